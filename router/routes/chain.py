@@ -1,0 +1,154 @@
+"""The precedence chain: which resource a host means. Pure: records in, a decision out.
+
+1. An exact custom domain that is verified or active wins. A suspended one is refused and nothing else answers in its
+   place; one that is pending, failed or removed is as good as absent.
+2. Else the zones, the most specific first. In each, the scopes project, workspace, tenant; the first that is verified
+   and contains the resource of that slug serves it. A zone whose scopes do not contain it passes to the next one, so
+   that zones which nest (`example.com` and `sandbox.example.com`) do not hide each other's names.
+3. Else the platform domain, where every slug answers.
+
+Containment is what keeps tenants apart: a slug is unique over the platform, so without it `<slug>.their-domain` would
+serve anybody's resource under their name.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
+from router.hostname import Reading
+from router.routes.records import (
+    NameRecord,
+    Record,
+    ResourceRecord,
+    Scope,
+    State,
+    ZoneClaim,
+    ZoneRecord,
+    name_key,
+    slug_key,
+    zone_key,
+)
+
+_ORDER = {scope: place for place, scope in enumerate(Scope)}
+
+
+class Level(enum.StrEnum):
+    """Which link of the chain answered; a label of the metrics."""
+
+    EXACT = "exact"
+    PROJECT = "project"
+    WORKSPACE = "workspace"
+    TENANT = "tenant"
+    PLATFORM = "platform"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One look of the chain, for `explain`: the record's key, whether it was there, and what it meant."""
+
+    key: str
+    found: bool
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a host means. With `problem` set, that is the answer; `resource` may still say whom it is about.
+
+    `reason` is a word for logs, metrics and the gate. `redirect_to` sends visitors to another host.
+    """
+
+    level: Level
+    reason: str
+    problem: Problem | None = None
+    resource: ResourceRecord | None = None
+    port: int | None = None
+    zone: str | None = None
+    redirect_to: str | None = None
+    redirect_status: int = 308
+    steps: tuple[Step, ...] = ()
+
+
+def decide(
+    host: str, readings: tuple[Reading, ...], records: Mapping[str, Record | None], platform_domain: str
+) -> Decision:
+    """Decide from the records of `keys_of(host, readings)`; an absent key and None both mean that there is none."""
+    steps: list[Step] = []
+    name = records.get(name_key(host))
+    if isinstance(name, NameRecord):
+        if name.suspended:
+            steps.append(Step(name_key(host), True, "suspended: blocked"))
+            return Decision(Level.EXACT, "suspended", BLOCKED, steps=tuple(steps))
+        if name.status.routes:
+            steps.append(Step(name_key(host), True, f"{name.status}: this exact domain wins"))
+            return _exact(name, steps)
+        steps.append(Step(name_key(host), True, f"{name.status}: does not route"))
+    else:
+        steps.append(Step(name_key(host), False, "no custom domain of this name"))
+    for reading in readings:
+        resource = records.get(slug_key(reading.slug))
+        if not isinstance(resource, ResourceRecord):
+            steps.append(Step(slug_key(reading.slug), False, "no resource of this slug"))
+            continue
+        level, outcome = _zone_level(reading.zone, resource, records.get(zone_key(reading.zone)), platform_domain)
+        steps.append(Step(zone_key(reading.zone), level is not Level.NONE, outcome))
+        if level is not Level.NONE:
+            return _serve(level, resource, reading.port, reading.zone, steps)
+    return Decision(Level.NONE, "unknown_host", HOST_NOT_FOUND, steps=tuple(steps))
+
+
+def _exact(name: NameRecord, steps: list[Step]) -> Decision:
+    if name.redirect_to is not None:
+        return Decision(
+            Level.EXACT,
+            "redirect",
+            resource=name.resource,
+            redirect_to=name.redirect_to,
+            redirect_status=name.redirect_status,
+            steps=tuple(steps),
+        )
+    if name.resource is None:
+        steps.append(Step(name_key(name.fqdn), True, "the resource that it led to is gone"))
+        return Decision(Level.EXACT, "removed", RESOURCE_DELETED, steps=tuple(steps))
+    return _serve(Level.EXACT, name.resource, None, None, steps)
+
+
+def _zone_level(zone: str, resource: ResourceRecord, record: Record | None, platform_domain: str) -> tuple[Level, str]:
+    if zone == platform_domain:
+        return Level.PLATFORM, "the platform domain serves every resource"
+    if not isinstance(record, ZoneRecord):
+        return Level.NONE, "nobody's preview domain"
+    holders = [claim for claim in record.claims if claim.contains(resource)]
+    verified = [claim for claim in holders if claim.verified]
+    if verified:
+        claim: ZoneClaim = min(verified, key=lambda item: _ORDER[item.scope])
+        return Level(claim.scope.value), f"the {claim.scope} preview domain contains the resource"
+    if holders:
+        return Level.NONE, "a preview domain that is not verified yet"
+    return Level.NONE, "a preview domain of others than the resource's owner"
+
+
+def _serve(level: Level, resource: ResourceRecord, port: int | None, zone: str | None, steps: list[Step]) -> Decision:
+    asked = port if port is not None else resource.default_port
+    reason, problem = _refusal(resource, asked)
+    steps.append(Step(slug_key(resource.slug), True, reason if problem else f"port {asked} of this {resource.kind}"))
+    return Decision(level, reason, problem, resource, asked, zone, steps=tuple(steps))
+
+
+def _refusal(resource: ResourceRecord, port: int | None) -> tuple[str, Problem | None]:
+    """Why the resource cannot be reached on that port now, most final reason first; ("", None) where it can."""
+    if resource.suspended:
+        return "suspended", BLOCKED
+    if resource.state is State.DESTROYED:
+        return "removed", RESOURCE_DELETED
+    if port is None or not resource.exposes(port):
+        return "port_not_exposed", HOST_NOT_FOUND
+    if resource.state in (State.STARTING, State.PROVISIONING):
+        return "starting", STARTING
+    if resource.state is not State.RUNNING:
+        return "stopped", STOPPED
+    if resource.endpoint is None:
+        return "no_endpoint", STARTING
+    return "", None

@@ -1,0 +1,172 @@
+"""The records that routing is decided from, and their keys. Values only: no I/O, no clock.
+
+    name:<host>   who holds this exact custom domain, and the resource that it leads to
+    zone:<D>      which scopes use D as their preview domain
+    slug:<slug>   the resource with that slug
+
+All keys of a host can be computed from the host alone, so one round trip fetches them; a name record therefore
+carries its resource along.
+"""
+
+import enum
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from router.hostname import Reading
+
+
+class Kind(enum.StrEnum):
+    """What a resource is."""
+
+    SANDBOX = "sandbox"
+    COMPUTER = "computer"
+    DEPLOYMENT = "deployment"
+
+
+class State(enum.StrEnum):
+    """What a resource's program is doing, as the platform says."""
+
+    PROVISIONING = "provisioning"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    ERROR = "error"
+    DESTROYED = "destroyed"
+
+
+class Scope(enum.StrEnum):
+    """Whose preview domain a zone is; in the order of precedence."""
+
+    PROJECT = "project"
+    WORKSPACE = "workspace"
+    TENANT = "tenant"
+
+
+class DomainStatus(enum.StrEnum):
+    """A custom domain's state. Only `verified` and `active` route."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    ACTIVE = "active"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+    @property
+    def routes(self) -> bool:
+        return self in (DomainStatus.VERIFIED, DomainStatus.ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a resource listens now. `generation` changes with each boot; `ports` maps public to real ports."""
+
+    address: str
+    generation: str
+    ports: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ipaddress.ip_address(self.address)
+
+    def port(self, public: int) -> int:
+        """The port to dial for a public one: the same number unless `ports` says otherwise."""
+        return self.ports.get(public, public)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRecord:
+    """One sandbox, computer or deployment, as far as routing cares.
+
+    `exposed_ports` None means that every port is routable (the tenant's `auto_expose`). The default port is always
+    routable. `host_modes` maps a port to `localhost` or a custom Host; absent is `preserve`. `first_byte` is the
+    longest wait in seconds for an answer's first byte; None is no limit.
+    """
+
+    id: str
+    kind: Kind
+    slug: str
+    tenant_id: str
+    workspace_id: str
+    project_id: str
+    state: State
+    version: int
+    default_port: int | None = None
+    exposed_ports: frozenset[int] | None = frozenset()
+    suspended: bool = False
+    endpoint: Endpoint | None = None
+    host_modes: Mapping[int, str] = field(default_factory=dict)
+    first_byte: float | None = None
+
+    def exposes(self, port: int) -> bool:
+        """Whether `port` may be reached from outside."""
+        return port == self.default_port or self.exposed_ports is None or port in self.exposed_ports
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """An exact custom domain. `resource` is None once what it led to is gone.
+
+    `redirect_to` is the host to send visitors to with `redirect_status`, where the domain's redirect policy says so.
+    """
+
+    fqdn: str
+    status: DomainStatus
+    suspended: bool
+    tenant_id: str
+    resource: ResourceRecord | None
+    version: int
+    redirect_to: str | None = None
+    redirect_status: int = 308
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneClaim:
+    """One scope that uses a zone. `scope_id` is the project's, workspace's or tenant's id."""
+
+    scope: Scope
+    scope_id: str
+    tenant_id: str
+    verified: bool
+
+    def contains(self, resource: ResourceRecord) -> bool:
+        """Whether the resource belongs to this scope. A tenant's zone never serves another tenant's resource."""
+        if resource.tenant_id != self.tenant_id:
+            return False
+        if self.scope is Scope.TENANT:
+            return True
+        owner = resource.project_id if self.scope is Scope.PROJECT else resource.workspace_id
+        return owner == self.scope_id
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRecord:
+    """A domain that at least one scope has configured as its preview domain."""
+
+    domain: str
+    claims: tuple[ZoneClaim, ...]
+    version: int
+
+
+Record = NameRecord | ZoneRecord | ResourceRecord
+
+
+def name_key(host: str) -> str:
+    return f"name:{host}"
+
+
+def zone_key(domain: str) -> str:
+    return f"zone:{domain}"
+
+
+def slug_key(slug: str) -> str:
+    return f"slug:{slug}"
+
+
+def keys_of(host: str, readings: tuple[Reading, ...]) -> tuple[str, ...]:
+    """The record keys of a canonical host: at most five, each once."""
+    keys = [name_key(host)]
+    keys += [zone_key(reading.zone) for reading in readings]
+    keys += [slug_key(reading.slug) for reading in readings]
+    return tuple(dict.fromkeys(keys))

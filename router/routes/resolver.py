@@ -1,0 +1,257 @@
+"""The resolver: routes by host, remembered in the process, looked up once when they are not.
+
+`peek` is for the hot path: a dictionary look-up, no coroutine, no normalisation of a host that arrives spelled as it
+was stored. `resolve` does the rest. A change calls `drop` with the keys it touched.
+
+What happens when a look-up and a change cross: `drop` detaches the look-ups under way for its keys, so their result
+answers those who already wait and is not remembered, and whoever asks after the change starts a look-up of their own.
+
+When the source fails, a route that expired less than `stale_if_error` ago is used again; without one the answer is
+`resolver_unavailable`. Never a 404: not knowing is not the same as knowing that there is nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from router import errors
+from router.clock import Clock
+from router.errors import StoreUnavailableError
+from router.hostname import InvalidHostError, Reading, parse_host, readings
+from router.routes.chain import Decision, Level, decide
+from router.routes.records import Record, keys_of
+from router.routes.route import Route
+from router.settings import Cache
+from router.tasks import Tasks
+
+_log = structlog.get_logger("router.routes")
+
+_RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
+
+
+class RecordSource(Protocol):
+    """Where records come from. A key that has no record may be absent from the answer or None."""
+
+    name: str
+
+    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Record | None]:
+        """All records of `keys` in one round trip, as of one instant. Raises StoreUnavailableError."""
+
+
+class _Flight:
+    """One look-up under way, shared by all who ask for its host meanwhile."""
+
+    __slots__ = ("detached", "task")
+
+    def __init__(self) -> None:
+        self.detached = False
+        self.task: asyncio.Task[Route]
+
+
+class Resolver:
+    """Host to route. Not thread-safe: one per event loop."""
+
+    def __init__(
+        self,
+        source: RecordSource,
+        *,
+        platform_domain: str,
+        reserved_ports: frozenset[int],
+        limits: Cache,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._platform_domain = platform_domain
+        self._reserved_ports = reserved_ports
+        self._limits = limits
+        self._now = clock.monotonic
+        self._tasks = Tasks("resolver")
+        self._fetches = asyncio.Semaphore(limits.fetches)
+        self._known: dict[bytes, Route] = {}
+        self._unknown: dict[bytes, Route] = {}
+        self._hosts_of: dict[str, set[bytes]] = {}
+        self._flights: dict[bytes, _Flight] = {}
+        self._flights_of: dict[str, set[bytes]] = {}
+        self._listeners: list[Callable[[Route], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._unknown)
+
+    def on_drop(self, listener: Callable[[Route], None]) -> None:
+        """Call `listener(route)` for each remembered route that a change takes away."""
+        self._listeners.append(listener)
+
+    def peek(self, raw_host: bytes) -> Route | None:
+        """The remembered route of a Host header's bytes, or None: then `resolve` has to be awaited."""
+        route = self._known.get(raw_host)
+        if route is None:
+            return self._peek_slowly(raw_host)
+        if route.expires > self._now():
+            return route
+        return None
+
+    def _peek_slowly(self, raw_host: bytes) -> Route | None:
+        try:
+            host = parse_host(raw_host).encode("ascii")
+        except InvalidHostError as error:
+            return self._invalid(raw_host, str(error))
+        route = self._known.get(host) or self._unknown.get(host)
+        return route if route is not None and route.expires > self._now() else None
+
+    async def resolve(self, raw_host: bytes) -> Route:
+        """The route of a Host header's bytes. What goes wrong is a route with a problem; this raises nothing."""
+        try:
+            name = parse_host(raw_host)
+        except InvalidHostError as error:
+            return self._invalid(raw_host, str(error))
+        host = name.encode("ascii")
+        route = self._known.get(host) or self._unknown.get(host)
+        if route is not None and route.expires > self._now():
+            return route
+        meanings = readings(name)
+        if any(reading.port in self._reserved_ports for reading in meanings if reading.port is not None):
+            decision = Decision(Level.NONE, "reserved_port", errors.HOST_NOT_FOUND)
+            return Route(name, decision, keys=(), source="none", expires=0.0)
+        flight = self._flights.get(host)
+        if flight is None:
+            flight = self._start(name, host, meanings)
+        # Shielded: whoever asked first may go away while others still wait.
+        return await asyncio.shield(flight.task)
+
+    async def explain(self, raw_host: bytes) -> Route:
+        """As `resolve`, past the cache and without touching it. Raises StoreUnavailableError, InvalidHostError."""
+        name = parse_host(raw_host)
+        meanings = readings(name)
+        keys = keys_of(name, meanings)
+        records = await self._fetch(keys)
+        decision = decide(name, meanings, records, self._platform_domain)
+        return Route(name, decision, keys=keys, source=self._source.name, expires=0.0)
+
+    def remembered(self, host: str) -> Route | None:
+        """What is remembered of a canonical host, expired or not; for `explain`."""
+        raw = host.encode("ascii")
+        return self._known.get(raw) or self._unknown.get(raw)
+
+    def drop(self, keys: Iterable[str]) -> int:
+        """Forget every route that was assembled from one of `keys`; how many were remembered."""
+        dropped: dict[bytes, Route] = {}
+        for key in keys:
+            for host in self._flights_of.pop(key, ()):
+                flight = self._flights.pop(host, None)
+                if flight is not None:
+                    flight.detached = True
+            for host in tuple(self._hosts_of.get(key, ())):
+                route = self._forget(host)
+                if route is not None:
+                    dropped[host] = route
+        self._tell(dropped.values())
+        return len(dropped)
+
+    def drop_all(self) -> None:
+        """Trust nothing remembered; keep it for `stale_if_error` only. For a bus that may have missed changes."""
+        for flight in self._flights.values():
+            flight.detached = True
+        self._flights.clear()
+        self._flights_of.clear()
+        now = self._now()
+        for routes in (self._known, self._unknown):
+            for route in routes.values():
+                route.expires = min(route.expires, now)
+        self._tell(list(self._known.values()))
+
+    async def close(self) -> None:
+        """End the look-ups under way."""
+        await self._tasks.close()
+
+    def _tell(self, routes: Iterable[Route]) -> None:
+        for route in routes:
+            for listener in self._listeners:
+                listener(route)
+
+    def _invalid(self, raw_host: bytes, why: str) -> Route:
+        decision = Decision(Level.NONE, why.replace(" ", "_"), errors.INVALID_HOST)
+        return Route(raw_host[:260].decode("latin-1"), decision, keys=(), source="none", expires=0.0)
+
+    def _start(self, name: str, host: bytes, meanings: tuple[Reading, ...]) -> _Flight:
+        flight = _Flight()
+        keys = keys_of(name, meanings)
+        self._flights[host] = flight
+        for key in keys:
+            self._flights_of.setdefault(key, set()).add(host)
+        flight.task = self._tasks.start(f"look up {name}", self._look_up(name, host, meanings, keys, flight))
+        return flight
+
+    async def _look_up(
+        self, name: str, host: bytes, meanings: tuple[Reading, ...], keys: tuple[str, ...], flight: _Flight
+    ) -> Route:
+        try:
+            try:
+                records = await self._fetch(keys)
+            except StoreUnavailableError as error:
+                return self._without_source(name, host, keys, flight, error)
+            decision = decide(name, meanings, records, self._platform_domain)
+            known = decision.resource is not None or decision.level is not Level.NONE
+            ttl = self._limits.ttl if known else self._limits.unknown_ttl
+            route = Route(name, decision, keys=keys, source=self._source.name, expires=self._now() + ttl)
+            route.stale_until = route.expires + self._limits.stale_if_error
+            if not flight.detached:
+                self._remember(host, route, known=known)
+            return route
+        finally:
+            self._land(host, keys, flight)
+
+    def _land(self, host: bytes, keys: tuple[str, ...], flight: _Flight) -> None:
+        if self._flights.get(host) is not flight:
+            return
+        del self._flights[host]
+        for key in keys:
+            hosts = self._flights_of.get(key)
+            if hosts is not None:
+                hosts.discard(host)
+                if not hosts:
+                    del self._flights_of[key]
+
+    async def _fetch(self, keys: tuple[str, ...]) -> Mapping[str, Record | None]:
+        try:
+            async with asyncio.timeout(self._limits.fetch_time), self._fetches:
+                return await self._source.fetch(keys)
+        except TimeoutError:
+            raise StoreUnavailableError(f"no answer within {self._limits.fetch_time} s") from None
+
+    def _without_source(
+        self, name: str, host: bytes, keys: tuple[str, ...], flight: _Flight, error: StoreUnavailableError
+    ) -> Route:
+        last = None if flight.detached else self._known.get(host)
+        now = self._now()
+        if last is None or now > last.stale_until:
+            _log.warning("look-up failed", host=name, error=str(error))
+            decision = Decision(Level.NONE, "resolver_unavailable", errors.RESOLVER_UNAVAILABLE)
+            return Route(name, decision, keys=keys, source="none", expires=now)
+        _log.warning("look-up failed, the last known route is used", host=name, error=str(error))
+        last.source = "stale"
+        last.expires = now + _RETRY_AFTER_FAILURE
+        return last
+
+    def _remember(self, host: bytes, route: Route, *, known: bool) -> None:
+        self._forget(host)
+        routes, most = (self._known, self._limits.hosts) if known else (self._unknown, self._limits.unknown_hosts)
+        # The oldest goes first. Reordering on each use would cost the hot path more than a look-up now and then.
+        while len(routes) >= most:
+            self._forget(next(iter(routes)))
+        routes[host] = route
+        for key in route.keys:
+            self._hosts_of.setdefault(key, set()).add(host)
+
+    def _forget(self, host: bytes) -> Route | None:
+        route = self._known.pop(host, None) or self._unknown.pop(host, None)
+        if route is None:
+            return None
+        for key in route.keys:
+            hosts = self._hosts_of.get(key)
+            if hosts is not None:
+                hosts.discard(host)
+                if not hosts:
+                    del self._hosts_of[key]
+        return route

@@ -1,0 +1,45 @@
+"""A route: the answer for one host, assembled once and used for every request until something about it changes."""
+
+from typing import Any
+
+from router.errors import Problem
+from router.routes.chain import Decision
+from router.routes.records import ResourceRecord
+
+
+class Route:
+    """What a host leads to, or the problem that answers instead.
+
+    `prepared` belongs to the data plane: it keeps there what it derives from the route once (its pool, above all).
+    `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
+    the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
+    """
+
+    __slots__ = (
+        "decision",
+        "expires",
+        "host",
+        "keys",
+        "port",
+        "prepared",
+        "problem",
+        "resource",
+        "source",
+        "stale_until",
+    )
+
+    def __init__(self, host: str, decision: Decision, *, keys: tuple[str, ...], source: str, expires: float) -> None:
+        self.host = host
+        self.decision = decision
+        self.problem: Problem | None = decision.problem
+        self.resource: ResourceRecord | None = decision.resource
+        self.port = decision.port
+        self.keys = keys
+        self.source = source
+        self.expires = expires
+        self.stale_until = expires
+        self.prepared: Any = None
+
+    def __repr__(self) -> str:
+        to = self.problem.code if self.problem else f"{self.resource.slug if self.resource else '-'}:{self.port}"
+        return f"<Route {self.host} → {to} by {self.decision.level}>"

@@ -1,0 +1,239 @@
+"""The settings: one frozen object, read once, from a TOML file and `MIOSA_ROUTER_*` variables.
+
+Variables win over the file; `__` nests (`MIOSA_ROUTER_LIMITS__DIAL=1.5`). An unknown key or a bad value is refused
+with the key's name. Each setting's description is its documentation: `docs/settings.md` is generated from it.
+"""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from router.hostname import InvalidNameError, canonical_name
+
+PREFIX = "MIOSA_ROUTER_"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Role = Literal["proxy", "api", "admin", "jobs"]
+
+_log = structlog.get_logger("router.settings")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used. `problems` is [(key, what is wrong)]."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{key}: {what}" for key, what in problems))
+
+
+def _split(value: object) -> object:
+    """Variables and TOML strings may give lists as `a,b`."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _domain(value: str) -> str:
+    try:
+        return canonical_name(value)
+    except InvalidNameError as error:
+        if value == "localhost":  # the one single label that resolves everywhere without DNS
+            return value
+        raise ValueError(f"{value!r} {error}") from None
+
+
+def _bind(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
+        raise ValueError(f"{value!r} is not HOST:PORT")
+    return value
+
+
+def _database_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("must be sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/name")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "redis+sentinel://", "redis+cluster://", "unix://")):
+        raise ValueError("must be a redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:// address")
+    return value
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+Bind = Annotated[str, AfterValidator(_bind)]
+Domains = Annotated[tuple[Domain, ...], BeforeValidator(_split)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
+Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
+Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Group):
+    """What one client, backend or resource may use. Sizes in bytes, times in seconds."""
+
+    request_line: Bytes = Field(16 * 1024, description="Longest request line; longer ones get 414.")
+    header: Bytes = Field(16 * 1024, description="Longest header line; longer ones get 431.")
+    headers: Bytes = Field(64 * 1024, description="Longest head of a request or an answer; more gets 431 or 502.")
+    header_count: Count = Field(128, description="Most header lines of a request or an answer; more gets 431 or 502.")
+    head_time: Seconds = Field(10.0, description="Time for a request's head to arrive, from its first byte; then 408.")
+    dial: Seconds = Field(2.0, description="Time to connect to a backend.")
+    dial_tries: Count = Field(4, description="Tries to connect where the backend refuses or resets at once.")
+    dial_window: Seconds = Field(1.0, description="Within which the tries to connect happen.")
+    client_idle: Seconds = Field(75.0, description="How long a client's kept-alive connection may wait for a request.")
+    backend_idle: Seconds = Field(30.0, description="How long a connection to a backend is kept without use.")
+    body_idle: Seconds = Field(300.0, description="Longest silence inside a body or an event stream, either side.")
+    tunnel_idle: Seconds = Field(3600.0, description="Longest silence inside a WebSocket or other upgrade.")
+    tunnel_lifetime: Seconds = Field(86400.0, description="Longest life of a WebSocket or other upgrade.")
+    connections: Count = Field(20_000, description="Client connections per worker.")
+    exchanges_per_resource: Count = Field(
+        256, description="Exchanges and tunnels per resource and worker; more gets 429."
+    )
+    buffer: Bytes = Field(256 * 1024, description="Bytes held per direction of one exchange.")
+    interim_responses: Count = Field(8, description="Most 1xx answers to one request; more gets 502.")
+    body: Annotated[int, Field(ge=0)] = Field(0, description="Largest request body, 413 above; 0 is no limit.")
+    drain_not_ready: Annotated[float, Field(ge=0)] = Field(5.0, description="SIGTERM: /readyz says no this long first.")
+    drain_requests: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="SIGTERM: then requests may finish this long."
+    )
+    drain_tunnels: Annotated[float, Field(ge=0)] = Field(
+        300.0, description="SIGTERM: then tunnels and event streams end."
+    )
+
+
+class Cache(_Group):
+    """The process's cache of routes. Times in seconds."""
+
+    hosts: Count = Field(20_000, description="Routes kept; the oldest go first.")
+    unknown_hosts: Count = Field(5_000, description="Unknown hosts remembered, apart, so that a scan evicts no route.")
+    ttl: Seconds = Field(60.0, description="How long a route is used. A backstop: changes evict at once.")
+    unknown_ttl: Seconds = Field(5.0, description="How long an unknown host is remembered. A backstop as well.")
+    stale_if_error: Seconds = Field(300.0, description="How long past its ttl a route is used while the store is down.")
+    fetches: Count = Field(32, description="Look-ups in the store at once.")
+    fetch_time: Seconds = Field(2.0, description="Time for one look-up; then the store counts as down.")
+
+
+class Jwt(_Group):
+    """JSON Web Tokens that the API accepts beside keys. None are, unless a secret or a key file is set."""
+
+    secret: SecretStr | None = Field(None, description="Shared secret for HS256, at least 32 bytes.")
+    jwks_file: Path | None = Field(None, description="JWKS file with public keys for RS256 or ES256.")
+    issuer: str | None = Field(None, description="Required `iss` claim.")
+    audience: str | None = Field(None, description="Required `aud` claim.")
+
+
+class Settings(_Group):
+    """Everything that can be set."""
+
+    proxy_bind: Bind = Field("127.0.0.1:8080", description="Where traffic from Caddy arrives.")
+    api_bind: Bind = Field("127.0.0.1:8081", description="Where the REST API listens.")
+    admin_bind: Bind = Field(
+        "127.0.0.1:8082", description="Where ask, health, metrics and explain listen. Keep it private."
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Proxy processes.")
+    roles: Annotated[frozenset[Role], BeforeValidator(_split)] = Field(
+        frozenset({"proxy", "api", "admin", "jobs"}), description="What this node does."
+    )
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        "sqlite:///miosa-router.db",
+        description="The store: sqlite:///relative.db, sqlite:////absolute.db, postgresql://…",
+    )
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None, description="Second-level cache and bus of a fleet. None: everything stays in the process."
+    )
+    platform_domain: Domain = Field("miosa.app", description="The zone in which every resource answers.")
+    reserved_domains: Domains = Field(
+        ("miosa.ai", "miosa.app"), description="Nobody may register these or names under them."
+    )
+    verify_target: Domain = Field("verify.miosa.ai", description="Where a custom domain's CNAME must lead.")
+    proxy_target: Domain = Field("proxy.miosa.ai", description="Where a preview domain's wildcard CNAMEs must lead.")
+    dns_servers: Words = Field(
+        (), description="Name servers (host or host:port) for every look-up. None: the system's."
+    )
+    trusted_proxies: Networks = Field(
+        (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128")),
+        validate_default=True,
+        description="Networks whose forwarding headers are believed.",
+    )
+    backend_networks: Networks = Field(
+        (
+            ipaddress.IPv4Network("10.0.0.0/8"),
+            ipaddress.IPv4Network("172.16.0.0/12"),
+            ipaddress.IPv4Network("192.168.0.0/16"),
+            ipaddress.IPv6Network("fd00::/8"),
+        ),
+        description="Networks that endpoints may lie in. Link-local and metadata addresses never count.",
+    )
+    reserved_ports: Ports = Field(frozenset(), description="The platform's agent ports inside a sandbox: never routed.")
+    internal_token: SecretStr | None = Field(
+        None, description="Bearer token of /internal/v1. None: /internal/v1 is off."
+    )
+    wake_url: str | None = Field(None, description="Where to ask for a stopped resource to be started.")
+    public_scheme: Literal["https", "http"] = Field("https", description="Scheme of the URLs that the API makes.")
+    public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="Port of the URLs that the API makes. None: the scheme's own."
+    )
+    access_log: str = Field("-", description="Access log: a file, `-` for standard output, empty for none.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON.")
+    docs_url: str = Field("https://docs.miosa.ai/errors", description="Base of docs_url in error answers.")
+    jwt: Jwt = Field(default_factory=Jwt)
+    limits: Limits = Field(default_factory=Limits)
+    cache: Cache = Field(default_factory=Cache)
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings once. `environ` defaults to the process's.
+
+    Raises SettingsError with every offending key.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError([(str(file), f"cannot be read: {error.strerror}")]) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError([(str(file), f"is not valid TOML: {error}")]) from error
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX):
+            _put(values, variable.removeprefix(PREFIX).lower().split("__"), value, variable)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError([_explain(item) for item in error.errors(include_url=False)]) from None
+
+
+def _put(values: dict[str, Any], path: list[str], value: str, variable: str) -> None:
+    for group in path[:-1]:
+        inner = values.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise SettingsError([(variable, f"{group} is not a group of settings")])
+        values = inner
+    values[path[-1]] = value
+
+
+def _explain(item: Any) -> tuple[str, str]:
+    key = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function-", "tuple", "frozenset")))
+    what = "unknown setting" if item["type"] == "extra_forbidden" else str(item["msg"])
+    return key, what
+
+
+def split_bind(bind: str) -> tuple[str, int]:
+    """`127.0.0.1:8080` or `[::1]:8080` as (host, port)."""
+    host, _, port = bind.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
