@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
 from router.hostname import Reading
 from router.routes.records import (
+    DomainStatus,
     NameRecord,
     Record,
     ResourceRecord,
@@ -28,6 +29,23 @@ from router.routes.records import (
     name_key,
     slug_key,
     zone_key,
+)
+
+# Why a host is or is not served now. The first four leave the host existing; the gate has a row for each.
+REASONS = (
+    "served",
+    "redirect",
+    "starting",
+    "stopped",
+    "suspended",
+    "removed",
+    "not_verified",
+    "port_not_exposed",
+    "no_such_resource",
+    "unknown_host",
+    "reserved_port",
+    "invalid_host",
+    "resolver_unavailable",
 )
 
 _ORDER = {scope: place for place, scope in enumerate(Scope)}
@@ -57,7 +75,7 @@ class Step:
 class Decision:
     """What a host means. With `problem` set, that is the answer; `resource` may still say whom it is about.
 
-    `reason` is a word for logs, metrics and the gate. `redirect_to` sends visitors to another host.
+    `reason` is a word of `REASONS`, for logs and the gate. `redirect_to` sends visitors to another host.
     """
 
     level: Level
@@ -76,6 +94,7 @@ def decide(
 ) -> Decision:
     """Decide from the records of `keys_of(host, readings)`; an absent key and None both mean that there is none."""
     steps: list[Step] = []
+    reason = "unknown_host"
     name = records.get(name_key(host))
     if isinstance(name, NameRecord):
         if name.suspended:
@@ -85,18 +104,24 @@ def decide(
             steps.append(Step(name_key(host), True, f"{name.status}: this exact domain wins"))
             return _exact(name, steps)
         steps.append(Step(name_key(host), True, f"{name.status}: does not route"))
+        reason = "removed" if name.status is DomainStatus.REMOVED else "not_verified"
     else:
         steps.append(Step(name_key(host), False, "no custom domain of this name"))
     for reading in readings:
+        zone = records.get(zone_key(reading.zone))
         resource = records.get(slug_key(reading.slug))
         if not isinstance(resource, ResourceRecord):
             steps.append(Step(slug_key(reading.slug), False, "no resource of this slug"))
+            if reading.zone == platform_domain or (isinstance(zone, ZoneRecord) and zone.verified):
+                reason = "no_such_resource" if reason == "unknown_host" else reason
             continue
-        level, outcome = _zone_level(reading.zone, resource, records.get(zone_key(reading.zone)), platform_domain)
-        steps.append(Step(zone_key(reading.zone), level is not Level.NONE, outcome))
+        level, outcome = _zone_level(reading.zone, resource, zone, platform_domain)
+        steps.append(Step(zone_key(reading.zone), isinstance(zone, ZoneRecord), outcome))
         if level is not Level.NONE:
             return _serve(level, resource, reading.port, reading.zone, steps)
-    return Decision(Level.NONE, "unknown_host", HOST_NOT_FOUND, steps=tuple(steps))
+        if isinstance(zone, ZoneRecord) and reason == "unknown_host":
+            reason = "no_such_resource" if zone.verified else "not_verified"
+    return Decision(Level.NONE, reason, HOST_NOT_FOUND, steps=tuple(steps))
 
 
 def _exact(name: NameRecord, steps: list[Step]) -> Decision:
@@ -133,12 +158,12 @@ def _zone_level(zone: str, resource: ResourceRecord, record: Record | None, plat
 def _serve(level: Level, resource: ResourceRecord, port: int | None, zone: str | None, steps: list[Step]) -> Decision:
     asked = port if port is not None else resource.default_port
     reason, problem = _refusal(resource, asked)
-    steps.append(Step(slug_key(resource.slug), True, reason if problem else f"port {asked} of this {resource.kind}"))
+    steps.append(Step(slug_key(resource.slug), True, f"{reason}: port {asked} of this {resource.kind}"))
     return Decision(level, reason, problem, resource, asked, zone, steps=tuple(steps))
 
 
 def _refusal(resource: ResourceRecord, port: int | None) -> tuple[str, Problem | None]:
-    """Why the resource cannot be reached on that port now, most final reason first; ("", None) where it can."""
+    """Why the resource cannot be reached on that port now, the most final reason first."""
     if resource.suspended:
         return "suspended", BLOCKED
     if resource.state is State.DESTROYED:
@@ -150,5 +175,5 @@ def _refusal(resource: ResourceRecord, port: int | None) -> tuple[str, Problem |
     if resource.state is not State.RUNNING:
         return "stopped", STOPPED
     if resource.endpoint is None:
-        return "no_endpoint", STARTING
-    return "", None
+        return "starting", STARTING
+    return "served", None

@@ -148,6 +148,11 @@ class ZoneRecord:
     claims: tuple[ZoneClaim, ...]
     version: int
 
+    @property
+    def verified(self) -> bool:
+        """Whether any scope's claim is."""
+        return any(claim.verified for claim in self.claims)
+
 
 Record = NameRecord | ZoneRecord | ResourceRecord
 

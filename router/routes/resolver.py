@@ -20,7 +20,7 @@ from router import errors
 from router.clock import Clock
 from router.errors import StoreUnavailableError
 from router.hostname import InvalidHostError, Reading, parse_host, readings
-from router.routes.chain import Decision, Level, decide
+from router.routes.chain import Decision, Level, Step, decide
 from router.routes.records import Record, keys_of
 from router.routes.route import Route
 from router.settings import Cache
@@ -171,7 +171,7 @@ class Resolver:
                 listener(route)
 
     def _invalid(self, raw_host: bytes, why: str) -> Route:
-        decision = Decision(Level.NONE, why.replace(" ", "_"), errors.INVALID_HOST)
+        decision = Decision(Level.NONE, "invalid_host", errors.INVALID_HOST, steps=(Step("host", False, why),))
         return Route(raw_host[:260].decode("latin-1"), decision, keys=(), source="none", expires=0.0)
 
     def _start(self, name: str, host: bytes, meanings: tuple[Reading, ...]) -> _Flight:
