@@ -1,0 +1,54 @@
+# Everything that people type. Needs Python 3.11 or newer with pip, and make; each target sets up what it uses.
+#
+#   make run      the whole thing on this machine, with Caddy in front and three sample sandboxes
+#   make test     everything that .ci/run runs: the checks and all tests
+#   make help     the other targets
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The Python that makes the venv: `make install PYTHON=python3.13` uses another one.
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check fmt docs lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+install: $(STAMP) ## the venv in .venv with every dependency, as locked; instant the second time
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@PYTHON="$(PYTHON)" sh deploy/make-venv.sh $(VENV)
+	@echo "installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
+	@exec $(BIN)/miosa-router demo
+
+test: check ## the checks and all tests
+	$(BIN)/python -m pytest
+
+check: install ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: install ## put the code into its one format
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+# Two locks of one resolution: the second is what runs in production (and the demo), without the tools.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml --extra demo
+lock: install ## resolve the dependencies anew and write both locks
+	$(LOCK) --group dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements-dev.lock --no-annotate --output-file requirements.lock
+
+clean: ## remove the venv, the demo's state and every cache
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

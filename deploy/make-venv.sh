@@ -1,0 +1,43 @@
+#!/bin/sh
+# Make the venv $1 with a Python that is new enough. $PYTHON names one; else the first that fits is taken.
+set -eu
+venv=$1
+wanted='import sys; sys.exit(sys.version_info < (3, 11))'
+
+if [ -n "${PYTHON:-}" ]; then
+    candidates=$PYTHON
+else
+    candidates='python3 python3.14 python3.13 python3.12 python3.11'
+fi
+
+python=
+for candidate in $candidates; do
+    if "$candidate" -c "$wanted" 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    found=$("${PYTHON:-python3}" --version 2>&1 || true)
+    echo "Python 3.11 or newer is needed; ${PYTHON:-python3} says: ${found:-nothing, it is not installed}." >&2
+    echo "Install one and try again, or name it: make install PYTHON=/path/to/python3.11" >&2
+    exit 1
+fi
+
+# A venv that fits is kept: its Python answers, and is new enough.
+if "$venv/bin/python" -c "$wanted" 2>/dev/null && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    exit 0
+fi
+
+echo "making $venv with $("$python" --version) ($python)"
+rm -rf "$venv"
+if "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    "$python" -m venv "$venv"
+elif "$python" -m pip --version >/dev/null 2>&1; then
+    # Debian and Ubuntu split ensurepip off into python3-venv; the pip outside can put one inside (pip 22.3 or newer).
+    "$python" -m venv --without-pip "$venv"
+    "$python" -m pip --python "$venv/bin/python" --disable-pip-version-check install --quiet pip
+else
+    echo "This Python has neither ensurepip nor pip. On Debian and Ubuntu: apt install python3-venv python3-pip" >&2
+    exit 1
+fi
