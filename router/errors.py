@@ -143,6 +143,9 @@ OVERLOADED = Problem(
 BACKEND_TIMEOUT = Problem(
     "backend_timeout", 504, _BACKEND, "The program behind this address did not answer in time. Look at its log.", True
 )
+LOOP_DETECTED = Problem(
+    "loop_detected", 508, _BACKEND, "The request has passed through here several times: this preview proxies to itself."
+)
 VERSION_NOT_SUPPORTED = Problem("http_version_not_supported", 505, _CLIENT, "Use HTTP/1.1 or HTTP/1.0 here.")
 
 EDGE_PROBLEMS: tuple[Problem, ...] = (
@@ -168,6 +171,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     OVERLOADED,
     BACKEND_TIMEOUT,
     VERSION_NOT_SUPPORTED,
+    LOOP_DETECTED,
 )
 
 # The REST API's answers.
@@ -179,6 +183,7 @@ UNAUTHORIZED = Problem(
     "The API key or token is missing, invalid, expired or revoked. Send a valid Bearer token.",
 )
 FORBIDDEN = Problem("forbidden", 403, _CLIENT, "forbidden")
+MALFORMED_JSON = Problem("malformed_json", 400, _CLIENT, "The request body is not valid JSON in UTF-8.")
 NOT_FOUND = Problem("not_found", 404, _CLIENT, "There is nothing at this path, or not with this id.")
 API_METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed",
@@ -190,6 +195,26 @@ CONFLICT = Problem("conflict", 409, _CLIENT, "The request conflicts with what ex
 API_PAYLOAD_TOO_LARGE = Problem("payload_too_large", 413, _CLIENT, "The request body exceeds 10 MB.")
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported_media_type", 415, _CLIENT, "Send the body as application/json.")
 VALIDATION_FAILED = Problem("VALIDATION_FAILED", 422, _CLIENT, "The request has invalid fields; see error.fields.")
+IDEMPOTENCY_IN_PROGRESS = Problem(
+    "idempotency_in_progress",
+    409,
+    _CLIENT,
+    "A request with this Idempotency-Key is still running. Wait for it, then send it again to get its answer.",
+    True,
+    1,
+)
+IDEMPOTENCY_KEY_REUSED = Problem(
+    "idempotency_key_reused",
+    422,
+    _CLIENT,
+    "This Idempotency-Key was used for a different request. Use a new key for each new request.",
+)
+INVALID_IDEMPOTENCY_KEY = Problem(
+    "invalid_idempotency_key",
+    400,
+    _CLIENT,
+    "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once. Use a UUID.",
+)
 RATE_LIMITED = Problem("rate_limited", 429, _CLIENT, "Too many requests. Wait for the time in Retry-After.", True)
 INTERNAL_ERROR = Problem(
     "internal_error",
@@ -205,12 +230,16 @@ UNAVAILABLE = Problem(
 API_PROBLEMS: tuple[Problem, ...] = (
     UNAUTHORIZED,
     FORBIDDEN,
+    MALFORMED_JSON,
     NOT_FOUND,
     API_METHOD_NOT_ALLOWED,
     CONFLICT,
     API_PAYLOAD_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     VALIDATION_FAILED,
+    IDEMPOTENCY_IN_PROGRESS,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_IDEMPOTENCY_KEY,
     RATE_LIMITED,
     INTERNAL_ERROR,
     UNAVAILABLE,

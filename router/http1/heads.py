@@ -1,0 +1,115 @@
+"""What heads of requests and answers have in common: refusals, sizes, lines, lists, and what Connection says.
+
+A head is read in three steps. Our own look at the first line and at the sizes; llhttp over the whole head, which
+leaves no bare CR or LF, no obs-fold, no blank in a name and no conflicting framing; then one pass over the lines that
+llhttp approved. Header lines that go on are kept as the bytes they came in, in their order.
+"""
+
+import re
+from typing import Protocol
+
+from router.errors import Problem
+from router.http1.names import STICKY
+from router.settings import Limits
+
+# Framing of a body: a length in bytes, or one of these.
+NONE = 0
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+NO_CALLBACKS = object()  # llhttp only judges; nobody listens
+
+_MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
+_LENGTH = re.compile(rb"[0-9]{1,19}")
+
+
+class RefusedError(Exception):
+    """A message that is not passed on. `problem` answers it; `str()` says what was wrong, for the log."""
+
+    def __init__(self, problem: Problem, why: str) -> None:
+        self.problem = problem
+        super().__init__(why)
+
+
+class Head(Protocol):
+    """What `Connection` acts on, in either direction."""
+
+    lines: list[bytes]
+    keep_alive: bool
+    upgrade: bytes
+    connection: list[bytes] | None
+
+
+def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem) -> None:
+    """Refuse a head over the limits with `problem`. `lines` has the first line in it."""
+    if len(raw) > limits.headers or len(lines) - 1 > limits.header_count:
+        raise RefusedError(problem, "too many or too large headers")
+    # A head within the limit of one header cannot hold a header over it: the usual case costs one comparison.
+    if len(raw) > limits.header and max(map(len, lines[1:]), default=0) > limits.header:
+        raise RefusedError(problem, "header too large")
+
+
+def trim(raw: bytes, lines: list[bytes]) -> list[bytes]:
+    """The lines with one blank before each value and none behind it. Hardly any head needs it."""
+    if b" \r\n" in raw or b"\t\r\n" in raw or b":\t" in raw or b":  " in raw:
+        return [line[: line.find(b":") + 1] + b" " + value_of(line) for line in lines]
+    return lines
+
+
+def value_of(line: bytes) -> bytes:
+    """A header line's value without the blanks around it."""
+    return line[line.find(b":") + 1 :].strip(b" \t")
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The lower-case members of a comma-separated list; empty ones are passed over (RFC 9110 §5.6.1.2)."""
+    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+
+
+def length_of(value: bytes, problem: Problem) -> int:
+    """The number in a Content-Length. Raises RefusedError with `problem`."""
+    # llhttp has refused repeated ones, lists and signs; int() alone would take `1_0` and Unicode digits.
+    if _LENGTH.fullmatch(value) is None or (length := int(value)) > _MAX_LENGTH:
+        raise RefusedError(problem, "bad Content-Length")
+    return length
+
+
+def note_connection(head: Head, line: bytes) -> None:
+    """Collect the options of a Connection line; several lines are one list."""
+    if head.connection is None:
+        head.connection = []
+    head.connection += tokens(value_of(line))
+
+
+def note_upgrade(head: Head, line: bytes) -> None:
+    """Collect what an Upgrade line offers or accepts."""
+    head.upgrade = head.upgrade + b", " + value_of(line) if head.upgrade else value_of(line)
+
+
+def drop(_head: Head, _line: bytes) -> None:
+    """Leave a line out."""
+
+
+def apply_connection(head: Head) -> set[bytes]:
+    """Carry out what Connection says of persistence; the names of headers that it takes out (RFC 9110 §7.6.1)."""
+    options = head.connection or []
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    if b"upgrade" not in options:
+        head.upgrade = b""
+    return {option for option in options if option not in STICKY}
+
+
+def place_of(lines: list[bytes], name: bytes) -> int:
+    """Where the header `name` (lower case) stands in `lines`, -1 where it does not."""
+    for place, line in enumerate(lines):
+        if line[: line.find(b":")].lower() == name:
+            return place
+    return -1
+
+
+def without(lines: list[bytes], names: set[bytes]) -> list[bytes]:
+    """The lines whose names are not among `names`."""
+    return [line for line in lines if line[: line.find(b":")].lower() not in names]

@@ -1,0 +1,296 @@
+"""Heads of requests: from the bytes up to the empty line to a value, or to a refusal."""
+
+import re
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+from router import errors
+from router.http1.heads import (
+    CHUNKED,
+    NO_CALLBACKS,
+    NONE,
+    RefusedError,
+    apply_connection,
+    check_sizes,
+    drop,
+    length_of,
+    note_connection,
+    note_upgrade,
+    place_of,
+    tokens,
+    trim,
+    value_of,
+    without,
+)
+from router.http1.names import FORWARDING, HOP_BY_HOP, OURS
+from router.settings import Limits
+
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
+_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: [\x21-\x7e]*(?: H?T?T?P?/?[0-9.]*\r?)?)?")
+_COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
+
+
+class RequestHead:
+    """A request's head. `lines` are the header lines that go on, without their line ends.
+
+    `framing` is NONE, CHUNKED or a length. `target` is in origin-form. `host_at` is the place of the Host line in
+    `lines`. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
+    """
+
+    __slots__ = (
+        "accept",
+        "connection",
+        "expect",
+        "fetch_mode",
+        "forwarding",
+        "framing",
+        "host",
+        "host_at",
+        "keep_alive",
+        "lines",
+        "method",
+        "origin_at",
+        "referer",
+        "request_id",
+        "target",
+        "trailers",
+        "upgrade",
+        "user_agent",
+        "version",
+        "via",
+    )
+
+    def __init__(self, method: bytes, target: bytes, version: int) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.lines: list[bytes] = []
+        self.host = b""
+        self.host_at = -1
+        self.origin_at = -1
+        self.framing = NONE
+        self.keep_alive = version == 1
+        self.expect = False
+        self.trailers = False
+        self.upgrade = b""
+        self.connection: list[bytes] | None = None
+        self.forwarding: dict[bytes, bytes] | None = None
+        self.request_id = b""
+        self.user_agent = b""
+        self.referer = b""
+        self.accept: bytes | None = None
+        self.fetch_mode: bytes | None = None
+        self.via = 0
+
+
+def check_start(partial: bytes, limits: Limits) -> None:
+    """Refuse early what can no longer become a request head: garbage, another protocol, too much of it.
+
+    `partial` is what has arrived, without the end of a head in it. Raises RefusedError.
+    """
+    line_end = partial.find(b"\r\n")
+    if line_end < 0:
+        if len(partial) > limits.request_line:
+            raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+        if partial and partial != b"\r" and _START.fullmatch(partial) is None:
+            raise RefusedError(errors.BAD_REQUEST, "not HTTP")
+    elif len(partial) > limits.headers:
+        raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
+    elif line_end > limits.request_line:
+        raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+
+
+def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
+    """Read a head that ends with its empty line. Raises RefusedError."""
+    lines = raw[:-4].split(b"\r\n")
+    head = _read_request_line(lines[0], limits)
+    check_sizes(raw, lines, limits, errors.HEADERS_TOO_LARGE)
+    try:
+        HttpRequestParser(NO_CALLBACKS).feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # an offer to upgrade; whether it is one is decided below
+    except HttpParserInvalidMethodError:
+        raise RefusedError(errors.METHOD_NOT_IMPLEMENTED, "unknown method") from None
+    except HttpParserError as error:
+        raise RefusedError(errors.BAD_REQUEST, str(error)) from None
+    del lines[0]
+    keep = head.lines.append
+    find_rule = _REQUEST_RULES.get
+    for line in trim(raw, lines):
+        name = line[: line.find(b":")].lower()
+        rule = find_rule(name)
+        if rule is not None:
+            rule(head, line)
+        elif not name.startswith(OURS) and not (b"_" in name and _is_twin(name)):
+            keep(line)
+    _check_host(head)
+    if head.connection is not None and (named := apply_connection(head)):
+        head.lines = without(head.lines, named)
+        head.host_at = place_of(head.lines, b"host")
+        head.origin_at = place_of(head.lines, b"origin")
+    return head
+
+
+def _read_request_line(line: bytes, limits: Limits) -> RequestHead:
+    if len(line) > limits.request_line:
+        raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise RefusedError(errors.BAD_REQUEST, "request line is not three words")
+    method, target, version = parts
+    if version == b"HTTP/1.1":
+        minor = 1
+    elif version == b"HTTP/1.0":
+        minor = 0
+    elif _VERSION.fullmatch(version) is not None and not version.startswith(b"HTTP/0"):
+        raise RefusedError(errors.VERSION_NOT_SUPPORTED, "version")
+    else:
+        raise RefusedError(errors.BAD_REQUEST, "not an HTTP version")
+    if _METHOD.fullmatch(method) is None or _TARGET.fullmatch(target) is None:
+        raise RefusedError(errors.BAD_REQUEST, "bad method or target")
+    if method == b"CONNECT":
+        raise RefusedError(errors.METHOD_NOT_ALLOWED, "CONNECT")
+    return RequestHead(method, target, minor)
+
+
+def _check_host(head: RequestHead) -> None:
+    target = head.target
+    if head.host_at < 0:
+        # RFC 9112 §3.2: 1.1 must have it. In 1.0 it may be missing, but then nothing says whom to route to.
+        raise RefusedError(errors.INVALID_HOST, "no Host")
+    if target.startswith(b"/"):
+        return
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or match[1].lower() not in (b"http", b"https"):
+        raise RefusedError(errors.BAD_REQUEST, "target form")
+    # RFC 9112 §3.2.2 lets the target win over Host; two authorities that differ are an attack on somebody's parser.
+    if match[2].lower() != head.host.lower() or b"@" in match[2]:
+        raise RefusedError(errors.BAD_REQUEST, "authority differs from Host")
+    path = match[3]
+    head.target = path if path.startswith(b"/") else b"/" + path
+
+
+def _is_twin(name: bytes) -> bool:
+    """Whether CGI and WSGI would read this name as one that only proxies may say: `X_Forwarded_For`."""
+    name = name.replace(b"_", b"-")
+    return name in _TWINS or name.startswith(OURS)
+
+
+# What a header means to us. Each rule gets the head and the line.
+
+
+def _host(head: RequestHead, line: bytes) -> None:
+    if head.host_at >= 0:
+        raise RefusedError(errors.INVALID_HOST, "more than one Host")
+    head.host = value_of(line)
+    head.host_at = len(head.lines)
+    head.lines.append(line)
+
+
+def _request_length(head: RequestHead, line: bytes) -> None:
+    if head.framing == CHUNKED:
+        raise RefusedError(errors.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
+    head.framing = length_of(value_of(line), errors.BAD_REQUEST)
+    head.lines.append(b"Content-Length: %d" % head.framing)
+
+
+def _request_coding(head: RequestHead, line: bytes) -> None:
+    if head.framing != NONE or head.version == 0 or line[line.find(b":") + 1 :].strip(b" ").lower() != b"chunked":
+        raise RefusedError(errors.BAD_REQUEST, "Transfer-Encoding is not exactly one chunked in HTTP/1.1")
+    if any(kept[:15].lower() == b"content-length:" for kept in head.lines):
+        raise RefusedError(errors.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
+    head.framing = CHUNKED
+    head.lines.append(b"Transfer-Encoding: chunked")
+
+
+def _expect(head: RequestHead, line: bytes) -> None:
+    if value_of(line).lower() != b"100-continue":
+        raise RefusedError(errors.EXPECTATION_FAILED, "Expect")
+    # RFC 9110 §10.1.1: ignored in HTTP/1.0.
+    if head.version == 1 and not head.expect:
+        head.expect = True
+        head.lines.append(line)
+
+
+def _te(head: RequestHead, line: bytes) -> None:
+    if b"trailers" in tokens(value_of(line)):
+        head.trailers = True
+
+
+def _forwarded(head: RequestHead, line: bytes) -> None:
+    name = line[: line.find(b":")].lower()
+    said = head.forwarding
+    if said is None:
+        said = head.forwarding = {}
+    before = said.get(name)
+    said[name] = value_of(line) if before is None else before + b", " + value_of(line)
+
+
+def _cookie(head: RequestHead, line: bytes) -> None:
+    if b"__Host-miosa" in line:
+        kept = _COOKIE_OF_OURS.sub(b"", value_of(line)).lstrip(b"; \t")
+        if not kept:
+            return
+        line = line[: line.find(b":")] + b": " + kept
+    head.lines.append(line)
+
+
+def _origin(head: RequestHead, line: bytes) -> None:
+    head.origin_at = len(head.lines)
+    head.lines.append(line)
+
+
+def _request_id(head: RequestHead, line: bytes) -> None:
+    head.request_id = value_of(line)
+
+
+def _user_agent(head: RequestHead, line: bytes) -> None:
+    head.user_agent = value_of(line)
+    head.lines.append(line)
+
+
+def _referer(head: RequestHead, line: bytes) -> None:
+    head.referer = value_of(line)
+    head.lines.append(line)
+
+
+def _accept(head: RequestHead, line: bytes) -> None:
+    head.accept = value_of(line)
+    head.lines.append(line)
+
+
+def _fetch_mode(head: RequestHead, line: bytes) -> None:
+    head.fetch_mode = value_of(line)
+    head.lines.append(line)
+
+
+def _via(head: RequestHead, line: bytes) -> None:
+    head.via += line.count(b" miosa-edge")
+    head.lines.append(line)
+
+
+_REQUEST_RULES: dict[bytes, Callable[[RequestHead, bytes], None]] = {
+    **dict.fromkeys(HOP_BY_HOP, drop),
+    **dict.fromkeys(FORWARDING, _forwarded),
+    b"host": _host,
+    b"connection": note_connection,
+    b"content-length": _request_length,
+    b"transfer-encoding": _request_coding,
+    b"expect": _expect,
+    b"te": _te,
+    b"upgrade": note_upgrade,
+    b"cookie": _cookie,
+    b"origin": _origin,
+    b"x-request-id": _request_id,
+    b"user-agent": _user_agent,
+    b"referer": _referer,
+    b"accept": _accept,
+    b"sec-fetch-mode": _fetch_mode,
+    b"via": _via,
+}
+
+_TWINS = FORWARDING | {b"x-request-id", b"host", b"content-length", b"transfer-encoding", b"connection"}

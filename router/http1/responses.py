@@ -1,0 +1,121 @@
+"""Heads of backends' answers: from the bytes up to the empty line to a value, or to a refusal."""
+
+import re
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from router import errors
+from router.http1.heads import (
+    CHUNKED,
+    NO_CALLBACKS,
+    NONE,
+    UNTIL_CLOSE,
+    RefusedError,
+    apply_connection,
+    check_sizes,
+    drop,
+    length_of,
+    note_connection,
+    note_upgrade,
+    place_of,
+    trim,
+    value_of,
+    without,
+)
+from router.http1.names import HOP_BY_HOP, OURS
+from router.settings import Limits
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+
+
+class ResponseHead:
+    """An answer's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
+
+    __slots__ = (
+        "connection",
+        "framing",
+        "keep_alive",
+        "lines",
+        "location_at",
+        "reason",
+        "status",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, status: int, reason: bytes, version: int) -> None:
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self.lines: list[bytes] = []
+        self.framing = UNTIL_CLOSE
+        self.keep_alive = version == 1
+        self.upgrade = b""
+        self.location_at = -1
+        self.connection: list[bytes] | None = None
+
+
+def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:
+    """Read the head of an answer to a request of that method. Raises RefusedError(BAD_BACKEND_RESPONSE)."""
+    lines = raw[:-4].split(b"\r\n")
+    match = _STATUS_LINE.fullmatch(lines[0])
+    if match is None:
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, "bad status line")
+    head = ResponseHead(int(match[2]), match[3] or b"", match[1] == b"1")
+    check_sizes(raw, lines, limits, errors.BAD_BACKEND_RESPONSE)
+    try:
+        HttpResponseParser(NO_CALLBACKS).feed_data(raw)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, str(error)) from None
+    del lines[0]
+    keep = head.lines.append
+    find_rule = _RESPONSE_RULES.get
+    for line in trim(raw, lines):
+        name = line[: line.find(b":")].lower()
+        rule = find_rule(name)
+        if rule is not None:
+            rule(head, line)
+        elif not name.startswith(OURS):
+            keep(line)
+    status = head.status
+    if method == b"HEAD" or status < 200 or status in (204, 304):
+        head.framing = NONE
+    if head.connection is not None and (named := apply_connection(head)):
+        head.lines = without(head.lines, named)
+        head.location_at = place_of(head.lines, b"location")
+    return head
+
+
+# What a header means to us. Each rule gets the head and the line.
+
+
+def _response_length(head: ResponseHead, line: bytes) -> None:
+    if head.framing != UNTIL_CLOSE:
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, "conflicting framing")
+    head.framing = length_of(value_of(line), errors.BAD_BACKEND_RESPONSE)
+    if head.status >= 200 and head.status != 204:  # RFC 9110 §8.6: never in 1xx and 204
+        head.lines.append(b"Content-Length: %d" % head.framing)
+
+
+def _response_coding(head: ResponseHead, line: bytes) -> None:
+    if head.framing != UNTIL_CLOSE or head.version == 0 or value_of(line).lower() != b"chunked":
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, "Transfer-Encoding is not exactly one chunked in HTTP/1.1")
+    head.framing = CHUNKED
+
+
+def _location(head: ResponseHead, line: bytes) -> None:
+    head.location_at = len(head.lines)
+    head.lines.append(line)
+
+
+_RESPONSE_RULES: dict[bytes, Callable[[ResponseHead, bytes], None]] = {
+    **dict.fromkeys(HOP_BY_HOP, drop),
+    b"connection": note_connection,
+    b"content-length": _response_length,
+    b"transfer-encoding": _response_coding,
+    b"upgrade": note_upgrade,
+    b"location": _location,
+}
