@@ -72,6 +72,8 @@ _IPV6_HOST = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\](?::([0-9]{0,5}))?")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,55}[a-z0-9])?")
 _PORT_SLUG = re.compile(r"([1-9][0-9]{0,4})-(.+)")
 _DIGITS_HYPHEN = re.compile(r"[0-9]+-")
+# What browsers take for the end of an IPv4 address (URL Standard, "ends in a number"): `1.2.3.0x10` is one for them.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class InvalidHostError(ValueError):
@@ -127,8 +129,8 @@ def _check_port(digits: bytes | None) -> None:
 
 
 def is_address(name: str) -> bool:
-    """Whether a canonical name is an IP literal (or looks like IPv4: no top-level domain is all digits)."""
-    return name.startswith("[") or name.rpartition(".")[2].isdecimal()
+    """Whether a canonical name is an IP literal (or looks like IPv4: no top-level domain is a number)."""
+    return name.startswith("[") or _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
 
 
 def readings(name: str) -> tuple[Reading, ...]:
@@ -175,9 +177,11 @@ def canonical_name(text: str) -> str:
     Raises InvalidNameError for what is not a fully qualified host name: single labels, addresses, wildcards, ports,
     schemes, labels over 63 or names over 253 characters.
     """
-    name = text.strip(" ").removesuffix(".")
+    name = text.strip(" ")
     if not name:
         raise InvalidNameError("can't be blank")
+    if "*" in name:
+        raise InvalidNameError("must be one host name; wildcards are not allowed")
     if len(name) > 4 * MAX_NAME:
         raise InvalidNameError(f"must be at most {MAX_NAME} characters")
     if not name.isascii():
@@ -185,27 +189,25 @@ def canonical_name(text: str) -> str:
             name = idna.encode(name, uts46=True, transitional=False).decode("ascii")
         except (idna.IDNAError, UnicodeError):
             raise InvalidNameError("is not a valid internationalized domain name") from None
-    name = name.lower()
+    name = name.lower().removesuffix(".")  # after IDNA, which has other full stops too, such as U+3002
     if len(name) > MAX_NAME:
         raise InvalidNameError(f"must be at most {MAX_NAME} characters")
-    if name.startswith("[") or (":" in name and "/" not in name and "." not in name) or _is_ipv4(name):
+    if name.startswith("[") or _is_ipv6(name):
         raise InvalidNameError("must be a domain name, not an IP address")
-    if name.startswith("*."):
-        raise InvalidNameError("must be one host name; wildcards are not allowed")
     if _NAME.fullmatch(name) is None:
         raise InvalidNameError("is not a valid hostname")
     if "." not in name:
         raise InvalidNameError("must be fully qualified, such as app.example.com")
-    if name.rpartition(".")[2].isdecimal():
+    if is_address(name):
         raise InvalidNameError("must be a domain name, not an IP address")
     for label in name.split("."):
         _check_a_label(label)
     return name
 
 
-def _is_ipv4(name: str) -> bool:
+def _is_ipv6(name: str) -> bool:
     try:
-        ipaddress.IPv4Address(name)
+        ipaddress.IPv6Address(name)
     except ipaddress.AddressValueError:
         return False
     return True
