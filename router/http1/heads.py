@@ -6,7 +6,9 @@ llhttp approved. Header lines that go on are kept as the bytes they came in, in 
 """
 
 import re
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Protocol
 
 from router.errors import Problem
 from router.http1.names import STICKY
@@ -31,13 +33,39 @@ class RefusedError(Exception):
         super().__init__(why)
 
 
+class Rules(dict[bytes, Callable[[Any, bytes], None] | None]):
+    """What to do with a header line, by its name as it is spelled; None keeps the line.
+
+    Each spelling is judged once: `rules[name]` is one look-up from then on, which is measurably cheaper than lower-casing
+    and looking at every name of every head (bench/README.md). Bounded, since clients choose spellings.
+    """
+
+    _MOST = 4096
+
+    def __init__(self, by_name: Mapping[bytes, Callable[[Any, bytes], None]], is_ours: Callable[[bytes], bool]) -> None:
+        """`by_name` has lower-case names; `is_ours` says of any other lower-case name whether it is left out."""
+        super().__init__()
+        self._by_name = by_name
+        self._is_ours = is_ours
+
+    def __missing__(self, name: bytes) -> Callable[[Any, bytes], None] | None:
+        lower = name.lower()
+        rule = self._by_name.get(lower)
+        if rule is None and self._is_ours(lower):
+            rule = drop
+        if len(self) >= self._MOST:
+            self.clear()
+        self[name] = rule
+        return rule
+
+
 class Head(Protocol):
     """What `Connection` acts on, in either direction."""
 
     lines: list[bytes]
     keep_alive: bool
     upgrade: bytes
-    connection: list[bytes] | None
+    connection: tuple[bytes, ...]
 
 
 def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem) -> None:
@@ -49,21 +77,15 @@ def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem
         raise RefusedError(problem, "header too large")
 
 
-def trim(raw: bytes, lines: list[bytes]) -> list[bytes]:
-    """The lines with one blank before each value and none behind it. Hardly any head needs it."""
-    if b" \r\n" in raw or b"\t\r\n" in raw or b":\t" in raw or b":  " in raw:
-        return [line[: line.find(b":") + 1] + b" " + value_of(line) for line in lines]
-    return lines
-
-
 def value_of(line: bytes) -> bytes:
     """A header line's value without the blanks around it."""
     return line[line.find(b":") + 1 :].strip(b" \t")
 
 
-def tokens(value: bytes) -> list[bytes]:
+@lru_cache(maxsize=1024)
+def tokens(value: bytes) -> tuple[bytes, ...]:
     """The lower-case members of a comma-separated list; empty ones are passed over (RFC 9110 §5.6.1.2)."""
-    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+    return tuple(token for part in value.lower().split(b",") if (token := part.strip(b" \t")))
 
 
 def length_of(value: bytes, problem: Problem) -> int:
@@ -76,8 +98,6 @@ def length_of(value: bytes, problem: Problem) -> int:
 
 def note_connection(head: Head, line: bytes) -> None:
     """Collect the options of a Connection line; several lines are one list."""
-    if head.connection is None:
-        head.connection = []
     head.connection += tokens(value_of(line))
 
 
@@ -92,7 +112,7 @@ def drop(_head: Head, _line: bytes) -> None:
 
 def apply_connection(head: Head) -> set[bytes]:
     """Carry out what Connection says of persistence; the names of headers that it takes out (RFC 9110 §7.6.1)."""
-    options = head.connection or []
+    options = head.connection
     if b"close" in options:
         head.keep_alive = False
     elif b"keep-alive" in options:

@@ -1,7 +1,6 @@
 """Heads of requests: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
-from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
@@ -11,6 +10,7 @@ from router.http1.heads import (
     NO_CALLBACKS,
     NONE,
     RefusedError,
+    Rules,
     apply_connection,
     check_sizes,
     drop,
@@ -19,7 +19,6 @@ from router.http1.heads import (
     note_upgrade,
     place_of,
     tokens,
-    trim,
     value_of,
     without,
 )
@@ -41,50 +40,30 @@ class RequestHead:
     `lines`. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
     """
 
-    __slots__ = (
-        "accept",
-        "connection",
-        "expect",
-        "fetch_mode",
-        "forwarding",
-        "framing",
-        "host",
-        "host_at",
-        "keep_alive",
-        "lines",
-        "method",
-        "origin_at",
-        "referer",
-        "request_id",
-        "target",
-        "trailers",
-        "upgrade",
-        "user_agent",
-        "version",
-        "via",
-    )
+    # Defaults stand on the class: a head sets only what it has.
+    host = b""
+    host_at = -1
+    origin_at = -1
+    framing = NONE
+    expect = False
+    trailers = False
+    upgrade = b""
+    connection: tuple[bytes, ...] = ()
+    forwarding: dict[bytes, bytes] | None = None
+    request_id = b""
+    via = 0
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
         self.method = method
         self.target = target
         self.version = version
         self.lines: list[bytes] = []
-        self.host = b""
-        self.host_at = -1
-        self.origin_at = -1
-        self.framing = NONE
         self.keep_alive = version == 1
-        self.expect = False
-        self.trailers = False
-        self.upgrade = b""
-        self.connection: list[bytes] | None = None
-        self.forwarding: dict[bytes, bytes] | None = None
-        self.request_id = b""
-        self.user_agent = b""
-        self.referer = b""
-        self.accept: bytes | None = None
-        self.fetch_mode: bytes | None = None
-        self.via = 0
+
+    def value(self, name: bytes) -> bytes | None:
+        """The value of the first line of that lower-case name, None without one. For what few requests need."""
+        place = place_of(self.lines, name)
+        return None if place < 0 else value_of(self.lines[place])
 
 
 def check_start(partial: bytes, limits: Limits) -> None:
@@ -119,16 +98,14 @@ def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
         raise RefusedError(errors.BAD_REQUEST, str(error)) from None
     del lines[0]
     keep = head.lines.append
-    find_rule = _REQUEST_RULES.get
-    for line in trim(raw, lines):
-        name = line[: line.find(b":")].lower()
-        rule = find_rule(name)
-        if rule is not None:
-            rule(head, line)
-        elif not name.startswith(OURS) and not (b"_" in name and _is_twin(name)):
+    for line in lines:
+        rule = _REQUEST_RULES[line.partition(b":")[0]]
+        if rule is None:
             keep(line)
+        else:
+            rule(head, line)
     _check_host(head)
-    if head.connection is not None and (named := apply_connection(head)):
+    if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.host_at = place_of(head.lines, b"host")
         head.origin_at = place_of(head.lines, b"origin")
@@ -174,8 +151,8 @@ def _check_host(head: RequestHead) -> None:
     head.target = path if path.startswith(b"/") else b"/" + path
 
 
-def _is_twin(name: bytes) -> bool:
-    """Whether CGI and WSGI would read this name as one that only proxies may say: `X_Forwarded_For`."""
+def _is_ours(name: bytes) -> bool:
+    """Whether only proxies or we may say this name, or CGI and WSGI would read it as one: `X_Forwarded_For`."""
     name = name.replace(b"_", b"-")
     return name in _TWINS or name.startswith(OURS)
 
@@ -248,49 +225,28 @@ def _request_id(head: RequestHead, line: bytes) -> None:
     head.request_id = value_of(line)
 
 
-def _user_agent(head: RequestHead, line: bytes) -> None:
-    head.user_agent = value_of(line)
-    head.lines.append(line)
-
-
-def _referer(head: RequestHead, line: bytes) -> None:
-    head.referer = value_of(line)
-    head.lines.append(line)
-
-
-def _accept(head: RequestHead, line: bytes) -> None:
-    head.accept = value_of(line)
-    head.lines.append(line)
-
-
-def _fetch_mode(head: RequestHead, line: bytes) -> None:
-    head.fetch_mode = value_of(line)
-    head.lines.append(line)
-
-
 def _via(head: RequestHead, line: bytes) -> None:
     head.via += line.count(b" miosa-edge")
     head.lines.append(line)
 
 
-_REQUEST_RULES: dict[bytes, Callable[[RequestHead, bytes], None]] = {
-    **dict.fromkeys(HOP_BY_HOP, drop),
-    **dict.fromkeys(FORWARDING, _forwarded),
-    b"host": _host,
-    b"connection": note_connection,
-    b"content-length": _request_length,
-    b"transfer-encoding": _request_coding,
-    b"expect": _expect,
-    b"te": _te,
-    b"upgrade": note_upgrade,
-    b"cookie": _cookie,
-    b"origin": _origin,
-    b"x-request-id": _request_id,
-    b"user-agent": _user_agent,
-    b"referer": _referer,
-    b"accept": _accept,
-    b"sec-fetch-mode": _fetch_mode,
-    b"via": _via,
-}
-
 _TWINS = FORWARDING | {b"x-request-id", b"host", b"content-length", b"transfer-encoding", b"connection"}
+
+_REQUEST_RULES = Rules(
+    {
+        **dict.fromkeys(HOP_BY_HOP, drop),
+        **dict.fromkeys(FORWARDING, _forwarded),
+        b"host": _host,
+        b"connection": note_connection,
+        b"content-length": _request_length,
+        b"transfer-encoding": _request_coding,
+        b"expect": _expect,
+        b"te": _te,
+        b"upgrade": note_upgrade,
+        b"cookie": _cookie,
+        b"origin": _origin,
+        b"x-request-id": _request_id,
+        b"via": _via,
+    },
+    _is_ours,
+)

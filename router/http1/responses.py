@@ -1,7 +1,6 @@
 """Heads of backends' answers: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
-from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -12,6 +11,7 @@ from router.http1.heads import (
     NONE,
     UNTIL_CLOSE,
     RefusedError,
+    Rules,
     apply_connection,
     check_sizes,
     drop,
@@ -19,7 +19,6 @@ from router.http1.heads import (
     note_connection,
     note_upgrade,
     place_of,
-    trim,
     value_of,
     without,
 )
@@ -32,28 +31,18 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 class ResponseHead:
     """An answer's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
 
-    __slots__ = (
-        "connection",
-        "framing",
-        "keep_alive",
-        "lines",
-        "location_at",
-        "reason",
-        "status",
-        "upgrade",
-        "version",
-    )
+    # Defaults stand on the class: a head sets only what it has.
+    framing = UNTIL_CLOSE
+    upgrade = b""
+    location_at = -1
+    connection: tuple[bytes, ...] = ()
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status
         self.reason = reason
         self.version = version
         self.lines: list[bytes] = []
-        self.framing = UNTIL_CLOSE
         self.keep_alive = version == 1
-        self.upgrade = b""
-        self.location_at = -1
-        self.connection: list[bytes] | None = None
 
 
 def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:
@@ -72,18 +61,16 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
         raise RefusedError(errors.BAD_BACKEND_RESPONSE, str(error)) from None
     del lines[0]
     keep = head.lines.append
-    find_rule = _RESPONSE_RULES.get
-    for line in trim(raw, lines):
-        name = line[: line.find(b":")].lower()
-        rule = find_rule(name)
-        if rule is not None:
-            rule(head, line)
-        elif not name.startswith(OURS):
+    for line in lines:
+        rule = _RESPONSE_RULES[line.partition(b":")[0]]
+        if rule is None:
             keep(line)
+        else:
+            rule(head, line)
     status = head.status
     if method == b"HEAD" or status < 200 or status in (204, 304):
         head.framing = NONE
-    if head.connection is not None and (named := apply_connection(head)):
+    if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
     return head
@@ -111,11 +98,14 @@ def _location(head: ResponseHead, line: bytes) -> None:
     head.lines.append(line)
 
 
-_RESPONSE_RULES: dict[bytes, Callable[[ResponseHead, bytes], None]] = {
-    **dict.fromkeys(HOP_BY_HOP, drop),
-    b"connection": note_connection,
-    b"content-length": _response_length,
-    b"transfer-encoding": _response_coding,
-    b"upgrade": note_upgrade,
-    b"location": _location,
-}
+_RESPONSE_RULES = Rules(
+    {
+        **dict.fromkeys(HOP_BY_HOP, drop),
+        b"connection": note_connection,
+        b"content-length": _response_length,
+        b"transfer-encoding": _response_coding,
+        b"upgrade": note_upgrade,
+        b"location": _location,
+    },
+    lambda name: name.startswith(OURS),
+)
