@@ -11,7 +11,7 @@ from router.demo.sandboxes import serve
 SITE = Path(__file__).with_name("site")
 
 
-async def home(request: web.Request) -> web.FileResponse:
+async def home(_request: web.Request) -> web.FileResponse:
     return web.FileResponse(SITE / "clock.html")
 
 

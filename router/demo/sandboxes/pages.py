@@ -11,7 +11,7 @@ SITE = Path(__file__).with_name("site")
 CHUNK = 256 * 1024
 
 
-async def home(request: web.Request) -> web.FileResponse:
+async def home(_request: web.Request) -> web.FileResponse:
     return web.FileResponse(SITE / "index.html")
 
 

@@ -1,0 +1,70 @@
+"""Caddy as a process, with deploy/Caddyfile as it is."""
+
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.ports import answers, free_port
+from tests.support.processes import BIN, Process
+
+CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
+
+
+class Caddy:
+    """Signs with a CA of its own, in `folder`. `proxy` and `ask` are the router's addresses, HOST:PORT."""
+
+    def __init__(self, folder: Path, *, proxy: str, ask: str, environment: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.http_port = free_port()
+        self.root_certificate = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
+        self.process = Process(
+            [BIN / "caddy", "run", "--config", CADDYFILE, "--adapter", "caddyfile"],
+            folder / "caddy.log",
+            {
+                "HOME": str(folder),
+                "XDG_CONFIG_HOME": str(folder),
+                "MIOSA_CADDY_TLS": "internal",
+                "MIOSA_CADDY_STORAGE": str(folder / "storage"),
+                "MIOSA_CADDY_BIND": "127.0.0.1",
+                "MIOSA_CADDY_HTTPS_PORT": str(self.port),
+                "MIOSA_CADDY_HTTP_PORT": str(self.http_port),
+                "MIOSA_CADDY_PUBLIC_PORT": f":{self.port}",
+                "MIOSA_CADDY_PROXY": proxy,
+                "MIOSA_CADDY_ASK": ask,
+                "MIOSA_CADDY_GRACE": "2s",
+                **(environment or {}),
+            },
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self.process.until(lambda: self.root_certificate.exists() and answers(self.port))
+        except BaseException:
+            self.process.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
+
+    def trust(self, *protocols: str) -> ssl.SSLContext:
+        """A client's TLS context that trusts this Caddy's CA and offers `protocols` by ALPN."""
+        context = ssl.create_default_context(cafile=str(self.root_certificate))
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        return context
+
+    def certificate(self, name: str) -> Mapping[str, object]:
+        """The certificate that a handshake for `name` gets. Raises ssl.SSLError where it is refused."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
+            self.trust().wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            found = secured.getpeercert()
+            assert found is not None
+            return found

@@ -1,0 +1,136 @@
+"""The router as users run it: `miosa-router serve` as a process, with a database of its own."""
+
+import json
+import secrets
+import subprocess
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.ports import free_port
+from tests.support.processes import BIN, Process
+
+MIOSA_ROUTER = BIN / "miosa-router"
+PLATFORM_DOMAIN = "miosa.test"
+
+
+class Router:
+    """One node with everything in it. `settings` are MIOSA_ROUTER_* variables by their key in lower case."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.proxy_port, self.api_port, self.admin_port = free_port(), free_port(), free_port()
+        self.token = secrets.token_urlsafe(24)
+        values: dict[str, object] = {
+            "proxy_bind": self.proxy,
+            "api_bind": f"127.0.0.1:{self.api_port}",
+            "admin_bind": self.admin,
+            "database_url": f"sqlite:///{folder / 'router.db'}",
+            "platform_domain": PLATFORM_DOMAIN,
+            "backend_networks": "127.0.0.0/8",
+            "internal_token": self.token,
+            "log_format": "json",
+            "limits__drain_not_ready": 0,
+            "limits__drain_requests": 2,
+            "limits__drain_tunnels": 2,
+            **settings,
+        }
+        self.environment = {f"MIOSA_ROUTER_{key.upper()}": str(value) for key, value in values.items()}
+        self._process: Process | None = None
+
+    @property
+    def proxy(self) -> str:
+        return f"127.0.0.1:{self.proxy_port}"
+
+    @property
+    def admin(self) -> str:
+        return f"127.0.0.1:{self.admin_port}"
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def __enter__(self) -> Self:
+        self.command("db", "upgrade")
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.stop()
+
+    def start(self) -> None:
+        """Start `serve` and wait until it is ready."""
+        self._process = Process([MIOSA_ROUTER, "serve"], self.folder / "router.log", self.environment, self.folder)
+        try:
+            self._process.until(self.ready)
+        except BaseException:
+            self._process.stop()
+            raise
+
+    def ready(self) -> bool:
+        try:
+            return self.get_admin("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def command(self, *words: str) -> Any:
+        """What `miosa-router WORDS --json` prints, parsed; None where it prints nothing."""
+        done = subprocess.run(
+            [MIOSA_ROUTER, *words, "--json"],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"miosa-router {' '.join(words)}: {done.stdout}{done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def get_admin(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers in lower case, body) of a GET on the admin listener."""
+        return self._send(urllib.request.Request(f"http://{self.admin}{path}"))
+
+    def internal(self, method: str, path: str, body: object = None) -> Any:
+        """One call of /internal/v1 as the platform makes it. Fails on any answer that is not 2xx."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.api_port}/internal/v1{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        status, _, answer = self._send(request)
+        assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
+        return json.loads(answer) if answer else None
+
+    def register(self, tenant_id: str, slug: str, port: int, *, public_port: int = 3000, **fields: object) -> str:
+        """A running sandbox whose `public_port` is `port` of this machine; its id."""
+        resource = str(uuid.uuid4())
+        body = {"kind": "sandbox", "slug": slug, "tenant_id": tenant_id, "default_port": public_port, **fields}
+        self.internal("PUT", f"/resources/{resource}", body)
+        self.internal(
+            "PUT",
+            f"/endpoints/{resource}",
+            {"address": "127.0.0.1", "generation": "1", "state": "running", "ports": {str(public_port): port}},
+        )
+        return resource
+
+    def tenant(self, name: str) -> str:
+        """A new tenant; its id."""
+        return str(self.command("tenants", "create", name)["id"])
+
+    @staticmethod
+    def _send(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, {name.lower(): value for name, value in error.headers.items()}, error.read()
