@@ -1,0 +1,143 @@
+"""Who stands behind an Authorization header: an API key, a JSON Web Token, or the platform with its internal token.
+
+A token's tenant, workspace and project must exist: a token outlives what it was made for, and a mutation in the name
+of something that is gone would fail in the store, not here.
+"""
+
+import hashlib
+import hmac
+from typing import Protocol
+
+import structlog
+
+from router import errors
+from router.api.principal import PLATFORM, Principal, Reach
+from router.api.tokens import Claims, InvalidTokenError, Tokens
+from router.errors import RouterError
+from router.tenancy.keys import KeyScope
+from router.tenancy.keys import Principal as KeyHolder
+from router.tenancy.projects import Project
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import Workspace
+from router.unit import is_id
+
+_REACH = {
+    KeyScope.PLATFORM: Reach.PLATFORM,
+    KeyScope.TENANT: Reach.TENANT,
+    KeyScope.WORKSPACE: Reach.WORKSPACE,
+    KeyScope.PROJECT: Reach.PROJECT,
+}
+
+_log = structlog.get_logger("router.api")
+
+
+class _Keys(Protocol):
+    async def authenticate(self, plain: str) -> KeyHolder | None: ...
+
+
+class _Tenants(Protocol):
+    async def find(self, id_or_slug: str) -> Tenant: ...
+
+
+class _Workspaces(Protocol):
+    async def get(self, workspace_id: str) -> Workspace: ...
+
+
+class _Projects(Protocol):
+    async def get(self, project_id: str) -> Project: ...
+
+
+class Credentials:
+    """Tells principals by their credentials. Both methods answer None for a credential that is not valid."""
+
+    def __init__(
+        self,
+        *,
+        keys: _Keys,
+        tokens: Tokens,
+        tenants: _Tenants,
+        workspaces: _Workspaces,
+        projects: _Projects,
+        internal_token: str | None,
+    ) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._tenants = tenants
+        self._workspaces = workspaces
+        self._projects = projects
+        self._internal = _digest(internal_token) if internal_token is not None else None
+
+    @property
+    def internal_is_on(self) -> bool:
+        """Whether there is an internal token at all."""
+        return self._internal is not None
+
+    def internal(self, authorization: str) -> Principal | None:
+        """The platform. Compared in constant time, by hash, so that not even the length shows."""
+        presented = _bearer(authorization)
+        if presented is None or self._internal is None or not hmac.compare_digest(_digest(presented), self._internal):
+            return None
+        return PLATFORM
+
+    async def tenant(self, authorization: str) -> Principal | None:
+        """The holder of a key or a token. Raises StoreUnavailableError."""
+        presented = _bearer(authorization)
+        if presented is None:
+            return None
+        if presented.count(".") == 2:
+            return await self._by_token(presented)
+        holder = await self._keys.authenticate(presented)
+        if holder is None:
+            return None
+        return Principal(
+            id=f"key:{holder.key_id}",
+            reach=_REACH[holder.scope],
+            tenant_id=holder.tenant_id,
+            workspace_id=holder.workspace_id,
+            project_id=holder.project_id,
+        )
+
+    async def _by_token(self, token: str) -> Principal | None:
+        try:
+            claims = self._tokens.verify(token)
+            return await self._holder(claims)
+        except InvalidTokenError as error:
+            _log.info("token refused", reason=str(error))
+            return None
+
+    async def _holder(self, claims: Claims) -> Principal:
+        word, _, scope_id = claims.scope.partition(":")
+        if word not in set(KeyScope) or (word in {KeyScope.WORKSPACE, KeyScope.PROJECT}) != is_id(scope_id):
+            raise InvalidTokenError("scope is not platform, tenant, workspace:ID or project:ID")
+        workspace_id = project_id = None
+        owner: Tenant | Workspace | Project
+        try:
+            tenant = await self._tenants.find(claims.tenant)
+            if word == KeyScope.WORKSPACE:
+                owner = await self._workspaces.get(scope_id)
+                workspace_id, tenant_id = owner.id, owner.tenant_id
+            elif word == KeyScope.PROJECT:
+                owner = await self._projects.get(scope_id)
+                workspace_id, project_id, tenant_id = owner.workspace_id, owner.id, owner.tenant_id
+            else:
+                tenant_id = tenant.id
+        except RouterError as error:
+            if error.problem is not errors.NOT_FOUND:
+                raise
+            raise InvalidTokenError(error.message) from None
+        if tenant_id != tenant.id:
+            raise InvalidTokenError("the scope is another tenant's")
+        return Principal(
+            f"jwt:{tenant.id}:{claims.subject}", _REACH[KeyScope(word)], tenant.id, workspace_id, project_id
+        )
+
+
+def _bearer(authorization: str) -> str | None:
+    # The scheme is case-insensitive (RFC 9110 §11.1).
+    scheme, _, presented = authorization.partition(" ")
+    presented = presented.strip(" ")
+    return presented if scheme.lower() == "bearer" and presented and presented.isascii() else None
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

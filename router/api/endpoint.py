@@ -1,0 +1,243 @@
+"""How an endpoint is declared: once, by a decorator, with the types of its handler. That declaration serves it and
+documents it, so the two cannot disagree.
+
+    class WorkspacesApi(Resource):
+        tag = "Workspaces"
+
+        @endpoint("POST", "/workspaces", "Create a workspace", status=201, problems=(WORKSPACE_NAME_EXISTS,))
+        async def create(self, call: Call[CreateWorkspace]) -> Reply[Workspace]:
+            ...
+
+`Call[Body, Query]` says what is read and checked before the handler runs; the answer's type says what is sent:
+`Reply[T]` `{"data": T}`, `Bare[T]` T itself, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T],
+"total": N}`. A `{name}` in a path is a UUID (anything else there is 404), `{name:text}` any text.
+"""
+
+import dataclasses
+import enum
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar as DefaultingTypeVar
+
+from router import errors
+from router.api.principal import Principal, Reach
+from router.errors import Problem
+
+T = TypeVar("T")
+B = DefaultingTypeVar("B", default=None)
+Q = DefaultingTypeVar("Q", default=None)
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+_PLACE = re.compile(r"\{([a-z_]+)(:text)?\}")
+
+
+class Auth(enum.Enum):
+    """Who may call."""
+
+    KEY = "a key or a token of a tenant"
+    INTERNAL = "the platform, with the internal token"
+    NONE = "anybody"
+
+
+class Rate(enum.Enum):
+    """Which of the rates an endpoint counts against."""
+
+    GENERAL = "general"
+    AUTH = "auth"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B, Q]):
+    """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models."""
+
+    principal: Principal
+    ids: Mapping[str, str]
+    body: B
+    query: Q
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """`{"data": item}`. `status` None is the endpoint's own."""
+
+    item: T
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bare(Generic[T]):
+    """The item itself, for the few pages that show an answer without an envelope."""
+
+    item: T
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paged(Generic[T]):
+    """One page of a list, with the pagination object."""
+
+    items: Sequence[T]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(Generic[T]):
+    """One page of a list, with `total` alone, for the pages that show a list so."""
+
+    items: Sequence[T]
+    total: int
+
+
+Answer = Reply[Any] | Bare[Any] | Paged[Any] | Counted[Any]
+_ANSWERS = (Reply, Bare, Paged, Counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the table: what the decorator was told and what the handler's types say."""
+
+    method: str
+    path: str
+    summary: str
+    description: str
+    status: int
+    also: tuple[int, ...]
+    problems: tuple[Problem, ...]
+    reach: Reach
+    rate: Rate
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answer: type[Answer]
+    item: Any
+    places: Mapping[str, bool] = field(default_factory=dict)
+    auth: Auth = Auth.KEY
+    tag: str = ""
+    name: str = ""
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.method not in SAFE_METHODS
+
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Its own problems and those that come with what it takes; each once."""
+        found = [*self.problems]
+        if self.auth is not Auth.NONE:
+            found.append(errors.UNAUTHORIZED)
+        if self.auth is Auth.KEY:
+            found += [errors.FORBIDDEN, errors.RATE_LIMITED]
+        if self.auth is Auth.NONE:
+            found.append(errors.RATE_LIMITED)
+        if self.places or self.auth is Auth.INTERNAL:
+            found.append(errors.NOT_FOUND)
+        if self.mutates:
+            found += [errors.API_PAYLOAD_TOO_LARGE, errors.REQUEST_TIMEOUT]
+        if self.mutates and self.auth is not Auth.NONE:
+            found += [
+                errors.INVALID_IDEMPOTENCY_KEY,
+                errors.IDEMPOTENCY_IN_PROGRESS,
+                errors.IDEMPOTENCY_KEY_REUSED,
+            ]
+        if self.body is not None:
+            found += [errors.MALFORMED_JSON, errors.UNSUPPORTED_MEDIA_TYPE]
+        if self.body is not None or self.query is not None:
+            found.append(errors.VALIDATION_FAILED)
+        found += [errors.INTERNAL_ERROR, errors.UNAVAILABLE]
+        return tuple(dict.fromkeys(found))
+
+
+def endpoint(
+    method: str,
+    path: str,
+    summary: str,
+    *,
+    status: int = 200,
+    also: tuple[int, ...] = (),
+    problems: tuple[Problem, ...] = (),
+    reach: Reach = Reach.PROJECT,
+    rate: Rate = Rate.GENERAL,
+) -> Callable[[Handler], Handler]:
+    """Declare a method of a `Resource` as an endpoint.
+
+    `also` lists further statuses of success, `problems` what the handler may raise, `reach` the narrowest key that
+    may call it. The handler's docstring is its description.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        hints = typing.get_type_hints(handler)
+        body, query = _reads(hints["call"])
+        answer, item = _sends(hints["return"])
+        row = Endpoint(
+            method=method,
+            path=path,
+            summary=summary,
+            description=inspect.getdoc(handler) or "",
+            status=status,
+            also=also,
+            problems=problems,
+            reach=reach,
+            rate=rate,
+            body=body,
+            query=query,
+            answer=answer,
+            item=item,
+            places={match[1]: match[2] is None for match in _PLACE.finditer(path)},
+            name=handler.__name__,
+        )
+        handler.__endpoint__ = row  # type: ignore[attr-defined]  # read by Resource.endpoints
+        return handler
+
+    return declare
+
+
+def _reads(hint: Any) -> tuple[type[BaseModel] | None, type[BaseModel] | None]:
+    if get_origin(hint) is not Call and hint is not Call:
+        raise TypeError("the parameter `call` of a handler is a Call")
+    body, query = (*get_args(hint), None, None)[:2]
+    return _model(body), _model(query)
+
+
+def _model(hint: Any) -> type[BaseModel] | None:
+    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+
+
+def _sends(hint: Any) -> tuple[type[Answer], Any]:
+    origin = get_origin(hint)
+    if origin not in _ANSWERS:
+        raise TypeError(f"a handler returns one of {', '.join(kind.__name__ for kind in _ANSWERS)}")
+    return origin, get_args(hint)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An endpoint with the method that serves it."""
+
+    endpoint: Endpoint
+    handler: Callable[[Call[Any, Any]], Awaitable[Answer]]
+
+
+class Resource:
+    """What the endpoints of one resource share. Subclasses take what they need by keyword in `__init__`."""
+
+    tag: ClassVar[str]
+    prefix: ClassVar[str] = "/api/v1"
+    auth: ClassVar[Auth] = Auth.KEY
+
+    def endpoints(self) -> list[Bound]:
+        """Its endpoints, in the order of their declaration."""
+        found = []
+        for name, member in vars(type(self)).items():
+            row: Endpoint | None = getattr(member, "__endpoint__", None)
+            if row is not None:
+                whole = dataclasses.replace(row, path=self.prefix + row.path, tag=self.tag, auth=self.auth)
+                found.append(Bound(whole, getattr(self, name)))
+        return found

@@ -1,0 +1,151 @@
+"""From a request's bytes to checked values: the body, the query, the places of the path.
+
+A value that no store can hold (a text with NUL or half a surrogate pair, the number 1e999) is a wrong field (422), not
+a wrong request: JSON can spell it, so whoever sent it is told which field it was.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from aiohttp.web import BaseRequest, RequestPayloadError
+from pydantic import BaseModel, ValidationError
+
+from router import errors
+from router.api.wording import INVALID, fields_of
+from router.errors import RouterError
+
+MAX_BODY = 10 * 1024 * 1024
+BODY_TIME = 30.0  # seconds for a body to arrive
+_MAX_PARAMETERS = 200
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was whole: there is nobody to answer."""
+
+
+async def read_body(request: BaseRequest) -> bytes:
+    """The whole body, decoded if it was compressed. Raises RouterError at once where it is too large or too slow."""
+    if (request.content_length or 0) > MAX_BODY:
+        raise RouterError(errors.API_PAYLOAD_TOO_LARGE)
+    if not request.body_exists:
+        return b""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                if size > MAX_BODY:
+                    raise RouterError(errors.API_PAYLOAD_TOO_LARGE)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RouterError(errors.REQUEST_TIMEOUT) from None
+    except RequestPayloadError:  # chunks or compression that do not parse
+        raise RouterError(errors.BAD_REQUEST) from None
+    except ConnectionError as error:
+        raise ClientGoneError(str(error)) from None
+    return b"".join(chunks)
+
+
+def parse_body(model: type[BaseModel], raw: bytes, content_type: str | None) -> BaseModel:
+    """The body as its model. A request without a body counts as `{}`. Raises RouterError (400, 415, 422)."""
+    if not raw:
+        return _validate(model, b"{}")
+    if not _is_json(content_type):
+        raise RouterError(errors.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise RouterError(errors.MALFORMED_JSON) from None
+    if not isinstance(value, dict):
+        raise RouterError(errors.VALIDATION_FAILED, fields={"body": ["must be an object"]})
+    wrong = {path: [INVALID] for path in _unstorable(value)}
+    if wrong:
+        raise RouterError(errors.VALIDATION_FAILED, fields=wrong)
+    return _validate(model, raw)
+
+
+def _is_json(content_type: str | None) -> bool:
+    media, _, parameters = (content_type or "").partition(";")
+    charset = parameters.strip().lower().partition("charset=")[2].strip('"')
+    return media.strip().lower() == "application/json" and charset in {"", "utf-8", "utf8"}
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _validate(model: type[BaseModel], raw: bytes) -> BaseModel:
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        # What json took and pydantic's parser does not: nesting beyond 200 levels.
+        if any(item["type"] == "json_invalid" for item in error.errors(include_url=False)):
+            raise RouterError(errors.MALFORMED_JSON) from None
+        raise RouterError(errors.VALIDATION_FAILED, fields=fields_of(error)) from None
+
+
+def _unstorable(value: object) -> Iterator[str]:
+    """The dotted path of each value that JSON can spell and no store can hold, `body` for the object itself."""
+    todo: list[tuple[object, str]] = [(value, "")]
+    while todo:
+        item, where = todo.pop()
+        if (isinstance(item, str) and not is_storable(item)) or (isinstance(item, float) and not math.isfinite(item)):
+            yield where
+        elif isinstance(item, dict):
+            if not all(is_storable(key) for key in item):
+                yield where or "body"
+            todo += [(inner, f"{where}.{key}" if where else key) for key, inner in item.items()]
+        elif isinstance(item, list):
+            todo += [(inner, f"{where}.{place}") for place, inner in enumerate(item)]
+
+
+def is_storable(text: str) -> bool:
+    """Whether every store can hold the text: no NUL, no lone surrogate."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def parse_query(model: type[BaseModel], raw: str) -> BaseModel:
+    """The query as its model; of a repeated parameter the last one counts. Raises RouterError (422)."""
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+    except ValueError:  # not UTF-8, or more parameters than anybody needs
+        raise RouterError(errors.VALIDATION_FAILED, fields={"query": [INVALID]}) from None
+    values: dict[str, Any] = dict(pairs)
+    wrong = {name: [INVALID] for name, value in pairs if name in model.model_fields and not is_storable(value)}
+    if wrong:
+        raise RouterError(errors.VALIDATION_FAILED, fields=wrong)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RouterError(errors.VALIDATION_FAILED, fields=fields_of(error)) from None
+
+
+def parse_segment(raw: str) -> str | None:
+    """One segment of a path, percent-decoded; None where it is not text."""
+    try:
+        text = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if is_storable(text) else None
+
+
+def fingerprint(method: str, target: str, raw: bytes) -> str:
+    """What makes two requests the same one, for Idempotency-Key: method, path with query, body."""
+    digest = hashlib.sha256(f"{method} {target}\n".encode())
+    digest.update(raw)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""What request and answer models are made of: base classes and field types that carry the API's conventions.
+
+A request body is strict (`"5"` is not 5) and forgives unknown fields; a query arrives as text, so its numbers and
+flags are read from text, as strictly. Field types put the limits where SQL and JSON agree with each other: a number
+that fits a 32-bit column, a text without NUL (PostgreSQL stores none).
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from router.clock import iso
+
+MAX_INTEGER = 2**31 - 1
+PAGE_SIZE = 20
+MAX_PAGE_SIZE = 100
+
+UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+_DIGITS = re.compile(r"-?[0-9]{1,10}")
+
+
+class Body(BaseModel):
+    """A request's JSON object."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that the request named, null included: what a PATCH changes."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Query(BaseModel):
+    """A request's query parameters."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Out(BaseModel):
+    """What an answer shows. Reads its values from the attributes of a record: `Workspace.model_validate(record)`."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+def _number(value: object) -> object:
+    """A number in a query: decimal digits, as pydantic's own reading would allow `1_000`, `1.0` and blanks."""
+    if isinstance(value, str):
+        if _DIGITS.fullmatch(value) is None:
+            raise ValueError("is invalid")
+        return int(value)
+    return value
+
+
+def _at_most_100(value: object) -> object:
+    number = _number(value)
+    return min(number, MAX_PAGE_SIZE) if isinstance(number, int) else number
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        if value not in {"true", "false"}:
+            raise ValueError("is invalid")
+        return value == "true"
+    return value
+
+
+def _id(value: str) -> str:
+    if UUID.fullmatch(value) is None:
+        raise ValueError("is invalid")
+    return value.lower()
+
+
+Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"format": "uuid", "pattern": f"^{UUID.pattern}$"})]
+Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Text = Annotated[str, StringConstraints(max_length=10_000)]
+ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+Metadata = dict[str, Any]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Number = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_INTEGER)]
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(iso, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-05-17T10:00:00Z"]}),
+]
+
+
+class Paging(Query):
+    """The pagination of every list. A `page_size` over 100 counts as 100."""
+
+    page: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_INTEGER)] = 1
+    page_size: Annotated[
+        int,
+        BeforeValidator(_at_most_100),
+        Field(ge=1),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INTEGER, "default": PAGE_SIZE}),
+    ] = PAGE_SIZE
+
+    @property
+    def offset(self) -> int:
+        """How many items lie before this page."""
+        return (self.page - 1) * self.page_size

@@ -1,0 +1,213 @@
+"""The table as an OpenAPI 3.1 document: every endpoint, its models, and each status it can answer with."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged
+from router.errors import VALIDATION_FAILED, Problem
+
+Schema = dict[str, Any]
+
+_REFS = "#/components/schemas/{model}"
+_SECURITY: dict[Auth, list[Schema]] = {
+    Auth.KEY: [{"apiKey": []}],
+    Auth.INTERNAL: [{"internalToken": []}],
+    Auth.NONE: [],
+}
+_NO_NUL = "^[^\\u0000]*$"
+
+_ERROR: Schema = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "request_id"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "request_id": {"type": "string", "description": "Quote it when you contact support."},
+                "fields": {
+                    "type": "object",
+                    "description": "What is wrong with which field of the request.",
+                    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        }
+    },
+}
+
+_PAGE: Schema = {
+    "type": "object",
+    "required": ["page", "page_size", "total"],
+    "properties": {
+        "page": {"type": "integer", "minimum": 1},
+        "page_size": {"type": "integer", "minimum": 1, "maximum": 100},
+        "total": {"type": "integer", "minimum": 0},
+    },
+}
+
+_HEADERS: dict[str, Schema] = {
+    "X-Request-ID": {"description": "The request's id, yours where you sent one.", "schema": {"type": "string"}},
+    "RateLimit-Limit": {"description": "Requests per minute.", "schema": {"type": "integer"}},
+    "RateLimit-Remaining": {"description": "Requests left in this minute.", "schema": {"type": "integer"}},
+    "RateLimit-Reset": {"description": "Seconds until the minute ends.", "schema": {"type": "integer"}},
+    "Idempotent-Replayed": {
+        "description": "`true` where this is the stored answer of an earlier request with the same Idempotency-Key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
+}
+
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A UUID of your making. Sent again within 24 hours with the same request, the first answer comes "
+    "back and nothing is done twice.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+}
+
+
+def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
+    """The document. Deterministic: the same table gives the same text."""
+    rows = list(endpoints)
+    inputs, outputs, components = _schemas(rows)
+    paths: dict[str, Schema] = defaultdict(dict)
+    for row in rows:
+        path = row.path.replace(":text}", "}")
+        paths[path][row.method.lower()] = _operation(row, inputs, outputs)
+    for schema in components.values():
+        _forbid_nul(schema)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "MIOSA router API",
+            "version": version,
+            "description": "Workspaces, projects, sandboxes, computers, deployments and their domains.",
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(row.tag for row in rows)],
+        "paths": dict(paths),
+        "components": {
+            "schemas": {**dict(sorted(components.items())), "Error": _ERROR},
+            "headers": _HEADERS,
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key (`msk_…`) or a JWT."},
+                "internalToken": {"type": "http", "scheme": "bearer", "description": "The platform's internal token."},
+            },
+        },
+    }
+
+
+def _schemas(rows: list[Endpoint]) -> tuple[dict[Any, Schema], dict[int, Schema], dict[str, Schema]]:
+    """Schemas of bodies by model, of answers by row number, and the components both refer to."""
+    asked: list[Any] = [(row.body, "validation", TypeAdapter(row.body)) for row in rows if row.body is not None]
+    asked += [(number, "serialization", TypeAdapter(row.item)) for number, row in enumerate(rows)]
+    found, rest = TypeAdapter.json_schemas(asked, ref_template=_REFS)
+    inputs = {key: schema for (key, mode), schema in found.items() if mode == "validation"}
+    outputs = {key: schema for (key, mode), schema in found.items() if mode == "serialization"}
+    by_row = {id(row): outputs[number] for number, row in enumerate(rows)}
+    return inputs, by_row, rest.get("$defs", {})
+
+
+def _operation(row: Endpoint, inputs: dict[Any, Schema], outputs: dict[int, Schema]) -> Schema:
+    operation: Schema = {
+        "operationId": f"{row.tag.lower().replace(' ', '_')}_{row.name}",
+        "tags": [row.tag],
+        "summary": row.summary,
+        "security": _SECURITY[row.auth],
+        "parameters": _parameters(row),
+        "responses": _responses(row, outputs[id(row)]),
+    }
+    if row.description:
+        operation["description"] = row.description
+    if row.body is not None:
+        operation["requestBody"] = {
+            "required": any(field.is_required() for field in row.body.model_fields.values()),
+            "content": {"application/json": {"schema": inputs[row.body]}},
+        }
+    return operation
+
+
+def _parameters(row: Endpoint) -> list[Schema]:
+    found: list[Schema] = []
+    for name, is_id in row.places.items():
+        schema: Schema = {"type": "string", "format": "uuid"} if is_id else {"type": "string", "minLength": 1}
+        found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    if row.query is not None:
+        whole = row.query.model_json_schema(mode="validation")
+        for name, schema in whole["properties"].items():
+            shown = {"name": name, "in": "query", "required": name in whole.get("required", ()), "schema": schema}
+            description = schema.pop("description", None)
+            if description:
+                shown["description"] = description
+            found.append(shown)
+    if row.mutates and row.auth is not Auth.NONE:
+        found.append(_IDEMPOTENCY_KEY)
+    for parameter in found:
+        _forbid_nul(parameter["schema"])
+    return found
+
+
+def _responses(row: Endpoint, item: Schema) -> Schema:
+    found: Schema = {}
+    for status in (row.status, *row.also):
+        found[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "headers": _shown_headers(row, success=True),
+            "content": {"application/json": {"schema": _envelope(row, item)}},
+        }
+    by_status: dict[int, list[Problem]] = defaultdict(list)
+    for problem in row.all_problems():
+        by_status[problem.status].append(problem)
+    for status, problems in sorted(by_status.items()):
+        headers = _shown_headers(row, success=False)
+        if any(problem.retry_after is not None or problem.status == 429 for problem in problems):
+            headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+        found[str(status)] = {
+            "description": "; ".join(f"`{problem.code}`: {problem.message}" for problem in problems),
+            "headers": headers,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        }
+    if VALIDATION_FAILED.status in by_status and VALIDATION_FAILED in by_status[VALIDATION_FAILED.status]:
+        found["422"]["description"] += " `error.fields` names them."
+    return found
+
+
+def _shown_headers(row: Endpoint, *, success: bool) -> Schema:
+    names = ["X-Request-ID"]
+    if success and row.auth is not Auth.INTERNAL:
+        names += ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
+    if success and row.mutates:
+        names.append("Idempotent-Replayed")
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _envelope(row: Endpoint, item: Schema) -> Schema:
+    if row.answer is Bare:
+        return item
+    properties: Schema = {"data": item}
+    if row.answer in {Paged, Counted}:
+        properties["data"] = {"type": "array", "items": item}
+    if row.answer is Paged:
+        properties["page"] = _PAGE
+    if row.answer is Counted:
+        properties["total"] = {"type": "integer", "minimum": 0}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _forbid_nul(schema: Any) -> None:
+    """Say of every free text that it has no NUL character: none is taken and none is sent."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+            schema["pattern"] = _NO_NUL
+        for inner in schema.values():
+            _forbid_nul(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _forbid_nul(inner)

@@ -1,0 +1,73 @@
+"""The HTTP server under the API: aiohttp's low-level one, which parses HTTP and leaves everything else to `Api`."""
+
+import socket
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from router import errors
+from router.api.answers import problem_body, respond
+from router.api.listener import Api, new_request_id
+from router.errors import RouterError
+
+KEEP_ALIVE = 75.0  # seconds; also the time for a first request's head to arrive
+LINGER = 2.0  # seconds for a client to stop sending a body that was refused
+_MAX_LINE = 16 * 1024
+
+_log = structlog.get_logger("router.api")
+
+
+class _Connection(web.RequestHandler):
+    """One connection. What aiohttp would answer by itself goes out in our envelope instead."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's words, which quote the request
+    ) -> web.StreamResponse:
+        problem = errors.BAD_REQUEST if status < 500 else errors.INTERNAL_ERROR
+        _log.log(
+            20 if status < 500 else 40, "connection refused", status=status, address=request.remote, error=repr(exc)
+        )
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is already under way")
+        request_id = new_request_id()
+        response = respond(status, problem_body(RouterError(problem), request_id), {"X-Request-ID": request_id})
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class ApiServer:
+    """Serves an `Api` on a socket that listens already."""
+
+    def __init__(self, api: Api, *, drain: float) -> None:
+        self._api = api
+        self._drain = drain
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Serve from now on."""
+        options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": KEEP_ALIVE,
+            "lingering_time": LINGER,
+            "max_line_size": _MAX_LINE,
+            "max_field_size": _MAX_LINE,
+        }
+        self._runner = web.ServerRunner(_Server(self._api.handle, **options), shutdown_timeout=self._drain)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listening, backlog=1024).start()
+
+    async def close(self) -> None:
+        """Take no more requests, let those under way finish within the drain time, close every connection."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

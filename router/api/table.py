@@ -1,0 +1,98 @@
+"""The route table: every endpoint that is served and documented, found by path and method."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from router.api.answers import Renderer
+from router.api.endpoint import Auth, Bound, Endpoint, Resource
+from router.api.intake import parse_segment
+from router.api.models import UUID
+
+
+class Served:
+    """One row of the table, ready to serve."""
+
+    __slots__ = ("endpoint", "handler", "render")
+
+    def __init__(self, bound: Bound) -> None:
+        self.endpoint = bound.endpoint
+        self.handler = bound.handler
+        self.render = Renderer(bound.endpoint).render
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a path means: the rows by method, and the texts in its places."""
+
+    methods: Mapping[str, Served]
+    places: Mapping[str, str]
+
+    @property
+    def internal(self) -> bool:
+        """Whether the path is the platform's."""
+        return any(served.endpoint.auth is Auth.INTERNAL for served in self.methods.values())
+
+    @property
+    def allow(self) -> str:
+        """The value of an Allow header."""
+        return ", ".join(sorted({*self.methods, "HEAD"} if "GET" in self.methods else self.methods))
+
+
+class Table:
+    """All rows. Paths are compared segment by segment; where two fit, the one with the earlier literal wins."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._paths: dict[tuple[str, ...], dict[str, Served]] = {}
+        for resource in resources:
+            for bound in resource.endpoints():
+                self._add(bound)
+        _check_shapes(self._paths)
+        self._by_length: dict[int, list[tuple[str, ...]]] = {}
+        for segments in sorted(self._paths, key=lambda parts: [part.startswith("{") for part in parts]):
+            self._by_length.setdefault(len(segments), []).append(segments)
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        for methods in self._paths.values():
+            for served in methods.values():
+                yield served.endpoint
+
+    def _add(self, bound: Bound) -> None:
+        row = bound.endpoint
+        methods = self._paths.setdefault(tuple(row.path.split("/")[1:]), {})
+        if row.method in methods:
+            raise ValueError(f"{row.method} {row.path} is declared twice")
+        methods[row.method] = Served(bound)
+
+    def match(self, path: str) -> Match | None:
+        """What a raw path means; None where there is nothing, or a place holds what it cannot."""
+        raw = path.split("/")[1:]
+        for segments in self._by_length.get(len(raw), ()):
+            places = _places(segments, raw)
+            if places is not None:
+                return Match(self._paths[segments], places)
+        return None
+
+
+def _check_shapes(paths: Iterable[tuple[str, ...]]) -> None:
+    """Refuse `/x/{id}` beside `/x/{name}`: only one of them would ever be found."""
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for segments in paths:
+        shape = tuple("{}" if segment.startswith("{") else segment for segment in segments)
+        other = seen.setdefault(shape, segments)
+        if other != segments:
+            raise ValueError(f"/{'/'.join(segments)} and /{'/'.join(other)} are the same path")
+
+
+def _places(segments: tuple[str, ...], raw: list[str]) -> dict[str, str] | None:
+    places = {}
+    for segment, given in zip(segments, raw, strict=True):
+        if not segment.startswith("{"):
+            if segment != given:
+                return None
+            continue
+        name, _, kind = segment[1:-1].partition(":")
+        text = parse_segment(given)
+        if not text or (kind != "text" and UUID.fullmatch(text) is None):
+            return None
+        places[name] = text if kind == "text" else text.lower()
+    return places
