@@ -1,0 +1,268 @@
+"""Every metric in one table, and the numbers behind them.
+
+The data plane cannot pay a lock and a method call per observation, so the numbers are plain integers in dictionaries,
+added to in batches by the recorder, and prometheus_client only writes them out: this is one custom collector. All of
+it happens on one event loop, so nothing is locked.
+
+Labels come from closed sets: never a host, an id or anything else that visitors or customers choose. A word outside
+its set is a bug of ours and shows up as `other`; observing must not break what it observes.
+"""
+
+import bisect
+import importlib.metadata
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from router.observe.access import resolution_source
+from router.observe.endings import COMBINATIONS
+from router.observe.finished import Finished
+
+PREFIX = "miosa_router_"
+OTHER = "other"
+
+GaugeCallback = Callable[[], float | Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric. A counter's exposed name ends in `_total`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+
+
+TABLE = (
+    Row("exchanges", "counter", ("level", "status", "ending"), "Exchanges that ended: chain level, class, who x phase"),
+    Row("exchange_seconds", "histogram", ("level",), "Whole time of an exchange; tunnels are not in it"),
+    Row("first_byte_seconds", "histogram", ("level",), "Time until an answer's first byte; tunnels are not in it"),
+    Row("received_bytes", "counter", (), "Body and tunnel bytes from clients"),
+    Row("sent_bytes", "counter", (), "Body and tunnel bytes to clients"),
+    Row("retries", "counter", (), "Tries to reach a backend beyond the first"),
+    Row("resolutions", "counter", ("source",), "Where the routes of exchanges were known from"),
+    Row("backend_errors", "counter", ("kind",), "Failures of backends, the retried ones too"),
+    Row("asks", "counter", ("reason",), "Answers of the gate to Caddy's ask"),
+    Row("access_lines_lost", "counter", (), "Access lines that could not be written"),
+    Row("exchanges_in_flight", "gauge", (), "Exchanges under way"),
+    Row("client_connections", "gauge", (), "Open connections from clients"),
+    Row("tunnels", "gauge", (), "Open tunnels: WebSockets and other upgrades"),
+    Row("backend_connections", "gauge", ("state",), "Open connections to backends"),
+    Row("build_info", "gauge", ("version", "python"), "What runs here; always 1"),
+)
+
+STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+# What a label may say. `level` mirrors the precedence chain, `reason` the gate; tests hold them together.
+LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
+    "level": ("exact", "project", "workspace", "tenant", "platform", "none"),
+    "status": STATUS_CLASSES,
+    "ending": tuple(COMBINATIONS),
+    "source": ("process", "sql", "redis", "memory", "stale", "none"),
+    "kind": (
+        "dial_refused",
+        "dial_timeout",
+        "dial_unreachable",
+        "dial_reset",
+        "not_allowed",
+        "reset",
+        "closed",
+        "bad_response",
+        "truncated",
+        "timeout",
+    ),
+    "reason": (
+        "issued",
+        "first_issue",
+        "missing_domain",
+        "invalid_name",
+        "ip_address",
+        "not_verified",
+        "suspended",
+        "removed",
+        "unknown_host",
+        "no_such_resource",
+        "port_not_exposed",
+        "method_not_allowed",
+        "not_ready",
+    ),
+    "state": ("idle", "busy"),
+}
+
+# Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BUCKETS = (*(str(bound) for bound in BOUNDS), "+Inf")
+
+
+class _Histogram:
+    """Counts per bucket (not cumulative) and the sum."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * len(_BUCKETS)
+        self.total = 0.0
+
+    def buckets(self) -> list[tuple[str, float]]:
+        cumulative, running = [], 0
+        for name, count in zip(_BUCKETS, self.counts, strict=True):
+            running += count
+            cumulative.append((name, float(running)))
+        return cumulative
+
+
+class Metrics(Collector):
+    """The numbers of one process. `worker` is its number, where there are several, and becomes a label."""
+
+    def __init__(self, worker: int | None = None) -> None:
+        self._worker = {} if worker is None else {"worker": str(worker)}
+        self._counts: dict[str, dict[tuple[str, ...], int]] = {
+            row.name: _zeros(row) for row in TABLE if row.kind == "counter"
+        }
+        self._histograms = {
+            row.name: defaultdict[str, _Histogram](_Histogram) for row in TABLE if row.kind == "histogram"
+        }
+        self._gauges: dict[str, GaugeCallback] = {}
+        self._build = (importlib.metadata.version("miosa-router"), platform.python_version())
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def exchange(self, batch: Sequence[Finished]) -> None:
+        """Count exchanges that have ended."""
+        ended: dict[tuple[str, int, str], int] = {}
+        known_from: dict[tuple[str, bool], int] = {}
+        durations, first_bytes = self._histograms["exchange_seconds"], self._histograms["first_byte_seconds"]
+        bucket = bisect.bisect_left
+        received = sent = retries = 0
+        for done in batch:
+            route, started = done.route, done.started
+            if route is None:
+                level = "none"
+            else:
+                level = route.decision.level
+                source = (route.source, done.looked_up)
+                known_from[source] = known_from.get(source, 0) + 1
+            key = (level, done.status, done.ending)
+            ended[key] = ended.get(key, 0) + 1
+            received += done.received
+            sent += done.sent
+            if done.tries > 1:
+                retries += done.tries - 1
+            if done.tunnel:
+                continue
+            seconds = done.ended - started
+            histogram = durations[level]
+            histogram.counts[bucket(BOUNDS, seconds)] += 1
+            histogram.total += seconds
+            if done.first_byte:
+                seconds = done.first_byte - started
+                histogram = first_bytes[level]
+                histogram.counts[bucket(BOUNDS, seconds)] += 1
+                histogram.total += seconds
+        for (level, status, ending), count in ended.items():
+            self.count("exchanges", level, _status_class(status), ending, by=count)
+        for (origin, looked_up), count in known_from.items():
+            self.count("resolutions", resolution_source(origin, looked_up=looked_up), by=count)
+        self.count("received_bytes", by=received)
+        self.count("sent_bytes", by=sent)
+        self.count("retries", by=retries)
+
+    def count(self, name: str, *labels: str, by: int = 1) -> None:
+        """Add to a counter of the table. Raises KeyError if it is none."""
+        counts = self._counts[name]
+        counts[labels] = counts.get(labels, 0) + by
+
+    def count_backend_error(self, kind: str) -> None:
+        """A backend failed in this way."""
+        self.count("backend_errors", kind)
+
+    def count_ask(self, reason: str) -> None:
+        """The gate answered an ask for this reason."""
+        self.count("asks", reason)
+
+    def gauge(self, name: str, callback: GaugeCallback) -> None:
+        """Read a gauge of the table by `callback()` at each scrape: a number, or one per value of its label.
+
+        Raises KeyError if there is no such gauge.
+        """
+        if not any(row.name == name and row.kind == "gauge" for row in TABLE):
+            raise KeyError(name)
+        self._gauges[name] = callback
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks a collector for."""
+        for row in TABLE:
+            if row.kind == "counter":
+                yield self._counter(row)
+            elif row.kind == "histogram":
+                yield self._histogram(row)
+            else:
+                yield self._gauge(row)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the names are known to differ, and collecting at registration would call the gauges too early."""
+        return ()
+
+    def _counter(self, row: Row) -> Metric:
+        family = CounterMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+        closed: dict[tuple[str, ...], int] = {}
+        for labels, count in self._counts[row.name].items():
+            known = _close(row, labels)
+            closed[known] = closed.get(known, 0) + count
+        for labels, count in closed.items():
+            family.add_metric(self._label_values(labels), count)
+        return family
+
+    def _histogram(self, row: Row) -> Metric:
+        family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+        for label, histogram in self._histograms[row.name].items():
+            family.add_metric(self._label_values(_close(row, (label,))), histogram.buckets(), histogram.total)
+        return family
+
+    def _gauge(self, row: Row) -> Metric:
+        family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+        if row.name == "build_info":
+            family.add_metric(self._label_values(self._build), 1)
+        elif row.name in self._gauges:
+            value = self._gauges[row.name]()
+            values = value.items() if isinstance(value, Mapping) else [(None, value)]
+            for label, number in values:
+                family.add_metric(self._label_values(() if label is None else _close(row, (label,))), number)
+        return family
+
+    def _label_names(self, row: Row) -> tuple[str, ...]:
+        return (*row.labels, *self._worker)
+
+    def _label_values(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        return (*labels, *self._worker.values())
+
+
+def _zeros(row: Row) -> dict[tuple[str, ...], int]:
+    """A counter that starts at 0, so that its first increase is seen as one, where its series are few."""
+    if not row.labels:
+        return {(): 0}
+    return {(value,): 0 for value in LABEL_VALUES[row.labels[0]]} if len(row.labels) == 1 else {}
+
+
+def _close(row: Row, labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        str(value) if value in LABEL_VALUES[name] else OTHER for name, value in zip(row.labels, labels, strict=True)
+    )
+
+
+def _status_class(status: int) -> str:
+    return STATUS_CLASSES[status // 100] if status < 600 else OTHER

@@ -1,0 +1,77 @@
+"""What must never reach a log, and how it is masked. Used by the access line and by every other log line.
+
+Access lines keep the path. The query is kept too, because it is half of what an operator looks for, with the values of
+secret parameters masked: all of our own (they begin with `miosa`), and the names under which the world passes secrets.
+"""
+
+import functools
+import re
+
+MASK = "***"
+
+# Anchored, so that a name without `=` is read once, not once from each of its bytes.
+_PARAMETER = re.compile(rb"(?:^|(?<=[&;]))([^=&;]++)=[^&;]*")
+_SECRET_PARAMETER = re.compile(
+    rb"_*miosa.*|.*(?:token|secret|passw|signature|api_?key|credential).*"
+    rb"|key|sig|jwt|auth|authorization|code|session|sid",
+    re.IGNORECASE | re.DOTALL,
+)
+
+# Our own keys, JSON Web Tokens, what follows an authentication scheme, and the password in a URL.
+_SECRET_TEXT = re.compile(
+    r"\b(msk_)[A-Za-z0-9_-]+"
+    r"|\b(eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+"
+    r"|\b((?:bearer|basic) )[A-Za-z0-9+/=._~-]{6,}"
+    r"|(://[^/\s:@]{0,256}:)[^/\s@]{1,256}(?=@)",
+    re.IGNORECASE,
+)
+_KEYS = re.compile(rb"msk_[A-Za-z0-9_-]+")
+
+_SECRET_WORDS = frozenset(
+    [
+        "authorization",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "jwt",
+        "key",
+        "passwd",
+        "password",
+        "secret",
+        "secrets",
+        "token",
+        "tokens",
+    ]
+)
+_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
+
+
+def mask_query(query: bytes) -> bytes:
+    """The query of a target with the values of secret parameters masked."""
+    return mask_keys(_PARAMETER.sub(_mask_parameter, query))
+
+
+def _mask_parameter(match: re.Match[bytes]) -> bytes:
+    return match[1] + b"=" + MASK.encode("ascii") if _is_secret_parameter(match[1]) else match[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_secret_parameter(name: bytes) -> bool:
+    return _SECRET_PARAMETER.fullmatch(name) is not None
+
+
+def mask_keys(text: bytes) -> bytes:
+    """`text` with anything that looks like one of our keys masked."""
+    return _KEYS.sub(b"msk_" + MASK.encode("ascii"), text) if b"msk_" in text else text
+
+
+def mask_text(text: str) -> str:
+    """`text` with everything that looks like a secret masked."""
+    return _SECRET_TEXT.sub(lambda match: next(kept for kept in match.groups() if kept) + MASK, text)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_secret(name: str) -> bool:
+    """Whether a value under this name is a secret: `api_key`, `Set-Cookie`, `internalToken` (but not `keys`)."""
+    return any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(name))
