@@ -90,9 +90,16 @@ class Decision:
 
 
 def decide(
-    host: str, readings: tuple[Reading, ...], records: Mapping[str, Record | None], platform_domain: str
+    host: str,
+    readings: tuple[Reading, ...],
+    records: Mapping[str, Record | None],
+    platform_domain: str,
+    reserved_ports: frozenset[int] = frozenset(),
 ) -> Decision:
-    """Decide from the records of `keys_of(host, readings)`; an absent key and None both mean that there is none."""
+    """Decide from the records of `keys_of(host, readings)`; an absent key and None both mean that there is none.
+
+    `reserved_ports` are never served, whether the host names one or a resource has one as its default.
+    """
     steps: list[Step] = []
     reason = "unknown_host"
     name = records.get(name_key(host))
@@ -102,7 +109,7 @@ def decide(
             return Decision(Level.EXACT, "suspended", BLOCKED, steps=tuple(steps))
         if name.status.routes:
             steps.append(Step(name_key(host), True, f"{name.status}: this exact domain wins"))
-            return _exact(name, steps)
+            return _exact(name, reserved_ports, steps)
         steps.append(Step(name_key(host), True, f"{name.status}: does not route"))
         reason = "removed" if name.status is DomainStatus.REMOVED else "not_verified"
     else:
@@ -115,16 +122,15 @@ def decide(
             if reading.zone == platform_domain or (isinstance(zone, ZoneRecord) and zone.verified):
                 reason = "no_such_resource" if reason == "unknown_host" else reason
             continue
-        level, outcome = _zone_level(reading.zone, resource, zone, platform_domain)
+        level, why_not, outcome = _zone_level(reading.zone, resource, zone, platform_domain)
         steps.append(Step(zone_key(reading.zone), isinstance(zone, ZoneRecord), outcome))
         if level is not Level.NONE:
-            return _serve(level, resource, reading.port, reading.zone, steps)
-        if isinstance(zone, ZoneRecord) and reason == "unknown_host":
-            reason = "no_such_resource" if zone.verified else "not_verified"
+            return _serve(level, resource, reading.port, reading.zone, reserved_ports, steps)
+        reason = why_not if reason == "unknown_host" else reason
     return Decision(Level.NONE, reason, HOST_NOT_FOUND, steps=tuple(steps))
 
 
-def _exact(name: NameRecord, steps: list[Step]) -> Decision:
+def _exact(name: NameRecord, reserved_ports: frozenset[int], steps: list[Step]) -> Decision:
     if name.redirect_to is not None:
         return Decision(
             Level.EXACT,
@@ -137,27 +143,38 @@ def _exact(name: NameRecord, steps: list[Step]) -> Decision:
     if name.resource is None:
         steps.append(Step(name_key(name.fqdn), True, "the resource that it led to is gone"))
         return Decision(Level.EXACT, "removed", RESOURCE_DELETED, steps=tuple(steps))
-    return _serve(Level.EXACT, name.resource, None, None, steps)
+    return _serve(Level.EXACT, name.resource, None, None, reserved_ports, steps)
 
 
-def _zone_level(zone: str, resource: ResourceRecord, record: Record | None, platform_domain: str) -> tuple[Level, str]:
+def _zone_level(
+    zone: str, resource: ResourceRecord, record: Record | None, platform_domain: str
+) -> tuple[Level, str, str]:
+    """Which scope of the zone serves the resource; where none does, the reason; and the outcome for `explain`."""
     if zone == platform_domain:
-        return Level.PLATFORM, "the platform domain serves every resource"
+        return Level.PLATFORM, "served", "the platform domain serves every resource"
     if not isinstance(record, ZoneRecord):
-        return Level.NONE, "nobody's preview domain"
+        return Level.NONE, "unknown_host", "nobody's preview domain"
     holders = [claim for claim in record.claims if claim.contains(resource)]
     verified = [claim for claim in holders if claim.verified]
     if verified:
         claim: ZoneClaim = min(verified, key=lambda item: _ORDER[item.scope])
-        return Level(claim.scope.value), f"the {claim.scope} preview domain contains the resource"
+        return Level(claim.scope.value), "served", f"the {claim.scope} preview domain contains the resource"
     if holders:
-        return Level.NONE, "a preview domain that is not verified yet"
-    return Level.NONE, "a preview domain of others than the resource's owner"
+        return Level.NONE, "not_verified", "a preview domain that is not verified yet"
+    others = "no_such_resource" if record.verified else "not_verified"
+    return Level.NONE, others, "a preview domain of others than the resource's owner"
 
 
-def _serve(level: Level, resource: ResourceRecord, port: int | None, zone: str | None, steps: list[Step]) -> Decision:
+def _serve(
+    level: Level,
+    resource: ResourceRecord,
+    port: int | None,
+    zone: str | None,
+    reserved_ports: frozenset[int],
+    steps: list[Step],
+) -> Decision:
     asked = port if port is not None else resource.default_port
-    reason, problem = _refusal(resource, asked)
+    reason, problem = ("reserved_port", HOST_NOT_FOUND) if asked in reserved_ports else _refusal(resource, asked)
     steps.append(Step(slug_key(resource.slug), True, f"{reason}: port {asked} of this {resource.kind}"))
     return Decision(level, reason, problem, resource, asked, zone, steps=tuple(steps))
 

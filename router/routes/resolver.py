@@ -43,9 +43,10 @@ class RecordSource(Protocol):
 class _Flight:
     """One look-up under way, shared by all who ask for its host meanwhile."""
 
-    __slots__ = ("detached", "task")
+    __slots__ = ("detached", "keys", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
         self.detached = False
         self.task: asyncio.Task[Route]
 
@@ -126,7 +127,7 @@ class Resolver:
         meanings = readings(name)
         keys = keys_of(name, meanings)
         records = await self._fetch(keys)
-        decision = decide(name, meanings, records, self._platform_domain)
+        decision = decide(name, meanings, records, self._platform_domain, self._reserved_ports)
         return Route(name, decision, keys=keys, source=self._source.name, expires=0.0)
 
     def remembered(self, host: str) -> Route | None:
@@ -136,17 +137,16 @@ class Resolver:
 
     def drop(self, keys: Iterable[str]) -> int:
         """Forget every route that was assembled from one of `keys`; how many were remembered."""
-        dropped: dict[bytes, Route] = {}
+        dropped: list[Route] = []
         for key in keys:
-            for host in self._flights_of.pop(key, ()):
-                flight = self._flights.pop(host, None)
-                if flight is not None:
-                    flight.detached = True
+            for host in tuple(self._flights_of.get(key, ())):
+                flight = self._flights[host]
+                flight.detached = True
+                self._land(host, flight)
             for host in tuple(self._hosts_of.get(key, ())):
-                route = self._forget(host)
-                if route is not None:
-                    dropped[host] = route
-        self._tell(dropped.values())
+                dropped.append(self._known.get(host) or self._unknown[host])
+                self._forget(host)
+        self._tell(dropped)
         return len(dropped)
 
     def drop_all(self) -> None:
@@ -175,24 +175,26 @@ class Resolver:
         return Route(raw_host[:260].decode("latin-1"), decision, keys=(), source="none", expires=0.0)
 
     def _start(self, name: str, host: bytes, meanings: tuple[Reading, ...]) -> _Flight:
-        flight = _Flight()
-        keys = keys_of(name, meanings)
+        flight = _Flight(keys_of(name, meanings))
+        flight.task = self._tasks.start(f"look up {name}", self._look_up(name, host, meanings, flight))
         self._flights[host] = flight
-        for key in keys:
+        for key in flight.keys:
             self._flights_of.setdefault(key, set()).add(host)
-        flight.task = self._tasks.start(f"look up {name}", self._look_up(name, host, meanings, keys, flight))
         return flight
 
-    async def _look_up(
-        self, name: str, host: bytes, meanings: tuple[Reading, ...], keys: tuple[str, ...], flight: _Flight
-    ) -> Route:
+    async def _look_up(self, name: str, host: bytes, meanings: tuple[Reading, ...], flight: _Flight) -> Route:
+        keys = flight.keys
         try:
             try:
                 records = await self._fetch(keys)
             except StoreUnavailableError as error:
-                return self._without_source(name, host, keys, flight, error)
-            decision = decide(name, meanings, records, self._platform_domain)
-            known = decision.resource is not None or decision.level is not Level.NONE
+                return self._without_source(name, host, keys, error)
+            except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and people wait
+                _log.exception("a look-up failed in a way that it never should", host=name)
+                return self._without_source(name, host, keys, error)
+            decision = decide(name, meanings, records, self._platform_domain, self._reserved_ports)
+            # A port that a resource does not expose is unknown too: a scan of 65,535 ports must evict no route.
+            known = decision.problem is not errors.HOST_NOT_FOUND
             ttl = self._limits.ttl if known else self._limits.unknown_ttl
             route = Route(name, decision, keys=keys, source=self._source.name, expires=self._now() + ttl)
             route.stale_until = route.expires + self._limits.stale_if_error
@@ -200,18 +202,14 @@ class Resolver:
                 self._remember(host, route, known=known)
             return route
         finally:
-            self._land(host, keys, flight)
+            if not flight.detached:
+                self._land(host, flight)
 
-    def _land(self, host: bytes, keys: tuple[str, ...], flight: _Flight) -> None:
-        if self._flights.get(host) is not flight:
-            return
+    def _land(self, host: bytes, flight: _Flight) -> None:
+        """Whoever asks from now on starts a look-up of their own."""
         del self._flights[host]
-        for key in keys:
-            hosts = self._flights_of.get(key)
-            if hosts is not None:
-                hosts.discard(host)
-                if not hosts:
-                    del self._flights_of[key]
+        for key in flight.keys:
+            _discard(self._flights_of, key, host)
 
     async def _fetch(self, keys: tuple[str, ...]) -> Mapping[str, Record | None]:
         try:
@@ -220,18 +218,18 @@ class Resolver:
         except TimeoutError:
             raise StoreUnavailableError(f"no answer within {self._limits.fetch_time} s") from None
 
-    def _without_source(
-        self, name: str, host: bytes, keys: tuple[str, ...], flight: _Flight, error: StoreUnavailableError
-    ) -> Route:
-        last = None if flight.detached else self._known.get(host)
+    def _without_source(self, name: str, host: bytes, keys: tuple[str, ...], error: Exception) -> Route:
+        # What is remembered is good for a detached look-up too: `drop` took away what the change made wrong.
+        last = self._known.get(host)
         now = self._now()
         if last is None or now > last.stale_until:
             _log.warning("look-up failed", host=name, error=str(error))
             decision = Decision(Level.NONE, "resolver_unavailable", errors.RESOLVER_UNAVAILABLE)
             return Route(name, decision, keys=keys, source="none", expires=now)
         _log.warning("look-up failed, the last known route is used", host=name, error=str(error))
-        last.source = "stale"
-        last.expires = now + _RETRY_AFTER_FAILURE
+        if last.expires <= now:  # else a look-up that began after this one has brought it
+            last.source = "stale"
+            last.expires = min(now + _RETRY_AFTER_FAILURE, last.stale_until)
         return last
 
     def _remember(self, host: bytes, route: Route, *, known: bool) -> None:
@@ -244,14 +242,15 @@ class Resolver:
         for key in route.keys:
             self._hosts_of.setdefault(key, set()).add(host)
 
-    def _forget(self, host: bytes) -> Route | None:
+    def _forget(self, host: bytes) -> None:
         route = self._known.pop(host, None) or self._unknown.pop(host, None)
-        if route is None:
-            return None
-        for key in route.keys:
-            hosts = self._hosts_of.get(key)
-            if hosts is not None:
-                hosts.discard(host)
-                if not hosts:
-                    del self._hosts_of[key]
-        return route
+        if route is not None:
+            for key in route.keys:
+                _discard(self._hosts_of, key, host)
+
+
+def _discard(hosts_of: dict[str, set[bytes]], key: str, host: bytes) -> None:
+    hosts = hosts_of[key]
+    hosts.discard(host)
+    if not hosts:
+        del hosts_of[key]

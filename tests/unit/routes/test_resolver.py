@@ -1,0 +1,584 @@
+"""The resolver: what it remembers, for how long, and what happens when look-ups, changes and failures cross."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from router import errors
+from router.clock import ManualClock
+from router.errors import StoreUnavailableError
+from router.hostname import InvalidHostError
+from router.routes.chain import Level
+from router.routes.memory import MemoryRecords
+from router.routes.records import State
+from router.routes.resolver import Resolver
+from router.routes.route import Route
+from router.settings import Cache
+from tests.support.held import HeldRecords
+from tests.support.records import PLATFORM, claim, name, resource, zone
+
+pytestmark = pytest.mark.asyncio
+
+LIMITS = Cache(hosts=4, unknown_hosts=3, ttl=60.0, unknown_ttl=5.0, stale_if_error=300.0, fetches=2, fetch_time=5.0)
+SHOP = resource("shop")
+
+Build = Callable[..., Resolver]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def source() -> MemoryRecords:
+    records = MemoryRecords()
+    records.put(SHOP, resource("blog"), name("shop.org", SHOP), zone("example.com", claim("tenant", "acme")))
+    return records
+
+
+@pytest.fixture
+def held() -> HeldRecords:
+    records = HeldRecords()
+    records.put(SHOP, resource("blog"), name("shop.org", SHOP), zone("example.com", claim("tenant", "acme")))
+    return records
+
+
+@pytest_asyncio.fixture
+async def build(clock: ManualClock) -> AsyncIterator[Build]:
+    """Makes resolvers, and afterwards checks that each forgot its look-ups and closes it."""
+    made: list[Resolver] = []
+
+    def make(source: MemoryRecords, reserved_ports: frozenset[int] = frozenset(), **changes: float) -> Resolver:
+        limits = LIMITS.model_copy(update=changes)
+        resolver = Resolver(source, platform_domain=PLATFORM, reserved_ports=reserved_ports, limits=limits, clock=clock)
+        made.append(resolver)
+        return resolver
+
+    yield make
+    for resolver in made:
+        await resolver.close()
+        assert_consistent(resolver)
+
+
+def assert_consistent(resolver: Resolver) -> None:
+    """The indexes say exactly what the tables say: nothing leaks, and a drop finds everything."""
+    hosts_of: dict[str, set[bytes]] = {}
+    for host, route in (resolver._known | resolver._unknown).items():
+        for key in route.keys:
+            hosts_of.setdefault(key, set()).add(host)
+    assert resolver._hosts_of == hosts_of
+    assert not resolver._known.keys() & resolver._unknown.keys()
+    assert not resolver._flights
+    assert not resolver._flights_of
+    assert len(resolver._tasks) == 0
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` holds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def problem(route: Route | None) -> str | None:
+    assert route is not None
+    return route.problem.code if route.problem else None
+
+
+async def test_a_route_is_looked_up_once_and_remembered(source: MemoryRecords, build: Build) -> None:
+    """The first request fetches; the rest are a look in a table."""
+    resolver = build(source)
+    assert resolver.peek(b"shop.miosa.app") is None
+    route = await resolver.resolve(b"shop.miosa.app")
+    assert (route.host, route.resource, route.port, route.problem) == ("shop.miosa.app", SHOP, 3000, None)
+    assert (route.source, route.decision.level) == ("memory", Level.PLATFORM)
+    assert resolver.peek(b"shop.miosa.app") is route
+    assert await resolver.resolve(b"shop.miosa.app") is route
+    assert source.fetches == 1
+    assert len(resolver) == 1
+
+
+@pytest.mark.parametrize("raw", [b"SHOP.miosa.app", b"shop.miosa.app.", b"shop.miosa.app:443", b"Shop.Miosa.App.:80"])
+async def test_spellings_of_a_host_share_one_route(source: MemoryRecords, build: Build, raw: bytes) -> None:
+    """Case, dot and port make no second look-up and no second entry."""
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    assert resolver.peek(raw) is route
+    assert await resolver.resolve(raw) is route
+    assert (source.fetches, len(resolver)) == (1, 1)
+
+
+@pytest.mark.parametrize("raw", [b"", b"a b", b"x..y", b"\xff", b"a" * 5000, b"[::1", b"shop.miosa.app:0"])
+async def test_an_invalid_host_is_refused_without_a_look_up(source: MemoryRecords, build: Build, raw: bytes) -> None:
+    """400, at once, from `peek` and `resolve` alike; nothing is remembered."""
+    resolver = build(source)
+    for route in (resolver.peek(raw), await resolver.resolve(raw)):
+        assert problem(route) == "invalid_host"
+        assert route is not None
+        assert route.decision.reason == "invalid_host"
+        assert len(route.host) <= 260
+    assert (source.fetches, len(resolver)) == (0, 0)
+
+
+async def test_a_route_is_used_for_its_ttl(source: MemoryRecords, build: Build, clock: ManualClock) -> None:
+    """Up to the ttl the table answers, from then on the source does."""
+    resolver = build(source)
+    first = await resolver.resolve(b"shop.miosa.app")
+    clock.advance(59.9)
+    assert resolver.peek(b"shop.miosa.app") is first
+    clock.advance(0.1)
+    assert resolver.peek(b"shop.miosa.app") is None
+    assert resolver.peek(b"SHOP.miosa.app") is None
+    second = await resolver.resolve(b"shop.miosa.app")
+    assert second is not first
+    assert (source.fetches, len(resolver)) == (2, 1)
+
+
+async def test_an_unknown_host_is_remembered_briefly(source: MemoryRecords, build: Build, clock: ManualClock) -> None:
+    """A negative answer spares the source too, for the shorter ttl."""
+    resolver = build(source)
+    route = await resolver.resolve(b"no.miosa.app")
+    assert problem(route) == "host_not_found"
+    clock.advance(4.9)
+    assert resolver.peek(b"no.miosa.app") is route
+    assert await resolver.resolve(b"no.miosa.app") is route
+    clock.advance(0.1)
+    assert resolver.peek(b"no.miosa.app") is None
+    await resolver.resolve(b"no.miosa.app")
+    assert source.fetches == 2
+
+
+async def test_known_routes_are_bounded_and_the_oldest_goes_first(source: MemoryRecords, build: Build) -> None:
+    """More hosts than the bound push out the oldest, and the indexes forget them too."""
+    resolver = build(source)
+    hosts = [b"shop.miosa.app", b"shop.sandbox.miosa.app", b"blog.miosa.app", b"shop.org", b"shop.example.com"]
+    for host in hosts:
+        await resolver.resolve(host)
+    assert len(resolver) == 4
+    assert resolver.peek(hosts[0]) is None
+    assert all(resolver.peek(host) for host in hosts[1:])
+    assert_consistent(resolver)
+
+
+@pytest.mark.parametrize("pattern", ["no-%d.miosa.app", "%d-shop.sandbox.miosa.app", "x%d.example.org"])
+async def test_a_scan_evicts_no_route(source: MemoryRecords, build: Build, pattern: str) -> None:
+    """Unknown hosts, and ports that a resource does not expose, have a table of their own."""
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    for number in range(1, 50):
+        assert problem(await resolver.resolve((pattern % number).encode())) == "host_not_found"
+    assert resolver.peek(b"shop.miosa.app") is route
+    assert len(resolver) == 1 + 3
+    assert_consistent(resolver)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"suspended": True}, {"state": State.STOPPED}, {"state": State.DESTROYED}], ids=str
+)
+async def test_a_host_that_exists_is_known_whatever_it_answers(build: Build, changes: dict[str, object]) -> None:
+    """Stopped, deleted and blocked are answers about a known host: they keep the longer ttl."""
+    source = MemoryRecords()
+    source.put(resource("shop", **changes))
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    assert route.expires == LIMITS.ttl
+    assert route.problem is not None
+
+
+async def test_a_known_host_that_becomes_unknown_changes_tables(
+    source: MemoryRecords, build: Build, clock: ManualClock
+) -> None:
+    """A host is in one table only, whichever way it goes."""
+    resolver = build(source)
+    await resolver.resolve(b"shop.miosa.app")
+    source.remove("slug:shop")
+    clock.advance(60)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == "host_not_found"
+    assert_consistent(resolver)
+    source.put(SHOP)
+    clock.advance(5)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) is None
+    assert_consistent(resolver)
+    assert len(resolver) == 1
+
+
+async def test_look_ups_of_one_host_are_one_flight(held: HeldRecords, build: Build) -> None:
+    """A hundred visitors of a new preview make one fetch and get one route."""
+    resolver = build(held)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(resolver.resolve(host)) for host in [b"shop.miosa.app", b"SHOP.miosa.app:443"] * 50]
+        fetch = await held.asked()
+        assert fetch.keys == ("name:shop.miosa.app", "zone:miosa.app", "slug:shop")
+        fetch.answer()
+    assert held.fetches == 1
+    assert len({id(task.result()) for task in tasks}) == 1
+
+
+async def test_whoever_asked_first_may_go_away(held: HeldRecords, build: Build) -> None:
+    """The look-up belongs to all who wait: one that is cancelled takes nothing from the others."""
+    resolver = build(held)
+    first = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    fetch = await held.asked()
+    second = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await settled(lambda: bool(resolver._flights))
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    fetch.answer()
+    assert (await second).resource == SHOP
+    assert held.fetches == 1
+
+
+async def test_a_look_up_that_everybody_left_is_remembered_all_the_same(held: HeldRecords, build: Build) -> None:
+    """A visitor who gives up has still warmed the table, and a failure then disturbs nobody."""
+    resolver = build(held)
+    for fails in (True, False):
+        visitor = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+        fetch = await held.asked()
+        visitor.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await visitor
+        if fails:
+            fetch.fail()
+        else:
+            fetch.answer()
+        await settled(lambda: not resolver._flights)
+    assert resolver.peek(b"shop.miosa.app") is not None
+
+
+async def test_look_ups_at_once_are_bounded(held: HeldRecords, build: Build) -> None:
+    """A burst of new hosts does not become a burst of queries."""
+    resolver = build(held)
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(resolver.resolve(b"x%d.miosa.app" % number))
+        for _ in range(6):
+            (await held.asked()).answer()
+    assert held.fetches == 6
+    assert held.most_under_way == LIMITS.fetches
+
+
+async def test_a_look_up_without_an_answer_ends_in_time(held: HeldRecords, build: Build) -> None:
+    """A source that hangs is one that is down: 503, not a visitor who waits for ever."""
+    resolver = build(held, fetch_time=0.01)
+    route = await resolver.resolve(b"shop.miosa.app")
+    assert problem(route) == "resolver_unavailable"
+    assert held.under_way == 0
+
+
+async def test_waiting_for_a_slot_counts_as_waiting(held: HeldRecords, build: Build) -> None:
+    """When every slot hangs, the next look-up fails in the same time."""
+    resolver = build(held, fetch_time=0.01)
+    routes = await asyncio.gather(*(resolver.resolve(b"x%d.miosa.app" % number) for number in range(5)))
+    assert {problem(route) for route in routes} == {"resolver_unavailable"}
+    assert held.most_under_way == LIMITS.fetches
+    assert len(resolver) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "touched"),
+    [
+        ("slug:shop", {b"shop.miosa.app", b"shop.example.com", b"3000-shop.sandbox.miosa.app"}),
+        ("slug:blog", {b"blog.example.com"}),
+        ("zone:example.com", {b"shop.example.com", b"blog.example.com", b"no.example.com"}),
+        ("slug:no", {b"no.example.com"}),
+        ("name:no.example.com", {b"no.example.com"}),
+        ("name:shop.example.com", {b"shop.example.com"}),
+        ("slug:nobody", set()),
+    ],
+)
+async def test_a_drop_evicts_exactly_what_was_assembled_from_the_key(
+    source: MemoryRecords, build: Build, key: str, touched: set[bytes]
+) -> None:
+    """Nothing else is forgotten, unknown hosts are found too, and listeners hear of each route."""
+    resolver = build(source, hosts=10, unknown_hosts=10)
+    hosts = {
+        b"shop.miosa.app",
+        b"shop.example.com",
+        b"3000-shop.sandbox.miosa.app",
+        b"blog.example.com",
+        b"no.example.com",
+    }
+    for host in hosts:
+        await resolver.resolve(host)
+    told: list[str] = []
+    resolver.on_drop(lambda route: told.append(route.host))
+    assert resolver.drop([key, key]) == len(touched)
+    assert {host for host in hosts if resolver.peek(host) is None} == touched
+    assert sorted(told) == sorted(host.decode() for host in touched)
+    assert_consistent(resolver)
+
+
+async def test_a_change_is_seen_by_the_next_request(source: MemoryRecords, build: Build) -> None:
+    """Put, drop, and the next look sees the new record: known, gone and known again."""
+    resolver = build(source)
+    assert (await resolver.resolve(b"shop.miosa.app")).port == 3000
+    resolver.drop(source.put(replace(SHOP, default_port=4000)))
+    assert (await resolver.resolve(b"shop.miosa.app")).port == 4000
+    resolver.drop(source.remove("slug:shop"))
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == "host_not_found"
+    resolver.drop(source.put(SHOP))
+    assert problem(await resolver.resolve(b"shop.miosa.app")) is None
+
+
+async def test_a_drop_during_a_look_up_detaches_it(held: HeldRecords, build: Build) -> None:
+    """Those who waited get what was read; whoever asks after the change gets the change; only that is remembered."""
+    resolver = build(held)
+    before = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    old = await held.asked()
+    assert resolver.drop(held.put(replace(SHOP, default_port=4000))) == 0
+    after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    new = await held.asked()
+    new.answer()
+    assert (await after).port == 4000
+    old.answer()
+    assert (await before).port == 3000
+    route = resolver.peek(b"shop.miosa.app")
+    assert route is not None
+    assert route.port == 4000
+    assert held.fetches == 2
+
+
+async def test_a_detached_look_up_that_lands_first_changes_nothing(held: HeldRecords, build: Build) -> None:
+    """The old answer is not remembered, and the flight of those who asked later stays theirs."""
+    resolver = build(held)
+    before = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    old = await held.asked()
+    resolver.drop(held.put(replace(SHOP, default_port=4000)))
+    after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    new = await held.asked()
+    old.answer()
+    assert (await before).port == 3000
+    assert resolver.peek(b"shop.miosa.app") is None
+    third = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await asyncio.sleep(0)
+    new.answer()
+    assert (await after).port == (await third).port == 4000
+    assert held.fetches == 2
+
+
+async def test_a_drop_of_one_key_leaves_no_trace_of_the_look_up_under_the_others(
+    held: HeldRecords, build: Build
+) -> None:
+    """A detached look-up is forgotten under all of its keys."""
+    resolver = build(held)
+    task = asyncio.create_task(resolver.resolve(b"shop.example.com"))
+    fetch = await held.asked()
+    resolver.drop(["zone:example.com"])
+    assert not resolver._flights_of
+    fetch.answer()
+    await task
+    assert len(resolver) == 0
+
+
+async def test_a_drop_leaves_other_look_ups_alone(held: HeldRecords, build: Build) -> None:
+    """Two hosts share a zone; a change of one's slug detaches that one only."""
+    resolver = build(held)
+    shop = asyncio.create_task(resolver.resolve(b"shop.example.com"))
+    first = await held.asked()
+    blog = asyncio.create_task(resolver.resolve(b"blog.example.com"))
+    second = await held.asked()
+    resolver.drop(["slug:shop"])
+    first.answer()
+    second.answer()
+    await shop
+    route = await blog
+    assert resolver.peek(b"blog.example.com") is route
+    assert resolver.peek(b"shop.example.com") is None
+
+
+async def test_drop_all_trusts_nothing_and_forgets_nothing(source: MemoryRecords, build: Build) -> None:
+    """After a gap in the bus everything is looked up again, unless the source is down as well."""
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    await resolver.resolve(b"no.miosa.app")
+    told: list[str] = []
+    resolver.on_drop(lambda route: told.append(route.host))
+    resolver.drop_all()
+    assert told == ["shop.miosa.app"]
+    assert resolver.peek(b"shop.miosa.app") is None
+    assert resolver.peek(b"no.miosa.app") is None
+    source.down = True
+    assert await resolver.resolve(b"shop.miosa.app") is route
+    assert route.source == "stale"
+
+
+async def test_drop_all_detaches_every_look_up(held: HeldRecords, build: Build) -> None:
+    """What was read before the gap is not remembered after it."""
+    resolver = build(held)
+    task = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    fetch = await held.asked()
+    resolver.drop_all()
+    fetch.answer()
+    assert (await task).port == 3000
+    assert len(resolver) == 0
+
+
+async def test_drop_all_does_not_make_a_failure_worse(held: HeldRecords, build: Build, clock: ManualClock) -> None:
+    """A look-up that crosses with `drop_all` and fails still has the last known route to answer with."""
+    resolver = build(held)
+    first = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    (await held.asked()).answer()
+    route = await first
+    clock.advance(60)
+    second = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    fetch = await held.asked()
+    resolver.drop_all()
+    fetch.fail()
+    assert await second is route
+
+
+async def test_a_failure_is_503_and_never_404(source: MemoryRecords, build: Build) -> None:
+    """Not knowing is a fault of ours, and is asked again by the next request."""
+    resolver = build(source)
+    source.down = True
+    route = await resolver.resolve(b"shop.miosa.app")
+    assert route.problem is errors.RESOLVER_UNAVAILABLE
+    assert route.decision.reason == "resolver_unavailable"
+    assert len(resolver) == 0
+    assert resolver.peek(b"shop.miosa.app") is None
+    source.down = False
+    assert problem(await resolver.resolve(b"shop.miosa.app")) is None
+
+
+async def test_an_unknown_host_is_not_unknown_for_longer_because_the_source_is_down(
+    source: MemoryRecords, build: Build, clock: ManualClock
+) -> None:
+    """A stale 404 would be a fault of ours that looks like the visitor's."""
+    resolver = build(source)
+    assert problem(await resolver.resolve(b"no.miosa.app")) == "host_not_found"
+    source.down = True
+    assert problem(await resolver.resolve(b"no.miosa.app")) == "host_not_found"
+    clock.advance(5)
+    assert problem(await resolver.resolve(b"no.miosa.app")) == "resolver_unavailable"
+
+
+async def test_the_last_known_route_is_used_while_the_source_is_down(
+    source: MemoryRecords, build: Build, clock: ManualClock
+) -> None:
+    """For `stale_if_error` past its ttl, asking again each second; then 503; and a source that is back is believed."""
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    source.down = True
+    clock.advance(60)
+    assert await resolver.resolve(b"shop.miosa.app") is route
+    assert (route.source, source.fetches) == ("stale", 2)
+    clock.advance(0.9)
+    assert resolver.peek(b"shop.miosa.app") is route
+    assert source.fetches == 2
+    clock.advance(0.1)
+    assert resolver.peek(b"shop.miosa.app") is None
+    assert await resolver.resolve(b"shop.miosa.app") is route
+    assert source.fetches == 3
+    clock.advance(298.5)  # half a second before 360 s
+    assert await resolver.resolve(b"shop.miosa.app") is route
+    assert route.expires == 360.0
+    clock.advance(0.6)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == "resolver_unavailable"
+    source.down = False
+    fresh = await resolver.resolve(b"shop.miosa.app")
+    assert (fresh.source, problem(fresh)) == ("memory", None)
+
+
+async def test_a_route_that_was_dropped_is_not_used_again(source: MemoryRecords, build: Build) -> None:
+    """A change took it away: it is known to be wrong, which is worse than not knowing."""
+    resolver = build(source)
+    await resolver.resolve(b"shop.miosa.app")
+    resolver.drop(["slug:shop"])
+    source.down = True
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == "resolver_unavailable"
+
+
+async def test_a_detached_look_up_that_fails_answers_with_what_came_meanwhile(held: HeldRecords, build: Build) -> None:
+    """The newer route answers, and the failure of an older look-up does not age it."""
+    resolver = build(held)
+    before = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    old = await held.asked()
+    resolver.drop(held.put(replace(SHOP, default_port=4000)))
+    after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    (await held.asked()).answer()
+    route = await after
+    old.fail()
+    assert await before is route
+    assert (route.source, route.expires) == ("memory", LIMITS.ttl)
+
+
+async def test_a_fault_inside_a_source_is_503_too(held: HeldRecords, build: Build) -> None:
+    """A source that breaks its promise is logged and answered for; nobody waits in vain, nobody sees a 404."""
+    resolver = build(held)
+    task = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    (await held.asked()).fail(KeyError("a bug"))
+    assert problem(await task) == "resolver_unavailable"
+
+
+@pytest.mark.parametrize(
+    "host", [b"49152-shop.sandbox.miosa.app", b"49152-no.sandbox.example.com", b"49152-x.sandbox.y"]
+)
+async def test_reserved_ports_are_refused_before_any_look_up(source: MemoryRecords, build: Build, host: bytes) -> None:
+    """The platform's agents can't be probed, whether the slug exists or not."""
+    resolver = build(source, frozenset({49152}))
+    route = await resolver.resolve(host)
+    assert (problem(route), route.decision.reason) == ("host_not_found", "reserved_port")
+    assert (source.fetches, len(resolver)) == (0, 0)
+
+
+async def test_a_reserved_default_port_is_not_served(source: MemoryRecords, build: Build) -> None:
+    """A reserved port is refused under the hosts that don't name it, too; other ports work."""
+    resolver = build(source, frozenset({3000}))
+    for host in (b"shop.miosa.app", b"shop.example.com", b"shop.org"):
+        assert (await resolver.resolve(host)).decision.reason == "reserved_port"
+    assert problem(await resolver.resolve(b"5173-shop.sandbox.miosa.app")) is None
+
+
+async def test_explain_looks_past_the_table_and_leaves_it_alone(source: MemoryRecords, build: Build) -> None:
+    """What the source says now, beside what is remembered."""
+    resolver = build(source)
+    route = await resolver.resolve(b"shop.miosa.app")
+    source.put(replace(SHOP, default_port=4000))
+    assert (await resolver.explain(b"Shop.miosa.app:443")).port == 4000
+    assert resolver.peek(b"shop.miosa.app") is route
+    assert resolver.remembered("shop.miosa.app") is route
+    assert (await resolver.resolve(b"no.miosa.app")) is resolver.remembered("no.miosa.app")
+    assert resolver.remembered("blog.miosa.app") is None
+
+
+async def test_explain_says_what_resolve_would(source: MemoryRecords, build: Build) -> None:
+    """A reserved port is explained as one."""
+    resolver = build(source, frozenset({5173}))
+    assert (await resolver.explain(b"5173-shop.sandbox.miosa.app")).decision.reason == "reserved_port"
+
+
+async def test_explain_raises_what_is_wrong(source: MemoryRecords, build: Build) -> None:
+    """Whoever explains wants to know: an invalid host and a source that is down are errors here."""
+    resolver = build(source)
+    with pytest.raises(InvalidHostError):
+        await resolver.explain(b"a b")
+    source.down = True
+    with pytest.raises(StoreUnavailableError):
+        await resolver.explain(b"shop.miosa.app")
+
+
+async def test_close_ends_the_look_ups_under_way(held: HeldRecords, build: Build) -> None:
+    """Nothing of the resolver outlives it."""
+    resolver = build(held)
+    task = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await held.asked()
+    await resolver.close()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert held.under_way == 0
+    with pytest.raises(RuntimeError, match="resolver is closed"):
+        await resolver.resolve(b"blog.miosa.app")
+
+
+async def test_a_route_says_what_it_is(source: MemoryRecords, build: Build) -> None:
+    """For logs and failing tests."""
+    resolver = build(source)
+    assert repr(await resolver.resolve(b"shop.miosa.app")) == "<Route shop.miosa.app → shop:3000 by platform>"
+    assert repr(await resolver.resolve(b"no.miosa.app")) == "<Route no.miosa.app → host_not_found by none>"
+    source.put(name("old.org", None, redirect_to="new.org"))
+    assert repr(await resolver.resolve(b"old.org")) == "<Route old.org → -:None by exact>"
