@@ -6,12 +6,13 @@ with the key's name. Each setting's description is its documentation: `docs/sett
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-import structlog
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from router.hostname import InvalidNameError, canonical_name
@@ -21,7 +22,7 @@ PREFIX = "MIOSA_ROUTER_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Role = Literal["proxy", "api", "admin", "jobs"]
 
-_log = structlog.get_logger("router.settings")
+_BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]+):([0-9]{1,5})")
 
 
 class SettingsError(Exception):
@@ -49,15 +50,30 @@ def _domain(value: str) -> str:
 
 
 def _bind(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
+    match = _BIND.fullmatch(value)
+    if match is None or int(match[2]) > 65535:
         raise ValueError(f"{value!r} is not HOST:PORT")
     return value
 
 
+def _network(value: object) -> object:
+    # pydantic's own union of both families reports each fault twice, under names of its making.
+    if not isinstance(value, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        raise ValueError("must be a network such as 10.0.0.0/8")  # noqa: TRY004 - pydantic reports ValueErrors only
+    return ipaddress.ip_network(value)
+
+
 def _database_url(value: str) -> str:
-    if not value.startswith(("sqlite:///", "postgresql://")):
+    scheme = next((scheme for scheme in ("sqlite:///", "postgresql://") if value.startswith(scheme)), value)
+    if value == scheme:
         raise ValueError("must be sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/name")
+    return value
+
+
+def _http_url(value: str) -> str:
+    address = urlsplit(value)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ValueError("must be an http:// or https:// address")
     return value
 
 
@@ -70,10 +86,11 @@ def _redis_url(value: str) -> str:
 Domain = Annotated[str, AfterValidator(_domain)]
 Bind = Annotated[str, AfterValidator(_bind)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_split)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split)]
 Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
+SecondsOrZero = Annotated[float, Field(ge=0, le=31 * 86400)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -105,13 +122,9 @@ class Limits(_Group):
     buffer: Bytes = Field(256 * 1024, description="Bytes held per direction of one exchange.")
     interim_responses: Count = Field(8, description="Most 1xx answers to one request; more gets 502.")
     body: Annotated[int, Field(ge=0)] = Field(0, description="Largest request body, 413 above; 0 is no limit.")
-    drain_not_ready: Annotated[float, Field(ge=0)] = Field(5.0, description="SIGTERM: /readyz says no this long first.")
-    drain_requests: Annotated[float, Field(ge=0)] = Field(
-        30.0, description="SIGTERM: then requests may finish this long."
-    )
-    drain_tunnels: Annotated[float, Field(ge=0)] = Field(
-        300.0, description="SIGTERM: then tunnels and event streams end."
-    )
+    drain_not_ready: SecondsOrZero = Field(5.0, description="SIGTERM: /readyz says no this long first.")
+    drain_requests: SecondsOrZero = Field(30.0, description="SIGTERM: then requests may finish this long.")
+    drain_tunnels: SecondsOrZero = Field(300.0, description="SIGTERM: then tunnels and event streams end.")
 
 
 class Cache(_Group):
@@ -129,10 +142,20 @@ class Cache(_Group):
 class Jwt(_Group):
     """JSON Web Tokens that the API accepts beside keys. None are, unless a secret or a key file is set."""
 
-    secret: SecretStr | None = Field(None, description="Shared secret for HS256, at least 32 bytes.")
+    secret: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="Shared secret for HS256, at least 32 bytes."
+    )
     jwks_file: Path | None = Field(None, description="JWKS file with public keys for RS256 or ES256.")
     issuer: str | None = Field(None, description="Required `iss` claim.")
     audience: str | None = Field(None, description="Required `aud` claim.")
+
+
+class Rates(_Group):
+    """How often the API may be asked, per minute."""
+
+    workspace: Count = Field(300, description="Requests per workspace; per tenant for keys that have no workspace.")
+    auth: Count = Field(20, description="Requests to endpoints that hand out or check credentials, per key or address.")
+    anonymous: Count = Field(60, description="Requests without valid credentials, per client address.")
 
 
 class Settings(_Group):
@@ -144,7 +167,7 @@ class Settings(_Group):
         "127.0.0.1:8082", description="Where ask, health, metrics and explain listen. Keep it private."
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Proxy processes.")
-    roles: Annotated[frozenset[Role], BeforeValidator(_split)] = Field(
+    roles: Annotated[frozenset[Role], BeforeValidator(_split), Field(min_length=1)] = Field(
         frozenset({"proxy", "api", "admin", "jobs"}), description="What this node does."
     )
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
@@ -178,10 +201,12 @@ class Settings(_Group):
         description="Networks that endpoints may lie in. Link-local and metadata addresses never count.",
     )
     reserved_ports: Ports = Field(frozenset(), description="The platform's agent ports inside a sandbox: never routed.")
-    internal_token: SecretStr | None = Field(
+    internal_token: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         None, description="Bearer token of /internal/v1. None: /internal/v1 is off."
     )
-    wake_url: str | None = Field(None, description="Where to ask for a stopped resource to be started.")
+    wake_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="Where to ask for a stopped resource to be started."
+    )
     public_scheme: Literal["https", "http"] = Field("https", description="Scheme of the URLs that the API makes.")
     public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         None, description="Port of the URLs that the API makes. None: the scheme's own."
@@ -189,10 +214,13 @@ class Settings(_Group):
     access_log: str = Field("-", description="Access log: a file, `-` for standard output, empty for none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON.")
-    docs_url: str = Field("https://docs.miosa.ai/errors", description="Base of docs_url in error answers.")
+    docs_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        "https://docs.miosa.ai/errors", description="Base of docs_url in error answers."
+    )
     jwt: Jwt = Field(default_factory=Jwt)
     limits: Limits = Field(default_factory=Limits)
     cache: Cache = Field(default_factory=Cache)
+    rates: Rates = Field(default_factory=Rates)
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -228,8 +256,8 @@ def _put(values: dict[str, Any], path: list[str], value: str, variable: str) -> 
 
 
 def _explain(item: Any) -> tuple[str, str]:
-    key = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function-", "tuple", "frozenset")))
-    what = "unknown setting" if item["type"] == "extra_forbidden" else str(item["msg"])
+    key = ".".join(str(part) for part in item["loc"])
+    what = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
     return key, what
 
 
