@@ -215,6 +215,21 @@ INVALID_IDEMPOTENCY_KEY = Problem(
     _CLIENT,
     "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once. Use a UUID.",
 )
+WORKSPACE_REQUIRED = Problem(
+    "WORKSPACE_REQUIRED",
+    400,
+    _CLIENT,
+    "A project belongs to a workspace. Send workspace_id, workspace_slug or external_workspace_id.",
+)
+WORKSPACE_NOT_FOUND = Problem(
+    "WORKSPACE_NOT_FOUND", 404, _CLIENT, "The workspace selector matches no workspace of this organization."
+)
+WORKSPACE_NAME_EXISTS = Problem(
+    "WORKSPACE_NAME_EXISTS",
+    409,
+    _CLIENT,
+    "A workspace of this name exists. Use it, or send allow_duplicate_name: true to create a second one.",
+)
 RATE_LIMITED = Problem("rate_limited", 429, _CLIENT, "Too many requests. Wait for the time in Retry-After.", True)
 INTERNAL_ERROR = Problem(
     "internal_error",
@@ -240,6 +255,9 @@ API_PROBLEMS: tuple[Problem, ...] = (
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_IDEMPOTENCY_KEY,
+    WORKSPACE_REQUIRED,
+    WORKSPACE_NOT_FOUND,
+    WORKSPACE_NAME_EXISTS,
     RATE_LIMITED,
     INTERNAL_ERROR,
     UNAVAILABLE,

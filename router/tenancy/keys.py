@@ -1,0 +1,217 @@
+"""API keys: shown once, stored as a hash, revocable, each with a scope beyond which it sees nothing."""
+
+import enum
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from router.clock import Clock
+from router.errors import NOT_FOUND, RouterError
+from router.tenancy.fields import Fields, invalid
+from router.tenancy.projects import Project
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import Workspace
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+PREFIX = "msk_live_"
+
+_SHOWN = len(PREFIX) + 6  # characters of a key that lists show
+_USE_NOTED = timedelta(minutes=1)  # `last_used_at` is written at most this often per key
+
+
+class KeyScope(enum.StrEnum):
+    """How far a key reaches, the widest first."""
+
+    PLATFORM = "platform"
+    TENANT = "tenant"
+    WORKSPACE = "workspace"
+    PROJECT = "project"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key, without its secret. `scope_id` is the workspace's or project's id, else the tenant's."""
+
+    id: str
+    tenant_id: str
+    scope: KeyScope
+    scope_id: str
+    name: str
+    prefix: str
+    digest: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whom a valid key speaks for. A project's key has its workspace beside it; wider keys have None."""
+
+    key_id: str
+    tenant_id: str
+    scope: KeyScope
+    workspace_id: str | None = None
+    project_id: str | None = None
+
+
+class KeyRows(Protocol):
+    """Stored keys."""
+
+    async def add(self, key: Key) -> None: ...
+
+    async def get(self, key_id: str) -> Key | None: ...
+
+    async def by_digest(self, digest: str) -> Key | None: ...
+
+    async def list(self, window: Window, *, tenant_id: str | None = None, scope_id: str | None = None) -> Listing[Key]:
+        """The oldest first, revoked ones included."""
+
+    async def revoke(self, key_id: str, now: datetime) -> None: ...
+
+    async def used(self, key_id: str, now: datetime) -> None: ...
+
+
+class _Tenants(Protocol):
+    async def get(self, tenant_id: str) -> Tenant | None: ...
+
+
+class _Workspaces(Protocol):
+    async def get(self, workspace_id: str) -> Workspace | None: ...
+
+
+class _Projects(Protocol):
+    async def get(self, project_id: str) -> Project | None: ...
+
+
+class KeysTx(Protocol):
+    @property
+    def keys(self) -> KeyRows: ...
+
+    @property
+    def tenants(self) -> _Tenants: ...
+
+    @property
+    def workspaces(self) -> _Workspaces: ...
+
+    @property
+    def projects(self) -> _Projects: ...
+
+
+class Keys:
+    """What can be done with keys. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[KeysTx], clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self,
+        tenant_id: str,
+        *,
+        scope: KeyScope = KeyScope.TENANT,
+        scope_id: str | None = None,
+        name: str = "default",
+    ) -> tuple[Key, str]:
+        """A new key, and its plain text: the only time that it is seen.
+
+        `scope_id` is the workspace's or project's id. Raises RouterError: VALIDATION_FAILED (`tenant_id`, `scope_id`,
+        `name`).
+        """
+        fields = Fields()
+        fields.text("name", name, most=120, required=True)
+        fields.check()
+        plain = PREFIX + secrets.token_urlsafe(32).replace("-", "0").replace("_", "1")
+        async with self._store.begin() as tx:
+            if await tx.tenants.get(tenant_id) is None:
+                raise invalid("tenant_id", "does not exist")
+            if scope in (KeyScope.PLATFORM, KeyScope.TENANT):
+                scope_id = tenant_id
+            else:
+                holder: Workspace | Project | None
+                rows = tx.workspaces if scope is KeyScope.WORKSPACE else tx.projects
+                holder = await rows.get(scope_id) if scope_id is not None else None
+                if scope_id is None or holder is None or holder.tenant_id != tenant_id:
+                    raise invalid("scope_id", f"is not a {scope} of this tenant")
+            key = Key(
+                id=new_id(),
+                tenant_id=tenant_id,
+                scope=scope,
+                scope_id=scope_id,
+                name=name,
+                prefix=plain[:_SHOWN],
+                digest=_digest(plain),
+                created_at=self._clock.now(),
+            )
+            await tx.keys.add(key)
+            return key, plain
+
+    async def get(self, key_id: str) -> Key:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return _found(await tx.keys.get(key_id))
+
+    async def list(
+        self, window: Window = FIRST, *, tenant_id: str | None = None, scope_id: str | None = None
+    ) -> Listing[Key]:
+        """The oldest first, revoked ones included; each condition that is given narrows."""
+        async with self._store.read() as tx:
+            return await tx.keys.list(window, tenant_id=tenant_id, scope_id=scope_id)
+
+    async def revoke(self, key_id: str) -> Key:
+        """From now on the key opens nothing; revoking twice changes nothing. Raises RouterError: NOT_FOUND."""
+        async with self._store.begin() as tx:
+            if _found(await tx.keys.get(key_id)).revoked_at is None:
+                await tx.keys.revoke(key_id, self._clock.now())
+            return _found(await tx.keys.get(key_id))
+
+    async def authenticate(self, plain: str) -> Principal | None:
+        """Whom a plain key speaks for; None where it is unknown or revoked, or its scope is gone.
+
+        The look-up is by hash, so its time tells nothing about a key that is almost right; the comparison that
+        follows is in constant time.
+        """
+        if not plain.startswith("msk_") or len(plain) > 200:
+            return None
+        digest = _digest(plain)
+        async with self._store.read() as tx:
+            key = await tx.keys.by_digest(digest)
+            if key is None or not hmac.compare_digest(key.digest, digest) or key.revoked_at is not None:
+                return None
+            principal = await _principal(tx, key)
+        now = self._clock.now()
+        if principal is not None and (key.last_used_at is None or now - key.last_used_at >= _USE_NOTED):
+            async with self._store.begin() as tx:
+                await tx.keys.used(key.id, now)
+        return principal
+
+
+async def _principal(tx: KeysTx, key: Key) -> Principal | None:
+    workspace_id = project_id = None
+    if key.scope is KeyScope.WORKSPACE:
+        workspace = await tx.workspaces.get(key.scope_id)
+        if workspace is None:
+            return None
+        workspace_id = workspace.id
+    elif key.scope is KeyScope.PROJECT:
+        project = await tx.projects.get(key.scope_id)
+        if project is None:
+            return None
+        workspace_id, project_id = project.workspace_id, project.id
+    return Principal(
+        key_id=key.id, tenant_id=key.tenant_id, scope=key.scope, workspace_id=workspace_id, project_id=project_id
+    )
+
+
+def _digest(plain: str) -> str:
+    # Plain SHA-256: the key is 256 bits of chance, so there is nothing to guess that a slow hash would protect.
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _found(key: Key | None) -> Key:
+    if key is None:
+        raise RouterError(NOT_FOUND, "key not found")
+    return key

@@ -1,0 +1,101 @@
+"""The life of a resource: every change of state, owner or size goes through here, so that usage and events follow.
+
+    (nothing) → provisioning → starting → running ⇄ paused, stopping → stopped → starting …, error
+    any → destroyed: for good
+
+The platform decides which state a resource is in, in whatever order its news arrive; only `destroyed` is final.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from router.routes.records import State
+from router.tenancy.events import Event
+from router.tenancy.resources import Resource, ResourcesTx, Tombstone
+from router.unit import new_id
+
+
+async def begin(tx: ResourcesTx, resource: Resource) -> None:
+    """Store a new resource."""
+    await tx.resources.add(resource)
+    await tx.usage.cut(resource, resource.created_at)
+    await _tell(tx, resource, "created", resource.created_at, state=resource.state)
+
+
+async def change(tx: ResourcesTx, old: Resource, new: Resource, now: datetime) -> None:
+    """Store a change of details or owner; the state stays."""
+    await tx.resources.save(old, new)
+    moved = (old.workspace_id, old.project_id) != (new.workspace_id, new.project_id)
+    if moved or old.size != new.size:
+        await tx.usage.cut(new, now)
+    if moved:
+        await _tell(tx, new, "moved", now, from_workspace_id=old.workspace_id, from_project_id=old.project_id)
+
+
+async def enter(tx: ResourcesTx, resource: Resource, state: State, now: datetime) -> Resource:
+    """The resource in another state; `destroyed` is `destroy`'s."""
+    if state is resource.state:
+        return resource
+    new = replace(resource, state=state, updated_at=now)
+    await tx.resources.save(resource, new)
+    await tx.usage.cut(new, now)
+    await _tell(tx, new, "state_changed", now, state=state, was=resource.state)
+    return new
+
+
+async def suspend(tx: ResourcesTx, resource: Resource, suspended: bool, now: datetime) -> Resource:
+    """Block it, or let it be reached again; its state is another matter."""
+    new = replace(resource, suspended=suspended, updated_at=now)
+    await tx.resources.save(resource, new)
+    await _tell(tx, new, "suspended" if suspended else "resumed", now)
+    return new
+
+
+async def destroy(tx: ResourcesTx, resource: Resource, now: datetime) -> Resource:
+    """The end: endpoints, previews and exposed ports go, the slug becomes a tombstone, custom domains answer 410."""
+    new = replace(resource, state=State.DESTROYED, exposed_ports=frozenset(), updated_at=now, deleted_at=now)
+    await tx.resources.drop_endpoints(resource.id)
+    await tx.resources.drop_previews(resource.id)
+    await tx.resources.save(resource, new)
+    await tx.resources.bury(
+        Tombstone(slug=resource.slug, resource_id=resource.id, tenant_id=resource.tenant_id, deleted_at=now)
+    )
+    await tx.usage.cut(new, now)
+    await _tell(tx, new, "deleted", now, was=resource.state)
+    return new
+
+
+async def expose(tx: ResourcesTx, resource: Resource, port: int, now: datetime) -> Resource:
+    """The resource with that port routable."""
+    if port in resource.exposed_ports:
+        return resource
+    new = replace(resource, exposed_ports=resource.exposed_ports | {port}, updated_at=now)
+    await tx.resources.save(resource, new)
+    await _tell(tx, new, "port_exposed", now, port=port)
+    return new
+
+
+async def unexpose(tx: ResourcesTx, resource: Resource, port: int, now: datetime) -> Resource:
+    """The resource without that port."""
+    if port not in resource.exposed_ports:
+        return resource
+    new = replace(resource, exposed_ports=resource.exposed_ports - {port}, updated_at=now)
+    await tx.resources.save(resource, new)
+    await _tell(tx, new, "port_unexposed", now, port=port)
+    return new
+
+
+async def _tell(tx: ResourcesTx, resource: Resource, happened: str, now: datetime, **data: Any) -> None:
+    await tx.events.add(
+        Event(
+            id=new_id(),
+            type=f"{resource.kind}.{happened}",
+            tenant_id=resource.tenant_id,
+            workspace_id=resource.workspace_id,
+            project_id=resource.project_id,
+            resource_id=resource.id,
+            data=data,
+            created_at=now,
+        )
+    )

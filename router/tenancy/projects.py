@@ -1,0 +1,317 @@
+"""Projects: the app, site or build inside a workspace that resources belong to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol, TypedDict, Unpack
+
+from router.clock import Clock
+from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_REQUIRED, RouterError
+from router.routes.records import Scope
+from router.tenancy.fields import TAKEN, Fields, invalid
+from router.tenancy.slugs import free, slugify
+from router.tenancy.workspaces import KeysOfScope, Workspace, WorkspaceRows, ZonesOfScope
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """One project. `external_workspace_id` is the workspace's unless the caller gave another."""
+
+    id: str
+    tenant_id: str
+    workspace_id: str
+    name: str
+    slug: str
+    external_workspace_id: str | None = None
+    external_project_id: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    is_default: bool = False
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectChanges(TypedDict, total=False):
+    """What `update` may change; absent keys stay as they are."""
+
+    name: str
+    slug: str
+    description: str | None
+    external_project_id: str | None
+    external_workspace_id: str | None
+    metadata: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+class ProjectRows(Protocol):
+    """Stored projects; deleted ones are never seen."""
+
+    async def add(self, project: Project) -> None: ...
+
+    async def get(self, project_id: str) -> Project | None: ...
+
+    async def by_slug(self, workspace_id: str, slug: str) -> Project | None: ...
+
+    async def by_external_id(self, workspace_id: str, external_id: str) -> Project | None:
+        """The oldest one with that external id."""
+
+    async def default(self, workspace_id: str) -> Project | None: ...
+
+    async def list(
+        self,
+        window: Window,
+        *,
+        tenant_id: str | None = None,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        external_workspace_id: str | None = None,
+        external_project_id: str | None = None,
+    ) -> Listing[Project]:
+        """The oldest first; each condition that is given narrows."""
+
+    async def save(self, project: Project) -> None:
+        """Store every field anew. Its resources follow it into its workspace, and their records count as changed."""
+
+    async def contents(self, project_id: str) -> Mapping[str, int]:
+        """How many live resources it holds, by kind; absent is none."""
+
+    async def delete(self, project_id: str, now: datetime) -> None:
+        """Mark it as deleted; its slug is free again."""
+
+
+class UsageOfProject(Protocol):
+    async def recut_project(self, project_id: str, workspace_id: str, now: datetime) -> None:
+        """From `now` on, what the project's resources use counts for another workspace."""
+
+
+class ProjectsTx(Protocol):
+    @property
+    def workspaces(self) -> WorkspaceRows: ...
+
+    @property
+    def projects(self) -> ProjectRows: ...
+
+    @property
+    def keys(self) -> KeysOfScope: ...
+
+    @property
+    def preview_domains(self) -> ZonesOfScope: ...
+
+    @property
+    def usage(self) -> UsageOfProject: ...
+
+
+class Projects:
+    """What can be done with projects. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[ProjectsTx], clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self,
+        tenant_id: str,
+        *,
+        name: str,
+        workspace_id: str | None = None,
+        workspace_slug: str | None = None,
+        external_workspace_id: str | None = None,
+        slug: str | None = None,
+        external_project_id: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Project:
+        """A new project in the workspace that the first given selector names.
+
+        Raises RouterError: WORKSPACE_REQUIRED, WORKSPACE_NOT_FOUND, VALIDATION_FAILED.
+        """
+        fields = Fields()
+        fields.text("name", name, most=120, required=True)
+        fields.slug("slug", slug)
+        _check_details(fields, external_workspace_id, external_project_id, description, metadata, None)
+        fields.check()
+        async with self._store.begin() as tx:
+            workspace = await select_workspace(
+                tx.workspaces, tenant_id, workspace_id, workspace_slug, external_workspace_id
+            )
+            return await add_project(
+                tx.projects,
+                workspace,
+                self._clock.now(),
+                name=name,
+                slug=slug,
+                external_workspace_id=external_workspace_id,
+                external_project_id=external_project_id,
+                description=description,
+                metadata=metadata,
+            )
+
+    async def get(self, project_id: str) -> Project:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return found(await tx.projects.get(project_id))
+
+    async def list(
+        self,
+        window: Window = FIRST,
+        *,
+        tenant_id: str | None = None,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        external_workspace_id: str | None = None,
+        external_project_id: str | None = None,
+    ) -> Listing[Project]:
+        """The oldest first; each condition that is given narrows."""
+        async with self._store.read() as tx:
+            return await tx.projects.list(
+                window,
+                tenant_id=tenant_id,
+                workspace_id=workspace_id,
+                project_id=project_id,
+                external_workspace_id=external_workspace_id,
+                external_project_id=external_project_id,
+            )
+
+    async def update(self, project_id: str, **changes: Unpack[ProjectChanges]) -> Project:
+        """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
+        fields = Fields()
+        if "name" in changes:
+            fields.text("name", changes["name"], most=120, required=True)
+        if "slug" in changes:
+            fields.slug("slug", changes["slug"])
+        _check_details(
+            fields,
+            changes.get("external_workspace_id"),
+            changes.get("external_project_id"),
+            changes.get("description"),
+            changes.get("metadata"),
+            changes.get("settings"),
+        )
+        fields.check()
+        async with self._store.begin() as tx:
+            old = found(await tx.projects.get(project_id))
+            new = replace(old, **changes, updated_at=self._clock.now())
+            if new.slug != old.slug and await tx.projects.by_slug(old.workspace_id, new.slug) is not None:
+                raise invalid("slug", TAKEN)
+            await tx.projects.save(new)
+            return new
+
+    async def move(self, project_id: str, workspace_id: str) -> Project:
+        """Into another workspace of the same tenant, with its resources; zones and routes follow.
+
+        Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
+        """
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            old = found(await tx.projects.get(project_id))
+            workspace = await select_workspace(tx.workspaces, old.tenant_id, workspace_id, None, None)
+            if workspace.id == old.workspace_id:
+                return old
+            if old.is_default:
+                raise RouterError(CONFLICT, "a workspace's default project can't be moved")
+            if await tx.projects.by_slug(workspace.id, old.slug) is not None:
+                raise invalid("slug", TAKEN)
+            new = replace(old, workspace_id=workspace.id, updated_at=now)
+            await tx.projects.save(new)
+            await tx.usage.recut_project(project_id, workspace.id, now)
+            return new
+
+    async def delete(self, project_id: str) -> Project:
+        """Delete an empty project; its keys stop working. Raises RouterError: NOT_FOUND, CONFLICT."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            project = found(await tx.projects.get(project_id))
+            if project.is_default:
+                raise RouterError(CONFLICT, "a workspace's default project can't be deleted")
+            contents = await tx.projects.contents(project_id)
+            if contents:
+                raise RouterError(CONFLICT, f"project has {min(contents)}s")
+            await tx.preview_domains.clear(Scope.PROJECT, project_id)
+            await tx.keys.revoke_scope(project_id, now)
+            await tx.projects.delete(project_id, now)
+            return project
+
+
+def found(project: Project | None) -> Project:
+    if project is None:
+        raise RouterError(NOT_FOUND, "project not found")
+    return project
+
+
+async def select_workspace(
+    workspaces: WorkspaceRows,
+    tenant_id: str,
+    workspace_id: str | None,
+    workspace_slug: str | None,
+    external_workspace_id: str | None,
+) -> Workspace:
+    """The workspace of the tenant that the first given selector names.
+
+    Raises RouterError: WORKSPACE_REQUIRED, WORKSPACE_NOT_FOUND (also for another tenant's).
+    """
+    if workspace_id is not None:
+        workspace = await workspaces.get(workspace_id)
+    elif workspace_slug is not None:
+        workspace = await workspaces.by_slug(tenant_id, workspace_slug)
+    elif external_workspace_id is not None:
+        workspace = await workspaces.by_external_id(tenant_id, external_workspace_id)
+    else:
+        raise RouterError(WORKSPACE_REQUIRED)
+    if workspace is None or workspace.tenant_id != tenant_id:
+        raise RouterError(WORKSPACE_NOT_FOUND)
+    return workspace
+
+
+async def add_project(
+    projects: ProjectRows,
+    workspace: Workspace,
+    now: datetime,
+    *,
+    name: str,
+    slug: str | None = None,
+    external_workspace_id: str | None = None,
+    external_project_id: str | None = None,
+    description: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    is_default: bool = False,
+) -> Project:
+    """Store a new project. Raises RouterError VALIDATION_FAILED where the slug is taken in the workspace."""
+
+    async def taken(candidate: str) -> bool:
+        return await projects.by_slug(workspace.id, candidate) is not None
+
+    if slug is not None and await taken(slug):
+        raise invalid("slug", TAKEN)
+    project = Project(
+        id=new_id(),
+        tenant_id=workspace.tenant_id,
+        workspace_id=workspace.id,
+        name=name,
+        slug=slug or await free(slugify(name) or "project", taken, most=80),
+        external_workspace_id=external_workspace_id or workspace.external_workspace_id,
+        external_project_id=external_project_id,
+        description=description,
+        metadata=metadata or {},
+        is_default=is_default,
+        created_at=now,
+        updated_at=now,
+    )
+    await projects.add(project)
+    return project
+
+
+def _check_details(
+    fields: Fields,
+    external_workspace_id: str | None,
+    external_project_id: str | None,
+    description: str | None,
+    metadata: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
+) -> None:
+    fields.text("external_workspace_id", external_workspace_id, most=255)
+    fields.text("external_project_id", external_project_id, most=255)
+    fields.text("description", description, most=2000)
+    fields.object("metadata", metadata)
+    fields.object("settings", settings)

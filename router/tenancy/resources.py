@@ -1,0 +1,205 @@
+"""Resources: the sandboxes, computers and deployments that hosts lead to; their values and what is stored of them.
+
+The platform runs them, and says what exists (`registry.py`), in which state (`lifecycle.py`) and where it listens
+(`endpoints.py`). A deleted resource leaves a tombstone under its slug: its hosts answer 410, and only its own tenant
+may use the slug again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypedDict
+
+from router.errors import NOT_FOUND, RouterError
+from router.hostname import InvalidNameError, canonical_name
+from router.routes.records import Kind, State
+from router.tenancy.events import EventRows
+from router.tenancy.fields import Fields
+from router.tenancy.projects import ProjectRows
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import WorkspaceRows
+from router.unit import Listing, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource. `host_modes` maps a port to `localhost` or a custom Host; `first_byte` is in seconds."""
+
+    id: str
+    kind: Kind
+    slug: str
+    tenant_id: str
+    workspace_id: str
+    project_id: str
+    name: str | None = None
+    state: State = State.PROVISIONING
+    suspended: bool = False
+    default_port: int | None = None
+    exposed_ports: frozenset[int] = frozenset()
+    host_modes: Mapping[int, str] = field(default_factory=dict)
+    first_byte: float | None = None
+    size: str | None = None
+    template_type: str | None = None
+    vcpus: int | None = None
+    memory_mb: int | None = None
+    disk_gb: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    external_workspace_id: str | None = None
+    external_user_id: str | None = None
+    external_project_id: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+class ResourceDetails(TypedDict, total=False):
+    """What callers say about a resource beside what it is and whose; absent keys stay as they are."""
+
+    name: str | None
+    default_port: int | None
+    exposed_ports: frozenset[int]
+    host_modes: Mapping[int, str]
+    first_byte: float | None
+    size: str | None
+    template_type: str | None
+    vcpus: int | None
+    memory_mb: int | None
+    disk_gb: int | None
+    metadata: Mapping[str, Any]
+    external_workspace_id: str | None
+    external_user_id: str | None
+    external_project_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceFilter:
+    """Conditions of a list; None is no condition."""
+
+    kind: Kind | None = None
+    tenant_id: str | None = None
+    workspace_id: str | None = None
+    project_id: str | None = None
+    state: State | None = None
+    name: str | None = None
+    external_workspace_id: str | None = None
+    external_user_id: str | None = None
+    external_project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """The slug of a deleted resource."""
+
+    slug: str
+    resource_id: str
+    tenant_id: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEndpoint:
+    """Where a resource, or one version of a deployment, listens now. `state` is the resource's."""
+
+    resource_id: str
+    version_id: str | None = None
+    address: str
+    generation: str
+    ports: Mapping[int, int] = field(default_factory=dict)
+    state: State
+    updated_at: datetime
+
+
+class ResourceRows(Protocol):
+    """Stored resources. What changes one of them counts as a change of its records."""
+
+    async def add(self, resource: Resource) -> None: ...
+
+    async def get(self, resource_id: str) -> Resource | None:
+        """A deleted one too: it has `deleted_at`."""
+
+    async def by_slug(self, slug: str) -> Resource | None:
+        """Never a deleted one."""
+
+    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]: ...
+
+    async def save(self, old: Resource, new: Resource) -> None:
+        """Store every field of `new` anew; `old` is what was read before."""
+
+    async def slug_taken(self, slug: str) -> bool:
+        """Whether a resource or a tombstone has it."""
+
+    async def bury(self, tombstone: Tombstone) -> None: ...
+
+    async def unbury(self, slug: str) -> None: ...
+
+    async def tombstone(self, slug: str) -> Tombstone | None: ...
+
+    async def endpoints(self, resource_id: str) -> Sequence[StoredEndpoint]:
+        """The resource's own first, then its versions'."""
+
+    async def put_endpoint(self, endpoint: StoredEndpoint) -> None:
+        """Store it in the place of the one that the resource or the version had."""
+
+    async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
+        """Forget the resource's own endpoint or one version's; whether there was one."""
+
+    async def drop_endpoints(self, resource_id: str) -> None:
+        """Forget all of them."""
+
+    async def drop_previews(self, resource_id: str) -> None: ...
+
+    async def version_exists(self, resource_id: str, version_id: str) -> bool:
+        """Whether the deployment has that version."""
+
+    async def seen(self, seen: Mapping[str, datetime]) -> None:
+        """Note activity; ids that do not exist are ignored."""
+
+    async def activity(self, since: datetime | None) -> Mapping[str, datetime]: ...
+
+
+class UsageRows(Protocol):
+    """Intervals of use: a resource in one state, with one size, for one workspace."""
+
+    async def cut(self, resource: Resource, now: datetime) -> None:
+        """End the interval that is open, and open one for what the resource is now (none once it is destroyed)."""
+
+
+class _Tenants(Protocol):
+    async def get(self, tenant_id: str) -> Tenant | None: ...
+
+
+class ResourcesTx(Protocol):
+    @property
+    def tenants(self) -> _Tenants: ...
+
+    @property
+    def workspaces(self) -> WorkspaceRows: ...
+
+    @property
+    def projects(self) -> ProjectRows: ...
+
+    @property
+    def resources(self) -> ResourceRows: ...
+
+    @property
+    def usage(self) -> UsageRows: ...
+
+    @property
+    def events(self) -> EventRows: ...
+
+
+def live(resource: Resource | None, kind: Kind | None = None) -> Resource:
+    """The resource, where it exists now. Raises RouterError NOT_FOUND."""
+    if resource is None or resource.deleted_at is not None or kind not in (None, resource.kind):
+        raise RouterError(NOT_FOUND, f"{kind or 'resource'} not found")
+    return resource
+
+
+def check_host_mode(fields: Fields, name: str, mode: str) -> None:
+    """`preserve`, `localhost`, or a host name that the backend is to see."""
+    if mode in ("preserve", "localhost"):
+        return
+    try:
+        canonical_name(mode)
+    except InvalidNameError:
+        fields.add(name, "must be preserve, localhost or a host name")

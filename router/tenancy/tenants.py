@@ -1,0 +1,165 @@
+"""Tenants: the platform's customers. Everything else belongs to one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol, TypedDict, Unpack
+
+from router.clock import Clock
+from router.errors import NOT_FOUND, RouterError
+from router.tenancy.fields import TAKEN, Fields, invalid
+from router.tenancy.projects import Project, ProjectRows
+from router.tenancy.slugs import free, slugify
+from router.tenancy.workspaces import Workspace, WorkspaceRows
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+DEFAULT = "default"  # name and slug of the workspace and the project that every tenant starts with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One customer. With `auto_expose`, every port of its resources is routable without being exposed."""
+
+    id: str
+    slug: str
+    name: str
+    plan: str = "free"
+    auto_expose: bool = False
+    branding: Mapping[str, Any]
+    suspended: bool = False
+    created_at: datetime
+    updated_at: datetime
+
+
+class TenantChanges(TypedDict, total=False):
+    """What `update` may change; absent keys stay as they are."""
+
+    name: str
+    plan: str
+    auto_expose: bool
+    suspended: bool
+    branding: Mapping[str, Any]
+
+
+class TenantRows(Protocol):
+    """Stored tenants."""
+
+    async def add(self, tenant: Tenant) -> None: ...
+
+    async def get(self, tenant_id: str) -> Tenant | None: ...
+
+    async def by_slug(self, slug: str) -> Tenant | None: ...
+
+    async def list(self, window: Window) -> Listing[Tenant]:
+        """The oldest first."""
+
+    async def save(self, tenant: Tenant) -> None:
+        """Store every field anew; all records of the tenant count as changed."""
+
+
+class TenantsTx(Protocol):
+    @property
+    def tenants(self) -> TenantRows: ...
+
+    @property
+    def workspaces(self) -> WorkspaceRows: ...
+
+    @property
+    def projects(self) -> ProjectRows: ...
+
+
+class Tenants:
+    """What can be done with tenants. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[TenantsTx], clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self, name: str, *, slug: str | None = None, plan: str = "free", auto_expose: bool = False
+    ) -> Tenant:
+        """A new tenant with its default workspace and project. Without `slug` a free one is made from the name.
+
+        Raises RouterError: VALIDATION_FAILED (`name`, `slug`, `plan`).
+        """
+        fields = Fields()
+        fields.text("name", name, most=120, required=True)
+        fields.text("plan", plan, most=40, required=True)
+        fields.slug("slug", slug)
+        fields.check()
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+
+            async def taken(candidate: str) -> bool:
+                return await tx.tenants.by_slug(candidate) is not None
+
+            if slug is not None and await taken(slug):
+                raise invalid("slug", TAKEN)
+            tenant = Tenant(
+                id=new_id(),
+                slug=slug or await free(slugify(name) or "tenant", taken, most=80),
+                name=name,
+                plan=plan,
+                auto_expose=auto_expose,
+                branding={},
+                created_at=now,
+                updated_at=now,
+            )
+            await tx.tenants.add(tenant)
+            workspace = Workspace(
+                id=new_id(),
+                tenant_id=tenant.id,
+                name=DEFAULT,
+                slug=DEFAULT,
+                is_default=True,
+                created_at=now,
+                updated_at=now,
+            )
+            await tx.workspaces.add(workspace)
+            await tx.projects.add(
+                Project(
+                    id=new_id(),
+                    tenant_id=tenant.id,
+                    workspace_id=workspace.id,
+                    name=DEFAULT,
+                    slug=DEFAULT,
+                    is_default=True,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+            return tenant
+
+    async def get(self, tenant_id: str) -> Tenant:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return _found(await tx.tenants.get(tenant_id))
+
+    async def find(self, id_or_slug: str) -> Tenant:
+        """The tenant with that id, else with that slug: for people at a command line. Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return _found(await tx.tenants.get(id_or_slug) or await tx.tenants.by_slug(id_or_slug))
+
+    async def list(self, window: Window = FIRST) -> Listing[Tenant]:
+        async with self._store.read() as tx:
+            return await tx.tenants.list(window)
+
+    async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant:
+        """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
+        fields = Fields()
+        if "name" in changes:
+            fields.text("name", changes["name"], most=120, required=True)
+        if "plan" in changes:
+            fields.text("plan", changes["plan"], most=40, required=True)
+        fields.object("branding", changes.get("branding"))
+        fields.check()
+        async with self._store.begin() as tx:
+            tenant = replace(_found(await tx.tenants.get(tenant_id)), **changes, updated_at=self._clock.now())
+            await tx.tenants.save(tenant)
+            return tenant
+
+
+def _found(tenant: Tenant | None) -> Tenant:
+    if tenant is None:
+        raise RouterError(NOT_FOUND, "tenant not found")
+    return tenant
