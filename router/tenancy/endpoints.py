@@ -93,7 +93,7 @@ class Endpoints:
                 try:
                     self._check(change)
                     results.append(await self._apply(tx, change))
-                except RouterError as error:  # noqa: PERF203  # the point: one wrong item stops no other
+                except RouterError as error:  # the point: one wrong item stops no other
                     results.append(error)
         return results
 
