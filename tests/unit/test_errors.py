@@ -1,0 +1,127 @@
+"""Every problem, walked: what any of them promises must hold for all."""
+
+import re
+
+import pytest
+
+from router import errors
+from router.errors import API_PROBLEMS, EDGE_PROBLEMS, Fault, Problem, RouterError
+
+ALL = sorted({*EDGE_PROBLEMS, *API_PROBLEMS}, key=lambda problem: (problem.status, problem.code))
+
+# Who may be blamed by a status. 501, 505 and the like are about what the client sent.
+FAULTS = {
+    404: {Fault.CLIENT},
+    500: {Fault.EDGE},
+    501: {Fault.CLIENT},
+    502: {Fault.BACKEND},
+    503: {Fault.BACKEND, Fault.EDGE},
+    504: {Fault.BACKEND},
+    505: {Fault.CLIENT},
+    508: {Fault.BACKEND},
+}
+
+# The platform's pages promise this very word where a key may not do something.
+WORDS_OF_THE_API = {"forbidden": "forbidden"}
+
+# The answers that design promises at the edge, by code.
+EDGE_STATUSES = {
+    "invalid_host": 400,
+    "host_not_found": 404,
+    "request_timeout": 408,
+    "resource_deleted": 410,
+    "payload_too_large": 413,
+    "uri_too_long": 414,
+    "expectation_failed": 417,
+    "too_many_requests": 429,
+    "headers_too_large": 431,
+    "blocked": 451,
+    "port_closed": 502,
+    "bad_backend_response": 502,
+    "starting": 503,
+    "stopped": 503,
+    "resolver_unavailable": 503,
+    "draining": 503,
+    "backend_timeout": 504,
+    "http_version_not_supported": 505,
+}
+
+# Those which must tell when to come back.
+WITH_RETRY_AFTER = {"starting", "stopped", "resolver_unavailable", "draining", "too_many_requests"}
+
+
+def label(problem: Problem) -> str:
+    return f"{problem.status}-{problem.code}"
+
+
+def test_every_problem_of_the_file_is_on_a_surface() -> None:
+    """A row that no renderer walks would never be tested."""
+    named = {value for value in vars(errors).values() if isinstance(value, Problem)}
+    assert named == set(ALL)
+
+
+@pytest.mark.parametrize("surface", [EDGE_PROBLEMS, API_PROBLEMS], ids=["edge", "api"])
+def test_codes_are_unique_on_each_surface(surface: tuple[Problem, ...]) -> None:
+    """Programs tell problems apart by code."""
+    assert len({problem.code for problem in surface}) == len(surface)
+
+
+@pytest.mark.parametrize("problem", ALL, ids=label)
+def test_a_problem_is_well_formed(problem: Problem) -> None:
+    """The code is one word, the status an error, the message whole sentences."""
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*|[A-Z]+(_[A-Z]+)*", problem.code)
+    assert 400 <= problem.status <= 599
+    if problem.code in WORDS_OF_THE_API:
+        assert problem.message == WORDS_OF_THE_API[problem.code]
+        return
+    assert re.fullmatch(r"[A-Z].*[.]", problem.message)
+    assert problem.message == " ".join(problem.message.split())
+    assert problem.message.isascii()
+
+
+@pytest.mark.parametrize("problem", ALL, ids=label)
+def test_a_status_says_whose_fault_it_is(problem: Problem) -> None:
+    """4xx are the client's; a fault of ours is never a 404."""
+    assert problem.fault in FAULTS.get(problem.status, {Fault.CLIENT})
+
+
+@pytest.mark.parametrize("problem", ALL, ids=label)
+def test_only_what_may_be_retried_says_when(problem: Problem) -> None:
+    """Retry-After goes with retryable, in whole seconds that are worth waiting."""
+    if problem.retry_after is not None:
+        assert problem.retryable
+        assert 1 <= problem.retry_after <= 60
+    if problem.status in {408, 429, 500, 502, 503, 504}:
+        assert problem.retryable
+    elif problem.status != 409:  # a conflict may be with something that passes
+        assert not problem.retryable
+
+
+def test_the_edge_answers_with_the_promised_codes() -> None:
+    """Codes and statuses are public; those that people should wait for say how long."""
+    statuses = {problem.code: problem.status for problem in EDGE_PROBLEMS}
+    assert {code: statuses.get(code) for code in EDGE_STATUSES} == EDGE_STATUSES
+    assert {problem.code for problem in EDGE_PROBLEMS if problem.retry_after} >= WITH_RETRY_AFTER
+
+
+@pytest.mark.parametrize("code", ["host_not_found", "blocked", "resource_deleted", "stopped", "starting"])
+def test_messages_name_nobody(code: str) -> None:
+    """What a stranger reads must not tell who owns what is here."""
+    (problem,) = [problem for problem in EDGE_PROBLEMS if problem.code == code]
+    assert not re.search(r"tenant|workspace|project|sandbox|slug|record", problem.message, re.IGNORECASE)
+
+
+def test_a_closed_port_tells_what_to_do() -> None:
+    """The commonest mistake of all has its remedy in the message."""
+    assert "0.0.0.0" in errors.PORT_CLOSED.message
+
+
+def test_an_error_carries_its_problem() -> None:
+    """The row's message unless a better one is given; fields only where a body was wrong."""
+    plain = RouterError(errors.CONFLICT)
+    assert (plain.problem, plain.message, plain.fields) == (errors.CONFLICT, errors.CONFLICT.message, {})
+    assert str(plain) == f"conflict: {errors.CONFLICT.message}"
+    wrong = RouterError(errors.VALIDATION_FAILED, "Two fields are wrong.", fields={"slug": ("is taken",), "name": []})
+    assert wrong.message == "Two fields are wrong."
+    assert wrong.fields == {"slug": ["is taken"], "name": []}
+    assert RouterError(errors.CONFLICT, "").message == ""
