@@ -23,11 +23,15 @@ class SeenDecision(Protocol):
 
     @property
     def level(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
 
 
 class SeenRoute(Protocol):
-    """The answer for the host."""
+    """The answer for the host; `host` is its canonical name."""
 
+    @property
+    def host(self) -> str: ...
     @property
     def decision(self) -> SeenDecision: ...
     @property
