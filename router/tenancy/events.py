@@ -25,7 +25,18 @@ class Event:
 class EventRows(Protocol):
     """Stored events."""
 
-    async def add(self, event: Event) -> None: ...
+    async def note(
+        self,
+        event_type: str,
+        now: datetime,
+        *,
+        tenant_id: str,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        resource_id: str | None = None,
+        data: Mapping[str, Any],
+    ) -> None:
+        """Store one event."""
 
     async def list(
         self,

@@ -11,9 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from router.routes.records import State
-from router.tenancy.events import Event
 from router.tenancy.resources import Resource, ResourcesTx, Tombstone
-from router.unit import new_id
 
 
 async def begin(tx: ResourcesTx, resource: Resource) -> None:
@@ -87,15 +85,12 @@ async def unexpose(tx: ResourcesTx, resource: Resource, port: int, now: datetime
 
 
 async def _tell(tx: ResourcesTx, resource: Resource, happened: str, now: datetime, **data: Any) -> None:
-    await tx.events.add(
-        Event(
-            id=new_id(),
-            type=f"{resource.kind}.{happened}",
-            tenant_id=resource.tenant_id,
-            workspace_id=resource.workspace_id,
-            project_id=resource.project_id,
-            resource_id=resource.id,
-            data=data,
-            created_at=now,
-        )
+    await tx.events.note(
+        f"{resource.kind}.{happened}",
+        now,
+        tenant_id=resource.tenant_id,
+        workspace_id=resource.workspace_id,
+        project_id=resource.project_id,
+        resource_id=resource.id,
+        data=data,
     )

@@ -1,0 +1,362 @@
+"""Custom domains: one host name of a customer's own that leads to one of their resources.
+
+DNS is looked at elsewhere; who looked says here what it means (`mark_verified`, `mark_active`, `mark_failed`).
+"""
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from router.clock import Clock
+from router.domains.names import enclosing, registrable
+from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy, redirect_target
+from router.domains.states import may_move
+from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
+from router.hostname import unicode_name
+from router.routes.records import DomainStatus, Kind
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+TAKEN = "has already been taken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomDomain:
+    """One registered name. Owner and attribution are the resource's, unless the caller gave an attribution.
+
+    `token` is what a TXT record at `_miosa-challenge.<fqdn>` must show where the CNAME can't prove control.
+    """
+
+    id: str
+    fqdn: str
+    resource_id: str
+    kind: Kind
+    tenant_id: str
+    workspace_id: str
+    project_id: str
+    status: DomainStatus = DomainStatus.PENDING
+    suspended: bool = False
+    verification_target: str
+    token: str
+    redirect_policy: RedirectPolicy = RedirectPolicy.NONE
+    redirect_status: int = DEFAULT_STATUS
+    failure_reason: str | None = None
+    verified_at: datetime | None = None
+    tls_issued_at: datetime | None = None
+    removed_at: datetime | None = None
+    external_workspace_id: str | None = None
+    external_user_id: str | None = None
+    external_project_id: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def fqdn_unicode(self) -> str:
+        return unicode_name(self.fqdn)
+
+    @property
+    def computer_id(self) -> str | None:
+        return self.resource_id if self.kind is Kind.COMPUTER else None
+
+    @property
+    def deployment_id(self) -> str | None:
+        return self.resource_id if self.kind is Kind.DEPLOYMENT else None
+
+    @property
+    def redirect_to(self) -> str | None:
+        return redirect_target(self.fqdn, self.redirect_policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainFilter:
+    """Conditions of a list; None is no condition. Removed domains are left out unless `status` asks for them."""
+
+    tenant_id: str | None = None
+    workspace_id: str | None = None
+    project_id: str | None = None
+    resource_id: str | None = None
+    kind: Kind | None = None
+    status: DomainStatus | None = None
+    external_workspace_id: str | None = None
+    external_user_id: str | None = None
+    external_project_id: str | None = None
+
+
+class Holder(Protocol):
+    """A resource, as far as domains care."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def tenant_id(self) -> str: ...
+
+    @property
+    def workspace_id(self) -> str: ...
+
+    @property
+    def project_id(self) -> str: ...
+
+    @property
+    def deleted_at(self) -> datetime | None: ...
+
+    @property
+    def external_workspace_id(self) -> str | None: ...
+
+    @property
+    def external_user_id(self) -> str | None: ...
+
+    @property
+    def external_project_id(self) -> str | None: ...
+
+
+class Holders(Protocol):
+    async def get(self, resource_id: str) -> Holder | None: ...
+
+
+class DomainRows(Protocol):
+    """Stored custom domains. What changes one counts as a change of its name's record."""
+
+    async def add(self, domain: CustomDomain) -> None: ...
+
+    async def get(self, domain_id: str) -> CustomDomain | None:
+        """A removed one too: it has `removed_at`."""
+
+    async def by_fqdn(self, fqdn: str) -> CustomDomain | None:
+        """Never a removed one."""
+
+    async def list(self, where: DomainFilter, window: Window) -> Listing[CustomDomain]:
+        """The newest first."""
+
+    async def save(self, domain: CustomDomain) -> None:
+        """Store every field anew."""
+
+
+class ForeignZones(Protocol):
+    async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
+        """One of `domains` that is another tenant's verified preview domain."""
+
+
+class Notes(Protocol):
+    async def note(
+        self,
+        event_type: str,
+        now: datetime,
+        *,
+        tenant_id: str,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        resource_id: str | None = None,
+        data: Mapping[str, Any],
+    ) -> None:
+        """Store one event."""
+
+
+class DomainsTx(Protocol):
+    @property
+    def custom_domains(self) -> DomainRows: ...
+
+    @property
+    def preview_domains(self) -> ForeignZones: ...
+
+    @property
+    def resources(self) -> Holders: ...
+
+    @property
+    def events(self) -> Notes: ...
+
+
+class CustomDomains:
+    """What can be done with custom domains. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[DomainsTx], clock: Clock, *, reserved: Collection[str], target: str) -> None:
+        """`reserved` are the domains at and under which nobody may register; `target` is where CNAMEs must lead."""
+        self._store = store
+        self._clock = clock
+        self._reserved = tuple(reserved)
+        self._target = target
+
+    async def register(
+        self,
+        resource_id: str,
+        name: str,
+        *,
+        redirect_policy: str | None = None,
+        redirect_status: int = DEFAULT_STATUS,
+        external_workspace_id: str | None = None,
+        external_user_id: str | None = None,
+        external_project_id: str | None = None,
+    ) -> CustomDomain:
+        """A new domain in the state `pending`.
+
+        Raises RouterError: NOT_FOUND (the resource), VALIDATION_FAILED (`domain`, `redirect_policy`,
+        `redirect_status`), CONFLICT "has already been taken": anybody's live domain, or a name inside another tenant's
+        preview domain, whose wildcard record would pass for a proof.
+        """
+        fqdn = registrable(name, self._reserved, field="domain")
+        policy = _policy(redirect_policy, redirect_status)
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            holder = await tx.resources.get(resource_id)
+            if holder is None or holder.deleted_at is not None:
+                raise RouterError(NOT_FOUND, "resource not found")
+            await self._make_room(tx, fqdn, holder.tenant_id, now)
+            domain = CustomDomain(
+                id=new_id(),
+                fqdn=fqdn,
+                resource_id=holder.id,
+                kind=holder.kind,
+                tenant_id=holder.tenant_id,
+                workspace_id=holder.workspace_id,
+                project_id=holder.project_id,
+                verification_target=self._target,
+                token=secrets.token_hex(20),
+                redirect_policy=policy,
+                redirect_status=redirect_status,
+                external_workspace_id=external_workspace_id or holder.external_workspace_id,
+                external_user_id=external_user_id or holder.external_user_id,
+                external_project_id=external_project_id or holder.external_project_id,
+                created_at=now,
+                updated_at=now,
+            )
+            await _check_circle(tx, domain)
+            await tx.custom_domains.add(domain)
+            await _tell(tx, domain, "registered", now)
+            return domain
+
+    async def get(self, domain_id: str) -> CustomDomain:
+        """Raises RouterError: NOT_FOUND (also once it is removed)."""
+        async with self._store.read() as tx:
+            return _live(await tx.custom_domains.get(domain_id))
+
+    async def find(self, name: str) -> CustomDomain:
+        """The live domain of that name. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
+        fqdn = registrable(name, (), field="domain")
+        async with self._store.read() as tx:
+            return _live(await tx.custom_domains.by_fqdn(fqdn))
+
+    async def list(self, where: DomainFilter, window: Window = FIRST) -> Listing[CustomDomain]:
+        """The newest first; each condition of `where` narrows."""
+        async with self._store.read() as tx:
+            return await tx.custom_domains.list(where, window)
+
+    async def mark_verified(self, domain_id: str) -> CustomDomain:
+        """DNS leads to us. Raises RouterError: NOT_FOUND, CONFLICT "domain is already verified"."""
+        now = self._clock.now()
+        return await self._move(domain_id, DomainStatus.VERIFIED, now, verified_at=now, failure_reason=None)
+
+    async def mark_active(self, domain_id: str) -> CustomDomain:
+        """A certificate was issued and is in use; saying it again changes nothing. Raises RouterError: NOT_FOUND, CONFLICT."""
+        now = self._clock.now()
+        async with self._store.read() as tx:
+            domain = _live(await tx.custom_domains.get(domain_id))
+        if domain.status is DomainStatus.ACTIVE:
+            return domain
+        return await self._move(domain_id, DomainStatus.ACTIVE, now, tls_issued_at=domain.tls_issued_at or now)
+
+    async def mark_failed(self, domain_id: str, reason: str) -> CustomDomain:
+        """It no longer routes; `reason` is for its owner. Raises RouterError: NOT_FOUND, CONFLICT."""
+        now = self._clock.now()
+        return await self._move(domain_id, DomainStatus.FAILED, now, failure_reason=reason)
+
+    async def suspend(self, domain_id: str, suspended: bool = True) -> CustomDomain:
+        """Block the name, or let it be reached again; its state stays. Raises RouterError: NOT_FOUND."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            old = _live(await tx.custom_domains.get(domain_id))
+            if old.suspended is suspended:
+                return old
+            new = replace(old, suspended=suspended, updated_at=now)
+            await tx.custom_domains.save(new)
+            await _tell(tx, new, "suspended" if suspended else "resumed", now)
+            return new
+
+    async def redirect(
+        self, domain_id: str, redirect_policy: str | None, redirect_status: int = DEFAULT_STATUS
+    ) -> CustomDomain:
+        """Set its redirect policy. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
+        policy = _policy(redirect_policy, redirect_status)
+        async with self._store.begin() as tx:
+            old = _live(await tx.custom_domains.get(domain_id))
+            new = replace(old, redirect_policy=policy, redirect_status=redirect_status, updated_at=self._clock.now())
+            await _check_circle(tx, new)
+            await tx.custom_domains.save(new)
+            return new
+
+    async def remove(self, domain_id: str) -> CustomDomain:
+        """Detach it: the name stops routing and may be registered anew. Raises RouterError: NOT_FOUND."""
+        now = self._clock.now()
+        return await self._move(domain_id, DomainStatus.REMOVED, now, removed_at=now)
+
+    async def _move(self, domain_id: str, to: DomainStatus, now: datetime, **changes: Any) -> CustomDomain:
+        async with self._store.begin() as tx:
+            old = _live(await tx.custom_domains.get(domain_id))
+            if not may_move(old.status, to):
+                if to is DomainStatus.VERIFIED:
+                    raise RouterError(CONFLICT, "domain is already verified")
+                raise RouterError(CONFLICT, f"a domain that is {old.status} can't become {to}")
+            new = replace(old, status=to, updated_at=now, **changes)
+            await tx.custom_domains.save(new)
+            await _tell(tx, new, to.value, now)
+            return new
+
+    async def _make_room(self, tx: DomainsTx, fqdn: str, tenant_id: str, now: datetime) -> None:
+        """Raises RouterError CONFLICT unless the tenant may register the name now.
+
+        A domain whose resource is deleted still holds its name: DNS still leads here, so whoever registered it next
+        would be verified at once. Only the tenant itself may use it again.
+        """
+        current = await tx.custom_domains.by_fqdn(fqdn)
+        if current is not None:
+            holder = await tx.resources.get(current.resource_id)
+            if current.tenant_id != tenant_id or holder is None or holder.deleted_at is None:
+                raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
+            gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
+            await tx.custom_domains.save(gone)
+            await _tell(tx, gone, "removed", now)
+        if await tx.preview_domains.foreign(enclosing(fqdn), tenant_id) is not None:
+            raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
+
+
+def _live(domain: CustomDomain | None) -> CustomDomain:
+    if domain is None or domain.removed_at is not None:
+        raise RouterError(NOT_FOUND, "domain not found")
+    return domain
+
+
+def _policy(policy: str | None, status: int) -> RedirectPolicy:
+    wrong: dict[str, list[str]] = {}
+    if policy is not None and policy not in set(RedirectPolicy):
+        wrong["redirect_policy"] = [f"must be one of {', '.join(RedirectPolicy)}"]
+    if status not in STATUSES:
+        wrong["redirect_status"] = [f"must be one of {', '.join(map(str, sorted(STATUSES)))}"]
+    if wrong:
+        raise RouterError(VALIDATION_FAILED, fields=wrong)
+    return RedirectPolicy(policy or "none")
+
+
+async def _check_circle(tx: DomainsTx, domain: CustomDomain) -> None:
+    """Two names must not send their visitors to each other."""
+    if domain.redirect_to is None:
+        return
+    other = await tx.custom_domains.by_fqdn(domain.redirect_to)
+    if other is not None and other.redirect_to == domain.fqdn:
+        raise RouterError(
+            VALIDATION_FAILED, fields={"redirect_policy": [f"{other.fqdn} already redirects to this domain"]}
+        )
+
+
+async def _tell(tx: DomainsTx, domain: CustomDomain, happened: str, now: datetime) -> None:
+    await tx.events.note(
+        f"domain.{happened}",
+        now,
+        tenant_id=domain.tenant_id,
+        workspace_id=domain.workspace_id,
+        project_id=domain.project_id,
+        resource_id=domain.resource_id,
+        data={"domain_id": domain.id, "fqdn": domain.fqdn},
+    )

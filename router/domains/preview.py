@@ -1,0 +1,233 @@
+"""Preview domains: the zone under which a project, a workspace or a tenant wants its generated hosts.
+
+A scope has at most one. Several scopes of one tenant may use the same domain, two tenants never. A domain that is set
+is used in generated URLs at once; hosts under it route and get certificates once it is verified.
+"""
+
+import enum
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from router.clock import Clock
+from router.domains.custom import TAKEN, Notes
+from router.domains.names import enclosing, registrable_zone
+from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.records import Scope
+from router.unit import Unit, new_id
+
+
+class PreviewStatus(enum.StrEnum):
+    """Whether the two wildcard records lead to us."""
+
+    PENDING_DNS = "pending_dns"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewDomain:
+    """One scope's preview domain. `dns_status` is the last look's result, `detail` what it saw, for its owner."""
+
+    id: str
+    scope: Scope
+    scope_id: str
+    tenant_id: str
+    domain: str
+    status: PreviewStatus = PreviewStatus.PENDING_DNS
+    dns_status: str = "pending"
+    detail: Mapping[str, Any] | None = None
+    verified_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ZoneRows(Protocol):
+    """Stored preview domains. What changes one counts as a change of its zone's record."""
+
+    async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None: ...
+
+    async def of_tenant(self, tenant_id: str) -> Iterable[PreviewDomain]: ...
+
+    async def owner(self, domain: str) -> str | None:
+        """The tenant that has the domain in one of its scopes."""
+
+    async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
+        """One of `domains` that is another tenant's verified preview domain."""
+
+    async def put(self, preview: PreviewDomain) -> None:
+        """Store it in the place of what the scope had."""
+
+    async def clear(self, scope: Scope, scope_id: str) -> None: ...
+
+
+class ScopeHolder(Protocol):
+    """Whom a scope belongs to."""
+
+    @property
+    def tenant_id(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+
+class _Tenants(Protocol):
+    async def exists(self, tenant_id: str) -> bool: ...
+
+
+class _Scoped(Protocol):
+    async def get(self, scope_id: str, /) -> ScopeHolder | None: ...
+
+
+class ZonesTx(Protocol):
+    @property
+    def preview_domains(self) -> ZoneRows: ...
+
+    @property
+    def tenants(self) -> _Tenants: ...
+
+    @property
+    def workspaces(self) -> _Scoped: ...
+
+    @property
+    def projects(self) -> _Scoped: ...
+
+    @property
+    def events(self) -> Notes: ...
+
+
+class PreviewDomains:
+    """What can be done with preview domains. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[ZonesTx], clock: Clock, *, reserved: Collection[str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._reserved = tuple(reserved)
+
+    async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
+        """What the scope itself has set; None where it inherits. Raises RouterError: NOT_FOUND (the scope)."""
+        async with self._store.read() as tx:
+            await _tenant_of(tx, scope, scope_id)
+            return await tx.preview_domains.get(scope, scope_id)
+
+    async def of_tenant(self, tenant_id: str) -> tuple[PreviewDomain, ...]:
+        """All that the tenant's scopes have set: what `effective` chooses from."""
+        async with self._store.read() as tx:
+            return tuple(await tx.preview_domains.of_tenant(tenant_id))
+
+    async def set(self, scope: Scope, scope_id: str, name: str) -> PreviewDomain:
+        """Set the scope's preview domain; the same one again keeps what is known of it.
+
+        Raises RouterError: NOT_FOUND (the scope), VALIDATION_FAILED (`preview_domain`), CONFLICT "has already been
+        taken": another tenant's, or a name inside another tenant's verified one.
+        """
+        domain = registrable_zone(name, self._reserved, field="preview_domain")
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            tenant_id = await _tenant_of(tx, scope, scope_id)
+            old = await tx.preview_domains.get(scope, scope_id)
+            if old is not None and old.domain == domain:
+                return old
+            owner = await tx.preview_domains.owner(domain)
+            if owner not in (None, tenant_id) or await tx.preview_domains.foreign(enclosing(domain), tenant_id):
+                raise RouterError(CONFLICT, TAKEN, fields={"preview_domain": [TAKEN]})
+            new = PreviewDomain(
+                id=old.id if old is not None else new_id(),
+                scope=scope,
+                scope_id=scope_id,
+                tenant_id=tenant_id,
+                domain=domain,
+                created_at=old.created_at if old is not None else now,
+                updated_at=now,
+            )
+            await tx.preview_domains.put(new)
+            await _tell(tx, new, "set", now)
+            return new
+
+    async def mark_verified(self, scope: Scope, scope_id: str, domain: str) -> PreviewDomain:
+        """Both wildcard records of `domain` lead to us. Raises RouterError: NOT_FOUND, CONFLICT where it was changed."""
+        now = self._clock.now()
+        return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, "verified", None, now)
+
+    async def mark_failed(
+        self,
+        scope: Scope,
+        scope_id: str,
+        domain: str,
+        *,
+        dns_status: str = "failed",
+        detail: Mapping[str, Any] | None = None,
+    ) -> PreviewDomain:
+        """They do not, or no longer: hosts under it stop routing. Raises as `mark_verified`."""
+        now = self._clock.now()
+        return await self._mark(scope, scope_id, domain, PreviewStatus.FAILED, dns_status, detail, now)
+
+    async def clear(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
+        """From now on the scope inherits; what it had, if anything. Raises RouterError: NOT_FOUND (the scope)."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            await _tenant_of(tx, scope, scope_id)
+            old = await tx.preview_domains.get(scope, scope_id)
+            if old is not None:
+                await tx.preview_domains.clear(scope, scope_id)
+                await _tell(tx, old, "cleared", now)
+            return old
+
+    async def _mark(
+        self,
+        scope: Scope,
+        scope_id: str,
+        domain: str,
+        status: PreviewStatus,
+        dns_status: str,
+        detail: Mapping[str, Any] | None,
+        now: datetime,
+    ) -> PreviewDomain:
+        async with self._store.begin() as tx:
+            old = await tx.preview_domains.get(scope, scope_id)
+            if old is None:
+                raise RouterError(NOT_FOUND, "preview domain not found")
+            if old.domain != domain:
+                raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
+            new = replace(old, status=status, dns_status=dns_status, detail=detail, updated_at=now)
+            if status is PreviewStatus.VERIFIED and old.status is not PreviewStatus.VERIFIED:
+                new = replace(new, verified_at=now)
+            await tx.preview_domains.put(new)
+            if new.status is not old.status:
+                await _tell(tx, new, status.value, now)
+            return new
+
+
+def effective(
+    previews: Iterable[PreviewDomain], workspace_id: str | None = None, project_id: str | None = None
+) -> PreviewDomain | None:
+    """Which preview domain of a tenant's holds for what lies in that workspace and project; None is the platform's."""
+    by_scope = {(preview.scope, preview.scope_id): preview for preview in previews}
+    tenant = next((preview for preview in by_scope.values() if preview.scope is Scope.TENANT), None)
+    return (
+        by_scope.get((Scope.PROJECT, project_id or "")) or by_scope.get((Scope.WORKSPACE, workspace_id or "")) or tenant
+    )
+
+
+async def _tenant_of(tx: ZonesTx, scope: Scope, scope_id: str) -> str:
+    """The tenant that the scope belongs to. Raises RouterError NOT_FOUND where there is no such scope."""
+    if scope is Scope.TENANT:
+        if await tx.tenants.exists(scope_id):
+            return scope_id
+    else:
+        holder = await (tx.workspaces if scope is Scope.WORKSPACE else tx.projects).get(scope_id)
+        if holder is not None:
+            return holder.tenant_id
+    raise RouterError(NOT_FOUND, f"{scope} not found")
+
+
+async def _tell(tx: ZonesTx, preview: PreviewDomain, happened: str, now: datetime) -> None:
+    await tx.events.note(
+        f"preview_domain.{happened}",
+        now,
+        tenant_id=preview.tenant_id,
+        workspace_id=preview.scope_id if preview.scope is Scope.WORKSPACE else None,
+        project_id=preview.scope_id if preview.scope is Scope.PROJECT else None,
+        data={"scope": preview.scope, "domain": preview.domain},
+    )
