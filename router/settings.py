@@ -111,6 +111,9 @@ class Limits(_Group):
     dial_tries: Count = Field(4, description="Tries to connect where the backend refuses or resets at once.")
     dial_window: Seconds = Field(1.0, description="Within which the tries to connect happen.")
     client_idle: Seconds = Field(75.0, description="How long a client's kept-alive connection may wait for a request.")
+    half_close: Seconds = Field(
+        2.0, description="How long a client that shut down its sending side waits for an answer."
+    )
     backend_idle: Seconds = Field(30.0, description="How long a connection to a backend is kept without use.")
     body_idle: Seconds = Field(300.0, description="Longest silence inside a body or an event stream, either side.")
     tunnel_idle: Seconds = Field(3600.0, description="Longest silence inside a WebSocket or other upgrade.")

@@ -29,6 +29,11 @@ class Tasks:
     def __repr__(self) -> str:
         return f"<Tasks {self._owner}: {sorted(task.get_name() for task in self._tasks)}>"
 
+    @property
+    def closed(self) -> bool:
+        """Whether `start` is refused."""
+        return self._closed
+
     def start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` now. Its failure is logged; awaiting the task raises it too.
 

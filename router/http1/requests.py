@@ -66,6 +66,10 @@ class RequestHead:
         return None if place < 0 else value_of(self.lines[place])
 
 
+NO_HEAD = RequestHead(b"", b"", 1)  # of what never became a request
+NO_HEAD.keep_alive = False
+
+
 def check_start(partial: bytes, limits: Limits) -> None:
     """Refuse early what can no longer become a request head: garbage, another protocol, too much of it.
 

@@ -1,0 +1,131 @@
+"""What all connections of one worker share, and what is derived from a route once.
+
+`now` is a coarse clock: the sweep sets it, and deadlines are set from it, so that a chunk on its way costs no call to
+read the time. It lags by at most one sweep.
+"""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from router import errors
+from router.clock import Clock
+from router.errors import Problem
+from router.http1.forwarding import Forwarder
+from router.observe.metrics import Metrics
+from router.observe.recorder import Recorder
+from router.pages import Pages
+from router.proxy.pool import Pool, Pools
+from router.routes.resolver import Resolver
+from router.routes.route import Route
+from router.settings import Limits, Network
+from router.tasks import Tasks
+from router.tenancy.endpoints import own_listener, refusal
+
+if TYPE_CHECKING:
+    from router.proxy.client import ClientConnection
+    from router.proxy.tunnel import Tunnel
+
+_READ_SIZE = 256_000  # uvloop reads at most this much at once (UV_STREAM_RECV_BUF_SIZE)
+
+_log = structlog.get_logger("router.proxy")
+
+
+class Load:
+    """What one resource has in flight, and when it was last used."""
+
+    __slots__ = ("active_at", "exchanges")
+
+    def __init__(self) -> None:
+        self.exchanges = 0
+        self.active_at = 0.0
+
+
+class Prepared:
+    """What the data plane derives from a route once: its pool, its resource's load, what Host to say."""
+
+    __slots__ = ("first_byte", "host_mode", "load", "pool", "problem", "seen_https")
+
+    def __init__(self, pool: Pool, load: Load) -> None:
+        self.pool = pool
+        self.load = load
+        self.problem: Problem | None = None
+        self.host_mode: bytes | None = None
+        self.first_byte: float | None = None
+        self.seen_https = False
+
+
+class Edge:
+    """One worker's shared state."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        pages: Pages,
+        recorder: Recorder,
+        metrics: Metrics,
+        limits: Limits,
+        trusted_proxies: Sequence[Network],
+        backend_networks: Sequence[Network],
+        own_listeners: Collection[tuple[str, int]],
+        clock: Clock,
+        on_https: Callable[[str], None] | None,
+    ) -> None:
+        self.resolver = resolver
+        self.pages = pages
+        self.recorder = recorder
+        self.metrics = metrics
+        self.limits = limits
+        # A connection hands over at most one read at a time, on top of what is buffered already.
+        self.high_water = max(0, limits.buffer - _READ_SIZE)
+        self.forwarder = Forwarder(trusted_proxies)
+        self.time = clock.monotonic
+        self.now = clock.monotonic()
+        self.tasks = Tasks("proxy")
+        self.pools = Pools()
+        self.clients: set[ClientConnection] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.backends = 0
+        self.draining = False
+        self.on_https = on_https
+        self.loads: dict[str, Load] = {}
+        self._networks = tuple(backend_networks)
+        self.own_listeners = own_listeners
+        self._id_prefix = f"req_{os.urandom(8).hex()}"
+        self._ids = 0
+
+    def request_id(self) -> str:
+        """A new request id: unique over all workers and restarts, cheap to make."""
+        self._ids += 1
+        return f"{self._id_prefix}{self._ids:08x}"
+
+    def prepare(self, route: Route) -> Prepared:
+        """Derive what the data plane needs of a route that leads to a resource, and remember it there."""
+        resource = route.resource
+        if resource is None or resource.endpoint is None or route.port is None:
+            raise ValueError(f"{route!r} leads nowhere")
+        load = self.loads.setdefault(resource.id, Load())
+        endpoint = resource.endpoint
+        port = endpoint.port(route.port)
+        why = refusal(endpoint.address, self._networks)
+        if why is None and own_listener(endpoint.address, port, self.own_listeners):
+            why = "is one of our own listeners"
+        prepared = Prepared(self.pools.of(resource, endpoint, route.port), load)
+        if why is not None:
+            # Registration refuses such endpoints; one that is here all the same came past it, or the settings changed.
+            _log.error("endpoint not dialled", resource=resource.id, address=endpoint.address, port=port, why=why)
+            prepared.problem = errors.PORT_CLOSED
+        mode = resource.host_modes.get(route.port, "preserve")
+        if mode != "preserve":
+            prepared.host_mode = (f"localhost:{port}" if mode == "localhost" else mode).encode("ascii")
+        prepared.first_byte = resource.first_byte
+        route.prepared = prepared
+        return prepared
+
+    def forget_idle_loads(self, before: float) -> None:
+        """Drop the loads of resources that have nothing in flight and were last used before that instant."""
+        for key in [key for key, load in self.loads.items() if not load.exchanges and load.active_at < before]:
+            del self.loads[key]

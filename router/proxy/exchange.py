@@ -1,0 +1,550 @@
+"""One request's story, in the order in which it happens. Every exchange ends in `_end`, exactly once.
+
+    begin      who sent it, and is it something we take at all                                    phase A
+    admit      its host has a route: a problem, a redirect, or a resource with room for one more
+    connect    a kept connection from the pool, or a new one                                      phase D
+    forward    the head goes to the backend, the body behind it as it comes                       phase H
+    answered   the backend's head goes to the client, the body behind it as it comes              phase B
+    complete   the connection goes back to the pool, the client's to its next request
+    _end       one record: who ended it, in which phase
+
+Nothing here awaits: the two things that may take time (an unknown host, a new connection) are tasks that come back
+with `admit` and `forward`. A request on a warm route with a kept connection runs through in two callbacks, one for the
+client's head and one for the backend's answer.
+
+It may be retried only while nothing of it can have been acted on (RFC 9110 §9.2.2): when dialling failed, or when a
+kept connection died before the first byte of an answer, for a request without a body whose method is idempotent.
+"""
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from router import errors
+from router.errors import Fault, Problem
+from router.http1.bodies import LAST_CHUNK, chunk, last_chunk
+from router.http1.forwarding import (
+    Origin,
+    interim_to_client,
+    request_to_backend,
+    response_framing,
+    response_to_client,
+)
+from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
+from router.http1.replies import problem_headers, reply
+from router.http1.requests import NO_HEAD, RequestHead
+from router.http1.responses import ResponseHead
+from router.http1.upgrade import accepts
+from router.pages import wants_html
+from router.proxy.dial import DialError, dial
+from router.proxy.facts import Facts
+from router.proxy.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from router.proxy.backend import BackendConnection
+    from router.proxy.client import ClientConnection
+    from router.proxy.edge import Edge, Load, Prepared
+    from router.routes.route import Route
+
+_log = structlog.get_logger("router.proxy")
+
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_NEVER = float("inf")
+_MOST_PASSES = 5  # times that a request may have come through here before it counts as a loop
+
+# A problem that says that the request cannot be trusted ends its connection (RFC 9112 §2.2, §11.2).
+_CLOSING = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
+
+
+class Exchange(Facts):
+    """See the module. After its end it is a record of facts, which `observe` turns into a line and into metrics."""
+
+    # Defaults stand on the class: most exchanges leave most of them alone.
+    phase = "A"
+    over = False
+    prepared: "Prepared"  # since `admit`
+    origin: Origin  # since `begin`
+    load: "Load | None" = None
+    outgoing: "BackendConnection | None" = None
+    answer_head: ResponseHead | None = None
+    framing = NONE  # of the answer, towards the client
+    keep_alive = False
+    half_closed = False
+    waiting: "asyncio.Task[Any] | None" = None
+    interims = 0
+
+    def __init__(self, edge: "Edge", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
+        self.edge = edge
+        self.incoming = incoming
+        self.head = head
+        self.started = started
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.request_id} {self.ending or self.phase}>"
+
+    # The request.
+
+    def begin(self) -> None:
+        """Take the request up."""
+        head, edge = self.head, self.edge
+        self._identify(head)
+        if head.via >= _MOST_PASSES:
+            self.answer(errors.LOOP_DETECTED, "EA")
+            return
+        most = edge.limits.body
+        if most and head.framing > most:
+            self.answer(errors.PAYLOAD_TOO_LARGE, "EA")
+            return
+        route = edge.resolver.peek(head.host)
+        if route is not None:
+            self.admit(route)
+        else:
+            self.looked_up = True
+            self.waiting = edge.tasks.start("look up a host", self._look_up())
+
+    def _identify(self, head: RequestHead) -> None:
+        incoming = self.incoming
+        said = head.forwarding
+        before = incoming.origin_of
+        if before is None or before[0] != head.host or before[1] != said:
+            incoming.origin = self.edge.forwarder.origin(head, incoming.peer, trusted=incoming.trusted)
+            incoming.origin_of = (head.host, said)
+        self.origin = origin = incoming.origin
+        self.client = origin.client
+        if origin.scheme == b"https":
+            self.scheme = "https"
+        given = head.request_id
+        if given and incoming.trusted and _SANE_ID.fullmatch(given) is not None:
+            self.request_id = given.decode("ascii")
+        else:
+            self.request_id = self.edge.request_id()
+
+    async def _look_up(self) -> None:
+        try:
+            route = await self.edge.resolver.resolve(self.head.host)
+            self.waiting = None
+            if not self.over:
+                self.admit(route)
+        except Exception:
+            self._crash()
+            raise
+
+    def admit(self, route: "Route") -> None:
+        """The host has a route: refuse, redirect or go on."""
+        self.route = route
+        problem = route.problem
+        if problem is not None:
+            self.answer(problem, "BA" if problem.fault is Fault.BACKEND else "EA")
+            return
+        if route.decision.redirect_to is not None:
+            self._redirect(route.decision.redirect_to, route.decision.redirect_status)
+            return
+        edge = self.edge
+        prepared: Prepared = route.prepared or edge.prepare(route)
+        if prepared.problem is not None:
+            edge.metrics.count_backend_error("not_allowed")
+            self.answer(prepared.problem, "ED")
+            return
+        load = prepared.load
+        if load.exchanges >= edge.limits.exchanges_per_resource:
+            self.answer(errors.TOO_MANY_REQUESTS, "EA")
+            return
+        load.exchanges += 1
+        load.active_at = edge.now
+        self.load = load
+        self.prepared = prepared
+        if not prepared.seen_https and self.scheme == "https" and edge.on_https is not None:
+            prepared.seen_https = True
+            edge.on_https(route.host)
+        self.connect()
+
+    def connect(self) -> None:
+        """Take a kept connection to the backend, or dial."""
+        backend = self.prepared.pool.take()
+        if backend is not None:
+            self.reused = True
+            self.forward(backend)
+        else:
+            self._dial()
+
+    def _dial(self) -> None:
+        self.phase = "D"
+        self.waiting = self.edge.tasks.start("dial", self._dialled())
+
+    async def _dialled(self) -> None:
+        pool = self.prepared.pool
+        try:
+            try:
+                backend, tries = await dial(self.edge, pool)
+            except DialError as error:
+                self.waiting = None
+                self.tries += error.tries
+                self.edge.metrics.count_backend_error(error.kind)
+                if not self.over:
+                    self.answer(error.problem, "bD" if error.by_time else "BD")
+                return
+            self.waiting = None
+            self.tries += tries - 1  # `forward` counts the one that worked
+            self.reused = False
+            self.forward(backend)
+        except Exception:
+            self._crash()
+            raise
+
+    def forward(self, backend: "BackendConnection") -> None:
+        """Send the head, and what has come of the body."""
+        incoming, head = self.incoming, self.head
+        pool = backend.pool
+        pool.busy += 1
+        self.outgoing = backend
+        self.backend = pool.name
+        backend.exchange = self
+        self.tries += 1
+        self.phase = "H"
+        out = request_to_backend(
+            head,
+            self.origin,
+            self.request_id.encode("ascii"),
+            self.prepared.host_mode,
+        )
+        if incoming.request_done:
+            self.wait_for_answer()
+        else:
+            incoming.deadline = self.edge.now + self.edge.limits.body_idle
+            incoming.resume()
+            if incoming.buffer:
+                data, incoming.buffer = incoming.buffer, b""
+                out += incoming.read_body(data)
+                if self.over:
+                    return
+        backend.write(out)
+
+    def send_body(self, content: bytes) -> None:
+        """More of the request's body, framed."""
+        if self.outgoing is not None:
+            self.outgoing.write(content)
+
+    def wait_for_answer(self) -> None:
+        """The request is complete: from now on the backend has `first_byte` seconds, where that is set."""
+        incoming = self.incoming
+        if self.phase == "H":
+            limit = self.prepared.first_byte
+            if limit is not None:
+                incoming.deadline = self.edge.now + limit
+            elif not self.half_closed:
+                incoming.deadline = _NEVER
+
+    def bad_body(self, problem: Problem, why: str) -> None:
+        """The request's body breaks its framing or a limit. The backend must not take what it got for the whole."""
+        _log.info("request body refused", why=why, client=self.client, request_id=self.request_id)
+        if self.phase == "B":
+            self._cut("EB")
+        else:
+            self.answer(problem, "EH")
+
+    def refuse(self, problem: Problem, why: str) -> None:
+        """Answer what never became a request."""
+        self.phase = "R"
+        incoming = self.incoming
+        self.client = incoming.peer
+        self.request_id = self.edge.request_id()
+        _log.info("request refused", code=problem.code, why=why, client=self.client, request_id=self.request_id)
+        self.answer(problem, "cR" if problem is errors.REQUEST_TIMEOUT else "ER")
+
+    # The answer.
+
+    def interim(self, head: ResponseHead) -> bool:
+        """A 1xx answer; False where there have been too many."""
+        self.interims += 1
+        if self.interims > self.edge.limits.interim_responses:
+            self.bad_answer("too many 1xx answers")
+            return False
+        if self.head.version == 1:
+            self.incoming.write(interim_to_client(head))
+        return True
+
+    def answered(self, head: ResponseHead, data: bytes) -> None:
+        """The answer's head; `data` is what came behind it."""
+        incoming, backend, request, edge = self.incoming, self.outgoing, self.head, self.edge
+        if backend is None:
+            return
+        self.first_byte = edge.time()
+        self.phase = "B"
+        self.status = head.status
+        self.answer_head = head
+        self.framing = framing = response_framing(head, request.method, request.version)
+        # An answer before the request is complete ends the connection: the rest of the body is never read as a request.
+        self.keep_alive = keep_alive = (
+            request.keep_alive
+            and incoming.request_done
+            and framing != UNTIL_CLOSE
+            and not edge.draining
+            and not (request.upgrade and incoming.buffer)
+        )
+        host = self.prepared.host_mode
+        location = None if host is None else (b"http://" + host, self._public_base())
+        out = response_to_client(
+            head, framing=framing, client_version=request.version, keep_alive=keep_alive, location=location
+        )
+        length = head.framing
+        if length == NONE:
+            incoming.write(out)
+            self.complete(clean=not data)
+        elif length == len(data):  # all in one read: one write
+            self.sent = length
+            incoming.write(out + data)
+            self.complete(clean=True)
+        else:
+            incoming.deadline = edge.now + edge.limits.body_idle
+            incoming.write(out)
+            if incoming.write_paused:
+                backend.pause()
+            backend.read_body(length, data)
+
+    def _public_base(self) -> bytes:
+        origin = self.origin
+        return b"%b://%b" % (origin.scheme, origin.host)
+
+    def relay(self, data: bytes) -> None:
+        """More of the answer's body, without its framing."""
+        incoming, edge = self.incoming, self.edge
+        self.sent += len(data)
+        incoming.deadline = edge.now + edge.limits.body_idle
+        incoming.write(chunk(data) if self.framing == CHUNKED else data)
+
+    def relay_last(self, content: bytes, trailers: list[bytes]) -> None:
+        """The end of a chunked answer."""
+        self.sent += len(content)
+        if self.framing == CHUNKED:
+            content = chunk(content) + last_chunk(trailers) if content else last_chunk(trailers)
+        if content:
+            self.incoming.write(content)
+
+    def complete(self, *, clean: bool) -> None:
+        """The answer is complete. `clean`: nothing came behind it, so the backend's connection may serve again."""
+        incoming, head = self.incoming, self.answer_head
+        if self.over or head is None:
+            return
+        self._release(reusable=clean and head.keep_alive and incoming.request_done and head.framing != UNTIL_CLOSE)
+        keep_alive = self.keep_alive
+        self._end("--")
+        incoming.exchange_over(keep_alive=keep_alive)
+
+    def switch(self, head: ResponseHead, data: bytes) -> None:
+        """A 101: from here on both sides speak something that we only carry."""
+        incoming, backend = self.incoming, self.outgoing
+        if backend is None:
+            return
+        if not accepts(self.head, head):
+            self.bad_answer("a 101 that nobody asked for")
+            return
+        self.first_byte = self.edge.time()
+        self.status = 101
+        self.phase = "T"
+        self.tunnel = True
+        early, incoming.buffer = incoming.buffer, b""
+        incoming.write(interim_to_client(head) + data)
+        self.sent += len(data)
+        self.received += len(early)
+        Tunnel(self.edge, self, incoming, backend).start(early)
+
+    # What goes wrong.
+
+    def bad_answer(self, why: str) -> None:
+        """What the backend sent is not HTTP, or not HTTP that can be passed on without guessing."""
+        _log.info("backend's answer refused", why=why, backend=self.backend, request_id=self.request_id)
+        self.edge.metrics.count_backend_error("bad_response")
+        if self.phase == "B":
+            self._cut("BB")
+        else:
+            self.answer(errors.BAD_BACKEND_RESPONSE, "BH")
+
+    def backend_ended(self, error: Exception | None) -> None:
+        """The backend's connection is at its end."""
+        backend, incoming = self.outgoing, self.incoming
+        if backend is None:
+            return
+        if self.phase == "B":
+            if backend.until_close and error is None:
+                if self.framing == CHUNKED:
+                    incoming.write(LAST_CHUNK)
+                self.complete(clean=False)
+            else:
+                self.edge.metrics.count_backend_error("truncated")
+                self._cut("BB")
+            return
+        fresh = not self.reused or backend.buffer or self.interims
+        head = self.head
+        self._release(reusable=False)
+        if fresh or head.framing != NONE or head.upgrade or head.method not in _IDEMPOTENT:
+            self.edge.metrics.count_backend_error("reset" if error else "closed")
+            self.answer(errors.BAD_BACKEND_RESPONSE, "BH")
+            return
+        # A kept connection that the backend had given up meanwhile: nothing of the request has been acted on.
+        self.reused = False
+        self._dial()
+
+    def client_half_closed(self) -> None:
+        """The client has shut down its sending side. It may be waiting for the answer, or it may be gone: a closed
+        socket looks the same until something is written to it. So it is waited for, but not for long."""
+        self.half_closed = True
+        if self.phase != "B":
+            self.incoming.deadline = self.edge.now + self.edge.limits.half_close
+
+    def client_gone(self) -> None:
+        """The client's connection is lost: stop the work for it."""
+        if self.over:
+            return
+        if self.head is NO_HEAD:
+            self.phase = "R"
+            self.client = self.incoming.peer
+            self.request_id = self.edge.request_id()
+        self._release(reusable=False)
+        self._end("C" + self.phase)
+
+    def timed_out(self) -> None:
+        """The client connection's deadline has passed."""
+        incoming, backend = self.incoming, self.outgoing
+        if self.phase == "B":
+            self._cut("cB" if incoming.write_paused or self.half_closed else "bB")
+        elif self.half_closed:
+            self.client_gone()
+            incoming.abort()
+        elif incoming.request_done or (backend is not None and backend.write_paused):
+            self.edge.metrics.count_backend_error("timeout")
+            self.answer(errors.BACKEND_TIMEOUT, "bH")
+        else:
+            self.answer(errors.REQUEST_TIMEOUT, "cH")
+
+    def stop(self) -> None:
+        """End it now: its route has been taken away, or the drain has run out."""
+        if self.over:
+            return
+        if self.phase == "B":
+            self._cut("EB")
+        else:
+            self.answer(errors.DRAINING if self.edge.draining else errors.HOST_NOT_FOUND, "E" + self.phase)
+
+    def _crash(self) -> None:
+        """A fault of ours: end both sides; whoever called logs it."""
+        if not self.over:
+            self._release(reusable=False)
+            self._end("E" + self.phase)
+        self.incoming.abort()
+
+    # Backpressure: who cannot write stops the other side's reading.
+
+    def pause_client(self) -> None:
+        if not self.incoming.request_done:
+            self.incoming.pause()
+
+    def resume_client(self) -> None:
+        if not self.incoming.request_done:
+            self.incoming.resume()
+
+    def pause_backend(self) -> None:
+        if self.outgoing is not None and self.phase == "B":
+            self.outgoing.pause()
+
+    def resume_backend(self) -> None:
+        if self.outgoing is not None:
+            self.outgoing.resume()
+
+    # Answers of our own, and the end.
+
+    def answer(self, problem: Problem, ending: str) -> None:
+        """Answer with a problem of ours instead of a backend's answer."""
+        head, edge = self.head, self.edge
+        self.problem = problem
+        html = wants_html(head.value(b"sec-fetch-mode"), head.value(b"accept"))
+        page = edge.pages.render(
+            problem,
+            html=html,
+            request_id=self.request_id,
+            host=head.host.decode("latin-1"),
+            port=self.route.port if self.route is not None else None,
+        )
+        headers = problem_headers(problem, page.content_type, self.request_id) + page.extra
+        self._reply(problem.status, headers, page.body, ending, closing=problem in _CLOSING)
+
+    def _redirect(self, host: str, status: int) -> None:
+        location = f"{self.scheme}://{host}".encode("ascii") + self.head.target
+        headers = ((b"Location", location), (b"X-Request-ID", self.request_id.encode("ascii")))
+        self._reply(status, headers, b"", "--", closing=False)
+
+    def _reply(
+        self, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes, ending: str, *, closing: bool
+    ) -> None:
+        incoming, head = self.incoming, self.head
+        if self.over:
+            return
+        keep_alive = (
+            head.keep_alive
+            and incoming.request_done
+            and not closing
+            and not self.edge.draining
+            and not (head.upgrade and incoming.buffer)
+        )
+        without_body = head.method == b"HEAD"
+        self.status = status
+        self.sent = 0 if without_body else len(body)
+        incoming.write(
+            reply(
+                status,
+                headers,
+                body,
+                version=head.version,
+                keep_alive=keep_alive,
+                without_body=without_body,
+            )
+        )
+        self._release(reusable=False)
+        self._end(ending)
+        incoming.exchange_over(keep_alive=keep_alive)
+
+    def _cut(self, ending: str) -> None:
+        """End an answer in its middle so that the client sees it: a short body must never look whole."""
+        incoming = self.incoming
+        if self.over:
+            return
+        self._release(reusable=False)
+        framing = self.framing
+        self._end(ending)
+        if framing == UNTIL_CLOSE or ending.startswith("c"):
+            incoming.abort()
+        else:
+            incoming.exchange_over(keep_alive=False)
+
+    def _release(self, *, reusable: bool) -> None:
+        """Let go of the backend's connection, and of a task that waits for one."""
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+        backend = self.outgoing
+        if backend is None:
+            return
+        self.outgoing = None
+        backend.exchange = None
+        pool = backend.pool
+        pool.busy -= 1
+        if reusable and not backend.write_paused and not backend.transport.get_write_buffer_size():
+            backend.resume()
+            pool.give(backend, self.edge.now)
+        else:
+            backend.close()
+
+    def _end(self, ending: str) -> None:
+        """The last phase: one record. What only the living exchange needs is let go."""
+        self.over = True
+        self.ending = ending
+        edge = self.edge
+        self.ended = edge.time()
+        load = self.load
+        if load is not None:
+            load.exchanges -= 1
+            load.active_at = edge.now
+            self.load = None
+        edge.recorder.finished.append(self)

@@ -1,0 +1,103 @@
+"""Kept connections to backends, one pool per (resource, port), of one generation at a time.
+
+Connections are never shared between resources, whatever the address: an address that a sandbox leaves is soon
+another's. A pool is last in, first out, so that the connection used is the one least likely to have been given up by
+the other side, and every operation is O(1).
+"""
+
+from collections.abc import Iterator
+
+from router.proxy.backend import BackendConnection
+from router.routes.records import Endpoint, ResourceRecord
+
+
+class Pool:
+    """The kept connections of one port of one resource, of one generation."""
+
+    __slots__ = ("address", "busy", "generation", "idle", "name", "port", "retired")
+
+    def __init__(self, address: str, port: int, generation: str) -> None:
+        self.address = address
+        self.port = port
+        self.generation = generation
+        self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        self.idle: list[BackendConnection] = []
+        self.busy = 0
+        self.retired = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.address}:{self.port} {self.generation}: {len(self.idle)} idle, {self.busy} busy>"
+
+    def take(self) -> BackendConnection | None:
+        """The connection given back last, or None."""
+        while self.idle:
+            backend = self.idle.pop()
+            if not backend.closing:
+                return backend
+        return None
+
+    def give(self, backend: BackendConnection, now: float) -> None:
+        """Keep a connection whose exchange is over, unless the pool belongs to the past."""
+        if self.retired or backend.closing:
+            backend.close()
+            return
+        backend.idle_since = now
+        self.idle.append(backend)
+
+    def retire(self) -> None:
+        """Close what is idle; what is busy is closed when its exchange is over."""
+        self.retired = True
+        for backend in self.idle:
+            backend.close()
+        self.idle.clear()
+
+    def close_idle(self, since: float) -> None:
+        """Close connections that have been idle since before `since`; the oldest are first in the list."""
+        keep = 0
+        while keep < len(self.idle) and (self.idle[keep].idle_since < since or self.idle[keep].closing):
+            self.idle[keep].close()
+            keep += 1
+        if keep:
+            del self.idle[:keep]
+
+
+class Pools:
+    """All pools of a worker."""
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[str, int], Pool] = {}
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(self._pools.values())
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    def of(self, resource: ResourceRecord, endpoint: Endpoint, public_port: int) -> Pool:
+        """The pool of that port; a new generation or address closes the old one."""
+        key = (resource.id, public_port)
+        port = endpoint.port(public_port)
+        pool = self._pools.get(key)
+        if pool is not None:
+            if (pool.generation, pool.address, pool.port) == (endpoint.generation, endpoint.address, port):
+                return pool
+            pool.retire()
+        pool = self._pools[key] = Pool(endpoint.address, port, endpoint.generation)
+        return pool
+
+    def retire(self, resource_id: str) -> None:
+        """Close what is kept for a resource that has gone."""
+        for key in [key for key in self._pools if key[0] == resource_id]:
+            self._pools.pop(key).retire()
+
+    def sweep(self, since: float) -> None:
+        """Close connections idle since before `since`."""
+        for pool in self._pools.values():
+            if pool.idle:
+                pool.close_idle(since)
+
+    def close(self) -> None:
+        """Close everything that is idle and keep nothing from now on."""
+        for pool in self._pools.values():
+            pool.retire()
+        self._pools.clear()
