@@ -19,15 +19,17 @@ class Caddy:
     def __init__(self, folder: Path, *, proxy: str, ask: str, environment: dict[str, str] | None = None) -> None:
         self.port = free_port()
         self.http_port = free_port()
-        self.root_certificate = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
+        self.storage = folder / "storage"
+        self.root_certificate = self.storage / "pki" / "authorities" / "local" / "root.crt"
         self.process = Process(
             [BIN / "caddy", "run", "--config", CADDYFILE, "--adapter", "caddyfile"],
             folder / "caddy.log",
             {
+                "GODEBUG": "http2xconnect=1",
                 "HOME": str(folder),
                 "XDG_CONFIG_HOME": str(folder),
                 "MIOSA_CADDY_TLS": "internal",
-                "MIOSA_CADDY_STORAGE": str(folder / "storage"),
+                "MIOSA_CADDY_STORAGE": str(self.storage),
                 "MIOSA_CADDY_BIND": "127.0.0.1",
                 "MIOSA_CADDY_HTTPS_PORT": str(self.port),
                 "MIOSA_CADDY_HTTP_PORT": str(self.http_port),

@@ -18,14 +18,17 @@ class Stream:
 
     def __init__(self, connection: "Http2", number: int) -> None:
         self.number = number
-        self.headers: dict[str, str] = {}
+        self.headers: list[tuple[str, str]] = []
         self._connection = connection
         self._answered = asyncio.Event()
         self._data: asyncio.Queue[bytes | Exception] = asyncio.Queue()
 
     @property
     def status(self) -> int:
-        return int(self.headers[":status"])
+        return int(self.values(":status")[0])
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
 
     async def answered(self) -> Self:
         await self._answered.wait()
@@ -51,7 +54,7 @@ class Stream:
 
     def receive(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):
-            self.headers = {name.decode(): value.decode() for name, value in event.headers or ()}
+            self.headers = [(name.decode(), value.decode()) for name, value in event.headers or ()]
             self._answered.set()
         elif isinstance(event, h2.events.DataReceived):
             self._data.put_nowait(bytes(event.data or b""))

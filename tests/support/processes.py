@@ -97,15 +97,6 @@ class Process:
             self._popen.wait()
 
 
-def until(condition: Callable[[], object], what: str, within: float = 10.0) -> None:
-    """Wait until `condition()` is true; fails saying `what` did not happen."""
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {within} s: {what}")
-        time.sleep(0.02)
-
-
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent does not."""
     try:

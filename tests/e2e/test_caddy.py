@@ -1,0 +1,206 @@
+"""Through real Caddy, as visitors come: certificates on demand, HTTP/1.1, HTTP/2, streams, who is told what."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.e2e.conftest import Edge
+from tests.support.backends import Backend, Visit
+from tests.support.http1 import Answer, Http1
+from tests.support.http2 import Http2, Stream
+from tests.support.router import PLATFORM_DOMAIN
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+
+BOTH = pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+
+
+@asynccontextmanager
+async def asked(
+    edge: Edge, protocol: str, host: str, path: str = "/", *headers: tuple[str, str], method: str = "GET"
+) -> AsyncIterator[Answer | Stream]:
+    """One request to `host` over a connection of its own, answered as far as the head."""
+    context = edge.caddy.trust(protocol)
+    if protocol == "h2":
+        async with Http2(edge.caddy.port, host, context) as client:
+            yield await client.request(method, path, headers).answered()
+    else:
+        async with Http1(edge.caddy.port, host, context) as plain_client:
+            yield await plain_client.request(method, path, *(f"{name}: {value}" for name, value in headers))
+
+
+async def hello(visit: Visit) -> None:
+    await visit.answer(b"hello")
+
+
+async def test_a_certificate_is_issued_on_demand(edge: Edge) -> None:
+    """The first handshake for a host that is served gets a certificate for exactly that host."""
+    async with Backend(hello) as backend:
+        host = edge.host(backend.port)
+        assert not list(edge.caddy.storage.rglob(f"{host}.crt"))
+        certificate = await asyncio.to_thread(edge.caddy.certificate, host)
+    assert certificate["subjectAltName"] == (("DNS", host),)
+    assert list(edge.caddy.storage.rglob(f"{host}.crt"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        f"nobody.{PLATFORM_DOMAIN}",
+        f"3000-nobody.sandbox.{PLATFORM_DOMAIN}",
+        PLATFORM_DOMAIN,
+        "somebody-elses.example.com",
+    ],
+)
+async def test_a_name_that_the_gate_refuses_gets_no_handshake(edge: Edge, host: str) -> None:
+    """No certificate is made for a name that leads nowhere: TLS ends with the alert internal_error."""
+    with pytest.raises(ssl.SSLError, match=r"(?i)internal.error"):
+        await asyncio.to_thread(edge.caddy.certificate, host)
+    assert not list(edge.caddy.storage.rglob(f"{host}.crt"))
+
+
+async def test_a_port_that_is_not_exposed_gets_no_handshake(edge: Edge) -> None:
+    """The gate knows ports: another port of a resource that is served is refused."""
+    async with Backend(hello) as backend:
+        slug = edge.host(backend.port).partition(".")[0]
+        await asyncio.to_thread(edge.caddy.certificate, f"3000-{slug}.sandbox.{PLATFORM_DOMAIN}")
+        with pytest.raises(ssl.SSLError):
+            await asyncio.to_thread(edge.caddy.certificate, f"3001-{slug}.sandbox.{PLATFORM_DOMAIN}")
+
+
+async def test_plain_http_is_sent_to_https(edge: Edge) -> None:
+    """The redirect keeps host, path and query, and names the port that is not 443."""
+    async with Http1(edge.caddy.http_port, "some.host.example") as client:
+        answer = await client.request("GET", "/a/b?c=%20d")
+    assert answer.status == 308
+    assert answer.values("location") == [f"https://some.host.example:{edge.caddy.port}/a/b?c=%20d"]
+
+
+@BOTH
+async def test_what_a_backend_learns_of_its_visitor(edge: Edge, protocol: str) -> None:
+    """Who, how and which host come from Caddy's connection; what the visitor claims about that goes no further."""
+    seen: list[Visit] = []
+
+    async def note(visit: Visit) -> None:
+        seen.append(visit)
+        await visit.answer(b"hello")
+
+    lies = (
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "gopher"),
+        ("x-forwarded-host", "lies.example"),
+        ("x-forwarded-port", "1"),
+        ("forwarded", "for=203.0.113.9;proto=gopher;host=lies.example"),
+        ("x-request-id", "lies"),
+        ("x-miosa-anything", "lies"),
+    )
+    async with Backend(note) as backend:
+        host = edge.host(backend.port)
+        async with asked(edge, protocol, host, "/path?query=%2F", *lies) as answer:
+            assert (answer.status, await answer.read_all()) == (200, b"hello")
+    [visit] = seen
+    assert visit.target == b"/path?query=%2F"
+    assert visit.header(b"host") == host.encode()
+    assert visit.header(b"x-forwarded-for") == b"127.0.0.1"
+    assert visit.header(b"x-forwarded-proto") == b"https"
+    assert visit.header(b"x-forwarded-host") == host.encode()
+    assert visit.header(b"x-forwarded-port") == b"443"
+    assert visit.header(b"x-request-id")
+    assert not any(word in line for line in visit.lines for word in (b"lies", b"203.0.113.9", b"gopher"))
+
+
+@BOTH
+async def test_every_cookie_arrives(edge: Edge, protocol: str) -> None:
+    """Repeated headers stay repeated, in their order."""
+
+    async def bake(visit: Visit) -> None:
+        await visit.answer(b"", b"200 OK", b"Set-Cookie: a=1", b"Set-Cookie: b=2; Path=/", b"Set-Cookie: a=3")
+
+    async with Backend(bake) as backend, asked(edge, protocol, edge.host(backend.port)) as answer:
+        assert answer.values("set-cookie") == ["a=1", "b=2; Path=/", "a=3"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", b"9\r\ndata: 1\n\n\r\n"),
+        (b"Content-Type: text/plain\r\nContent-Length: 9000\r\n\r\n", b"data: 1\n\n"),
+    ],
+    ids=["events", "sized"],
+)
+async def test_a_byte_arrives_when_it_is_sent(edge: Edge, protocol: str, head: bytes, piece: bytes) -> None:
+    """The first byte of a stream, and a later one, arrive within 100 ms of their sending: nothing waits for more."""
+    first_sent, later_sent = [], []
+    taken = asyncio.Event()
+
+    async def trickle(visit: Visit) -> None:
+        first_sent.append(time.monotonic())
+        await visit.send(b"HTTP/1.1 200 OK\r\n" + head + piece)
+        await taken.wait()
+        later_sent.append(time.monotonic())
+        await visit.send(piece)
+        await visit.reader.read()  # until the visitor has gone
+
+    first_delays, later_delays = [], []
+    async with Backend(trickle) as backend:
+        host = edge.host(backend.port)
+        for _ in range(5):  # the best counts: other work on the machine delays some
+            taken.clear()
+            async with asked(edge, protocol, host) as answer:
+                assert await answer.read() == b"data: 1\n\n"
+                first_delays.append(time.monotonic() - first_sent[-1])
+                taken.set()
+                assert await answer.read() == b"data: 1\n\n"
+                later_delays.append(time.monotonic() - later_sent[-1])
+    assert min(first_delays) < 0.1, first_delays
+    assert min(later_delays) < 0.1, later_delays
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_visitor_who_leaves_frees_the_backend(edge: Edge, protocol: str, method: str) -> None:
+    """When the visitor goes away in the middle of an event stream, its connection to the backend is closed."""
+
+    async def stream(visit: Visit) -> None:
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await visit.reader.read()
+
+    async with Backend(stream) as backend:
+        host = edge.host(backend.port)
+        async with asked(edge, protocol, host, method=method) as answer:
+            assert await answer.read() == b"data: 1\n\n"
+            assert backend.open == 1
+        await eventually(lambda: backend.open == 0, "the backend's connection was closed")
+
+
+async def test_a_restart_of_the_router_is_a_wait_and_no_error(edge: Edge) -> None:
+    """A request that comes while the router restarts is answered by its successor."""
+    async with Backend(hello) as backend:
+        host = edge.host(backend.port)
+        await asyncio.to_thread(edge.caddy.certificate, host)
+        await asyncio.to_thread(edge.router.process.stop)
+        async with Http1(edge.caddy.port, host, edge.caddy.trust("http/1.1")) as client:
+            request = asyncio.create_task(client.request("GET", "/"))
+            await asyncio.to_thread(edge.router.start)
+            assert (await request).status == 200
+
+
+async def test_without_a_router_caddy_says_so(edge: Edge) -> None:
+    """While no router answers, visitors get a 503 that names the fault as ours, never a 404."""
+    async with Backend(hello) as backend:
+        host = edge.host(backend.port)
+        await asyncio.to_thread(edge.caddy.certificate, host)
+        await asyncio.to_thread(edge.router.process.stop)
+        try:
+            async with asked(edge, "http/1.1", host) as answer:
+                assert answer.status == 503
+                assert answer.values("x-miosa-error") == ["edge_unavailable"]
+                assert answer.values("cache-control") == ["no-store"]
+        finally:
+            await asyncio.to_thread(edge.router.start)
