@@ -1,0 +1,135 @@
+"""The admin listener: Caddy's ask, health, metrics, and why a host leads where it leads.
+
+Nothing here asks who is calling: what may reach it is a matter of the address that it is bound to.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
+from router.observe.metrics import Metrics
+
+CHECK_TIME = 1.0  # seconds for one check of readiness: less than a prober's own patience, three checks included
+
+Check = Callable[[], Awaitable[str | None]]
+Explain = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_METHOD_NOT_ALLOWED = "method_not_allowed"
+
+_log = structlog.get_logger("router.admin")
+
+
+class Verdict(Protocol):
+    """What the gate says."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+Ask = Callable[[Sequence[str]], Awaitable[Verdict]]
+
+
+class Admin:
+    """The handlers.
+
+    `ask` answers for all values of the `domain` parameter. A check of `checks` says what is wrong, or None; one that
+    raises or takes longer than `check_time` seconds has failed too.
+    """
+
+    def __init__(
+        self,
+        *,
+        ask: Ask,
+        metrics: Metrics,
+        checks: Mapping[str, Check],
+        explain: Explain,
+        check_time: float = CHECK_TIME,
+    ) -> None:
+        self._check_time = check_time
+        self._ask = ask
+        self._metrics = metrics
+        self._checks = dict(checks)
+        self._explain = explain
+
+    def application(self) -> web.Application:
+        """What a runner serves."""
+        app = web.Application(middlewares=[_problems_as_json])
+        app.router.add_route("*", "/ask", self._answer_ask)
+        app.router.add_route("*", "/tls/ask", self._answer_ask)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._answer_metrics)
+        app.router.add_get("/explain", self._answer_explain)
+        return app
+
+    async def _answer_ask(self, request: web.Request) -> web.Response:
+        if request.method not in {"GET", "HEAD"}:
+            self._metrics.count_ask(_METHOD_NOT_ALLOWED)
+            headers = {"X-Ask-Reason": _METHOD_NOT_ALLOWED, "Allow": "GET, HEAD"}
+            return web.Response(status=405, headers=headers)
+        verdict = await self._ask(request.query.getall("domain", []))
+        # An empty body lets Caddy, which does not read it, use the connection again.
+        return web.Response(status=verdict.status, headers={"X-Ask-Reason": verdict.reason})
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"}, headers=_NO_STORE)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        found = {name: await self._wrong(name, check) for name, check in self._checks.items()}
+        ready = all(wrong is None for wrong in found.values())
+        checks = {name: {"ok": wrong is None, "detail": wrong} for name, wrong in found.items()}
+        document = {"status": "ready" if ready else "not_ready", "checks": checks}
+        return web.json_response(document, status=200 if ready else 503, headers=_NO_STORE)
+
+    async def _wrong(self, name: str, check: Check) -> str | None:
+        """What a check says, within its time."""
+        try:
+            async with asyncio.timeout(self._check_time):
+                return await check()
+        except TimeoutError:
+            return f"no answer within {self._check_time:g} s"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
+            _log.exception("a check of readiness failed", check=name)
+            return type(error).__name__
+
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _answer_explain(self, request: web.Request) -> web.Response:
+        hosts = request.query.getall("host", [])
+        if len(hosts) != 1 or not hosts[0]:
+            return _problem(400, "missing_host", "Say which host: /explain?host=NAME, once.")
+        return web.json_response(await self._explain(hosts[0]), headers=_NO_STORE)
+
+
+def _problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    document = {"error": {"code": code, "message": message, "status": status}}
+    return web.json_response(document, status=status, headers={**_NO_STORE, **(headers or {})})
+
+
+def _of(problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+    return _problem(problem.status, problem.code, problem.message, headers)
+
+
+@web.middleware
+async def _problems_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _of(NOT_FOUND)
+    except web.HTTPMethodNotAllowed as error:
+        return _of(API_METHOD_NOT_ALLOWED, {"Allow": error.headers["Allow"]})
+    except web.HTTPException as error:
+        return _problem(error.status, error.reason.lower().replace(" ", "_"), error.text or error.reason)
+    except Exception:  # noqa: BLE001 - the last resort: a client gets JSON, the log gets the traceback
+        _log.exception("a request to the admin listener failed", path=request.path)
+        return _of(INTERNAL_ERROR)

@@ -1,0 +1,121 @@
+"""Why a host leads where it leads: the chain's steps, where each answer came from, and what the gate would say.
+
+For people who ask why something does not work, so it answers also when the source is down or the host is malformed: as
+far as it gets, with the reason. It reads the source itself, past the process's cache, and puts beside it what that
+cache remembers: where the two differ, a change has not arrived.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from router.clock import Clock
+from router.errors import INVALID_HOST, RESOLVER_UNAVAILABLE, StoreUnavailableError
+from router.hostname import InvalidHostError, parse_host, readings
+from router.routes.chain import Decision, Level, Step
+from router.routes.records import keys_of
+from router.routes.resolver import Resolver
+from router.routes.route import Route
+
+
+class Verdict(Protocol):
+    """What the gate says."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Explainer:
+    """Explains hosts. `gate(host, decision)` is the gate's opinion, given the chain's."""
+
+    def __init__(self, *, resolver: Resolver, gate: Callable[[str, Decision], Verdict], clock: Clock) -> None:
+        self._resolver = resolver
+        self._gate = gate
+        self._now = clock.monotonic
+
+    async def explain(self, asked: str) -> dict[str, Any]:
+        """Everything about one host, ready for JSON. Raises nothing."""
+        raw = asked.encode("utf-8", "backslashreplace")
+        try:
+            host = parse_host(raw)
+        except InvalidHostError as error:
+            return self._explained(asked, asked, _undecided(asked, "invalid_host", str(error)))
+        try:
+            route = await self._resolver.explain(raw)
+        except StoreUnavailableError as error:
+            route = _undecided(host, "resolver_unavailable", f"the source did not answer: {error}")
+        return self._explained(asked, host, route)
+
+    def _explained(self, asked: str, host: str, route: Route) -> dict[str, Any]:
+        decision = route.decision
+        valid = decision.reason != "invalid_host"
+        meanings = readings(host) if valid else ()
+        verdict = self._gate(host, decision)
+        return {
+            "asked": asked,
+            "host": host if valid else None,
+            "readings": [{"zone": item.zone, "slug": item.slug, "port": item.port} for item in meanings],
+            "keys": list(keys_of(host, meanings)) if valid else [],
+            "steps": [{"key": step.key, "found": step.found, "outcome": step.outcome} for step in decision.steps],
+            "decision": _decision(decision),
+            "source": route.source,
+            "remembered": self._remembered(host, decision) if valid else None,
+            "endpoint": _endpoint(decision),
+            "gate": {"status": verdict.status, "reason": verdict.reason},
+        }
+
+    def _remembered(self, host: str, fresh: Decision) -> dict[str, Any] | None:
+        """What this process's cache would answer, and whether that is what the source says now."""
+        route = self._resolver.remembered(host)
+        if route is None:
+            return None
+        return {
+            **_decision(route.decision),
+            "source": route.source,
+            "expires_in": round(route.expires - self._now(), 3),
+            "agrees": _decision(route.decision) == _decision(fresh) and _endpoint(route.decision) == _endpoint(fresh),
+        }
+
+
+def _undecided(host: str, reason: str, why: str) -> Route:
+    problem = INVALID_HOST if reason == "invalid_host" else RESOLVER_UNAVAILABLE
+    decision = Decision(
+        Level.NONE, reason, problem, steps=(Step("host" if problem is INVALID_HOST else "*", False, why),)
+    )
+    return Route(host, decision, keys=(), source="none", expires=0.0)
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    resource, problem = decision.resource, decision.problem
+    return {
+        "level": str(decision.level),
+        "reason": decision.reason,
+        "status": problem.status if problem else None,
+        "error": problem.code if problem else None,
+        "zone": decision.zone,
+        "port": decision.port,
+        "redirect_to": decision.redirect_to,
+        "resource": None
+        if resource is None
+        else {
+            "id": resource.id,
+            "kind": str(resource.kind),
+            "slug": resource.slug,
+            "state": str(resource.state),
+            "suspended": resource.suspended,
+            "tenant_id": resource.tenant_id,
+            "workspace_id": resource.workspace_id,
+            "project_id": resource.project_id,
+            "version": resource.version,
+        },
+    }
+
+
+def _endpoint(decision: Decision) -> dict[str, Any] | None:
+    """What would be dialled now; None where nothing would."""
+    resource = decision.resource
+    if decision.reason != "served" or resource is None or resource.endpoint is None or decision.port is None:
+        return None
+    endpoint = resource.endpoint
+    return {"address": endpoint.address, "port": endpoint.port(decision.port), "generation": endpoint.generation}
