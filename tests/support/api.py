@@ -1,0 +1,127 @@
+"""An API on a free port of loopback, with stand-ins for what lies outside it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from router.api.docs import pages
+from router.api.endpoint import Resource
+from router.api.idempotency import IdempotencyStore, MemoryIdempotency
+from router.api.listener import Api, Authenticator
+from router.api.openapi import document
+from router.api.principal import PLATFORM, Principal
+from router.api.rates import MemoryLimiter
+from router.api.server import ApiServer
+from router.api.table import Table
+from router.clock import Clock, ManualClock
+from router.listening import listen
+from router.settings import Rates, Settings
+
+
+class KnownCredentials:
+    """An Authenticator that knows the principals it was given, by their bearer words."""
+
+    def __init__(self, principals: Mapping[str, Principal], *, internal: str | None = None) -> None:
+        self._principals = principals
+        self._internal = internal
+
+    @property
+    def internal_is_on(self) -> bool:
+        return self._internal is not None
+
+    def internal(self, authorization: str) -> Principal | None:
+        return PLATFORM if authorization == f"Bearer {self._internal}" else None
+
+    async def tenant(self, authorization: str) -> Principal | None:
+        return self._principals.get(authorization.removeprefix("Bearer "))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer, read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+    @property
+    def fields(self) -> Mapping[str, list[str]]:
+        found: Mapping[str, list[str]] = self.json["error"]["fields"]
+        return found
+
+
+class ApiClient:
+    """Talks to one API as the holder of `key`, unless a call says otherwise."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int, key: str | None) -> None:
+        self._session = session
+        self.port = port
+        self.key = key
+
+    async def __call__(
+        self, method: str, path: str, *, key: str | None = "", headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Answered:
+        """Send a request. `key` None sends no Authorization."""
+        sent = dict(headers or {})
+        bearer = self.key if key == "" else key
+        if bearer is not None:
+            sent.setdefault("Authorization", f"Bearer {bearer}")
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with self._session.request(method, url, headers=sent, **options) as response:
+            return Answered(response.status, response.headers, await response.read())
+
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes, read until the server closes the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(10):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(
+    resources: Sequence[Resource],
+    authenticator: Authenticator,
+    *,
+    key: str | None = None,
+    clock: Clock | None = None,
+    idempotency: IdempotencyStore | None = None,
+    rates: Rates | None = None,
+) -> AsyncIterator[ApiClient]:
+    """An API that serves `resources` while the block runs."""
+    clock = clock or ManualClock()
+    table = Table(resources)
+    api = Api(
+        table,
+        pages=pages(document(table, version="0")),
+        authenticator=authenticator,
+        idempotency=idempotency or MemoryIdempotency(),
+        limiter=MemoryLimiter(clock),
+        rates=rates or Rates(),
+        clock=clock,
+        trusted_proxies=Settings().trusted_proxies,
+    )
+    server = ApiServer(api, drain=2.0)
+    listening = listen("api", "127.0.0.1:0")
+    await server.start(listening)
+    try:
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            yield ApiClient(session, listening.getsockname()[1], key)
+    finally:
+        await server.close()
