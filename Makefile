@@ -42,6 +42,10 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
+docs: install ## write docs/settings.md anew
+	$(BIN)/python -m docs.settings > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
 # Two locks of one resolution: the second is what runs in production (and the demo), without the tools.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml --extra demo

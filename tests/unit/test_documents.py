@@ -1,0 +1,39 @@
+"""What is written down beside the code says what the code does."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs.settings import page
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_settings_is_current() -> None:
+    """docs/settings.md is what `make docs` writes."""
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_hold_every_dependency(lock: str) -> None:
+    """Each dependency of pyproject.toml has a locked version with hashes, from no particular place."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["demo"]]
+    if lock == "requirements-dev.lock":
+        wanted += project["dependency-groups"]["dev"]
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([a-z0-9-]+)==\S+.* \\$", text, re.MULTILINE))
+    names = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-") for line in wanted}
+    assert names - locked == set(), "run `make lock`"
+    assert "://" not in text
+
+
+def test_the_two_locks_agree() -> None:
+    """What is tested is what runs: no package has two versions."""
+    runtime, tools = (
+        dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert runtime.items() <= tools.items()
