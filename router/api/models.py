@@ -6,7 +6,7 @@ that fits a 32-bit column, a text without NUL (PostgreSQL stores none).
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from router.clock import iso
+from router.unit import Window
 
 MAX_INTEGER = 2**31 - 1
 PAGE_SIZE = 20
@@ -28,6 +29,10 @@ MAX_PAGE_SIZE = 100
 
 UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_PORT = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 _DIGITS = re.compile(r"-?[0-9]{1,10}")
 
 
@@ -88,9 +93,34 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Metadata = dict[str, Any]
+PortName = Annotated[str, StringConstraints(pattern=_PORT)]  # a port as a key of a JSON object
+PortMap = Annotated[
+    dict[PortName, Port],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": _PORT},
+            "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 65535},
+        }
+    ),
+]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_INTEGER)]
 
+
+def _moment(value: object) -> object:
+    """A time in a query: RFC 3339 with its offset, as pydantic's own reading would allow bare numbers and dates."""
+    if isinstance(value, str):
+        if _TIME.fullmatch(value) is None:
+            raise ValueError("is invalid")
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):  # the 30th of February, or an hour before the year 1
+            raise ValueError("is invalid") from None
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Instant = Annotated[
     datetime,
     PlainSerializer(iso, return_type=str),
@@ -110,6 +140,6 @@ class Paging(Query):
     ] = PAGE_SIZE
 
     @property
-    def offset(self) -> int:
-        """How many items lie before this page."""
-        return (self.page - 1) * self.page_size
+    def window(self) -> Window:
+        """The part of the list that this page is."""
+        return Window(offset=(self.page - 1) * self.page_size, limit=self.page_size)

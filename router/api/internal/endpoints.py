@@ -1,0 +1,127 @@
+"""/internal/v1/endpoints: where each resource listens now."""
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from router.api.endpoint import Auth, Call, Reply, Resource, endpoint
+from router.api.models import Body, Id, Instant, Out, PortMap, Query
+from router.errors import RouterError
+from router.routes.records import State
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.resources import StoredEndpoint
+
+
+class PutEndpoint(Body):
+    """`ports` maps public to real ports where they differ. With `version_id` it is that deployment version's."""
+
+    address: Annotated[str, Field(max_length=64, description="An IP address inside the backend networks.")]
+    generation: Annotated[str, Field(min_length=1, max_length=128, description="Another one after each boot.")]
+    state: State = State.RUNNING
+    ports: PortMap = Field(default_factory=dict)
+    version_id: Id | None = None
+
+    def change(self, resource_id: str) -> EndpointChange:
+        """The register's form of it."""
+        return EndpointChange(
+            resource_id=resource_id,
+            address=self.address,
+            generation=self.generation,
+            state=self.state,
+            ports={int(public): real for public, real in self.ports.items()},
+            version_id=self.version_id,
+        )
+
+
+class BatchItem(PutEndpoint):
+    resource_id: Id
+
+
+class Batch(Body):
+    endpoints: Annotated[list[BatchItem], Field(max_length=1000)]
+
+
+class WhichVersion(Query):
+    version_id: Id | None = None
+
+
+class EndpointOut(Out):
+    resource_id: str
+    version_id: str | None
+    address: str
+    generation: str
+    state: State
+    ports: dict[int, int]
+    updated_at: Instant
+
+
+class ItemError(Out):
+    code: str
+    message: str
+    fields: dict[str, list[str]]
+
+
+class ItemOut(Out):
+    """What became of one item of a batch: stored, or `error` says why not."""
+
+    resource_id: str
+    stored: bool
+    error: ItemError | None
+
+
+class Removed(Out):
+    resource_id: str
+    deleted: bool
+
+
+class Endpoints(Protocol):
+    """The verbs that these endpoints need."""
+
+    async def put(self, change: EndpointChange) -> StoredEndpoint: ...
+
+    async def put_many(self, changes: Sequence[EndpointChange]) -> Sequence[StoredEndpoint | RouterError]: ...
+
+    async def get(self, resource_id: str) -> StoredEndpoint: ...
+
+    async def delete(self, resource_id: str, version_id: str | None) -> None: ...
+
+
+class InternalEndpoints(Resource):
+    tag = "Internal endpoints"
+    prefix = "/internal/v1/endpoints"
+    auth = Auth.INTERNAL
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+
+    @endpoint("POST", "/batch", "Say where many resources listen")
+    async def batch(self, call: Call[Batch]) -> Reply[list[ItemOut]]:
+        """The right ones are stored together; each wrong one is answered with its error, in the order sent."""
+        items = call.body.endpoints
+        results = await self._endpoints.put_many([item.change(item.resource_id) for item in items])
+        return Reply([_outcome(item, result) for item, result in zip(items, results, strict=True)])
+
+    @endpoint("PUT", "/{resource_id}", "Say where a resource listens, and in which state it is")
+    async def put(self, call: Call[PutEndpoint]) -> Reply[EndpointOut]:
+        """The proxy sees it when this answers. A new `generation` closes the connections to the old one."""
+        stored = await self._endpoints.put(call.body.change(call.ids["resource_id"]))
+        return Reply(EndpointOut.model_validate(stored))
+
+    @endpoint("GET", "/{resource_id}", "Get where a resource listens")
+    async def get(self, call: Call) -> Reply[EndpointOut]:
+        return Reply(EndpointOut.model_validate(await self._endpoints.get(call.ids["resource_id"])))
+
+    @endpoint("DELETE", "/{resource_id}", "Forget where a resource listens")
+    async def delete(self, call: Call[None, WhichVersion]) -> Reply[Removed]:
+        """Its state stays. With `version_id` only that deployment version's endpoint goes."""
+        resource_id = call.ids["resource_id"]
+        await self._endpoints.delete(resource_id, call.query.version_id)
+        return Reply(Removed(resource_id=resource_id, deleted=True))
+
+
+def _outcome(item: BatchItem, result: StoredEndpoint | RouterError) -> ItemOut:
+    if isinstance(result, RouterError):
+        error = ItemError(code=result.problem.code, message=result.message, fields=result.fields)
+        return ItemOut(resource_id=item.resource_id, stored=False, error=error)
+    return ItemOut(resource_id=item.resource_id, stored=True, error=None)

@@ -1,0 +1,147 @@
+"""/internal/v1/resources: which sandboxes, computers and deployments exist."""
+
+from typing import Annotated, Any, Protocol, Unpack
+
+from pydantic import Field
+
+from router import errors
+from router.api.endpoint import Auth, Call, Reply, endpoint
+from router.api.endpoint import Resource as ApiResource
+from router.api.models import Body, ExternalId, Id, Instant, Integer, Metadata, Name, Out, Port, PortName
+from router.routes.records import Kind, State
+from router.tenancy.resources import Resource, ResourceDetails
+
+
+class PutResource(Body):
+    """What is not sent keeps its value; workspace and project default to the tenant's default ones."""
+
+    kind: Kind
+    slug: Annotated[str, Field(max_length=253, description="Up to 57 of a-z, 0-9 and hyphens; unique on the platform.")]
+    tenant_id: Id
+    workspace_id: Id | None = None
+    project_id: Id | None = None
+    name: Name | None = None
+    default_port: Port | None = None
+    exposed_ports: Annotated[list[Port], Field(max_length=256)] = Field(default_factory=list)
+    host_modes: dict[PortName, Annotated[str, Field(max_length=253)]] = Field(default_factory=dict)
+    first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
+    size: Annotated[str, Field(max_length=40)] | None = None
+    template_type: ExternalId | None = None
+    vcpus: Integer | None = None
+    memory_mb: Integer | None = None
+    disk_gb: Integer | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    external_workspace_id: ExternalId | None = None
+    external_user_id: ExternalId | None = None
+    external_project_id: ExternalId | None = None
+
+    def details(self) -> dict[str, Any]:
+        """The fields beside those that say what it is and whose, as the register takes them."""
+        given = self.given()
+        for name in ("kind", "slug", "tenant_id", "workspace_id", "project_id"):
+            given.pop(name, None)
+        if "exposed_ports" in given:
+            given["exposed_ports"] = frozenset(self.exposed_ports)
+        if "host_modes" in given:
+            given["host_modes"] = {int(port): mode for port, mode in self.host_modes.items()}
+        return given
+
+
+class PatchResource(Body):
+    """`destroyed` deletes it for good."""
+
+    state: State | None = None
+    suspended: bool | None = None
+
+
+class ResourceOut(Out):
+    id: str
+    kind: Kind
+    slug: str
+    tenant_id: str
+    workspace_id: str
+    project_id: str
+    name: str | None
+    state: State
+    suspended: bool
+    default_port: int | None
+    exposed_ports: list[int]
+    host_modes: dict[int, str]
+    first_byte: float | None
+    size: str | None
+    template_type: str | None
+    vcpus: int | None
+    memory_mb: int | None
+    disk_gb: int | None
+    metadata: Metadata
+    external_workspace_id: str | None
+    external_user_id: str | None
+    external_project_id: str | None
+    created_at: Instant
+    updated_at: Instant
+
+
+class Register(Protocol):
+    """The verbs that these endpoints need."""
+
+    async def put(
+        self,
+        resource_id: str,
+        *,
+        kind: Kind,
+        slug: str,
+        tenant_id: str,
+        workspace_id: str | None,
+        project_id: str | None,
+        **details: Unpack[ResourceDetails],
+    ) -> tuple[Resource, bool]: ...
+
+    async def get(self, resource_id: str) -> Resource: ...
+
+    async def patch(self, resource_id: str, *, state: State | None, suspended: bool | None) -> Resource: ...
+
+    async def delete(self, resource_id: str) -> Resource: ...
+
+
+class InternalResources(ApiResource):
+    tag = "Internal resources"
+    prefix = "/internal/v1/resources"
+    auth = Auth.INTERNAL
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+
+    @endpoint("PUT", "/{id}", "Create or update a resource", also=(201,), problems=(errors.CONFLICT,))
+    async def put(self, call: Call[PutResource]) -> Reply[ResourceOut]:
+        """The same request twice changes nothing. 409 where the slug is another's or the id that of a deleted one."""
+        body = call.body
+        resource, created = await self._register.put(
+            call.ids["id"],
+            kind=body.kind,
+            slug=body.slug,
+            tenant_id=body.tenant_id,
+            workspace_id=body.workspace_id,
+            project_id=body.project_id,
+            **body.details(),
+        )
+        return Reply(_shown(resource), 201 if created else 200)
+
+    @endpoint("GET", "/{id}", "Get a resource")
+    async def get(self, call: Call) -> Reply[ResourceOut]:
+        return Reply(_shown(await self._register.get(call.ids["id"])))
+
+    @endpoint("PATCH", "/{id}", "Say that a resource is in another state, or suspended")
+    async def patch(self, call: Call[PatchResource]) -> Reply[ResourceOut]:
+        body = call.body
+        return Reply(_shown(await self._register.patch(call.ids["id"], state=body.state, suspended=body.suspended)))
+
+    @endpoint("DELETE", "/{id}", "Delete a resource for good")
+    async def delete(self, call: Call) -> Reply[ResourceOut]:
+        """Its hosts answer 410 from now on."""
+        return Reply(_shown(await self._register.delete(call.ids["id"])))
+
+
+def _shown(resource: Resource) -> ResourceOut:
+    fields = {name: getattr(resource, name) for name in ResourceOut.model_fields}
+    fields["exposed_ports"] = sorted(resource.exposed_ports)
+    return ResourceOut(**fields)
