@@ -19,7 +19,7 @@ from router import errors
 from router.api.address import client_address
 from router.api.answers import problem_body, respond
 from router.api.endpoint import SAFE_METHODS, Auth, Call, Endpoint, Rate
-from router.api.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
+from router.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
 from router.api.intake import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
 from router.api.rates import Limiter

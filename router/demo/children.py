@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -107,12 +106,12 @@ class Children:
         self._readers = Tasks("demo")
 
     async def start(
-        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self, name: str, command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
     ) -> Child:
-        """Start `command` with what we were given, and `environment` on top."""
+        """Start `command` with our environment, and `variables` on top."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(LEASH), str(os.getpid()), *command),
-            env={**os.environ, **(environment or {})},  # noqa: TID251  handed on, not read
+            env=environment(variables or {}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -137,7 +136,6 @@ class Children:
         return killed
 
 
-def on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` on Ctrl-C and on SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Our environment, as it is handed on, with `variables` on top."""
+    return {**os.environ, **variables}  # noqa: TID251  handed on, not read

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +54,11 @@ class Folder:
     def log(self, child: str) -> Path:
         """Where a child's output goes."""
         return self.path / f"{child}.log"
+
+    def publish_certificate(self) -> str:
+        """Copy the CA's root to where it is short to type; its path from the folder that we started in."""
+        shutil.copyfile(self.root_certificate, self.path / "root.crt")
+        return f"{NAME}/root.crt"
 
     def release(self) -> None:
         """Give the lock back."""

@@ -5,7 +5,6 @@ leaves no bare CR or LF, no obs-fold, no blank in a name and no conflicting fram
 llhttp approved. Header lines that go on are kept as the bytes they came in, in their order.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
@@ -22,7 +21,6 @@ UNTIL_CLOSE = -2
 NO_CALLBACKS = object()  # llhttp only judges; nobody listens
 
 _MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
-_LENGTH = re.compile(rb"[0-9]{1,19}")
 
 
 class RefusedError(Exception):
@@ -79,7 +77,7 @@ def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem
 
 def value_of(line: bytes) -> bytes:
     """A header line's value without the blanks around it."""
-    return line[line.find(b":") + 1 :].strip(b" \t")
+    return line.partition(b":")[2].strip(b" \t")
 
 
 @lru_cache(maxsize=1024)
@@ -91,7 +89,8 @@ def tokens(value: bytes) -> tuple[bytes, ...]:
 def length_of(value: bytes, problem: Problem) -> int:
     """The number in a Content-Length. Raises RefusedError with `problem`."""
     # llhttp has refused repeated ones, lists and signs; int() alone would take `1_0` and Unicode digits.
-    if _LENGTH.fullmatch(value) is None or (length := int(value)) > _MAX_LENGTH:
+    # `isdigit` of bytes knows ASCII digits only.
+    if not value.isdigit() or len(value) > 19 or (length := int(value)) > _MAX_LENGTH:
         raise RefusedError(problem, "bad Content-Length")
     return length
 

@@ -51,6 +51,8 @@ class RequestHead:
     connection: tuple[bytes, ...] = ()
     forwarding: dict[bytes, bytes] | None = None
     request_id = b""
+    user_agent = b""  # the whole line, as is `referer`: their values are only needed when the access line is written
+    referer = b""
     via = 0
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
@@ -229,6 +231,16 @@ def _request_id(head: RequestHead, line: bytes) -> None:
     head.request_id = value_of(line)
 
 
+def _user_agent(head: RequestHead, line: bytes) -> None:
+    head.user_agent = line
+    head.lines.append(line)
+
+
+def _referer(head: RequestHead, line: bytes) -> None:
+    head.referer = line
+    head.lines.append(line)
+
+
 def _via(head: RequestHead, line: bytes) -> None:
     head.via += line.count(b" miosa-edge")
     head.lines.append(line)
@@ -250,6 +262,8 @@ _REQUEST_RULES = Rules(
         b"cookie": _cookie,
         b"origin": _origin,
         b"x-request-id": _request_id,
+        b"user-agent": _user_agent,
+        b"referer": _referer,
         b"via": _via,
     },
     _is_ours,

@@ -1,6 +1,7 @@
 """Heads of backends' answers: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
+from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -48,10 +49,7 @@ class ResponseHead:
 def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:
     """Read the head of an answer to a request of that method. Raises RefusedError(BAD_BACKEND_RESPONSE)."""
     lines = raw[:-4].split(b"\r\n")
-    match = _STATUS_LINE.fullmatch(lines[0])
-    if match is None:
-        raise RefusedError(errors.BAD_BACKEND_RESPONSE, "bad status line")
-    head = ResponseHead(int(match[2]), match[3] or b"", match[1] == b"1")
+    head = ResponseHead(*_read_status_line(lines[0]))
     check_sizes(raw, lines, limits, errors.BAD_BACKEND_RESPONSE)
     try:
         HttpResponseParser(NO_CALLBACKS).feed_data(raw)
@@ -74,6 +72,15 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
     return head
+
+
+@lru_cache(maxsize=1024)
+def _read_status_line(line: bytes) -> tuple[int, bytes, int]:
+    """(status, reason, minor version). Backends say the same few lines over and over."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, "bad status line")
+    return int(match[2]), match[3] or b"", int(match[1])
 
 
 # What a header means to us. Each rule gets the head and the line.

@@ -94,13 +94,13 @@ class Edge:
         self.loads: dict[str, Load] = {}
         self._networks = tuple(backend_networks)
         self.own_listeners = own_listeners
-        self._id_prefix = f"req_{os.urandom(8).hex()}"
+        self._id_prefix = b"req_" + os.urandom(8).hex().encode("ascii")
         self._ids = 0
 
-    def request_id(self) -> str:
+    def request_id(self) -> bytes:
         """A new request id: unique over all workers and restarts, cheap to make."""
         self._ids += 1
-        return f"{self._id_prefix}{self._ids:08x}"
+        return b"%b%08x" % (self._id_prefix, self._ids)
 
     def prepare(self, route: Route) -> Prepared:
         """Derive what the data plane needs of a route that leads to a resource, and remember it there."""

@@ -118,9 +118,9 @@ class Exchange(Facts):
             self.scheme = "https"
         given = head.request_id
         if given and incoming.trusted and _SANE_ID.fullmatch(given) is not None:
-            self.request_id = given.decode("ascii")
+            self.id = given
         else:
-            self.request_id = self.edge.request_id()
+            self.id = self.edge.request_id()
 
     async def _look_up(self) -> None:
         try:
@@ -207,7 +207,7 @@ class Exchange(Facts):
         out = request_to_backend(
             head,
             self.origin,
-            self.request_id.encode("ascii"),
+            self.id,
             self.prepared.host_mode,
         )
         if incoming.request_done:
@@ -250,7 +250,7 @@ class Exchange(Facts):
         self.phase = "R"
         incoming = self.incoming
         self.client = incoming.peer
-        self.request_id = self.edge.request_id()
+        self.id = self.edge.request_id()
         _log.info("request refused", code=problem.code, why=why, client=self.client, request_id=self.request_id)
         self.answer(problem, "cR" if problem is errors.REQUEST_TIMEOUT else "ER")
 
@@ -401,7 +401,7 @@ class Exchange(Facts):
         if self.head is NO_HEAD:
             self.phase = "R"
             self.client = self.incoming.peer
-            self.request_id = self.edge.request_id()
+            self.id = self.edge.request_id()
         self._release(reusable=False)
         self._end("C" + self.phase)
 
@@ -472,7 +472,7 @@ class Exchange(Facts):
 
     def _redirect(self, host: str, status: int) -> None:
         location = f"{self.scheme}://{host}".encode("ascii") + self.head.target
-        headers = ((b"Location", location), (b"X-Request-ID", self.request_id.encode("ascii")))
+        headers = ((b"Location", location), (b"X-Request-ID", self.id))
         self._reply(status, headers, b"", "--", closing=False)
 
     def _reply(

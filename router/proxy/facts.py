@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from router.errors import Problem
+from router.http1.heads import value_of
 from router.http1.requests import RequestHead
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ class Facts:
     head: RequestHead
     route: "Route | None" = None
     problem: Problem | None = None
+    id = b""  # the request's, which is made and sent as bytes
     started = 0.0
-    request_id = ""
     client = ""
     scheme = "http"
     status = 0
@@ -30,6 +31,10 @@ class Facts:
     tries = 0
     reused = False
     tunnel = False
+
+    @property
+    def request_id(self) -> str:
+        return self.id.decode("ascii")
 
     @property
     def method(self) -> bytes:
@@ -49,8 +54,8 @@ class Facts:
 
     @property
     def user_agent(self) -> bytes:
-        return self.head.value(b"user-agent") or b""
+        return value_of(self.head.user_agent)
 
     @property
     def referer(self) -> bytes:
-        return self.head.value(b"referer") or b""
+        return value_of(self.head.referer)

@@ -11,7 +11,7 @@ import aiohttp
 
 from router.api.docs import pages
 from router.api.endpoint import Resource
-from router.api.idempotency import IdempotencyStore, MemoryIdempotency
+from router.idempotency import IdempotencyStore, MemoryIdempotency
 from router.api.listener import Api, Authenticator
 from router.api.openapi import document
 from router.api.principal import PLATFORM, Principal

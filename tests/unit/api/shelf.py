@@ -91,7 +91,8 @@ class ShelfApi(Resource):
     @endpoint("GET", "/books", "List books")
     async def list(self, call: Call[None, BookFilter]) -> Paged[Book]:
         found = [book for book in self.books.values() if call.query.lent in {None, book.lent}]
-        shown = found[call.query.offset : call.query.offset + call.query.page_size]
+        window = call.query.window
+        shown = found[window.offset : window.offset + window.limit]
         return Paged([Book.model_validate(book) for book in shown], len(found))
 
     @endpoint("GET", "/books/all", "List books with their number alone")
