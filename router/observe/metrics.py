@@ -111,6 +111,10 @@ class _Histogram:
         self.counts = [0] * len(_BUCKETS)
         self.total = 0.0
 
+    def add(self, other: "_Histogram") -> None:
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def buckets(self) -> list[tuple[str, float]]:
         cumulative, running = [], 0
         for name, count in zip(_BUCKETS, self.counts, strict=True):
@@ -229,8 +233,11 @@ class Metrics(Collector):
 
     def _histogram(self, row: Row) -> Metric:
         family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+        closed = defaultdict[tuple[str, ...], _Histogram](_Histogram)
         for label, histogram in self._histograms[row.name].items():
-            family.add_metric(self._label_values(_close(row, (label,))), histogram.buckets(), histogram.total)
+            closed[_close(row, (label,))].add(histogram)
+        for labels, histogram in closed.items():
+            family.add_metric(self._label_values(labels), histogram.buckets(), histogram.total)
         return family
 
     def _gauge(self, row: Row) -> Metric:
