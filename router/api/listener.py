@@ -19,13 +19,13 @@ from router import errors
 from router.api.address import client_address
 from router.api.answers import problem_body, respond
 from router.api.endpoint import SAFE_METHODS, Auth, Call, Endpoint, Rate
-from router.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
 from router.api.intake import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
 from router.api.rates import Limiter
 from router.api.table import Served, Table
 from router.clock import Clock
 from router.errors import RouterError, StoreUnavailableError
+from router.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
 from router.settings import Network, Rates
 
 HANDLER_TIME = 60.0  # seconds; shorter than an idempotency lease

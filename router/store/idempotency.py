@@ -1,0 +1,80 @@
+"""Used Idempotency-Keys in SQL: a key is taken by one statement, so of two at once exactly one gets it."""
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from router.errors import StoreUnavailableError
+from router.idempotency import KEPT, LEASE, Claim, Claimed, Different, Replay, Running
+from router.store.engine import translated
+from router.store.journal_tables import idempotency
+from router.store.upsert import upsert
+
+_TRIES = 3  # a row may vanish between losing it and looking at it; that it does so again and again is no chance
+
+
+class SqlIdempotency:
+    """idempotency.IdempotencyStore"""
+
+    def __init__(self, writing: AsyncEngine) -> None:
+        self._engine = writing
+
+    async def claim(self, owner: str, key: str, fingerprint: str, now: datetime) -> Claim:
+        token = uuid.uuid4().hex
+        with translated():
+            for _ in range(_TRIES):
+                async with self._engine.begin() as connection:
+                    if await self._take(connection, owner, key, fingerprint, token, now):
+                        return Claimed(owner, key, token)
+                    row = (await connection.execute(sa.select(idempotency).where(*_place(owner, key)))).one_or_none()
+                if row is None:
+                    continue
+                if row.fingerprint != fingerprint:
+                    return Different()
+                return Running() if row.status is None else Replay(row.status, row.body)
+        raise StoreUnavailableError("the idempotency key was taken and freed again and again")
+
+    async def _take(
+        self, connection: AsyncConnection, owner: str, key: str, fingerprint: str, token: str, now: datetime
+    ) -> bool:
+        unanswered = idempotency.c.status.is_(None)
+        over = sa.or_(
+            sa.and_(unanswered, idempotency.c.claimed_at <= now - LEASE),
+            sa.and_(~unanswered, idempotency.c.claimed_at <= now - KEPT),
+        )
+        row = {"fingerprint": fingerprint, "token": token, "claimed_at": now, "status": None, "body": None}
+        taken = upsert(
+            connection,
+            idempotency,
+            [{"owner": owner, "key": key, **row}],
+            lambda _: row,
+            where=lambda _: over,
+        ).returning(idempotency.c.token)
+        got: str | None = (await connection.execute(taken)).scalar_one_or_none()
+        return got == token
+
+    async def finish(self, claimed: Claimed, status: int, body: bytes, now: datetime) -> None:
+        await self._change(
+            sa.update(idempotency).where(*_ours(claimed)).values(status=status, body=body, claimed_at=now)
+        )
+
+    async def release(self, claimed: Claimed) -> None:
+        await self._change(sa.delete(idempotency).where(*_ours(claimed)))
+
+    async def prune(self, now: datetime) -> int:
+        return await self._change(sa.delete(idempotency).where(idempotency.c.claimed_at <= now - KEPT))
+
+    async def _change(self, statement: sa.Update | sa.Delete) -> int:
+        with translated():
+            async with self._engine.begin() as connection:
+                return (await connection.execute(statement)).rowcount
+
+
+def _place(owner: str, key: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return idempotency.c.owner == owner, idempotency.c.key == key
+
+
+def _ours(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
+    return *_place(claimed.owner, claimed.key), idempotency.c.token == claimed.token
