@@ -18,8 +18,13 @@ for candidate in $candidates; do
     fi
 done
 if [ -z "$python" ]; then
-    found=$("${PYTHON:-python3}" --version 2>&1 || true)
-    echo "Python 3.11 or newer is needed; ${PYTHON:-python3} says: ${found:-nothing, it is not installed}." >&2
+    asked=${PYTHON:-python3}
+    if command -v "$asked" >/dev/null; then
+        found="it is $("$asked" --version 2>&1 || true)"
+    else
+        found="there is none"
+    fi
+    echo "Python 3.11 or newer is needed as $asked: $found." >&2
     echo "Install one and try again, or name it: make install PYTHON=/path/to/python3.11" >&2
     exit 1
 fi
