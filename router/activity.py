@@ -1,0 +1,67 @@
+"""When resources were last used: from the proxy's memory, where each request leaves it, to the store, where the platform
+asks for it.
+
+The proxy keeps one instant per resource; copying what is new every few seconds costs one transaction, whatever the
+traffic. Whoever asks in this process gets what is in memory too.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from router.clock import Clock
+from router.errors import StoreUnavailableError
+
+INTERVAL = 5.0  # seconds between two copies
+_LAG = 1.0  # seconds by which the proxy's coarse clock may be late: what lies that close to a copy is copied again
+
+_log = structlog.get_logger("router.activity")
+
+
+class ActivityRows(Protocol):
+    """The verbs of the register that concern activity."""
+
+    async def record_activity(self, seen: Mapping[str, datetime]) -> None:
+        """Keep the later instant of each resource. Raises StoreUnavailableError."""
+
+    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+        """What is kept. Raises StoreUnavailableError."""
+
+
+class ActivityFeed:
+    """`used` gives the proxy's instants by resource id, of the monotonic clock."""
+
+    def __init__(self, *, used: Callable[[], Mapping[str, float]], rows: ActivityRows, clock: Clock) -> None:
+        self._used = used
+        self._rows = rows
+        self._clock = clock
+        self._copied_until = float("-inf")
+
+    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+        """The last instant per resource, as far as it was at or after `since`. Raises StoreUnavailableError."""
+        await self.copy()
+        return await self._rows.activity(since)
+
+    async def copy(self) -> None:
+        """Store what happened since the last copy. Raises StoreUnavailableError: then the next copy has it."""
+        monotonic, now = self._clock.monotonic(), self._clock.now()
+        fresh = {
+            resource_id: now - timedelta(seconds=max(0.0, monotonic - at))
+            for resource_id, at in self._used().items()
+            if at >= self._copied_until - _LAG
+        }
+        if fresh:
+            await self._rows.record_activity(fresh)
+        self._copied_until = monotonic
+
+    async def run(self) -> None:
+        """Copy until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self.copy()
+            except StoreUnavailableError as error:
+                _log.warning("activity not stored yet", error=str(error))
