@@ -1,0 +1,24 @@
+"""The store: all SQL, on SQLite and PostgreSQL with the same code and the same migrations.
+
+    await migrate(settings.database_url)                       once, before; safe when several do it at once
+    store = await Store.open(settings.database_url, clock=clock)
+
+    async with store.begin() as tx: ...                        writes: one transaction, told to all when it ends
+    async with store.read() as tx: ...                         reads, as of one instant
+    store.records                                              a routes.resolver.RecordSource
+    store.after_commit(resolver.drop)                          hears of this process's changes, before `begin` returns
+    follower = store.follow(resolver.drop, resolver.drop_all)  hears of every other process's, within 20 ms
+    await follower.start() … await follower.close()
+    await store.close()
+
+`tx` has the rows of each noun (`tx.tenants`, `tx.resources`, …); the verbs in `tenancy/` and `domains/` say what they
+need of them. `changes.py` is what ties a changed row to the routing records that it shows in.
+"""
+
+from router.store.database import Store
+from router.store.migrate import migrate
+from router.store.outbox import OutboxFollower
+from router.store.records import SqlRecords
+from router.store.transaction import Transaction
+
+__all__ = ["OutboxFollower", "SqlRecords", "Store", "Transaction", "migrate"]

@@ -44,7 +44,8 @@ _MAX_MAPPED_PORTS = 256
 class EndpointChange:
     """The platform's news of one endpoint. `ports` maps public to real ports; absent ones are the same number.
 
-    With `version_id` it is where that version of a deployment listens.
+    With `version_id` it is where that version of a deployment listens; `state` is then left aside, because the
+    deployment's state is not one version's.
     """
 
     resource_id: str
@@ -131,11 +132,12 @@ class Endpoints:
             address=str(ipaddress.ip_address(change.address)),
             generation=change.generation,
             ports=dict(change.ports),
-            state=change.state,
+            state=change.state if change.version_id is None else resource.state,
             updated_at=now,
         )
         await tx.resources.put_endpoint(endpoint)
-        await lifecycle.enter(tx, resource, change.state, now)
+        if change.version_id is None:
+            await lifecycle.enter(tx, resource, change.state, now)
         return endpoint
 
     def _check(self, change: EndpointChange) -> None:

@@ -1,0 +1,90 @@
+"""Which routing records a transaction changes, and how the world hears of it.
+
+The rows' classes say what they touch while they work; before the commit `write` raises the version of each touched
+record and puts it into the outbox, in the same transaction. So no verb can forget it, and no change is ever lost.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from router.routes.records import name_key, slug_key
+from router.store.engine import take_turn
+from router.store.journal_tables import outbox, route_versions
+from router.store.tables import custom_domains, resources
+from router.store.upsert import upsert
+
+_CHUNK = 500  # rows per statement: far below both databases' limits on parameters
+
+
+class Changes:
+    """The touched records of one transaction."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._resources: set[str] = set()
+        self._tenants: set[str] = set()
+
+    def record(self, *keys: str) -> None:
+        """These records changed."""
+        self._keys.update(keys)
+
+    def resource(self, resource_id: str) -> None:
+        """A resource changed: its own record, and those of the custom domains that lead to it."""
+        self._resources.add(resource_id)
+
+    def tenant(self, tenant_id: str) -> None:
+        """A tenant changed in a way that all its resources and custom domains show."""
+        self._tenants.add(tenant_id)
+
+    async def write(self, connection: AsyncConnection, now: datetime) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Raise the versions and fill the outbox; the touched keys in their order, and the ids of the outbox rows."""
+        await self._find(connection)
+        if not self._keys:
+            return (), ()
+        await take_turn(connection)
+        keys = sorted(self._keys)
+        ids: list[int] = []
+        for chunk in chunks(keys):
+            raised = upsert(
+                connection,
+                route_versions,
+                [{"key": key, "version": 1} for key in chunk],
+                lambda _: {"version": route_versions.c.version + 1},
+            ).returning(route_versions.c.key, route_versions.c.version)
+            versions = {row.key: row.version for row in await connection.execute(raised)}
+            written = await connection.execute(
+                sa.insert(outbox).returning(outbox.c.id),
+                [{"key": key, "version": versions[key], "created_at": now} for key in chunk],
+            )
+            ids += written.scalars()
+        return tuple(keys), tuple(ids)
+
+    async def _find(self, connection: AsyncConnection) -> None:
+        for chunk in chunks(sorted(self._resources)):
+            await self._find_where(connection, resources.c.id.in_(chunk), custom_domains.c.resource_id.in_(chunk))
+        for chunk in chunks(sorted(self._tenants)):
+            await self._find_where(connection, resources.c.tenant_id.in_(chunk), custom_domains.c.tenant_id.in_(chunk))
+
+    async def _find_where(
+        self, connection: AsyncConnection, of_resources: sa.ColumnElement[bool], of_domains: sa.ColumnElement[bool]
+    ) -> None:
+        slugs = await connection.execute(sa.select(resources.c.slug).where(of_resources))
+        self._keys.update(slug_key(slug) for slug in slugs.scalars())
+        names = await connection.execute(
+            sa.select(custom_domains.c.fqdn).where(of_domains, custom_domains.c.removed_at.is_(None))
+        )
+        self._keys.update(name_key(fqdn) for fqdn in names.scalars())
+
+
+def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`items` in pieces that fit one statement."""
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+def ordered(keys: Iterable[str]) -> tuple[str, ...]:
+    """Each key once, in the order of its first appearance."""
+    return tuple(dict.fromkeys(keys))

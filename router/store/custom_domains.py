@@ -1,0 +1,62 @@
+"""Stored custom domains. Their owner is their resource's: it is joined, not copied, so it can't be out of date."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.domains.custom import CustomDomain, DomainFilter
+from router.domains.redirects import RedirectPolicy
+from router.routes.records import DomainStatus, Kind, name_key
+from router.store.rows import Rows, conditions, fields_of, named
+from router.store.tables import custom_domains, resources
+from router.unit import Listing, Window
+
+_JOINED = ("kind", "workspace_id", "project_id")
+_select = sa.select(custom_domains, *(resources.c[name] for name in _JOINED)).join(
+    resources, resources.c.id == custom_domains.c.resource_id
+)
+
+
+class SqlCustomDomains(Rows):
+    """domains.custom.DomainRows"""
+
+    async def add(self, domain: CustomDomain) -> None:
+        await self._connection.execute(sa.insert(custom_domains).values(fields_of(domain, *_JOINED)))
+        self._changes.record(name_key(domain.fqdn))
+
+    async def get(self, domain_id: str) -> CustomDomain | None:
+        return await self._find(custom_domains.c.id == domain_id)
+
+    async def by_fqdn(self, fqdn: str) -> CustomDomain | None:
+        return await self._find(custom_domains.c.fqdn == fqdn, custom_domains.c.removed_at.is_(None))
+
+    async def list(self, where: DomainFilter, window: Window) -> Listing[CustomDomain]:
+        wanted = fields_of(where, *_JOINED)
+        select = _select.where(
+            *conditions(custom_domains, **wanted),
+            *conditions(resources, **{name: getattr(where, name) for name in _JOINED}),
+        )
+        if where.status is not DomainStatus.REMOVED:
+            select = select.where(custom_domains.c.removed_at.is_(None))
+        order = (custom_domains.c.created_at.desc(), custom_domains.c.id)
+        return await self._listing(select, window, order, _read)
+
+    async def save(self, domain: CustomDomain) -> None:
+        values = fields_of(domain, "id", "created_at", *_JOINED)
+        await self._connection.execute(sa.update(custom_domains).where(custom_domains.c.id == domain.id).values(values))
+        self._changes.record(name_key(domain.fqdn))
+
+    async def _find(self, *where: sa.ColumnElement[bool]) -> CustomDomain | None:
+        row = await self._one(self._locked(_select.where(*where), custom_domains))
+        return None if row is None else _read(row)
+
+
+def _read(row: sa.Row[Any]) -> CustomDomain:
+    return CustomDomain(
+        **{
+            **named(row),
+            "kind": Kind(row.kind),
+            "status": DomainStatus(row.status),
+            "redirect_policy": RedirectPolicy(row.redirect_policy),
+        }
+    )

@@ -1,0 +1,120 @@
+"""Connections: the setting's URL to an engine, and what every connection is told before it is used.
+
+SQLite has one writer at a time, so writing goes through one connection of its own: whoever waits for it waits in this
+process's queue, in order, and other processes' writers are waited for inside SQLite (`busy_timeout`). A transaction
+that writes takes the lock when it begins; one that began by reading would be refused when it first writes while
+another has written meanwhile (SQLITE_BUSY_SNAPSHOT), which no waiting cures. Readers never wait: the journal is a WAL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from router.errors import CONFLICT, RouterError, StoreUnavailableError
+
+LOCK_WAIT = 5.0  # seconds for a lock that another holds, in the database or in our queue
+STATEMENT_TIME = 10.0  # seconds for one statement on PostgreSQL
+CONNECT_TIME = 5.0  # seconds to connect to PostgreSQL
+_READERS = 4  # SQLite: one thread each, and its reads take microseconds
+_POSTGRES_POOL = 10
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+def driver_url(database_url: str) -> URL:
+    """The setting's URL, which names no driver, with the asynchronous one. `sslmode` means what libpq means by it."""
+    url = make_url(database_url)
+    url = url.set(drivername=_DRIVERS[url.drivername])
+    query = dict(url.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+        url = url.set(query=query)
+    return url
+
+
+def writing_engine(url: URL) -> AsyncEngine:
+    """For transactions that may write."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
+    return _postgres(url, _POSTGRES_POOL)
+
+
+def reading_engine(url: URL, connections: int | None = None) -> AsyncEngine:
+    """For transactions that only read, each as of one instant."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, begin="BEGIN", pool_size=connections or _READERS, query_only=True)
+    return _postgres(url, connections or _POSTGRES_POOL).execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
+
+
+def _sqlite(url: URL, *, begin: str, pool_size: int, query_only: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=LOCK_WAIT,
+        connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
+    )
+
+    def prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in ("foreign_keys = ON", "synchronous = NORMAL", f"query_only = {'ON' if query_only else 'OFF'}"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    sa.event.listen(engine.sync_engine, "connect", prepare)
+    sa.event.listen(engine.sync_engine, "begin", start)
+    return engine
+
+
+def _postgres(url: URL, pool_size: int) -> AsyncEngine:
+    milliseconds = str(int(STATEMENT_TIME * 1000))
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=LOCK_WAIT,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIME,
+            "command_timeout": STATEMENT_TIME,
+            "server_settings": {
+                "application_name": "miosa-router",
+                "lock_timeout": str(int(LOCK_WAIT * 1000)),
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+            },
+        },
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The driver's errors as ours: two verbs that took the same name at once are a conflict, the rest an outage."""
+    try:
+        yield
+    except sa.exc.IntegrityError as error:
+        raise RouterError(CONFLICT, "has already been taken") from error
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:  # TimeoutError is an OSError
+        raise StoreUnavailableError(str(error)) from error
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Wait until no other transaction that changes routing records is under way.
+
+    The outbox is read by position, so its ids must become visible in order; and two transactions that raise the same
+    versions in different order would block each other. On SQLite writers take turns anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})
+
+
+_TURN = 0x6D696F7361  # "miosa": any number that nothing else in the database locks

@@ -1,0 +1,98 @@
+"""Stored events and intervals of use."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.store.journal_tables import events, usage_intervals
+from router.store.rows import Rows, conditions, named
+from router.tenancy.events import Event
+from router.tenancy.resources import Resource
+from router.unit import Listing, Window, new_id
+
+
+class SqlEvents(Rows):
+    """tenancy.events.EventRows, domains.custom.Notes"""
+
+    async def note(
+        self,
+        event_type: str,
+        now: datetime,
+        *,
+        tenant_id: str,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        resource_id: str | None = None,
+        data: Mapping[str, Any],
+    ) -> None:
+        await self._connection.execute(
+            sa.insert(events).values(
+                id=new_id(),
+                type=event_type,
+                tenant_id=tenant_id,
+                workspace_id=workspace_id,
+                project_id=project_id,
+                resource_id=resource_id,
+                data=dict(data),
+                created_at=now,
+            )
+        )
+
+    async def list(
+        self,
+        window: Window,
+        *,
+        tenant_id: str,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        resource_id: str | None = None,
+    ) -> Listing[Event]:
+        select = sa.select(events).where(
+            *conditions(
+                events,
+                tenant_id=tenant_id,
+                workspace_id=workspace_id,
+                project_id=project_id,
+                resource_id=resource_id,
+            )
+        )
+        order = (events.c.created_at.desc(), events.c.id)
+        return await self._listing(select, window, order, lambda row: Event(**named(row)))
+
+
+class SqlUsage(Rows):
+    """tenancy.resources.UsageRows, tenancy.projects.UsageOfProject"""
+
+    async def cut(self, resource: Resource, now: datetime) -> None:
+        await self._end(usage_intervals.c.resource_id == resource.id, now)
+        if resource.deleted_at is None:
+            await self._connection.execute(
+                sa.insert(usage_intervals).values(
+                    id=new_id(),
+                    resource_id=resource.id,
+                    tenant_id=resource.tenant_id,
+                    workspace_id=resource.workspace_id,
+                    project_id=resource.project_id,
+                    kind=resource.kind,
+                    state=resource.state,
+                    size=resource.size,
+                    started_at=now,
+                )
+            )
+
+    async def recut_project(self, project_id: str, workspace_id: str, now: datetime) -> None:
+        open_ones = (usage_intervals.c.project_id == project_id, usage_intervals.c.ended_at.is_(None))
+        rows = (await self._connection.execute(sa.select(usage_intervals).where(*open_ones))).all()
+        if rows:
+            await self._end(usage_intervals.c.project_id == project_id, now)
+            anew = {"workspace_id": workspace_id, "started_at": now}
+            await self._connection.execute(
+                sa.insert(usage_intervals), [{**named(row), **anew, "id": new_id()} for row in rows]
+            )
+
+    async def _end(self, which: sa.ColumnElement[bool], now: datetime) -> None:
+        await self._connection.execute(
+            sa.update(usage_intervals).where(which, usage_intervals.c.ended_at.is_(None)).values(ended_at=now)
+        )

@@ -1,0 +1,44 @@
+"""Stored keys: their hashes, never the keys."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.store.rows import Rows, conditions, fields_of, named
+from router.store.tables import api_keys
+from router.tenancy.keys import Key, KeyScope
+from router.unit import Listing, Window
+
+
+class SqlKeys(Rows):
+    """tenancy.keys.KeyRows, and what goes with a scope"""
+
+    async def add(self, key: Key) -> None:
+        await self._connection.execute(sa.insert(api_keys).values(fields_of(key)))
+
+    async def get(self, key_id: str) -> Key | None:
+        row = await self._one(self._locked(sa.select(api_keys).where(api_keys.c.id == key_id), api_keys))
+        return None if row is None else _read(row)
+
+    async def by_digest(self, digest: str) -> Key | None:
+        row = await self._one(sa.select(api_keys).where(api_keys.c.digest == digest))
+        return None if row is None else _read(row)
+
+    async def list(self, window: Window, *, tenant_id: str | None = None, scope_id: str | None = None) -> Listing[Key]:
+        select = sa.select(api_keys).where(*conditions(api_keys, tenant_id=tenant_id, scope_id=scope_id))
+        return await self._listing(select, window, (api_keys.c.created_at, api_keys.c.id), _read)
+
+    async def revoke(self, key_id: str, now: datetime) -> None:
+        await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now))
+
+    async def revoke_scope(self, scope_id: str, now: datetime) -> None:
+        of_scope = (api_keys.c.scope_id == scope_id, api_keys.c.revoked_at.is_(None))
+        await self._connection.execute(sa.update(api_keys).where(*of_scope).values(revoked_at=now))
+
+    async def used(self, key_id: str, now: datetime) -> None:
+        await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
+
+
+def _read(row: sa.Row[Any]) -> Key:
+    return Key(**{**named(row), "scope": KeyScope(row.scope)})

@@ -1,0 +1,167 @@
+"""The outbox's reader: hears of every change that any process on this database has committed.
+
+It looks a hundred times a second, which has to cost nothing. On SQLite it asks `PRAGMA data_version` first, on a
+connection that stays open: a number in shared memory that moves when somebody else commits, read in some 10 µs without
+a thread or a lock. Only then is the outbox read. On PostgreSQL it is one index look-up.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from router.clock import Clock
+from router.errors import StoreUnavailableError
+from router.store.changes import ordered
+from router.store.engine import translated
+from router.store.journal_tables import outbox
+from router.tasks import Tasks
+
+KEPT = timedelta(hours=1)  # how long a row is of use to a follower that fell behind
+KEPT_ROWS = 10_000
+
+_LOOK_EVERY = {"sqlite": 0.01, "postgresql": 0.02}  # seconds
+_TRIM_EVERY = 60.0  # seconds
+_BATCH = 1000
+_BACKOFF = (0.1, 5.0)  # seconds between tries while the store is away: the first, the longest
+
+_log = structlog.get_logger("router.store")
+
+
+class OutboxFollower:
+    """Calls `on_keys` with the touched keys of others' commits, in their order, within 20 ms of each.
+
+    Keys that this process committed itself are left out: `Store.after_commit` has told of them. `on_gap` is called when
+    changes may have been missed (the store was away, or rows were trimmed unread): drop everything then.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        reader: AsyncEngine,
+        writer: AsyncEngine,
+        clock: Clock,
+        *,
+        on_keys: Callable[[Sequence[str]], object],
+        on_gap: Callable[[], object],
+    ) -> None:
+        self._url = url
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+        self._on_keys = on_keys
+        self._on_gap = on_gap
+        self._tasks = Tasks("outbox")
+        self._watch = _DataVersion(url) if url.get_backend_name() == "sqlite" else None
+        self._position = 0
+        self._own: set[int] = set()
+        self._trim_at = clock.monotonic() + _TRIM_EVERY
+
+    async def start(self) -> None:
+        """Follow from the newest change on. Raises StoreUnavailableError."""
+        if self._watch is not None:
+            self._watch.moved()
+        with translated():
+            async with self._reader.connect() as connection:
+                self._position = await connection.scalar(sa.select(sa.func.max(outbox.c.id))) or 0
+        self._tasks.start("follow", self._follow())
+
+    async def close(self) -> None:
+        """Stop following."""
+        await self._tasks.close()
+        if self._watch is not None:
+            self._watch.close()
+        await self._reader.dispose()
+
+    def committed(self, ids: Sequence[int]) -> None:
+        """This process has told of these rows itself."""
+        self._own.update(row_id for row_id in ids if row_id > self._position)
+
+    async def _follow(self) -> None:
+        every = _LOOK_EVERY[self._url.get_backend_name()]
+        first, longest = _BACKOFF
+        wait = first
+        missed = False
+        while True:
+            try:
+                if missed or self._watch is None or self._watch.moved():
+                    await self._read()
+                if self._clock.monotonic() >= self._trim_at:
+                    self._trim_at = self._clock.monotonic() + _TRIM_EVERY
+                    await self._trim()
+            except StoreUnavailableError as error:
+                if not missed:
+                    _log.warning("the outbox can't be read", error=str(error))
+                missed = True
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, longest)
+                continue
+            if missed:
+                _log.info("the outbox can be read again")
+                missed, wait = False, first
+                self._on_gap()
+            await asyncio.sleep(every)
+
+    async def _read(self) -> None:
+        while True:
+            select = sa.select(outbox.c.id, outbox.c.key).where(outbox.c.id > self._position).order_by(outbox.c.id)
+            with translated():
+                async with self._reader.connect() as connection:
+                    rows = (await connection.execute(select.limit(_BATCH))).all()
+            if not rows:
+                return
+            # Ids have no holes, but for rows that were trimmed and (on PostgreSQL, rarely) commits that failed.
+            gap = rows[0].id != self._position + 1
+            self._position = rows[-1].id
+            keys = ordered(row.key for row in rows if row.id not in self._own)
+            self._own = {row_id for row_id in self._own if row_id > self._position}
+            if gap:
+                _log.warning("rows of the outbox were trimmed before they were read")
+                self._on_gap()
+            elif keys:
+                self._on_keys(keys)
+            if len(rows) < _BATCH:
+                return
+
+    async def _trim(self) -> None:
+        newest = sa.select(sa.func.max(outbox.c.id)).scalar_subquery()
+        old = sa.or_(outbox.c.created_at < self._clock.now() - KEPT, outbox.c.id <= newest - KEPT_ROWS)
+        with translated():
+            async with self._reader.connect() as connection:
+                any_old = await connection.scalar(sa.select(outbox.c.id).where(old).limit(1))
+            if any_old is not None:
+                async with self._writer.begin() as connection:
+                    await connection.execute(sa.delete(outbox).where(old))
+
+
+class _DataVersion:
+    """SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = url.database or ""
+        self._connection: sqlite3.Connection | None = None
+        self._last: int | None = None
+
+    def moved(self) -> bool:
+        """Whether somebody may have committed since the last call. True too where it can't be told."""
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            self.close()
+            return True
+        moved: bool = version != self._last
+        self._last = version
+        return moved
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._last = None

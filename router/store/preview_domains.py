@@ -1,0 +1,78 @@
+"""Stored preview domains, and the zones that they make."""
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.domains.preview import PreviewDomain, PreviewStatus
+from router.routes.records import Scope, zone_key
+from router.store.rows import Rows, fields_of, named
+from router.store.tables import preview_domains, zones
+from router.store.upsert import upsert
+
+
+class SqlPreviewDomains(Rows):
+    """domains.preview.ZoneRows, tenancy.workspaces.ZonesOfScope"""
+
+    async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
+        row = await self._one(self._locked(sa.select(preview_domains).where(*_of(scope, scope_id)), preview_domains))
+        return None if row is None else _read(row)
+
+    async def of_tenant(self, tenant_id: str) -> list[PreviewDomain]:
+        rows = await self._connection.execute(
+            sa.select(preview_domains)
+            .where(preview_domains.c.tenant_id == tenant_id)
+            .order_by(preview_domains.c.created_at, preview_domains.c.id)
+        )
+        return [_read(row) for row in rows]
+
+    async def owner(self, domain: str) -> str | None:
+        owner: str | None = await self._connection.scalar(sa.select(zones.c.tenant_id).where(zones.c.domain == domain))
+        return owner
+
+    async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
+        domain: str | None = await self._connection.scalar(
+            sa.select(preview_domains.c.domain)
+            .where(
+                preview_domains.c.domain.in_(sorted(domains)),
+                preview_domains.c.tenant_id != tenant_id,
+                preview_domains.c.status == PreviewStatus.VERIFIED.value,
+            )
+            .limit(1)
+        )
+        return domain
+
+    async def put(self, preview: PreviewDomain) -> None:
+        old = await self.get(preview.scope, preview.scope_id)
+        if old is None or old.domain != preview.domain:
+            await self._drop(old)
+            await self._connection.execute(
+                upsert(self._connection, zones, [{"domain": preview.domain, "tenant_id": preview.tenant_id}], None)
+            )
+            await self._connection.execute(sa.insert(preview_domains).values(fields_of(preview)))
+        else:
+            values = fields_of(preview, "id", "created_at")
+            await self._connection.execute(
+                sa.update(preview_domains).where(*_of(preview.scope, preview.scope_id)).values(values)
+            )
+        self._changes.record(zone_key(preview.domain))
+
+    async def clear(self, scope: Scope, scope_id: str) -> None:
+        await self._drop(await self.get(scope, scope_id))
+
+    async def _drop(self, old: PreviewDomain | None) -> None:
+        if old is None:
+            return
+        await self._connection.execute(sa.delete(preview_domains).where(*_of(old.scope, old.scope_id)))
+        used = sa.select(preview_domains.c.domain).where(preview_domains.c.domain == old.domain)
+        await self._connection.execute(sa.delete(zones).where(zones.c.domain == old.domain, ~used.exists()))
+        self._changes.record(zone_key(old.domain))
+
+
+def _of(scope: Scope, scope_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (preview_domains.c.scope == scope.value, preview_domains.c.scope_id == scope_id)
+
+
+def _read(row: sa.Row[Any]) -> PreviewDomain:
+    return PreviewDomain(**{**named(row), "scope": Scope(row.scope), "status": PreviewStatus(row.status)})

@@ -1,0 +1,89 @@
+"""Stored projects."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.store.rows import Rows, conditions, fields_of, named
+from router.store.tables import projects, resources
+from router.tenancy.projects import Project
+from router.unit import Listing, Window
+
+_columns = [column for column in projects.columns if column.name != "deleted_at"]
+
+
+class SqlProjects(Rows):
+    """tenancy.projects.ProjectRows"""
+
+    async def add(self, project: Project) -> None:
+        await self._connection.execute(sa.insert(projects).values(fields_of(project)))
+
+    async def get(self, project_id: str) -> Project | None:
+        return await self._find(projects.c.id == project_id)
+
+    async def by_slug(self, workspace_id: str, slug: str) -> Project | None:
+        return await self._find(projects.c.workspace_id == workspace_id, projects.c.slug == slug)
+
+    async def by_external_id(self, workspace_id: str, external_id: str) -> Project | None:
+        return await self._find(projects.c.workspace_id == workspace_id, projects.c.external_project_id == external_id)
+
+    async def default(self, workspace_id: str) -> Project | None:
+        return await self._find(projects.c.workspace_id == workspace_id, projects.c.is_default)
+
+    async def list(
+        self,
+        window: Window,
+        *,
+        tenant_id: str | None = None,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+        external_workspace_id: str | None = None,
+        external_project_id: str | None = None,
+    ) -> Listing[Project]:
+        where = conditions(
+            projects,
+            tenant_id=tenant_id,
+            workspace_id=workspace_id,
+            id=project_id,
+            external_workspace_id=external_workspace_id,
+            external_project_id=external_project_id,
+        )
+        return await self._listing(self._living(*where), window, (projects.c.created_at, projects.c.id), _read)
+
+    async def save(self, project: Project) -> None:
+        values = fields_of(project, "id", "created_at")
+        await self._connection.execute(sa.update(projects).where(projects.c.id == project.id).values(values))
+        inside = (
+            resources.c.project_id == project.id,
+            resources.c.workspace_id != project.workspace_id,
+            resources.c.deleted_at.is_(None),
+        )
+        moved = await self._connection.execute(
+            sa.update(resources).where(*inside).values(workspace_id=project.workspace_id).returning(resources.c.id)
+        )
+        for resource_id in moved.scalars():
+            self._changes.resource(resource_id)
+
+    async def contents(self, project_id: str) -> Mapping[str, int]:
+        inside = (resources.c.project_id == project_id, resources.c.deleted_at.is_(None))
+        kinds = await self._connection.execute(
+            sa.select(resources.c.kind, sa.func.count().label("held")).where(*inside).group_by(resources.c.kind)
+        )
+        return {row.kind: row.held for row in kinds}
+
+    async def delete(self, project_id: str, now: datetime) -> None:
+        await self._connection.execute(sa.update(projects).where(projects.c.id == project_id).values(deleted_at=now))
+
+    async def _find(self, *where: sa.ColumnElement[bool]) -> Project | None:
+        oldest = self._living(*where).order_by(projects.c.created_at, projects.c.id).limit(1)
+        row = await self._one(self._locked(oldest, projects))
+        return None if row is None else _read(row)
+
+    def _living(self, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        return sa.select(*_columns).where(projects.c.deleted_at.is_(None), *where)
+
+
+def _read(row: sa.Row[Any]) -> Project:
+    return Project(**named(row))

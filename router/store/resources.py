@@ -1,0 +1,187 @@
+"""Stored resources, with their exposed ports, endpoints, tombstones and activity."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.routes.records import Kind, State, slug_key
+from router.store.changes import chunks
+from router.store.deployment_tables import deployment_versions
+from router.store.rows import Rows, conditions, fields_of, named
+from router.store.tables import activity, endpoints, exposed_ports, previews, resources, tombstones
+from router.store.upsert import upsert
+from router.tenancy.resources import Resource, ResourceFilter, StoredEndpoint, Tombstone
+from router.unit import Listing, Window
+
+
+class SqlResources(Rows):
+    """tenancy.resources.ResourceRows"""
+
+    async def add(self, resource: Resource) -> None:
+        await self._connection.execute(sa.insert(resources).values(_values(resource)))
+        await self._add_ports(resource.id, resource.exposed_ports)
+        self._changes.resource(resource.id)
+
+    async def get(self, resource_id: str) -> Resource | None:
+        return await self._find(resources.c.id == resource_id)
+
+    async def by_slug(self, slug: str) -> Resource | None:
+        return await self._find(resources.c.slug == slug, resources.c.deleted_at.is_(None))
+
+    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]:
+        select = sa.select(resources).where(
+            resources.c.deleted_at.is_(None), *conditions(resources, **fields_of(where))
+        )
+        order = (resources.c.created_at.desc(), resources.c.id)
+        found = await self._listing(select, window, order, lambda row: row)
+        ports = await self._ports([row.id for row in found.items])
+        return Listing(tuple(_read(row, ports.get(row.id, frozenset())) for row in found.items), found.total)
+
+    async def save(self, old: Resource, new: Resource) -> None:
+        values = _values(new)
+        del values["id"], values["created_at"]
+        await self._connection.execute(sa.update(resources).where(resources.c.id == new.id).values(values))
+        gone = old.exposed_ports - new.exposed_ports
+        if gone:
+            await self._connection.execute(
+                sa.delete(exposed_ports).where(
+                    exposed_ports.c.resource_id == new.id, exposed_ports.c.port.in_(sorted(gone))
+                )
+            )
+        await self._add_ports(new.id, new.exposed_ports - old.exposed_ports)
+        self._changes.resource(new.id)
+        self._changes.record(slug_key(old.slug))
+
+    async def slug_taken(self, slug: str) -> bool:
+        living = sa.select(resources.c.slug).where(resources.c.slug == slug, resources.c.deleted_at.is_(None))
+        buried = sa.select(tombstones.c.slug).where(tombstones.c.slug == slug)
+        return (await self._connection.execute(living.union(buried))).first() is not None
+
+    async def bury(self, tombstone: Tombstone) -> None:
+        await self._connection.execute(sa.insert(tombstones).values(fields_of(tombstone)))
+        self._changes.record(slug_key(tombstone.slug))
+
+    async def unbury(self, slug: str) -> None:
+        await self._connection.execute(sa.delete(tombstones).where(tombstones.c.slug == slug))
+        self._changes.record(slug_key(slug))
+
+    async def tombstone(self, slug: str) -> Tombstone | None:
+        row = await self._one(self._locked(sa.select(tombstones).where(tombstones.c.slug == slug), tombstones))
+        return None if row is None else Tombstone(**named(row))
+
+    async def endpoints(self, resource_id: str) -> Sequence[StoredEndpoint]:
+        rows = await self._connection.execute(
+            sa.select(endpoints, resources.c.state)
+            .join(resources, resources.c.id == endpoints.c.resource_id)
+            .where(endpoints.c.resource_id == resource_id)
+            .order_by(endpoints.c.holder_id != endpoints.c.resource_id, endpoints.c.updated_at)
+        )
+        return [_read_endpoint(row) for row in rows]
+
+    async def put_endpoint(self, endpoint: StoredEndpoint) -> None:
+        values = fields_of(endpoint, "state")
+        values["holder_id"] = endpoint.version_id or endpoint.resource_id
+        values["ports"] = {str(public): real for public, real in endpoint.ports.items()}
+        await self._connection.execute(
+            upsert(
+                self._connection,
+                endpoints,
+                [values],
+                lambda new: {name: new[name] for name in ("address", "generation", "ports", "updated_at")},
+            )
+        )
+        self._changes.resource(endpoint.resource_id)
+
+    async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
+        gone = await self._connection.execute(
+            sa.delete(endpoints).where(
+                endpoints.c.holder_id == (version_id or resource_id), endpoints.c.resource_id == resource_id
+            )
+        )
+        self._changes.resource(resource_id)
+        return gone.rowcount > 0
+
+    async def drop_endpoints(self, resource_id: str) -> None:
+        await self._connection.execute(sa.delete(endpoints).where(endpoints.c.resource_id == resource_id))
+        self._changes.resource(resource_id)
+
+    async def drop_previews(self, resource_id: str) -> None:
+        await self._connection.execute(sa.delete(previews).where(previews.c.resource_id == resource_id))
+        self._changes.resource(resource_id)
+
+    async def version_exists(self, resource_id: str, version_id: str) -> bool:
+        of_resource = (deployment_versions.c.id == version_id, deployment_versions.c.resource_id == resource_id)
+        return await self._connection.scalar(sa.select(deployment_versions.c.id).where(*of_resource)) is not None
+
+    async def seen(self, seen: Mapping[str, datetime]) -> None:
+        for chunk in chunks(sorted(seen)):
+            known = await self._connection.scalars(sa.select(resources.c.id).where(resources.c.id.in_(chunk)))
+            rows = [{"resource_id": resource_id, "last_at": seen[resource_id]} for resource_id in known]
+            if rows:
+                await self._connection.execute(
+                    upsert(
+                        self._connection,
+                        activity,
+                        rows,
+                        lambda new: {"last_at": new.last_at},
+                        where=lambda new: activity.c.last_at < new.last_at,
+                    )
+                )
+
+    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+        select = sa.select(activity.c.resource_id, activity.c.last_at).order_by(activity.c.last_at)
+        if since is not None:
+            select = select.where(activity.c.last_at >= since)
+        return {row.resource_id: row.last_at for row in await self._connection.execute(select)}
+
+    async def _find(self, *where: sa.ColumnElement[bool]) -> Resource | None:
+        row = await self._one(self._locked(sa.select(resources).where(*where), resources))
+        if row is None:
+            return None
+        return _read(row, (await self._ports([row.id])).get(row.id, frozenset()))
+
+    async def _ports(self, ids: Sequence[str]) -> Mapping[str, frozenset[int]]:
+        found: dict[str, set[int]] = {}
+        for chunk in chunks(ids):
+            for row in await self._connection.execute(
+                sa.select(exposed_ports).where(exposed_ports.c.resource_id.in_(chunk))
+            ):
+                found.setdefault(row.resource_id, set()).add(row.port)
+        return {resource_id: frozenset(ports) for resource_id, ports in found.items()}
+
+    async def _add_ports(self, resource_id: str, ports: frozenset[int]) -> None:
+        if ports:
+            rows = [{"resource_id": resource_id, "port": port} for port in sorted(ports)]
+            await self._connection.execute(upsert(self._connection, exposed_ports, rows, None))
+
+
+def _values(resource: Resource) -> dict[str, Any]:
+    values = fields_of(resource, "exposed_ports")
+    # Names in JSON are text.
+    values["host_modes"] = {str(port): mode for port, mode in resource.host_modes.items()}
+    return values
+
+
+def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
+    values = {
+        **named(row),
+        "kind": Kind(row.kind),
+        "state": State(row.state),
+        "exposed_ports": ports,
+        "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
+    }
+    return Resource(**values)
+
+
+def _read_endpoint(row: sa.Row[Any]) -> StoredEndpoint:
+    return StoredEndpoint(
+        resource_id=row.resource_id,
+        version_id=row.version_id,
+        address=row.address,
+        generation=row.generation,
+        ports={int(public): real for public, real in row.ports.items()},
+        state=State(row.state),
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,57 @@
+"""What the classes of rows share: a transaction, the record of what it changes, and a few turns of phrase."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from router.store.changes import Changes
+from router.unit import Listing, Window
+
+T = TypeVar("T")
+
+
+class Rows:
+    """One table's rows inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection, changes: Changes, *, writing: bool) -> None:
+        self._connection = connection
+        self._changes = changes
+        self._writing = writing
+
+    def _locked(self, select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+        """In a transaction that writes, keep others from changing the row until the commit.
+
+        SQLite's one writer needs no such thing, and its dialect leaves the words out.
+        """
+        return select.with_for_update(of=table) if self._writing else select
+
+    async def _one(self, select: sa.Select[Any]) -> sa.Row[Any] | None:
+        row: sa.Row[Any] | None = (await self._connection.execute(select)).one_or_none()
+        return row
+
+    async def _listing(
+        self, select: sa.Select[Any], window: Window, order: Iterable[sa.ColumnElement[Any]], read: Callable[[Any], T]
+    ) -> Listing[T]:
+        total = await self._connection.scalar(
+            sa.select(sa.func.count()).select_from(select.with_only_columns(sa.literal(1)).subquery())
+        )
+        rows = await self._connection.execute(select.order_by(*order).limit(window.limit).offset(window.offset))
+        return Listing(tuple(read(row) for row in rows), total or 0)
+
+
+def named(row: sa.Row[Any]) -> Mapping[Any, Any]:
+    """A row's values by column name."""
+    return row._mapping  # noqa: SLF001  # SQLAlchemy's public name for it, underscored so that no column hides it
+
+
+def fields_of(value: Any, *without: str) -> dict[str, Any]:
+    """A dataclass's fields by name, not copied."""
+    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.name not in without}
+
+
+def conditions(table: sa.Table, **wanted: object) -> list[sa.ColumnElement[bool]]:
+    """`column = value` for each value that is given."""
+    return [table.c[name] == value for name, value in wanted.items() if value is not None]

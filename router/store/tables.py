@@ -1,0 +1,261 @@
+"""The tables of tenants and of what routes; `deployment_tables.py` and `journal_tables.py` hold the others.
+
+Ids are UUIDs as text, instants are UTC. What is deleted stays as a row with `deleted_at` where history refers to it
+(usage, events, tombstones), so uniqueness holds among the living only. `migrations/` makes the tables; a test compares.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.store.types import Id, Instant, Json
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", Id, primary_key=True)
+
+
+def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> sa.Column[str]:
+    return sa.Column(name, Id, sa.ForeignKey(f"{target}.id"), nullable=nullable, index=index)
+
+
+def _text(name: str, length: int, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=nullable)
+
+
+def _at(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, Instant, nullable=nullable)
+
+
+def _flag(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
+def _json(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, Json, nullable=nullable)
+
+
+def _living(name: str, *columns: str, alive: str) -> sa.Index:
+    """Unique among the rows whose column `alive` is empty."""
+    condition = sa.text(f"{alive} IS NULL")
+    return sa.Index(name, *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    _id(),
+    _text("slug", 80),
+    _text("name", 120),
+    _text("plan", 40),
+    _flag("auto_expose"),
+    _json("branding"),
+    _flag("suspended"),
+    _at("created_at"),
+    _at("updated_at"),
+    sa.UniqueConstraint("slug"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _ref("tenant_id", "tenants", index=True),
+    _text("scope", 20),
+    sa.Column("scope_id", Id, nullable=False, index=True),
+    _text("name", 120),
+    _text("prefix", 24),
+    _text("digest", 64),
+    _at("created_at"),
+    _at("last_used_at", nullable=True),
+    _at("revoked_at", nullable=True),
+    sa.UniqueConstraint("digest"),
+)
+
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    _id(),
+    _ref("tenant_id", "tenants", index=True),
+    _text("name", 120),
+    _text("slug", 80),
+    _text("external_workspace_id", 255, nullable=True),
+    _text("external_user_id", 255, nullable=True),
+    _text("description", 2000, nullable=True),
+    _json("metadata"),
+    _json("settings"),
+    _flag("is_default"),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("deleted_at", nullable=True),
+    _living("uq_workspaces_slug", "tenant_id", "slug", alive="deleted_at"),
+    _living("uq_workspaces_external", "tenant_id", "external_workspace_id", alive="deleted_at"),
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    _id(),
+    _ref("tenant_id", "tenants", index=True),
+    _ref("workspace_id", "workspaces"),
+    _text("name", 120),
+    _text("slug", 80),
+    _text("external_workspace_id", 255, nullable=True),
+    _text("external_project_id", 255, nullable=True),
+    _text("description", 2000, nullable=True),
+    _json("metadata"),
+    _json("settings"),
+    _flag("is_default"),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("deleted_at", nullable=True),
+    _living("uq_projects_slug", "workspace_id", "slug", alive="deleted_at"),
+)
+
+resources = sa.Table(
+    "resources",
+    metadata,
+    _id(),
+    _text("kind", 20),
+    _text("slug", 63),
+    _ref("tenant_id", "tenants"),
+    _ref("workspace_id", "workspaces"),
+    _ref("project_id", "projects", index=True),
+    _text("name", 120, nullable=True),
+    _text("state", 20),
+    _flag("suspended"),
+    sa.Column("default_port", sa.Integer),
+    _json("host_modes"),
+    sa.Column("first_byte", sa.Float),
+    _text("size", 20, nullable=True),
+    _text("template_type", 255, nullable=True),
+    sa.Column("vcpus", sa.Integer),
+    sa.Column("memory_mb", sa.Integer),
+    sa.Column("disk_gb", sa.Integer),
+    _json("metadata"),
+    _text("external_workspace_id", 255, nullable=True),
+    _text("external_user_id", 255, nullable=True),
+    _text("external_project_id", 255, nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("deleted_at", nullable=True),
+    _living("uq_resources_slug", "slug", alive="deleted_at"),
+    sa.Index("ix_resources_tenant", "tenant_id", "kind", "created_at"),
+    sa.Index("ix_resources_workspace", "workspace_id", "kind", "created_at"),
+)
+
+# Who holds the slug of a deleted resource: its hosts answer 410, and no other tenant may take it.
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("slug", sa.String(63), primary_key=True),
+    _ref("resource_id", "resources"),
+    _ref("tenant_id", "tenants", index=True),
+    _at("deleted_at"),
+)
+
+exposed_ports = sa.Table(
+    "exposed_ports",
+    metadata,
+    sa.Column("resource_id", Id, sa.ForeignKey("resources.id"), primary_key=True),
+    sa.Column("port", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+# `holder_id` is the resource's own id, or that of the version of a deployment that listens there.
+endpoints = sa.Table(
+    "endpoints",
+    metadata,
+    sa.Column("holder_id", Id, primary_key=True),
+    _ref("resource_id", "resources", index=True),
+    _ref("version_id", "deployment_versions", nullable=True),
+    _text("address", 45),
+    _text("generation", 128),
+    _json("ports"),
+    _at("updated_at"),
+)
+
+previews = sa.Table(
+    "previews",
+    metadata,
+    _id(),
+    _ref("resource_id", "resources"),
+    sa.Column("port", sa.Integer, nullable=False),
+    _text("visibility", 20),
+    _text("host_mode", 253),
+    _text("name", 120, nullable=True),
+    _json("metadata"),
+    _at("created_at"),
+    _at("updated_at"),
+    sa.UniqueConstraint("resource_id", "port"),
+)
+
+activity = sa.Table(
+    "activity",
+    metadata,
+    sa.Column("resource_id", Id, sa.ForeignKey("resources.id"), primary_key=True),
+    sa.Column("last_at", Instant, nullable=False, index=True),
+)
+
+custom_domains = sa.Table(
+    "custom_domains",
+    metadata,
+    _id(),
+    sa.Column("fqdn", sa.String(253), nullable=False, index=True),
+    _ref("resource_id", "resources", index=True),
+    _ref("tenant_id", "tenants", index=True),
+    _text("status", 20),
+    _flag("suspended"),
+    _text("verification_target", 253),
+    _text("token", 64),
+    _text("redirect_policy", 20),
+    sa.Column("redirect_status", sa.Integer, nullable=False),
+    _text("failure_reason", 2000, nullable=True),
+    _text("external_workspace_id", 255, nullable=True),
+    _text("external_user_id", 255, nullable=True),
+    _text("external_project_id", 255, nullable=True),
+    _at("verified_at", nullable=True),
+    _at("tls_issued_at", nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("removed_at", nullable=True),
+    _living("uq_custom_domains_fqdn", "fqdn", alive="removed_at"),
+)
+
+# One row per domain that any scope uses: its primary key is what keeps two tenants from using the same one.
+zones = sa.Table(
+    "zones",
+    metadata,
+    sa.Column("domain", sa.String(253), primary_key=True),
+    _ref("tenant_id", "tenants", index=True),
+    sa.UniqueConstraint("domain", "tenant_id"),
+)
+
+preview_domains = sa.Table(
+    "preview_domains",
+    metadata,
+    _id(),
+    _text("scope", 20),
+    sa.Column("scope_id", Id, nullable=False),
+    sa.Column("tenant_id", Id, nullable=False, index=True),
+    sa.Column("domain", sa.String(253), nullable=False, index=True),
+    _text("status", 20),
+    _text("dns_status", 40),
+    _json("detail", nullable=True),
+    _at("verified_at", nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    sa.UniqueConstraint("scope", "scope_id"),
+    sa.ForeignKeyConstraint(
+        ["domain", "tenant_id"], ["zones.domain", "zones.tenant_id"], name="fk_preview_domains_zone"
+    ),
+)

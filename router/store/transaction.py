@@ -1,0 +1,38 @@
+"""One transaction: the rows of every noun, and what they changed."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from router.store.changes import Changes
+from router.store.custom_domains import SqlCustomDomains
+from router.store.journal import SqlEvents, SqlUsage
+from router.store.keys import SqlKeys
+from router.store.preview_domains import SqlPreviewDomains
+from router.store.projects import SqlProjects
+from router.store.resources import SqlResources
+from router.store.tenants import SqlTenants
+from router.store.workspaces import SqlWorkspaces
+
+
+class Transaction:
+    """What `Store.begin` and `Store.read` give; it is every noun's `…Tx`."""
+
+    def __init__(self, connection: AsyncConnection, now: datetime, *, writing: bool) -> None:
+        self._connection = connection
+        self._now = now
+        self._changes = Changes()
+        given = (connection, self._changes)
+        self.tenants = SqlTenants(*given, writing=writing)
+        self.keys = SqlKeys(*given, writing=writing)
+        self.workspaces = SqlWorkspaces(*given, writing=writing)
+        self.projects = SqlProjects(*given, writing=writing)
+        self.resources = SqlResources(*given, writing=writing)
+        self.usage = SqlUsage(*given, writing=writing)
+        self.events = SqlEvents(*given, writing=writing)
+        self.custom_domains = SqlCustomDomains(*given, writing=writing)
+        self.preview_domains = SqlPreviewDomains(*given, writing=writing)
+
+    async def seal(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """The last thing before the commit: versions and outbox. The touched keys, and the ids of their outbox rows."""
+        return await self._changes.write(self._connection, self._now)
