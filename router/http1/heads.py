@@ -18,8 +18,12 @@ NONE = 0
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
+# What most of them say, and what HTTP/1.1 does anyway.
+_NOTHING_NEW = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")
+
 NO_CALLBACKS = object()  # llhttp only judges; nobody listens
 
+_ZERO = ord("0")
 _MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 
 
@@ -61,6 +65,7 @@ class Head(Protocol):
     """What `Connection` acts on, in either direction."""
 
     lines: list[bytes]
+    version: int
     keep_alive: bool
     upgrade: bytes
     connection: tuple[bytes, ...]
@@ -90,13 +95,20 @@ def length_of(value: bytes, problem: Problem) -> int:
     """The number in a Content-Length. Raises RefusedError with `problem`."""
     # llhttp has refused repeated ones, lists and signs; int() alone would take `1_0` and Unicode digits.
     # `isdigit` of bytes knows ASCII digits only.
-    if not value.isdigit() or len(value) > 19 or (length := int(value)) > _MAX_LENGTH:
+    if (
+        not value.isdigit()
+        or len(value) > 19
+        or (len(value) > 1 and value[0] == _ZERO)
+        or (length := int(value)) > _MAX_LENGTH
+    ):
         raise RefusedError(problem, "bad Content-Length")
     return length
 
 
 def note_connection(head: Head, line: bytes) -> None:
     """Collect the options of a Connection line; several lines are one list."""
+    if line in _NOTHING_NEW and head.version == 1:
+        return
     head.connection += tokens(value_of(line))
 
 

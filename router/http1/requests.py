@@ -26,6 +26,7 @@ from router.http1.names import FORWARDING, HOP_BY_HOP, OURS
 from router.settings import Limits
 
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
+_COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
@@ -133,7 +134,7 @@ def _read_request_line(line: bytes, limits: Limits) -> RequestHead:
         raise RefusedError(errors.VERSION_NOT_SUPPORTED, "version")
     else:
         raise RefusedError(errors.BAD_REQUEST, "not an HTTP version")
-    if _METHOD.fullmatch(method) is None or _TARGET.fullmatch(target) is None:
+    if (method not in _COMMON and _METHOD.fullmatch(method) is None) or _TARGET.fullmatch(target) is None:
         raise RefusedError(errors.BAD_REQUEST, "bad method or target")
     if method == b"CONNECT":
         raise RefusedError(errors.METHOD_NOT_ALLOWED, "CONNECT")
@@ -178,7 +179,7 @@ def _request_length(head: RequestHead, line: bytes) -> None:
     if head.framing == CHUNKED:
         raise RefusedError(errors.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
     head.framing = length_of(value_of(line), errors.BAD_REQUEST)
-    head.lines.append(b"Content-Length: %d" % head.framing)
+    head.lines.append(line)
 
 
 def _request_coding(head: RequestHead, line: bytes) -> None:

@@ -91,7 +91,7 @@ def _response_length(head: ResponseHead, line: bytes) -> None:
         raise RefusedError(errors.BAD_BACKEND_RESPONSE, "conflicting framing")
     head.framing = length_of(value_of(line), errors.BAD_BACKEND_RESPONSE)
     if head.status >= 200 and head.status != 204:  # RFC 9110 §8.6: never in 1xx and 204
-        head.lines.append(b"Content-Length: %d" % head.framing)
+        head.lines.append(line)
 
 
 def _response_coding(head: ResponseHead, line: bytes) -> None:

@@ -37,6 +37,7 @@ from router.http1.replies import problem_headers, reply
 from router.http1.requests import NO_HEAD, RequestHead
 from router.http1.responses import ResponseHead
 from router.http1.upgrade import accepts
+from router.observe.recorder import BATCH
 from router.pages import wants_html
 from router.proxy.dial import DialError, dial
 from router.proxy.facts import Facts
@@ -547,4 +548,7 @@ class Exchange(Facts):
             load.exchanges -= 1
             load.active_at = edge.now
             self.load = None
-        edge.recorder.finished.append(self)
+        finished = edge.recorder.finished
+        finished.append(self)
+        if len(finished) >= BATCH:
+            edge.recorder.flush()
