@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.engine import URL
 
 from router.clock import Clock
-from router.store.engine import driver_url, reading_engine, translated, writing_engine
+from router.store.engine import Reader, driver_url, reading_engine, translated, writing_engine
 from router.store.migrate import check
 from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
@@ -28,7 +28,8 @@ class Store:
         self._reader = reading_engine(url)
         self._listeners: list[Listener] = []
         self._followers: list[OutboxFollower] = []
-        self.records = SqlRecords(self._reader)
+        self._records_reader = Reader(url, self._reader)
+        self.records = SqlRecords(self._records_reader)
 
     @classmethod
     async def open(cls, database_url: str, *, clock: Clock) -> "Store":
@@ -82,6 +83,7 @@ class Store:
         """Close every connection."""
         await self._writer.dispose()
         await self._reader.dispose()
+        self._records_reader.close()
 
     def _tell(self, keys: Sequence[str]) -> None:
         for listener in self._listeners:

@@ -6,15 +6,19 @@ that writes takes the lock when it begins; one that began by reading would be re
 another has written meanwhile (SQLITE_BUSY_SNAPSHOT), which no waiting cures. Readers never wait: the journal is a WAL.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from router.errors import CONFLICT, RouterError, StoreUnavailableError
+
+T = TypeVar("T")
 
 LOCK_WAIT = 5.0  # seconds for a lock that another holds, in the database or in our queue
 STATEMENT_TIME = 10.0  # seconds for one statement on PostgreSQL
@@ -52,6 +56,46 @@ def reading_engine(url: URL, connections: int | None = None) -> AsyncEngine:
     )
 
 
+class Reader:
+    """Short reads of several statements, for the path that requests wait on.
+
+    On PostgreSQL they go through the asynchronous pool. On SQLite a statement through the asynchronous driver changes
+    threads four times, which costs several times what the statement does; so there the whole work is one call in one
+    of a few threads, on connections of their own.
+    """
+
+    def __init__(self, url: URL, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._threads: ThreadPoolExecutor | None = None
+        if url.get_backend_name() == "sqlite":
+            self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-read")
+            self._files = sa.create_engine(
+                url.set(drivername="sqlite+pysqlite"),
+                pool_size=_READERS,
+                max_overflow=0,
+                connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
+            )
+            _listen(self._files, "BEGIN", query_only=True)
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` returns, run in one transaction that only reads. Raises StoreUnavailableError."""
+        with translated():
+            if self._threads is not None:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._run_here, work)
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(work)
+
+    def _run_here(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._files.connect() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Wait for the reads under way, and close the connections."""
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._files.dispose()
+
+
 def _sqlite(url: URL, *, begin: str, pool_size: int, query_only: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -61,6 +105,11 @@ def _sqlite(url: URL, *, begin: str, pool_size: int, query_only: bool) -> AsyncE
         connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
     )
 
+    _listen(engine.sync_engine, begin, query_only=query_only)
+    return engine
+
+
+def _listen(engine: sa.Engine, begin: str, *, query_only: bool) -> None:
     def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         for pragma in ("foreign_keys = ON", "synchronous = NORMAL", f"query_only = {'ON' if query_only else 'OFF'}"):
@@ -70,9 +119,8 @@ def _sqlite(url: URL, *, begin: str, pool_size: int, query_only: bool) -> AsyncE
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    sa.event.listen(engine.sync_engine, "connect", prepare)
-    sa.event.listen(engine.sync_engine, "begin", start)
-    return engine
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", start)
 
 
 def _postgres(url: URL, pool_size: int) -> AsyncEngine:
