@@ -17,8 +17,8 @@ from router.routes.chain import Decision
 from router.routes.route import Route
 
 DEADLINE = 5.0  # seconds; half of Caddy's own
+NAMES = 1024  # refused names remembered, and so the most refusals that are logged in a minute
 _QUIET = 60.0  # seconds between two lines about the same name
-_NAMES = 1024  # names remembered for that, and so the most lines a minute
 _SHOWN = 253  # characters of a name in a log line
 
 _log = structlog.get_logger("router.gate")
@@ -42,16 +42,26 @@ class Counter(Protocol):
 
 
 class Ask:
-    """Answers Caddy."""
+    """Answers Caddy, within `deadline` seconds. `names` bounds what is remembered of refusals."""
 
-    def __init__(self, *, routes: Routes, evidence: CertificateEvidence, metrics: Counter, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        evidence: CertificateEvidence,
+        metrics: Counter,
+        clock: Clock,
+        deadline: float = DEADLINE,
+        names: int = NAMES,
+    ) -> None:
         self._routes = routes
         self._evidence = evidence
         self._metrics = metrics
-        self._refused = _Quiet(clock)
+        self._deadline = deadline
+        self._refused = _Quiet(clock, names)
 
     async def answer(self, domains: Sequence[str]) -> Verdict:
-        """The verdict on the values of the `domain` parameter. Raises nothing; takes at most `DEADLINE`."""
+        """The verdict on the values of the `domain` parameter. Raises nothing."""
         verdict = VERDICTS["invalid_name"] if len(domains) > 1 else await self._answer(domains[0] if domains else None)
         self._metrics.count_ask(verdict.reason)
         if not verdict.allowed:
@@ -76,7 +86,7 @@ class Ask:
         route = self._routes.peek(host)
         if route is None:
             try:
-                async with asyncio.timeout(DEADLINE):
+                async with asyncio.timeout(self._deadline):
                     route = await self._routes.resolve(host)
             except TimeoutError:
                 return VERDICTS["issued" if evidence else "not_ready"]
@@ -86,7 +96,8 @@ class Ask:
 class _Quiet:
     """Lets one line a minute through per name. Bounded: while it is full of fresh names, others go unlogged."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int) -> None:
+        self._most = most
         self._now = clock.monotonic
         self._spoken: dict[str, float] = {}
 
@@ -97,7 +108,7 @@ class _Quiet:
             if now - self._spoken[oldest] < _QUIET:
                 break
             del self._spoken[oldest]
-        if name in self._spoken or len(self._spoken) >= _NAMES:
+        if name in self._spoken or len(self._spoken) >= self._most:
             return False
         self._spoken[name] = now
         return True

@@ -15,7 +15,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "bad_request": "This request could not be understood",
         "invalid_host": "That is not a valid address",
         "host_not_found": "There is nothing here",
-        "method_not_allowed": "This method is not served here",
+        "method_not_allowed": "Not with this method",
         "request_timeout": "That took too long",
         "resource_deleted": "Gone for good",
         "payload_too_large": "That is too large",
@@ -33,6 +33,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "draining": "Back in a moment",
         "overloaded": "No room just now",
         "backend_timeout": "The program here did not answer in time",
+        "loop_detected": "Round in circles",
         "http_version_not_supported": "That version of HTTP is not supported",
     }
 )

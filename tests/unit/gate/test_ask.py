@@ -1,0 +1,152 @@
+"""The question as Caddy asks it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from router.clock import ManualClock
+from router.gate.ask import Ask
+from router.gate.evidence import MemoryEvidence
+from router.gate.policy import Verdict
+from router.observe.metrics import Metrics
+from router.routes.chain import Decision, Level
+from router.routes.memory import MemoryRecords
+from router.routes.resolver import Resolver
+from router.settings import Cache
+from tests.support.held import HeldRecords
+from tests.support.records import PLATFORM, name, resource
+
+pytestmark = pytest.mark.asyncio
+
+SHOP = resource("shop")
+
+
+class Gate:
+    """An Ask with all that it needs at hand."""
+
+    def __init__(self, records: MemoryRecords, **bounds: Any) -> None:
+        self.clock = ManualClock()
+        self.records = records
+        self.records.put(SHOP, name("suspended.org", SHOP, suspended=True))
+        self.resolver = Resolver(
+            self.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=self.clock
+        )
+        self.evidence = MemoryEvidence(self.clock)
+        self.metrics = Metrics()
+        self.ask = Ask(routes=self.resolver, evidence=self.evidence, metrics=self.metrics, clock=self.clock, **bounds)
+
+    def counted(self, reason: str) -> float:
+        """How often the gate has answered for this reason."""
+        return self.metrics._counts["asks"].get((reason,), 0)
+
+
+@pytest_asyncio.fixture
+async def gate() -> AsyncIterator[Gate]:
+    made = Gate(MemoryRecords(), names=3)
+    yield made
+    await made.resolver.close()
+
+
+async def test_a_name_of_ours_gets_its_first_certificate(gate: Gate) -> None:
+    """Looked up once, and from memory the second time."""
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "first_issue")
+    assert await gate.ask.answer(["Shop.Miosa.App"]) == Verdict(200, "first_issue")
+    assert gate.records.fetches == 1
+    assert gate.counted("first_issue") == 2
+
+
+async def test_a_name_with_evidence_is_issued(gate: Gate) -> None:
+    """Known or not."""
+    gate.evidence.note("shop.miosa.app")
+    gate.evidence.note("else.example")
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
+    assert await gate.ask.answer(["else.example"]) == Verdict(200, "issued")
+
+
+async def test_evidence_holds_while_the_store_is_down(gate: Gate) -> None:
+    """A working site outlives our trouble; a name without evidence has to wait."""
+    gate.records.down = True
+    gate.evidence.note("shop.miosa.app")
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
+    assert await gate.ask.answer(["new.miosa.app"]) == Verdict(503, "not_ready")
+    assert gate.counted("not_ready") == 1
+
+
+async def test_suspension_outweighs_evidence(gate: Gate) -> None:
+    """Also the remembered one, while the store is down."""
+    gate.evidence.note("suspended.org")
+    assert await gate.ask.answer(["suspended.org"]) == Verdict(403, "suspended")
+    gate.records.down = True
+    gate.clock.advance(61.0)
+    assert await gate.ask.answer(["suspended.org"]) == Verdict(403, "suspended")
+
+
+@pytest.mark.parametrize(
+    ("domains", "answer"),
+    [
+        ([], (400, "missing_domain")),
+        ([""], (400, "missing_domain")),
+        (["shop.miosa.app", "shop.miosa.app"], (400, "invalid_name")),
+        (["10.0.0.1"], (400, "ip_address")),
+        (["no spaces.org"], (400, "invalid_name")),
+    ],
+)
+async def test_what_is_no_question_asks_nobody(gate: Gate, domains: list[str], answer: tuple[int, str]) -> None:
+    """Refused by its form alone, evidence or not."""
+    for domain in domains:
+        gate.evidence.note(domain)
+    assert await gate.ask.answer(domains) == Verdict(*answer)
+    assert gate.records.fetches == 0
+    assert gate.counted(answer[1]) == 1
+
+
+async def test_a_refusal_is_logged_once_a_minute_per_name(gate: Gate) -> None:
+    """Nobody else says why a name has no certificate, and scanners ask without end."""
+    with capture_logs() as logs:
+        for _ in range(3):
+            await gate.ask.answer(["absent.miosa.app"])
+            await gate.ask.answer(["else.example"])
+            gate.clock.advance(20.0)
+        assert [(line["name"], line["reason"], line["status"]) for line in logs] == [
+            ("absent.miosa.app", "no_such_resource", 404),
+            ("else.example", "unknown_host", 404),
+        ]
+        await gate.ask.answer(["absent.miosa.app"])
+        await gate.ask.answer(["shop.miosa.app"])
+    assert len(logs) == 3
+
+
+async def test_refusals_fill_neither_memory_nor_log(gate: Gate) -> None:
+    """So many names a minute are logged, and no more are remembered."""
+    with capture_logs() as logs:
+        for number in range(10):
+            await gate.ask.answer([f"x{number}.example"])
+        assert len(logs) == 3
+        gate.clock.advance(60.0)
+        await gate.ask.answer(["y" * 100_000])
+    assert len(logs) == 4
+    assert len(logs[3]["name"]) == 253
+    assert len(gate.ask._refused._spoken) == 1
+
+
+async def test_an_answer_does_not_wait_for_ever() -> None:
+    """Caddy gives up after ten seconds: it gets an answer before."""
+    records = HeldRecords()
+    gate = Gate(records, deadline=0.01)
+    gate.evidence.note("known.org")
+    assert await gate.ask.answer(["known.org"]) == Verdict(200, "issued")
+    assert await gate.ask.answer(["new.org"]) == Verdict(503, "not_ready")
+    await gate.resolver.close()
+
+
+async def test_the_opinion_for_explain_counts_nothing(gate: Gate) -> None:
+    """The same table, without the question."""
+    served = Decision(Level.PLATFORM, "served", resource=SHOP, port=3000)
+    assert gate.ask.judge("shop.miosa.app", served) == Verdict(200, "first_issue")
+    gate.evidence.note("shop.miosa.app")
+    assert gate.ask.judge("shop.miosa.app", served) == Verdict(200, "issued")
+    assert gate.ask.judge("[::1]", Decision(Level.NONE, "unknown_host")) == Verdict(400, "ip_address")
+    assert gate.counted("first_issue") == 0
