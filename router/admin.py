@@ -73,11 +73,9 @@ class Admin:
     async def _answer_ask(self, request: web.Request) -> web.Response:
         if request.method not in {"GET", "HEAD"}:
             self._metrics.count_ask(_METHOD_NOT_ALLOWED)
-            headers = {"X-Ask-Reason": _METHOD_NOT_ALLOWED, "Allow": "GET, HEAD"}
-            return web.Response(status=405, headers=headers)
+            return _empty(405, _METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         verdict = await self._ask(request.query.getall("domain", []))
-        # An empty body lets Caddy, which does not read it, use the connection again.
-        return web.Response(status=verdict.status, headers={"X-Ask-Reason": verdict.reason})
+        return _empty(verdict.status, verdict.reason)
 
     async def _livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"}, headers=_NO_STORE)
@@ -111,6 +109,11 @@ class Admin:
         return web.json_response(await self._explain(hosts[0]), headers=_NO_STORE)
 
 
+def _empty(status: int, reason: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer to ask. With an empty body of known length Caddy, which reads none, can use the connection again."""
+    return web.Response(status=status, headers={"X-Ask-Reason": reason, "Content-Length": "0", **(headers or {})})
+
+
 def _problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     document = {"error": {"code": code, "message": message, "status": status}}
     return web.json_response(document, status=status, headers={**_NO_STORE, **(headers or {})})
@@ -128,8 +131,6 @@ async def _problems_as_json(request: web.Request, handler: Handler) -> web.Strea
         return _of(NOT_FOUND)
     except web.HTTPMethodNotAllowed as error:
         return _of(API_METHOD_NOT_ALLOWED, {"Allow": error.headers["Allow"]})
-    except web.HTTPException as error:
-        return _problem(error.status, error.reason.lower().replace(" ", "_"), error.text or error.reason)
     except Exception:  # noqa: BLE001 - the last resort: a client gets JSON, the log gets the traceback
         _log.exception("a request to the admin listener failed", path=request.path)
         return _of(INTERNAL_ERROR)

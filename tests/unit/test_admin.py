@@ -1,0 +1,211 @@
+"""The admin listener, over HTTP on loopback."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
+
+from router.admin import Admin, Check
+from router.observe.metrics import Metrics
+
+pytestmark = pytest.mark.asyncio
+
+
+@dataclass(frozen=True)
+class Said:
+    status: int
+    reason: str
+
+
+class Parts:
+    """An admin listener whose parts say what a test wants."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.verdict = Said(200, "issued")
+        self.asked: list[Sequence[str]] = []
+        self.checks: dict[str, Check] = {}
+        self.explained: list[str] = []
+        self.client: TestClient[Any, Any]
+
+    async def start(self) -> None:
+        admin = Admin(ask=self.ask, metrics=self.metrics, checks=self.checks, explain=self.explain, check_time=0.02)
+        self.client = TestClient(TestServer(admin.application()))
+        await self.client.start_server()
+
+    async def ask(self, domains: Sequence[str]) -> Said:
+        self.asked.append(domains)
+        return self.verdict
+
+    async def explain(self, host: str) -> Mapping[str, Any]:
+        if host == "bug":
+            raise ZeroDivisionError
+        self.explained.append(host)
+        return {"host": host}
+
+
+@pytest_asyncio.fixture
+async def parts() -> AsyncIterator[Parts]:
+    made = Parts()
+    await made.start()
+    yield made
+    await made.client.close()
+
+
+@pytest.mark.parametrize("path", ["/ask", "/tls/ask"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("said", [Said(200, "issued"), Said(403, "suspended"), Said(503, "not_ready")])
+async def test_ask(parts: Parts, path: str, method: str, said: Said) -> None:
+    """Status and reason, and an empty body of known length, so that Caddy uses the connection again."""
+    parts.verdict = said
+    answer = await parts.client.request(method, path, params={"domain": "Shop.example"})
+    assert answer.status == said.status
+    assert answer.headers["X-Ask-Reason"] == said.reason
+    assert answer.headers["Content-Length"] == "0"
+    assert await answer.read() == b""
+    assert parts.asked == [["Shop.example"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "domains"),
+    [
+        ("", []),
+        ("?domain=", [""]),
+        ("?domain=a.org&domain=b.org", ["a.org", "b.org"]),
+        ("?Domain=a.org", []),
+        ("?x=1&domain=a.org", ["a.org"]),
+        ("?domain=b%C3%BCcher.example", ["bücher.example"]),
+        ("?domain=a%0Ab", ["a\nb"]),
+        ("?domain=%FF", ["\ufffd"]),
+    ],
+)
+async def test_the_gate_gets_every_value_of_the_parameter(parts: Parts, query: str, domains: list[str]) -> None:
+    """It decides what none, two or strange ones mean."""
+    await parts.client.get(f"/ask{query}")
+    assert parts.asked == [domains]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"])
+async def test_ask_takes_no_other_method(parts: Parts, method: str) -> None:
+    """405 with the reason; nobody is asked."""
+    answer = await parts.client.request(method, "/ask?domain=x.org", data=b"ignored")
+    assert answer.status == 405
+    assert answer.headers["X-Ask-Reason"] == "method_not_allowed"
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert await answer.read() == b""
+    assert parts.asked == []
+    assert b'miosa_router_asks_total{reason="method_not_allowed"} 1.0' in parts.metrics.render("")[0]
+
+
+async def test_alive(parts: Parts) -> None:
+    """Whatever the checks of readiness say."""
+    answer = await parts.client.get("/livez")
+    assert (answer.status, await answer.json()) == (200, {"status": "alive"})
+
+
+async def test_ready_when_every_check_finds_nothing() -> None:
+    """Each check by its name."""
+    parts = Parts()
+
+    async def fine() -> None:
+        return None
+
+    parts.checks.update(store=fine, resolver=fine)
+    await parts.start()
+    answer = await parts.client.get("/readyz")
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    nothing = {"ok": True, "detail": None}
+    assert await answer.json() == {"status": "ready", "checks": {"store": nothing, "resolver": nothing}}
+    assert (await parts.client.head("/readyz")).status == 200
+    await parts.client.close()
+
+
+async def test_not_ready_when_one_finds_something_fails_or_hangs() -> None:
+    """503, and which ones; the others are still asked."""
+    parts = Parts()
+
+    async def fine() -> None:
+        return None
+
+    async def draining() -> str:
+        return "the process is stopping"
+
+    async def broken() -> str | None:
+        raise ConnectionError("postgresql://router:hunter2@db refused")
+
+    async def hanging() -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    parts.checks.update(resolver=fine, draining=draining, store=broken, bus=hanging)
+    await parts.start()
+    with capture_logs() as logs:
+        answer = await parts.client.get("/readyz")
+        document = await answer.json()
+    await parts.client.close()
+    assert (answer.status, document["status"]) == (503, "not_ready")
+    assert document["checks"] == {
+        "resolver": {"ok": True, "detail": None},
+        "draining": {"ok": False, "detail": "the process is stopping"},
+        "store": {"ok": False, "detail": "ConnectionError"},
+        "bus": {"ok": False, "detail": "no answer within 0.02 s"},
+    }
+    assert [(line["event"], line["check"]) for line in logs] == [("a check of readiness failed", "store")]
+
+
+async def test_metrics_in_the_format_that_is_asked_for(parts: Parts) -> None:
+    """Text, or OpenMetrics."""
+    answer = await parts.client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "miosa_router_build_info" in await answer.text()
+    answer = await parts.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert (await answer.text()).endswith("# EOF\n")
+
+
+async def test_explain(parts: Parts) -> None:
+    """The document, as it is."""
+    answer = await parts.client.get("/explain", params={"host": "x.org:443"})
+    assert (answer.status, await answer.json()) == (200, {"host": "x.org:443"})
+
+
+@pytest.mark.parametrize("query", ["", "?host=", "?host=a&host=b"])
+async def test_explain_needs_one_host(parts: Parts, query: str) -> None:
+    """400, and how to ask."""
+    answer = await parts.client.get(f"/explain{query}")
+    assert answer.status == 400
+    assert (await answer.json())["error"]["code"] == "missing_host"
+    assert parts.explained == []
+
+
+@pytest.mark.parametrize("path", ["/", "/ask/", "/api/v1/domains", "/metrics/x"])
+async def test_other_paths_are_not_found(parts: Parts, path: str) -> None:
+    """404 as JSON."""
+    answer = await parts.client.get(path)
+    assert (answer.status, answer.content_type) == (404, "application/json")
+    assert (await answer.json())["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/explain"])
+async def test_other_methods_are_not_allowed(parts: Parts, path: str) -> None:
+    """405 as JSON, with those that are."""
+    answer = await parts.client.post(path, data=b"x")
+    assert answer.status == 405
+    assert set(answer.headers["Allow"].split(",")) == {"GET", "HEAD"}
+    assert (await answer.json())["error"]["code"] == "method_not_allowed"
+
+
+async def test_a_bug_is_logged_and_answered(parts: Parts) -> None:
+    """500 as JSON; the traceback is in the log only."""
+    with capture_logs() as logs:
+        answer = await parts.client.get("/explain?host=bug")
+    assert (answer.status, (await answer.json())["error"]["code"]) == (500, "internal_error")
+    assert "ZeroDivision" not in json.dumps(await answer.json())
+    assert [line["event"] for line in logs] == ["a request to the admin listener failed"]
