@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL
 
 from router.clock import Clock
 from router.store.engine import Reader, driver_url, reading_engine, translated, writing_engine
+from router.store.idempotency import SqlIdempotency
 from router.store.migrate import check
 from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
@@ -29,6 +30,7 @@ class Store:
         self._listeners: list[Listener] = []
         self._followers: list[OutboxFollower] = []
         self._records_reader = Reader(url, self._reader)
+        self.idempotency = SqlIdempotency(self._writer)
         self.records = SqlRecords(self._records_reader)
 
     @classmethod
