@@ -33,12 +33,12 @@ from router.http1.forwarding import (
     response_to_client,
 )
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
-from router.http1.replies import problem_headers, reply
+from router.http1.replies import reply
 from router.http1.requests import NO_HEAD, RequestHead
 from router.http1.responses import ResponseHead
 from router.http1.upgrade import accepts
 from router.observe.recorder import BATCH
-from router.pages import wants_html
+from router.proxy import own
 from router.proxy.dial import DialError, dial
 from router.proxy.facts import Facts
 from router.proxy.tunnel import Tunnel
@@ -141,7 +141,7 @@ class Exchange(Facts):
             self.answer(problem, "BA" if problem.fault is Fault.BACKEND else "EA")
             return
         if route.decision.redirect_to is not None:
-            self._redirect(route.decision.redirect_to, route.decision.redirect_status)
+            self._reply(own.redirect(self, route.decision.redirect_to, route.decision.redirect_status), "--")
             return
         edge = self.edge
         prepared: Prepared = route.prepared or edge.prepare(route)
@@ -458,30 +458,13 @@ class Exchange(Facts):
 
     def answer(self, problem: Problem, ending: str) -> None:
         """Answer with a problem of ours instead of a backend's answer."""
-        head, edge = self.head, self.edge
-        self.problem = problem
-        html = wants_html(head.value(b"sec-fetch-mode"), head.value(b"accept"))
-        page = edge.pages.render(
-            problem,
-            html=html,
-            request_id=self.request_id,
-            host=head.host.decode("latin-1"),
-            port=self.route.port if self.route is not None else None,
-        )
-        headers = problem_headers(problem, page.content_type, self.request_id) + page.extra
-        self._reply(problem.status, headers, page.body, ending, closing=problem in _CLOSING)
-
-    def _redirect(self, host: str, status: int) -> None:
-        location = f"{self.scheme}://{host}".encode("ascii") + self.head.target
-        headers = ((b"Location", location), (b"X-Request-ID", self.id))
-        self._reply(status, headers, b"", "--", closing=False)
-
-    def _reply(
-        self, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes, ending: str, *, closing: bool
-    ) -> None:
-        incoming, head = self.incoming, self.head
         if self.over:
             return
+        self.problem = problem
+        self._reply(own.problem(self.edge.pages, self, problem), ending, closing=problem in _CLOSING)
+
+    def _reply(self, answer: own.Answer, ending: str, *, closing: bool = False) -> None:
+        incoming, head = self.incoming, self.head
         keep_alive = (
             head.keep_alive
             and incoming.request_done
@@ -489,19 +472,10 @@ class Exchange(Facts):
             and not self.edge.draining
             and not (head.upgrade and incoming.buffer)
         )
+        self.status = answer.status
         without_body = head.method == b"HEAD"
-        self.status = status
-        self.sent = 0 if without_body else len(body)
-        incoming.write(
-            reply(
-                status,
-                headers,
-                body,
-                version=head.version,
-                keep_alive=keep_alive,
-                without_body=without_body,
-            )
-        )
+        self.sent = 0 if without_body else len(answer.body)
+        incoming.write(reply(answer, version=head.version, keep_alive=keep_alive, without_body=without_body))
         self._release(reusable=False)
         self._end(ending)
         incoming.exchange_over(keep_alive=keep_alive)

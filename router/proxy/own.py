@@ -1,0 +1,27 @@
+"""The answers that the proxy gives by itself: problems and redirects."""
+
+from router.errors import Problem
+from router.http1.replies import Answer, problem_headers
+from router.pages import Pages, wants_html
+from router.proxy.facts import Facts
+
+__all__ = ["Answer", "problem", "redirect"]
+
+
+def problem(pages: Pages, facts: Facts, what: Problem) -> Answer:
+    """A problem, as a page where a person navigates and as JSON elsewhere."""
+    head, route = facts.head, facts.route
+    page = pages.render(
+        what,
+        html=wants_html(head.value(b"sec-fetch-mode"), head.value(b"accept")),
+        request_id=facts.request_id,
+        host=head.host.decode("latin-1"),
+        port=route.port if route is not None else None,
+    )
+    return Answer(what.status, problem_headers(what, page.content_type, facts.id) + page.extra, page.body)
+
+
+def redirect(facts: Facts, host: str, status: int) -> Answer:
+    """To the same path and query on another host."""
+    location = f"{facts.scheme}://{host}".encode("ascii") + facts.head.target
+    return Answer(status, ((b"Location", location), (b"X-Request-ID", facts.id)), b"")
