@@ -1,6 +1,8 @@
 """Sockets that listen: opened in one place, so that a port in use is reported the same way for every listener."""
 
+import ipaddress
 import socket
+from pathlib import Path
 
 from router.settings import split_bind
 
@@ -32,3 +34,42 @@ def listen(name: str, bind: str, *, reuse_port: bool = False) -> socket.socket:
         opened.close()
         raise ListenError(f"the {name} listener cannot use {bind}: {error.strerror or error}") from error
     return opened
+
+
+def local_addresses(bound: tuple[str, int]) -> set[tuple[str, int]]:
+    """Every (address, port) of this machine that a socket bound there listens on, as far as can be told.
+
+    A socket bound to the unspecified address listens on all of the machine's addresses. Linux lists them in /proc;
+    elsewhere the unspecified address stands alone.
+    """
+    host, port = bound
+    found = {bound}
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        found |= {(local, port) for local in _ipv4_addresses()}
+        if address.version == 6:
+            found |= {(local, port) for local in _ipv6_addresses()}
+    return found
+
+
+def _ipv4_addresses() -> set[str]:
+    # A routing trie: each leaf (`|-- 10.0.0.5`) is followed by what it is (`/32 host LOCAL`).
+    found, leaf = set(), ""
+    for line in _lines(Path("/proc/net/fib_trie")):
+        words = line.split()
+        if words[:1] == ["|--"]:
+            leaf = words[1]
+        elif words[1:] == ["host", "LOCAL"]:
+            found.add(leaf)
+    return found
+
+
+def _ipv6_addresses() -> set[str]:
+    return {str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))) for line in _lines(Path("/proc/net/if_inet6"))}
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []

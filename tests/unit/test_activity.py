@@ -44,13 +44,14 @@ async def test_instants_become_times() -> None:
 
 async def test_only_what_is_new_is_stored() -> None:
     """A copy takes what was used since the last one, and is no transaction where nothing was."""
-    clock, rows, used = ManualClock(), Rows(), {"a": 0.0}
+    clock, rows, used = ManualClock(), Rows(), {"a": 5.0}
+    clock.advance(10)
     feed = ActivityFeed(used=lambda: used, rows=rows, clock=clock)
     await feed.copy()
     clock.advance(10)
     await feed.copy()
     assert rows.batches == [{"a"}]
-    used["b"] = 10.0
+    used["b"] = 20.0
     clock.advance(10)
     await feed.copy()
     assert rows.batches == [{"a"}, {"b"}]

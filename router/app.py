@@ -1,0 +1,314 @@
+"""The composition root: everything that a node is made of, put together by keyword and nowhere else.
+
+`Verbs` is what people and programs can do to the store; the API and the command line share it. `App` is a running
+node: it opens its sockets first, so that a port in use stops it before it has done anything, starts from the store
+outwards, and ends in the reverse order.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from aiohttp import web
+
+from router.activity import ActivityFeed
+from router.admin import Admin
+from router.api.auth import Credentials
+from router.api.docs import pages
+from router.api.internal.activity import InternalActivity
+from router.api.internal.endpoints import InternalEndpoints
+from router.api.internal.resources import InternalResources
+from router.api.listener import Api
+from router.api.openapi import document
+from router.api.rates import MemoryLimiter
+from router.api.server import ApiServer
+from router.api.table import Table
+from router.api.tokens import Tokens
+from router.clock import Clock, SystemClock
+from router.domains.custom import CustomDomains
+from router.domains.preview import PreviewDomains
+from router.errors import StoreUnavailableError
+from router.gate.ask import Ask
+from router.gate.evidence import MemoryEvidence
+from router.listening import listen, local_addresses
+from router.observe.metrics import Metrics
+from router.observe.recorder import Recorder, open_access_log
+from router.pages import Pages
+from router.proxy import Proxy
+from router.routes.explain import Explainer
+from router.routes.resolver import Resolver
+from router.settings import Role, Settings
+from router.store import Store, migrate
+from router.tasks import Tasks
+from router.tenancy.keys import Keys
+from router.tenancy.projects import Projects
+from router.tenancy.registry import Resources
+from router.tenancy.tenants import Tenants
+from router.tenancy.workspaces import Workspaces
+
+PRUNE_EVERY = 3600.0  # seconds between two sweeps of what is kept for a while
+_SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
+
+_log = structlog.get_logger("router.app")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verbs:
+    """What can be done, on one store."""
+
+    tenants: Tenants
+    workspaces: Workspaces
+    projects: Projects
+    keys: Keys
+    resources: Resources
+    custom_domains: CustomDomains
+    preview_domains: PreviewDomains
+
+
+def verbs_on(
+    store: Store, settings: Settings, clock: Clock, *, own_listeners: Collection[tuple[str, int]] = ()
+) -> Verbs:
+    """The verbs on an open store."""
+    return Verbs(
+        tenants=Tenants(store, clock),
+        workspaces=Workspaces(store, clock),
+        projects=Projects(store, clock),
+        keys=Keys(store, clock),
+        resources=Resources(
+            store,
+            clock,
+            networks=settings.backend_networks,
+            own_listeners=own_listeners,
+            reserved_ports=settings.reserved_ports,
+        ),
+        custom_domains=CustomDomains(store, clock, reserved=settings.reserved_domains, target=settings.verify_target),
+        preview_domains=PreviewDomains(store, clock, reserved=settings.reserved_domains),
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
+    """The settings' store. Raises StoreUnavailableError, also where its schema is older than this version needs.
+
+    An SQLite file is made and migrated here: it is this program's own. A PostgreSQL database is shared, so migrating it
+    is somebody's decision (`miosa-router db upgrade`).
+    """
+    if settings.database_url.startswith("sqlite:"):
+        before, after = await migrate(settings.database_url)
+        if before != after:
+            _log.info("database migrated", before=before, after=after)
+    store = await Store.open(settings.database_url, clock=clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
+    """The verbs for one command. Raises StoreUnavailableError."""
+    clock = SystemClock()
+    async with open_store(settings, clock) as store:
+        yield verbs_on(store, settings, clock)
+
+
+@asynccontextmanager
+async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
+    """An explainer for one command: it reads the store, and knows nothing of any running node's memory."""
+    clock = SystemClock()
+    async with open_store(settings, clock) as store:
+        resolver = _resolver(store, settings, clock)
+        ask = Ask(routes=resolver, evidence=MemoryEvidence(clock), metrics=Metrics(), clock=clock)
+        try:
+            yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
+        finally:
+            await resolver.close()
+
+
+def _resolver(store: Store, settings: Settings, clock: Clock) -> Resolver:
+    return Resolver(
+        store.records,
+        platform_domain=settings.platform_domain,
+        reserved_ports=settings.reserved_ports,
+        limits=settings.cache,
+        clock=clock,
+    )
+
+
+class App:
+    """One node: what its roles say, in this process."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+        self._tasks = Tasks("app")
+        self._recorder: Recorder | None = None
+        self._proxy: Proxy | None = None
+        self._api: ApiServer | None = None
+        self._state = "starting"
+        self.addresses: dict[str, tuple[str, int]] = {}
+
+    async def start(self) -> None:
+        """Serve. Raises ListenError, StoreUnavailableError, SettingsError or OSError; nothing is left open then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+        self._state = "serving"
+        _log.info("serving", **{name: f"{host}:{port}" for name, (host, port) in self.addresses.items()})
+
+    async def drain(self) -> None:
+        """Say that we are going, let requests end, then tunnels and event streams; each within its limit."""
+        limits = self._settings.limits
+        self._state = "draining"
+        _log.info("draining")
+        await asyncio.sleep(limits.drain_not_ready)
+        drains = []
+        if self._api is not None:
+            drains.append(self._tasks.start("drain the API", self._api.close()))
+        if self._proxy is not None:
+            drain = self._proxy.drain(limits.drain_requests, limits.drain_tunnels)
+            drains.append(self._tasks.start("drain the proxy", drain))
+        if drains:
+            await asyncio.wait(drains)
+
+    async def close(self) -> None:
+        """End everything now."""
+        self._state = "closing"
+        await self._tasks.close()
+        await self._stack.aclose()
+        _log.info("closed")
+
+    def reopen_logs(self) -> None:
+        """Open the access log again, after it was moved away."""
+        if self._recorder is not None:
+            try:
+                self._recorder.reopen()
+            except OSError as error:
+                _log.error("the access log can't be opened again", error=str(error))
+
+    async def _start(self) -> None:
+        settings, clock, stack = self._settings, self._clock, self._stack
+        sockets = self._listen()
+        own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
+        store = await stack.enter_async_context(open_store(settings, clock))
+        verbs = verbs_on(store, settings, clock, own_listeners=own_listeners)
+        resolver = _resolver(store, settings, clock)
+        stack.push_async_callback(resolver.close)
+        store.after_commit(resolver.drop)
+        follower = store.follow(resolver.drop, resolver.drop_all)
+        stack.push_async_callback(follower.close)
+        await follower.start()
+        metrics = Metrics()
+        evidence = MemoryEvidence(clock)
+        if "admin" in sockets:
+            ask = Ask(routes=resolver, evidence=evidence, metrics=metrics, clock=clock)
+            explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
+            admin = Admin(
+                ask=ask.answer,
+                metrics=metrics,
+                checks={"serving": self._is_serving},
+                explain=explainer.explain,
+            )
+            await self._serve_admin(admin, sockets["admin"])
+        if "proxy" in sockets:
+            self._recorder = recorder = self._open_recorder(metrics, evidence)
+            self._proxy = proxy = Proxy(
+                resolver=resolver,
+                pages=Pages(settings.docs_url),
+                recorder=recorder,
+                metrics=metrics,
+                limits=settings.limits,
+                trusted_proxies=settings.trusted_proxies,
+                backend_networks=settings.backend_networks,
+                own_listeners=own_listeners,
+                clock=clock,
+            )
+            stack.push_async_callback(proxy.close)
+            await proxy.serve(sockets["proxy"])
+        activity = ActivityFeed(used=self._used, rows=verbs.resources, clock=clock)
+        if self._proxy is not None:
+            self._tasks.start("copy activity", activity.run())
+        if "api" in sockets:
+            await self._serve_api(store, verbs, activity, sockets["api"])
+        if "jobs" in settings.roles:
+            self._tasks.start("prune", self._prune(store))
+
+    def _listen(self) -> dict[str, socket.socket]:
+        """The sockets of our roles."""
+        settings = self._settings
+        binds: dict[Role, str] = {"proxy": settings.proxy_bind, "api": settings.api_bind, "admin": settings.admin_bind}
+        sockets: dict[str, socket.socket] = {}
+        for name, bind in binds.items():
+            if name in settings.roles:
+                sockets[name] = opened = listen(name, bind)
+                self._stack.callback(opened.close)
+                self.addresses[name] = opened.getsockname()[:2]
+        return sockets
+
+    def _open_recorder(self, metrics: Metrics, evidence: MemoryEvidence) -> Recorder:
+        settings = self._settings
+        access = open_access_log(settings.access_log, settings.log_format, worker=None, clock=self._clock)
+        recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=[evidence.learn])
+        self._stack.callback(recorder.close)
+        self._tasks.start("record", recorder.run())
+        return recorder
+
+    async def _serve_admin(self, admin: Admin, listening: socket.socket) -> None:
+        runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN)
+        self._stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+
+    async def _serve_api(self, store: Store, verbs: Verbs, activity: ActivityFeed, listening: socket.socket) -> None:
+        settings, clock = self._settings, self._clock
+        token = settings.internal_token
+        table = Table(
+            [
+                InternalResources(verbs.resources),
+                InternalEndpoints(verbs.resources.endpoints),
+                InternalActivity(activity),
+            ]
+        )
+        api = Api(
+            table,
+            pages=pages(document(table, version=version("miosa-router"))),
+            authenticator=Credentials(
+                keys=verbs.keys,
+                tokens=Tokens(settings.jwt, clock),
+                tenants=verbs.tenants,
+                workspaces=verbs.workspaces,
+                projects=verbs.projects,
+                internal_token=token.get_secret_value() if token is not None else None,
+            ),
+            idempotency=store.idempotency,
+            limiter=MemoryLimiter(clock),
+            rates=settings.rates,
+            clock=clock,
+            trusted_proxies=settings.trusted_proxies,
+        )
+        self._api = server = ApiServer(api, drain=settings.limits.drain_requests)
+        self._stack.push_async_callback(server.close)
+        await server.start(listening)
+
+    async def _is_serving(self) -> str | None:
+        """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
+        and the other nodes have the same store."""
+        return None if self._state == "serving" else self._state
+
+    def _used(self) -> dict[str, float]:
+        return dict(self._proxy.activity) if self._proxy is not None else {}
+
+    async def _prune(self, store: Store) -> None:
+        while True:
+            try:
+                await store.idempotency.prune(self._clock.now())
+            except StoreUnavailableError as error:
+                _log.warning("not pruned", error=str(error))
+            await asyncio.sleep(PRUNE_EVERY)
