@@ -36,7 +36,9 @@ class Rows:
         self, select: sa.Select[Any], window: Window, order: Iterable[sa.ColumnElement[Any]], read: Callable[[Any], T]
     ) -> Listing[T]:
         total = await self._connection.scalar(
-            sa.select(sa.func.count()).select_from(select.with_only_columns(sa.literal(1)).subquery())
+            sa.select(sa.func.count()).select_from(
+                select.with_only_columns(sa.literal(1), maintain_column_froms=True).subquery()
+            )
         )
         rows = await self._connection.execute(select.order_by(*order).limit(window.limit).offset(window.offset))
         return Listing(tuple(read(row) for row in rows), total or 0)
