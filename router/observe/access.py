@@ -19,23 +19,18 @@ Keys of the JSON form are stable and always there; what has no value is null, or
     ua referer     User-Agent, and Referer without its query
 
 Everything that a stranger chose is escaped to printable ASCII, so that no line can be forged and no terminal driven.
-Bytes that need no escape are recognised by `translate`, which takes a fifth of a regular expression's time, and what
-the lines of a batch have in common is built once per batch: a line costs about 3 µs.
+Whether there is anything to escape is asked once, of all texts of a line together: a line costs 3 to 4 µs.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from router.observe.finished import Finished
+from router.observe.finished import Finished, SeenRoute
 from router.observe.secrets import mask_keys, mask_query
 
-_LINE = (
-    b'{"ts":"%b%bZ","request_id":"%b","client":"%b",%b,"path":"%b","query":"%b","bytes_in":%d,"bytes_out":%d,'
-    b'"duration_ms":%.3f,"first_byte_ms":%b,%b,"ua":"%b","referer":"%b"}\n'
-)
-_MILLISECONDS = tuple(b"%03d" % number for number in range(1000))
+_MILLISECONDS = tuple(f"{number:03d}" for number in range(1000))
 _LONGEST = 1024  # bytes of one field; the rest is cut, so that no visitor writes megabytes of log
 _CUT = "…".encode()
 
@@ -51,100 +46,55 @@ class JsonLines:
     """One JSON object per line."""
 
     def __init__(self, worker: int | None = None) -> None:
-        self._worker = worker
+        self._worker = "null" if worker is None else str(worker)
 
     def render(self, batch: Sequence[Finished], epoch: float) -> bytes:
         """See `Lines`."""
-        lines: list[bytes] = []
+        lines: list[str] = []
         add = lines.append
-        # What lines share is kept for this batch only, so it needs no bound of its own.
-        shared: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
-        agents: dict[bytes, bytes] = {}
-        referers: dict[bytes, bytes] = {}
-        clients: dict[str, bytes] = {}
-        second, date = -1, b""
+        worker = self._worker
+        second, date = -1, ""
+        # Visitors come in bursts, a page and all that it needs: what depends on the route only is often still right.
+        route, looked_up = None, False
+        led = _led(route, looked_up=looked_up)
         for done in batch:
-            started, ended, first_byte, route = done.started, done.ended, done.first_byte, done.route
+            started, ended, first_byte, problem = done.started, done.ended, done.first_byte, done.problem
             instant = ended + epoch
             whole = int(instant)
             if whole != second:
-                second, date = whole, _date(whole).encode("ascii")
-            key = (
-                done.host,
-                done.method,
-                done.status,
-                done.ending,
-                id(route),  # the batch keeps the route alive, so its id is its own
-                done.looked_up,
-                done.backend,
-                done.tries,
-                done.reused,
-                done.scheme,
-                done.version,
-                done.problem and done.problem.code,
-            )
-            parts = shared.get(key)
-            if parts is None:
-                parts = shared[key] = self._shared(done)
-            client = clients.get(done.client)
-            if client is None:
-                client = clients[done.client] = _escape(_bytes(done.client))
-            agent = agents.get(done.user_agent)
-            if agent is None:
-                agent = agents[done.user_agent] = _escape(done.user_agent)
-            referer = referers.get(done.referer)
-            if referer is None:
-                referer = referers[done.referer] = _escape(done.referer.partition(b"?")[0])
-            path, _, query = done.target.partition(b"?")
-            request_id = done.request_id.encode("ascii", "backslashreplace")
-            if query:
-                query = mask_query(query)
-            # Four fields in one look. The colon keeps a key from beginning in one and ending in the next.
-            if not _stands_for_itself(b":".join((request_id, path, query))):
-                request_id, path, query = _escape(request_id), _escape(path), _escape(query)
+                second, date = whole, _date(whole)
+            if done.route is not route or done.looked_up is not looked_up:
+                route, looked_up = done.route, done.looked_up
+                led = _led(route, looked_up=looked_up)
+            raw_path, _, raw_query = done.target.partition(b"?")
+            if raw_query:
+                raw_query = mask_query(raw_query)
+            raw_referer = done.referer.partition(b"?")[0]
+            # Latin-1 decodes anything; bytes beyond ASCII are read again, and properly, where they are escaped.
+            method = done.method.decode("latin-1")
+            host = done.host.decode("latin-1")
+            path = raw_path.decode("latin-1")
+            query = raw_query.decode("latin-1")
+            agent = done.user_agent.decode("latin-1")
+            referer = raw_referer.decode("latin-1")
+            request_id, client, backend = done.request_id, done.client, done.backend
+            if not _is_plain(f"{request_id}{client}{backend}{method}{host}{path}{query}{agent}{referer}"):
+                method, host, agent = _escape(done.method), _escape(done.host), _escape(done.user_agent)
+                path, query, referer = _escape(raw_path), _escape(raw_query), _escape(raw_referer)
+                request_id, client, backend = _escape_text(request_id), _escape_text(client), _escape_text(backend)
+            begun = f"{(first_byte - started) * 1000:.3f}" if first_byte else "null"
+            dialled = f'"{backend}"' if backend else "null"
+            error = f'"{problem.code}"' if problem else "null"
             add(
-                _LINE
-                % (
-                    date,
-                    _MILLISECONDS[int((instant - whole) * 1000)],
-                    request_id,
-                    client,
-                    parts[0],
-                    path,
-                    query,
-                    done.received,
-                    done.sent,
-                    (ended - started) * 1000,
-                    b"%.3f" % ((first_byte - started) * 1000) if first_byte else b"null",
-                    parts[1],
-                    agent,
-                    referer,
-                )
+                f'{{"ts":"{date}{_MILLISECONDS[int((instant - whole) * 1000)]}Z","request_id":"{request_id}",'
+                f'"client":"{client}","method":"{method}","scheme":"{done.scheme}","host":"{host}","path":"{path}",'
+                f'"query":"{query}","bytes_in":{done.received},"bytes_out":{done.sent},'
+                f'"duration_ms":{(ended - started) * 1000:.3f},"first_byte_ms":{begun},"http":"1.{done.version}",'
+                f'"status":{done.status},"ending":"{done.ending}",{led},"backend":{dialled},"tries":{done.tries},'
+                f'"reused":{"true" if done.reused else "false"},"error":{error},"worker":{worker},"ua":"{agent}",'
+                f'"referer":"{referer}"}}\n'
             )
-        return b"".join(lines)
-
-    def _shared(self, done: Finished) -> tuple[bytes, bytes]:
-        """The two runs of members that many exchanges have in common."""
-        route, problem = done.route, done.problem
-        resource = route.resource if route else None
-        request = {"method": done.method, "scheme": done.scheme, "host": done.host}
-        answer = {
-            "http": f"1.{done.version}",
-            "status": done.status,
-            "ending": done.ending,
-            "level": str(route.decision.level) if route else None,
-            "source": resolution_source(route.source, looked_up=done.looked_up) if route else None,
-            "resource": resource.id if resource else None,
-            "slug": resource.slug if resource else None,
-            "tenant": resource.tenant_id if resource else None,
-            "port": route.port if route else None,
-            "backend": done.backend or None,
-            "tries": done.tries,
-            "reused": done.reused,
-            "error": problem.code if problem else None,
-            "worker": self._worker,
-        }
-        return _members(request), _members(answer)
+        return "".join(lines).encode("ascii")
 
 
 class TextLines:
@@ -155,30 +105,29 @@ class TextLines:
 
     def render(self, batch: Sequence[Finished], epoch: float) -> bytes:
         """See `Lines`."""
-        return b"".join([self._line(done, epoch) for done in batch])
+        return "".join([self._line(done, epoch) for done in batch]).encode("ascii")
 
-    def _line(self, done: Finished, epoch: float) -> bytes:
+    def _line(self, done: Finished, epoch: float) -> str:
         instant = done.ended + epoch
         path, _, query = done.target.partition(b"?")
-        url = _escape(done.host) + _escape(path) + (b"?" + _escape(mask_query(query)) if query else b"")
         words = [
-            _date(int(instant))[11:].encode("ascii") + _MILLISECONDS[int(instant % 1 * 1000)],
+            f"{_date(int(instant))[11:]}{_MILLISECONDS[int(instant % 1 * 1000)]}",
             self._status(done.status),
-            done.ending.encode("ascii"),
+            done.ending,
             _escape(done.method),
-            url,
-            b"%.1fms" % ((done.ended - done.started) * 1000),
-            b"in=%d out=%d" % (done.received, done.sent),
+            _escape(done.host) + _escape(path) + (f"?{_escape(mask_query(query))}" if query else ""),
+            f"{(done.ended - done.started) * 1000:.1f}ms",
+            f"in={done.received} out={done.sent}",
         ]
         if done.backend:
-            words.append(b"backend=" + _escape(_bytes(done.backend)))
+            words.append(f"backend={_escape_text(done.backend)}")
         if done.problem is not None:
-            words.append(b"error=" + done.problem.code.encode("ascii"))
-        return b" ".join(words) + b"\n"
+            words.append(f"error={done.problem.code}")
+        return " ".join(words) + "\n"
 
-    def _status(self, status: int) -> bytes:
-        text = b"%3d" % status if status else b"---"
-        return b"\x1b[%dm%b\x1b[0m" % (_COLOURS.get(status // 100, 35), text) if self._colours else text
+    def _status(self, status: int) -> str:
+        text = str(status) if status else "---"
+        return f"\x1b[{_COLOURS.get(status // 100, 35)}m{text}\x1b[0m" if self._colours else text
 
 
 _COLOURS = {1: 36, 2: 32, 3: 36, 4: 33, 5: 31}  # by class of status; magenta is left for an exchange without an answer
@@ -194,35 +143,42 @@ def _date(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
-def _members(values: Mapping[str, object]) -> bytes:
-    """`"key":value,…` without the braces."""
-    return b",".join(b'"%b":%b' % (key.encode("ascii"), _value(value)) for key, value in values.items())
+def _led(route: SeenRoute | None, *, looked_up: bool) -> str:
+    """The members that say where the host led."""
+    if route is None:
+        return '"level":null,"source":null,"resource":null,"slug":null,"tenant":null,"port":null'
+    source = resolution_source(route.source, looked_up=looked_up)
+    port = "null" if route.port is None else str(route.port)
+    resource = route.resource
+    if resource is None:
+        who = '"resource":null,"slug":null,"tenant":null'
+    else:
+        identity, slug, tenant = resource.id, resource.slug, resource.tenant_id
+        if not _is_plain(f"{identity}{slug}{tenant}"):
+            identity, slug, tenant = _escape_text(identity), _escape_text(slug), _escape_text(tenant)
+        who = f'"resource":"{identity}","slug":"{slug}","tenant":"{tenant}"'
+    return f'"level":"{route.decision.level}","source":"{source}",{who},"port":{port}'
 
 
-def _value(value: object) -> bytes:
-    if isinstance(value, str):
-        value = _bytes(value)
-    return b'"%b"' % _escape(value) if isinstance(value, bytes) else json.dumps(value).encode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("ascii", "backslashreplace")
-
-
-def _stands_for_itself(raw: bytes) -> bool:
+def _is_plain(text: str) -> bool:
     """Whether nothing needs to be escaped, masked or cut."""
-    if len(raw) > _LONGEST or not raw.isascii():
-        return False
-    text = raw.decode("ascii")
-    return text.isprintable() and '"' not in text and "\\" not in text and "msk_" not in text
+    return (
+        len(text) <= _LONGEST
+        and text.isascii()
+        and text.isprintable()
+        and '"' not in text
+        and "\\" not in text
+        and "msk_" not in text
+    )
 
 
-def _escape(raw: bytes) -> bytes:
+def _escape_text(text: str) -> str:
+    return text if _is_plain(text) else _escape(text.encode("utf-8", "backslashreplace"))
+
+
+def _escape(raw: bytes) -> str:
     """Any bytes as what may stand between the quotes of a JSON string, in printable ASCII; cut where long."""
-    if _stands_for_itself(raw):
-        return raw
     if len(raw) > _LONGEST:
         raw = raw[:_LONGEST] + _CUT
     text = json.dumps(mask_keys(raw).decode("utf-8", "backslashreplace"))[1:-1]
-    # DEL is the one control character that JSON lets stand.
-    return text.replace("\x7f", "\\u007f").encode("ascii")
+    return text.replace("\x7f", "\\u007f")  # DEL is the one control character that JSON lets stand

@@ -17,8 +17,6 @@ from router.observe.output import Output
 BATCH = 64
 
 INTERVAL = 0.1  # seconds between flushes
-# How many ended exchanges the proxy lets gather before it flushes itself: a flush then takes about 2 ms.
-FLUSH_AT = 512
 _COMPLAIN_EVERY = 60.0  # seconds between two complaints about a log that cannot be written
 
 Consumer = Callable[[Sequence[Finished]], None]
