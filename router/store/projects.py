@@ -26,8 +26,11 @@ class SqlProjects(Rows):
     async def by_slug(self, workspace_id: str, slug: str) -> Project | None:
         return await self._find(projects.c.workspace_id == workspace_id, projects.c.slug == slug)
 
-    async def by_external_id(self, workspace_id: str, external_id: str) -> Project | None:
-        return await self._find(projects.c.workspace_id == workspace_id, projects.c.external_project_id == external_id)
+    async def by_external_id(
+        self, external_id: str, *, tenant_id: str | None = None, workspace_id: str | None = None
+    ) -> Project | None:
+        where = conditions(projects, external_project_id=external_id, tenant_id=tenant_id, workspace_id=workspace_id)
+        return await self._find(*where)
 
     async def default(self, workspace_id: str) -> Project | None:
         return await self._find(projects.c.workspace_id == workspace_id, projects.c.is_default)

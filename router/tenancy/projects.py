@@ -54,8 +54,10 @@ class ProjectRows(Protocol):
 
     async def by_slug(self, workspace_id: str, slug: str) -> Project | None: ...
 
-    async def by_external_id(self, workspace_id: str, external_id: str) -> Project | None:
-        """The oldest one with that external id."""
+    async def by_external_id(
+        self, external_id: str, *, tenant_id: str | None = None, workspace_id: str | None = None
+    ) -> Project | None:
+        """The oldest one with that external id in the tenant or the workspace."""
 
     async def default(self, workspace_id: str) -> Project | None: ...
 

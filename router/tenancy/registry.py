@@ -13,7 +13,7 @@ from router.settings import Network
 from router.tenancy import lifecycle
 from router.tenancy.endpoints import Endpoints
 from router.tenancy.fields import TAKEN, Fields, invalid
-from router.tenancy.ownership import NOTHING, Ownership, owners
+from router.tenancy.ownership import NOTHING, Ownership, attribution, owners
 from router.tenancy.projects import Project
 from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter, ResourcesTx, check_host_mode, live
 from router.tenancy.sizes import SIZES
@@ -103,7 +103,7 @@ class Resources:
         """Register a new resource in the state `provisioning`: a customer's call. Without `slug` one is made.
 
         The workspace's caps on computers apply. Raises RouterError: VALIDATION_FAILED, WORKSPACE_NOT_FOUND,
-        NOT_FOUND (project).
+        NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
         """
         fields = Fields()
         ownership.check(fields)
@@ -121,10 +121,7 @@ class Resources:
             else:
                 # A made-up slug takes no tombstone's place: nobody asked for that very name.
                 slug = await free(host_slug(kind, details.get("name")), tx.resources.slug_taken, most=MAX_SLUG)
-            details.setdefault(
-                "external_workspace_id", ownership.external_workspace_id or project.external_workspace_id
-            )
-            details.setdefault("external_project_id", ownership.external_project_id or project.external_project_id)
+            details = {**attribution(ownership, workspace, project), **details}
             resource = _new(new_id(), kind, slug, workspace, project, now, details)
             await lifecycle.begin(tx, resource)
             return resource
@@ -164,18 +161,15 @@ class Resources:
                 resource = await lifecycle.enter(tx, resource, state, now)
             return resource
 
-    async def move(
-        self, resource_id: str, *, workspace_id: str | None = None, project_id: str | None = None
-    ) -> Resource:
+    async def move(self, resource_id: str, to: Ownership) -> Resource:
         """Into another workspace or project of the same tenant; zones and routes follow.
 
-        Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, VALIDATION_FAILED.
+        Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, FORBIDDEN (outside `to.within`), VALIDATION_FAILED.
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
             old = live(await tx.resources.get(resource_id))
-            wanted = Ownership(workspace_id=workspace_id, project_id=project_id)
-            workspace, project = await owners(tx, old.tenant_id, wanted, now)
+            workspace, project = await owners(tx, old.tenant_id, to, now)
             if old.kind is Kind.COMPUTER and workspace.id != old.workspace_id:
                 await _within_caps(tx, workspace, {"size": old.size, "template_type": old.template_type})
             new = replace(old, workspace_id=workspace.id, project_id=project.id, updated_at=now)
