@@ -116,10 +116,11 @@ class Recorder:
             self._access.reopen()
 
     def close(self) -> None:
-        """Flush and close the access log."""
+        """Flush and close the access log. What ends later is counted and not written."""
         self.flush()
         if self._access is not None:
             self._access.close()
+            self._access = None
 
     def _complain(self, what: str, exchanges: int) -> None:
         now = self._clock.monotonic()

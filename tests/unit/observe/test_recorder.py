@@ -128,6 +128,22 @@ def test_reopening(tmp_path: Path, clock: ManualClock, metrics: Metrics) -> None
     assert [json.loads((tmp_path / name).read_text())["request_id"] for name in ("moved", "access.log")] == ["a", "b"]
 
 
+def test_what_ends_after_the_log_was_closed_is_counted_only(
+    tmp_path: Path, clock: ManualClock, metrics: Metrics
+) -> None:
+    """Nothing is written to a file descriptor that may be somebody else's by then; closing twice is fine."""
+    file = tmp_path / "access.log"
+    recorder = Recorder(
+        metrics=metrics, clock=clock, access=open_access_log(str(file), "json", worker=None, clock=clock)
+    )
+    recorder.close()
+    recorder.finished.append(Ended())
+    recorder.close()
+    assert file.read_bytes() == b""
+    assert value(metrics, "sent_bytes_total") == 1234
+    assert value(metrics, "access_lines_lost_total") == 0
+
+
 def test_without_an_access_log_there_is_nothing_to_reopen_or_close(clock: ManualClock, metrics: Metrics) -> None:
     """An empty setting means no log, and the recorder does not mind."""
     assert open_access_log("", "json", worker=None, clock=clock) is None
