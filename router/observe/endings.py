@@ -56,7 +56,7 @@ COMBINATIONS: Mapping[str, str] = MappingProxyType(
         "EA": "the edge refused: unknown or blocked host, a limit, a drain, or the look-up failed",
         "CD": "the client went away while its backend was dialled",
         "BD": "the backend refused or reset every try to connect: 502",
-        "bD": "the backend did not take the connection in time: 502",
+        "bD": "the backend did not take the connection in time: 504",
         "ED": "the edge would not dial: the address is not allowed, or a drain ran out",
         "CH": "the client went away before the answer began",
         "cH": "the client stopped sending its request's body",

@@ -49,7 +49,7 @@ TABLE = (
     Row("sent_bytes", "counter", (), "Body and tunnel bytes to clients"),
     Row("retries", "counter", (), "Tries to reach a backend beyond the first"),
     Row("resolutions", "counter", ("source",), "Where the routes of exchanges were known from"),
-    Row("backend_errors", "counter", ("kind",), "Failures of backends, the retried ones too"),
+    Row("backend_errors", "counter", ("kind",), "Failures of backends: while dialling, and of exchanges under way"),
     Row("asks", "counter", ("reason",), "Answers of the gate to Caddy's ask"),
     Row("access_lines_lost", "counter", (), "Access lines that could not be written"),
     Row("exchanges_in_flight", "gauge", (), "Exchanges under way"),
