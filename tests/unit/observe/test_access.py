@@ -1,6 +1,7 @@
 """Access lines, in both forms."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from router.observe.access import JsonLines, TextLines
 from router.routes.chain import Decision, Level
 from router.routes.route import Route
 from tests.support.ended import Ended, route
+from tests.support.records import resource
 
 EPOCH = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -157,6 +159,22 @@ def test_lines_of_a_batch_do_not_mix() -> None:
     ]
     together = JsonLines().render(ended, EPOCH)
     assert together == b"".join(JsonLines().render([one], EPOCH) for one in ended)
+
+
+def test_a_burst_on_one_route_is_written_like_single_visits() -> None:
+    """What is kept from line to line is right for each, also where only the look-up differs."""
+    shop, blog = route("shop"), route("blog")
+    ended = [Ended(route=shop), Ended(route=shop, looked_up=False), Ended(route=shop, looked_up=False)]
+    ended += [Ended(route=blog), Ended(route=None), Ended(route=blog)]
+    assert JsonLines().render(ended, EPOCH) == b"".join(JsonLines().render([one], EPOCH) for one in ended)
+
+
+def test_ids_from_outside_are_escaped_too() -> None:
+    """The platform chooses ids; they forge nothing either."""
+    led = route()
+    odd = replace(resource(), id='a"b', tenant_id="c\nd")
+    found = line(route=Route(led.host, replace(led.decision, resource=odd), keys=(), source="sql", expires=0.0))
+    assert (found["resource"], found["slug"], found["tenant"]) == ('a"b', "shop", "c\nd")
 
 
 def test_dates_across_seconds_and_years() -> None:
