@@ -390,9 +390,10 @@ class Exchange(Facts):
 
     def client_half_closed(self) -> None:
         """The client has shut down its sending side. It may be waiting for the answer, or it may be gone: a closed
-        socket looks the same until something is written to it. So it is waited for, but not for long."""
+        socket looks the same until something is written to it. So it is waited for, but not for long: an event stream
+        that rests would be kept for a visitor who has left. What it is still taking, it gets (`relay`)."""
         self.half_closed = True
-        if self.phase != "B":
+        if self.phase != "B" or not self.incoming.write_paused:
             self.incoming.deadline = self.edge.now + self.edge.limits.half_close
 
     def client_gone(self) -> None:
