@@ -1,7 +1,8 @@
 """Run a command that ends when whoever started it ends, however that ends: `leash.py PARENT COMMAND …`.
 
 Run by path, not as a module, so that it imports nothing and costs a few milliseconds. Only Linux can promise this;
-elsewhere a demo that is killed with SIGKILL leaves its children behind.
+elsewhere a demo that is killed with SIGKILL leaves its children behind. Linux goes by the thread that started the
+command, so start it from one that lasts.
 """
 
 import ctypes

@@ -18,6 +18,7 @@ from router.demo.folder import BusyError, Folder
 from router.demo.guide import PLATFORM, Guide
 from router.demo.ports import NoPortError, Ports, loopback
 from router.demo.seed import PORTS, SeedError, add_custom_domain, add_customer, register
+from router.observe import logs
 from router.settings import load
 
 Say = Callable[[str], None]
@@ -84,6 +85,7 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
     https, http = _port(ports, say, "https", 8443), _port(ports, say, "http", 8880)
     variables = _settings(folder, proxy, api, admin, https)
     settings = load(environ=environment(variables))
+    logs.configure(settings.model_copy(update={"log_level": "warning"}))  # ours; the router's own go to its log
 
     async with _step(say, "making the database, with a customer and domains"):
         customer = await add_customer(settings)

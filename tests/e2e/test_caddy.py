@@ -186,9 +186,9 @@ async def test_a_restart_of_the_router_is_a_wait_and_no_error(edge: Edge) -> Non
         await asyncio.to_thread(edge.caddy.certificate, host)
         await asyncio.to_thread(edge.router.process.stop)
         async with Http1(edge.caddy.port, host, edge.caddy.trust("http/1.1")) as client:
-            request = asyncio.create_task(client.request("GET", "/"))
-            await asyncio.to_thread(edge.router.start)
-            assert (await request).status == 200
+            await client.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            edge.router.start()
+            assert (await client.answer()).status == 200
 
 
 async def test_without_a_router_caddy_says_so(edge: Edge) -> None:
@@ -203,4 +203,4 @@ async def test_without_a_router_caddy_says_so(edge: Edge) -> None:
                 assert answer.values("x-miosa-error") == ["edge_unavailable"]
                 assert answer.values("cache-control") == ["no-store"]
         finally:
-            await asyncio.to_thread(edge.router.start)
+            edge.router.start()
