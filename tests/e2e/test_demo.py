@@ -71,7 +71,7 @@ ANSWERS = {
     "plain HTTP, sent on to HTTPS": "308",
     "why a name leads where it does": "www.clinic.localhost",
     "metrics": "# HELP",
-    "the API, as the platform uses it": '"slug": "pages"',
+    "the API, as the platform uses it": '"slug":"pages"',
 }
 
 
