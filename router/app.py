@@ -180,10 +180,11 @@ class App:
 
     async def close(self) -> None:
         """End everything now."""
-        self._state = "closing"
+        served, self._state = self._state != "starting", "closed"
         await self._tasks.close()
         await self._stack.aclose()
-        _log.info("closed")
+        if served:
+            _log.info("closed")
 
     def reopen_logs(self) -> None:
         """Open the access log again, after it was moved away."""

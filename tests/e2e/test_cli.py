@@ -46,10 +46,10 @@ class Cli:
         return json.loads(done.stdout)
 
     def error(self, *words: str) -> dict[str, Any]:
-        """What a command that fails says with `--json`."""
+        """What a command that fails says last with `--json`."""
         done = self(*words, "--json")
         assert (done.returncode, done.stdout) == (1, ""), done
-        found: dict[str, Any] = json.loads(done.stderr)["error"]
+        found: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])["error"]
         return found
 
 
