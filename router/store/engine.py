@@ -73,7 +73,7 @@ class Reader:
                 url.set(drivername="sqlite+pysqlite"),
                 pool_size=_READERS,
                 max_overflow=0,
-                connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
+                connect_args=_sqlite_args(url),
             )
             _listen(self._files, "BEGIN", query_only=True)
 
@@ -102,11 +102,16 @@ def _sqlite(url: URL, *, begin: str, pool_size: int, query_only: bool) -> AsyncE
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=LOCK_WAIT,
-        connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
+        connect_args=_sqlite_args(url),
     )
-
     _listen(engine.sync_engine, begin, query_only=query_only)
     return engine
+
+
+def _sqlite_args(url: URL) -> dict[str, Any]:
+    """`?timeout=` in the URL sets how long a lock is waited for. Transactions begin where we say so, not where the driver guesses."""
+    wait = {} if "timeout" in url.query else {"timeout": LOCK_WAIT}
+    return {**wait, "isolation_level": None}
 
 
 def _listen(engine: sa.Engine, begin: str, *, query_only: bool) -> None:

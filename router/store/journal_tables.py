@@ -59,7 +59,7 @@ events = sa.Table(
 idempotency = sa.Table(
     "idempotency",
     metadata,
-    sa.Column("owner", sa.String(100), primary_key=True),
+    sa.Column("owner", sa.String(255), primary_key=True),
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("token", sa.String(36), nullable=False),

@@ -17,7 +17,7 @@ JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 def upgrade() -> None:
     op.create_table(
         "idempotency",
-        sa.Column("owner", sa.String(100), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
         sa.Column("key", sa.String(255), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("token", ID, nullable=False),

@@ -1,0 +1,245 @@
+"""What the resolver may expect of any source of records, asked of the one in memory and of the one in SQL.
+
+A `Scene` is filled with the same few things in either; the SQL one is filled through the verbs.
+"""
+
+import sqlite3
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+
+from router.errors import StoreUnavailableError
+from router.routes.memory import MemoryRecords
+from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.routes.resolver import RecordSource
+from router.tenancy import Tenant
+from tests.support import records as make
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio
+
+
+class Scene(Protocol):
+    """A tenant with the sandboxes `shop` and `blog`, and a source that knows them."""
+
+    source: RecordSource
+
+    async def fill(self) -> None: ...
+
+    async def domain(self, fqdn: str, slug: str, *, verified: bool = True) -> None: ...
+
+    async def remove_domain(self, fqdn: str) -> None: ...
+
+    async def zone(self, domain: str, *, verified: bool = True) -> None: ...
+
+    async def stop(self, slug: str) -> None: ...
+
+    async def delete(self, slug: str) -> None: ...
+
+    def switch_off(self) -> None: ...
+
+
+class MemoryScene:
+    """The twin's scene: each record is put in by hand, as SQL would give it."""
+
+    def __init__(self) -> None:
+        self.source = MemoryRecords()
+        self._resources = {slug: make.resource(slug) for slug in ("shop", "blog")}
+        self._domains: dict[str, tuple[str, DomainStatus]] = {}
+
+    async def fill(self) -> None:
+        self.source.put(*self._resources.values())
+
+    async def domain(self, fqdn: str, slug: str, *, verified: bool = True) -> None:
+        self._domains[fqdn] = slug, DomainStatus.VERIFIED if verified else DomainStatus.PENDING
+        self._put(fqdn)
+
+    async def remove_domain(self, fqdn: str) -> None:
+        self.source.put(make.name(fqdn, None, status=DomainStatus.REMOVED))
+
+    async def zone(self, domain: str, *, verified: bool = True) -> None:
+        self.source.put(make.zone(domain, make.claim("tenant", "acme", verified=verified)))
+
+    async def stop(self, slug: str) -> None:
+        self._change(slug, State.STOPPED)
+
+    async def delete(self, slug: str) -> None:
+        self._change(slug, State.DESTROYED)
+
+    def switch_off(self) -> None:
+        self.source.down = True
+
+    def _change(self, slug: str, state: State) -> None:
+        old = self._resources[slug]
+        endpoint = None if state is State.DESTROYED else old.endpoint
+        self._resources[slug] = replace(old, state=state, endpoint=endpoint, version=old.version + 1)
+        self.source.put(self._resources[slug])
+        for fqdn in self._domains:
+            self._put(fqdn)
+
+    def _put(self, fqdn: str) -> None:
+        slug, status = self._domains[fqdn]
+        target = self._resources[slug]
+        self.source.put(make.name(fqdn, None if target.state is State.DESTROYED else target, status=status))
+
+
+class SqlScene:
+    """The store's scene."""
+
+    def __init__(self, world: World, database: str) -> None:
+        self.source = world.store.records
+        self._world = world
+        self._file = database.removeprefix("sqlite:///")
+        self._tenant: Tenant
+
+    async def fill(self) -> None:
+        self._tenant = await self._world.tenant()
+        for slug in ("shop", "blog"):
+            await self._world.sandbox(self._tenant, slug, exposed_ports=frozenset({5173}))
+
+    async def domain(self, fqdn: str, slug: str, *, verified: bool = True) -> None:
+        async with self._world.store.read() as tx:
+            resource = await tx.resources.by_slug(slug)
+        assert resource is not None
+        await self._world.domain(resource, fqdn, verified=verified)
+
+    async def remove_domain(self, fqdn: str) -> None:
+        await self._world.domains.remove((await self._world.domains.find(fqdn)).id)
+
+    async def zone(self, domain: str, *, verified: bool = True) -> None:
+        await self._world.zone(Scope.TENANT, self._tenant.id, domain, verified=verified)
+
+    async def stop(self, slug: str) -> None:
+        await self._world.resources.patch(await self._id(slug), state=State.STOPPED)
+
+    async def delete(self, slug: str) -> None:
+        await self._world.resources.delete(await self._id(slug))
+
+    def switch_off(self) -> None:
+        connection = sqlite3.connect(self._file)
+        connection.execute("DROP TABLE route_versions")
+        connection.commit()
+        connection.close()
+
+    async def _id(self, slug: str) -> str:
+        async with self._world.store.read() as tx:
+            resource = await tx.resources.by_slug(slug)
+        assert resource is not None
+        return resource.id
+
+
+@pytest_asyncio.fixture(params=[MemoryScene, SqlScene])
+async def scene(request: pytest.FixtureRequest, world: World, database: str) -> Scene:
+    scene: Scene = MemoryScene() if request.param is MemoryScene else SqlScene(world, database)
+    await scene.fill()
+    return scene
+
+
+async def _resource(scene: Scene, slug: str) -> ResourceRecord:
+    record = (await scene.source.fetch([f"slug:{slug}"]))[f"slug:{slug}"]
+    assert isinstance(record, ResourceRecord)
+    return record
+
+
+async def _name(scene: Scene, fqdn: str) -> NameRecord:
+    record = (await scene.source.fetch([f"name:{fqdn}"]))[f"name:{fqdn}"]
+    assert isinstance(record, NameRecord)
+    return record
+
+
+async def test_what_is_unknown_has_no_record(scene: Scene) -> None:
+    """Keys without a record come back absent or None, never as an error."""
+    keys = ["name:nobody.example.com", "zone:example.com", "slug:nothing"]
+    found = await scene.source.fetch(keys)
+    assert [found.get(key) for key in keys] == [None, None, None]
+
+
+async def test_a_resource_is_found_by_its_slug(scene: Scene) -> None:
+    """Everything that routing needs of it is in its record."""
+    record = await _resource(scene, "shop")
+    assert (record.slug, record.state, record.default_port) == ("shop", State.RUNNING, 3000)
+    assert record.exposed_ports == frozenset({5173})
+    assert record.endpoint is not None
+    assert record.endpoint.generation == "boot-1"
+    assert not record.suspended
+
+
+async def test_all_keys_of_a_host_in_one_fetch(scene: Scene) -> None:
+    """Each key that has a record comes back under its own key, whatever its kind."""
+    await scene.domain("www.example.com", "shop")
+    await scene.zone("example.org")
+    found = await scene.source.fetch(
+        ["name:www.example.com", "zone:example.org", "slug:shop", "slug:blog", "slug:none"]
+    )
+    kinds = {key: type(record) for key, record in found.items() if record is not None}
+    assert kinds == {
+        "name:www.example.com": NameRecord,
+        "zone:example.org": ZoneRecord,
+        "slug:shop": ResourceRecord,
+        "slug:blog": ResourceRecord,
+    }
+
+
+async def test_a_name_carries_its_resource(scene: Scene) -> None:
+    """The name's record has the very record that the slug has, so that one fetch is enough."""
+    await scene.domain("www.example.com", "shop")
+    record = await _name(scene, "www.example.com")
+    assert record.status is DomainStatus.VERIFIED
+    assert record.resource == await _resource(scene, "shop")
+
+
+async def test_a_name_shows_what_becomes_of_its_resource(scene: Scene) -> None:
+    """A change of the resource is seen through the name at the next fetch, with a higher version."""
+    await scene.domain("www.example.com", "shop")
+    before = await _name(scene, "www.example.com")
+    await scene.stop("shop")
+    after = await _name(scene, "www.example.com")
+    assert before.resource is not None
+    assert after.resource is not None
+    assert after.resource.state is State.STOPPED
+    assert after.resource.version > before.resource.version
+
+
+async def test_a_pending_name_has_a_record_that_does_not_route(scene: Scene) -> None:
+    """The gate has to tell a name that waits for DNS from one that nobody knows."""
+    await scene.domain("www.example.com", "shop", verified=False)
+    assert not (await _name(scene, "www.example.com")).status.routes
+
+
+async def test_a_removed_name_is_remembered_as_removed(scene: Scene) -> None:
+    """Its record stays, with the status `removed` and without a resource."""
+    await scene.domain("www.example.com", "shop")
+    await scene.remove_domain("www.example.com")
+    record = await _name(scene, "www.example.com")
+    assert record.status is DomainStatus.REMOVED
+    assert record.resource is None
+
+
+async def test_a_deleted_resource_leaves_a_destroyed_one(scene: Scene) -> None:
+    """Its slug answers with the state `destroyed` and no endpoint; names that led to it have no resource."""
+    await scene.domain("www.example.com", "shop")
+    await scene.delete("shop")
+    record = await _resource(scene, "shop")
+    assert record.state is State.DESTROYED
+    assert record.endpoint is None
+    assert (await _name(scene, "www.example.com")).resource is None
+
+
+async def test_a_zone_lists_its_claims(scene: Scene) -> None:
+    """A zone's record says which scope claims it, for which tenant, and whether it is verified."""
+    await scene.zone("example.org", verified=False)
+    record = (await scene.source.fetch(["zone:example.org"]))["zone:example.org"]
+    assert isinstance(record, ZoneRecord)
+    (claim,) = record.claims
+    assert claim.scope is Scope.TENANT
+    assert claim.contains(await _resource(scene, "shop"))
+    assert not record.verified
+
+
+async def test_a_source_that_is_away_says_so(scene: Scene) -> None:
+    """Not knowing raises; it is never an empty answer."""
+    scene.switch_off()
+    with pytest.raises(StoreUnavailableError):
+        await scene.source.fetch(["slug:shop"])

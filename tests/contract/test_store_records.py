@@ -1,0 +1,168 @@
+"""What SQL alone decides about records: ownership, inheritance, versions, which endpoint counts."""
+
+import pytest
+
+from router.clock import ManualClock
+from router.routes.records import DomainStatus, Kind, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.store import Store
+from router.store.deployment_tables import deployment_versions, deployments
+from router.store.engine import driver_url, writing_engine
+from router.tenancy import EndpointChange
+from router.unit import new_id
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio
+
+
+async def _resource(store: Store, slug: str) -> ResourceRecord:
+    record = (await store.records.fetch([f"slug:{slug}"]))[f"slug:{slug}"]
+    assert isinstance(record, ResourceRecord)
+    return record
+
+
+async def _name(store: Store, fqdn: str) -> NameRecord:
+    record = (await store.records.fetch([f"name:{fqdn}"]))[f"name:{fqdn}"]
+    assert isinstance(record, NameRecord)
+    return record
+
+
+async def _zone(store: Store, domain: str) -> ZoneRecord | None:
+    record = (await store.records.fetch([f"zone:{domain}"]))[f"zone:{domain}"]
+    assert record is None or isinstance(record, ZoneRecord)
+    return record
+
+
+async def test_auto_expose_makes_every_port_routable(world: World, store: Store) -> None:
+    """With the tenant's auto_expose the record has no list of ports; switching it is seen at once."""
+    tenant = await world.tenant()
+    await world.sandbox(tenant, "shop", exposed_ports=frozenset({5173}))
+    assert (await _resource(store, "shop")).exposed_ports == frozenset({5173})
+    await world.tenants.update(tenant.id, auto_expose=True)
+    assert (await _resource(store, "shop")).exposed_ports is None
+
+
+async def test_a_suspended_tenant_suspends_all_it_has(world: World, store: Store) -> None:
+    """Its resources and its names are suspended, and come back when it does."""
+    tenant = await world.tenant()
+    resource = await world.sandbox(tenant, "shop")
+    await world.domain(resource, "www.example.com")
+    await world.tenants.update(tenant.id, suspended=True)
+    assert (await _resource(store, "shop")).suspended
+    assert (await _name(store, "www.example.com")).suspended
+    await world.tenants.update(tenant.id, suspended=False)
+    assert not (await _resource(store, "shop")).suspended
+
+
+async def test_host_modes_and_first_byte_reach_the_record(world: World, store: Store) -> None:
+    """What the platform set per port and resource is in the record; `preserve` is the absence of a mode."""
+    tenant = await world.tenant()
+    await world.sandbox(tenant, "shop", host_modes={3000: "localhost", 5173: "preserve"}, first_byte=2.5)
+    record = await _resource(store, "shop")
+    assert record.host_modes == {3000: "localhost"}
+    assert record.first_byte == 2.5
+
+
+async def test_ports_of_an_endpoint_are_numbers_again(world: World, store: Store) -> None:
+    """JSON keeps names as text; the record maps numbers to numbers."""
+    tenant = await world.tenant()
+    resource = await world.sandbox(tenant, "shop", running=False)
+    await world.place(resource, ports={5173: 40001})
+    endpoint = (await _resource(store, "shop")).endpoint
+    assert endpoint is not None
+    assert endpoint.port(5173) == 40001
+    assert endpoint.port(3000) == 3000
+
+
+async def test_a_new_registration_hides_the_removed_one(world: World, store: Store) -> None:
+    """Where somebody holds the name now, the removed record is history."""
+    tenant = await world.tenant()
+    resource = await world.sandbox(tenant, "shop")
+    first = await world.domain(resource, "www.example.com")
+    await world.domains.remove(first.id)
+    await world.domain(resource, "www.example.com", verified=False)
+    assert (await _name(store, "www.example.com")).status is DomainStatus.PENDING
+
+
+async def test_a_redirect_policy_is_in_the_record(world: World, store: Store) -> None:
+    """The host that visitors are sent to, and the status, are decided from the policy."""
+    tenant = await world.tenant()
+    resource = await world.sandbox(tenant, "shop")
+    await world.domain(resource, "www.example.com", redirect_policy="www_to_apex", redirect_status=301)
+    record = await _name(store, "www.example.com")
+    assert (record.redirect_to, record.redirect_status) == ("example.com", 301)
+
+
+async def test_a_zone_of_several_scopes_is_one_record(world: World, store: Store) -> None:
+    """Scopes of one tenant may share a domain; the record holds each of their claims."""
+    tenant = await world.tenant()
+    workspace = await world.workspace(tenant, "Clinic")
+    await world.zone(Scope.TENANT, tenant.id, "example.org")
+    await world.zone(Scope.WORKSPACE, workspace.id, "example.org", verified=False)
+    zone = await _zone(store, "example.org")
+    assert zone is not None
+    assert {(claim.scope, claim.verified) for claim in zone.claims} == {(Scope.TENANT, True), (Scope.WORKSPACE, False)}
+    await world.previews.clear(Scope.TENANT, tenant.id)
+    zone = await _zone(store, "example.org")
+    assert zone is not None
+    assert [claim.scope for claim in zone.claims] == [Scope.WORKSPACE]
+    await world.previews.clear(Scope.WORKSPACE, workspace.id)
+    assert await _zone(store, "example.org") is None
+
+
+async def test_a_slug_used_again_hides_its_tombstone(world: World, store: Store) -> None:
+    """Only the same tenant may have the slug again; then it is the new resource's."""
+    tenant = await world.tenant()
+    old = await world.sandbox(tenant, "shop")
+    await world.resources.delete(old.id)
+    assert (await _resource(store, "shop")).state is State.DESTROYED
+    new = await world.sandbox(tenant, "shop")
+    record = await _resource(store, "shop")
+    assert (record.id, record.state) == (new.id, State.RUNNING)
+
+
+async def test_a_deployment_answers_where_its_active_version_listens(
+    world: World, store: Store, database: str, clock: ManualClock
+) -> None:
+    """The active version's endpoint wins; without one the deployment's own counts."""
+    tenant = await world.tenant()
+    deployment = await world.sandbox(tenant, "site", kind=Kind.DEPLOYMENT)
+    version = new_id()
+    engine = writing_engine(driver_url(database))
+    async with engine.begin() as connection:
+        await connection.execute(
+            deployment_versions.insert().values(
+                id=version,
+                resource_id=deployment.id,
+                number=1,
+                kind="dynamic",
+                state="ready",
+                environment="production",
+                metadata={},
+                created_at=clock.now(),
+                updated_at=clock.now(),
+            )
+        )
+        await connection.execute(
+            deployments.insert().values(resource_id=deployment.id, active_version_id=version, auto_deploy=False)
+        )
+    await engine.dispose()
+    own = (await _resource(store, "site")).endpoint
+    assert own is not None
+    assert own.generation == "boot-1"
+    change = EndpointChange(resource_id=deployment.id, version_id=version, address="10.0.0.9", generation="v1")
+    await world.resources.endpoints.put(change)
+    active = (await _resource(store, "site")).endpoint
+    assert active is not None
+    assert (active.address, active.generation) == ("10.0.0.9", "v1")
+    await world.resources.endpoints.delete(deployment.id, version)
+    assert (await _resource(store, "site")).endpoint == own
+
+
+async def test_versions_of_absent_records_are_known(world: World, store: Store) -> None:
+    """A key that nothing ever touched has version 0; one whose record is gone keeps counting."""
+    tenant = await world.tenant()
+    await world.zone(Scope.TENANT, tenant.id, "example.org")
+    await world.previews.clear(Scope.TENANT, tenant.id)
+    found = await store.records.fetch_versioned(["zone:example.org", "zone:never.example.org"])
+    assert found["zone:example.org"] == (3, None)
+    assert found["zone:never.example.org"] == (0, None)
