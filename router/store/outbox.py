@@ -60,6 +60,7 @@ class OutboxFollower:
         self._watch = _DataVersion(url) if url.get_backend_name() == "sqlite" else None
         self._position = 0
         self._own: set[int] = set()
+        self.missing = False  # the outbox can't be read now
         self._trim_at = clock.monotonic() + _TRIM_EVERY
 
     async def start(self) -> None:
@@ -86,24 +87,23 @@ class OutboxFollower:
         every = _LOOK_EVERY[self._url.get_backend_name()]
         first, longest = _BACKOFF
         wait = first
-        missed = False
         while True:
             try:
-                if missed or self._watch is None or self._watch.moved():
+                if self.missing or self._watch is None or self._watch.moved():
                     await self._read()
                 if self._clock.monotonic() >= self._trim_at:
                     self._trim_at = self._clock.monotonic() + _TRIM_EVERY
                     await self._trim()
             except StoreUnavailableError as error:
-                if not missed:
+                if not self.missing:
                     _log.warning("the outbox can't be read", error=str(error))
-                missed = True
+                self.missing = True
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, longest)
                 continue
-            if missed:
+            if self.missing:
                 _log.info("the outbox can be read again")
-                missed, wait = False, first
+                self.missing, wait = False, first
                 self._on_gap()
             await asyncio.sleep(every)
 

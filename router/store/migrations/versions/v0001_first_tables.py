@@ -427,32 +427,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_releases"),
     )
     op.create_index("ix_releases_resource", "releases", ["resource_id", "created_at"])
-
-
-def downgrade() -> None:
-    for table in (
-        "releases",
-        "endpoints",
-        "deployments",
-        "builds",
-        "usage_intervals",
-        "tombstones",
-        "previews",
-        "exposed_ports",
-        "env_vars",
-        "deployment_versions",
-        "custom_domains",
-        "activity",
-        "resources",
-        "projects",
-        "preview_domains",
-        "zones",
-        "workspaces",
-        "events",
-        "api_keys",
-        "tenants",
-        "route_versions",
-        "outbox",
-        "idempotency",
-    ):
-        op.drop_table(table)
