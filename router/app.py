@@ -19,7 +19,8 @@ from router.activity import ActivityFeed
 from router.admin import Admin
 from router.api.auth import Credentials
 from router.api.docs import pages
-from router.api.internal.activity import InternalActivity
+from router.api.endpoint import Resource
+from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
 from router.api.listener import Api
@@ -88,6 +89,15 @@ def verbs_on(
         custom_domains=CustomDomains(store, clock, reserved=settings.reserved_domains, target=settings.verify_target),
         preview_domains=PreviewDomains(store, clock, reserved=settings.reserved_domains),
     )
+
+
+def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[Resource]:
+    """What the API serves, in the order of its documentation."""
+    return [
+        InternalResources(verbs.resources),
+        InternalEndpoints(verbs.resources.endpoints),
+        InternalActivity(activity),
+    ]
 
 
 @asynccontextmanager
@@ -270,13 +280,7 @@ class App:
     async def _serve_api(self, store: Store, verbs: Verbs, activity: ActivityFeed, listening: socket.socket) -> None:
         settings, clock = self._settings, self._clock
         token = settings.internal_token
-        table = Table(
-            [
-                InternalResources(verbs.resources),
-                InternalEndpoints(verbs.resources.endpoints),
-                InternalActivity(activity),
-            ]
-        )
+        table = Table(resources_on(verbs, settings, activity))
         api = Api(
             table,
             pages=pages(document(table, version=version("miosa-router"))),

@@ -35,7 +35,10 @@ class Problem:
 
 
 class RouterError(Exception):
-    """A problem on its way to a renderer. `fields` is {field: [messages]} where a request body was wrong."""
+    """A problem on its way to a renderer. `fields` is {field: [messages]} where a request body was wrong.
+
+    `beside` are further members of the API's error object, where a client can go on with what is in the way.
+    """
 
     def __init__(
         self,
@@ -43,10 +46,12 @@ class RouterError(Exception):
         message: str | None = None,
         *,
         fields: Mapping[str, Sequence[str]] | None = None,
+        beside: Mapping[str, object] | None = None,
     ) -> None:
         self.problem = problem
         self.message = message if message is not None else problem.message
         self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
+        self.beside = dict(beside or {})
         super().__init__(f"{problem.code}: {self.message}")
 
 
@@ -195,6 +200,15 @@ CONFLICT = Problem("conflict", 409, _CLIENT, "The request conflicts with what ex
 API_PAYLOAD_TOO_LARGE = Problem("payload_too_large", 413, _CLIENT, "The request body exceeds 10 MB.")
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported_media_type", 415, _CLIENT, "Send the body as application/json.")
 VALIDATION_FAILED = Problem("VALIDATION_FAILED", 422, _CLIENT, "The request has invalid fields; see error.fields.")
+CNAME_NOT_FOUND = Problem("cname_not_found", 422, _CLIENT, "CNAME not found")
+DNS_UNKNOWN = Problem(
+    "dns_unknown",
+    422,
+    _CLIENT,
+    "The name servers of this domain could not be asked, so nothing has changed. Try again in a minute.",
+    True,
+    60,
+)
 IDEMPOTENCY_IN_PROGRESS = Problem(
     "idempotency_in_progress",
     409,
@@ -252,6 +266,8 @@ API_PROBLEMS: tuple[Problem, ...] = (
     API_PAYLOAD_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     VALIDATION_FAILED,
+    CNAME_NOT_FOUND,
+    DNS_UNKNOWN,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_IDEMPOTENCY_KEY,

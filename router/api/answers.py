@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp.web import Response
 from pydantic import TypeAdapter
 
-from router.api.endpoint import Answer, Bare, Counted, Endpoint, Paged
+from router.api.endpoint import Answer, Bare, Counted, Endpoint, Paged, Resolved
 from router.api.models import Paging
 from router.errors import RouterError
 
@@ -34,8 +35,12 @@ class Renderer:
                 rest = {"page": {"page": paging.page, "page_size": paging.page_size, "total": answer.total}}
             items = self._adapter.dump_json(list(answer.items))
             return self._endpoint.status, b'{"data":' + items + b"," + json.dumps(rest).encode()[1:]
-        status = answer.status if answer.status is not None else self._endpoint.status
         body = self._adapter.dump_json(answer.item)
+        if isinstance(answer, Resolved):
+            if answer.reused:
+                return HTTPStatus.OK, b'{"data":' + body + b',"reused":true}'
+            return self._endpoint.status, b'{"data":' + body + b"}"
+        status = answer.status if answer.status is not None else self._endpoint.status
         return status, body if isinstance(answer, Bare) else b'{"data":' + body + b"}"
 
 
@@ -45,8 +50,15 @@ def respond(status: int, body: bytes, headers: Mapping[str, str]) -> Response:
 
 
 def problem_body(error: RouterError, request_id: str) -> bytes:
-    """`{"error": {"code", "message", "request_id"}}`, with `fields` where a request's fields were wrong."""
-    shown: dict[str, Any] = {"code": error.problem.code, "message": error.message, "request_id": request_id}
+    """`{"error": {"code", "message", "request_id"}}`, with `fields` where a request's fields were wrong.
+
+    Programs show the message alone, so a request's wrong fields are named in it too.
+    """
+    message = error.message
+    if error.fields and message == error.problem.message:
+        message = "; ".join(f"{name} {words}" for name, found in error.fields.items() for words in found)
+    shown: dict[str, Any] = {"code": error.problem.code, "message": message, "request_id": request_id}
     if error.fields:
         shown["fields"] = error.fields
+    shown |= error.beside
     return json.dumps({"error": shown}, ensure_ascii=False).encode("utf-8", errors="replace")

@@ -33,6 +33,7 @@ _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _PORT = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _DIGITS = re.compile(r"-?[0-9]{1,10}")
 
 
@@ -86,11 +87,18 @@ def _id(value: str) -> str:
     return value.lower()
 
 
+def _slug(value: str) -> str:
+    if _SLUG.fullmatch(value) is None:
+        raise ValueError("must start with alphanumeric and contain only a-z 0-9 -")
+    return value
+
+
 Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"format": "uuid", "pattern": f"^{UUID.pattern}$"})]
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
+Slug = Annotated[str, AfterValidator(_slug), Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$"})]
 ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Metadata = dict[str, Any]
 PortName = Annotated[str, StringConstraints(pattern=_PORT)]  # a port as a key of a JSON object

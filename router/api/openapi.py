@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged
+from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged, Resolved
 from router.errors import VALIDATION_FAILED, Problem
 
 Schema = dict[str, Any]
@@ -36,6 +36,7 @@ _ERROR: Schema = {
                     "description": "What is wrong with which field of the request.",
                     "additionalProperties": {"type": "array", "items": {"type": "string"}},
                 },
+                "existing": {"type": "object", "description": "What is in the way, where the caller may use it."},
             },
         }
     },
@@ -192,6 +193,9 @@ def _envelope(row: Endpoint, item: Schema) -> Schema:
     if row.answer is Bare:
         return item
     properties: Schema = {"data": item}
+    if row.answer is Resolved:
+        reused = {"type": "boolean", "description": "There, and true, where it existed already."}
+        return {"type": "object", "required": ["data"], "properties": {**properties, "reused": reused}}
     if row.answer in {Paged, Counted}:
         properties["data"] = {"type": "array", "items": item}
     if row.answer is Paged:

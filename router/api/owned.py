@@ -4,12 +4,10 @@ from typing import Annotated, TypedDict
 
 from pydantic import Field
 
-from router.api.models import Body, ExternalId, Id, Name, Paging
+from router.api.models import Body, ExternalId, Id, Name, Paging, Slug
 from router.api.principal import Principal
 from router.api.scope import narrowed, within
 from router.tenancy.ownership import Ownership
-
-Slug = Annotated[str, Field(max_length=80)]
 
 
 class OwnedBody(Body):

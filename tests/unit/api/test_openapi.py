@@ -120,5 +120,5 @@ def test_handler_types_are_checked() -> None:
 
     with pytest.raises(TypeError, match="is a Call"):
         endpoint("GET", "/", "x")(no_call)
-    with pytest.raises(TypeError, match="Reply, Bare, Paged, Counted"):
+    with pytest.raises(TypeError, match="Reply, Bare, Resolved, Paged, Counted"):
         endpoint("GET", "/", "x")(no_answer)
