@@ -130,7 +130,9 @@ class Children:
         return waits[done.pop()]
 
     async def stop(self, within: float = 8.0) -> list[Child]:
-        """End all of them; those that had to be killed."""
+        """End all of them; those that had to be killed. What they say about it goes to their logs only."""
+        for child in self._children:
+            child.listener = None
         killed = [child for child in reversed(self._children) if not await child.stop(within)]
         await self._readers.close()
         return killed
