@@ -1,5 +1,6 @@
 """Stored custom domains. Their owner is their resource's: it is joined, not copied, so it can't be out of date."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,20 @@ class SqlCustomDomains(Rows):
 
     async def by_fqdn(self, fqdn: str) -> CustomDomain | None:
         return await self._find(custom_domains.c.fqdn == fqdn, custom_domains.c.removed_at.is_(None))
+
+    async def foreign(self, names: Collection[str], tenant_id: str) -> str | None:
+        return await self._foreign(custom_domains.c.fqdn.in_(sorted(names)), tenant_id)
+
+    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
+        return await self._foreign(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id)
+
+    async def _foreign(self, which: sa.ColumnElement[bool], tenant_id: str) -> str | None:
+        await self._alone()
+        select = sa.select(custom_domains.c.fqdn).where(
+            which, custom_domains.c.tenant_id != tenant_id, custom_domains.c.removed_at.is_(None)
+        )
+        fqdn: str | None = await self._connection.scalar(select.limit(1))
+        return fqdn
 
     async def list(self, where: DomainFilter, window: Window) -> Listing[CustomDomain]:
         wanted = fields_of(where, *_JOINED)

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.engine import URL
 
 from router.clock import Clock
-from router.store.engine import Reader, driver_url, reading_engine, translated, writing_engine
+from router.store.engine import Reader, driver_url, probe, reading_engine, translated, writing_engine
 from router.store.idempotency import SqlIdempotency
 from router.store.migrate import check
 from router.store.outbox import OutboxFollower
@@ -36,7 +36,9 @@ class Store:
     @classmethod
     async def open(cls, database_url: str, *, clock: Clock) -> "Store":
         """The store behind `settings.database_url`, migrated before. Raises StoreUnavailableError where it is not."""
-        store = cls(driver_url(database_url), clock)
+        url = driver_url(database_url)
+        probe(url)
+        store = cls(url, clock)
         try:
             with translated():
                 async with store._reader.connect() as connection:

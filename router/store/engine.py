@@ -7,6 +7,7 @@ another has written meanwhile (SQLITE_BUSY_SNAPSHOT), which no waiting cures. Re
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,6 +39,19 @@ def driver_url(database_url: str) -> URL:
         query["ssl"] = query.pop("sslmode")
         url = url.set(query=query)
     return url
+
+
+def probe(url: URL) -> None:
+    """Open an SQLite file once, so that one that can't be opened is refused here, by name.
+
+    The asynchronous driver leaves a thread behind when it fails to open a file. Raises StoreUnavailableError.
+    """
+    if url.get_backend_name() != "sqlite":
+        return
+    try:
+        sqlite3.connect(url.database or "").close()
+    except sqlite3.Error as error:
+        raise StoreUnavailableError(f"{url.database}: {error}") from error
 
 
 def writing_engine(url: URL) -> AsyncEngine:

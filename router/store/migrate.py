@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from router.errors import StoreUnavailableError
-from router.store.engine import driver_url, take_turn, translated
+from router.store.engine import driver_url, probe, take_turn, translated
 
 _WAIT = 60.0  # seconds for another process that migrates
 _RETRY = 0.02  # seconds between tries to switch the journal
@@ -24,6 +24,7 @@ async def migrate(database_url: str) -> tuple[str | None, str]:
     A database that a newer version has migrated further is left as it is. Raises StoreUnavailableError.
     """
     url = driver_url(database_url)
+    probe(url)
     is_sqlite = url.get_backend_name() == "sqlite"
     options = {"timeout": _WAIT, "isolation_level": None} if is_sqlite else {"timeout": _WAIT}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=options)

@@ -27,20 +27,16 @@ class SqlPreviewDomains(Rows):
         )
         return [_read(row) for row in rows]
 
-    async def owner(self, domain: str) -> str | None:
-        owner: str | None = await self._connection.scalar(sa.select(zones.c.tenant_id).where(zones.c.domain == domain))
-        return owner
-
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        domain: str | None = await self._connection.scalar(
-            sa.select(preview_domains.c.domain)
-            .where(
-                preview_domains.c.domain.in_(sorted(domains)),
-                preview_domains.c.tenant_id != tenant_id,
-                preview_domains.c.status == PreviewStatus.VERIFIED.value,
-            )
-            .limit(1)
-        )
+        await self._alone()
+        return await self._one_of(zones.c.domain.in_(sorted(domains)), zones.c.tenant_id != tenant_id)
+
+    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
+        await self._alone()
+        return await self._one_of(zones.c.domain.endswith(f".{domain}"), zones.c.tenant_id != tenant_id)
+
+    async def _one_of(self, *where: sa.ColumnElement[bool]) -> str | None:
+        domain: str | None = await self._connection.scalar(sa.select(zones.c.domain).where(*where).limit(1))
         return domain
 
     async def put(self, preview: PreviewDomain) -> None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.store.changes import Changes
+from router.store.engine import take_turn
 from router.unit import Listing, Window
 
 T = TypeVar("T")
@@ -27,6 +28,12 @@ class Rows:
         SQLite's one writer needs no such thing, and its dialect leaves the words out.
         """
         return select.with_for_update(of=table) if self._writing else select
+
+    async def _alone(self) -> None:
+        """In a transaction that writes, be the only one to change routing records until the commit: what no constraint
+        can express (a name under another's) is looked for first."""
+        if self._writing:
+            await take_turn(self._connection)
 
     async def _one(self, select: sa.Select[Any]) -> sa.Row[Any] | None:
         row: sa.Row[Any] | None = (await self._connection.execute(select)).one_or_none()
