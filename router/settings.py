@@ -56,6 +56,14 @@ def _bind(value: str) -> str:
     return value
 
 
+def _server(value: str) -> str:
+    try:
+        split_server(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address, or ADDRESS:PORT") from None
+    return value
+
+
 def _network(value: object) -> object:
     # pydantic's own union of both families reports each fault twice, under names of its making.
     if not isinstance(value, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
@@ -88,11 +96,12 @@ Bind = Annotated[str, AfterValidator(_bind)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split)]
 Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=31 * 86400)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class _Group(BaseModel):
@@ -161,6 +170,15 @@ class Rates(_Group):
     anonymous: Count = Field(60, description="Requests without valid credentials, per client address.")
 
 
+class Credits(_Group):
+    """What one hour of a running computer or sandbox costs, in credits, by its size."""
+
+    small: Cost = Field(30.0, description="A small one.")
+    medium: Cost = Field(60.0, description="A medium one.")
+    large: Cost = Field(120.0, description="A large one.")
+    unsized: Cost = Field(30.0, description="One whose size the platform has not said.")
+
+
 class Settings(_Group):
     """Everything that can be set."""
 
@@ -186,8 +204,8 @@ class Settings(_Group):
     )
     verify_target: Domain = Field("verify.miosa.ai", description="Where a custom domain's CNAME must lead.")
     proxy_target: Domain = Field("proxy.miosa.ai", description="Where a preview domain's wildcard CNAMEs must lead.")
-    dns_servers: Words = Field(
-        (), description="Name servers (host or host:port) for every look-up. None: the system's."
+    dns_servers: Servers = Field(
+        (), description="Name servers (address or address:port) for every look-up. None: the system's."
     )
     trusted_proxies: Networks = Field(
         (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128")),
@@ -224,6 +242,7 @@ class Settings(_Group):
     limits: Limits = Field(default_factory=Limits)
     cache: Cache = Field(default_factory=Cache)
     rates: Rates = Field(default_factory=Rates)
+    credits: Credits = Field(default_factory=Credits)
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -268,3 +287,14 @@ def split_bind(bind: str) -> tuple[str, int]:
     """`127.0.0.1:8080` or `[::1]:8080` as (host, port)."""
     host, _, port = bind.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def split_server(server: str) -> tuple[str, int | None]:
+    """`192.0.2.1`, `192.0.2.1:53`, `2001:db8::1` or `[2001:db8::1]:53` as (address, port). Raises ValueError."""
+    try:
+        return str(ipaddress.ip_address(server)), None
+    except ValueError:
+        host, port = split_bind(_bind(server))
+        if port == 0:
+            raise ValueError("port 0") from None
+        return str(ipaddress.ip_address(host)), port

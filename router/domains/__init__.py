@@ -3,6 +3,7 @@
 from router.domains.custom import CustomDomain, CustomDomains, DomainFilter
 from router.domains.preview import PreviewDomain, PreviewDomains, PreviewStatus, effective
 from router.domains.redirects import RedirectPolicy, redirect_target
+from router.domains.verification import Verification
 
 __all__ = [
     "CustomDomain",
@@ -12,6 +13,7 @@ __all__ = [
     "PreviewDomains",
     "PreviewStatus",
     "RedirectPolicy",
+    "Verification",
     "effective",
     "redirect_target",
 ]

@@ -138,7 +138,8 @@ class DomainRows(Protocol):
 
 class ForeignZones(Protocol):
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's verified preview domain."""
+        """One of `domains` that is another tenant's preview domain. In a transaction that writes, nobody else can set
+        or register one before its end."""
 
 
 class Notes(Protocol):
@@ -195,7 +196,7 @@ class CustomDomains:
 
         Raises RouterError: NOT_FOUND (the resource), VALIDATION_FAILED (`domain`, `redirect_policy`,
         `redirect_status`), CONFLICT "has already been taken": anybody's live domain, or a name inside another tenant's
-        preview domain, whose wildcard record would pass for a proof.
+        preview domain (verified or not: their wildcard record would pass for this one's).
         """
         fqdn = registrable(name, self._reserved, field="domain")
         policy = _policy(redirect_policy, redirect_status)

@@ -50,16 +50,25 @@ class ZoneRows(Protocol):
 
     async def of_tenant(self, tenant_id: str) -> Iterable[PreviewDomain]: ...
 
-    async def owner(self, domain: str) -> str | None:
-        """The tenant that has the domain in one of its scopes."""
-
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's verified preview domain."""
+        """One of `domains` that is another tenant's preview domain. In a transaction that writes, nobody else can set
+        or register one before its end."""
+
+    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
+        """Another tenant's preview domain under `domain`."""
 
     async def put(self, preview: PreviewDomain) -> None:
         """Store it in the place of what the scope had."""
 
     async def clear(self, scope: Scope, scope_id: str) -> None: ...
+
+
+class ForeignNames(Protocol):
+    async def foreign(self, names: Collection[str], tenant_id: str) -> str | None:
+        """One of `names` that is another tenant's live custom domain."""
+
+    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
+        """Another tenant's live custom domain under `domain`."""
 
 
 class ScopeHolder(Protocol):
@@ -83,6 +92,9 @@ class _Scoped(Protocol):
 class ZonesTx(Protocol):
     @property
     def preview_domains(self) -> ZoneRows: ...
+
+    @property
+    def custom_domains(self) -> ForeignNames: ...
 
     @property
     def tenants(self) -> _Tenants: ...
@@ -120,7 +132,7 @@ class PreviewDomains:
         """Set the scope's preview domain; the same one again keeps what is known of it.
 
         Raises RouterError: NOT_FOUND (the scope), VALIDATION_FAILED (`preview_domain`), CONFLICT "has already been
-        taken": another tenant's, or a name inside another tenant's verified one.
+        taken": another tenant's preview or custom domain, or a name above or under one.
         """
         domain = registrable_zone(name, self._reserved, field="preview_domain")
         now = self._clock.now()
@@ -129,9 +141,7 @@ class PreviewDomains:
             old = await tx.preview_domains.get(scope, scope_id)
             if old is not None and old.domain == domain:
                 return old
-            owner = await tx.preview_domains.owner(domain)
-            if owner not in (None, tenant_id) or await tx.preview_domains.foreign(enclosing(domain), tenant_id):
-                raise RouterError(CONFLICT, TAKEN, fields={"preview_domain": [TAKEN]})
+            await _check_neighbours(tx, domain, tenant_id)
             new = PreviewDomain(
                 id=old.id if old is not None else new_id(),
                 scope=scope,
@@ -145,10 +155,17 @@ class PreviewDomains:
             await _tell(tx, new, "set", now)
             return new
 
-    async def mark_verified(self, scope: Scope, scope_id: str, domain: str) -> PreviewDomain:
+    async def mark_verified(
+        self, scope: Scope, scope_id: str, domain: str, *, detail: Mapping[str, Any] | None = None
+    ) -> PreviewDomain:
         """Both wildcard records of `domain` lead to us. Raises RouterError: NOT_FOUND, CONFLICT where it was changed."""
-        now = self._clock.now()
-        return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, "verified", None, now)
+        return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, "verified", detail)
+
+    async def note(
+        self, scope: Scope, scope_id: str, domain: str, *, dns_status: str, detail: Mapping[str, Any] | None = None
+    ) -> PreviewDomain:
+        """What a look at `domain` found out that changes nothing yet. Raises as `mark_verified`."""
+        return await self._mark(scope, scope_id, domain, None, dns_status, detail)
 
     async def mark_failed(
         self,
@@ -160,8 +177,7 @@ class PreviewDomains:
         detail: Mapping[str, Any] | None = None,
     ) -> PreviewDomain:
         """They do not, or no longer: hosts under it stop routing. Raises as `mark_verified`."""
-        now = self._clock.now()
-        return await self._mark(scope, scope_id, domain, PreviewStatus.FAILED, dns_status, detail, now)
+        return await self._mark(scope, scope_id, domain, PreviewStatus.FAILED, dns_status, detail)
 
     async def clear(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
         """From now on the scope inherits; what it had, if anything. Raises RouterError: NOT_FOUND (the scope)."""
@@ -179,17 +195,18 @@ class PreviewDomains:
         scope: Scope,
         scope_id: str,
         domain: str,
-        status: PreviewStatus,
+        status: PreviewStatus | None,
         dns_status: str,
         detail: Mapping[str, Any] | None,
-        now: datetime,
     ) -> PreviewDomain:
+        now = self._clock.now()
         async with self._store.begin() as tx:
             old = await tx.preview_domains.get(scope, scope_id)
             if old is None:
                 raise RouterError(NOT_FOUND, "preview domain not found")
             if old.domain != domain:
                 raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
+            status = status or old.status
             new = replace(old, status=status, dns_status=dns_status, detail=detail, updated_at=now)
             if status is PreviewStatus.VERIFIED and old.status is not PreviewStatus.VERIFIED:
                 new = replace(new, verified_at=now)
@@ -208,6 +225,18 @@ def effective(
     return (
         by_scope.get((Scope.PROJECT, project_id or "")) or by_scope.get((Scope.WORKSPACE, workspace_id or "")) or tenant
     )
+
+
+async def _check_neighbours(tx: ZonesTx, domain: str, tenant_id: str) -> None:
+    """Raises RouterError CONFLICT where other tenants have domains at, above or under `domain`.
+
+    A wildcard record covers every name below it, so whoever may nest inside another's zone passes for its owner: their
+    look at DNS would find the other one's records. It doesn't matter which of the two came first or is verified.
+    """
+    above = enclosing(domain)
+    for rows in (tx.preview_domains, tx.custom_domains):
+        if await rows.foreign(above, tenant_id) or await rows.foreign_under(domain, tenant_id):
+            raise RouterError(CONFLICT, TAKEN, fields={"preview_domain": [TAKEN]})
 
 
 async def _tenant_of(tx: ZonesTx, scope: Scope, scope_id: str) -> str:

@@ -21,8 +21,11 @@ FAULTS = {
     508: {Fault.BACKEND},
 }
 
-# The platform's pages promise this very word where a key may not do something.
-WORDS_OF_THE_API = {"forbidden": "forbidden"}
+# The platform's pages promise these very words.
+WORDS_OF_THE_API = {"forbidden": "forbidden", "cname_not_found": "CNAME not found"}
+
+# What the request can't help, and what may be different in a minute.
+RETRIED_WITHOUT_A_CHANGE = {"dns_unknown"}
 
 # The answers that design promises at the edge, by code.
 EDGE_STATUSES = {
@@ -93,7 +96,7 @@ def test_only_what_may_be_retried_says_when(problem: Problem) -> None:
         assert 1 <= problem.retry_after <= 60
     if problem.status in {408, 429, 500, 502, 503, 504}:
         assert problem.retryable
-    elif problem.status != 409:  # a conflict may be with something that passes
+    elif problem.status != 409 and problem.code not in RETRIED_WITHOUT_A_CHANGE:  # a conflict may pass
         assert not problem.retryable
 
 

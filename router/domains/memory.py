@@ -1,0 +1,69 @@
+"""The in-memory twin of DNS; passes the same contract tests."""
+
+from collections.abc import Sequence
+
+from router.domains.lookup import Answer, Outcome, Question, RecordType
+
+_MOST_ALIASES = 16
+
+
+class MemoryLookup:
+    """A Lookup whose records are put in by hand. `asked` keeps the questions."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[RecordType, tuple[str, ...]]] = {}
+        self._failing: dict[str, str] = {}
+        self.asked: list[Question] = []
+
+    def put(self, name: str, record_type: RecordType, *values: str) -> None:
+        """Set the records of a name. `*.zone` is a wildcard, as in RFC 4592. No values: none of this type."""
+        of_name = self._names.setdefault(name, {})
+        of_name.pop(record_type, None)
+        if values:
+            of_name[record_type] = tuple(sorted(values))
+
+    def remove(self, name: str) -> None:
+        """Forget a name."""
+        self._names.pop(name, None)
+
+    def fail(self, name: str, reason: str | None = "servfail") -> None:
+        """From now on nothing is known of the name, for that reason; None mends it."""
+        self._failing.pop(name, None)
+        if reason is not None:
+            self._failing[name] = reason
+
+    async def ask(self, questions: Sequence[Question], until: float) -> Sequence[Answer]:  # noqa: ARG002  # knows at once
+        self.asked += questions
+        return [self._answer(question) for question in questions]
+
+    def _answer(self, question: Question) -> Answer:
+        name = question.name
+        for _ in range(_MOST_ALIASES):
+            if name in self._failing:
+                return Answer(Outcome.UNKNOWN, reason=self._failing[name])
+            records = self._records_of(name)
+            if records is None:
+                return Answer(Outcome.NXDOMAIN)
+            if question.type in records:
+                return Answer(Outcome.FOUND, records[question.type])
+            if RecordType.CNAME not in records:
+                break
+            name = records[RecordType.CNAME][0]
+        return Answer(Outcome.NODATA)
+
+    def _records_of(self, name: str) -> dict[RecordType, tuple[str, ...]] | None:
+        """A name's records; None where it does not exist.
+
+        A name that has names below it exists, without records, and hides what a wildcard further up would give to it.
+        """
+        if name in self._names:
+            return self._names[name]
+        if self._has_below(name):
+            return {}
+        parent = name.partition(".")[2]
+        while parent and parent not in self._names and not self._has_below(parent):
+            parent = parent.partition(".")[2]
+        return self._names.get(f"*.{parent}")
+
+    def _has_below(self, name: str) -> bool:
+        return any(other.endswith(f".{name}") for other in self._names)
