@@ -1,0 +1,140 @@
+"""Who stands behind a credential: keys and tokens against a real store."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+import pytest
+
+from router.api.auth import Credentials
+from router.api.principal import PLATFORM, Principal, Reach
+from router.api.tokens import Tokens
+from router.clock import ManualClock
+from router.settings import Jwt
+from router.tenancy.keys import KeyScope
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio
+
+SECRET = "a secret of more than thirty-two bytes"
+INTERNAL = "internal-token"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def credentials(world: World, clock: ManualClock) -> Credentials:
+    return Credentials(
+        keys=world.keys,
+        tokens=Tokens(Jwt(secret=SECRET), clock),
+        tenants=world.tenants,
+        workspaces=world.workspaces,
+        projects=world.projects,
+        internal_token=INTERNAL,
+    )
+
+
+def token(clock: ManualClock, claims: Mapping[str, Any]) -> str:
+    return "Bearer " + jwt.encode({"exp": clock.now().timestamp() + 600, "sub": "ada", **claims}, SECRET, "HS256")
+
+
+async def test_key_of_each_scope(world: World, credentials: Credentials) -> None:
+    """A key reaches as far as its scope; a project's key knows its workspace."""
+    tenant = await world.tenant()
+    workspace = await world.workspace(tenant, "Clinic")
+    project = await world.project(workspace, "Site")
+    expected = {
+        (KeyScope.PLATFORM, None): (Reach.PLATFORM, None, None),
+        (KeyScope.TENANT, None): (Reach.TENANT, None, None),
+        (KeyScope.WORKSPACE, workspace.id): (Reach.WORKSPACE, workspace.id, None),
+        (KeyScope.PROJECT, project.id): (Reach.PROJECT, workspace.id, project.id),
+    }
+    for (scope, scope_id), (reach, workspace_id, project_id) in expected.items():
+        key, plain = await world.keys.create(tenant.id, scope=scope, scope_id=scope_id)
+        principal = Principal(f"key:{key.id}", reach, tenant.id, workspace_id, project_id)
+        assert await credentials.tenant(f"Bearer {plain}") == principal
+        assert await credentials.tenant(f"bearer   {plain} ") == principal, "the scheme has no case"
+
+
+async def test_revoked_key(world: World, credentials: Credentials) -> None:
+    """A revoked key is no credential from the moment on."""
+    key, plain = await world.keys.create((await world.tenant()).id)
+    assert await credentials.tenant(f"Bearer {plain}") is not None
+    await world.keys.revoke(key.id)
+    assert await credentials.tenant(f"Bearer {plain}") is None
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic bXNrOg==",
+        "Bearer msk_live_nobody",
+        "Bearer é",
+        "Bearer a.b.c",
+        "Bearer " + "x" * 100_000,
+        f"Bearer {INTERNAL}",
+    ],
+)
+async def test_what_is_no_credential(credentials: Credentials, authorization: str) -> None:
+    """Anything that we did not give out is nobody's, the internal token included."""
+    assert await credentials.tenant(authorization) is None
+
+
+async def test_token_of_each_scope(world: World, credentials: Credentials, clock: ManualClock) -> None:
+    """A token names its tenant by id or slug, and reaches as far as its scope says, its tenant by default."""
+    tenant = await world.tenant("Acme")
+    workspace = await world.workspace(tenant, "Clinic")
+    project = await world.project(workspace, "Site")
+    expected: list[tuple[dict[str, str], tuple[Reach, str | None, str | None]]] = [
+        ({"tenant": tenant.id}, (Reach.TENANT, None, None)),
+        ({"tenant": "acme", "scope": "tenant"}, (Reach.TENANT, None, None)),
+        ({"tenant": "acme", "scope": "platform"}, (Reach.PLATFORM, None, None)),
+        ({"tenant": "acme", "scope": f"workspace:{workspace.id}"}, (Reach.WORKSPACE, workspace.id, None)),
+        ({"tenant": "acme", "scope": f"project:{project.id}"}, (Reach.PROJECT, workspace.id, project.id)),
+    ]
+    for claims, (reach, workspace_id, project_id) in expected:
+        found = await credentials.tenant(token(clock, claims))
+        assert found is not None
+        assert (found.reach, found.tenant_id) == (reach, tenant.id)
+        assert (found.workspace_id, found.project_id) == (workspace_id, project_id)
+        assert len(found.id) <= 100
+
+
+async def test_tokens_of_others_are_other_principals(
+    world: World, credentials: Credentials, clock: ManualClock
+) -> None:
+    """Subject and scope tell principals apart, so that none is answered with what another one did."""
+    await world.tenant("Acme")
+    claims: list[dict[str, str]] = [{}, {"sub": "bob"}, {"scope": "platform"}, {"sub": "x" * 10_000}]
+    found = [await credentials.tenant(token(clock, {"tenant": "acme", **claim})) for claim in claims]
+    assert len({principal.id for principal in found if principal is not None}) == 4
+
+
+async def test_tokens_for_what_is_not_there(world: World, credentials: Credentials, clock: ManualClock) -> None:
+    """A tenant, workspace or project that does not exist, or is another tenant's, makes a token worthless."""
+    await world.tenant("Acme")
+    foreign = await world.workspace(await world.tenant("Other"), "Theirs")
+    project = await world.project(foreign, "Theirs")
+    for claims in (
+        {"tenant": "nobody"},
+        {"tenant": NOBODY},
+        {"tenant": "acme", "scope": ""},
+        {"tenant": "acme", "scope": "root"},
+        {"tenant": "acme", "scope": "workspace"},
+        {"tenant": "acme", "scope": "workspace:7"},
+        {"tenant": "acme", "scope": f"tenant:{foreign.tenant_id}"},
+        {"tenant": "acme", "scope": f"workspace:{NOBODY}"},
+        {"tenant": "acme", "scope": f"workspace:{foreign.id}"},
+        {"tenant": "acme", "scope": f"project:{project.id}"},
+    ):
+        assert await credentials.tenant(token(clock, claims)) is None, claims
+
+
+async def test_internal_token(credentials: Credentials) -> None:
+    """The platform is told by its token, whole and exact."""
+    assert credentials.internal_is_on
+    assert credentials.internal(f"Bearer {INTERNAL}") is PLATFORM
+    for wrong in ("", "Bearer ", f"Bearer {INTERNAL}x", f"Bearer {INTERNAL[:-1]}", INTERNAL, "Bearer None"):
+        assert credentials.internal(wrong) is None
