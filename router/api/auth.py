@@ -127,9 +127,9 @@ class Credentials:
             raise InvalidTokenError(error.message) from None
         if tenant_id != tenant.id:
             raise InvalidTokenError("the scope is another tenant's")
-        return Principal(
-            f"jwt:{tenant.id}:{claims.subject}", _REACH[KeyScope(word)], tenant.id, workspace_id, project_id
-        )
+        # Another subject or scope is another principal; hashed, because `sub` may be any text.
+        who = hashlib.sha256(f"{claims.scope} {claims.subject}".encode()).hexdigest()[:32]
+        return Principal(f"jwt:{tenant.id}:{who}", _REACH[KeyScope(word)], tenant.id, workspace_id, project_id)
 
 
 def _bearer(authorization: str) -> str | None:
