@@ -17,6 +17,8 @@ from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import Scope
 from router.unit import Unit, new_id
 
+VERIFIED = "verified"  # the `dns_status` of a domain whose records were all right at the last look
+
 
 class PreviewStatus(enum.StrEnum):
     """Whether the two wildcard records lead to us."""
@@ -41,6 +43,19 @@ class PreviewDomain:
     verified_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def verified(self) -> bool:
+        """Whether hosts under it route and get certificates."""
+        return self.status is PreviewStatus.VERIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a scope has set itself, and what holds for it; None for the second is the platform domain."""
+
+    own: PreviewDomain | None
+    effective: PreviewDomain | None
 
 
 class ZoneRows(Protocol):
@@ -81,12 +96,23 @@ class ScopeHolder(Protocol):
     def id(self) -> str: ...
 
 
+class ProjectHolder(ScopeHolder, Protocol):
+    """A project's workspace too."""
+
+    @property
+    def workspace_id(self) -> str: ...
+
+
 class _Tenants(Protocol):
     async def exists(self, tenant_id: str) -> bool: ...
 
 
 class _Scoped(Protocol):
     async def get(self, scope_id: str, /) -> ScopeHolder | None: ...
+
+
+class _Projects(Protocol):
+    async def get(self, scope_id: str, /) -> ProjectHolder | None: ...
 
 
 class ZonesTx(Protocol):
@@ -103,7 +129,7 @@ class ZonesTx(Protocol):
     def workspaces(self) -> _Scoped: ...
 
     @property
-    def projects(self) -> _Scoped: ...
+    def projects(self) -> _Projects: ...
 
     @property
     def events(self) -> Notes: ...
@@ -122,6 +148,14 @@ class PreviewDomains:
         async with self._store.read() as tx:
             await _tenant_of(tx, scope, scope_id)
             return await tx.preview_domains.get(scope, scope_id)
+
+    async def standing(self, scope: Scope, scope_id: str) -> Standing:
+        """What the scope has set and what holds for it, as of one instant. Raises RouterError: NOT_FOUND (the scope)."""
+        async with self._store.read() as tx:
+            tenant_id, workspace_id, project_id = await _place(tx, scope, scope_id)
+            previews = tuple(await tx.preview_domains.of_tenant(tenant_id))
+            own = next((item for item in previews if (item.scope, item.scope_id) == (scope, scope_id)), None)
+            return Standing(own, effective(previews, workspace_id, project_id))
 
     async def of_tenant(self, tenant_id: str) -> tuple[PreviewDomain, ...]:
         """All that the tenant's scopes have set: what `effective` chooses from."""
@@ -159,10 +193,10 @@ class PreviewDomains:
         self, scope: Scope, scope_id: str, domain: str, *, detail: Mapping[str, Any] | None = None
     ) -> PreviewDomain:
         """Both wildcard records of `domain` lead to us. Raises RouterError: NOT_FOUND, CONFLICT where it was changed."""
-        return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, "verified", detail)
+        return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, VERIFIED, detail)
 
     async def note(
-        self, scope: Scope, scope_id: str, domain: str, *, dns_status: str, detail: Mapping[str, Any] | None = None
+        self, scope: Scope, scope_id: str, domain: str, dns_status: str, *, detail: Mapping[str, Any] | None = None
     ) -> PreviewDomain:
         """What a look at `domain` found out that changes nothing yet. Raises as `mark_verified`."""
         return await self._mark(scope, scope_id, domain, None, dns_status, detail)
@@ -241,13 +275,22 @@ async def _check_neighbours(tx: ZonesTx, domain: str, tenant_id: str) -> None:
 
 async def _tenant_of(tx: ZonesTx, scope: Scope, scope_id: str) -> str:
     """The tenant that the scope belongs to. Raises RouterError NOT_FOUND where there is no such scope."""
+    return (await _place(tx, scope, scope_id))[0]
+
+
+async def _place(tx: ZonesTx, scope: Scope, scope_id: str) -> tuple[str, str | None, str | None]:
+    """The tenant, workspace and project of a scope, None for what is narrower than it. Raises as `_tenant_of`."""
     if scope is Scope.TENANT:
         if await tx.tenants.exists(scope_id):
-            return scope_id
+            return scope_id, None, None
+    elif scope is Scope.WORKSPACE:
+        workspace = await tx.workspaces.get(scope_id)
+        if workspace is not None:
+            return workspace.tenant_id, workspace.id, None
     else:
-        holder = await (tx.workspaces if scope is Scope.WORKSPACE else tx.projects).get(scope_id)
-        if holder is not None:
-            return holder.tenant_id
+        project = await tx.projects.get(scope_id)
+        if project is not None:
+            return project.tenant_id, project.workspace_id, project.id
     raise RouterError(NOT_FOUND, f"{scope} not found")
 
 

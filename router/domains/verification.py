@@ -17,7 +17,7 @@ from router.clock import Clock, iso
 from router.domains.custom import CustomDomain, CustomDomains
 from router.domains.lookup import Lookup
 from router.domains.pointing import Finding, Pointing, follow
-from router.domains.preview import PreviewDomain, PreviewDomains
+from router.domains.preview import VERIFIED, PreviewDomain, PreviewDomains
 from router.domains.states import may_move
 from router.errors import CNAME_NOT_FOUND, CONFLICT, DNS_UNKNOWN, NOT_FOUND, RouterError
 from router.hostname import SANDBOX
@@ -44,6 +44,15 @@ class WildcardCheck:
     observed: tuple[str, ...]
     reason: str | None
 
+    def noted(self) -> dict[str, Any]:
+        """As JSON, for whoever is told of it later."""
+        return {
+            "name": self.name,
+            "status": self.finding.value,
+            "observed": list(self.observed),
+            "reason": self.reason,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ZoneCheck:
@@ -54,6 +63,11 @@ class ZoneCheck:
     @property
     def finding(self) -> Finding:
         return _worst([record.finding for record in self.records])
+
+    @property
+    def dns_status(self) -> str:
+        """The finding, in the word that a preview domain has for it."""
+        return VERIFIED if self.finding is Finding.VALID else self.finding.value
 
 
 class Verification:
@@ -102,7 +116,7 @@ class Verification:
         check = await self._look(preview.domain)
         if check.finding is Finding.UNKNOWN:
             return preview, check
-        detail = {"checked_at": iso(self._clock.now()), "records": [_noted(record) for record in check.records]}
+        detail = {"checked_at": iso(self._clock.now()), "records": [record.noted() for record in check.records]}
         if check.finding is Finding.VALID:
             return await self._preview.mark_verified(scope, scope_id, preview.domain, detail=detail), check
         noted = await self._preview.note(scope, scope_id, preview.domain, dns_status=check.finding.value, detail=detail)
@@ -130,15 +144,6 @@ def _of_wildcard(name: str, group: Sequence[Pointing]) -> WildcardCheck:
 
 def _worst(findings: Sequence[Finding]) -> Finding:
     return next(finding for finding in _WORST_FIRST if finding in findings)
-
-
-def _noted(record: WildcardCheck) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "status": record.finding.value,
-        "observed": list(record.observed),
-        "reason": record.reason,
-    }
 
 
 def _sentence(found: Pointing, target: str) -> str:
