@@ -1,0 +1,215 @@
+"""A running data plane for wire tests, with everything around it in memory, and the checks that it leaves nothing."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from router.clock import SystemClock
+from router.observe.finished import Finished
+from router.observe.metrics import Metrics
+from router.observe.recorder import Recorder
+from router.pages import Pages
+from router.proxy import Proxy
+from router.proxy.pool import Pool
+from router.routes.memory import MemoryRecords
+from router.routes.records import Endpoint, Record
+from router.routes.resolver import Resolver
+from router.settings import Cache, Limits, Network
+from tests.support.records import PLATFORM, resource
+from tests.support.wire import DEADLINE, Backend, End
+
+LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+# Whoever connects from here is a trusted front; a client without a `source` is not.
+FRONT = "127.0.0.1"
+OUTSIDE = "127.0.0.2"
+
+
+class RunningEdge:
+    """One proxy on a port of its own, its records, and all connections that the test opened."""
+
+    def __init__(
+        self,
+        records: MemoryRecords | None = None,
+        *,
+        backend_networks: tuple[Network, ...] = LOOPBACK,
+        **limits: float,
+    ) -> None:
+        self.records = records or MemoryRecords()
+        self.limits = Limits().model_copy(update=limits)
+        clock = SystemClock()
+        self.resolver = Resolver(
+            self.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
+        )
+        self.metrics = Metrics()
+        self.recorder = Recorder(metrics=self.metrics, clock=clock)
+        self.own_listeners: set[tuple[str, int]] = set()
+        self.seen_https: list[str] = []
+        self.proxy = Proxy(
+            resolver=self.resolver,
+            pages=Pages("https://docs.miosa.ai/errors"),
+            recorder=self.recorder,
+            metrics=self.metrics,
+            limits=self.limits,
+            trusted_proxies=(ipaddress.IPv4Network(f"{FRONT}/32"),),
+            backend_networks=backend_networks,
+            own_listeners=self.own_listeners,
+            clock=clock,
+            on_https=self.seen_https.append,
+        )
+        self.address = ("", 0)
+        self.faults: list[dict[str, Any]] = []
+        self.expected_errors: set[str] = set()
+        self.logs: list[MutableMapping[str, Any]] = []
+        self._ends: list[End] = []
+        self._backends: list[Backend] = []
+        self._before: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._capture = capture_logs()
+
+    # Before and after.
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self.logs = self._capture.__enter__()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.faults.append(context))
+        self._before = asyncio.all_tasks()
+        self.address = await self.proxy.start("127.0.0.1", 0)
+        self.own_listeners.add(self.address)
+        self._tasks = asyncio.all_tasks() - self._before
+
+    async def stop(self) -> None:
+        """Close the test's connections, check that the proxy lets go of all it held for them, and end it."""
+        try:
+            for end in self._ends:
+                end.close()
+            await self.settled()
+            self.check_pools()
+        finally:
+            # Also after a failure: a loop of uvloop that is closed with a server on it never returns.
+            await self.proxy.close()
+            await self.resolver.close()
+            for backend in self._backends:
+                backend.close()
+            self._capture.__exit__(None, None, None)
+        edge = self.proxy._edge
+        assert not edge.clients
+        assert edge.backends == 0
+        assert not self._strays() - self._tasks
+        assert not self.faults, self.faults
+        errors = [line for line in self.logs if line["log_level"] in ("error", "critical")]
+        assert {line["event"] for line in errors} <= self.expected_errors, errors
+        assert all(exchange.ending != "??" for exchange in self.finished)
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way: no client, no exchange, no tunnel, no task but the proxy's own."""
+        await until(lambda: not self.busy(), self.busy)
+
+    async def idle(self) -> None:
+        """Wait until no exchange is under way; clients may stay connected."""
+        await until(lambda: not [what for what in self.busy() if not what.startswith("client")], self.busy)
+
+    def busy(self) -> list[str]:
+        """What is still under way, in words."""
+        edge = self.proxy._edge
+        pools = self.pools()
+        found = [f"client {client.peer}" for client in edge.clients]
+        found += [f"exchange of {client.exchange!r}" for client in edge.clients if client.exchange is not None]
+        found += [f"tunnel {tunnel!r}" for tunnel in edge.tunnels]
+        found += [f"task {task.get_name()}" for task in self._strays()]
+        found += [f"pool {pool!r}" for pool in pools if pool.busy]
+        found += [f"load of {key}" for key, load in edge.loads.items() if load.exchanges]
+        kept = sum(len([backend for backend in pool.idle if not backend.closing]) for pool in pools)
+        if edge.backends != kept:
+            found.append(f"{edge.backends} backend connections, {kept} of them in pools")
+        return found
+
+    def _strays(self) -> set[asyncio.Task[Any]]:
+        ours = self._before | self._tasks | {task for task in (asyncio.current_task(),) if task is not None}
+        return {task for task in asyncio.all_tasks() - ours if not task.done()}
+
+    def check_pools(self) -> None:
+        """What is kept is idle: no exchange, no half-read answer, nothing left to write, reading."""
+        for pool in self.pools():
+            for kept in pool.idle:
+                if not kept.closing:
+                    assert kept.exchange is None
+                    assert (kept.left, kept.chunks, kept.until_close, kept.buffer) == (0, None, False, b"")
+                    assert kept.transport.get_write_buffer_size() == 0
+                    assert kept.transport.is_reading()
+
+    def pools(self) -> list[Pool]:
+        """All pools, each with its idle connections."""
+        return list(self.proxy._edge.pools)
+
+    def kept(self) -> int:
+        """How many connections to backends are kept for later."""
+        return sum(len([backend for backend in pool.idle if not backend.closing]) for pool in self.pools())
+
+    # What is behind it.
+
+    def put(self, *records: Record) -> None:
+        """Store records, and let the proxy know."""
+        self.resolver.drop(self.records.put(*records))
+
+    def backend(self, slug: str = "shop", **changes: Any) -> Backend:
+        """A backend on a free port, as the program of the resource `slug`, on its default port.
+
+        `listening`, `address` and `receive_buffer` are the backend's; all else is the resource's.
+        """
+        own = {key: changes.pop(key) for key in ("address", "listening", "receive_buffer") if key in changes}
+        backend = Backend(**own)
+        self._backends.append(backend)
+        self.point(slug, backend, **changes)
+        return backend
+
+    def point(self, slug: str, backend: Backend, generation: str = "boot-1", **changes: Any) -> None:
+        """Let the resource `slug` listen where `backend` does."""
+        endpoint = Endpoint(backend.address, generation, changes.pop("ports", {}))
+        values = {"default_port": backend.port, "endpoint": endpoint} | changes
+        self.put(resource(slug, **values))
+
+    # Whoever comes to it.
+
+    async def client(self, source: str = OUTSIDE, *, receive_buffer: int | None = None) -> End:
+        """A connection to the proxy, from `source`."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.bind((source, 0))
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.get_running_loop().sock_connect(sock, self.address)
+        end = End(sock)
+        self._ends.append(end)
+        return end
+
+    @property
+    def finished(self) -> list[Finished]:
+        """The exchanges that have ended, oldest first."""
+        return self.recorder.finished
+
+    @property
+    def endings(self) -> list[str]:
+        return [exchange.ending for exchange in self.finished]
+
+    async def ended(self, count: int) -> list[Finished]:
+        """The exchanges that have ended, once there are `count`."""
+        await until(lambda: len(self.finished) >= count, lambda: self.endings)
+        return self.finished
+
+
+async def until(condition: Callable[[], bool], state: Callable[[], object] = lambda: "") -> None:
+    """Let the loop run until `condition` holds; `state` goes into the failure."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DEADLINE
+    turns = 0
+    while not condition():
+        if loop.time() > deadline:
+            raise AssertionError(f"not reached within {DEADLINE} s: {state()}")
+        turns += 1
+        # Most conditions hold within a few turns; a proxy that waits for a limit is not spun for.
+        await asyncio.sleep(0 if turns < 50 else 0.002)

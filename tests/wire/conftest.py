@@ -1,0 +1,37 @@
+"""A running proxy for each wire test, on the loop that it runs on in production."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import pytest_asyncio
+import uvloop
+
+from tests.support.edge import RunningEdge
+
+BuildEdge = Callable[..., Awaitable[RunningEdge]]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest_asyncio.fixture
+async def build_edge() -> AsyncIterator[BuildEdge]:
+    """Starts proxies: `await build_edge(body_idle=0.1)`. Each is checked for what it left when the test is over."""
+    running: list[RunningEdge] = []
+
+    async def build(**options: object) -> RunningEdge:
+        edge = RunningEdge(**options)  # type: ignore[arg-type]
+        await edge.start()
+        running.append(edge)
+        return edge
+
+    yield build
+    for edge in running:
+        await edge.stop()
+
+
+@pytest_asyncio.fixture
+async def edge(build_edge: BuildEdge) -> RunningEdge:
+    """A proxy with the default limits."""
+    return await build_edge()
