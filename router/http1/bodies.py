@@ -12,7 +12,7 @@ import re
 from router.http1.names import NOT_IN_TRAILERS, OURS
 
 _MAX_LINE = 4096  # a chunk's size line with its extensions
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 
 LAST_CHUNK = b"0\r\n\r\n"

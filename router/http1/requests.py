@@ -88,6 +88,8 @@ def check_start(partial: bytes, limits: Limits) -> None:
         raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
     elif line_end > limits.request_line:
         raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+    elif partial.count(b"\n") != partial.count(b"\r\n"):  # lines that end so would never make a head
+        raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
 
 def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
