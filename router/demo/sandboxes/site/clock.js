@@ -6,7 +6,7 @@ let count = 0;
 events.addEventListener("tick", (event) => {
   count += 1;
   time.textContent = event.data;
-  state.textContent = `Connected, ${count} events so far`;
+  state.textContent = `Connected; events so far: ${count}`;
 });
 events.addEventListener("error", () => {
   state.textContent = "The stream broke off; the browser connects again by itself";
