@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt docs lock clean
+.PHONY: help install run test check bench bench-quick fmt docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -37,6 +37,12 @@ check: install ## style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install ## CPU per request, ours against other proxies in one run
+	$(BIN)/python -m bench.run
+
+bench-quick: install ## the same in a minute, less exact
+	$(BIN)/python -m bench.run --quick
 
 fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
