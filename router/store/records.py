@@ -5,6 +5,7 @@ versions come along. Ownership, suspension and `auto_expose` are joined here, so
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,10 +83,10 @@ _RESOURCES = _resources.where(
 )
 
 # The dead have no ports and no endpoint; what they belonged to still says whose zone may answer for them.
-_BURIED = _resources.where(
-    resources.c.id.in_(
-        sa.select(tombstones.c.resource_id).where(tombstones.c.slug.in_(sa.bindparam("slugs", expanding=True)))
-    )
+_BURIED = (
+    _resources.add_columns(tombstones.c.slug.label("buried_slug"))
+    .join(tombstones, tombstones.c.resource_id == resources.c.id)
+    .where(tombstones.c.slug.in_(sa.bindparam("slugs", expanding=True)))
 )
 
 _CLAIMS = (
@@ -149,7 +150,15 @@ def _read(connection: sa.Connection, keys: Sequence[str]) -> Versioned:
     absent = [slug for slug in slugs if slug_key(slug) not in records]
     if absent:
         for row in connection.execute(_BURIED, {"slugs": absent}):
-            records[slug_key(row.slug)] = _resource(row, set(), {})
+            key = slug_key(row.buried_slug)
+            # Of a resource that lives on under another slug only this one is dead.
+            dead = {
+                "slug": row.buried_slug,
+                "state": State.DESTROYED,
+                "endpoint": None,
+                "version": versions.get(key, 0),
+            }
+            records[key] = replace(_resource(row, set(), {}), **dead)
     for fqdn, row in domains.items():
         records[name_key(fqdn)] = _name(row, by_id.get(row.resource_id), versions.get(name_key(fqdn), 0))
     if zones:

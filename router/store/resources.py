@@ -1,6 +1,6 @@
 """Stored resources, with their exposed ports, endpoints, tombstones and activity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +10,32 @@ from router.routes.records import Kind, State, slug_key
 from router.store.changes import chunks
 from router.store.deployment_tables import deployment_versions
 from router.store.rows import Rows, conditions, fields_of, named
-from router.store.tables import activity, endpoints, exposed_ports, previews, resources, tombstones
+from router.store.tables import (
+    activity,
+    endpoints,
+    exposed_ports,
+    previews,
+    projects,
+    resources,
+    tombstones,
+    workspaces,
+)
+from router.store.types import JsonHas
 from router.store.upsert import upsert
-from router.tenancy.resources import Resource, ResourceFilter, StoredEndpoint, Tombstone
+from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
 from router.unit import Listing, Window
+
+_PLACES = (
+    sa.select(
+        projects.c.id,
+        workspaces.c.slug.label("workspace_slug"),
+        workspaces.c.name.label("workspace_name"),
+        projects.c.slug.label("project_slug"),
+        projects.c.name.label("project_name"),
+    )
+    .join(workspaces, workspaces.c.id == projects.c.workspace_id)
+    .where(projects.c.id.in_(sa.bindparam("ids", expanding=True)))
+)
 
 
 class SqlResources(Rows):
@@ -32,7 +54,9 @@ class SqlResources(Rows):
 
     async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]:
         select = sa.select(resources).where(
-            resources.c.deleted_at.is_(None), *conditions(resources, **fields_of(where))
+            resources.c.deleted_at.is_(None),
+            *conditions(resources, **fields_of(where, "tags")),
+            *(JsonHas(resources.c.tags, tag) for tag in where.tags),
         )
         order = (resources.c.created_at.desc(), resources.c.id)
         found = await self._listing(select, window, order, lambda row: row)
@@ -53,6 +77,13 @@ class SqlResources(Rows):
         await self._add_ports(new.id, new.exposed_ports - old.exposed_ports)
         self._changes.resource(new.id)
         self._changes.record(slug_key(old.slug))
+
+    async def places(self, project_ids: Collection[str]) -> Mapping[str, Place]:
+        found: dict[str, Place] = {}
+        for chunk in chunks(sorted(project_ids)):
+            rows = (await self._connection.execute(_PLACES, {"ids": chunk})).mappings()
+            found |= {row["id"]: Place(**{name: row[name] for name in row if name != "id"}) for row in rows}
+        return found
 
     async def slug_taken(self, slug: str) -> bool:
         living = sa.select(resources.c.slug).where(resources.c.slug == slug, resources.c.deleted_at.is_(None))
@@ -170,6 +201,7 @@ def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
         "kind": Kind(row.kind),
         "state": State(row.state),
         "exposed_ports": ports,
+        "tags": tuple(row.tags),
         "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
     }
     return Resource(**values)

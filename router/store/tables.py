@@ -41,8 +41,9 @@ def _flag(name: str) -> sa.Column[bool]:
     return sa.Column(name, sa.Boolean, nullable=False)
 
 
-def _json(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, Json, nullable=nullable)
+def _json(name: str, *, nullable: bool = False, default: str | None = None) -> sa.Column[Any]:
+    """With `default` the database fills the column for a version of ours that does not know it."""
+    return sa.Column(name, Json, nullable=nullable, server_default=default)
 
 
 def _living(name: str, *columns: str, alive: str) -> sa.Index:
@@ -142,6 +143,9 @@ resources = sa.Table(
     sa.Column("vcpus", sa.Integer),
     sa.Column("memory_mb", sa.Integer),
     sa.Column("disk_gb", sa.Integer),
+    sa.Column("auto_stop_seconds", sa.Integer),
+    _json("options", default="{}"),
+    _json("tags", default="[]"),
     _json("metadata"),
     _text("external_workspace_id", 255, nullable=True),
     _text("external_user_id", 255, nullable=True),

@@ -9,6 +9,7 @@ from router.store.custom_domains import SqlCustomDomains
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
 from router.store.preview_domains import SqlPreviewDomains
+from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
 from router.store.tenants import SqlTenants
@@ -28,6 +29,7 @@ class Transaction:
         self.workspaces = SqlWorkspaces(*given, writing=writing)
         self.projects = SqlProjects(*given, writing=writing)
         self.resources = SqlResources(*given, writing=writing)
+        self.previews = SqlPreviews(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)

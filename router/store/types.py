@@ -1,9 +1,13 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 # None is SQL's NULL, never JSON's null: "not set" has one spelling.
 Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -29,3 +33,23 @@ class Instant(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class JsonHas(FunctionElement[bool]):
+    """Whether a list in JSON holds a text: `JsonHas(column, text)`."""
+
+    name = "json_has"
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(JsonHas, "sqlite")
+def _on_sqlite(element: JsonHas, compiler: SQLCompiler, **options: Any) -> str:
+    column, text = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = {text})"  # noqa: S608  # both are compiled SQL
+
+
+@compiles(JsonHas, "postgresql")
+def _on_postgresql(element: JsonHas, compiler: SQLCompiler, **options: Any) -> str:
+    # What the operator `?` calls; the operator itself reads like a parameter.
+    return f"jsonb_exists({', '.join(compiler.process(clause, **options) for clause in element.clauses)})"

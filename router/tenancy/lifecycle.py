@@ -22,8 +22,14 @@ async def begin(tx: ResourcesTx, resource: Resource) -> None:
 
 
 async def change(tx: ResourcesTx, old: Resource, new: Resource, now: datetime) -> None:
-    """Store a change of details or owner; the state stays."""
+    """Store a change of details, owner or slug; the state stays.
+
+    What follows an old link must not end up with whoever takes the old slug, so that becomes a tombstone.
+    """
     await tx.resources.save(old, new)
+    if old.slug != new.slug:
+        await tx.resources.bury(Tombstone(slug=old.slug, resource_id=old.id, tenant_id=old.tenant_id, deleted_at=now))
+        await _tell(tx, new, "renamed", now, was=old.slug)
     moved = (old.workspace_id, old.project_id) != (new.workspace_id, new.project_id)
     if moved or old.size != new.size:
         await tx.usage.cut(new, now)

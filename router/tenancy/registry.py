@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, RouterError
@@ -15,13 +15,24 @@ from router.tenancy.endpoints import Endpoints
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.ownership import NOTHING, Ownership, attribution, owners
 from router.tenancy.projects import Project
-from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter, ResourcesTx, check_host_mode, live
-from router.tenancy.sizes import SIZES
+from router.tenancy.projects import found as found_project
+from router.tenancy.resources import (
+    MAX_PORTS,
+    Place,
+    Resource,
+    ResourceDetails,
+    ResourceFilter,
+    ResourcesTx,
+    check_host_mode,
+    check_port,
+    live,
+)
+from router.tenancy.sizes import DEFAULT, SIZES, size_named, size_of
 from router.tenancy.slugs import free, host_slug
-from router.tenancy.workspaces import Workspace
+from router.tenancy.workspaces import Workspace, found
 from router.unit import FIRST, Listing, Unit, Window, is_id, new_id
 
-_MAX_PORTS = 256  # exposed ports of one resource
+_MAX_SECONDS = 366 * 86400  # of an automatic stop
 
 
 class Resources:
@@ -84,7 +95,7 @@ class Resources:
                 raise invalid("tenant_id", "can't be changed")
             if slug != old.slug:
                 await _claim_slug(tx, slug, tenant_id, RouterError(CONFLICT, TAKEN, fields={"slug": [TAKEN]}))
-            new = replace(old, slug=slug, **details, updated_at=now)
+            new = replace(old, slug=slug, **_measured(kind, details), updated_at=now)
             if workspace_id is not None or project_id is not None:
                 workspace, project = await _owners_by_field(tx, tenant_id, wanted, now)
                 new = replace(new, workspace_id=workspace.id, project_id=project.id)
@@ -102,8 +113,8 @@ class Resources:
     ) -> Resource:
         """Register a new resource in the state `provisioning`: a customer's call. Without `slug` one is made.
 
-        The workspace's caps on computers apply. Raises RouterError: VALIDATION_FAILED, WORKSPACE_NOT_FOUND,
-        NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
+        The workspace's caps on computers apply, and its defaults. Raises RouterError: VALIDATION_FAILED,
+        WORKSPACE_NOT_FOUND, NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
         """
         fields = Fields()
         ownership.check(fields)
@@ -115,7 +126,10 @@ class Resources:
         async with self._store.begin() as tx:
             workspace, project = await owners(tx, tenant_id, ownership, now)
             if kind is Kind.COMPUTER:
-                details = await _within_caps(tx, workspace, details)
+                details = _with_defaults(workspace, details)
+                await _check_caps(tx, workspace, details)
+            elif kind is Kind.SANDBOX and details.get("vcpus") is None and details.get("memory_mb") is None:
+                details = {**details, "size": details.get("size") or DEFAULT}
             if slug is not None:
                 await _claim_slug(tx, slug, tenant_id, invalid("slug", TAKEN))
             else:
@@ -136,15 +150,33 @@ class Resources:
         async with self._store.read() as tx:
             return await tx.resources.list(where, window)
 
-    async def update(self, resource_id: str, **details: Unpack[ResourceDetails]) -> Resource:
-        """Change some details. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
+    async def places(self, resources: Sequence[Resource]) -> Mapping[str, Place]:
+        """How the workspaces and projects of these resources are called, by the project's id."""
+        async with self._store.read() as tx:
+            return await tx.resources.places({resource.project_id for resource in resources})
+
+    async def update(
+        self, resource_id: str, *, slug: str | None = None, **details: Unpack[ResourceDetails]
+    ) -> Resource:
+        """Change some details, and the slug where one is given: its old hosts then answer 410.
+
+        `options` are merged into what they were, one that is None goes. Raises RouterError: NOT_FOUND,
+        VALIDATION_FAILED.
+        """
         fields = Fields()
+        if slug is not None:
+            _check_slug(fields, slug)
         self._check_details(fields, details)
         fields.check()
         now = self._clock.now()
         async with self._store.begin() as tx:
             old = live(await tx.resources.get(resource_id))
-            new = replace(old, **details, updated_at=now)
+            if "options" in details:
+                merged = {**old.options, **details["options"]}
+                details["options"] = {name: value for name, value in merged.items() if value is not None}
+            new = replace(old, **details, slug=slug or old.slug, updated_at=now)
+            if new.slug != old.slug:
+                await _claim_slug(tx, new.slug, old.tenant_id, invalid("slug", TAKEN))
             await lifecycle.change(tx, old, new, now)
             return new
 
@@ -164,30 +196,29 @@ class Resources:
     async def move(self, resource_id: str, to: Ownership) -> Resource:
         """Into another workspace or project of the same tenant; zones and routes follow.
 
-        Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, FORBIDDEN (outside `to.within`), VALIDATION_FAILED.
+        What it inherited of its attribution it inherits anew. Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND,
+        FORBIDDEN (outside `to.within`), VALIDATION_FAILED.
         """
+        fields = Fields()
+        to.check(fields)
+        fields.check()
         now = self._clock.now()
         async with self._store.begin() as tx:
             old = live(await tx.resources.get(resource_id))
             workspace, project = await owners(tx, old.tenant_id, to, now)
+            if project.id == old.project_id:
+                return old
             if old.kind is Kind.COMPUTER and workspace.id != old.workspace_id:
-                await _within_caps(tx, workspace, {"size": old.size, "template_type": old.template_type})
-            new = replace(old, workspace_id=workspace.id, project_id=project.id, updated_at=now)
+                await _check_caps(tx, workspace, {"size": old.size, "template_type": old.template_type})
+            new = replace(
+                old,
+                workspace_id=workspace.id,
+                project_id=project.id,
+                updated_at=now,
+                **await _inherited_anew(tx, old, workspace, project),
+            )
             await lifecycle.change(tx, old, new, now)
             return new
-
-    async def expose(self, resource_id: str, port: int) -> Resource:
-        """Make a port routable; exposing it twice changes nothing. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
-        fields = Fields()
-        self._check_port(fields, "port", port)
-        fields.check()
-        async with self._store.begin() as tx:
-            return await lifecycle.expose(tx, live(await tx.resources.get(resource_id)), port, self._clock.now())
-
-    async def unexpose(self, resource_id: str, port: int) -> Resource:
-        """Make a port unreachable again. Raises RouterError: NOT_FOUND."""
-        async with self._store.begin() as tx:
-            return await lifecycle.unexpose(tx, live(await tx.resources.get(resource_id)), port, self._clock.now())
 
     async def delete(self, resource_id: str) -> Resource:
         """For good: its hosts answer 410 from now on. Raises RouterError: NOT_FOUND."""
@@ -213,22 +244,21 @@ class Resources:
         if (size := details.get("size")) is not None and size not in SIZES:
             fields.add("size", "is invalid")
         if (port := details.get("default_port")) is not None:
-            self._check_port(fields, "default_port", port)
+            check_port(fields, "default_port", port, self._reserved_ports)
         ports = details.get("exposed_ports") or frozenset()
-        if len(ports) > _MAX_PORTS:
-            fields.add("exposed_ports", f"should have at most {_MAX_PORTS} item(s)")
+        if len(ports) > MAX_PORTS:
+            fields.add("exposed_ports", f"should have at most {MAX_PORTS} item(s)")
         for port in ports:
-            self._check_port(fields, "exposed_ports", port)
+            check_port(fields, "exposed_ports", port, self._reserved_ports)
         for port, mode in (details.get("host_modes") or {}).items():
             fields.port("host_modes", port)
             check_host_mode(fields, "host_modes", mode)
+        if (seconds := details.get("auto_stop_seconds")) is not None and not 0 <= seconds <= _MAX_SECONDS:
+            fields.add("auto_stop_seconds", f"must be between 0 and {_MAX_SECONDS}")
+        fields.object("options", details.get("options"))
+        fields.object("tags", {"": details.get("tags", ())})
         if (first_byte := details.get("first_byte")) is not None and not 0 < first_byte <= 86400:
             fields.add("first_byte", "must be more than 0 and at most 86400 seconds")
-
-    def _check_port(self, fields: Fields, name: str, port: int) -> None:
-        fields.port(name, port)
-        if port in self._reserved_ports:
-            fields.add(name, "is reserved by the platform")
 
 
 def _new(
@@ -240,7 +270,6 @@ def _new(
     now: datetime,
     details: ResourceDetails,
 ) -> Resource:
-    size = SIZES.get(details.get("size") or "")
     resource = Resource(
         id=resource_id,
         kind=kind,
@@ -251,9 +280,23 @@ def _new(
         created_at=now,
         updated_at=now,
     )
-    if size is not None:
-        resource = replace(resource, vcpus=size.vcpus, memory_mb=size.memory_mb, disk_gb=size.disk_gb)
-    return replace(resource, **details)
+    return replace(resource, **_measured(kind, details))
+
+
+def _measured(kind: Kind, details: ResourceDetails) -> ResourceDetails:
+    """The details with the numbers that the size stands for, or with the size that has these numbers."""
+    name = details.get("size") or size_named(kind, details.get("vcpus"), details.get("memory_mb"))
+    if name is None:
+        return details
+    size = size_of(kind, name)
+    whole: ResourceDetails = {
+        "size": name,
+        "vcpus": size.vcpus,
+        "memory_mb": size.memory_mb,
+        "disk_gb": size.disk_gb,
+    }
+    given = {key: value for key, value in details.items() if value is not None or key not in whole}
+    return cast("ResourceDetails", {**whole, **given})
 
 
 def _check_slug(fields: Fields, slug: str) -> None:
@@ -286,10 +329,19 @@ async def _owners_by_field(
         raise
 
 
-async def _within_caps(tx: ResourcesTx, workspace: Workspace, details: ResourceDetails) -> ResourceDetails:
-    """A computer's details with the workspace's default size. Raises RouterError VALIDATION_FAILED over a cap."""
-    caps = workspace.settings
+def _with_defaults(workspace: Workspace, details: ResourceDetails) -> ResourceDetails:
+    """A computer's details with what its workspace says where they say nothing."""
+    caps = workspace.caps
     size = details.get("size") or caps.get("default_computer_size")
+    auto_stop = details.get("auto_stop_seconds")
+    if auto_stop is None:
+        auto_stop = caps.get("default_auto_stop_seconds")
+    return {**details, "size": size, "auto_stop_seconds": auto_stop}
+
+
+async def _check_caps(tx: ResourcesTx, workspace: Workspace, details: ResourceDetails) -> None:
+    """Raises RouterError VALIDATION_FAILED where one more such computer is more than the workspace allows."""
+    caps, size = workspace.caps, details.get("size")
     fields = Fields()
     top = caps.get("max_computer_size")
     if size is not None and top is not None and SIZES[size].rank > SIZES[top].rank:
@@ -301,4 +353,14 @@ async def _within_caps(tx: ResourcesTx, workspace: Workspace, details: ResourceD
     if most is not None and (await tx.workspaces.contents(workspace.id)).get(Kind.COMPUTER, 0) >= most:
         fields.add("workspace_id", f"has its maximum of {most} computer(s)")
     fields.check()
-    return {**details, "size": size} if size is not None else details
+
+
+async def _inherited_anew(
+    tx: ResourcesTx, resource: Resource, workspace: Workspace, project: Project
+) -> dict[str, Any]:
+    """What the resource was attributed to because of where it lay, as it is where it goes; its own stays."""
+    old_workspace = found(await tx.workspaces.get(resource.workspace_id))
+    old_project = found_project(await tx.projects.get(resource.project_id))
+    old: Mapping[str, object] = attribution(NOTHING, old_workspace, old_project)
+    new: Mapping[str, object] = attribution(NOTHING, workspace, project)
+    return {name: value for name, value in new.items() if getattr(resource, name) == old[name]}

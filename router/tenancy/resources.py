@@ -1,11 +1,11 @@
 """Resources: the sandboxes, computers and deployments that hosts lead to; their values and what is stored of them.
 
 The platform runs them, and says what exists (`registry.py`), in which state (`lifecycle.py`) and where it listens
-(`endpoints.py`). A deleted resource leaves a tombstone under its slug: its hosts answer 410, and only its own tenant
-may use the slug again.
+(`endpoints.py`). A deleted resource leaves a tombstone under its slug, and so does one that is given another slug: the
+old hosts answer 410, and only the same tenant may use the slug again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypedDict
@@ -20,10 +20,16 @@ from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import WorkspaceRows
 from router.unit import Listing, Window
 
+MAX_PORTS = 256  # exposed ports of one resource
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One resource. `host_modes` maps a port to `localhost` or a custom Host; `first_byte` is in seconds."""
+    """One resource. `host_modes` maps a port to `localhost` or a custom Host; `first_byte` is in seconds.
+
+    `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
+    them.
+    """
 
     id: str
     kind: Kind
@@ -43,6 +49,9 @@ class Resource:
     vcpus: int | None = None
     memory_mb: int | None = None
     disk_gb: int | None = None
+    auto_stop_seconds: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     external_workspace_id: str | None = None
     external_user_id: str | None = None
@@ -65,6 +74,9 @@ class ResourceDetails(TypedDict, total=False):
     vcpus: int | None
     memory_mb: int | None
     disk_gb: int | None
+    auto_stop_seconds: int | None
+    options: Mapping[str, Any]
+    tags: tuple[str, ...]
     metadata: Mapping[str, Any]
     external_workspace_id: str | None
     external_user_id: str | None
@@ -73,7 +85,7 @@ class ResourceDetails(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceFilter:
-    """Conditions of a list; None is no condition."""
+    """Conditions of a list; None is no condition. Of `tags` a resource must have every one."""
 
     kind: Kind | None = None
     tenant_id: str | None = None
@@ -81,14 +93,25 @@ class ResourceFilter:
     project_id: str | None = None
     state: State | None = None
     name: str | None = None
+    tags: tuple[str, ...] = ()
     external_workspace_id: str | None = None
     external_user_id: str | None = None
     external_project_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How the workspace and the project that a resource lies in are called."""
+
+    workspace_slug: str
+    workspace_name: str
+    project_slug: str
+    project_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """The slug of a deleted resource."""
+    """A slug that a resource had before it was deleted, or before it was given another one."""
 
     slug: str
     resource_id: str
@@ -124,6 +147,9 @@ class ResourceRows(Protocol):
 
     async def save(self, old: Resource, new: Resource) -> None:
         """Store every field of `new` anew; `old` is what was read before."""
+
+    async def places(self, project_ids: Collection[str]) -> Mapping[str, Place]:
+        """By the id of the project."""
 
     async def slug_taken(self, slug: str) -> bool:
         """Whether a resource or a tombstone has it."""
@@ -193,6 +219,13 @@ def live(resource: Resource | None, kind: Kind | None = None) -> Resource:
     if resource is None or resource.deleted_at is not None or kind not in (None, resource.kind):
         raise RouterError(NOT_FOUND, f"{kind or 'resource'} not found")
     return resource
+
+
+def check_port(fields: Fields, name: str, port: int, reserved: Collection[int]) -> None:
+    """A port that may be reached from outside: the platform's agents inside a machine never are."""
+    fields.port(name, port)
+    if port in reserved:
+        fields.add(name, "is reserved by the platform")
 
 
 def check_host_mode(fields: Fields, name: str, mode: str) -> None:

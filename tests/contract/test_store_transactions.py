@@ -90,7 +90,7 @@ async def test_what_touches_which_records(world: World, store: Store) -> None:
     assert heard.take() == ["name:www.example.com"]
     await world.place(shop)
     assert heard.take() == both
-    await world.resources.expose(shop.id, 5173)
+    await world.ports.put(shop.id, 5173)
     assert heard.take() == both
     await world.resources.move(shop.id, Ownership(project_id=project.id))
     assert heard.take() == both

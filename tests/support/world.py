@@ -9,9 +9,10 @@ from router.domains import CustomDomain, CustomDomains, PreviewDomains
 from router.routes.records import Kind, Scope, State
 from router.store import Store
 from router.tenancy import EndpointChange, Events, Keys, Project, Projects, Resource, Resources, Tenant, Tenants
+from router.tenancy.previews import Previews
 from router.tenancy.workspaces import Workspace, Workspaces
 
-NETWORKS = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("127.0.0.0/8"))
+NETWORKS = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "fd00::/8"))
 OWN_LISTENERS = frozenset({("127.0.0.1", 8081)})
 RESERVED = ("miosa.ai", "miosa.app")
 
@@ -28,6 +29,7 @@ class World:
         self.resources = Resources(
             store, clock, networks=NETWORKS, own_listeners=OWN_LISTENERS, reserved_ports=frozenset({49983})
         )
+        self.ports = Previews(store, clock, reserved_ports=frozenset({49983}))
         self.events = Events(store)
         self.domains = CustomDomains(store, clock, reserved=RESERVED, target="verify.miosa.ai")
         self.previews = PreviewDomains(store, clock, reserved=RESERVED)

@@ -1,0 +1,45 @@
+"""Stored previews."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.store.rows import Rows, fields_of, named
+from router.store.tables import previews
+from router.tenancy.previews import Preview
+from router.unit import Listing, Window
+
+
+class SqlPreviews(Rows):
+    """tenancy.previews.PreviewRows"""
+
+    async def get(self, preview_id: str) -> Preview | None:
+        return await self._find(previews.c.id == preview_id)
+
+    async def of_port(self, resource_id: str, port: int) -> Preview | None:
+        return await self._find(previews.c.resource_id == resource_id, previews.c.port == port)
+
+    async def list(self, resource_id: str, window: Window) -> Listing[Preview]:
+        select = sa.select(previews).where(previews.c.resource_id == resource_id)
+        return await self._listing(select, window, (previews.c.port,), _read)
+
+    async def add(self, preview: Preview) -> None:
+        await self._connection.execute(sa.insert(previews).values(fields_of(preview)))
+        self._changes.resource(preview.resource_id)
+
+    async def save(self, preview: Preview) -> None:
+        values = fields_of(preview, "id", "created_at")
+        await self._connection.execute(sa.update(previews).where(previews.c.id == preview.id).values(values))
+        self._changes.resource(preview.resource_id)
+
+    async def delete(self, preview: Preview) -> None:
+        await self._connection.execute(sa.delete(previews).where(previews.c.id == preview.id))
+        self._changes.resource(preview.resource_id)
+
+    async def _find(self, *where: sa.ColumnElement[bool]) -> Preview | None:
+        row = await self._one(self._locked(sa.select(previews).where(*where), previews))
+        return None if row is None else _read(row)
+
+
+def _read(row: sa.Row[Any]) -> Preview:
+    return Preview(**named(row))

@@ -1,0 +1,172 @@
+"""Previews: the exposed ports of a resource, each with how it is served.
+
+Exposing a port makes its preview, and a preview exposes its port; one that goes closes it, so that what was shown to
+a few does not stay open to all. Ports that the platform exposes have none. The default port is always reachable, and
+with the tenant's `auto_expose` every port is.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol, TypedDict, Unpack
+
+from router.clock import Clock
+from router.errors import NOT_FOUND, RouterError
+from router.tenancy import lifecycle
+from router.tenancy.fields import BLANK, Fields, invalid
+from router.tenancy.resources import MAX_PORTS, Resource, ResourcesTx, check_host_mode, check_port, live
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+PUBLIC = "public"
+VISIBILITIES = (PUBLIC, "private", "tenant", "key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """One port's preview. `host_mode` is `preserve`, `localhost` or the Host that the backend is to see."""
+
+    id: str
+    resource_id: str
+    port: int
+    visibility: str = PUBLIC
+    host_mode: str = "preserve"
+    name: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime
+    updated_at: datetime
+
+
+class PreviewChanges(TypedDict, total=False):
+    """What callers say about a preview; absent keys stay as they are."""
+
+    visibility: str
+    host_mode: str
+    name: str | None
+    metadata: Mapping[str, Any]
+
+
+class PreviewRows(Protocol):
+    """Stored previews. What changes one counts as a change of its resource's records."""
+
+    async def get(self, preview_id: str) -> Preview | None: ...
+
+    async def of_port(self, resource_id: str, port: int) -> Preview | None: ...
+
+    async def list(self, resource_id: str, window: Window) -> Listing[Preview]:
+        """By port."""
+
+    async def add(self, preview: Preview) -> None: ...
+
+    async def save(self, preview: Preview) -> None:
+        """Store every field anew."""
+
+    async def delete(self, preview: Preview) -> None: ...
+
+
+class PreviewsTx(ResourcesTx, Protocol):
+    @property
+    def previews(self) -> PreviewRows: ...
+
+
+class Previews:
+    """What can be done with previews. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[PreviewsTx], clock: Clock, *, reserved_ports: Collection[int] = ()) -> None:
+        self._store = store
+        self._clock = clock
+        self._reserved_ports = frozenset(reserved_ports)
+
+    async def put(
+        self, resource_id: str, port: int | None = None, **changes: Unpack[PreviewChanges]
+    ) -> tuple[Preview, bool]:
+        """Expose a port, the default one where none is given: its new preview and True, or the one it has and False.
+
+        Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED.
+        """
+        fields = Fields()
+        if port is not None:
+            check_port(fields, "port", port, self._reserved_ports)
+        _check(fields, changes)
+        fields.check()
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            resource = live(await tx.resources.get(resource_id))
+            port = port or resource.default_port
+            if port is None:
+                raise invalid("port", BLANK)
+            if port not in resource.exposed_ports and len(resource.exposed_ports) >= MAX_PORTS:
+                raise invalid("port", f"is one more than the {MAX_PORTS} ports that may be exposed")
+            await lifecycle.expose(tx, resource, port, now)
+            old = await tx.previews.of_port(resource_id, port)
+            if old is not None:
+                return await _change(tx, old, changes, now), False
+            new = Preview(id=new_id(), resource_id=resource_id, port=port, **changes, created_at=now, updated_at=now)
+            await tx.previews.add(new)
+            return new, True
+
+    async def get(self, resource_id: str, preview_id: str) -> Preview:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return _of(await tx.previews.get(preview_id), resource_id)
+
+    async def list(self, resource_id: str, window: Window = FIRST) -> Listing[Preview]:
+        """By port."""
+        async with self._store.read() as tx:
+            return await tx.previews.list(resource_id, window)
+
+    async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
+        """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
+        fields = Fields()
+        _check(fields, changes)
+        fields.check()
+        async with self._store.begin() as tx:
+            live(await tx.resources.get(resource_id))
+            old = await tx.previews.of_port(resource_id, port)
+            if old is None:
+                raise RouterError(NOT_FOUND, "port not found")
+            return await _change(tx, old, changes, self._clock.now())
+
+    async def delete(self, resource_id: str, preview_id: str) -> Preview:
+        """Close the port of a preview. Raises RouterError: NOT_FOUND."""
+        async with self._store.begin() as tx:
+            resource = live(await tx.resources.get(resource_id))
+            preview = _of(await tx.previews.get(preview_id), resource_id)
+            await self._close(tx, resource, preview.port, preview)
+            return preview
+
+    async def close(self, resource_id: str, port: int) -> None:
+        """Close a port, whoever exposed it. Raises RouterError: NOT_FOUND (it was not exposed)."""
+        async with self._store.begin() as tx:
+            resource = live(await tx.resources.get(resource_id))
+            preview = await tx.previews.of_port(resource_id, port)
+            if preview is None and port not in resource.exposed_ports:
+                raise RouterError(NOT_FOUND, "port not found")
+            await self._close(tx, resource, port, preview)
+
+    async def _close(self, tx: PreviewsTx, resource: Resource, port: int, preview: Preview | None) -> None:
+        if preview is not None:
+            await tx.previews.delete(preview)
+        await lifecycle.unexpose(tx, resource, port, self._clock.now())
+
+
+def _check(fields: Fields, changes: PreviewChanges) -> None:
+    fields.text("name", changes.get("name"), most=120)
+    fields.object("metadata", changes.get("metadata"))
+    if changes.get("visibility", PUBLIC) not in VISIBILITIES:
+        fields.add("visibility", f"must be one of {', '.join(VISIBILITIES)}")
+    if "host_mode" in changes:
+        check_host_mode(fields, "host_mode", changes["host_mode"])
+
+
+async def _change(tx: PreviewsTx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
+    if not changes:
+        return old
+    new = replace(old, **changes, updated_at=now)
+    await tx.previews.save(new)
+    return new
+
+
+def _of(preview: Preview | None, resource_id: str) -> Preview:
+    if preview is None or preview.resource_id != resource_id:
+        raise RouterError(NOT_FOUND, "preview not found")
+    return preview
