@@ -18,6 +18,7 @@ from aiohttp import web
 from router.activity import ActivityFeed
 from router.admin import Admin
 from router.api.auth import Credentials
+from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.docs import pages
 from router.api.endpoint import Resource
 from router.api.internal.activity import Activity, InternalActivity
@@ -25,13 +26,21 @@ from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
 from router.api.listener import Api
 from router.api.openapi import document
+from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
+from router.api.projects import ProjectsApi
 from router.api.rates import MemoryLimiter
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tokens import Tokens
+from router.api.workspace_reports import WorkspaceReportsApi
+from router.api.workspaces import WorkspacesApi
 from router.clock import Clock, SystemClock
+from router.dns import DnsLookup
 from router.domains.custom import CustomDomains
+from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
+from router.domains.urls import Urls
+from router.domains.verification import Verification
 from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
 from router.gate.evidence import MemoryEvidence
@@ -49,6 +58,7 @@ from router.tenancy.keys import Keys
 from router.tenancy.projects import Projects
 from router.tenancy.registry import Resources
 from router.tenancy.tenants import Tenants
+from router.tenancy.usage import Usage
 from router.tenancy.workspaces import Workspaces
 
 PRUNE_EVERY = 3600.0  # seconds between two sweeps of what is kept for a while
@@ -64,20 +74,32 @@ class Verbs:
     tenants: Tenants
     workspaces: Workspaces
     projects: Projects
+    usage: Usage
     keys: Keys
     resources: Resources
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
+    verification: Verification
 
 
 def verbs_on(
-    store: Store, settings: Settings, clock: Clock, *, own_listeners: Collection[tuple[str, int]] = ()
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    *,
+    lookup: Lookup,
+    own_listeners: Collection[tuple[str, int]] = (),
 ) -> Verbs:
     """The verbs on an open store."""
+    # Whoever registered one of these would answer for the platform itself, whatever else the operator reserves.
+    reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
+    custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
+    preview_domains = PreviewDomains(store, clock, reserved=reserved)
     return Verbs(
         tenants=Tenants(store, clock),
         workspaces=Workspaces(store, clock),
         projects=Projects(store, clock),
+        usage=Usage(store, clock, rates=settings.credits),
         keys=Keys(store, clock),
         resources=Resources(
             store,
@@ -86,14 +108,39 @@ def verbs_on(
             own_listeners=own_listeners,
             reserved_ports=settings.reserved_ports,
         ),
-        custom_domains=CustomDomains(store, clock, reserved=settings.reserved_domains, target=settings.verify_target),
-        preview_domains=PreviewDomains(store, clock, reserved=settings.reserved_domains),
+        custom_domains=custom_domains,
+        preview_domains=preview_domains,
+        verification=Verification(
+            custom_domains=custom_domains,
+            preview_domains=preview_domains,
+            lookup=lookup,
+            clock=clock,
+            targets=(settings.verify_target, settings.proxy_target),
+        ),
     )
 
 
 def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[Resource]:
     """What the API serves, in the order of its documentation."""
     return [
+        WorkspacesApi(verbs.workspaces),
+        WorkspaceReportsApi(workspaces=verbs.workspaces, projects=verbs.projects, usage=verbs.usage),
+        ProjectsApi(verbs.projects),
+        *(
+            surface(domains=verbs.custom_domains, verification=verbs.verification, resources=verbs.resources)
+            for surface in (ComputerDomains, DeploymentDomains, FlatDomains)
+        ),
+        *(
+            surface(
+                previews=verbs.preview_domains,
+                verification=verbs.verification,
+                workspaces=verbs.workspaces,
+                projects=verbs.projects,
+                urls=Urls.of(settings),
+                target=settings.proxy_target,
+            )
+            for surface in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
+        ),
         InternalResources(verbs.resources),
         InternalEndpoints(verbs.resources.endpoints),
         InternalActivity(activity),
@@ -119,11 +166,21 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
+async def open_lookup(settings: Settings, clock: Clock) -> AsyncIterator[Lookup]:
+    """DNS, as the settings say."""
+    lookup = DnsLookup(settings.dns_servers, clock)
+    try:
+        yield lookup
+    finally:
+        await lookup.close()
+
+
+@asynccontextmanager
 async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
     """The verbs for one command. Raises StoreUnavailableError."""
     clock = SystemClock()
-    async with open_store(settings, clock) as store:
-        yield verbs_on(store, settings, clock)
+    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup:
+        yield verbs_on(store, settings, clock, lookup=lookup)
 
 
 @asynccontextmanager
@@ -209,7 +266,8 @@ class App:
         sockets = self._listen()
         own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
         store = await stack.enter_async_context(open_store(settings, clock))
-        verbs = verbs_on(store, settings, clock, own_listeners=own_listeners)
+        lookup = await stack.enter_async_context(open_lookup(settings, clock))
+        verbs = verbs_on(store, settings, clock, lookup=lookup, own_listeners=own_listeners)
         resolver = _resolver(store, settings, clock)
         stack.push_async_callback(resolver.close)
         store.after_commit(resolver.drop)

@@ -173,9 +173,11 @@ class Rates(_Group):
 class Credits(_Group):
     """What one hour of a running computer or sandbox costs, in credits, by its size."""
 
+    xs: Cost = Field(15.0, description="An extra small one.")
     small: Cost = Field(30.0, description="A small one.")
     medium: Cost = Field(60.0, description="A medium one.")
     large: Cost = Field(120.0, description="A large one.")
+    xl: Cost = Field(240.0, description="An extra large one.")
     unsized: Cost = Field(30.0, description="One whose size the platform has not said.")
 
 

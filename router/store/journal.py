@@ -1,15 +1,17 @@
 """Stored events and intervals of use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from router.routes.records import Kind, State
 from router.store.journal_tables import events, usage_intervals
 from router.store.rows import Rows, conditions, named
 from router.tenancy.events import Event
 from router.tenancy.resources import Resource
+from router.tenancy.usage import Interval
 from router.unit import Listing, Window, new_id
 
 
@@ -63,7 +65,7 @@ class SqlEvents(Rows):
 
 
 class SqlUsage(Rows):
-    """tenancy.resources.UsageRows, tenancy.projects.UsageOfProject"""
+    """tenancy.resources.UsageRows, tenancy.projects.UsageOfProject, tenancy.usage.IntervalRows"""
 
     async def cut(self, resource: Resource, now: datetime) -> None:
         await self._end(usage_intervals.c.resource_id == resource.id, now)
@@ -91,6 +93,19 @@ class SqlUsage(Rows):
             await self._connection.execute(
                 sa.insert(usage_intervals), [{**named(row), **anew, "id": new_id()} for row in rows]
             )
+
+    async def ran(
+        self, workspace_id: str, kinds: Sequence[Kind], state: State, since: datetime, until: datetime
+    ) -> Sequence[Interval]:
+        overlapping = (
+            usage_intervals.c.workspace_id == workspace_id,
+            usage_intervals.c.kind.in_(kinds),
+            usage_intervals.c.state == state.value,
+            usage_intervals.c.started_at < until,
+            sa.or_(usage_intervals.c.ended_at.is_(None), usage_intervals.c.ended_at > since),
+        )
+        columns = (usage_intervals.c.size, usage_intervals.c.started_at, usage_intervals.c.ended_at)
+        return [Interval(*row) for row in await self._connection.execute(sa.select(*columns).where(*overlapping))]
 
     async def _end(self, which: sa.ColumnElement[bool], now: datetime) -> None:
         await self._connection.execute(

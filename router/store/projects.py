@@ -55,16 +55,22 @@ class SqlProjects(Rows):
         )
         return await self._listing(self._living(*where), window, (projects.c.created_at, projects.c.id), _read)
 
-    async def save(self, project: Project) -> None:
-        values = fields_of(project, "id", "created_at")
-        await self._connection.execute(sa.update(projects).where(projects.c.id == project.id).values(values))
-        inside = (
-            resources.c.project_id == project.id,
-            resources.c.workspace_id != project.workspace_id,
-            resources.c.deleted_at.is_(None),
+    async def save(self, old: Project, new: Project) -> None:
+        values = fields_of(new, "id", "created_at")
+        await self._connection.execute(sa.update(projects).where(projects.c.id == new.id).values(values))
+        if old.workspace_id == new.workspace_id:
+            return
+        attributed = resources.c.external_workspace_id
+        follows = sa.case(
+            (attributed == old.external_workspace_id, sa.literal(new.external_workspace_id, attributed.type)),
+            else_=attributed,
         )
+        inside = (resources.c.project_id == new.id, resources.c.deleted_at.is_(None))
         moved = await self._connection.execute(
-            sa.update(resources).where(*inside).values(workspace_id=project.workspace_id).returning(resources.c.id)
+            sa.update(resources)
+            .where(*inside)
+            .values(workspace_id=new.workspace_id, external_workspace_id=follows)
+            .returning(resources.c.id)
         )
         for resource_id in moved.scalars():
             self._changes.resource(resource_id)

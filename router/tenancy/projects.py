@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack
 
 from router.clock import Clock
-from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_REQUIRED, RouterError
-from router.routes.records import Scope
+from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_REQUIRED, RouterError
+from router.routes.records import Kind, Scope
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.slugs import free, slugify
 from router.tenancy.workspaces import KeysOfScope, Workspace, WorkspaceRows, ZonesOfScope
@@ -73,8 +73,12 @@ class ProjectRows(Protocol):
     ) -> Listing[Project]:
         """The oldest first; each condition that is given narrows."""
 
-    async def save(self, project: Project) -> None:
-        """Store every field anew. Its resources follow it into its workspace, and their records count as changed."""
+    async def save(self, old: Project, new: Project) -> None:
+        """Store every field of `new` anew; `old` is what was read before.
+
+        Its resources follow it into another workspace, and their records count as changed. Those that have its
+        `external_workspace_id` follow it into that as well.
+        """
 
     async def contents(self, project_id: str) -> Mapping[str, int]:
         """How many live resources it holds, by kind; absent is none."""
@@ -124,10 +128,12 @@ class Projects:
         external_project_id: str | None = None,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        within: str | None = None,
     ) -> Project:
         """A new project in the workspace that the first given selector names.
 
-        Raises RouterError: WORKSPACE_REQUIRED, WORKSPACE_NOT_FOUND, VALIDATION_FAILED.
+        A caller who must stay `within` one workspace need not name it. Raises RouterError: WORKSPACE_REQUIRED,
+        WORKSPACE_NOT_FOUND, FORBIDDEN (another workspace than `within`), VALIDATION_FAILED.
         """
         fields = Fields()
         fields.text("name", name, most=120, required=True)
@@ -135,9 +141,13 @@ class Projects:
         _check_details(fields, external_workspace_id, external_project_id, description, metadata, None)
         fields.check()
         async with self._store.begin() as tx:
+            if (workspace_id, workspace_slug, external_workspace_id) == (None, None, None):
+                workspace_id = within
             workspace = await select_workspace(
                 tx.workspaces, tenant_id, workspace_id, workspace_slug, external_workspace_id
             )
+            if within not in (None, workspace.id):
+                raise RouterError(FORBIDDEN)
             return await add_project(
                 tx.projects,
                 workspace,
@@ -197,13 +207,13 @@ class Projects:
             new = replace(old, **changes, updated_at=self._clock.now())
             if new.slug != old.slug and await tx.projects.by_slug(old.workspace_id, new.slug) is not None:
                 raise invalid("slug", TAKEN)
-            await tx.projects.save(new)
+            await tx.projects.save(old, new)
             return new
 
     async def move(self, project_id: str, workspace_id: str) -> Project:
         """Into another workspace of the same tenant, with its resources; zones and routes follow.
 
-        Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
+        An `external_workspace_id` that it has from its workspace changes to the new one's. Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
@@ -215,8 +225,12 @@ class Projects:
                 raise RouterError(CONFLICT, "a workspace's default project can't be moved")
             if await tx.projects.by_slug(workspace.id, old.slug) is not None:
                 raise invalid("slug", TAKEN)
+            await _check_room(tx, workspace, project_id)
             new = replace(old, workspace_id=workspace.id, updated_at=now)
-            await tx.projects.save(new)
+            left = await tx.workspaces.get(old.workspace_id)
+            if left is not None and old.external_workspace_id == left.external_workspace_id:
+                new = replace(new, external_workspace_id=workspace.external_workspace_id)
+            await tx.projects.save(old, new)
             await tx.usage.recut_project(project_id, workspace.id, now)
             return new
 
@@ -302,6 +316,16 @@ async def add_project(
     )
     await projects.add(project)
     return project
+
+
+async def _check_room(tx: ProjectsTx, workspace: Workspace, project_id: str) -> None:
+    """Raises RouterError VALIDATION_FAILED where the workspace may not hold the project's computers as well."""
+    most = workspace.caps["max_computers"]
+    coming = (await tx.projects.contents(project_id)).get(Kind.COMPUTER, 0)
+    if most is None or not coming:
+        return
+    if (await tx.workspaces.contents(workspace.id)).get(Kind.COMPUTER, 0) + coming > most:
+        raise invalid("target_workspace_id", f"may hold {most} computer(s) at most")
 
 
 def _check_details(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NAME_EXISTS, RouterError
@@ -12,6 +12,30 @@ from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.sizes import SIZES
 from router.tenancy.slugs import free, slugify
 from router.unit import FIRST, Listing, Unit, Window, new_id
+
+
+class WorkspaceSettings(TypedDict, total=False):
+    """Caps and defaults of the computers in a workspace. Sizes are keys of `sizes.SIZES`; None is no cap.
+
+    No allowed template types are all of them; 0 seconds are no automatic stop.
+    """
+
+    max_computers: int | None
+    max_computer_size: str | None
+    default_computer_size: str | None
+    default_auto_stop_seconds: int | None
+    allowed_template_types: list[str] | None
+
+
+_MOST = 2**31 - 1  # what a 32-bit column of whoever reads the settings can hold
+
+DEFAULTS: WorkspaceSettings = {
+    "max_computers": None,
+    "max_computer_size": None,
+    "default_computer_size": "small",
+    "default_auto_stop_seconds": 0,
+    "allowed_template_types": [],
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +56,12 @@ class Workspace:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def caps(self) -> WorkspaceSettings:
+        """Its settings, with the defaults of those that were not set."""
+        given = {name: value for name, value in self.settings.items() if value is not None}
+        return cast("WorkspaceSettings", {**DEFAULTS, **given})
+
 
 class WorkspaceChanges(TypedDict, total=False):
     """What `update` may change; absent keys stay as they are."""
@@ -41,16 +71,6 @@ class WorkspaceChanges(TypedDict, total=False):
     description: str | None
     external_workspace_id: str | None
     metadata: Mapping[str, Any]
-
-
-class WorkspaceSettings(TypedDict, total=False):
-    """Caps and defaults of the computers in a workspace. Sizes are keys of `sizes.SIZES`; None is no cap."""
-
-    max_computers: int | None
-    max_computer_size: str | None
-    default_computer_size: str | None
-    default_auto_stop_seconds: int | None
-    allowed_template_types: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,19 +269,18 @@ class Workspaces:
                 fields.add(name, "is invalid")
         for name in ("max_computers", "default_auto_stop_seconds"):
             number = settings.get(name)
-            if isinstance(number, int) and not 0 <= number <= 2**31 - 1:
-                fields.add(name, "must be greater than or equal to 0")
+            if isinstance(number, int) and not 0 <= number <= _MOST:
+                fields.add(name, f"must be between 0 and {_MOST}")
         if len(settings.get("allowed_template_types") or ()) > 100:
             fields.add("allowed_template_types", "should have at most 100 item(s)")
         fields.object("allowed_template_types", {"": settings.get("allowed_template_types")})
         fields.check()
         async with self._store.begin() as tx:
             old = found(await tx.workspaces.get(workspace_id))
-            merged = {**old.settings, **settings}
-            top, default = merged.get("max_computer_size"), merged.get("default_computer_size")
+            new = replace(old, settings={**old.settings, **settings}, updated_at=self._clock.now())
+            top, default = new.caps.get("max_computer_size"), new.caps.get("default_computer_size")
             if top is not None and default is not None and SIZES[default].rank > SIZES[top].rank:
                 raise invalid("default_computer_size", "must not be larger than max_computer_size")
-            new = replace(old, settings=merged, updated_at=self._clock.now())
             await tx.workspaces.save(new)
             return new
 
@@ -275,14 +294,12 @@ class Workspaces:
         now = self._clock.now()
         async with self._store.begin() as tx:
             workspace = found(await tx.workspaces.get(workspace_id))
-            if workspace.is_default:
-                raise RouterError(CONFLICT, "the default workspace can't be deleted")
             contents = await tx.workspaces.contents(workspace_id)
-            for kind in (Kind.COMPUTER, Kind.SANDBOX, Kind.DEPLOYMENT):
+            for kind in (Kind.COMPUTER, Kind.SANDBOX, Kind.DEPLOYMENT, "project"):
                 if contents.get(kind):
                     raise RouterError(CONFLICT, f"workspace has {kind}s")
-            if contents.get("project"):
-                raise RouterError(CONFLICT, "workspace has projects")
+            if workspace.is_default:
+                raise RouterError(CONFLICT, "the default workspace can't be deleted")
             await tx.preview_domains.clear(Scope.WORKSPACE, workspace_id)
             await tx.keys.revoke_scope(workspace_id, now)
             await tx.workspaces.delete(workspace_id, now)

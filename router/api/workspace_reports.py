@@ -1,0 +1,114 @@
+"""What a workspace holds and used: counts, usage over time, and its projects."""
+
+from typing import Protocol
+
+from router.api.endpoint import Bare, Call, Counted, Resource, endpoint
+from router.api.models import Instant, Out, Paging, Query
+from router.api.principal import Reach
+from router.api.projects import ProjectOut, counted
+from router.api.scope import narrowed
+from router.api.workspaces import ReachedWorkspaces, SettingsOut, reached
+from router.routes.records import State
+from router.tenancy.projects import Project
+from router.tenancy.usage import Granularity, Period, WorkspaceUsage
+from router.tenancy.workspaces import WorkspaceStats
+from router.unit import Listing, Window
+
+# These are shown even where nothing is in them; the other states only where something is.
+_ALWAYS = (State.RUNNING, State.STOPPED, State.PROVISIONING, State.ERROR)
+
+
+class ReadUsage(Query):
+    window: Period = Period.DAY
+    granularity: Granularity = Granularity.HOUR
+
+
+class ComputersOut(Out):
+    total: int
+    by_status: dict[str, int]
+
+
+class FootprintOut(Out):
+    total_vcpus: int
+    total_memory_mb: int
+    total_disk_gb: int
+
+
+class StatsOut(Out):
+    workspace_id: str
+    computers: ComputersOut
+    resources: FootprintOut
+    settings: SettingsOut
+
+
+class BucketOut(Out):
+    ts: Instant
+    credits_used: int
+    compute_hours: float
+
+
+class UsageOut(Out):
+    workspace_id: str
+    window: Period
+    granularity: Granularity
+    total_credits_used: int
+    total_compute_hours: float
+    series: list[BucketOut]
+
+
+class Workspaces(ReachedWorkspaces, Protocol):
+    """The verbs that these endpoints need."""
+
+    async def stats(self, workspace_id: str) -> WorkspaceStats: ...
+
+
+class Projects(Protocol):
+    async def list(
+        self, window: Window, *, tenant_id: str | None, workspace_id: str | None, project_id: str | None
+    ) -> Listing[Project]: ...
+
+
+class Usage(Protocol):
+    async def of_workspace(self, workspace_id: str, window: Period, granularity: Granularity) -> WorkspaceUsage: ...
+
+
+class WorkspaceReportsApi(Resource):
+    tag = "Workspaces"
+
+    def __init__(self, *, workspaces: Workspaces, projects: Projects, usage: Usage) -> None:
+        self._workspaces = workspaces
+        self._projects = projects
+        self._usage = usage
+
+    @endpoint("GET", "/workspaces/{id}/stats", "Count a workspace's computers", reach=Reach.WORKSPACE)
+    async def stats(self, call: Call) -> Bare[StatsOut]:
+        """By status, with what they have together, as of now."""
+        workspace = await reached(self._workspaces, call)
+        found = await self._workspaces.stats(workspace.id)
+        counts = dict.fromkeys(_ALWAYS, 0) | dict(found.by_status)
+        return Bare(
+            StatsOut(
+                workspace_id=workspace.id,
+                computers=ComputersOut(total=found.total, by_status={str(state): n for state, n in counts.items()}),
+                resources=FootprintOut(
+                    total_vcpus=found.vcpus, total_memory_mb=found.memory_mb, total_disk_gb=found.disk_gb
+                ),
+                settings=SettingsOut(**workspace.caps),
+            )
+        )
+
+    @endpoint("GET", "/workspaces/{id}/usage", "Read a workspace's usage over time", reach=Reach.WORKSPACE)
+    async def usage(self, call: Call[None, ReadUsage]) -> Bare[UsageOut]:
+        """Hours of running computers and sandboxes, and the credits for them. The last bucket is the current one."""
+        workspace = await reached(self._workspaces, call)
+        query = call.query
+        return Bare(
+            UsageOut.model_validate(await self._usage.of_workspace(workspace.id, query.window, query.granularity))
+        )
+
+    @endpoint("GET", "/workspaces/{id}/projects", "List a workspace's projects", reach=Reach.WORKSPACE)
+    async def projects(self, call: Call[None, Paging]) -> Counted[ProjectOut]:
+        """The oldest first."""
+        workspace = await reached(self._workspaces, call)
+        where = {**narrowed(call.principal), "tenant_id": workspace.tenant_id, "workspace_id": workspace.id}
+        return counted(await self._projects.list(call.query.window, **where))

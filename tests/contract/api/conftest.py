@@ -1,0 +1,89 @@
+"""The whole API on an SQLite file and a free port, with two tenants; asked with the key of the first, Acme."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime
+
+import miosa
+import pytest
+import pytest_asyncio
+
+from router.api.auth import Credentials
+from router.api.tokens import Tokens
+from router.app import Verbs, resources_on, verbs_on
+from router.clock import ManualClock
+from router.domains.memory import MemoryLookup
+from router.settings import Rates, Settings, load
+from router.store import Store
+from tests.support.accounts import Account, open_account
+from tests.support.api import ApiClient, serving
+
+INTERNAL_TOKEN = "the-platform"
+
+
+class NoActivity:
+    """An Activity of a node without a proxy."""
+
+    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+        return {}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(environ={"MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN, "MIOSA_ROUTER_BACKEND_NETWORKS": "10.0.0.0/8"})
+
+
+@pytest.fixture
+def dns() -> MemoryLookup:
+    """What DNS says to the API: nothing, until a test puts records in."""
+    return MemoryLookup()
+
+
+@pytest.fixture
+def verbs(store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup) -> Verbs:
+    return verbs_on(store, settings, clock, lookup=dns)
+
+
+@pytest_asyncio.fixture
+async def acme(verbs: Verbs) -> Account:
+    return await open_account(verbs, "Acme")
+
+
+@pytest_asyncio.fixture
+async def globex(verbs: Verbs) -> Account:
+    """Another tenant: whatever Acme asks for, nothing of Globex may show."""
+    return await open_account(verbs, "Globex")
+
+
+@pytest_asyncio.fixture
+async def api(
+    store: Store, verbs: Verbs, settings: Settings, clock: ManualClock, acme: Account
+) -> AsyncIterator[ApiClient]:
+    credentials = Credentials(
+        keys=verbs.keys,
+        tokens=Tokens(settings.jwt, clock),
+        tenants=verbs.tenants,
+        workspaces=verbs.workspaces,
+        projects=verbs.projects,
+        internal_token=INTERNAL_TOKEN,
+    )
+    resources = resources_on(verbs, settings, NoActivity())
+    async with serving(
+        resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=Rates(workspace=10_000)
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def client(api: ApiClient) -> Iterator[miosa.Miosa]:
+    """The official client. It blocks: call it in a thread."""
+    with miosa.Miosa(api_key=str(api.key), base_url=f"http://127.0.0.1:{api.port}/api/v1", max_retries=0) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def async_client(api: ApiClient) -> AsyncIterator[miosa.AsyncMiosa]:
+    """The official client's other half."""
+    async with miosa.AsyncMiosa(
+        api_key=str(api.key), base_url=f"http://127.0.0.1:{api.port}/api/v1", max_retries=0
+    ) as opened:
+        yield opened
