@@ -13,10 +13,7 @@ from router.http1.responses import ResponseHead
 def settle_upgrade(head: RequestHead) -> None:
     """Keep `head.upgrade` only where the request is an offer that goes on to the backend."""
     if head.upgrade and (
-        b"upgrade" not in head.connection
-        or head.version != 1
-        or head.framing != NONE
-        or b"h2c" in tokens(head.upgrade)
+        b"upgrade" not in head.connection or head.version != 1 or head.framing != NONE or b"h2c" in tokens(head.upgrade)
     ):
         head.upgrade = b""
 
