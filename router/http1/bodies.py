@@ -9,7 +9,7 @@ llhttp is not asked here: it cannot say where in its input a message ended, and 
 
 import re
 
-from router.http1.names import NOT_IN_TRAILERS, OURS
+from router.http1.names import NOT_BEGINNING_TRAILERS, NOT_IN_TRAILERS
 
 _MAX_LINE = 4096  # a chunk's size line with its extensions
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -89,7 +89,7 @@ class ChunkedReader:
         return content[0] if len(content) == 1 else b"".join(content)
 
     def _check_partial(self, line: bytes) -> None:
-        if len(line) > _MAX_LINE:
+        if len(line.removesuffix(b"\r")) > _MAX_LINE:
             raise FramingError("chunk line too long")
         if b"\n" in line or b"\r" in line[:-1]:
             raise FramingError("bare CR or LF in a chunk line")
@@ -112,7 +112,7 @@ class ChunkedReader:
             raise FramingError("bad trailer")
         name = match[1].lower()
         twin = name.replace(b"_", b"-")
-        if twin not in NOT_IN_TRAILERS and not twin.startswith(OURS):
+        if twin not in NOT_IN_TRAILERS and not twin.startswith(NOT_BEGINNING_TRAILERS):
             self.trailers.append(line)
 
 

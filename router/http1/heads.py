@@ -26,6 +26,10 @@ NO_CALLBACKS = object()  # llhttp only judges; nobody listens
 _ZERO = ord("0")
 _MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 
+# Others choose names and lists, so what is remembered of them is short, or one visitor could fill our memory.
+_LONGEST_NAME = 64
+_LONGEST_LIST = 128
+
 
 class RefusedError(Exception):
     """A message that is not passed on. `problem` answers it; `str()` says what was wrong, for the log."""
@@ -55,9 +59,10 @@ class Rules(dict[bytes, Callable[[Any, bytes], None] | None]):
         rule = self._by_name.get(lower)
         if rule is None and self._is_ours(lower):
             rule = drop
-        if len(self) >= self._MOST:
-            self.clear()
-        self[name] = rule
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= self._MOST:
+                self.clear()
+            self[name] = rule
         return rule
 
 
@@ -85,10 +90,16 @@ def value_of(line: bytes) -> bytes:
     return line.partition(b":")[2].strip(b" \t")
 
 
-@lru_cache(maxsize=1024)
 def tokens(value: bytes) -> tuple[bytes, ...]:
     """The lower-case members of a comma-separated list; empty ones are passed over (RFC 9110 §5.6.1.2)."""
+    return _short_tokens(value) if len(value) <= _LONGEST_LIST else _split(value)
+
+
+def _split(value: bytes) -> tuple[bytes, ...]:
     return tuple(token for part in value.lower().split(b",") if (token := part.strip(b" \t")))
+
+
+_short_tokens = lru_cache(maxsize=1024)(_split)
 
 
 def length_of(value: bytes, problem: Problem) -> int:

@@ -21,8 +21,11 @@ FORWARDING = frozenset(
     )
 )
 
-# Our own names, in either direction: only we may say them.
+# How the names begin of what only we may say, in either direction.
 OURS = b"x-miosa-"
+
+# How all of a request's begin that only proxies may say: some tell there who is logged in (X-Forwarded-User).
+X_FORWARDED = b"x-forwarded-"
 
 # What `Connection` can never remove: routing, framing, authentication, and what we add. Its own options stand here too.
 STICKY = FORWARDING | frozenset(
@@ -45,17 +48,15 @@ STICKY = FORWARDING | frozenset(
     )
 )
 
-# Never taken from a trailer section (RFC 9110 §6.5.1): framing, routing, authentication, content, and our own.
+# Never taken from a trailer section (RFC 9110 §6.5.1): framing, routing, authentication, content, and our own. First
+# how such names begin, then the other names.
+NOT_BEGINNING_TRAILERS = (OURS, X_FORWARDED, b"content-")
 NOT_IN_TRAILERS = (
     STICKY
     | HOP_BY_HOP
     | frozenset(
         (
             b"cache-control",
-            b"content-encoding",
-            b"content-range",
-            b"content-type",
-            b"content-location",
             b"max-forwards",
             b"www-authenticate",
             b"location",

@@ -1,0 +1,329 @@
+"""Chunked framing: taken apart in any pieces, put on anew, refused where two readers could disagree."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.http1.bodies import LAST_CHUNK, ChunkedReader, FramingError, chunk, last_chunk
+
+MOST_TRAILERS = 1024
+
+
+def read(data: bytes, *cuts: int) -> tuple[bytes, list[bytes], bytes]:
+    """(content, trailers, rest) of `data`, fed in pieces that end at `cuts`. The body must be complete."""
+    reader = ChunkedReader(MOST_TRAILERS)
+    content = b""
+    places = [0, *sorted(cuts), len(data)]
+    for start, end in zip(places, places[1:], strict=False):
+        if reader.done:
+            return content, reader.trailers, reader.rest + data[start:]
+        content += reader.feed(data[start:end])
+    assert reader.done
+    return content, reader.trailers, reader.rest
+
+
+VALID = [
+    ("nothing", b"0\r\n\r\n", b"", []),
+    ("one chunk", b"5\r\nhello\r\n0\r\n\r\n", b"hello", []),
+    ("several chunks", b"1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\n\r\n", b"abcdef", []),
+    ("hexadecimal in both cases", b"a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n", b"01234567890123456789a", []),
+    ("leading zeros", b"00000005\r\nhello\r\n000\r\n\r\n", b"hello", []),
+    ("sixteen digits", b"0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", b"hello", []),
+    ("line ends in the content", b"6\r\n\r\n0\r\n\r\r\n0\r\n\r\n", b"\r\n0\r\n\r", []),
+    ("an extension", b"5;a\r\nhello\r\n0;b\r\n\r\n", b"hello", []),
+    ("an extension with a value", b'5;a=b;c="d, e";;\r\nhello\r\n0\r\n\r\n', b"hello", []),
+    ("an empty extension", b"5;\r\nhello\r\n0;\r\n\r\n", b"hello", []),
+    ("blanks inside an extension", b"5; a = b\t\r\nhello\r\n0\r\n\r\n", b"hello", []),
+    ("obs-text in an extension", b"5;\x80\xff\r\nhello\r\n0\r\n\r\n", b"hello", []),
+    ("the longest extension", b"5;" + b"a" * 4094 + b"\r\nhello\r\n0\r\n\r\n", b"hello", []),
+    ("a trailer", b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", b"hello", [b"X-Sum: 1"]),
+    ("trailers in order", b"0\r\nB: 1\r\na:2\r\nB:\t3 \r\n\r\n", b"", [b"B: 1", b"a:2", b"B:\t3 "]),
+    ("an empty trailer", b"0\r\nA:\r\n\r\n", b"", [b"A:"]),
+    ("a trailer of obs-text", b"0\r\nA: \x80\xff\r\n\r\n", b"", [b"A: \x80\xff"]),
+    ("gRPC's trailers", b"0\r\ngrpc-status: 0\r\ngrpc-message: \r\n\r\n", b"", [b"grpc-status: 0", b"grpc-message: "]),
+    ("the longest trailers", b"0\r\nA: %b\r\n\r\n" % (b"a" * 1019), b"", [b"A: " + b"a" * 1019]),
+]
+
+
+@pytest.mark.parametrize(("data", "content", "trailers"), [case[1:] for case in VALID], ids=[case[0] for case in VALID])
+def test_valid(data: bytes, content: bytes, trailers: list[bytes]) -> None:
+    """A body reads the same whole, byte by byte, cut anywhere, and with another message behind it."""
+    assert read(data) == (content, trailers, b"")
+    assert read(data, *range(1, len(data))) == (content, trailers, b"")
+    for cut in range(len(data)):
+        assert read(data, cut) == (content, trailers, b"")
+    behind = b"GET / HTTP/1.1\r\n\r\n"
+    assert read(data + behind) == (content, trailers, behind)
+    assert read(data + behind, *range(1, len(data + behind))) == (content, trailers, behind)
+
+
+REFUSED = [
+    ("an empty size", b"\r\n"),
+    ("only an extension", b";a\r\n"),
+    ("not hexadecimal", b"g\r\n"),
+    ("a letter behind", b"5g\r\n"),
+    ("a plus", b"+5\r\n"),
+    ("a minus", b"-5\r\n"),
+    ("0x", b"0x5\r\n"),
+    ("an underscore", b"1_0\r\n"),
+    ("a dot", b"5.\r\n"),
+    ("a comma", b"5,5\r\n"),
+    ("a hash", b"5#\r\n"),
+    ("quotes", b'"5"\r\n'),
+    ("a blank before", b" 5\r\n"),
+    ("a tab before", b"\t5\r\n"),
+    ("a blank behind", b"5 \r\n"),
+    ("a tab behind", b"5\t\r\n"),
+    ("a blank before an extension", b"5 ;a\r\n"),
+    ("a blank inside", b"1 0\r\n"),
+    ("VT behind", b"5\x0b\r\n"),
+    ("NBSP behind", b"5\xa0\r\n"),
+    ("another alphabet's digit", "٥".encode() + b"\r\n"),
+    ("a full-width digit", "５".encode() + b"\r\n"),
+    ("seventeen digits", b"00000000000000005\r\n"),
+    ("a number over 2^64", b"10000000000000005\r\n"),
+    ("NUL", b"5\x00\r\n"),
+    ("bare LF", b"5\nhello\n0\n\n"),
+    ("bare CR", b"5\rhello\r\n0\r\n\r\n"),
+    ("LF CR", b"5\n\rhello\r\n0\r\n\r\n"),
+    ("CR CR LF", b"5\r\r\nhello\r\n0\r\n\r\n"),
+    ("LF in an extension", b"5;a\nb\r\nhello\r\n0\r\n\r\n"),
+    ("CR in an extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
+    ("NUL in an extension", b"5;\x00\r\nhello\r\n0\r\n\r\n"),
+    ("DEL in an extension", b"5;\x7f\r\nhello\r\n0\r\n\r\n"),
+    ("ESC in an extension", b"5;\x1b\r\nhello\r\n0\r\n\r\n"),
+    ("an extension over the limit", b"5;" + b"a" * 4095 + b"\r\nhello\r\n0\r\n\r\n"),
+    ("an extension without end", b"5;" + b"a" * 10_000),
+    ("content too long", b"5\r\nhello!\r\n0\r\n\r\n"),
+    ("content too short", b"6\r\nhello\r\n0\r\n\r\n"),
+    ("LF behind the content", b"5\r\nhello\n0\r\n\r\n"),
+    ("CR behind the content", b"5\r\nhello\r0\r\n\r\n"),
+    ("two bytes behind the content", b"5\r\nhelloxx0\r\n\r\n"),
+    ("nothing behind the content", b"5\r\nhello0\r\n\r\n"),
+    ("two line ends behind the content", b"5\r\nhello\r\n\r\n0\r\n\r\n"),
+    ("bad content behind good", b"1\r\na\r\n1\r\nb\r\nx\r\n"),
+    ("LF at the end", b"0\r\n\n"),
+    ("CR at the end", b"0\r\n\rx"),
+    ("LF behind the last size", b"0\n\r\n"),
+    ("a trailer without a colon", b"0\r\nA\r\n\r\n"),
+    ("a trailer without a name", b"0\r\n: a\r\n\r\n"),
+    ("a request for a trailer", b"0\r\nGET / HTTP/1.1\r\n\r\n"),
+    ("a blank before a trailer's colon", b"0\r\nA : b\r\n\r\n"),
+    ("a blank before a trailer", b"0\r\n A: b\r\n\r\n"),
+    ("a folded trailer", b"0\r\nA: b\r\n c\r\n\r\n"),
+    ("a blank in a trailer's name", b"0\r\nA B: c\r\n\r\n"),
+    ("UTF-8 in a trailer's name", "0\r\nÄ: c\r\n\r\n".encode()),
+    ("LF in a trailer", b"0\r\nA: b\nC: d\r\n\r\n"),
+    ("CR in a trailer", b"0\r\nA: b\rC: d\r\n\r\n"),
+    ("NUL in a trailer", b"0\r\nA: \x00\r\n\r\n"),
+    ("VT in a trailer", b"0\r\nA: \x0b\r\n\r\n"),
+    ("DEL in a trailer", b"0\r\nA: \x7f\r\n\r\n"),
+    ("trailers over the limit", b"0\r\nA: %b\r\n\r\n" % (b"a" * 1020)),
+    ("many trailers over the limit", b"0\r\n" + b"A: b\r\n" * 171 + b"\r\n"),
+    ("a trailer without end", b"0\r\nA: " + b"a" * 10_000),
+]
+
+
+@pytest.mark.parametrize("data", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_refused(data: bytes) -> None:
+    """What two readers could read in two ways is refused, whole and byte by byte."""
+    whole = ChunkedReader(MOST_TRAILERS)
+    with pytest.raises(FramingError):
+        whole.feed(data)
+    assert not whole.done
+    slow = ChunkedReader(MOST_TRAILERS)
+    with pytest.raises(FramingError):
+        for at in range(len(data)):
+            slow.feed(data[at : at + 1])
+    assert not slow.done
+
+
+EARLY = [
+    b"g",
+    b";",
+    b" ",
+    b"\n",
+    b"5\n",
+    b"5\rx",
+    b"0\r\n\n",
+    b"1\r\naxx",
+    b"5;" + b"a" * 4096,
+    b"5;" + b"a" * 4095 + b"\r",
+]
+
+
+@pytest.mark.parametrize("data", EARLY)
+def test_refused_early(data: bytes) -> None:
+    """What can no longer become a line is refused when it arrives, not when its end does."""
+    with pytest.raises(FramingError):
+        ChunkedReader(MOST_TRAILERS).feed(data)
+
+
+def test_the_longest_line_may_be_cut_inside_its_end() -> None:
+    """The CR of a line's end is not of the line: the limit is the same in whatever pieces it arrives."""
+    reader = ChunkedReader(MOST_TRAILERS)
+    assert reader.feed(b"5;" + b"a" * 4094 + b"\r") == b""
+    assert reader.feed(b"\nhello") == b"hello"
+
+
+INCOMPLETE = [
+    b"",
+    b"5",
+    b"5\r",
+    b"5\r\n",
+    b"5\r\nhell",
+    b"5\r\nhello",
+    b"5\r\nhello\r",
+    b"5\r\nhello\r\n",
+    b"0",
+    b"0\r\n",
+    b"0\r\n\r",
+]
+
+
+@pytest.mark.parametrize("data", INCOMPLETE)
+def test_incomplete(data: bytes) -> None:
+    """A body is not done before its last line end: a connection that ends here was cut off."""
+    reader = ChunkedReader(MOST_TRAILERS)
+    reader.feed(data)
+    assert not reader.done
+
+
+def test_content_comes_as_it_arrives() -> None:
+    """Nothing waits for a chunk to be complete: every feed gives the content that it held."""
+    reader = ChunkedReader(MOST_TRAILERS)
+    assert reader.feed(b"a\r\n012") == b"012"
+    assert reader.feed(b"345") == b"345"
+    assert reader.feed(b"6789") == b"6789"
+    assert reader.feed(b"\r\n1\r\nx\r\n2\r\ny") == b"xy"
+    assert reader.feed(b"z\r\n0\r\n\r\nrest") == b"z"
+    assert reader.done
+    assert reader.rest == b"rest"
+
+
+NOT_KEPT = [
+    b"Host: a",
+    b"HOST: a",
+    b"Content-Length: 5",
+    b"content_length: 5",
+    b"Transfer-Encoding: chunked",
+    b"Transfer_Encoding: chunked",
+    b"Trailer: a",
+    b"TE: trailers",
+    b"Upgrade: websocket",
+    b"Connection: close",
+    b"Keep-Alive: 5",
+    b"Proxy-Connection: close",
+    b"Proxy-Authorization: Basic x",
+    b"Proxy-Authenticate: Basic",
+    b"WWW-Authenticate: Basic",
+    b"Authorization: Bearer x",
+    b"Cookie: a=b",
+    b"Set-Cookie: a=b",
+    b"Content-Type: text/html",
+    b"Content-Encoding: gzip",
+    b"Content-Range: bytes 0-1/2",
+    b"Content-Location: /",
+    b"Content-Disposition: inline",
+    b"Content-Security-Policy: default-src *",
+    b"content_type: text/html",
+    b"X-Forwarded-For: 192.0.2.1",
+    b"X_Forwarded_For: 192.0.2.1",
+    b"X-Forwarded-User: root",
+    b"X-Real-IP: 192.0.2.1",
+    b"Forwarded: for=192.0.2.1",
+    b"X-Request-ID: a",
+    b"X-Miosa-Tenant: acme",
+    b"x_miosa_tenant: acme",
+    b"Via: 1.1 a",
+    b"Expect: 100-continue",
+    b"Cache-Control: public",
+    b"Location: /",
+    b"Vary: *",
+    b"Date: now",
+]
+
+
+@pytest.mark.parametrize("line", NOT_KEPT)
+def test_trailers_that_are_not_kept(line: bytes) -> None:
+    """Framing, routing, authentication, content and our own are never taken from a trailer (RFC 9110 §6.5.1)."""
+    assert read(b"0\r\nA: 1\r\n" + line + b"\r\nB: 2\r\n\r\n") == (b"", [b"A: 1", b"B: 2"], b"")
+
+
+def test_chunk() -> None:
+    """A chunk is its size in hexadecimal, and its content."""
+    assert chunk(b"hello") == b"5\r\nhello\r\n"
+    assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+
+def test_last_chunk() -> None:
+    """The end of a body carries its trailers."""
+    assert last_chunk([]) == LAST_CHUNK == b"0\r\n\r\n"
+    assert last_chunk([b"A: 1", b"B:2"]) == b"0\r\nA: 1\r\nB:2\r\n\r\n"
+
+
+# Bodies of all kinds, as they are on the wire, with their content and trailers.
+_extension = st.lists(st.sampled_from([b";a", b';b="c"', b"; d = e", b";\xff"]), max_size=2).map(b"".join)
+_size = st.tuples(st.integers(0, 8), st.booleans())
+_chunks = st.lists(st.tuples(st.binary(min_size=1, max_size=40), _size, _extension), max_size=6)
+_trailers = st.lists(
+    st.tuples(st.sampled_from([b"A", b"x-b", b"GRPC-Status"]), st.sampled_from([b"", b" 1", b"\t\x80 "]))
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[bytes, bytes, list[bytes]]:
+    """(on the wire, content, trailers)"""
+    wire = content = b""
+    for piece, (zeros, upper), extension in draw(_chunks):
+        digits = b"%X" % len(piece) if upper else b"%x" % len(piece)
+        wire += b"0" * zeros + digits + extension + b"\r\n" + piece + b"\r\n"
+        content += piece
+    trailers = [name + b":" + value for name, value in draw(_trailers)]
+    zeros, _ = draw(_size)
+    wire += b"0" + b"0" * zeros + draw(_extension) + b"\r\n" + b"".join(line + b"\r\n" for line in trailers) + b"\r\n"
+    return wire, content, trailers
+
+
+@given(bodies(), st.binary(max_size=20), st.lists(st.integers(0, 400), max_size=20))
+def test_any_body_in_any_pieces(body: tuple[bytes, bytes, list[bytes]], behind: bytes, cuts: list[int]) -> None:
+    """However a body is cut up, its content, its trailers and what comes behind it are the same."""
+    wire, content, trailers = body
+    data = wire + behind
+    assert read(data, *(cut for cut in cuts if cut < len(data))) == (content, trailers, behind)
+
+
+_NOISE = st.lists(
+    st.sampled_from(
+        [b"0", b"1", b"2", b"a", b"5", b"\r\n", b"\r", b"\n", b";", b" ", b":", b"X: y", b"\x00", b"hello"]
+    ),
+    max_size=25,
+).map(b"".join)
+
+
+@given(_NOISE | st.binary(max_size=60), st.lists(st.integers(0, 120), max_size=10))
+def test_anything_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+    """Any bytes are a body, the beginning of one, or a FramingError; cutting them up changes nothing of that."""
+
+    def outcome(places: list[int]) -> tuple[bytes, list[bytes], bytes] | str:
+        reader, content = ChunkedReader(MOST_TRAILERS), b""
+        for start, end in zip(places, places[1:], strict=False):
+            if reader.done:
+                return content, reader.trailers, reader.rest + data[start:]
+            try:
+                content += reader.feed(data[start:end])
+            except FramingError:
+                return "refused"
+        return (content, reader.trailers, reader.rest) if reader.done else "incomplete"
+
+    assert outcome([0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]) == outcome([0, len(data)])
+
+
+@given(bodies())
+def test_what_goes_on_reads_the_same(body: tuple[bytes, bytes, list[bytes]]) -> None:
+    """Re-framed, a body has the same content and trailers, and nothing of its sizes and extensions."""
+    wire, content, trailers = body
+    again = (chunk(content) if content else b"") + last_chunk(trailers)
+    assert read(again) == (content, trailers, b"")
+    assert b";" not in again.replace(content, b"") or any(b";" in line for line in trailers)
+    assert read(wire)[:2] == read(again)[:2]
