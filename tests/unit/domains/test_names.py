@@ -1,0 +1,85 @@
+"""Which names may be registered."""
+
+import pytest
+
+from router.domains.names import MAX_ZONE, enclosing, registrable, registrable_zone
+from router.errors import VALIDATION_FAILED, RouterError
+
+RESERVED = ("miosa.ai", "miosa.app")
+
+
+def messages(name: str, *, zone: bool = False) -> list[str]:
+    """What is wrong with a name, as the API answers it."""
+    check = registrable_zone if zone else registrable
+    with pytest.raises(RouterError) as caught:
+        check(name, RESERVED, field="domain")
+    assert caught.value.problem is VALIDATION_FAILED
+    return caught.value.fields["domain"]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("app.yourcompany.com", "app.yourcompany.com"),
+        ("App.YourCompany.COM.", "app.yourcompany.com"),
+        ("yourcompany.co.uk", "yourcompany.co.uk"),
+        ("me.github.io", "me.github.io"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("shop.localhost", "shop.localhost"),
+        ("notmiosa.ai", "notmiosa.ai"),
+        ("miosa.ai.example.com", "miosa.ai.example.com"),
+    ],
+)
+def test_names_that_may_be_registered(given: str, stored: str) -> None:
+    """They are stored in their one canonical form."""
+    assert registrable(given, RESERVED, field="domain") == stored
+
+
+@pytest.mark.parametrize("name", ["com", "co.uk", "github.io", "s3.amazonaws.com", "公司.cn", "XN--55QX5D.CN"])
+def test_public_suffixes_are_nobody_s(name: str) -> None:
+    """Whoever held one would hold everybody's names under it; the private section counts as well."""
+    assert messages(name) in (["is a public suffix"], ["must be fully qualified, such as app.example.com"])
+
+
+@pytest.mark.parametrize("name", ["miosa.ai", "MIOSA.APP.", "x.miosa.ai", "5173-sbx.sandbox.miosa.app"])
+def test_the_platform_s_names_are_reserved(name: str) -> None:
+    """The reserved domains and all names under them."""
+    (message,) = messages(name)
+    assert message.startswith("must not be miosa.")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "localhost",
+        "*.example.com",
+        "1.2.3.4",
+        "[::1]",
+        "exa mple.com",
+        "a..b.com",
+        "-a.com",
+        "a.com:80",
+        "http://a.com",
+    ],
+)
+def test_what_is_no_name_at_all(name: str) -> None:
+    """The words come from the host grammar."""
+    assert messages(name)
+
+
+def test_a_zone_leaves_room_for_its_hosts() -> None:
+    """`<port>-<slug>.sandbox.D` has to be a valid name for every slug and port."""
+    longest = ".".join(["a" * 59] * 3) + ".com"
+    assert len(longest) <= MAX_ZONE + 4
+    fits = longest[len(longest) - MAX_ZONE :]
+    assert registrable_zone(fits, RESERVED, field="domain") == fits
+    assert len(f"{'x' * 63}.sandbox.{fits}") == 253
+    assert messages("a" + fits, zone=True) == [f"should be at most {MAX_ZONE} character(s)"]
+
+
+def test_enclosing_names() -> None:
+    """The name and each above it that could be a zone; a top-level domain never is."""
+    assert enclosing("a.b.example.com") == ("a.b.example.com", "b.example.com", "example.com")
+    assert enclosing("example.com") == ("example.com",)
