@@ -5,6 +5,7 @@ a wrong request: JSON can spell it, so whoever sent it is told which field it wa
 """
 
 import asyncio
+import functools
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aiohttp.web import BaseRequest, RequestPayloadError
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from router import errors
 from router.api.wording import INVALID, fields_of
@@ -62,21 +63,42 @@ def parse_body(model: type[BaseModel], raw: bytes, content_type: str | None) -> 
     if not _is_json(content_type):
         raise RouterError(errors.UNSUPPORTED_MEDIA_TYPE)
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_parse_float)
     except (ValueError, RecursionError):
         raise RouterError(errors.MALFORMED_JSON) from None
     if not isinstance(value, dict):
         raise RouterError(errors.VALIDATION_FAILED, fields={"body": ["must be an object"]})
+    known = _names_of(model)
+    value = {name: inner for name, inner in value.items() if name in known}
     wrong = {path: [INVALID] for path in _unstorable(value)}
     if wrong:
         raise RouterError(errors.VALIDATION_FAILED, fields=wrong)
-    return _validate(model, raw)
+    return _validate(model, json.dumps(value).encode())
 
 
 def _is_json(content_type: str | None) -> bool:
     media, _, parameters = (content_type or "").partition(";")
     charset = parameters.strip().lower().partition("charset=")[2].strip('"')
     return media.strip().lower() == "application/json" and charset in {"", "utf-8", "utf8"}
+
+
+@functools.cache
+def _names_of(model: type[BaseModel]) -> frozenset[str]:
+    """What a body's fields may be called."""
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            names |= {choice for choice in alias.choices if isinstance(choice, str)}
+        elif isinstance(alias, str):
+            names.add(alias)
+    return frozenset(names)
+
+
+def _parse_float(text: str) -> float:
+    """JSON has one kind of number: 5.0 is 5, also where a whole number is asked for (up to what a float is exact for)."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= 2**53 else number
 
 
 def _no_constant(name: str) -> object:

@@ -34,7 +34,8 @@ _TIME = re.compile(
 )
 _PORT = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
-_DIGITS = re.compile(r"-?[0-9]{1,10}")
+_DIGITS = re.compile(r"-?[0-9]{1,4000}")  # int() takes no more than 4300
+_NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
 
 
 class Body(BaseModel):
@@ -96,11 +97,15 @@ def _slug(value: str) -> str:
 Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"format": "uuid", "pattern": f"^{UUID.pattern}$"})]
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), Field(json_schema_extra=_NOT_BLANK)
+]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Slug = Annotated[str, AfterValidator(_slug), Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$"})]
-ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+ExternalId = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(json_schema_extra=_NOT_BLANK)
+]
 Metadata = dict[str, Any]
 PortName = Annotated[str, StringConstraints(pattern=_PORT)]  # a port as a key of a JSON object
 PortMap = Annotated[
@@ -114,7 +119,7 @@ PortMap = Annotated[
     ),
 ]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Number = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_INTEGER)]
+Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(_number)]
 
 
 def _moment(value: object) -> object:
@@ -140,13 +145,8 @@ Instant = Annotated[
 class Paging(Query):
     """The pagination of every list. A `page_size` over 100 counts as 100."""
 
-    page: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_INTEGER)] = 1
-    page_size: Annotated[
-        int,
-        BeforeValidator(_at_most_100),
-        Field(ge=1),
-        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INTEGER, "default": PAGE_SIZE}),
-    ] = PAGE_SIZE
+    page: Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_number)] = 1
+    page_size: Annotated[int, Field(ge=1), BeforeValidator(_at_most_100)] = PAGE_SIZE
 
     @property
     def window(self) -> Window:

@@ -20,6 +20,23 @@ _SECURITY: dict[Auth, list[Schema]] = {
 }
 _NO_NUL = "^[^\\u0000]*$"
 
+_TEXT: Schema = {"type": "string", "pattern": _NO_NUL}
+_JSON: Schema = {
+    "description": "Any JSON value.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "number"},
+        _TEXT,
+        {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
+        {
+            "type": "object",
+            "propertyNames": _TEXT,
+            "additionalProperties": {"$ref": "#/components/schemas/Json"},
+        },
+    ],
+}
+
 _ERROR: Schema = {
     "type": "object",
     "required": ["error"],
@@ -64,6 +81,8 @@ _HEADERS: dict[str, Schema] = {
     "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
 }
 
+# Not listed with each operation's parameters: a tool that makes up requests from their schemas would send one key with
+# many different requests, which is an error by design. `x-idempotency-key` says which operations take it.
 _IDEMPOTENCY_KEY: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -83,20 +102,23 @@ def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
         path = row.path.replace(":text}", "}")
         paths[path][row.method.lower()] = _operation(row, inputs, outputs)
     for schema in components.values():
+        _free_values(schema)
         _forbid_nul(schema)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "MIOSA router API",
             "version": version,
-            "description": "Workspaces, projects, sandboxes, computers, deployments and their domains.",
+            "description": "Workspaces, projects, sandboxes, computers, deployments and their domains. Operations with "
+            "`x-idempotency-key` take the header Idempotency-Key.",
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(row.tag for row in rows)],
         "paths": dict(paths),
         "components": {
-            "schemas": {**dict(sorted(components.items())), "Error": _ERROR},
+            "schemas": {**dict(sorted(components.items())), "Error": _ERROR, "Json": _JSON},
             "headers": _HEADERS,
+            "parameters": {"IdempotencyKey": _IDEMPOTENCY_KEY},
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key (`msk_…`) or a JWT."},
                 "internalToken": {"type": "http", "scheme": "bearer", "description": "The platform's internal token."},
@@ -127,6 +149,8 @@ def _operation(row: Endpoint, inputs: dict[Any, Schema], outputs: dict[int, Sche
     }
     if row.description:
         operation["description"] = row.description
+    if row.mutates and row.auth is not Auth.NONE:
+        operation["x-idempotency-key"] = {"$ref": "#/components/parameters/IdempotencyKey"}
     if row.body is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in row.body.model_fields.values()),
@@ -148,8 +172,6 @@ def _parameters(row: Endpoint) -> list[Schema]:
             if description:
                 shown["description"] = description
             found.append(shown)
-    if row.mutates and row.auth is not Auth.NONE:
-        found.append(_IDEMPOTENCY_KEY)
     for parameter in found:
         _forbid_nul(parameter["schema"])
     return found
@@ -203,6 +225,18 @@ def _envelope(row: Endpoint, item: Schema) -> Schema:
     if row.answer is Counted:
         properties["total"] = {"type": "integer", "minimum": 0}
     return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _free_values(schema: Any) -> None:
+    """Say of every free object what its values may be: any JSON, in which no text has a NUL either."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and schema.get("additionalProperties") is True:
+            schema |= {"additionalProperties": {"$ref": "#/components/schemas/Json"}, "propertyNames": _TEXT}
+        for inner in schema.values():
+            _free_values(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _free_values(inner)
 
 
 def _forbid_nul(schema: Any) -> None:

@@ -61,7 +61,7 @@ async def test_counted_list_carries_its_total(api: ApiClient) -> None:
         ("?page=3", {"page": 3, "page_size": 20, "total": 0}),
         ("?page_size=100", {"page": 1, "page_size": 100, "total": 0}),
         ("?page_size=101", {"page": 1, "page_size": 100, "total": 0}),
-        ("?page_size=2147483647", {"page": 1, "page_size": 100, "total": 0}),
+        ("?page_size=99999999999999999999999999", {"page": 1, "page_size": 100, "total": 0}),
         ("?page=2147483647&page_size=100", {"page": 2147483647, "page_size": 100, "total": 0}),
         ("?page=1&page=2", {"page": 2, "page_size": 20, "total": 0}),
         ("?unknown=1", {"page": 1, "page_size": 20, "total": 0}),
@@ -92,7 +92,8 @@ async def test_pages_that_are_taken(api: ApiClient, query: str, page: dict[str, 
         ("page_size=0", "page_size"),
         ("page_size=-5", "page_size"),
         ("page_size=all", "page_size"),
-        ("page_size=99999999999999999999999999", "page_size"),
+        ("page_size=-99999999999999999999999999", "page_size"),
+        ("page=" + "9" * 5000, "page"),
     ],
 )
 async def test_pages_that_are_refused(api: ApiClient, query: str, field: str) -> None:
