@@ -1,0 +1,117 @@
+"""What dnspython has to stand, and its twin knows nothing of: silence, truncation, forgery, servers of other people."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from router.clock import SystemClock
+from router.dns import DnsLookup
+from router.domains.lookup import Answer, Outcome, Question, RecordType
+from tests.support.nameserver import LAME, SILENT, NameServer
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio
+
+A, CNAME = RecordType.A, RecordType.CNAME
+NAME = "app.example.com"
+QUICK = 0.1  # seconds for a server to answer, where the test is about one that does not
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[NameServer]:
+    async with NameServer() as started:
+        started.put(NAME, A, "192.0.2.7")
+        yield started
+
+
+async def ask(*servers: str, name: str = NAME, record_type: RecordType = A, within: float = 10.0) -> Answer:
+    """One question to these servers; nothing is left of it afterwards."""
+    clock = SystemClock()
+    lookup = DnsLookup(servers, clock, query_time=QUICK)
+    (answer,) = await lookup.ask([Question(name, record_type)], clock.monotonic() + within)
+    assert not lookup._tasks
+    await lookup.close()
+    return answer
+
+
+async def test_silence_ends_with_the_time_of_the_check(server: NameServer) -> None:
+    """A server that never answers is asked again until then, and nothing is known after that."""
+    server.fail(NAME, SILENT)
+    assert await ask(server.server, within=0.5) == Answer(Outcome.UNKNOWN, reason="timeout")
+    assert len(server.queries) >= 2
+
+
+async def test_a_check_whose_time_is_over_asks_nobody(server: NameServer) -> None:
+    """Several rounds share one limit."""
+    assert await ask(server.server, within=0) == Answer(Outcome.UNKNOWN, reason="timeout")
+    assert server.queries == []
+
+
+@pytest.mark.parametrize("fault", [SILENT, "servfail", "refused"])
+async def test_the_next_server_is_asked(server: NameServer, fault: str) -> None:
+    """One server that is ill is no reason not to know."""
+    async with NameServer() as ill:
+        ill.fail(NAME, fault)
+        assert await ask(ill.server, server.server) == Answer(Outcome.FOUND, ("192.0.2.7",))
+        assert ill.queries
+
+
+async def test_nobody_listens_there() -> None:
+    """A port that is closed is not an answer."""
+    assert (await ask(f"127.0.0.1:{free_port()}", within=0.5)).outcome is Outcome.UNKNOWN
+
+
+async def test_what_is_cut_off_is_asked_for_over_tcp(server: NameServer) -> None:
+    """RFC 7766: a truncated answer is no answer."""
+    server.truncating = True
+    assert await ask(server.server) == Answer(Outcome.FOUND, ("192.0.2.7",))
+    assert [transport for *_, transport in server.queries] == ["udp", "tcp"]
+
+
+async def test_an_answer_that_does_not_fit_comes_whole(server: NameServer) -> None:
+    """A hundred addresses are more than a datagram that no network fragments."""
+    many = tuple(sorted(f"192.0.2.{number}" for number in range(100)))
+    server.put("many.example.com", A, *many)
+    assert await ask(server.server, name="many.example.com") == Answer(Outcome.FOUND, many)
+    assert server.queries[-1][2] == "tcp"
+
+
+async def test_a_forged_answer_is_not_believed(server: NameServer) -> None:
+    """It has the wrong id; the true one is still on its way."""
+    server.put(NAME, A)
+    server.put(NAME, CNAME, "proxy.miosa.ai")
+    server.spoofed = True
+    assert await ask(server.server, record_type=CNAME) == Answer(Outcome.FOUND, ("proxy.miosa.ai",))
+
+
+async def test_a_server_that_is_not_in_charge_says_nothing(server: NameServer) -> None:
+    """An empty answer of a server that neither has the zone nor looks further is not NODATA."""
+    server.fail(NAME, LAME)
+    assert await ask(server.server) == Answer(Outcome.UNKNOWN, reason="lame")
+
+
+async def test_names_come_in_one_form(server: NameServer) -> None:
+    """Whatever case an owner typed; bytes that are no letters come escaped."""
+    server.put("shout.example.com", CNAME, "PROXY.Miosa.AI")
+    server.put("odd.example.com", CNAME, r"a\000b\032c.example.net")
+    server.put("root.example.com", CNAME, "")
+    assert (await ask(server.server, name="shout.example.com", record_type=CNAME)).values == ("proxy.miosa.ai",)
+    assert (await ask(server.server, name="odd.example.com", record_type=CNAME)).values == (r"a\000b\032c.example.net",)
+    assert (await ask(server.server, name="root.example.com", record_type=CNAME)).values == ("",)
+    assert (await ask(server.server, name="", record_type=CNAME)).outcome is Outcome.NODATA
+
+
+async def test_whoever_asked_may_go_away(server: NameServer) -> None:
+    """A check that is cancelled ends its questions."""
+    server.fail(NAME, SILENT)
+    clock = SystemClock()
+    lookup = DnsLookup([server.server], clock)
+    asking = asyncio.ensure_future(lookup.ask([Question(NAME, A)] * 3, clock.monotonic() + 10))
+    await eventually(lambda: len(server.queries) == 3, "three questions")
+    asking.cancel()
+    await asyncio.wait([asking])
+    await eventually(lambda: not lookup._tasks, "no question is left")
+    await lookup.close()

@@ -1,0 +1,171 @@
+"""Whether somebody's DNS leads to us."""
+
+import itertools
+
+import pytest
+
+from router.domains.lookup import RecordType
+from router.domains.memory import MemoryLookup
+from router.domains.pointing import MAX_ALIASES, MAX_OBSERVED, Finding, Pointing, follow
+
+pytestmark = pytest.mark.asyncio
+
+A, AAAA, CNAME = RecordType.A, RecordType.AAAA, RecordType.CNAME
+APP = "app.example.com"
+TARGETS = ("verify.miosa.ai", "proxy.miosa.ai")
+
+
+@pytest.fixture
+def dns() -> MemoryLookup:
+    """Both targets with addresses of their own."""
+    lookup = MemoryLookup()
+    lookup.put("verify.miosa.ai", A, "192.0.2.1")
+    lookup.put("proxy.miosa.ai", A, "192.0.2.1", "192.0.2.2")
+    lookup.put("proxy.miosa.ai", AAAA, "2001:db8::1")
+    return lookup
+
+
+async def look(dns: MemoryLookup, name: str = APP) -> Pointing:
+    (found,) = await follow(dns, [name], TARGETS, 10.0)
+    return found
+
+
+def chain(dns: MemoryLookup, *names: str) -> None:
+    for name, alias in itertools.pairwise(names):
+        dns.put(name, CNAME, alias)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_an_alias_to_a_target(dns: MemoryLookup, target: str) -> None:
+    """Either target will do, and what it leads to itself does not matter."""
+    dns.put(APP, CNAME, target)
+    dns.fail(target)
+    assert await look(dns) == Pointing(APP, Finding.VALID, (target,))
+
+
+async def test_aliases_may_pass_through_other_names(dns: MemoryLookup) -> None:
+    """An agency points its customers to a name of its own, and that one to us."""
+    chain(dns, APP, "edge.agency.example", "proxy.miosa.ai")
+    assert await look(dns) == Pointing(APP, Finding.VALID, ("edge.agency.example", "proxy.miosa.ai"))
+
+
+async def test_nothing_there(dns: MemoryLookup) -> None:
+    """The name does not exist, or has records of other kinds only."""
+    assert await look(dns) == Pointing(APP, Finding.MISSING, (), "nxdomain")
+    dns.put(f"below.{APP}", A, "192.0.2.1")
+    assert await look(dns) == Pointing(APP, Finding.MISSING, (), "nodata")
+
+
+async def test_an_alias_elsewhere(dns: MemoryLookup) -> None:
+    """To another host, to a name that is gone, to one without addresses."""
+    dns.put(APP, CNAME, "pages.elsewhere.example")
+    assert await look(dns) == Pointing(APP, Finding.WRONG, ("pages.elsewhere.example",), "nxdomain")
+    dns.put("below.pages.elsewhere.example", A, "192.0.2.1")
+    assert await look(dns) == Pointing(APP, Finding.WRONG, ("pages.elsewhere.example",), "nodata")
+    dns.put("pages.elsewhere.example", A, "198.51.100.9")
+    observed = ("pages.elsewhere.example", "198.51.100.9")
+    assert await look(dns) == Pointing(APP, Finding.WRONG, observed, "other_addresses")
+
+
+@pytest.mark.parametrize("name", ["verify.miosa.ai.example.com", "notproxy.miosa.ai", "x.proxy.miosa.ai"])
+async def test_a_name_like_a_target_is_none(dns: MemoryLookup, name: str) -> None:
+    """Names are compared whole."""
+    dns.put(APP, CNAME, name)
+    assert (await look(dns)).finding is Finding.WRONG
+
+
+async def test_aliases_in_a_circle(dns: MemoryLookup) -> None:
+    """Whoever goes round is told so, at once."""
+    chain(dns, APP, "b.example.com", "c.example.com", "b.example.com")
+    found = await look(dns)
+    assert (found.finding, found.reason) == (Finding.WRONG, "alias_loop")
+    dns.put("self.example.com", CNAME, "self.example.com")
+    assert (await look(dns, "self.example.com")).reason == "alias_loop"
+
+
+async def test_aliases_are_followed_for_so_long(dns: MemoryLookup) -> None:
+    """The last that is followed may be ours; one more is too many."""
+    names = [APP, *(f"n{number}.example.com" for number in range(MAX_ALIASES - 1)), "proxy.miosa.ai"]
+    chain(dns, *names)
+    assert (await look(dns)).finding is Finding.VALID
+    chain(dns, *names[:-1], "one-more.example.com", "proxy.miosa.ai")
+    found = await look(dns)
+    assert (found.finding, found.reason, len(found.observed)) == (Finding.WRONG, "too_many_aliases", MAX_ALIASES)
+
+
+async def test_a_name_with_two_aliases(dns: MemoryLookup) -> None:
+    """Some of the visitors would end elsewhere, although one of the two is right."""
+    dns.put(APP, CNAME, "proxy.miosa.ai", "elsewhere.example")
+    found = await look(dns)
+    assert (found.finding, found.reason) == (Finding.WRONG, "several_aliases")
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6"),
+    [
+        (("192.0.2.1",), ()),
+        (("192.0.2.1", "192.0.2.2"), ("2001:db8::1",)),
+        ((), ("2001:db8::1",)),
+    ],
+)
+async def test_an_apex_with_our_addresses(dns: MemoryLookup, v4: tuple[str, ...], v6: tuple[str, ...]) -> None:
+    """Its provider copies the target's addresses, or some of them."""
+    dns.put("example.com", A, *v4)
+    dns.put("example.com", AAAA, *v6)
+    assert await look(dns, "example.com") == Pointing("example.com", Finding.VALID, (*v4, *v6))
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6"),
+    [
+        (("198.51.100.9",), ()),
+        (("192.0.2.1", "198.51.100.9"), ()),
+        (("192.0.2.1",), ("2001:db8::bad",)),
+    ],
+)
+async def test_an_address_that_is_not_ours(dns: MemoryLookup, v4: tuple[str, ...], v6: tuple[str, ...]) -> None:
+    """One is enough: a part of the visitors goes there. Most often it is a forgotten AAAA."""
+    dns.put("example.com", A, *v4)
+    dns.put("example.com", AAAA, *v6)
+    assert await look(dns, "example.com") == Pointing("example.com", Finding.WRONG, (*v4, *v6), "other_addresses")
+
+
+async def test_not_knowing_is_not_missing(dns: MemoryLookup) -> None:
+    """A server that fails, anywhere on the way, leaves it open, with the reason."""
+    dns.fail(APP, "refused")
+    assert await look(dns) == Pointing(APP, Finding.UNKNOWN, (), "refused")
+    dns.fail(APP, None)
+    dns.put(APP, CNAME, "edge.agency.example")
+    dns.fail("edge.agency.example")
+    assert await look(dns) == Pointing(APP, Finding.UNKNOWN, ("edge.agency.example",), "servfail")
+
+
+async def test_our_own_addresses_may_be_unknown(dns: MemoryLookup) -> None:
+    """Then nobody can say whether an apex has them; one with none at all is missing all the same."""
+    dns.put("example.com", A, "192.0.2.99")
+    dns.fail("proxy.miosa.ai", "timeout")
+    assert await look(dns, "example.com") == Pointing("example.com", Finding.UNKNOWN, ("192.0.2.99",), "timeout")
+    dns.put("example.com", A, "192.0.2.1")
+    assert (await look(dns, "example.com")).finding is Finding.VALID
+    dns.put("example.com", A)
+    assert (await look(dns, "example.com")).finding is Finding.MISSING
+
+
+async def test_names_are_followed_together(dns: MemoryLookup) -> None:
+    """As many rounds as the longest has aliases, and each gets its own finding, in the order given."""
+    chain(dns, "a.example.com", "b.example.com", "proxy.miosa.ai")
+    dns.put("apex.example.com", A, "192.0.2.2")
+    dns.fail("ill.example.com")
+    names = ["a.example.com", "none.example.com", "apex.example.com", "ill.example.com"]
+    found = await follow(dns, names, TARGETS, 10.0)
+    assert [item.name for item in found] == names
+    assert [item.finding for item in found] == [Finding.VALID, Finding.MISSING, Finding.VALID, Finding.UNKNOWN]
+    assert await follow(dns, [], TARGETS, 10.0) == ()
+
+
+async def test_what_strangers_send_has_a_limit(dns: MemoryLookup) -> None:
+    """It is shown and stored; a thousand addresses are not."""
+    dns.put("example.com", A, *(f"198.51.{number // 250}.{number % 250}" for number in range(1000)))
+    assert len((await look(dns, "example.com")).observed) == MAX_OBSERVED
+    dns.put(APP, CNAME, *(f"n{number}.example.net" for number in range(1000)))
+    assert len((await look(dns)).observed) == MAX_OBSERVED
