@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aiohttp.web import BaseRequest, RequestPayloadError
@@ -68,8 +68,7 @@ def parse_body(model: type[BaseModel], raw: bytes, content_type: str | None) -> 
         raise RouterError(errors.MALFORMED_JSON) from None
     if not isinstance(value, dict):
         raise RouterError(errors.VALIDATION_FAILED, fields={"body": ["must be an object"]})
-    known = _names_of(model)
-    value = {name: inner for name, inner in value.items() if name in known}
+    value = _known(model, value)
     wrong = {path: [INVALID] for path in _unstorable(value)}
     if wrong:
         raise RouterError(errors.VALIDATION_FAILED, fields=wrong)
@@ -82,17 +81,38 @@ def _is_json(content_type: str | None) -> bool:
     return media.strip().lower() == "application/json" and charset in {"", "utf-8", "utf8"}
 
 
+def _known(model: type[BaseModel], value: dict[str, Any]) -> dict[str, Any]:
+    """What a model reads of an object; nothing that is ignored can be wrong."""
+    return {name: _known_inside(inner, value[name]) for name, inner in _names_of(model).items() if name in value}
+
+
+def _known_inside(model: type[BaseModel] | None, value: Any) -> Any:
+    if model is None:
+        return value
+    if isinstance(value, list):
+        return [_known_inside(model, item) for item in value]
+    return _known(model, value) if isinstance(value, dict) else value
+
+
 @functools.cache
-def _names_of(model: type[BaseModel]) -> frozenset[str]:
-    """What a body's fields may be called."""
-    names = set(model.model_fields)
-    for field in model.model_fields.values():
+def _names_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
+    """What a body's fields may be called, each with the model that is inside it."""
+    names: dict[str, type[BaseModel] | None] = {}
+    for name, field in model.model_fields.items():
         alias = field.validation_alias
-        if isinstance(alias, AliasChoices):
-            names |= {choice for choice in alias.choices if isinstance(choice, str)}
-        elif isinstance(alias, str):
-            names.add(alias)
-    return frozenset(names)
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        inner = _model_in(field.annotation)
+        names |= {choice: inner for choice in (name, *choices) if isinstance(choice, str)}
+    return names
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in `Author`, `Author | None` or `list[Author]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) is dict:  # its keys are the caller's
+        return None
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def _parse_float(text: str) -> float:
