@@ -18,20 +18,28 @@ from aiohttp import web
 from router.activity import ActivityFeed
 from router.admin import Admin
 from router.api.auth import Credentials
+from router.api.computer_ports import ComputerPorts
+from router.api.computers import ComputersApi
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.docs import pages
 from router.api.endpoint import Resource
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
+from router.api.links import Links
 from router.api.listener import Api
+from router.api.machines import Showcase
 from router.api.openapi import document
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
+from router.api.previews import SandboxPreviews
 from router.api.projects import ProjectsApi
 from router.api.rates import MemoryLimiter
+from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
+from router.api.tenant import TenantApi
 from router.api.tokens import Tokens
+from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
 from router.clock import Clock, SystemClock
@@ -55,6 +63,7 @@ from router.settings import Role, Settings
 from router.store import Store, migrate
 from router.tasks import Tasks
 from router.tenancy.keys import Keys
+from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
 from router.tenancy.registry import Resources
 from router.tenancy.tenants import Tenants
@@ -77,6 +86,7 @@ class Verbs:
     usage: Usage
     keys: Keys
     resources: Resources
+    previews: Previews
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
     verification: Verification
@@ -108,6 +118,7 @@ def verbs_on(
             own_listeners=own_listeners,
             reserved_ports=settings.reserved_ports,
         ),
+        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
         custom_domains=custom_domains,
         preview_domains=preview_domains,
         verification=Verification(
@@ -122,10 +133,19 @@ def verbs_on(
 
 def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[Resource]:
     """What the API serves, in the order of its documentation."""
+    urls = Urls.of(settings)
+    links = Links(preview_domains=verbs.preview_domains, urls=urls)
+    showcase = Showcase(resources=verbs.resources, links=links)
     return [
         WorkspacesApi(verbs.workspaces),
         WorkspaceReportsApi(workspaces=verbs.workspaces, projects=verbs.projects, usage=verbs.usage),
+        WorkspaceMachines(workspaces=verbs.workspaces, resources=verbs.resources, showcase=showcase),
         ProjectsApi(verbs.projects),
+        TenantApi(verbs.tenants, limits=settings.limits, rates=settings.rates),
+        SandboxesApi(resources=verbs.resources, showcase=showcase),
+        SandboxPreviews(resources=verbs.resources, previews=verbs.previews, links=links),
+        ComputersApi(resources=verbs.resources, showcase=showcase),
+        ComputerPorts(resources=verbs.resources, previews=verbs.previews, links=links),
         *(
             surface(domains=verbs.custom_domains, verification=verbs.verification, resources=verbs.resources)
             for surface in (ComputerDomains, DeploymentDomains, FlatDomains)
@@ -136,7 +156,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
                 verification=verbs.verification,
                 workspaces=verbs.workspaces,
                 projects=verbs.projects,
-                urls=Urls.of(settings),
+                urls=urls,
                 target=settings.proxy_target,
             )
             for surface in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp.web import Response
 from pydantic import TypeAdapter
 
-from router.api.endpoint import Answer, Bare, Counted, Endpoint, Paged, Resolved
+from router.api.endpoint import Answer, Bare, Counted, Endpoint, Paged, Resolved, Spread
 from router.api.models import Paging
 from router.errors import RouterError
 
@@ -41,6 +41,8 @@ class Renderer:
                 return HTTPStatus.OK, b'{"data":' + body + b',"reused":true}'
             return self._endpoint.status, b'{"data":' + body + b"}"
         status = answer.status if answer.status is not None else self._endpoint.status
+        if isinstance(answer, Spread):
+            return status, b'{"data":' + body + b"," + body[1:]
         return status, body if isinstance(answer, Bare) else b'{"data":' + body + b"}"
 
 

@@ -9,8 +9,9 @@ documents it, so the two cannot disagree.
             ...
 
 `Call[Body, Query]` says what is read and checked before the handler runs; the answer's type says what is sent:
-`Reply[T]` `{"data": T}`, `Bare[T]` T itself, `Resolved[T]` `{"data": T}` with `"reused": true` where it existed,
-`Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`. A `{name}` in a path is a UUID (anything else there is 404), `{name:text}` any text.
+`Reply[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
+where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`. A `{name}` in a path
+is a UUID (anything else there is 404), `{name:text}` any text.
 """
 
 import dataclasses
@@ -82,6 +83,14 @@ class Bare(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Spread(Generic[T]):
+    """`{"data": item}` with the item's own fields beside it, where the official client looks for them there."""
+
+    item: T
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):
     """What was asked for: new, with the endpoint's status, or `reused`, with 200 and `"reused": true` beside it."""
 
@@ -105,8 +114,8 @@ class Counted(Generic[T]):
     total: int
 
 
-Answer = Reply[Any] | Bare[Any] | Resolved[Any] | Paged[Any] | Counted[Any]
-_ANSWERS = (Reply, Bare, Resolved, Paged, Counted)
+Answer = Reply[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any]
+_ANSWERS = (Reply, Bare, Spread, Resolved, Paged, Counted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-_PORT = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+PORT_NAME = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _DIGITS = re.compile(r"-?[0-9]{1,4000}")  # int() takes no more than 4300
 _NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
@@ -107,13 +107,17 @@ ExternalId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(json_schema_extra=_NOT_BLANK)
 ]
 Metadata = dict[str, Any]
-PortName = Annotated[str, StringConstraints(pattern=_PORT)]  # a port as a key of a JSON object
+MAX_TAGS = 50
+MAX_TAG = 64
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG)]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
+PortName = Annotated[str, StringConstraints(pattern=PORT_NAME)]  # a port as a key of a JSON object
 PortMap = Annotated[
     dict[PortName, Port],
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"pattern": _PORT},
+            "propertyNames": {"pattern": PORT_NAME},
             "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 65535},
         }
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged, Resolved
+from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged, Resolved, Spread
 from router.errors import VALIDATION_FAILED, Problem
 
 Schema = dict[str, Any]
@@ -215,6 +215,8 @@ def _envelope(row: Endpoint, item: Schema) -> Schema:
     if row.answer is Bare:
         return item
     properties: Schema = {"data": item}
+    if row.answer is Spread:
+        return {"allOf": [item, {"type": "object", "required": ["data"], "properties": properties}]}
     if row.answer is Resolved:
         reused = {"type": "boolean", "description": "There, and true, where it existed already."}
         return {"type": "object", "required": ["data"], "properties": {**properties, "reused": reused}}

@@ -174,7 +174,7 @@ class Resources:
             if "options" in details:
                 merged = {**old.options, **details["options"]}
                 details["options"] = {name: value for name, value in merged.items() if value is not None}
-            new = replace(old, **details, slug=slug or old.slug, updated_at=now)
+            new = replace(old, **_measured(old.kind, details), slug=slug or old.slug, updated_at=now)
             if new.slug != old.slug:
                 await _claim_slug(tx, new.slug, old.tenant_id, invalid("slug", TAKEN))
             await lifecycle.change(tx, old, new, now)

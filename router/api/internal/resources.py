@@ -7,7 +7,7 @@ from pydantic import Field
 from router import errors
 from router.api.endpoint import Auth, Call, Reply, endpoint
 from router.api.endpoint import Resource as ApiResource
-from router.api.models import Body, ExternalId, Id, Instant, Integer, Metadata, Name, Out, Port, PortName
+from router.api.models import Body, ExternalId, Id, Instant, Integer, Metadata, Name, Out, Port, PortName, Tags
 from router.routes.records import Kind, State
 from router.tenancy.resources import Resource, ResourceDetails
 
@@ -30,6 +30,9 @@ class PutResource(Body):
     vcpus: Integer | None = None
     memory_mb: Integer | None = None
     disk_gb: Integer | None = None
+    auto_stop_seconds: Integer | None = None
+    options: Metadata = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)
     external_workspace_id: ExternalId | None = None
     external_user_id: ExternalId | None = None
@@ -42,6 +45,8 @@ class PutResource(Body):
             given.pop(name, None)
         if "exposed_ports" in given:
             given["exposed_ports"] = frozenset(self.exposed_ports)
+        if "tags" in given:
+            given["tags"] = tuple(dict.fromkeys(self.tags))
         if "host_modes" in given:
             given["host_modes"] = {int(port): mode for port, mode in self.host_modes.items()}
         return given
@@ -73,6 +78,9 @@ class ResourceOut(Out):
     vcpus: int | None
     memory_mb: int | None
     disk_gb: int | None
+    auto_stop_seconds: int | None
+    options: Metadata
+    tags: list[str]
     metadata: Metadata
     external_workspace_id: str | None
     external_user_id: str | None

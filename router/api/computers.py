@@ -1,0 +1,146 @@
+"""/computers: their records. The platform runs them, and says over /internal/v1 where and in which state.
+
+The official client reads a computer's fields at the top of an answer, the conventions put them into `data`: answers
+have both.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from router.api.endpoint import Call, Paged, Resource, Spread, endpoint
+from router.api.machines import CreateMachine, MachineOut, MachineQuery, PatchMachine, Registered, Showcase, reached
+from router.api.models import ExternalId, Integer
+from router.api.owned import OwnedBody
+from router.api.scope import tenant_of
+from router.errors import NOT_FOUND, VALIDATION_FAILED, WORKSPACE_NOT_FOUND, RouterError
+from router.routes.records import Kind
+from router.tenancy.resources import Resource as Record
+from router.tenancy.resources import ResourceDetails
+
+_TEMPLATE = "miosa-desktop"
+
+AutoStop = Annotated[Integer, Field(description="Seconds without use after which it stops; 0 is never.")]
+
+
+class CreateComputer(CreateMachine):
+    """Size and automatic stop default to the workspace's settings."""
+
+    template_type: ExternalId | None = None
+    auto_stop_seconds: AutoStop | None = None
+
+    def details(self) -> ResourceDetails:
+        """What is wanted, as the register takes it."""
+        return {
+            **self.common(),
+            "template_type": self.template_type or _TEMPLATE,
+            "auto_stop_seconds": self.auto_stop_seconds,
+        }
+
+
+class PatchComputer(PatchMachine):
+    auto_stop_seconds: AutoStop | None = None
+
+    def details(self) -> ResourceDetails:
+        """What changes, as the register takes it."""
+        details = self.common()
+        if "auto_stop_seconds" in self.given():
+            details["auto_stop_seconds"] = self.auto_stop_seconds
+        return details
+
+
+class MoveComputer(OwnedBody):
+    """Where to: the ownership fields, of which one must say so."""
+
+    def check(self) -> None:
+        """Raises RouterError VALIDATION_FAILED where they say nothing."""
+        if all(value is None for value in self.given().values()):
+            raise RouterError(VALIDATION_FAILED, fields={"workspace_id": ["can't be blank"]})
+
+
+class ComputerOut(MachineOut):
+    """A computer. `auto_stop_seconds` 0 is never."""
+
+    template_type: str | None
+    vcpus: int | None
+    disk_gb: int | None
+    auto_stop_seconds: int | None
+    sandbox_url: str
+
+
+class ComputersApi(Resource):
+    tag = "Computers"
+
+    def __init__(self, *, resources: Registered, showcase: Showcase) -> None:
+        self._resources = resources
+        self._showcase = showcase
+
+    @endpoint("GET", "/computers", "List computers")
+    async def list(self, call: Call[None, MachineQuery]) -> Paged[ComputerOut]:
+        """The newest first; each condition narrows."""
+        found = await self._resources.list(call.query.where(call.principal, Kind.COMPUTER), call.query.window)
+        return Paged(await shown(self._showcase, *found.items), found.total)
+
+    @endpoint("POST", "/computers", "Create a computer", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND))
+    async def create(self, call: Call[CreateComputer]) -> Spread[ComputerOut]:
+        """It starts as `provisioning`. The workspace's settings cap how many there may be, and of which size and
+        template; what is over a cap is 422.
+        """
+        body = call.body
+        computer = await self._resources.create(
+            Kind.COMPUTER,
+            tenant_of(call.principal),
+            ownership=body.ownership(call.principal),
+            slug=body.slug,
+            **body.details(),
+        )
+        return await self._spread(computer)
+
+    @endpoint("GET", "/computers/{id}", "Get a computer")
+    async def get(self, call: Call) -> Spread[ComputerOut]:
+        return await self._spread(await reached(self._resources, call, Kind.COMPUTER))
+
+    @endpoint("PATCH", "/computers/{id}", "Update a computer")
+    async def update(self, call: Call[PatchComputer]) -> Spread[ComputerOut]:
+        """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
+        computer = await reached(self._resources, call, Kind.COMPUTER)
+        return await self._spread(await self._resources.update(computer.id, slug=call.body.slug, **call.body.details()))
+
+    @endpoint(
+        "POST",
+        "/computers/{id}/move",
+        "Move a computer to another workspace or project",
+        problems=(WORKSPACE_NOT_FOUND,),
+    )
+    async def move(self, call: Call[MoveComputer]) -> Spread[ComputerOut]:
+        """Its URLs follow at once: what this answers with is routed when it arrives. The other workspace's settings
+        must allow it.
+        """
+        call.body.check()
+        computer = await reached(self._resources, call, Kind.COMPUTER)
+        return await self._spread(await self._resources.move(computer.id, call.body.ownership(call.principal)))
+
+    @endpoint("DELETE", "/computers/{id}", "Delete a computer for good")
+    async def delete(self, call: Call) -> Spread[ComputerOut]:
+        """Its hosts answer 410 from now on, and its slug stays the tenant's."""
+        computer = await reached(self._resources, call, Kind.COMPUTER)
+        return await self._spread(await self._resources.delete(computer.id))
+
+    async def _spread(self, computer: Record) -> Spread[ComputerOut]:
+        return Spread((await shown(self._showcase, computer))[0])
+
+
+async def shown(showcase: Showcase, *computers: Record) -> list[ComputerOut]:
+    """Computers of one tenant as answers show them."""
+    return [
+        ComputerOut(
+            # The client takes no computer without a name.
+            **{**fields, "name": computer.name or computer.slug},
+            template_type=computer.template_type,
+            vcpus=computer.vcpus,
+            disk_gb=computer.disk_gb,
+            auto_stop_seconds=computer.auto_stop_seconds,
+            sandbox_url=fields["preview_url"],
+        )
+        for computer, fields in zip(computers, await showcase.fields(computers), strict=True)
+    ]

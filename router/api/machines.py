@@ -1,0 +1,227 @@
+"""What sandboxes and computers share: the fields of their requests and answers, and how both are found and shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol, Unpack
+
+from pydantic import AfterValidator, Field
+
+from router.api.endpoint import Call
+from router.api.links import LinkOut, Links, shown
+from router.api.models import MAX_TAG, MAX_TAGS, Body, ExternalId, Instant, Metadata, Name, Out, Port, Tags
+from router.api.owned import OwnedBody, OwnerFilter
+from router.api.principal import Principal
+from router.api.scope import check_reach
+from router.hostname import MAX_SLUG
+from router.routes.records import Kind, State
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceFilter
+from router.tenancy.sizes import SIZES
+from router.unit import Listing, Window
+
+HostSlug = Annotated[
+    str,
+    Field(
+        max_length=253,
+        description=f"A part of its hosts: up to {MAX_SLUG} of a-z, 0-9 and hyphens; unique on the platform. "
+        "One is made where none is given.",
+    ),
+]
+SizeName = Annotated[str, Field(max_length=20, json_schema_extra={"enum": list(SIZES)})]
+DefaultPort = Annotated[Port, Field(description="What hosts without a port lead to.")]
+
+
+def _tags(value: str) -> str:
+    tags = value.split(",")
+    if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG for tag in tags):
+        raise ValueError("is invalid")
+    return value
+
+
+class CreateMachine(OwnedBody):
+    """What both creates take beside the ownership fields."""
+
+    name: Name | None = None
+    slug: HostSlug | None = None
+    size: SizeName | None = None
+    default_port: DefaultPort | None = None
+    tags: Tags = Field(default_factory=list)
+    metadata: Metadata = Field(default_factory=dict)
+
+    def common(self) -> ResourceDetails:
+        """These fields as the register takes them."""
+        return {
+            "name": self.name,
+            "size": self.size,
+            "default_port": self.default_port,
+            "tags": tuple(dict.fromkeys(self.tags)),
+            "metadata": self.metadata,
+        }
+
+
+class PatchMachine(Body):
+    """What both updates take. What is not sent keeps its value; null clears it."""
+
+    name: Name | None = None
+    slug: HostSlug | None = None
+    default_port: DefaultPort | None = None
+    tags: Tags | None = None
+    metadata: Metadata | None = None
+    external_workspace_id: ExternalId | None = None
+    external_user_id: ExternalId | None = None
+    external_project_id: ExternalId | None = None
+
+    def common(self) -> ResourceDetails:
+        """Those of these fields that were sent, as the register takes them."""
+        given: Any = {name: value for name, value in self.given().items() if name in PatchMachine.model_fields}
+        given.pop("slug", None)
+        if "tags" in given:
+            given["tags"] = tuple(dict.fromkeys(self.tags or ()))
+        if "metadata" in given:
+            given["metadata"] = self.metadata or {}
+        details: ResourceDetails = given
+        return details
+
+
+class MachineQuery(OwnerFilter):
+    """`status` and `state` are two names of the same condition."""
+
+    status: State | None = None
+    state: State | None = None
+    name: Name | None = None
+    tags: Annotated[
+        str | None, AfterValidator(lambda value: value and _tags(value)), Field(description="All of them, by commas.")
+    ] = None
+
+    def where(self, principal: Principal, kind: Kind) -> ResourceFilter:
+        """What was asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
+        return ResourceFilter(
+            **self.conditions(principal),
+            kind=kind,
+            state=self.state or self.status,
+            name=self.name,
+            tags=tuple(self.tags.split(",")) if self.tags else (),
+        )
+
+
+class MachineOut(Out):
+    """What both answers show."""
+
+    id: str
+    name: str | None
+    slug: str
+    status: State
+    state: State
+    size: str | None
+    tenant_id: str
+    workspace_id: str
+    workspace_slug: str | None
+    workspace_name: str | None
+    project_id: str
+    project_slug: str | None
+    project_name: str | None
+    external_workspace_id: str | None
+    external_user_id: str | None
+    external_project_id: str | None
+    cpu_count: int | None
+    memory_mb: int | None
+    default_port: int | None
+    exposed_ports: list[int]
+    tags: list[str]
+    metadata: Metadata
+    preview_url: str
+    fallback_url: str
+    preview_domain: str
+    url_class: str
+    stable_for_embedding: bool
+    recommended_next_action: str
+    url_info: LinkOut
+    created_at: Instant
+    updated_at: Instant
+    destroyed_at: Instant | None
+
+
+class Registered(Protocol):
+    """The verbs that the endpoints of both need."""
+
+    async def create(
+        self,
+        kind: Kind,
+        tenant_id: str,
+        *,
+        ownership: Ownership,
+        slug: str | None,
+        **details: Unpack[ResourceDetails],
+    ) -> Resource: ...
+
+    async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
+
+    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]: ...
+
+    async def places(self, resources: Sequence[Resource]) -> Mapping[str, Place]: ...
+
+    async def update(self, resource_id: str, *, slug: str | None, **details: Unpack[ResourceDetails]) -> Resource: ...
+
+    async def move(self, resource_id: str, to: Ownership) -> Resource: ...
+
+    async def delete(self, resource_id: str) -> Resource: ...
+
+
+class Found(Protocol):
+    async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
+
+
+async def reached(resources: Found, call: Call[Any, Any], kind: Kind) -> Resource:
+    """The machine of the path. Raises RouterError: NOT_FOUND, FORBIDDEN."""
+    resource = await resources.get(call.ids["id"], kind)
+    check_reach(call.principal, resource, kind.value)
+    return resource
+
+
+class Showcase:
+    """Shows machines: each with the names of where it lies and the URL at which it is reached."""
+
+    def __init__(self, *, resources: Registered, links: Links) -> None:
+        self._resources = resources
+        self._links = links
+
+    async def fields(self, resources: Sequence[Resource]) -> list[dict[str, Any]]:
+        """The fields of `MachineOut` of each. All belong to one tenant."""
+        places = await self._resources.places(resources)
+        links = await self._links.of(resources)
+        return [
+            _fields(resource, places.get(resource.project_id), shown(link))
+            for resource, link in zip(resources, links, strict=True)
+        ]
+
+
+def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str, Any]:
+    return {
+        "id": resource.id,
+        "name": resource.name,
+        "slug": resource.slug,
+        "status": resource.state,
+        "state": resource.state,
+        "size": resource.size,
+        "tenant_id": resource.tenant_id,
+        "workspace_id": resource.workspace_id,
+        "workspace_slug": place and place.workspace_slug,
+        "workspace_name": place and place.workspace_name,
+        "project_id": resource.project_id,
+        "project_slug": place and place.project_slug,
+        "project_name": place and place.project_name,
+        "external_workspace_id": resource.external_workspace_id,
+        "external_user_id": resource.external_user_id,
+        "external_project_id": resource.external_project_id,
+        "cpu_count": resource.vcpus,
+        "memory_mb": resource.memory_mb,
+        "default_port": resource.default_port,
+        "exposed_ports": sorted(resource.exposed_ports),
+        "tags": list(resource.tags),
+        "metadata": dict(resource.metadata),
+        "preview_url": link.url,
+        **{name: getattr(link, name) for name in LinkOut.model_fields if name != "url"},
+        "url_info": link,
+        "created_at": resource.created_at,
+        "updated_at": resource.updated_at,
+        "destroyed_at": resource.deleted_at,
+    }
