@@ -5,7 +5,8 @@ logo               a data: URI of a PNG, JPEG, GIF, WebP or SVG image in base64,
                    which would tell a third party who visits
 accent_color       `#rrggbb`, of the bar, the button and the marks
 accent_color_dark  the same for the dark theme; accent_color where absent
-support_url        an https address
+background         `#rrggbb`, behind the page
+support_url        an https or mailto address
 """
 
 import re
@@ -13,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-KEYS = ("name", "logo", "accent_color", "accent_color_dark", "support_url")
+KEYS = ("name", "logo", "accent_color", "accent_color_dark", "background", "support_url")
 
 _LOGO = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}")
 _LONGEST_LOGO = 64 * 1024
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+_MAILTO = re.compile(r"mailto:[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
 _LONGEST_NAME = 60
 _LONGEST_URL = 2048
 
@@ -30,6 +32,7 @@ class Branding:
     logo: str | None = None
     accent_color: str | None = None
     accent_color_dark: str | None = None
+    background: str | None = None
     support_url: str | None = None
 
 
@@ -47,7 +50,7 @@ def may_be_shown(key: str, value: str) -> bool:
     if key == "logo":
         return len(value) <= _LONGEST_LOGO and _LOGO.fullmatch(value) is not None
     if key == "support_url":
-        return _is_https(value)
+        return _is_https(value) or _MAILTO.fullmatch(value) is not None
     return _COLOUR.fullmatch(value) is not None
 
 

@@ -101,6 +101,7 @@ class Pages:
         style = _templates.get_template("style.css").render(
             accent=branding.accent_color,
             accent_dark=branding.accent_color_dark or branding.accent_color,
+            background=branding.background,
             text_on=text_on,
         )
         page = _templates.get_template("problem.html").render(

@@ -17,6 +17,7 @@ def problem(pages: Pages, facts: Facts, what: Problem) -> Answer:
         request_id=facts.request_id,
         host=head.host.decode("latin-1"),
         port=route.port if route is not None else None,
+        branding=route.resource.branding if route is not None and route.resource is not None else None,
     )
     return Answer(what.status, problem_headers(what, page.content_type, facts.id) + page.extra, page.body)
 

@@ -81,7 +81,7 @@ class ResourceRecord:
 
     `exposed_ports` None means that every port is routable (the tenant's `auto_expose`). The default port is always
     routable. `host_modes` maps a port to `localhost` or a custom Host; absent is `preserve`. `first_byte` is the
-    longest wait in seconds for an answer's first byte; None is no limit.
+    longest wait in seconds for an answer's first byte; None is no limit. `branding` is the tenant's, for our pages.
     """
 
     id: str
@@ -98,6 +98,7 @@ class ResourceRecord:
     endpoint: Endpoint | None = None
     host_modes: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
+    branding: Mapping[str, str] = field(default_factory=dict)
 
     def exposes(self, port: int) -> bool:
         """Whether `port` may be reached from outside."""

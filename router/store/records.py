@@ -4,6 +4,7 @@ All keys of a host are read in one transaction, with one statement per kind of r
 versions come along. Ownership, suspension and `auto_expose` are joined here, so that a decision needs nothing else.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ from router.store.tables import (
     tenants,
     tombstones,
 )
+from router.tenancy.branding import on_pages
 
 _PRESERVE = "preserve"
 
@@ -50,6 +52,7 @@ _resources = (
         resources,
         tenants.c.auto_expose,
         tenants.c.suspended.label("tenant_suspended"),
+        tenants.c.branding,
         sa.func.coalesce(_version.c.address, _own.c.address).label("address"),
         sa.func.coalesce(_version.c.generation, _own.c.generation).label("generation"),
         sa.case((_version.c.holder_id.is_not(None), _version.c.ports), else_=_own.c.ports).label("ports"),
@@ -212,7 +215,14 @@ def _resource(row: sa.Row[Any], exposed: set[int], modes: Mapping[int, str]) -> 
         endpoint=endpoint,
         host_modes={port: mode for port, mode in hosts.items() if mode != _PRESERVE},
         first_byte=row.first_byte,
+        branding=_branding(tuple(row.branding.items())),
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _branding(stored: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The marks for the pages. All records of a tenant share one object: a logo may have 64 KiB."""
+    return on_pages(dict(stored))
 
 
 def _name(row: sa.Row[Any], resource: ResourceRecord | None, version: int) -> NameRecord:

@@ -4,10 +4,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.routes.records import Kind
 from router.store.rows import Rows, fields_of, named
-from router.store.tables import tenants
-from router.tenancy.tenants import Tenant
+from router.store.tables import custom_domains, projects, resources, tenants, workspaces
+from router.tenancy.tenants import Holdings, Tenant
 from router.unit import Listing, Window
+
+
+def _living(table: sa.Table, ended: str) -> sa.Select[Any]:
+    of_tenant = (table.c.tenant_id == sa.bindparam("tenant_id"), table.c[ended].is_(None))
+    return sa.select(sa.literal(table.name).label("noun"), sa.func.count().label("held")).where(*of_tenant)
+
+
+_HELD = sa.union_all(
+    _living(workspaces, "deleted_at"),
+    _living(projects, "deleted_at"),
+    _living(custom_domains, "removed_at"),
+    sa.select(resources.c.kind, sa.func.count())
+    .where(resources.c.tenant_id == sa.bindparam("tenant_id"), resources.c.deleted_at.is_(None))
+    .group_by(resources.c.kind),
+)
 
 
 class SqlTenants(Rows):
@@ -30,6 +46,18 @@ class SqlTenants(Rows):
     async def list(self, window: Window) -> Listing[Tenant]:
         order = (tenants.c.created_at, tenants.c.id)
         return await self._listing(sa.select(tenants), window, order, _read)
+
+    async def holdings(self, tenant_id: str) -> Holdings:
+        rows = await self._connection.execute(_HELD, {"tenant_id": tenant_id})
+        held = {row.noun: row.held for row in rows}
+        return Holdings(
+            workspaces=held["workspaces"],
+            projects=held["projects"],
+            sandboxes=held.get(Kind.SANDBOX, 0),
+            computers=held.get(Kind.COMPUTER, 0),
+            deployments=held.get(Kind.DEPLOYMENT, 0),
+            custom_domains=held["custom_domains"],
+        )
 
     async def save(self, tenant: Tenant) -> None:
         await self._connection.execute(

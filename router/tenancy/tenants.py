@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 from router.clock import Clock
 from router.errors import NOT_FOUND, RouterError
+from router.tenancy.branding import check_branding
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.projects import Project, ProjectRows
 from router.tenancy.slugs import free, slugify
@@ -18,17 +19,32 @@ DEFAULT = "default"  # name and slug of the workspace and the project that every
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One customer. With `auto_expose`, every port of its resources is routable without being exposed."""
+    """One customer. With `auto_expose`, every port of its resources is routable without being exposed.
+
+    `branding` is in the words of `branding.py`.
+    """
 
     id: str
     slug: str
     name: str
     plan: str = "free"
     auto_expose: bool = False
-    branding: Mapping[str, Any]
+    branding: Mapping[str, str]
     suspended: bool = False
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """How many of each a tenant has now; deleted and removed ones do not count."""
+
+    workspaces: int
+    projects: int
+    sandboxes: int
+    computers: int
+    deployments: int
+    custom_domains: int
 
 
 class TenantChanges(TypedDict, total=False):
@@ -38,7 +54,7 @@ class TenantChanges(TypedDict, total=False):
     plan: str
     auto_expose: bool
     suspended: bool
-    branding: Mapping[str, Any]
+    branding: Mapping[str, str]
 
 
 class TenantRows(Protocol):
@@ -52,6 +68,8 @@ class TenantRows(Protocol):
 
     async def list(self, window: Window) -> Listing[Tenant]:
         """The oldest first."""
+
+    async def holdings(self, tenant_id: str) -> Holdings: ...
 
     async def save(self, tenant: Tenant) -> None:
         """Store every field anew; all records of the tenant count as changed."""
@@ -144,6 +162,11 @@ class Tenants:
         async with self._store.read() as tx:
             return await tx.tenants.list(window)
 
+    async def holdings(self, tenant_id: str) -> Holdings:
+        """What the tenant has."""
+        async with self._store.read() as tx:
+            return await tx.tenants.holdings(tenant_id)
+
     async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
@@ -151,7 +174,7 @@ class Tenants:
             fields.text("name", changes["name"], most=120, required=True)
         if "plan" in changes:
             fields.text("plan", changes["plan"], most=40, required=True)
-        fields.object("branding", changes.get("branding"))
+        check_branding(fields, changes.get("branding") or {})
         fields.check()
         async with self._store.begin() as tx:
             tenant = replace(_found(await tx.tenants.get(tenant_id)), **changes, updated_at=self._clock.now())

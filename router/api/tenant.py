@@ -1,0 +1,147 @@
+"""/tenant: the caller's own tenant, its plan and its marks on our pages. Its preview domain is `preview_domains.py`'s."""
+
+from typing import Annotated, Protocol, Unpack
+
+from pydantic import Field
+
+from router.api.endpoint import Bare, Call, Reply, Resource, endpoint
+from router.api.models import Body, Instant, Name, Out
+from router.api.principal import Reach
+from router.api.scope import tenant_of
+from router.settings import Limits, Rates
+from router.tenancy.tenants import Holdings, Tenant, TenantChanges
+
+Mark = Annotated[str, Field(min_length=1, max_length=2048)]
+Colour = Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$", examples=["#4338ca"])]
+
+
+class Marks(Body):
+    """What is absent or null is the platform's own."""
+
+    product_name: Annotated[str | None, Field(min_length=1, max_length=60)] = None
+    logo_url: Annotated[
+        str | None,
+        Field(min_length=1, max_length=65536, description="A data: URI shows on our pages, an https address does not."),
+    ] = None
+    support_url: Mark | None = None
+    support_email: Mark | None = None
+    primary_color: Colour | None = None
+    primary_color_dark: Colour | None = None
+    background_color: Colour | None = None
+
+
+class PutBranding(Body):
+    branding: Marks
+
+
+class PatchTenant(Body):
+    """What is not sent keeps its value."""
+
+    name: Name = Field(default_factory=str)
+    auto_expose: Annotated[
+        bool, Field(default_factory=bool, description="Every port of every resource is routable without being exposed.")
+    ]
+
+
+class MarksOut(Out):
+    product_name: str | None = None
+    logo_url: str | None = None
+    support_url: str | None = None
+    support_email: str | None = None
+    primary_color: str | None = None
+    primary_color_dark: str | None = None
+    background_color: str | None = None
+
+
+class TenantOut(Out):
+    id: str
+    slug: str
+    name: str
+    plan: str
+    auto_expose: bool
+    suspended: bool
+    created_at: Instant
+    updated_at: Instant
+
+
+class LimitsOut(Out):
+    requests_per_minute: int
+    exchanges_per_resource: int
+
+
+class HoldingsOut(Out):
+    workspaces: int
+    projects: int
+    sandboxes: int
+    computers: int
+    deployments: int
+    custom_domains: int
+
+
+class PlanOut(Out):
+    tenant_id: str
+    name: str
+    plan: str
+    limits: LimitsOut
+    usage: HoldingsOut
+
+
+class Deleted(Out):
+    deleted: bool
+
+
+class Tenants(Protocol):
+    """The verbs that these endpoints need."""
+
+    async def get(self, tenant_id: str) -> Tenant: ...
+
+    async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant: ...
+
+    async def holdings(self, tenant_id: str) -> Holdings: ...
+
+
+class TenantApi(Resource):
+    tag = "Tenant"
+    prefix = "/api/v1/tenant"
+
+    def __init__(self, tenants: Tenants, *, limits: Limits, rates: Rates) -> None:
+        self._tenants = tenants
+        self._limits = LimitsOut(
+            requests_per_minute=rates.workspace, exchanges_per_resource=limits.exchanges_per_resource
+        )
+
+    @endpoint("GET", "", "Get the tenant", reach=Reach.TENANT)
+    async def get(self, call: Call) -> Reply[TenantOut]:
+        return Reply(TenantOut.model_validate(await self._tenants.get(tenant_of(call.principal))))
+
+    @endpoint("PATCH", "", "Update the tenant", reach=Reach.TENANT)
+    async def update(self, call: Call[PatchTenant]) -> Reply[TenantOut]:
+        """`auto_expose` holds for every resource when this answers."""
+        tenant = await self._tenants.update(tenant_of(call.principal), **call.body.given())
+        return Reply(TenantOut.model_validate(tenant))
+
+    @endpoint("GET", "/plan", "Get the tenant's plan, limits and what it has", reach=Reach.TENANT)
+    async def plan(self, call: Call) -> Reply[PlanOut]:
+        """Requests count per workspace, exchanges per resource and proxy process."""
+        tenant = await self._tenants.get(tenant_of(call.principal))
+        usage = HoldingsOut.model_validate(await self._tenants.holdings(tenant.id))
+        return Reply(PlanOut(tenant_id=tenant.id, name=tenant.name, plan=tenant.plan, limits=self._limits, usage=usage))
+
+    @endpoint("GET", "/branding", "Get the tenant's marks", reach=Reach.TENANT)
+    async def branding(self, call: Call) -> Reply[MarksOut]:
+        return Reply(_marks(await self._tenants.get(tenant_of(call.principal))))
+
+    @endpoint("PUT", "/branding", "Set the tenant's marks", reach=Reach.TENANT)
+    async def put_branding(self, call: Call[PutBranding]) -> Reply[MarksOut]:
+        """In the place of those that were set. Pages about its previews show them when this answers."""
+        marks = call.body.branding.model_dump(exclude_none=True)
+        return Reply(_marks(await self._tenants.update(tenant_of(call.principal), branding=marks)))
+
+    @endpoint("DELETE", "/branding", "Clear the tenant's marks", reach=Reach.TENANT)
+    async def delete_branding(self, call: Call) -> Bare[Deleted]:
+        await self._tenants.update(tenant_of(call.principal), branding={})
+        return Bare(Deleted(deleted=True))
+
+
+def _marks(tenant: Tenant) -> MarksOut:
+    return MarksOut(**tenant.branding)

@@ -1,0 +1,47 @@
+"""A tenant's marks: what its visitors see on our pages. The names are the API's; `on_pages` has those of the pages.
+
+product_name        in the place of the platform's name
+logo_url            a data: URI of an image, which the pages show, or an https address, which they do not: it would tell
+                    a third party who visits
+support_url         where visitors find help; else `support_email` is
+support_email
+primary_color       `#rrggbb`, of the bar, the button and the marks
+primary_color_dark  the same in the dark; `primary_color` where absent
+background_color    behind the page
+"""
+
+from collections.abc import Mapping
+
+from router.pages.branding import may_be_shown
+from router.tenancy.fields import Fields
+
+# The API's name of a mark, the pages' name, and what is said of a value that is not fit.
+_MARKS = (
+    ("product_name", "name", "must be 1 to 60 printable characters"),
+    ("logo_url", "logo", "must be a data: URI of an image of at most 64 KiB, or an https address"),
+    ("support_url", "support_url", "must be an https address"),
+    ("primary_color", "accent_color", "must be a colour such as #4338ca"),
+    ("primary_color_dark", "accent_color_dark", "must be a colour such as #4338ca"),
+    ("background_color", "background", "must be a colour such as #4338ca"),
+)
+
+
+def check_branding(fields: Fields, branding: Mapping[str, str]) -> None:
+    """Add what is wrong with the values."""
+    for name, mark, words in _MARKS:
+        value = branding.get(name)
+        if value is None or may_be_shown(mark, value):
+            continue
+        if name != "logo_url" or not may_be_shown("support_url", value):
+            fields.add(f"branding.{name}", words)
+    email = branding.get("support_email")
+    if email is not None and not may_be_shown("support_url", f"mailto:{email}"):
+        fields.add("branding.support_email", "must be an e-mail address")
+
+
+def on_pages(branding: Mapping[str, str]) -> dict[str, str]:
+    """The marks under the pages' names."""
+    shown = {mark: branding[name] for name, mark, _ in _MARKS if name in branding}
+    if "support_url" not in shown and "support_email" in branding:
+        shown["support_url"] = f"mailto:{branding['support_email']}"
+    return shown
