@@ -37,6 +37,7 @@ _METADATA = frozenset(
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _MAX_BATCH = 1000
+_PER_TRANSACTION = 50
 _MAX_MAPPED_PORTS = 256
 
 
@@ -82,20 +83,23 @@ class Endpoints:
             return await self._apply(tx, change)
 
     async def put_many(self, changes: Sequence[EndpointChange]) -> Sequence[StoredEndpoint | RouterError]:
-        """Many at once: those that are right are stored together, for each other one its error comes back.
+        """Many at once: those that are right are stored, for each other one its error comes back in its place.
 
-        Raises RouterError VALIDATION_FAILED where there are more than 1000.
+        Raises RouterError VALIDATION_FAILED where there are more than 1000. Where StoreUnavailableError is raised, some
+        may be stored; sending all again is safe.
         """
         if len(changes) > _MAX_BATCH:
             raise invalid("endpoints", f"should have at most {_MAX_BATCH} item(s)")
         results: list[StoredEndpoint | RouterError] = []
-        async with self._store.begin() as tx:
-            for change in changes:
-                try:
-                    self._check(change)
-                    results.append(await self._apply(tx, change))
-                except RouterError as error:  # the point: one wrong item stops no other
-                    results.append(error)
+        # In pieces, so that other writers get their turn in between.
+        for start in range(0, len(changes), _PER_TRANSACTION):
+            async with self._store.begin() as tx:
+                for change in changes[start : start + _PER_TRANSACTION]:
+                    try:
+                        self._check(change)
+                        results.append(await self._apply(tx, change))
+                    except RouterError as error:  # the point: one wrong item stops no other
+                        results.append(error)
         return results
 
     async def get(self, resource_id: str) -> StoredEndpoint:
