@@ -200,7 +200,9 @@ CONFLICT = Problem("conflict", 409, _CLIENT, "The request conflicts with what ex
 API_PAYLOAD_TOO_LARGE = Problem("payload_too_large", 413, _CLIENT, "The request body exceeds 10 MB.")
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported_media_type", 415, _CLIENT, "Send the body as application/json.")
 VALIDATION_FAILED = Problem("VALIDATION_FAILED", 422, _CLIENT, "The request has invalid fields; see error.fields.")
-CNAME_NOT_FOUND = Problem("cname_not_found", 422, _CLIENT, "CNAME not found")
+CNAME_NOT_FOUND = Problem(
+    "cname_not_found", 422, _CLIENT, "The domain's CNAME record is missing, or leads elsewhere; see error.fields."
+)
 DNS_UNKNOWN = Problem(
     "dns_unknown",
     422,

@@ -19,6 +19,7 @@ from router.routes.records import DomainStatus, Kind
 from router.unit import FIRST, Listing, Unit, Window, new_id
 
 TAKEN = "has already been taken"
+ALREADY = "domain is already verified"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +299,7 @@ class CustomDomains:
             old = _live(await tx.custom_domains.get(domain_id))
             if not may_move(old.status, to):
                 if to is DomainStatus.VERIFIED:
-                    raise RouterError(CONFLICT, "domain is already verified")
+                    raise RouterError(CONFLICT, ALREADY)
                 raise RouterError(CONFLICT, f"a domain that is {old.status} can't become {to}")
             new = replace(old, status=to, updated_at=now, **changes)
             await tx.custom_domains.save(new)

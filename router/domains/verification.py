@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.clock import Clock, iso
-from router.domains.custom import CustomDomain, CustomDomains
+from router.domains.custom import ALREADY, CustomDomain, CustomDomains
 from router.domains.lookup import Lookup
 from router.domains.pointing import Finding, Pointing, follow
 from router.domains.preview import VERIFIED, PreviewDomain, PreviewDomains
@@ -24,7 +24,7 @@ from router.hostname import SANDBOX
 from router.routes.records import DomainStatus, Scope
 
 CHECK_TIME = 10.0  # seconds for everything that one check asks
-ALREADY = "domain is already verified"
+MISSING = "CNAME not found"
 
 # The records that a preview domain needs. `*.sandbox` makes `sandbox` a name that exists, and then `*` no longer covers
 # what lies below it (RFC 4592 §2.2.2): both are needed, always.
@@ -101,7 +101,8 @@ class Verification:
         if found.finding is Finding.UNKNOWN:
             raise RouterError(DNS_UNKNOWN)
         if found.finding is not Finding.VALID:
-            raise RouterError(CNAME_NOT_FOUND, fields={"fqdn": [_sentence(found, domain.verification_target)]})
+            wrong = _sentence(found, domain.verification_target)
+            raise RouterError(CNAME_NOT_FOUND, MISSING, fields={"fqdn": [wrong]})
         return await self._custom.mark_verified(domain_id)
 
     async def preview_domain(self, scope: Scope, scope_id: str) -> tuple[PreviewDomain, ZoneCheck]:

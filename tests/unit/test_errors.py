@@ -21,8 +21,8 @@ FAULTS = {
     508: {Fault.BACKEND},
 }
 
-# The platform's pages promise these very words.
-WORDS_OF_THE_API = {"forbidden": "forbidden", "cname_not_found": "CNAME not found"}
+# The platform's pages promise this very word where a key may not do something.
+WORDS_OF_THE_API = {"forbidden": "forbidden"}
 
 # What the request can't help, and what may be different in a minute.
 RETRIED_WITHOUT_A_CHANGE = {"dns_unknown"}

@@ -1,0 +1,522 @@
+"""Custom domains as their page shows them: of computers, of deployments, and flat."""
+
+import asyncio
+import re
+from typing import Any
+
+import miosa
+import pytest
+import pytest_asyncio
+from miosa.errors import MiosaError, NotFoundError, ValidationError
+from miosa.resources.custom_domains import AsyncCustomDomains, CustomDomains
+
+from router.app import Verbs
+from router.clock import ManualClock
+from router.domains.lookup import RecordType
+from router.domains.memory import MemoryLookup
+from router.routes.records import Kind, Scope
+from router.tenancy import Ownership, Resource
+from router.unit import new_id
+from tests.support.accounts import Account
+from tests.support.api import Answered, ApiClient
+
+pytestmark = pytest.mark.asyncio
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+TAKEN = "has already been taken"
+FQDN = "app.yourcompany.com"
+
+# The page's record, and what it adds for the clients.
+RECORD = {
+    "id",
+    "computer_id",
+    "deployment_id",
+    "tenant_id",
+    "workspace_id",
+    "project_id",
+    "fqdn",
+    "status",
+    "verification_target",
+    "verified_at",
+    "tls_issued_at",
+    "external_workspace_id",
+    "external_user_id",
+    "external_project_id",
+    "created_at",
+    "updated_at",
+}
+
+
+async def hold(verbs: Verbs, account: Account, kind: Kind = Kind.COMPUTER, **details: Any) -> Resource:
+    """A new computer or deployment in the account's own workspace and project."""
+    ownership = Ownership(workspace_id=account.workspace.id, project_id=account.project.id)
+    return await verbs.resources.create(kind, account.tenant.id, ownership=ownership, **details)
+
+
+@pytest_asyncio.fixture
+async def computer(verbs: Verbs, acme: Account) -> Resource:
+    return await hold(
+        verbs,
+        acme,
+        external_workspace_id="clinic_123",
+        external_user_id="dr-smith-456",
+        external_project_id="project_789",
+    )
+
+
+@pytest_asyncio.fixture
+async def deployment(verbs: Verbs, acme: Account) -> Resource:
+    return await hold(verbs, acme, Kind.DEPLOYMENT, name="program")
+
+
+@pytest.fixture
+def path(computer: Resource) -> str:
+    return f"/api/v1/computers/{computer.id}/domains"
+
+
+def message(answer: Answered) -> str:
+    return str(answer.json["error"]["message"])
+
+
+async def register(api: ApiClient, path: str, name: str = FQDN, **fields: Any) -> dict[str, Any]:
+    answer = await api("POST", path, json={"domain": name, **fields})
+    assert answer.status == 201, answer.body
+    data: dict[str, Any] = answer.json["data"]
+    return data
+
+
+# The page, from its top to its end.
+
+
+async def test_page_register(api: ApiClient, path: str, computer: Resource, acme: Account) -> None:
+    """The page's request answers 201 with the page's record, owned and attributed as the computer is."""
+    answer = await api("POST", path, json={"domain": FQDN})
+    assert answer.status == 201
+    assert set(answer.json) == {"data"}
+    record = answer.json["data"]
+    assert set(record) >= RECORD
+    expected = {
+        "computer_id": computer.id,
+        "deployment_id": None,
+        "tenant_id": acme.tenant.id,
+        "workspace_id": acme.workspace.id,
+        "project_id": acme.project.id,
+        "fqdn": FQDN,
+        "status": "pending",
+        "verification_target": "verify.miosa.ai",
+        "verified_at": None,
+        "tls_issued_at": None,
+        "external_workspace_id": "clinic_123",
+        "external_user_id": "dr-smith-456",
+        "external_project_id": "project_789",
+    }
+    assert record | expected == record
+    assert re.fullmatch(TIME, record["created_at"])
+    assert record["updated_at"] == record["created_at"]
+    assert FQDN in record["instructions"]
+    assert "verify.miosa.ai" in record["instructions"]
+
+
+async def test_page_register_for_a_deployment(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+    """It inherits workspace, project and attribution from the deployment."""
+    program = await hold(verbs, acme, Kind.DEPLOYMENT, name="program", external_workspace_id="clinic_123")
+    record = await register(api, f"/api/v1/deployments/{program.id}/domains", "program.drsmithclinic.com")
+    assert (record["computer_id"], record["deployment_id"]) == (None, program.id)
+    assert (record["workspace_id"], record["project_id"]) == (acme.workspace.id, acme.project.id)
+    assert record["external_workspace_id"] == "clinic_123"
+
+
+async def test_page_list(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+    """The list of a computer has exactly `data` and `total`, the newest first."""
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    record = await register(api, path)
+    await api("POST", f"{path}/{record['id']}/verify")
+    answer = await api("GET", path)
+    assert answer.status == 200
+    assert set(answer.json) == {"data", "total"}
+    assert answer.json["total"] == 1
+    (shown,) = answer.json["data"]
+    assert set(shown) >= RECORD
+    assert (shown["id"], shown["fqdn"], shown["status"]) == (record["id"], FQDN, "verified")
+    assert re.fullmatch(TIME, shown["verified_at"])
+    assert shown["tls_issued_at"] is None
+
+
+async def test_page_verify(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """Once the CNAME is there the domain is verified, with the time of it."""
+    record = await register(api, path)
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    clock.advance(3600)
+    answer = await api("POST", f"{path}/{record['id']}/verify")
+    assert answer.status == 200
+    verified = answer.json["data"]
+    assert (verified["id"], verified["fqdn"], verified["status"]) == (record["id"], FQDN, "verified")
+    assert verified["verified_at"] == "2026-01-01T01:00:00Z"
+    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == verified
+
+
+async def test_page_remove(api: ApiClient, path: str) -> None:
+    """The answer is the page's three fields; afterwards the domain is gone, and its name is free."""
+    record = await register(api, path)
+    answer = await api("DELETE", f"{path}/{record['id']}")
+    assert answer.status == 200
+    assert answer.json == {"data": {"id": record["id"], "fqdn": FQDN, "status": "removed"}}
+    assert (await api("GET", path)).json == {"data": [], "total": 0}
+    assert (await api("GET", f"{path}/{record['id']}")).status == 404
+    assert (await api("DELETE", f"{path}/{record['id']}")).status == 404
+    assert (await api("POST", f"{path}/{record['id']}/verify")).status == 404
+    again = await register(api, path)
+    assert again["id"] != record["id"]
+    removed = (await api("GET", path, params={"status": "removed"})).json["data"]
+    assert [item["id"] for item in removed] == [record["id"]]
+
+
+async def test_page_flat(api: ApiClient, computer: Resource, deployment: Resource) -> None:
+    """The flat surface registers for either, lists by either, and removes."""
+    flat = "/api/v1/custom-domains"
+    for_computer = await register(api, flat, computer_id=computer.id)
+    for_deployment = await register(api, flat, "www.yourcompany.com", deployment_id=deployment.id)
+    assert (for_computer["computer_id"], for_deployment["deployment_id"]) == (computer.id, deployment.id)
+    listed = await api("GET", flat)
+    assert listed.json["page"] == {"page": 1, "page_size": 20, "total": 2}
+    of_computer = await api("GET", flat, params={"computer_id": computer.id})
+    assert [item["id"] for item in of_computer.json["data"]] == [for_computer["id"]]
+    of_deployment = await api("GET", flat, params={"deployment_id": deployment.id})
+    assert [item["id"] for item in of_deployment.json["data"]] == [for_deployment["id"]]
+    assert (await api("GET", flat, params={"computer_id": deployment.id})).json["data"] == []
+    answer = await api("DELETE", f"{flat}/{for_computer['id']}")
+    assert answer.json == {"data": {"id": for_computer["id"], "fqdn": FQDN, "status": "removed"}}
+
+
+# What is refused.
+
+
+async def test_error_taken(api: ApiClient, path: str, globex: Account, verbs: Verbs) -> None:
+    """A name is registered once on the whole platform, however it is spelled and whoever has it."""
+    await register(api, path)
+    theirs = await hold(verbs, globex)
+    for key, where in ((str(api.key), path), (globex.key, f"/api/v1/computers/{theirs.id}/domains")):
+        answer = await api("POST", where, key=key, json={"domain": "APP.YourCompany.com."})
+        assert (answer.status, message(answer)) == (409, TAKEN)
+        assert answer.fields == {"domain": [TAKEN]}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "can't be blank"),
+        ("localhost", "must be fully qualified, such as app.example.com"),
+        ("*.yourcompany.com", "must be one host name; wildcards are not allowed"),
+        ("https://yourcompany.com", "is not a valid hostname"),
+        ("yourcompany.com:8443", "is not a valid hostname"),
+        ("-a.yourcompany.com", "is not a valid hostname"),
+        ("a_b.yourcompany.com", "is not a valid hostname"),
+        ("192.0.2.7", "must be a domain name, not an IP address"),
+        ("2001:db8::7", "must be a domain name, not an IP address"),
+        ("[2001:db8::7]", "must be a domain name, not an IP address"),
+        (f"{'a' * 64}.com", "is not a valid hostname"),
+        (f"{'a.' * 130}com", "must be at most 253 characters"),
+        ("co.uk", "is a public suffix"),
+        ("github.io", "is a public suffix"),
+        ("miosa.ai", "must not be miosa.ai or end with it"),
+        ("app.miosa.ai", "must not be miosa.ai or end with it"),
+        ("shop.miosa.app", "must not be miosa.app or end with it"),
+    ],
+)
+async def test_error_name(api: ApiClient, path: str, name: str, words: str) -> None:
+    """Nobody can register what is no host name, nobody's, everybody's or the platform's."""
+    answer = await api("POST", path, json={"domain": name})
+    assert (answer.status, answer.code) == (422, "VALIDATION_FAILED")
+    assert answer.fields == {"domain": [words]}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, {"domain": ["can't be blank"]}),
+        ({"domain": None}, {"domain": ["can't be blank"]}),
+        ({"domain": 5}, {"domain": ["is invalid"]}),
+        ({"domain": FQDN, "fqdn": "other.yourcompany.com"}, {"fqdn": ["is not the same as domain"]}),
+        ({"domain": FQDN, "external_user_id": 5}, {"external_user_id": ["is invalid"]}),
+    ],
+)
+async def test_error_body(api: ApiClient, path: str, body: dict[str, Any], fields: dict[str, list[str]]) -> None:
+    """Every wrong field is named."""
+    answer = await api("POST", path, json=body)
+    assert (answer.status, answer.fields) == (422, fields)
+
+
+async def test_error_already_verified(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+    """Verifying twice is a conflict, told without another look at DNS."""
+    dns.put(FQDN, RecordType.CNAME, "proxy.miosa.ai")
+    record = await register(api, path)
+    assert (await api("POST", f"{path}/{record['id']}/verify")).status == 200
+    asked = len(dns.asked)
+    answer = await api("POST", f"{path}/{record['id']}/verify")
+    assert (answer.status, message(answer)) == (409, "domain is already verified")
+    assert len(dns.asked) == asked
+
+
+async def test_error_cname_not_found(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+    """Missing or elsewhere: told with what is there and what should be; the domain goes on waiting."""
+    record = await register(api, path)
+    answer = await api("POST", f"{path}/{record['id']}/verify")
+    assert (answer.status, answer.code, message(answer)) == (422, "cname_not_found", "CNAME not found")
+    assert answer.fields == {"fqdn": ["has no record yet; it must be a CNAME to verify.miosa.ai"]}
+    dns.put(FQDN, RecordType.CNAME, "pages.elsewhere.example")
+    answer = await api("POST", f"{path}/{record['id']}/verify")
+    assert (answer.status, message(answer)) == (422, "CNAME not found")
+    assert answer.fields == {"fqdn": ["leads to pages.elsewhere.example; it must be a CNAME to verify.miosa.ai"]}
+    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
+
+
+async def test_error_unknown(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+    """Name servers that fail say nothing about the domain: nothing changes, and a later try may work."""
+    record = await register(api, path)
+    dns.fail(FQDN)
+    answer = await api("POST", f"{path}/{record['id']}/verify")
+    assert (answer.status, answer.code) == (422, "dns_unknown")
+    assert answer.headers["Retry-After"] == "60"
+    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
+    dns.fail(FQDN, None)
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    assert (await api("POST", f"{path}/{record['id']}/verify")).status == 200
+
+
+async def test_error_flat_holder(api: ApiClient, computer: Resource, deployment: Resource) -> None:
+    """Exactly one computer or deployment, which exists and is one."""
+    flat = "/api/v1/custom-domains"
+    both = await api("POST", flat, json={"domain": FQDN, "computer_id": computer.id, "deployment_id": deployment.id})
+    assert (both.status, both.fields) == (422, {"deployment_id": ["can't be given with computer_id"]})
+    neither = await api("POST", flat, json={"domain": FQDN})
+    assert (neither.status, set(neither.fields)) == (422, {"computer_id", "deployment_id"})
+    for wrong in ({"computer_id": deployment.id}, {"deployment_id": computer.id}, {"computer_id": new_id()}):
+        assert (await api("POST", flat, json={"domain": FQDN, **wrong})).status == 404
+    assert (await api("POST", flat, json={"domain": FQDN, "computer_id": "web-1"})).status == 422
+    both = await api("GET", flat, params={"computer_id": computer.id, "deployment_id": deployment.id})
+    assert both.status == 422
+
+
+# Names.
+
+
+@pytest.mark.parametrize("given", ["bücher.example", "BÜCHER.Example", "xn--bcher-kva.example"])
+async def test_internationalized_names(api: ApiClient, path: str, given: str) -> None:
+    """Either form may be sent; the A-label is what is registered, with its reading beside it."""
+    record = await register(api, path, given)
+    assert (record["fqdn"], record["fqdn_unicode"]) == ("xn--bcher-kva.example", "bücher.example")
+    assert (await api("POST", path, json={"domain": "bücher.example"})).status == 409
+
+
+async def test_fqdn_is_domain(api: ApiClient, path: str) -> None:
+    """The clients call the field so."""
+    answer = await api("POST", path, json={"fqdn": FQDN})
+    assert (answer.status, answer.json["data"]["fqdn"]) == (201, FQDN)
+    both = await api("POST", path, json={"fqdn": "b.yourcompany.com", "domain": "b.yourcompany.com"})
+    assert both.status == 201
+
+
+async def test_names_inside_another_tenant_s_preview_domain(
+    api: ApiClient, path: str, verbs: Verbs, globex: Account
+) -> None:
+    """Their wildcard records would pass for this name's, so it is theirs, verified or not."""
+    await verbs.preview_domains.set(Scope.TENANT, globex.tenant.id, "preview.globex.example")
+    for name in ("preview.globex.example", "login.preview.globex.example", "a.b.sandbox.preview.globex.example"):
+        answer = await api("POST", path, json={"domain": name})
+        assert (answer.status, message(answer)) == (409, TAKEN)
+    assert (await api("POST", path, json={"domain": "www.globex.example"})).status == 201
+
+
+async def test_names_inside_one_s_own_preview_domain(api: ApiClient, path: str, verbs: Verbs, acme: Account) -> None:
+    """Those are the tenant's to give."""
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.acme.example")
+    assert (await api("POST", path, json={"domain": "shop.preview.acme.example"})).status == 201
+
+
+# Redirects, lists, repeats.
+
+
+async def test_redirect_policy(api: ApiClient, deployment: Resource) -> None:
+    """Set when the domain is added, changed later, and refused where it means nothing."""
+    path = f"/api/v1/deployments/{deployment.id}/domains"
+    www = await register(api, path, "www.yourcompany.com", redirect_policy="www_to_apex", redirect_status=301)
+    assert (www["redirect_policy"], www["redirect_status"]) == ("www_to_apex", 301)
+    apex = await register(api, path, "yourcompany.com")
+    assert (apex["redirect_policy"], apex["redirect_status"]) == ("none", 308)
+    patched = await api("PATCH", f"{path}/{www['id']}", json={"redirect_status": 302})
+    assert (patched.json["data"]["redirect_policy"], patched.json["data"]["redirect_status"]) == ("www_to_apex", 302)
+    circle = await api("PATCH", f"{path}/{apex['id']}", json={"redirect_policy": "apex_to_www"})
+    assert (circle.status, list(circle.fields)) == (422, ["redirect_policy"])
+    for wrong in ({"redirect_policy": "up"}, {"redirect_status": 303}, {"redirect_status": "301"}):
+        answer = await api("POST", path, json={"domain": "b.yourcompany.com", **wrong})
+        assert (answer.status, list(answer.fields)) == (422, list(wrong))
+
+
+async def test_lists_are_filtered_and_paged(api: ApiClient, path: str, deployment: Resource) -> None:
+    """By attribution, by state, and in pages."""
+    for number in range(3):
+        await register(api, path, f"n{number}.yourcompany.com", external_user_id=f"user-{number}")
+    page = await api("GET", path, params={"page": "2", "page_size": "2"})
+    assert (len(page.json["data"]), page.json["total"]) == (1, 3)
+    found = await api("GET", path, params={"external_user_id": "user-1"})
+    assert [item["fqdn"] for item in found.json["data"]] == ["n1.yourcompany.com"]
+    assert (await api("GET", path, params={"status": "verified"})).json["total"] == 0
+    assert (await api("GET", path, params={"status": "sleeping"})).status == 422
+    listed = await api("GET", f"/api/v1/deployments/{deployment.id}/domains")
+    assert listed.json == {"data": [], "page": {"page": 1, "page_size": 20, "total": 0}}
+
+
+async def test_a_repeated_request_registers_once(api: ApiClient, path: str) -> None:
+    """With one Idempotency-Key the second answer is the first's, not a conflict with itself."""
+    headers = {"Idempotency-Key": new_id()}
+    first = await api("POST", path, json={"domain": FQDN}, headers=headers)
+    second = await api("POST", path, json={"domain": FQDN}, headers=headers)
+    assert (first.status, second.status, second.body) == (201, 201, first.body)
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+# Who may.
+
+
+async def test_another_tenant_sees_nothing(
+    api: ApiClient, path: str, computer: Resource, deployment: Resource, globex: Account, verbs: Verbs
+) -> None:
+    """Every endpoint answers as if the domain, the computer and the deployment had never been."""
+    record = await register(api, path)
+    theirs = await hold(verbs, globex)
+    of_deployment = f"/api/v1/deployments/{deployment.id}/domains"
+    calls: list[tuple[str, str]] = [
+        ("POST", path),
+        ("GET", path),
+        ("POST", of_deployment),
+        ("GET", of_deployment),
+        ("GET", f"/api/v1/custom-domains/{record['id']}"),
+        ("POST", f"/api/v1/custom-domains/{record['id']}/verify"),
+        ("DELETE", f"/api/v1/custom-domains/{record['id']}"),
+    ]
+    for base in (path, of_deployment, f"/api/v1/computers/{theirs.id}/domains"):
+        calls += [
+            ("GET", f"{base}/{record['id']}"),
+            ("DELETE", f"{base}/{record['id']}"),
+            ("POST", f"{base}/{record['id']}/verify"),
+        ]
+    calls.append(("PATCH", f"{of_deployment}/{record['id']}"))
+    for method, where in calls:
+        options = {"json": {"domain": "free.example.com"}} if method in {"POST", "PATCH"} else {}
+        answer = await api(method, where, key=globex.key, **options)
+        assert answer.status == 404, f"{method} {where}"
+        assert FQDN.encode() not in answer.body
+        assert (await api(method, where, key=None, **options)).status == 401
+    flat = {"domain": "free.example.com", "computer_id": computer.id}
+    assert (await api("POST", "/api/v1/custom-domains", key=globex.key, json=flat)).status == 404
+    listed = await api("GET", "/api/v1/custom-domains", key=globex.key, params={"computer_id": computer.id})
+    assert listed.json["data"] == []
+    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
+
+
+async def test_narrower_keys(api: ApiClient, acme: Account, verbs: Verbs, path: str) -> None:
+    """A workspace's or a project's key works inside it; outside it is refused, and lists leave the rest out."""
+    elsewhere = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id)
+    outside = f"/api/v1/computers/{elsewhere.id}/domains"
+    other = await register(api, outside, "other.yourcompany.com")
+    for number, key in enumerate((acme.workspace_key, acme.project_key)):
+        inside = await api("POST", path, key=key, json={"domain": f"n{number}.yourcompany.com"})
+        assert inside.status == 201
+        listed = await api("GET", "/api/v1/custom-domains", key=key)
+        assert {item["workspace_id"] for item in listed.json["data"]} == {acme.workspace.id}
+        for method, where in (("GET", outside), ("DELETE", f"{outside}/{other['id']}")):
+            assert (await api(method, where, key=key)).status == 403
+        assert (await api("DELETE", f"/api/v1/custom-domains/{other['id']}", key=key)).status == 403
+
+
+async def test_a_domain_belongs_to_one_path(api: ApiClient, path: str, verbs: Verbs, acme: Account) -> None:
+    """Under another computer of the same tenant it is not found."""
+    record = await register(api, path)
+    other = await hold(verbs, acme)
+    assert (await api("GET", f"/api/v1/computers/{other.id}/domains/{record['id']}")).status == 404
+    assert (await api("DELETE", f"/api/v1/computers/{other.id}/domains/{record['id']}")).status == 404
+
+
+# The official client.
+
+
+def walk_computer(client: miosa.Miosa, computer_id: str, dns: MemoryLookup) -> None:
+    domains = CustomDomains(client._transport, computer_id)
+    domain = domains.register(FQDN)
+    assert (domain.fqdn, domain.status, domain.verification_target) == (FQDN, "pending", "verify.miosa.ai")
+    assert domain.computer_id == computer_id
+    assert domain.instructions
+    with pytest.raises(ValidationError, match="CNAME not found"):
+        domains.verify(domain.id)
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    assert domains.verify(domain.id).status == "verified"
+    assert [item.verified_at is not None for item in domains.list()] == [True]
+    with pytest.raises(MiosaError, match="domain is already verified") as caught:
+        domains.verify(domain.id)
+    assert caught.value.status_code == 409
+    domains.delete(domain.id)
+    assert domains.list() == []
+
+
+async def test_client_of_a_computer(client: miosa.Miosa, computer: Resource, dns: MemoryLookup) -> None:
+    """`computer.domains`, method by method."""
+    await asyncio.to_thread(walk_computer, client, computer.id, dns)
+
+
+def walk_deployment(client: miosa.Miosa, deployment_id: str, dns: MemoryLookup) -> None:
+    domains = client.deployments.domains(deployment_id)
+    added = domains.add(
+        "www.yourcompany.com",
+        redirect_policy="www_to_apex",
+        external_workspace_id="clinic_123",
+        external_user_id="dr-smith-456",
+        external_project_id="project_789",
+        idempotency_key=new_id(),
+    )
+    assert (added["fqdn"], added["redirect_policy"]) == ("www.yourcompany.com", "www_to_apex")
+    assert added["external_user_id"] == "dr-smith-456"
+    dns.put("www.yourcompany.com", RecordType.CNAME, "verify.miosa.ai")
+    assert domains.verify(added["id"])["status"] == "verified"
+    assert [item["id"] for item in domains.list(external_workspace_id="clinic_123")] == [added["id"]]
+    assert domains.list(external_workspace_id="clinic_456") == []
+    domains.delete(added["id"])
+    with pytest.raises(NotFoundError):
+        domains.delete(added["id"])
+
+
+async def test_client_of_a_deployment(client: miosa.Miosa, deployment: Resource, dns: MemoryLookup) -> None:
+    """`deployments.domains(id)`, method by method."""
+    await asyncio.to_thread(walk_deployment, client, deployment.id, dns)
+
+
+def walk_flat(client: miosa.Miosa, computer_id: str) -> None:
+    created = client.custom_domains.create(fqdn=FQDN, computer_id=computer_id)
+    assert created["computer_id"] == computer_id
+    assert [item["id"] for item in client.custom_domains.list(computer_id=computer_id)] == [created["id"]]
+    client.custom_domains.delete(created["id"])
+    assert client.custom_domains.list() == []
+
+
+async def test_client_flat(client: miosa.Miosa, computer: Resource) -> None:
+    """`custom_domains`, method by method."""
+    await asyncio.to_thread(walk_flat, client, computer.id)
+
+
+async def test_async_client(
+    async_client: miosa.AsyncMiosa, computer: Resource, deployment: Resource, dns: MemoryLookup
+) -> None:
+    """The same of the client's asynchronous half."""
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    domains = AsyncCustomDomains(async_client._transport, computer.id)
+    domain = await domains.register(FQDN)
+    assert (await domains.verify(domain.id)).status == "verified"
+    assert [item.id for item in await domains.list()] == [domain.id]
+    await domains.delete(domain.id)
+    of_deployment = async_client.deployments.domains(deployment.id)
+    added = await of_deployment.add(FQDN, redirect_policy="apex_to_www")
+    assert (await of_deployment.verify(added["id"]))["status"] == "verified"
+    assert [item["id"] for item in await of_deployment.list()] == [added["id"]]
+    await of_deployment.delete(added["id"])
+    created = await async_client.custom_domains.create(domain=FQDN, deployment_id=deployment.id)
+    assert [item["id"] for item in await async_client.custom_domains.list()] == [created["id"]]
+    await async_client.custom_domains.delete(created["id"])
