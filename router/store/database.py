@@ -37,7 +37,7 @@ class Store:
     async def open(cls, database_url: str, *, clock: Clock) -> "Store":
         """The store behind `settings.database_url`, migrated before. Raises StoreUnavailableError where it is not."""
         url = driver_url(database_url)
-        probe(url)
+        probe(url, create=False)
         store = cls(url, clock)
         try:
             with translated():

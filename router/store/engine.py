@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -41,17 +42,21 @@ def driver_url(database_url: str) -> URL:
     return url
 
 
-def probe(url: URL) -> None:
+def probe(url: URL, *, create: bool) -> None:
     """Open an SQLite file once, so that one that can't be opened is refused here, by name.
 
-    The asynchronous driver leaves a thread behind when it fails to open a file. Raises StoreUnavailableError.
+    The asynchronous driver leaves a thread behind when it fails to open a file. Raises StoreUnavailableError, also
+    where there is no file and none is to be made.
     """
     if url.get_backend_name() != "sqlite":
         return
+    path = url.database or ""
+    if not create and not Path(path).exists():
+        raise StoreUnavailableError(f"{path} does not exist: run `miosa-router db upgrade`")
     try:
-        sqlite3.connect(url.database or "").close()
+        sqlite3.connect(path).close()
     except sqlite3.Error as error:
-        raise StoreUnavailableError(f"{url.database}: {error}") from error
+        raise StoreUnavailableError(f"{path}: {error}") from error
 
 
 def writing_engine(url: URL) -> AsyncEngine:
@@ -165,11 +170,13 @@ def _postgres(url: URL, pool_size: int) -> AsyncEngine:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """The driver's errors as ours: two verbs that took the same name at once are a conflict, the rest an outage."""
+    """The driver's errors as ours: what two verbs did at once and can't both be is a conflict, the rest an outage."""
     try:
         yield
     except sa.exc.IntegrityError as error:
-        raise RouterError(CONFLICT, "has already been taken") from error
+        unique = "unique" in str(error.orig).lower()  # both databases say so
+        words = "has already been taken" if unique else "conflicts with a change that was made at the same time"
+        raise RouterError(CONFLICT, words) from error
     except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:  # TimeoutError is an OSError
         raise StoreUnavailableError(str(error)) from error
 

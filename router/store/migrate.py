@@ -24,7 +24,7 @@ async def migrate(database_url: str) -> tuple[str | None, str]:
     A database that a newer version has migrated further is left as it is. Raises StoreUnavailableError.
     """
     url = driver_url(database_url)
-    probe(url)
+    probe(url, create=True)
     is_sqlite = url.get_backend_name() == "sqlite"
     options = {"timeout": _WAIT, "isolation_level": None} if is_sqlite else {"timeout": _WAIT}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=options)

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import sqlalchemy as sa
 import structlog
@@ -104,7 +105,7 @@ class OutboxFollower:
             if self.missing:
                 _log.info("the outbox can be read again")
                 self.missing, wait = False, first
-                self._on_gap()
+                self._tell(self._on_gap)
             await asyncio.sleep(every)
 
     async def _read(self) -> None:
@@ -122,11 +123,17 @@ class OutboxFollower:
             self._own = {row_id for row_id in self._own if row_id > self._position}
             if gap:
                 _log.warning("rows of the outbox were trimmed before they were read")
-                self._on_gap()
+                self._tell(self._on_gap)
             elif keys:
-                self._on_keys(keys)
+                self._tell(partial(self._on_keys, keys))
             if len(rows) < _BATCH:
                 return
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except Exception:  # noqa: BLE001  # a follower that ends with its listener's mistake leaves stale routes for ever
+            _log.exception("a listener failed")
 
     async def _trim(self) -> None:
         newest = sa.select(sa.func.max(outbox.c.id)).scalar_subquery()

@@ -65,6 +65,26 @@ async def test_what_was_before_is_not_heard(world: World, database: str, clock: 
         assert other.keys == ["slug:shop"]
 
 
+async def test_a_listener_that_fails_does_not_end_it(world: World, database: str, clock: ManualClock) -> None:
+    """The next change is told as ever."""
+    tenant = await world.tenant()
+    shop = await world.sandbox(tenant, "shop")
+    told: list[str] = []
+
+    def stumble(keys: Sequence[str]) -> None:
+        told.extend(keys)
+        raise ZeroDivisionError
+
+    store = await Store.open(database, clock=clock)
+    follower = store.follow(stumble, lambda: None)
+    await follower.start()
+    for number, state in enumerate((State.STOPPED, State.RUNNING), start=1):
+        await world.resources.patch(shop.id, state=state)
+        await eventually(lambda number=number: len(told) == number, f"change {number} is told")
+    await follower.close()
+    await store.close()
+
+
 async def test_own_changes_are_not_heard_twice(world: World, database: str, clock: ManualClock) -> None:
     """The process that committed was told at once; its follower tells of the others only."""
     tenant = await world.tenant()

@@ -241,6 +241,16 @@ async def test_a_reading_transaction_does_not_write(world: World, store: Store) 
             await tx.tenants.save(tenant)
 
 
+async def test_what_refers_to_nothing(world: World, store: Store) -> None:
+    """The database keeps references whole, on SQLite too, where that has to be asked for."""
+    tenant = await world.tenant()
+    workspace = await world.workspaces.default(tenant.id)
+    with pytest.raises(RouterError, match="at the same time") as caught:
+        async with store.begin() as tx:
+            await tx.workspaces.add(replace(workspace, id=new_id(), tenant_id=new_id()))
+    assert caught.value.problem is CONFLICT
+
+
 async def test_two_that_take_the_same_name_at_once(world: World, store: Store) -> None:
     """Where the verbs' own look came too early, the database's constraint speaks, as a conflict."""
     tenant = await world.tenant()
