@@ -411,7 +411,7 @@ class Exchange(Facts):
         """The client connection's deadline has passed."""
         incoming, backend = self.incoming, self.outgoing
         if self.phase == "B":
-            self._cut("cB" if incoming.write_paused or self.half_closed else "bB")
+            self._cut("CB" if self.half_closed else "cB" if incoming.write_paused else "bB")
         elif self.half_closed:
             self.client_gone()
             incoming.abort()
@@ -489,7 +489,7 @@ class Exchange(Facts):
         self._release(reusable=False)
         framing = self.framing
         self._end(ending)
-        if framing == UNTIL_CLOSE or ending.startswith("c"):
+        if framing == UNTIL_CLOSE or ending[0] in "cC":
             incoming.abort()
         else:
             incoming.exchange_over(keep_alive=False)
