@@ -1,8 +1,8 @@
 """A node as a process: its loop, its signals, its end. One process with everything in it.
 
-    SIGTERM, SIGINT   the first: /readyz says no for `drain_not_ready`, then requests end within `drain_requests`, then
-                      tunnels and event streams within `drain_tunnels`. The second: everything ends at once.
-    SIGHUP            the access log is opened again, after logrotate has moved it away
+SIGTERM, SIGINT   the first: /readyz says no for `drain_not_ready`, then requests end within `drain_requests`, then
+                  tunnels and event streams within `drain_tunnels`. The second: everything ends at once.
+SIGHUP            the access log is opened again, after logrotate has moved it away
 """
 
 import asyncio

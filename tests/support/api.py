@@ -11,7 +11,6 @@ import aiohttp
 
 from router.api.docs import pages
 from router.api.endpoint import Resource
-from router.idempotency import IdempotencyStore, MemoryIdempotency
 from router.api.listener import Api, Authenticator
 from router.api.openapi import document
 from router.api.principal import PLATFORM, Principal
@@ -19,6 +18,7 @@ from router.api.rates import MemoryLimiter
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.clock import Clock, ManualClock
+from router.idempotency import IdempotencyStore, MemoryIdempotency
 from router.listening import listen
 from router.settings import Rates, Settings
 
