@@ -93,8 +93,9 @@ class Proxy:
 
     @property
     def activity(self) -> Mapping[str, float]:
-        """When each resource was last used, as instants of the monotonic clock."""
-        return {key: load.active_at for key, load in self._edge.loads.items()}
+        """When each resource was last used, as instants of the monotonic clock. A stream or tunnel that is open uses it."""
+        now = self._edge.now
+        return {key: now if load.exchanges else load.active_at for key, load in self._edge.loads.items()}
 
     @property
     def idle(self) -> bool:
