@@ -7,6 +7,7 @@ whole set of forwarding headers is written anew.
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from router.http1.upgrade import is_upgrade_answer
 from router.settings import Network
 
 _KNOWN_ADDRESSES = 10_000
+_LONGEST_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,13 @@ class Forwarder:
         self._trusted = tuple(trusted)
         self._addresses: dict[bytes, tuple[str, bool] | None] = {}
 
-    def trusts(self, address: str) -> bool:
-        """Whether forwarding headers from this address are believed."""
-        known = self._judge(address.encode("ascii", "replace"))
-        return known is not None and known[1]
+    def peer(self, address: str) -> tuple[str, bool]:
+        """The address of a connection's other end in canonical form, and whether its forwarding headers are believed."""
+        # The zone of a link-local address (`%eth0`) is this machine's name for the way there, and nobody else's.
+        return self._judge(address.partition("%")[0].encode("ascii", "replace")) or (address, False)
 
     def origin(self, head: RequestHead, peer: str, *, trusted: bool) -> Origin:
-        """Who sent `head`, which came over a connection from `peer`."""
+        """Who sent `head`, which came over a connection from `peer`: both arguments as `peer` gives them."""
         client, scheme, host, port = peer, b"http", head.host, b""
         said = head.forwarding
         if trusted and said is not None:
@@ -57,7 +60,7 @@ class Forwarder:
                 scheme = proto
             host = _host_or(said.get(b"x-forwarded-host"), host)
             port = said.get(b"x-forwarded-port", b"")
-        if not (port.isdigit() and len(port) <= 5):
+        if _PORT.fullmatch(port) is None or int(port) > 65535:
             port = host.rpartition(b":")[2] if b":" in host and not host.endswith(b"]") else b""
             if not port:
                 port = b"443" if scheme == b"https" else b"80"
@@ -102,6 +105,8 @@ class Forwarder:
             return self._addresses[raw]
         except KeyError:
             pass
+        if len(raw) > _LONGEST_ADDRESS or b"%" in raw:
+            return None
         known: tuple[str, bool] | None
         try:
             address = ipaddress.ip_address(raw.decode("ascii"))

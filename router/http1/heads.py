@@ -139,8 +139,6 @@ def apply_connection(head: Head) -> set[bytes]:
         head.keep_alive = False
     elif b"keep-alive" in options:
         head.keep_alive = True
-    if b"upgrade" not in options:
-        head.upgrade = b""
     return {option for option in options if option not in STICKY}
 
 

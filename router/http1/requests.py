@@ -22,7 +22,7 @@ from router.http1.heads import (
     value_of,
     without,
 )
-from router.http1.names import FORWARDING, HOP_BY_HOP, OURS
+from router.http1.names import FORWARDING, HOP_BY_HOP, OURS, X_FORWARDED
 from router.settings import Limits
 
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
@@ -30,7 +30,7 @@ _COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: [\x21-\x7e]*(?: H?T?T?P?/?[0-9.]*\r?)?)?")
+_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
 
 
@@ -80,14 +80,14 @@ def check_start(partial: bytes, limits: Limits) -> None:
     """
     line_end = partial.find(b"\r\n")
     if line_end < 0:
-        if len(partial) > limits.request_line:
+        if len(partial.removesuffix(b"\r")) > limits.request_line:
             raise RefusedError(errors.URI_TOO_LONG, "request line too long")
         if partial and partial != b"\r" and _START.fullmatch(partial) is None:
             raise RefusedError(errors.BAD_REQUEST, "not HTTP")
-    elif len(partial) > limits.headers:
-        raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
     elif line_end > limits.request_line:
         raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+    elif len(partial) > limits.headers:
+        raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
     elif partial.count(b"\n") != partial.count(b"\r\n"):  # lines that end so would never make a head
         raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
@@ -163,7 +163,7 @@ def _check_host(head: RequestHead) -> None:
 def _is_ours(name: bytes) -> bool:
     """Whether only proxies or we may say this name, or CGI and WSGI would read it as one: `X_Forwarded_For`."""
     name = name.replace(b"_", b"-")
-    return name in _TWINS or name.startswith(OURS)
+    return name in _TWINS or name.startswith((OURS, X_FORWARDED))
 
 
 # What a header means to us. Each rule gets the head and the line.
@@ -218,10 +218,12 @@ def _forwarded(head: RequestHead, line: bytes) -> None:
 
 def _cookie(head: RequestHead, line: bytes) -> None:
     if b"__Host-miosa" in line:
-        kept = _COOKIE_OF_OURS.sub(b"", value_of(line)).lstrip(b"; \t")
-        if not kept:
-            return
-        line = line[: line.find(b":")] + b": " + kept
+        kept, ours = _COOKIE_OF_OURS.subn(b"", value_of(line))
+        if ours:
+            kept = kept.lstrip(b"; \t")
+            if not kept:
+                return
+            line = line[: line.find(b":")] + b": " + kept
     head.lines.append(line)
 
 

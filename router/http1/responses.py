@@ -26,7 +26,8 @@ from router.http1.heads import (
 from router.http1.names import HOP_BY_HOP, OURS
 from router.settings import Limits
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+# The longest reasons are some tens of bytes; these lines are remembered, so a backend may not choose long ones.
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]{0,512}))?")
 
 
 class ResponseHead:
@@ -65,12 +66,14 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
             keep(line)
         else:
             rule(head, line)
-    status = head.status
-    if method == b"HEAD" or status < 200 or status in (204, 304):
-        head.framing = NONE
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
+    status = head.status
+    if method == b"HEAD" or status < 200 or status in (204, 304):
+        if status == 204 and head.framing not in (NONE, UNTIL_CLOSE):
+            head.keep_alive = False  # the body that it announces may still come, and is not the next answer
+        head.framing = NONE
     return head
 
 

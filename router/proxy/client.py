@@ -75,8 +75,7 @@ class ClientConnection(asyncio.Protocol):
         edge = self.edge
         self.transport.set_write_buffer_limits(edge.high_water)
         peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if peer else "127.0.0.1"
-        self.trusted = edge.forwarder.trusts(self.peer)
+        self.peer, self.trusted = edge.forwarder.peer(peer[0] if peer else "127.0.0.1")
         edge.clients.add(self)
         self.deadline = edge.now + edge.limits.head_time
         if len(edge.clients) > edge.limits.connections:
