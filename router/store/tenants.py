@@ -11,7 +11,7 @@ from router.tenancy.tenants import Holdings, Tenant
 from router.unit import Listing, Window
 
 
-def _living(table: sa.Table, ended: str) -> sa.Select[Any]:
+def _living(table: sa.Table, ended: str) -> sa.Select[str, int]:
     of_tenant = (table.c.tenant_id == sa.bindparam("tenant_id"), table.c[ended].is_(None))
     return sa.select(sa.literal(table.name).label("noun"), sa.func.count().label("held")).where(*of_tenant)
 
