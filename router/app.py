@@ -17,6 +17,7 @@ from aiohttp import web
 
 from router.activity import ActivityFeed
 from router.admin import Admin
+from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
@@ -141,6 +142,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
         WorkspaceReportsApi(workspaces=verbs.workspaces, projects=verbs.projects, usage=verbs.usage),
         WorkspaceMachines(workspaces=verbs.workspaces, resources=verbs.resources, showcase=showcase),
         ProjectsApi(verbs.projects),
+        ApiKeysApi(verbs.keys),
         TenantApi(verbs.tenants, limits=settings.limits, rates=settings.rates),
         SandboxesApi(resources=verbs.resources, showcase=showcase),
         SandboxPreviews(resources=verbs.resources, previews=verbs.previews, links=links),

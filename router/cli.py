@@ -30,9 +30,9 @@ from router.observe import logs
 from router.observe.secrets import mask_text
 from router.settings import Settings, SettingsError, load
 from router.store import migrate
-from router.tenancy.keys import Key, KeyScope
+from router.tenancy.keys import Key, KeyScope, read_scope
 from router.tenancy.tenants import Tenant
-from router.unit import Listing, Window, is_id
+from router.unit import Listing, Window
 
 T = TypeVar("T")
 Json = Mapping[str, Any] | Sequence[Any]
@@ -138,7 +138,7 @@ def keys_create(
 
     with _reported(as_json):
         key, plain = _with_verbs(config, create)
-        shown = {"id": key.id, "key": plain, "scope": _scope(key)}
+        shown = {"id": key.id, "key": plain, "scope": key.scope_text}
         _print(shown, as_json, lambda: _lines(shown))
 
 
@@ -318,7 +318,7 @@ def _key(key: Key) -> dict[str, Any]:
     return {
         "id": key.id,
         "tenant_id": key.tenant_id,
-        "scope": _scope(key),
+        "scope": key.scope_text,
         "name": key.name,
         "prefix": key.prefix,
         "created_at": iso(key.created_at),
@@ -341,17 +341,11 @@ def _domain(domain: CustomDomain) -> dict[str, Any]:
     }
 
 
-def _scope(key: Key) -> str:
-    narrow = key.scope in {KeyScope.WORKSPACE, KeyScope.PROJECT}
-    return f"{key.scope}:{key.scope_id}" if narrow else str(key.scope)
-
-
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:
-    word, colon, scope_id = text.partition(":")
-    narrow = word in {KeyScope.WORKSPACE, KeyScope.PROJECT}
-    if word not in set(KeyScope) or narrow != bool(colon) or (narrow and not is_id(scope_id)):
+    scope = read_scope(text)
+    if scope is None:
         raise typer.BadParameter(f"{text!r} is not platform, tenant, workspace:ID or project:ID", param_hint="--scope")
-    return KeyScope(word), scope_id if narrow else None
+    return scope
 
 
 def _steps(explained: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,12 +14,11 @@ from router import errors
 from router.api.principal import PLATFORM, Principal, Reach
 from router.api.tokens import Claims, InvalidTokenError, Tokens
 from router.errors import RouterError
-from router.tenancy.keys import KeyScope
+from router.tenancy.keys import KeyScope, read_scope
 from router.tenancy.keys import Principal as KeyHolder
 from router.tenancy.projects import Project
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace
-from router.unit import is_id
 
 _REACH = {
     KeyScope.PLATFORM: Reach.PLATFORM,
@@ -106,17 +105,18 @@ class Credentials:
             return None
 
     async def _holder(self, claims: Claims) -> Principal:
-        word, _, scope_id = claims.scope.partition(":")
-        if word not in set(KeyScope) or (word in {KeyScope.WORKSPACE, KeyScope.PROJECT}) != is_id(scope_id):
+        read = read_scope(claims.scope)
+        if read is None:
             raise InvalidTokenError("scope is not platform, tenant, workspace:ID or project:ID")
+        scope, scope_id = read
         workspace_id = project_id = None
         owner: Tenant | Workspace | Project
         try:
             tenant = await self._tenants.find(claims.tenant)
-            if word == KeyScope.WORKSPACE:
+            if scope is KeyScope.WORKSPACE and scope_id is not None:
                 owner = await self._workspaces.get(scope_id)
                 workspace_id, tenant_id = owner.id, owner.tenant_id
-            elif word == KeyScope.PROJECT:
+            elif scope_id is not None:
                 owner = await self._projects.get(scope_id)
                 workspace_id, project_id, tenant_id = owner.workspace_id, owner.id, owner.tenant_id
             else:
@@ -129,7 +129,7 @@ class Credentials:
             raise InvalidTokenError("the scope is another tenant's")
         # Another subject or scope is another principal; hashed, because `sub` may be any text.
         who = hashlib.sha256(f"{claims.scope} {claims.subject}".encode()).hexdigest()[:32]
-        return Principal(f"jwt:{tenant.id}:{who}", _REACH[KeyScope(word)], tenant.id, workspace_id, project_id)
+        return Principal(f"jwt:{tenant.id}:{who}", _REACH[scope], tenant.id, workspace_id, project_id)
 
 
 def _bearer(authorization: str) -> str | None:

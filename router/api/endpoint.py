@@ -68,10 +68,14 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """`{"data": item}`. `status` None is the endpoint's own."""
+    """`{"data": item}`. `status` None is the endpoint's own.
+
+    `kept` is what a replayed Idempotency-Key answers in the place of an item with a secret that is shown once.
+    """
 
     item: T
     status: int | None = None
+    kept: T | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from router import errors
 from router.api.address import client_address
 from router.api.answers import problem_body, respond
-from router.api.endpoint import SAFE_METHODS, Auth, Call, Endpoint, Rate
+from router.api.endpoint import SAFE_METHODS, Auth, Call, Endpoint, Rate, Reply
 from router.api.intake import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
 from router.api.rates import Limiter
@@ -134,7 +134,7 @@ class Api:
         call: Call[Any, Any] = Call(exchange.principal, places, body, query, exchange.request_id)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
         if key is None:
-            status, answer = await self._run(served, call)
+            status, answer, _ = await self._run(served, call)
         else:
             status, answer = await self._run_once(exchange, served, call, key, raw)
         return respond(status, answer, exchange.headers)
@@ -191,8 +191,8 @@ class Api:
         if not allowance.allowed:
             raise RouterError(errors.RATE_LIMITED)
 
-    async def _run(self, served: Served, call: Call[Any, Any]) -> tuple[int, bytes]:
-        """The handler's answer as status and body."""
+    async def _run(self, served: Served, call: Call[Any, Any]) -> tuple[int, bytes, bytes]:
+        """The handler's answer as status and body, and the body that may be kept."""
         deadline = asyncio.timeout(HANDLER_TIME)
         try:
             async with deadline:
@@ -206,7 +206,10 @@ class Api:
             if error.problem not in served.endpoint.all_problems():
                 _log.error("undeclared problem", endpoint=served.endpoint.name, code=error.problem.code)
             raise
-        return served.render(answer, call.query)
+        status, body = served.render(answer, call.query)
+        if isinstance(answer, Reply) and answer.kept is not None:
+            return status, body, served.render(Reply(answer.kept), call.query)[1]
+        return status, body, body
 
     async def _run_once(
         self, exchange: _Exchange, served: Served, call: Call[Any, Any], key: str, raw: bytes
@@ -223,7 +226,7 @@ class Api:
         if isinstance(claim, Different):
             raise RouterError(errors.IDEMPOTENCY_KEY_REUSED)
         try:
-            status, body = await self._run(served, call)
+            status, body, kept = await self._run(served, call)
         except RouterError as error:
             if error.problem.status < 500:
                 await self._settle(claim, error.problem.status, problem_body(error, call.request_id))
@@ -233,7 +236,7 @@ class Api:
         except Exception:
             await self._settle(claim, None, b"")
             raise
-        await self._settle(claim, status, body)
+        await self._settle(claim, status, kept)
         return status, body
 
     async def _settle(self, claimed: Claimed, status: int | None, body: bytes) -> None:

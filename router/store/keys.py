@@ -25,8 +25,17 @@ class SqlKeys(Rows):
         row = await self._one(sa.select(api_keys).where(api_keys.c.digest == digest))
         return None if row is None else _read(row)
 
-    async def list(self, window: Window, *, tenant_id: str | None = None, scope_id: str | None = None) -> Listing[Key]:
+    async def list(
+        self,
+        window: Window,
+        *,
+        tenant_id: str | None = None,
+        scope_id: str | None = None,
+        without: KeyScope | None = None,
+    ) -> Listing[Key]:
         select = sa.select(api_keys).where(*conditions(api_keys, tenant_id=tenant_id, scope_id=scope_id))
+        if without is not None:
+            select = select.where(api_keys.c.scope != without.value)
         return await self._listing(select, window, (api_keys.c.created_at, api_keys.c.id), _read)
 
     async def revoke(self, key_id: str, now: datetime) -> None:

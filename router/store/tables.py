@@ -78,6 +78,7 @@ api_keys = sa.Table(
     _text("prefix", 24),
     _text("digest", 64),
     _at("created_at"),
+    _at("expires_at", nullable=True),
     _at("last_used_at", nullable=True),
     _at("revoked_at", nullable=True),
     sa.UniqueConstraint("digest"),

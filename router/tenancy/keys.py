@@ -14,7 +14,7 @@ from router.tenancy.fields import Fields, invalid
 from router.tenancy.projects import Project
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.unit import FIRST, Listing, Unit, Window, is_id, new_id
 
 PREFIX = "msk_live_"
 
@@ -31,9 +31,24 @@ class KeyScope(enum.StrEnum):
     PROJECT = "project"
 
 
+_NARROW = frozenset({KeyScope.WORKSPACE, KeyScope.PROJECT})
+
+
+def read_scope(text: str) -> tuple[KeyScope, str | None] | None:
+    """A scope and the id in it, from `platform`, `tenant`, `workspace:ID` or `project:ID`; None is none of them."""
+    word, colon, scope_id = text.partition(":")
+    narrow = word in _NARROW
+    if word not in set(KeyScope) or narrow != bool(colon) or (narrow and not is_id(scope_id)):
+        return None
+    return KeyScope(word), scope_id if narrow else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key, without its secret. `scope_id` is the workspace's or project's id, else the tenant's."""
+    """One key, without its secret. `scope_id` is the workspace's or project's id, else the tenant's.
+
+    From `expires_at` on it opens nothing, as once it is revoked; None is never.
+    """
 
     id: str
     tenant_id: str
@@ -43,8 +58,18 @@ class Key:
     prefix: str
     digest: str
     created_at: datetime
+    expires_at: datetime | None = None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+
+    @property
+    def scope_text(self) -> str:
+        """As `read_scope` reads it."""
+        return f"{self.scope}:{self.scope_id}" if self.scope in _NARROW else str(self.scope)
+
+    def opens(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +92,15 @@ class KeyRows(Protocol):
 
     async def by_digest(self, digest: str) -> Key | None: ...
 
-    async def list(self, window: Window, *, tenant_id: str | None = None, scope_id: str | None = None) -> Listing[Key]:
-        """The oldest first, revoked ones included."""
+    async def list(
+        self,
+        window: Window,
+        *,
+        tenant_id: str | None = None,
+        scope_id: str | None = None,
+        without: KeyScope | None = None,
+    ) -> Listing[Key]:
+        """The oldest first, revoked ones included; those of the scope `without` are left out."""
 
     async def revoke(self, key_id: str, now: datetime) -> None: ...
 
@@ -115,14 +147,18 @@ class Keys:
         scope: KeyScope = KeyScope.TENANT,
         scope_id: str | None = None,
         name: str = "default",
+        expires_at: datetime | None = None,
     ) -> tuple[Key, str]:
         """A new key, and its plain text: the only time that it is seen.
 
         `scope_id` is the workspace's or project's id. Raises RouterError: VALIDATION_FAILED (`tenant_id`, `scope_id`,
-        `name`).
+        `name`, `expires_at`).
         """
+        now = self._clock.now()
         fields = Fields()
         fields.text("name", name, most=120, required=True)
+        if expires_at is not None and expires_at <= now:
+            fields.add("expires_at", "must be in the future")
         fields.check()
         plain = PREFIX + secrets.token_urlsafe(32).replace("-", "0").replace("_", "1")
         async with self._store.begin() as tx:
@@ -144,7 +180,8 @@ class Keys:
                 name=name,
                 prefix=plain[:_SHOWN],
                 digest=_digest(plain),
-                created_at=self._clock.now(),
+                created_at=now,
+                expires_at=expires_at,
             )
             await tx.keys.add(key)
             return key, plain
@@ -155,11 +192,16 @@ class Keys:
             return _found(await tx.keys.get(key_id))
 
     async def list(
-        self, window: Window = FIRST, *, tenant_id: str | None = None, scope_id: str | None = None
+        self,
+        window: Window = FIRST,
+        *,
+        tenant_id: str | None = None,
+        scope_id: str | None = None,
+        without: KeyScope | None = None,
     ) -> Listing[Key]:
         """The oldest first, revoked ones included; each condition that is given narrows."""
         async with self._store.read() as tx:
-            return await tx.keys.list(window, tenant_id=tenant_id, scope_id=scope_id)
+            return await tx.keys.list(window, tenant_id=tenant_id, scope_id=scope_id, without=without)
 
     async def revoke(self, key_id: str) -> Key:
         """From now on the key opens nothing; revoking twice changes nothing. Raises RouterError: NOT_FOUND."""
@@ -169,7 +211,7 @@ class Keys:
             return _found(await tx.keys.get(key_id))
 
     async def authenticate(self, plain: str) -> Principal | None:
-        """Whom a plain key speaks for; None where it is unknown or revoked, or its scope is gone.
+        """Whom a plain key speaks for; None where it is unknown, revoked or expired, or its scope is gone.
 
         The look-up is by hash, so its time tells nothing about a key that is almost right; the comparison that
         follows is in constant time.
@@ -177,12 +219,12 @@ class Keys:
         if not plain.startswith("msk_") or len(plain) > 200:
             return None
         digest = _digest(plain)
+        now = self._clock.now()
         async with self._store.read() as tx:
             key = await tx.keys.by_digest(digest)
-            if key is None or not hmac.compare_digest(key.digest, digest) or key.revoked_at is not None:
+            if key is None or not hmac.compare_digest(key.digest, digest) or not key.opens(now):
                 return None
             principal = await _principal(tx, key)
-        now = self._clock.now()
         if principal is not None and (key.last_used_at is None or now - key.last_used_at >= _USE_NOTED):
             async with self._store.begin() as tx:
                 await tx.keys.used(key.id, now)
