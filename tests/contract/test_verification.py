@@ -1,0 +1,159 @@
+"""Verification on a real store: what a look at DNS asks, how long it may take, and what happens meanwhile."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from router.clock import ManualClock
+from router.domains import Verification
+from router.domains.lookup import Answer, Question, RecordType
+from router.domains.memory import MemoryLookup
+from router.domains.verification import CHECK_TIME
+from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.hostname import readings
+from router.routes.records import DomainStatus, Scope
+from router.tenancy import Tenant
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio
+
+APP, ZONE = "app.example.com", "preview.example.com"
+TARGETS = ("verify.miosa.ai", "proxy.miosa.ai")
+
+
+class Watched(MemoryLookup):
+    """A twin that lets something happen while it is asked; `until` are the limits that it was given, `names` what
+    it was asked for last."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+        self.until: list[float] = []
+        self.names: list[str] = []
+
+    async def ask(self, questions: Sequence[Question], until: float) -> Sequence[Answer]:
+        self.until.append(until)
+        self.names = [question.name for question in questions]
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return await super().ask(questions, until)
+
+
+@pytest.fixture
+def dns() -> Watched:
+    """Everything leads to us."""
+    lookup = Watched()
+    lookup.put(APP, RecordType.CNAME, "verify.miosa.ai")
+    for name in ("*", "*.sandbox"):
+        lookup.put(f"{name}.{ZONE}", RecordType.CNAME, "proxy.miosa.ai")
+    return lookup
+
+
+@pytest.fixture
+def verification(world: World, dns: Watched, clock: ManualClock) -> Verification:
+    return Verification(
+        custom_domains=world.domains, preview_domains=world.previews, lookup=dns, clock=clock, targets=TARGETS
+    )
+
+
+async def refused(work: Awaitable[object]) -> RouterError:
+    with pytest.raises(RouterError) as caught:
+        await work
+    return caught.value
+
+
+async def zone(world: World, domain: str = ZONE) -> Tenant:
+    tenant = await world.tenant()
+    await world.zone(Scope.TENANT, tenant.id, domain, verified=False)
+    return tenant
+
+
+async def test_a_failed_domain_recovers(world: World, verification: Verification) -> None:
+    """One look that finds it right is enough."""
+    domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP)
+    await world.domains.mark_failed(domain.id, "dns_moved")
+    verified = await verification.custom_domain(domain.id)
+    assert (verified.status, verified.failure_reason) == (DomainStatus.VERIFIED, None)
+
+
+async def test_a_check_has_one_limit(
+    world: World, verification: Verification, dns: Watched, clock: ManualClock
+) -> None:
+    """However many rounds it takes, all end at the same instant."""
+    domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP, verified=False)
+    dns.put(APP, RecordType.CNAME, "a.example.com")
+    dns.put("a.example.com", RecordType.CNAME, "b.example.com")
+    dns.put("b.example.com", RecordType.A, "198.51.100.9")
+    await refused(verification.custom_domain(domain.id))
+    assert dns.until == [clock.monotonic() + CHECK_TIME] * 4
+
+
+async def test_a_domain_that_is_removed_meanwhile(world: World, verification: Verification, dns: Watched) -> None:
+    """It stays removed."""
+    domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP, verified=False)
+    dns.meanwhile = lambda: world.domains.remove(domain.id)
+    assert (await refused(verification.custom_domain(domain.id))).problem is NOT_FOUND
+
+
+async def test_two_who_verify_at_once(world: World, verification: Verification, dns: Watched) -> None:
+    """One of them is told that it was done already."""
+    domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP, verified=False)
+    dns.meanwhile = lambda: verification.custom_domain(domain.id)
+    error = await refused(verification.custom_domain(domain.id))
+    assert (error.problem, error.message) == (CONFLICT, "domain is already verified")
+
+
+async def test_a_zone_is_looked_at_through_names_that_nobody_has(
+    world: World, verification: Verification, dns: Watched
+) -> None:
+    """Two random ones per wildcard, others each time, of the form that hosts have."""
+    tenant = await zone(world)
+    await verification.preview_domain(Scope.TENANT, tenant.id)
+    first = [question.name for question in dns.asked]
+    await verification.preview_domain(Scope.TENANT, tenant.id)
+    second = [question.name for question in dns.asked[len(first) :]]
+    assert len({*first, *second}) == 8
+    for names in (first, second):
+        assert [name.partition(".")[2] for name in names] == [ZONE, ZONE, f"sandbox.{ZONE}", f"sandbox.{ZONE}"]
+        assert all(readings(name)[-1].zone == ZONE for name in names)
+
+
+async def test_one_random_name_that_is_wrong_is_enough(world: World, verification: Verification, dns: Watched) -> None:
+    """A wildcard that leads elsewhere now and then is not right; what is certain counts before what is not."""
+    tenant = await zone(world)
+
+    async def disturb() -> None:
+        dns.put(dns.names[0], RecordType.CNAME, "elsewhere.example")
+        dns.fail(dns.names[1])
+
+    dns.meanwhile = disturb
+    preview, check = await verification.preview_domain(Scope.TENANT, tenant.id)
+    assert ([record.finding.value for record in check.records], preview.verified) == (["wrong", "valid"], False)
+
+
+async def test_a_zone_that_is_changed_meanwhile(world: World, verification: Verification, dns: Watched) -> None:
+    """What was found out about the old domain says nothing about the new one."""
+    tenant = await zone(world)
+    dns.meanwhile = lambda: world.previews.set(Scope.TENANT, tenant.id, "other.example.com")
+    assert (await refused(verification.preview_domain(Scope.TENANT, tenant.id))).problem is CONFLICT
+    now = await world.previews.get(Scope.TENANT, tenant.id)
+    assert now is not None
+    assert (now.domain, now.verified, now.dns_status) == ("other.example.com", False, "pending")
+    dns.meanwhile = lambda: world.previews.clear(Scope.TENANT, tenant.id)
+    dns.put("*.other.example.com", RecordType.CNAME, "proxy.miosa.ai")
+    assert (await refused(verification.preview_domain(Scope.TENANT, tenant.id))).problem is NOT_FOUND
+
+
+@pytest.mark.parametrize("zone_first", [True, False])
+async def test_names_of_two_tenants_never_nest_whoever_is_first(world: World, zone_first: bool) -> None:
+    """A custom domain in a zone and a zone around a custom domain are the same thing."""
+    mine, theirs = await world.tenant("Acme"), await world.tenant("Globex")
+    sandbox = await world.sandbox(theirs, "shop")
+    if zone_first:
+        await world.zone(Scope.TENANT, mine.id, "example.com", verified=False)
+        error = await refused(world.domain(sandbox, APP, verified=False))
+    else:
+        await world.domain(sandbox, APP, verified=False)
+        error = await refused(world.zone(Scope.TENANT, mine.id, "example.com", verified=False))
+    assert (error.problem, error.message) == (CONFLICT, "has already been taken")
