@@ -7,6 +7,8 @@ over, and not at all after one that was refused.
 
 import asyncio
 import math
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 from router import errors
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from router.http1.forwarding import Origin
     from router.proxy.edge import Edge
 
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close with a reset
 _LINGER = 2.0  # seconds that a client may go on sending after an answer that ends its connection
 
 
@@ -283,6 +286,10 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection: for an answer that was cut off and must not look complete."""
         self.closing = True
+        if not self.transport.is_closing():
+            # Without this the kernel would say goodbye properly, which HTTP/1.0 takes for the end of an answer.
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def eof_received(self) -> bool:
