@@ -3,8 +3,9 @@
 import asyncio
 import ipaddress
 import socket
+import weakref
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 from structlog.testing import capture_logs
 
@@ -30,6 +31,9 @@ OUTSIDE = "127.0.0.2"
 
 class RunningEdge:
     """One proxy on a port of its own, its records, and all connections that the test opened."""
+
+    # Tasks that go on for as long as a proxy does, of all proxies.
+    _lasting: ClassVar[weakref.WeakSet[asyncio.Task[Any]]] = weakref.WeakSet()
 
     def __init__(
         self,
@@ -66,8 +70,6 @@ class RunningEdge:
         self.logs: list[MutableMapping[str, Any]] = []
         self._ends: list[End] = []
         self._backends: list[Backend] = []
-        self._before: set[asyncio.Task[Any]] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._capture = capture_logs()
 
     # Before and after.
@@ -76,10 +78,10 @@ class RunningEdge:
         """Listen on a free port."""
         self.logs = self._capture.__enter__()
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self.faults.append(context))
-        self._before = asyncio.all_tasks()
+        before = asyncio.all_tasks()
         self.address = await self.proxy.start("127.0.0.1", 0)
         self.own_listeners.add(self.address)
-        self._tasks = asyncio.all_tasks() - self._before
+        self._lasting.update(asyncio.all_tasks() - before)
 
     async def stop(self) -> None:
         """Close the test's connections, check that the proxy lets go of all it held for them, and end it."""
@@ -98,7 +100,7 @@ class RunningEdge:
         edge = self.proxy._edge
         assert not edge.clients
         assert edge.backends == 0
-        assert not self._strays() - self._tasks
+        assert not self._strays()
         assert not self.faults, self.faults
         errors = [line for line in self.logs if line["log_level"] in ("error", "critical")]
         assert {line["event"] for line in errors} <= self.expected_errors, errors
@@ -128,8 +130,13 @@ class RunningEdge:
         return found
 
     def _strays(self) -> set[asyncio.Task[Any]]:
-        ours = self._before | self._tasks | {task for task in (asyncio.current_task(),) if task is not None}
-        return {task for task in asyncio.all_tasks() - ours if not task.done()}
+        """Tasks that are neither the test's nor meant to last."""
+        current = asyncio.current_task()
+        return {
+            task
+            for task in asyncio.all_tasks()
+            if task is not current and task not in self._lasting and not task.done()
+        }
 
     def check_pools(self) -> None:
         """What is kept is idle: no exchange, no half-read answer, nothing left to write, reading."""
@@ -148,6 +155,15 @@ class RunningEdge:
     def kept(self) -> int:
         """How many connections to backends are kept for later."""
         return sum(len([backend for backend in pool.idle if not backend.closing]) for pool in self.pools())
+
+    def held(self) -> int:
+        """The most bytes that one direction of an exchange holds at this moment."""
+        sizes = [0]
+        for client in self.proxy._edge.clients:
+            sizes.append(client.transport.get_write_buffer_size())
+            outgoing = client.exchange.outgoing if client.exchange is not None else None
+            sizes.append(len(client.buffer) + (outgoing.transport.get_write_buffer_size() if outgoing else 0))
+        return max(sizes)
 
     # What is behind it.
 

@@ -1,6 +1,7 @@
 """A running proxy for each wire test, on the loop that it runs on in production."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest_asyncio
@@ -18,17 +19,15 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 @pytest_asyncio.fixture
 async def build_edge() -> AsyncIterator[BuildEdge]:
     """Starts proxies: `await build_edge(body_idle=0.1)`. Each is checked for what it left when the test is over."""
-    running: list[RunningEdge] = []
+    async with contextlib.AsyncExitStack() as running:
 
-    async def build(**options: object) -> RunningEdge:
-        edge = RunningEdge(**options)  # type: ignore[arg-type]
-        await edge.start()
-        running.append(edge)
-        return edge
+        async def build(**options: object) -> RunningEdge:
+            edge = RunningEdge(**options)  # type: ignore[arg-type]
+            await edge.start()
+            running.push_async_callback(edge.stop)
+            return edge
 
-    yield build
-    for edge in running:
-        await edge.stop()
+        yield build
 
 
 @pytest_asyncio.fixture
