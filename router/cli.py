@@ -186,6 +186,19 @@ def domains_list(
         _print_list(_with_verbs(config, find), _domain, as_json)
 
 
+@domains.command("verify")
+def domains_verify(fqdn: str, config: Config = None, as_json: AsJson = False) -> None:
+    """Look at DNS now; a custom domain that leads here is verified. Nothing changes where it does not."""
+
+    async def verify(verbs: Verbs) -> CustomDomain:
+        domain = await verbs.custom_domains.find(fqdn)
+        return await verbs.verification.custom_domain(domain.id)
+
+    with _reported(as_json):
+        shown = _domain(_with_verbs(config, verify))
+        _print(shown, as_json, lambda: _lines(shown))
+
+
 @app.command()
 def explain(host: str, config: Config = None, as_json: AsJson = False) -> None:
     """Say step by step where a host leads, and what the gate would say of a certificate for it."""
