@@ -20,6 +20,8 @@ from router.settings import Network
 
 _KNOWN_ADDRESSES = 10_000
 _LONGEST_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
+# A URL's authority and the rest of it. The scheme may be missing; whoever believes X-Forwarded-Proto says https.
+_ABSOLUTE = re.compile(rb"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE)
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 
 
@@ -182,13 +184,13 @@ def response_to_client(
     keep_alive: bool,
     location: tuple[bytes, bytes] | None,
 ) -> bytes:
-    """The head that goes to the client. `location` = (what to replace at the start of Location, by what)."""
+    """The head that goes to the client. `location` = (the Host that the backend heard, the URL that clients use)."""
     lines = head.lines
     if location is not None and head.location_at >= 0:
-        value = value_of(lines[head.location_at])
-        was, becomes = location
-        if value == was or value.startswith(was + b"/"):
-            lines[head.location_at] = b"Location: " + becomes + value[len(was) :]
+        host, base = location
+        match = _ABSOLUTE.fullmatch(value_of(lines[head.location_at]))
+        if match is not None and match[1].lower() == host.lower():
+            lines[head.location_at] = b"Location: " + base + match[2]
     if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22: it must say what to upgrade to
         lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
     if framing == CHUNKED:

@@ -286,7 +286,7 @@ class Exchange(Facts):
             and not (request.upgrade and incoming.buffer)
         )
         host = self.prepared.host_mode
-        location = None if host is None else (b"http://" + host, self._public_base())
+        location = None if host is None else (host, self._public_base())
         out = response_to_client(
             head, framing=framing, client_version=request.version, keep_alive=keep_alive, location=location
         )
