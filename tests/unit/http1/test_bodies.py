@@ -1,5 +1,7 @@
 """Chunked framing: taken apart in any pieces, put on anew, refused where two readers could disagree."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +16,18 @@ def read(data: bytes, *cuts: int) -> tuple[bytes, list[bytes], bytes]:
     reader = ChunkedReader(MOST_TRAILERS)
     content = b""
     places = [0, *sorted(cuts), len(data)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         if reader.done:
             return content, reader.trailers, reader.rest + data[start:]
         content += reader.feed(data[start:end])
     assert reader.done
     return content, reader.trailers, reader.rest
+
+
+def dribble(reader: ChunkedReader, data: bytes) -> None:
+    """Feed byte by byte."""
+    for at in range(len(data)):
+        reader.feed(data[at : at + 1])
 
 
 VALID = [
@@ -133,8 +141,7 @@ def test_refused(data: bytes) -> None:
     assert not whole.done
     slow = ChunkedReader(MOST_TRAILERS)
     with pytest.raises(FramingError):
-        for at in range(len(data)):
-            slow.feed(data[at : at + 1])
+        dribble(slow, data)
     assert not slow.done
 
 
@@ -307,7 +314,7 @@ def test_anything_in_any_pieces(data: bytes, cuts: list[int]) -> None:
 
     def outcome(places: list[int]) -> tuple[bytes, list[bytes], bytes] | str:
         reader, content = ChunkedReader(MOST_TRAILERS), b""
-        for start, end in zip(places, places[1:], strict=False):
+        for start, end in itertools.pairwise(places):
             if reader.done:
                 return content, reader.trailers, reader.rest + data[start:]
             try:

@@ -303,19 +303,23 @@ def test_port(peer: str, host: bytes, lines: list[bytes], port: str) -> None:
 BLOCKS = [
     (
         origin(b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-Proto: https"),
-        b"X-Forwarded-For: 192.0.2.1\r\n"
-        b"X-Forwarded-Proto: https\r\n"
-        b"X-Forwarded-Host: shop.miosa.app\r\n"
-        b"X-Forwarded-Port: 443\r\n"
-        b'Forwarded: for=192.0.2.1;host="shop.miosa.app";proto=https\r\n',
+        (
+            b"X-Forwarded-For: 192.0.2.1\r\n"
+            b"X-Forwarded-Proto: https\r\n"
+            b"X-Forwarded-Host: shop.miosa.app\r\n"
+            b"X-Forwarded-Port: 443\r\n"
+            b'Forwarded: for=192.0.2.1;host="shop.miosa.app";proto=https\r\n'
+        ),
     ),
     (
         origin(peer="2001:db8::7", host=b"[::1]:8080"),
-        b"X-Forwarded-For: 2001:db8::7\r\n"
-        b"X-Forwarded-Proto: http\r\n"
-        b"X-Forwarded-Host: [::1]:8080\r\n"
-        b"X-Forwarded-Port: 8080\r\n"
-        b'Forwarded: for="[2001:db8::7]";host="[::1]:8080";proto=http\r\n',
+        (
+            b"X-Forwarded-For: 2001:db8::7\r\n"
+            b"X-Forwarded-Proto: http\r\n"
+            b"X-Forwarded-Host: [::1]:8080\r\n"
+            b"X-Forwarded-Port: 8080\r\n"
+            b'Forwarded: for="[2001:db8::7]";host="[::1]:8080";proto=http\r\n'
+        ),
     ),
 ]
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http1.heads import CHUNKED, NONE
+from router.http1 import requests
+from router.http1.heads import CHUNKED, NONE, RefusedError
 from router.http1.names import FORWARDING, HOP_BY_HOP
 from tests.unit.http1.messages import read, refusal, request
 
@@ -390,3 +391,13 @@ def test_any_cookies(cookies: list[tuple[bool, bytes, bytes]]) -> None:
     kept = b"; ".join(other for ours, other, _ in cookies if not ours)
     line = b"Cookie: " + b"; ".join(mine if ours else other for ours, other, mine in cookies)
     assert read(line).lines == [HOST, *([b"Cookie: " + kept] if kept else [])]
+
+
+def test_framing_is_judged_here_too() -> None:
+    """llhttp refuses both framings in one head; should it ever not, our own rules do."""
+    with pytest.raises(RefusedError, match="both"):
+        requests._request_length(read(b"Transfer-Encoding: chunked"), b"Content-Length: 5")
+    with pytest.raises(RefusedError, match="both"):
+        requests._request_coding(read(b"content-length: 0"), b"Transfer-Encoding: chunked")
+    with pytest.raises(RefusedError, match="not exactly one"):
+        requests._request_coding(read(b"Content-Length: 5"), b"Transfer-Encoding: chunked")

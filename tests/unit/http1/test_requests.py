@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.http1.heads import NONE, RefusedError
-from router.http1.requests import NO_HEAD, check_start, read_request_head
+from router.http1.requests import NO_HEAD, check_start
 from router.settings import Limits
-from tests.unit.http1.messages import LIMITS, read, refusal, request
+from tests.unit.http1.messages import read, refusal, request
 
 TAKEN = (0, "")
 BAD = (400, "bad_request")
@@ -17,6 +17,8 @@ TOO_LARGE = (431, "headers_too_large")
 NOT_ALLOWED = (405, "method_not_allowed")
 UNKNOWN_METHOD = (501, "method_not_implemented")
 UNKNOWN_VERSION = (505, "http_version_not_supported")
+
+REFUSALS = {0, 400, 405, 414, 417, 431, 501, 505}
 
 METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"PROPFIND", b"MKCOL", b"COPY"]
 METHODS += [b"MOVE", b"LOCK", b"UNLOCK", b"REPORT", b"SEARCH", b"PURGE", b"M-SEARCH", b"NOTIFY", b"QUERY"]
@@ -490,8 +492,16 @@ _NOISE = st.lists(
             b"Content-Length",
             b"5",
             b"Upgrade",
+            b"Transfer-Encoding",
+            b"chunked",
+            b"Connection",
+            b"close",
+            b"\t",
+            b"\x00",
+            b",",
+            b"http://",
+            b"Expect",
         ]
-        + [b"Transfer-Encoding", b"chunked", b"Connection", b"close", b"\t", b"\x00", b",", b"http://", b"Expect"]
     ),
     max_size=30,
 ).map(b"".join)
@@ -501,11 +511,5 @@ _NOISE = st.lists(
 def test_anything_is_a_head_or_refused(raw: bytes) -> None:
     """No bytes raise anything but RefusedError."""
     raw = raw.replace(b"\r\n\r\n", b"\r\n") + b"\r\n\r\n"
-    for whole in (raw, b"GET / HTTP/1.1\r\nHost: a\r\n" + raw):
-        try:
-            head = read_request_head(whole, LIMITS)
-        except RefusedError as error:
-            assert 400 <= error.problem.status <= 505
-            assert str(error)
-        else:
-            assert head.target.startswith(b"/")
+    assert refusal(raw)[0] in REFUSALS
+    assert refusal(b"GET / HTTP/1.1\r\nHost: a\r\n" + raw)[0] in REFUSALS
