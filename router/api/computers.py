@@ -10,11 +10,13 @@ from pydantic import Field
 
 from router.api.endpoint import Call, Paged, Resource, Spread, endpoint
 from router.api.machines import CreateMachine, MachineOut, MachineQuery, PatchMachine, Registered, Showcase, reached
-from router.api.models import ExternalId, Integer
-from router.api.owned import OwnedBody
-from router.api.scope import tenant_of
+from router.api.models import Body, ExternalId, Id, Integer
+from router.api.principal import Principal
+from router.api.scope import tenant_of, within
+from router.api.wording import BLANK
 from router.errors import NOT_FOUND, VALIDATION_FAILED, WORKSPACE_NOT_FOUND, RouterError
 from router.routes.records import Kind
+from router.tenancy.ownership import Ownership
 from router.tenancy.resources import Resource as Record
 from router.tenancy.resources import ResourceDetails
 
@@ -49,13 +51,17 @@ class PatchComputer(PatchMachine):
         return details
 
 
-class MoveComputer(OwnedBody):
-    """Where to: the ownership fields, of which one must say so."""
+class MoveComputer(Body):
+    """Where to. A workspace without a project is its default project; a project without a workspace lies in its own."""
 
-    def check(self) -> None:
-        """Raises RouterError VALIDATION_FAILED where they say nothing."""
-        if all(value is None for value in self.given().values()):
-            raise RouterError(VALIDATION_FAILED, fields={"workspace_id": ["can't be blank"]})
+    workspace_id: Id | None = None
+    project_id: Id | None = None
+
+    def to(self, principal: Principal) -> Ownership:
+        """The same as selectors. Raises RouterError VALIDATION_FAILED where nothing is named."""
+        if self.workspace_id is None and self.project_id is None:
+            raise RouterError(VALIDATION_FAILED, fields={"workspace_id": [BLANK]})
+        return Ownership(workspace_id=self.workspace_id, project_id=self.project_id, within=within(principal))
 
 
 class ComputerOut(MachineOut):
@@ -116,9 +122,9 @@ class ComputersApi(Resource):
         """Its URLs follow at once: what this answers with is routed when it arrives. The other workspace's settings
         must allow it.
         """
-        call.body.check()
+        to = call.body.to(call.principal)
         computer = await reached(self._resources, call, Kind.COMPUTER)
-        return await self._spread(await self._resources.move(computer.id, call.body.ownership(call.principal)))
+        return await self._spread(await self._resources.move(computer.id, to))
 
     @endpoint("DELETE", "/computers/{id}", "Delete a computer for good")
     async def delete(self, call: Call) -> Spread[ComputerOut]:

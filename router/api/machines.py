@@ -18,6 +18,8 @@ from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceF
 from router.tenancy.sizes import SIZES
 from router.unit import Listing, Window
 
+_TAG_LIST = rf"^[^,\u0000]{{1,{MAX_TAG}}}(,[^,\u0000]{{1,{MAX_TAG}}}){{0,{MAX_TAGS - 1}}}$"
+
 HostSlug = Annotated[
     str,
     Field(
@@ -35,6 +37,9 @@ def _tags(value: str) -> str:
     if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG for tag in tags):
         raise ValueError("is invalid")
     return value
+
+
+TagList = Annotated[str, AfterValidator(_tags), Field(json_schema_extra={"pattern": _TAG_LIST})]
 
 
 class CreateMachine(OwnedBody):
@@ -88,9 +93,7 @@ class MachineQuery(OwnerFilter):
     status: State | None = None
     state: State | None = None
     name: Name | None = None
-    tags: Annotated[
-        str | None, AfterValidator(lambda value: value and _tags(value)), Field(description="All of them, by commas.")
-    ] = None
+    tags: Annotated[TagList | None, Field(description="All of them, between commas.")] = None
 
     def where(self, principal: Principal, kind: Kind) -> ResourceFilter:
         """What was asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""

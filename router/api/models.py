@@ -109,7 +109,7 @@ ExternalId = Annotated[
 Metadata = dict[str, Any]
 MAX_TAGS = 50
 MAX_TAG = 64
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG, pattern=r"^[^,\x00]*$")]  # lists are a,b
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
 PortName = Annotated[str, StringConstraints(pattern=PORT_NAME)]  # a port as a key of a JSON object
 PortMap = Annotated[

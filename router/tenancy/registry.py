@@ -117,28 +117,55 @@ class Resources:
         WORKSPACE_NOT_FOUND, NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
         """
         fields = Fields()
+        self.check(fields, kind, details, ownership=ownership, slug=slug)
+        fields.check()
+        async with self._store.begin() as tx:
+            return await self.add(tx, kind, tenant_id, ownership=ownership, slug=slug, details=details)
+
+    def check(
+        self,
+        fields: Fields,
+        kind: Kind | None,
+        details: ResourceDetails,
+        *,
+        ownership: Ownership = NOTHING,
+        slug: str | None = None,
+    ) -> None:
+        """Add what is wrong with the form of a new resource, or of changes to one, where `kind` is None."""
         ownership.check(fields)
         if slug is not None:
             _check_slug(fields, slug)
         self._check_details(fields, details)
-        fields.check()
+        if kind is not None:
+            _check_numbers(fields, kind, details)
+
+    async def add(
+        self,
+        tx: ResourcesTx,
+        kind: Kind,
+        tenant_id: str,
+        *,
+        ownership: Ownership,
+        slug: str | None,
+        details: ResourceDetails,
+    ) -> Resource:
+        """As `create`, of what was checked, inside a transaction."""
         now = self._clock.now()
-        async with self._store.begin() as tx:
-            workspace, project = await owners(tx, tenant_id, ownership, now)
-            if kind is Kind.COMPUTER:
-                details = _with_defaults(workspace, details)
-                await _check_caps(tx, workspace, details)
-            elif kind is Kind.SANDBOX and details.get("vcpus") is None and details.get("memory_mb") is None:
-                details = {**details, "size": details.get("size") or DEFAULT}
-            if slug is not None:
-                await _claim_slug(tx, slug, tenant_id, invalid("slug", TAKEN))
-            else:
-                # A made-up slug takes no tombstone's place: nobody asked for that very name.
-                slug = await free(host_slug(kind, details.get("name")), tx.resources.slug_taken, most=MAX_SLUG)
-            details = {**attribution(ownership, workspace, project), **details}
-            resource = _new(new_id(), kind, slug, workspace, project, now, details)
-            await lifecycle.begin(tx, resource)
-            return resource
+        workspace, project = await owners(tx, tenant_id, ownership, now)
+        if kind is Kind.COMPUTER:
+            details = _with_defaults(workspace, details)
+            await _check_caps(tx, workspace, details)
+        elif kind is Kind.SANDBOX and details.get("vcpus") is None and details.get("memory_mb") is None:
+            details = {**details, "size": details.get("size") or DEFAULT}
+        if slug is not None:
+            await _claim_slug(tx, slug, tenant_id, invalid("slug", TAKEN))
+        else:
+            # A made-up slug takes no tombstone's place: nobody asked for that very name.
+            slug = await free(host_slug(kind, details.get("name")), tx.resources.slug_taken, most=MAX_SLUG)
+        details = {**attribution(ownership, workspace, project), **details}
+        resource = _new(new_id(), kind, slug, workspace, project, now, details)
+        await lifecycle.begin(tx, resource)
+        return resource
 
     async def get(self, resource_id: str, kind: Kind | None = None) -> Resource:
         """Raises RouterError NOT_FOUND: it never was, is deleted, or is of another kind."""
@@ -164,21 +191,23 @@ class Resources:
         VALIDATION_FAILED.
         """
         fields = Fields()
-        if slug is not None:
-            _check_slug(fields, slug)
-        self._check_details(fields, details)
+        self.check(fields, None, details, slug=slug)
         fields.check()
-        now = self._clock.now()
         async with self._store.begin() as tx:
             old = live(await tx.resources.get(resource_id))
-            if "options" in details:
-                merged = {**old.options, **details["options"]}
-                details["options"] = {name: value for name, value in merged.items() if value is not None}
-            new = replace(old, **_measured(old.kind, details), slug=slug or old.slug, updated_at=now)
-            if new.slug != old.slug:
-                await _claim_slug(tx, new.slug, old.tenant_id, invalid("slug", TAKEN))
-            await lifecycle.change(tx, old, new, now)
-            return new
+            return await self.change(tx, old, slug=slug, details=details)
+
+    async def change(self, tx: ResourcesTx, old: Resource, *, slug: str | None, details: ResourceDetails) -> Resource:
+        """As `update`, of what was checked, inside a transaction."""
+        now = self._clock.now()
+        if "options" in details:
+            merged = {**old.options, **details["options"]}
+            details = {**details, "options": {name: value for name, value in merged.items() if value is not None}}
+        new = replace(old, **_measured(old.kind, details), slug=slug or old.slug, updated_at=now)
+        if new.slug != old.slug:
+            await _claim_slug(tx, new.slug, old.tenant_id, invalid("slug", TAKEN))
+        await lifecycle.change(tx, old, new, now)
+        return new
 
     async def patch(self, resource_id: str, *, state: State | None = None, suspended: bool | None = None) -> Resource:
         """What the platform says happened. `destroyed` deletes. Raises RouterError: NOT_FOUND."""
@@ -281,6 +310,16 @@ def _new(
         updated_at=now,
     )
     return replace(resource, **_measured(kind, details))
+
+
+def _check_numbers(fields: Fields, kind: Kind, details: ResourceDetails) -> None:
+    """A size and other numbers than it stands for: which of them is meant, and paid for, nobody could tell."""
+    name = details.get("size")
+    if name is None or name not in SIZES:
+        return
+    size = size_of(kind, name)
+    if details.get("vcpus") not in (None, size.vcpus) or details.get("memory_mb") not in (None, size.memory_mb):
+        fields.add("size", f"is {size.vcpus} vCPU and {size.memory_mb} MB; leave it out for other numbers")
 
 
 def _measured(kind: Kind, details: ResourceDetails) -> ResourceDetails:

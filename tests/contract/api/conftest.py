@@ -16,6 +16,7 @@ from router.settings import Rates, Settings, load
 from router.store import Store
 from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient, serving
+from tests.support.routes import Routes, routes_of
 
 INTERNAL_TOKEN = "the-platform"
 
@@ -71,6 +72,13 @@ async def api(
         resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=Rates(workspace=10_000)
     ) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def routes(store: Store, settings: Settings, clock: ManualClock) -> AsyncIterator[Routes]:
+    """Where hosts lead, as a proxy of this node sees it."""
+    async with routes_of(store, settings, clock) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,0 +1,260 @@
+"""Exposed ports: `expose`, a sandbox's previews, a computer's ports; and where their URLs lead."""
+
+from typing import Any
+
+import pytest
+
+from router.app import Verbs
+from router.routes.records import Kind, Scope
+from router.settings import Settings, load
+from router.tenancy import EndpointChange, Ownership, Resource
+from router.unit import new_id
+from tests.contract.api.conftest import INTERNAL_TOKEN
+from tests.support.accounts import Account
+from tests.support.api import ApiClient
+from tests.support.routes import Routes
+
+pytestmark = pytest.mark.asyncio
+
+AGENT = 49983
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(
+        environ={
+            "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "MIOSA_ROUTER_BACKEND_NETWORKS": "10.0.0.0/8",
+            "MIOSA_ROUTER_RESERVED_PORTS": str(AGENT),
+            "MIOSA_ROUTER_PUBLIC_SCHEME": "http",
+            "MIOSA_ROUTER_PUBLIC_PORT": "8080",
+        }
+    )
+
+
+async def running(verbs: Verbs, account: Account, kind: Kind = Kind.SANDBOX, **options: Any) -> Resource:
+    """A machine in the account's project, which runs."""
+    into = Ownership(project_id=account.project.id)
+    options = {"slug": "sbx01j9x"} | options
+    made = await verbs.resources.create(kind, account.tenant.id, ownership=into, **options)
+    await verbs.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="1"))
+    return await verbs.resources.get(made.id)
+
+
+@pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
+async def test_page_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes, kind: Kind) -> None:
+    """After the tenant's preview domain is set the answer has its URL; the platform's answers until DNS follows."""
+    made = await running(verbs, acme, kind)
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.yourcompany.com")
+    assert await routes.leads_to("5173-sbx01j9x.sandbox.miosa.app") == "host_not_found"
+    path = f"/api/v1/{'computers' if kind is Kind.COMPUTER else 'sandboxes'}/{made.id}/expose"
+    answer = await api("POST", path, json={"port": 5173})
+    assert answer.status == 200
+    assert "data" not in answer.json, "the page shows it without an envelope"
+    shown = {name: value for name, value in answer.json.items() if name != "preview"}
+    assert shown == {
+        "url": "http://5173-sbx01j9x.sandbox.preview.yourcompany.com:8080",
+        "fallback_url": "http://5173-sbx01j9x.sandbox.miosa.app:8080",
+        "preview_domain": "preview.yourcompany.com",
+        "url_class": "custom",
+        "stable_for_embedding": False,
+        "recommended_next_action": "verify_preview_domain",
+        "port": 5173,
+    }
+    assert await routes.leads_to(answer.json["fallback_url"]) == (made.id, 5173)
+    assert await routes.leads_to(answer.json["url"]) == "host_not_found"
+    await verbs.preview_domains.mark_verified(Scope.TENANT, acme.tenant.id, "preview.yourcompany.com")
+    again = (await api("POST", path, json={"port": 5173})).json
+    assert (again["stable_for_embedding"], again["recommended_next_action"]) == (True, "none")
+    assert again["preview"]["id"] == answer.json["preview"]["id"], "exposing twice changes nothing"
+    assert await routes.leads_to(again["url"]) == (made.id, 5173)
+    assert (await verbs.resources.get(made.id)).exposed_ports == {5173}
+
+
+async def test_expose_the_default_port(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """Without a port it is the default one; where there is none either, that is a blank field."""
+    made = await running(verbs, acme, default_port=3000)
+    assert (await api("POST", f"/api/v1/sandboxes/{made.id}/expose")).json["port"] == 3000
+    bare = await running(verbs, acme, slug="bare")
+    answer = await api("POST", f"/api/v1/sandboxes/{bare.id}/expose", json={})
+    assert (answer.status, answer.fields) == (422, {"port": ["can't be blank"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"port": 0}, "must be greater than or equal to 1"),
+        ({"port": 65536}, "must be less than or equal to 65535"),
+        ({"port": "5173"}, "is invalid"),
+        ({"port": True}, "is invalid"),
+        ({"port": AGENT}, "is reserved by the platform"),
+    ],
+)
+@pytest.mark.parametrize("where", ["expose", "previews"])
+async def test_ports_that_are_refused(
+    api: ApiClient, acme: Account, verbs: Verbs, where: str, body: dict[str, Any], words: str
+) -> None:
+    """Only real ports, and never the platform's own."""
+    made = await running(verbs, acme)
+    answer = await api("POST", f"/api/v1/sandboxes/{made.id}/{where}", json=body)
+    assert (answer.status, answer.fields) == (422, {"port": [words]})
+    assert (await verbs.resources.get(made.id)).exposed_ports == frozenset()
+
+
+async def test_a_preview(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+    """It exposes its port, shows where that is, and closes it when it goes."""
+    made = await running(verbs, acme, external_user_id="u1")
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    body = {"port": 5173, "name": "App", "visibility": "private", "host_mode": "localhost", "metadata": {"a": 1}}
+    answer = await api("POST", path, json=body)
+    assert answer.status == 201
+    preview = answer.json["data"]
+    assert preview | body == preview
+    assert (preview["sandbox_id"], preview["tenant_id"], preview["state"]) == (made.id, acme.tenant.id, "active")
+    assert (preview["external_user_id"], preview["external_workspace_id"]) == ("u1", "acme_clinic")
+    assert preview["url"] == preview["fallback_url"] == "http://5173-sbx01j9x.sandbox.miosa.app:8080"
+    assert (await api("GET", f"{path}/{preview['id']}")).json == answer.json
+    route = await routes.of(preview["url"])
+    assert route.resource is not None
+    assert route.resource.host_modes == {5173: "localhost"}
+    gone = await api("DELETE", f"{path}/{preview['id']}")
+    assert (gone.status, gone.json["data"]) == (200, preview | {"state": "deleted"})
+    assert await routes.leads_to(preview["url"]) == "host_not_found"
+    assert (await api("GET", f"{path}/{preview['id']}")).status == 404
+    assert (await api("DELETE", f"{path}/{preview['id']}")).status == 404
+
+
+async def test_a_port_has_one_preview(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+    """Creating it again changes what is said anew and keeps the rest; the proxy obeys at once."""
+    made = await running(verbs, acme)
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    first = await api("POST", path, json={"port": 5173})
+    assert (first.json["data"]["visibility"], first.json["data"]["host_mode"]) == ("public", "preserve")
+    await api("POST", path, json={"port": 5173, "visibility": "tenant", "name": "App"})
+    for mode, seen in (("Dev.Example.com", {5173: "Dev.Example.com"}), ("preserve", {})):
+        again = await api("POST", path, json={"port": 5173, "host_mode": mode, "visibility": None})
+        assert again.status == 200
+        assert again.json["data"] == first.json["data"] | {"host_mode": mode, "visibility": "tenant", "name": "App"}
+        route = await routes.of(first.json["data"]["url"])
+        assert route.resource is not None
+        assert route.resource.host_modes == seen
+    assert (await api("POST", path, json={"port": 5173, "name": None})).json["data"]["name"] is None
+
+
+async def test_list_by_port(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """In pages; exposed ports are in it too."""
+    made = await running(verbs, acme)
+    for port in (9000, 80, 5173):
+        await api("POST", f"/api/v1/sandboxes/{made.id}/expose", json={"port": port})
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    answer = await api("GET", path)
+    assert [item["port"] for item in answer.json["data"]] == [80, 5173, 9000]
+    assert answer.json["page"] == {"page": 1, "page_size": 20, "total": 3}
+    assert [item["port"] for item in (await api("GET", f"{path}?page=2&page_size=2")).json["data"]] == [9000]
+    assert (await api("GET", f"/api/v1/sandboxes/{made.id}")).json["data"]["exposed_ports"] == [80, 5173, 9000]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "port"),
+        ({"port": 80, "visibility": "secret"}, "visibility"),
+        ({"port": 80, "host_mode": "not a host"}, "host_mode"),
+        ({"port": 80, "host_mode": "10.0.0.1"}, "host_mode"),
+        ({"port": 80, "host_mode": ""}, "host_mode"),
+        ({"port": 80, "name": "n" * 121}, "name"),
+        ({"port": 80, "metadata": "x"}, "metadata"),
+    ],
+)
+async def test_wrong_fields(api: ApiClient, acme: Account, verbs: Verbs, body: dict[str, Any], field: str) -> None:
+    """Each is named, and nothing is exposed."""
+    made = await running(verbs, acme)
+    answer = await api("POST", f"/api/v1/sandboxes/{made.id}/previews", json=body)
+    assert (answer.status, set(answer.fields)) == (422, {field})
+    assert (await verbs.resources.get(made.id)).exposed_ports == frozenset()
+
+
+async def test_previews_of_another_sandbox(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """A preview is found under its own sandbox only."""
+    one, other = await running(verbs, acme), await running(verbs, acme, slug="other")
+    preview = (await api("POST", f"/api/v1/sandboxes/{one.id}/previews", json={"port": 80})).json["data"]
+    for method in ("GET", "DELETE"):
+        answer = await api(method, f"/api/v1/sandboxes/{other.id}/previews/{preview['id']}")
+        assert (answer.status, answer.json["error"]["message"]) == (404, "preview not found")
+    assert (await verbs.resources.get(one.id)).exposed_ports == {80}
+
+
+async def test_no_more_ports_than_may_be(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """256 ports may be exposed; one that is exposed already still answers."""
+    made = await running(verbs, acme, exposed_ports=frozenset(range(1000, 1256)))
+    path = f"/api/v1/sandboxes/{made.id}/expose"
+    answer = await api("POST", path, json={"port": 80})
+    assert (answer.status, set(answer.fields)) == (422, {"port"})
+    assert (await api("POST", path, json={"port": 1000})).status == 200
+
+
+async def test_auto_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+    """With it every port is routable, and a preview that goes closes none; without it only the default port is."""
+    made = await running(verbs, acme, default_port=3000)
+    assert await routes.leads_to("sbx01j9x.miosa.app") == (made.id, 3000)
+    assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == "host_not_found"
+    await verbs.tenants.update(acme.tenant.id, auto_expose=True)
+    assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == (made.id, 8000)
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    preview = (await api("POST", path, json={"port": 8000})).json["data"]
+    assert (await api("DELETE", f"{path}/{preview['id']}")).status == 200
+    assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == (made.id, 8000)
+
+
+async def test_deleting_the_sandbox_ends_its_previews(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """They are not there any more, like everything below it."""
+    made = await running(verbs, acme)
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    preview = (await api("POST", path, json={"port": 80})).json["data"]
+    await api("DELETE", f"/api/v1/sandboxes/{made.id}")
+    for where in (path, f"{path}/{preview['id']}"):
+        assert (await api("GET", where)).status == 404
+
+
+async def test_a_computers_ports(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+    """The same as previews, found by number."""
+    made = await running(verbs, acme, Kind.COMPUTER)
+    path = f"/api/v1/computers/{made.id}/ports"
+    answer = await api("POST", path, json={"port": 8080, "visibility": "tenant"})
+    assert answer.status == 201
+    port = answer.json["data"]
+    assert (port["computer_id"], port["port"], port["visibility"]) == (made.id, 8080, "tenant")
+    assert await routes.leads_to(port["url"]) == (made.id, 8080)
+    assert (await api("POST", path, json={"port": 8080})).status == 200
+    changed = await api("PATCH", f"{path}/8080", json={"host_mode": "localhost"})
+    assert changed.json["data"] == port | {"host_mode": "localhost"}
+    assert (await api("GET", path)).json["data"] == [changed.json["data"]]
+    closed = await api("DELETE", f"{path}/8080")
+    assert (closed.status, closed.json) == (200, {"data": {"port": 8080, "deleted": True}})
+    assert await routes.leads_to(port["url"]) == "host_not_found"
+
+
+async def test_closing_what_the_platform_exposed(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+    """A computer's port can be closed without ever having had a preview."""
+    made = await running(verbs, acme, Kind.COMPUTER, exposed_ports=frozenset({8080}))
+    assert (await api("GET", f"/api/v1/computers/{made.id}/ports")).json["data"] == []
+    assert await routes.leads_to("8080-sbx01j9x.sandbox.miosa.app") == (made.id, 8080)
+    assert (await api("DELETE", f"/api/v1/computers/{made.id}/ports/8080")).status == 200
+    assert await routes.leads_to("8080-sbx01j9x.sandbox.miosa.app") == "host_not_found"
+
+
+@pytest.mark.parametrize("port", ["80", "0", "65536", "x", "080", "8.0", "%0a80", "-1", new_id()])
+async def test_ports_that_are_not_exposed(api: ApiClient, acme: Account, verbs: Verbs, port: str) -> None:
+    """404, whatever else the path says there."""
+    made = await running(verbs, acme, Kind.COMPUTER)
+    for method in ("PATCH", "DELETE"):
+        answer = await api(method, f"/api/v1/computers/{made.id}/ports/{port}", json={})
+        assert (answer.status, answer.code) == (404, "not_found")
+
+
+async def test_same_idempotency_key_creates_once(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+    """The retry gets 201 again, though the preview exists by then."""
+    made = await running(verbs, acme)
+    path, headers = f"/api/v1/sandboxes/{made.id}/previews", {"Idempotency-Key": new_id()}
+    first, again = [await api("POST", path, json={"port": 80}, headers=headers) for _ in range(2)]
+    assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, first.body, "true")
