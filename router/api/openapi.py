@@ -166,7 +166,8 @@ def _parameters(row: Endpoint) -> list[Schema]:
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     if row.query is not None:
         whole = row.query.model_json_schema(mode="validation")
-        for name, schema in whole["properties"].items():
+        properties = _inlined(whole["properties"], whole.get("$defs", {}))
+        for name, schema in properties.items():
             shown = {"name": name, "in": "query", "required": name in whole.get("required", ()), "schema": schema}
             description = schema.pop("description", None)
             if description:
@@ -175,6 +176,18 @@ def _parameters(row: Endpoint) -> list[Schema]:
     for parameter in found:
         _forbid_nul(parameter["schema"])
     return found
+
+
+def _inlined(schema: Any, definitions: Schema) -> Any:
+    """With what it refers to in its place: a parameter is no component that others could refer to."""
+    if isinstance(schema, list):
+        return [_inlined(inner, definitions) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {name: _inlined(inner, definitions) for name, inner in schema.items() if name != "$ref"}
+    if "$ref" in schema:
+        own = {**_inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions), **own}
+    return own
 
 
 def _responses(row: Endpoint, item: Schema) -> Schema:

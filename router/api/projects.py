@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, Unpack
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from router import errors
 from router.api.endpoint import Bare, Call, Counted, Reply, Resource, endpoint
@@ -16,6 +16,15 @@ from router.unit import Listing, Window
 
 class CreateProject(Body):
     """One of `workspace_id`, `workspace_slug` and `external_workspace_id` says where; the first of them counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [selector], "properties": {selector: {"type": "string"}}}
+                for selector in ("workspace_id", "workspace_slug", "external_workspace_id")
+            ]
+        }
+    )
 
     name: Name
     slug: Annotated[Slug | None, Field(description="Made from the name where there is none.")] = None

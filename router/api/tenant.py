@@ -11,20 +11,26 @@ from router.api.scope import tenant_of
 from router.settings import Limits, Rates
 from router.tenancy.tenants import Holdings, Tenant, TenantChanges
 
-Mark = Annotated[str, Field(min_length=1, max_length=2048)]
+# An address as it may stand in a page: a plain host, and nothing that ends an attribute.
+_ADDRESS = r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#][!#-&(-;=?-\[\]-~]*)?"
+_IMAGE = r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}"
+
+ProductName = Annotated[Name, Field(max_length=60)]
+Address = Annotated[str, Field(max_length=2048, pattern=f"^{_ADDRESS}$", examples=["https://help.example.com"])]
+Email = Annotated[str, Field(pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}$")]
+Image = Annotated[str, Field(max_length=65536, pattern=f"^({_IMAGE}|{_ADDRESS})$")]
 Colour = Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$", examples=["#4338ca"])]
 
 
 class Marks(Body):
     """What is absent or null is the platform's own."""
 
-    product_name: Annotated[str | None, Field(min_length=1, max_length=60)] = None
+    product_name: ProductName | None = None
     logo_url: Annotated[
-        str | None,
-        Field(min_length=1, max_length=65536, description="A data: URI shows on our pages, an https address does not."),
+        Image | None, Field(description="A data: URI of an image shows on our pages, an https address does not.")
     ] = None
-    support_url: Mark | None = None
-    support_email: Mark | None = None
+    support_url: Address | None = None
+    support_email: Email | None = None
     primary_color: Colour | None = None
     primary_color_dark: Colour | None = None
     background_color: Colour | None = None

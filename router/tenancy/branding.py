@@ -1,6 +1,6 @@
 """A tenant's marks: what its visitors see on our pages. The names are the API's; `on_pages` has those of the pages.
 
-product_name        in the place of the platform's name
+product_name        in the place of the platform's name; what can't be printed is left out there
 logo_url            a data: URI of an image, which the pages show, or an https address, which they do not: it would tell
                     a third party who visits
 support_url         where visitors find help; else `support_email` is
@@ -17,7 +17,6 @@ from router.tenancy.fields import Fields
 
 # The API's name of a mark, the pages' name, and what is said of a value that is not fit.
 _MARKS = (
-    ("product_name", "name", "must be 1 to 60 printable characters"),
     ("logo_url", "logo", "must be a data: URI of an image of at most 64 KiB, or an https address"),
     ("support_url", "support_url", "must be an https address"),
     ("primary_color", "accent_color", "must be a colour such as #4338ca"),
@@ -28,6 +27,7 @@ _MARKS = (
 
 def check_branding(fields: Fields, branding: Mapping[str, str]) -> None:
     """Add what is wrong with the values."""
+    fields.text("branding.product_name", branding.get("product_name"), most=60)
     for name, mark, words in _MARKS:
         value = branding.get(name)
         if value is None or may_be_shown(mark, value):
@@ -42,6 +42,13 @@ def check_branding(fields: Fields, branding: Mapping[str, str]) -> None:
 def on_pages(branding: Mapping[str, str]) -> dict[str, str]:
     """The marks under the pages' names."""
     shown = {mark: branding[name] for name, mark, _ in _MARKS if name in branding}
+    if name := _printable(branding.get("product_name", "")):
+        shown["name"] = name
     if "support_url" not in shown and "support_email" in branding:
         shown["support_url"] = f"mailto:{branding['support_email']}"
     return shown
+
+
+def _printable(text: str) -> str:
+    """Without control characters and those that turn the direction of what follows."""
+    return "".join(character for character in text if character.isprintable())

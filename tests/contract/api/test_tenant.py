@@ -94,18 +94,18 @@ async def test_branding(api: ApiClient) -> None:
     [
         ({"primary_color": "red"}, "primary_color", "has invalid format"),
         ({"product_name": "x" * 61}, "product_name", "should be at most 60 character(s)"),
-        ({"product_name": "a\u202eb"}, "product_name", "must be 1 to 60 printable characters"),
-        ({"support_url": "javascript:alert(1)"}, "support_url", "must be an https address"),
-        ({"support_email": "help"}, "support_email", "must be an e-mail address"),
+        ({"product_name": " "}, "product_name", "can't be blank"),
+        ({"support_url": "javascript:alert(1)"}, "support_url", "has invalid format"),
+        ({"support_email": "help"}, "support_email", "has invalid format"),
         (
             {"logo_url": "http://x.example/a.png"},
             "logo_url",
-            "must be a data: URI of an image of at most 64 KiB, or an https address",
+            "has invalid format",
         ),
         (
             {"logo_url": "data:text/html;base64,AAAA"},
             "logo_url",
-            "must be a data: URI of an image of at most 64 KiB, or an https address",
+            "has invalid format",
         ),
         ({"logo_url": 5}, "logo_url", "is invalid"),
     ],
