@@ -114,6 +114,11 @@ class RunningEdge:
         """Wait until no exchange is under way; clients may stay connected."""
         await until(lambda: not [what for what in self.busy() if not what.startswith("client")], self.busy)
 
+    async def turns(self, count: int = 20) -> None:
+        """Let the proxy read what is there. For what can't be seen from outside; loopback delivers at once."""
+        for _ in range(count):
+            await asyncio.sleep(0)
+
     def busy(self) -> list[str]:
         """What is still under way, in words."""
         edge = self.proxy._edge

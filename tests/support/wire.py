@@ -299,9 +299,9 @@ class Backend:
         if listening:
             self.listen()
 
-    def listen(self) -> None:
+    def listen(self, queue: int = 128) -> None:
         """Accept connections from now on; before, they are refused."""
-        self._listener.listen(128)
+        self._listener.listen(queue)
 
     async def accept(self) -> End:
         """The next connection."""
