@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from router.proxy.edge import Edge
     from router.proxy.exchange import Exchange
 
-_QUIET = 0.25  # seconds without a byte after which a WebSocket is taken to stand between two frames
+# Seconds without a byte after which a WebSocket is taken to stand between two frames. `active_at` is of the coarse
+# clock, so it may be half a second before the last byte.
+_QUIET = 0.75
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 
 
@@ -66,7 +68,7 @@ class Tunnel:
         self.over = True
         edge = self.edge
         edge.tunnels.discard(self)
-        if goodbye and self.exchange.head.upgrade.lower() == b"websocket" and edge.now - self.active_at >= _QUIET:
+        if goodbye and self.exchange.head.upgrade.lower() == b"websocket" and edge.time() - self.active_at >= _QUIET:
             self._say_goodbye()
         self.client.transport.close()
         self.backend.transport.close()
