@@ -14,7 +14,7 @@ from router.observe.finished import Finished
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
-from router.proxy import Proxy
+from router.proxy import Proxy, sweep
 from router.proxy.pool import Pool
 from router.routes.memory import MemoryRecords
 from router.routes.records import Endpoint, Record
@@ -27,6 +27,16 @@ LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress
 # Whoever connects from here is a trusted front; a client without a `source` is not.
 FRONT = "127.0.0.1"
 OUTSIDE = "127.0.0.2"
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.shift = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.shift
 
 
 class RunningEdge:
@@ -44,7 +54,7 @@ class RunningEdge:
     ) -> None:
         self.records = records or MemoryRecords()
         self.limits = Limits().model_copy(update=limits)
-        clock = SystemClock()
+        self.clock = clock = ShiftedClock()
         self.resolver = Resolver(
             self.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
         )
@@ -114,6 +124,11 @@ class RunningEdge:
         """Wait until no exchange is under way; clients may stay connected."""
         await until(lambda: not [what for what in self.busy() if not what.startswith("client")], self.busy)
 
+    def advance(self, seconds: float) -> None:
+        """Put the clock forward and look at all deadlines, as happens now and then by itself."""
+        self.clock.shift += seconds
+        sweep.run(self.proxy._edge)
+
     async def turns(self, count: int = 20) -> None:
         """Let the proxy read what is there. For what can't be seen from outside; loopback delivers at once."""
         for _ in range(count):
@@ -169,6 +184,11 @@ class RunningEdge:
             outgoing = client.exchange.outgoing if client.exchange is not None else None
             sizes.append(len(client.buffer) + (outgoing.transport.get_write_buffer_size() if outgoing else 0))
         return max(sizes)
+
+    def held_by_tunnels(self) -> int:
+        """The most bytes that one direction of a tunnel holds at this moment."""
+        ends = [end for tunnel in self.proxy._edge.tunnels for end in (tunnel.client, tunnel.backend)]
+        return max((end.transport.get_write_buffer_size() for end in ends), default=0)
 
     # What is behind it.
 
