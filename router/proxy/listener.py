@@ -152,12 +152,15 @@ class Proxy:
         """A remembered route was taken away. Where it is in use, look at what the host leads to now."""
         edge = self._edge
         prepared = route.prepared
-        if prepared is not None and prepared.load.exchanges and not edge.tasks.closed:
+        if prepared is not None and (prepared.load.exchanges or prepared.pool.idle) and not edge.tasks.closed:
             edge.tasks.start("look again", self._look_again(route))
 
     async def _look_again(self, old: Route) -> None:
         new = await self._edge.resolver.resolve(old.host.encode("ascii"))
-        moved = old.resource is not None and new.resource is not None and old.resource.id != new.resource.id
+        before, now = old.resource, new.resource
+        if before is not None and new.problem is errors.RESOURCE_DELETED:
+            self._edge.pools.retire(before.id)
+        moved = before is not None and now is not None and before.id != now.id
         if new.problem not in _FINAL and not moved:
             return
         ended = 0

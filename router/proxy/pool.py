@@ -6,6 +6,7 @@ the other side, and every operation is O(1).
 """
 
 from collections.abc import Iterator
+from weakref import WeakValueDictionary
 
 from router.proxy.backend import BackendConnection
 from router.routes.records import Endpoint, ResourceRecord
@@ -14,9 +15,10 @@ from router.routes.records import Endpoint, ResourceRecord
 class Pool:
     """The kept connections of one port of one resource, of one generation."""
 
-    __slots__ = ("address", "busy", "generation", "idle", "name", "port", "retired")
+    __slots__ = ("address", "busy", "generation", "idle", "name", "port", "retired", "siblings")
 
-    def __init__(self, address: str, port: int, generation: str) -> None:
+    def __init__(self, address: str, port: int, generation: str, siblings: "_Siblings | None" = None) -> None:
+        self.siblings = siblings  # held, so that they are found as long as one of them is in use
         self.address = address
         self.port = port
         self.generation = generation
@@ -61,43 +63,53 @@ class Pool:
             del self.idle[:keep]
 
 
+class _Siblings(dict[int, Pool]):
+    """The pools of one resource, by public port."""
+
+
 class Pools:
-    """All pools of a worker."""
+    """All pools of a worker, held weakly: a pool lives as long as a remembered route or a connection has it."""
 
     def __init__(self) -> None:
-        self._pools: dict[tuple[str, int], Pool] = {}
+        self._of_resource: WeakValueDictionary[str, _Siblings] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Pool]:
-        return iter(self._pools.values())
+        for pools in tuple(self._of_resource.values()):
+            yield from tuple(pools.values())
 
     def __len__(self) -> int:
-        return len(self._pools)
+        return sum(map(len, self._of_resource.values()))
 
     def of(self, resource: ResourceRecord, endpoint: Endpoint, public_port: int) -> Pool:
-        """The pool of that port; a new generation or address closes the old one."""
-        key = (resource.id, public_port)
-        port = endpoint.port(public_port)
-        pool = self._pools.get(key)
-        if pool is not None:
-            if (pool.generation, pool.address, pool.port) == (endpoint.generation, endpoint.address, port):
-                return pool
-            pool.retire()
-        pool = self._pools[key] = Pool(endpoint.address, port, endpoint.generation)
-        return pool
+        """The pool of that port. A new generation or address closes the old ones of all the resource's ports."""
+        pools = self._of_resource.get(resource.id)
+        if pools is None:
+            pools = self._of_resource[resource.id] = _Siblings()
+        for port, pool in tuple(pools.items()):
+            if (pool.generation, pool.address) != (endpoint.generation, endpoint.address):
+                pools.pop(port).retire()
+        dialled = endpoint.port(public_port)
+        known = pools.get(public_port)
+        if known is not None:
+            if known.port == dialled:
+                return known
+            known.retire()
+        made = pools[public_port] = Pool(endpoint.address, dialled, endpoint.generation, pools)
+        return made
 
     def retire(self, resource_id: str) -> None:
         """Close what is kept for a resource that has gone."""
-        for key in [key for key in self._pools if key[0] == resource_id]:
-            self._pools.pop(key).retire()
+        for pool in (self._of_resource.pop(resource_id, None) or {}).values():
+            pool.retire()
 
     def sweep(self, since: float) -> None:
         """Close connections idle since before `since`."""
-        for pool in self._pools.values():
+        for pool in self:
             if pool.idle:
                 pool.close_idle(since)
 
     def close(self) -> None:
         """Close everything that is idle and keep nothing from now on."""
-        for pool in self._pools.values():
+        for pool in self:
             pool.retire()
-        self._pools.clear()
+        self._of_resource.clear()
