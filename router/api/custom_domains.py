@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from router import errors
 from router.api.endpoint import Call, Counted, Paged, Reply, endpoint
 from router.api.endpoint import Resource as ApiResource
-from router.api.models import Body, ExternalId, Id, Instant, Integer, Out
+from router.api.models import Body, ExternalId, HostName, Id, Instant, Integer, Out
 from router.api.owned import OwnerFilter
 from router.api.principal import Principal
 from router.api.scope import check_reach
@@ -32,23 +32,18 @@ Status = Annotated[
 
 
 class RegisterDomain(Body):
-    """`domain` and `fqdn` mean the same; an internationalized name may come in either form."""
+    """The clients send `fqdn` for `domain`."""
 
-    domain: Annotated[str | None, Field(description="The fully qualified host name.")] = None
-    fqdn: Annotated[str | None, Field(description="The same, as the clients send it.")] = None
+    domain: Annotated[
+        HostName,
+        Field(
+            validation_alias=AliasChoices("domain", "fqdn"),
+            description="The fully qualified name; an internationalized one in either form.",
+        ),
+    ]
     external_workspace_id: ExternalId | None = None
     external_user_id: ExternalId | None = None
     external_project_id: ExternalId | None = None
-
-    @property
-    def name(self) -> str:
-        """The name to register. Raises RouterError VALIDATION_FAILED."""
-        name = self.domain if self.domain is not None else self.fqdn
-        if name is None:
-            raise RouterError(VALIDATION_FAILED, fields={"domain": [BLANK]})
-        if self.fqdn not in {None, name}:
-            raise RouterError(VALIDATION_FAILED, fields={"fqdn": ["is not the same as domain"]})
-        return name
 
 
 class RegisterWithRedirect(RegisterDomain):
@@ -58,6 +53,18 @@ class RegisterWithRedirect(RegisterDomain):
 
 class RegisterFlat(RegisterWithRedirect):
     """Exactly one of `computer_id` and `deployment_id`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": [given],
+                    "properties": {given: {"type": "string"}, other: {"type": "null"}},
+                }
+                for given, other in (("computer_id", "deployment_id"), ("deployment_id", "computer_id"))
+            ]
+        }
+    )
 
     computer_id: Id | None = None
     deployment_id: Id | None = None
@@ -190,10 +197,9 @@ class _Surface(ApiResource):
         return domain
 
     async def _register(self, principal: Principal, resource_id: str, kind: Kind, body: RegisterDomain) -> DomainOut:
-        name = body.name
         holder = await self._holder(principal, resource_id, kind)
         given = {key: value for key, value in body.given().items() if key in _OPTIONS and value is not None}
-        return _shown(await self._domains.register(holder, name, **given))
+        return _shown(await self._domains.register(holder, body.domain, **given))
 
     async def _verify(self, domain: CustomDomain) -> DomainOut:
         return _shown(await self._verification.custom_domain(domain.id))
@@ -203,7 +209,7 @@ class _Surface(ApiResource):
 
 
 class ComputerDomains(_Surface):
-    tag = "Custom domains"
+    tag = "Computer domains"
     prefix = "/api/v1/computers/{id}/domains"
 
     @endpoint("POST", "", "Register a custom domain for a computer", status=201, problems=_TAKEN)
@@ -234,7 +240,7 @@ class ComputerDomains(_Surface):
 
 
 class DeploymentDomains(_Surface):
-    tag = "Custom domains"
+    tag = "Deployment domains"
     prefix = "/api/v1/deployments/{id}/domains"
 
     @endpoint("POST", "", "Register a custom domain for a deployment", status=201, problems=_TAKEN)
@@ -294,7 +300,7 @@ class FlatDomains(_Surface):
         """The newest first, removed ones left out unless `status` asks for them."""
         query = call.query
         if query.computer_id is not None and query.deployment_id is not None:
-            raise RouterError(VALIDATION_FAILED, fields={"deployment_id": ["can't be given with computer_id"]})
+            return Paged([], 0)  # nothing is both
         kind = Kind.COMPUTER if query.computer_id else Kind.DEPLOYMENT if query.deployment_id else None
         where = query.where(call.principal, query.computer_id or query.deployment_id, kind)
         found = await self._domains.list(where, query.window)

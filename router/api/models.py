@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from router.clock import iso
+from router.hostname import MAX_NAME
 from router.unit import Window
 
 MAX_INTEGER = 2**31 - 1
@@ -106,6 +107,8 @@ Slug = Annotated[str, AfterValidator(_slug), Field(json_schema_extra={"pattern":
 ExternalId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(json_schema_extra=_NOT_BLANK)
 ]
+# Either form of an internationalized name; what else is wrong with a name is for the verbs to say.
+HostName = Annotated[str, Field(json_schema_extra={"format": "idn-hostname", "maxLength": MAX_NAME})]
 Metadata = dict[str, Any]
 MAX_TAGS = 50
 MAX_TAG = 64

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from router.api.endpoint import Bare, Call, Resource, endpoint
-from router.api.models import Body, Instant, Out
+from router.api.models import Body, HostName, Instant, Out
 from router.api.principal import Reach
 from router.api.scope import check_place, tenant_of
+from router.domains.names import MAX_ZONE
 from router.domains.preview import PreviewDomain, Standing
 from router.domains.urls import Urls
 from router.domains.verification import WILDCARDS, ZoneCheck
@@ -24,7 +25,12 @@ _VERIFY = (NOT_FOUND, CONFLICT)
 
 
 class PutPreviewDomain(Body):
-    preview_domain: Annotated[str, Field(description="The domain under which generated hosts shall be.")]
+    preview_domain: Annotated[
+        HostName,
+        Field(
+            description="The domain under which generated hosts shall be.", json_schema_extra={"maxLength": MAX_ZONE}
+        ),
+    ]
 
 
 class UrlExamples(Out):
@@ -91,8 +97,6 @@ class _Projects(Protocol):
 
 class _Surface(Resource):
     """What the three surfaces share."""
-
-    tag = "Preview domains"
 
     def __init__(
         self,
@@ -182,6 +186,7 @@ def _records(own: PreviewDomain, check: ZoneCheck | None, target: str) -> list[R
 
 
 class TenantPreviewDomain(_Surface):
+    tag = "Tenant preview domain"
     prefix = "/api/v1/tenant/preview-domain"
 
     @endpoint("GET", "", "Get the tenant's preview domain", reach=Reach.TENANT)
@@ -211,6 +216,7 @@ class TenantPreviewDomain(_Surface):
 
 
 class WorkspacePreviewDomain(_Surface):
+    tag = "Workspace preview domain"
     prefix = "/api/v1/workspaces/{id}/preview-domain"
 
     @endpoint("GET", "", "Get a workspace's preview domain", reach=Reach.WORKSPACE)
@@ -239,6 +245,7 @@ class WorkspacePreviewDomain(_Surface):
 
 
 class ProjectPreviewDomain(_Surface):
+    tag = "Project preview domain"
     prefix = "/api/v1/projects/{id}/preview-domain"
 
     @endpoint("GET", "", "Get a project's preview domain")
