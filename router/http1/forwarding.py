@@ -62,7 +62,7 @@ class Forwarder:
                 scheme = proto
             host = _host_or(said.get(b"x-forwarded-host"), host)
             port = said.get(b"x-forwarded-port", b"")
-        if _PORT.fullmatch(port) is None or int(port) > 65535:
+        if not (port and _PORT.fullmatch(port) and int(port) <= 65535):
             port = host.rpartition(b":")[2] if b":" in host and not host.endswith(b"]") else b""
             if not port:
                 port = b"443" if scheme == b"https" else b"80"

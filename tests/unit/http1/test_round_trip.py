@@ -5,6 +5,7 @@ latter. Whatever they take must come out well-formed, with one framing, and read
 """
 
 import re
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from router.http1.requests import RequestHead, read_request_head
 from router.http1.responses import ResponseHead, read_response_head
 from router.http1.upgrade import settle_upgrade
 from tests.unit.http1.messages import LIMITS
+
+T = TypeVar("T")
 
 FORWARDER = Forwarder(())
 HOP = HOP_BY_HOP | {b"connection", b"te", b"upgrade"}
@@ -116,7 +119,14 @@ _connection = st.sampled_from(
         b"trailer, close",
     ]
 )
-_framing = st.sampled_from(
+
+
+def mostly(good: list[T], bad: list[T]) -> st.SearchStrategy[T]:
+    """One of `good`, and now and then one of `bad`."""
+    return st.integers(0, 15).flatmap(lambda number: st.sampled_from(good if number else bad))
+
+
+_framing = mostly(
     [
         [],
         [b"Content-Length: 0"],
@@ -124,7 +134,8 @@ _framing = st.sampled_from(
         [b"Content-Length: 9223372036854775807"],
         [b"Transfer-Encoding: chunked"],
         [b"transfer-encoding:Chunked "],
-        # nearly so
+    ],
+    [
         [b"Content-Length: 5", b"Content-Length: 5"],
         [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
         [b"Transfer-Encoding: chunked", b"Content-Length: 5"],
@@ -132,7 +143,7 @@ _framing = st.sampled_from(
         [b"Content-Length: 5, 5"],
         [b"Content-Length: 05"],
         [b"Transfer-Encoding:\tchunked"],
-    ]
+    ],
 )
 _odd = st.sampled_from([b"no colon", b" folded", b"X : y", b"X: a\rb", b"X: a\nb", b"X: \x00", b": x", b"", b"Host: b"])
 
@@ -149,11 +160,11 @@ def _lines(draw: st.DrawFn) -> list[bytes]:
     return draw(st.permutations(lines))
 
 
-_METHODS = st.sampled_from([b"GET", b"HEAD", b"POST", b"DELETE", b"M-SEARCH", b"get", b"G@T"])
-_TARGETS = st.sampled_from(
-    [b"/", b"/a?b=c#"[:-1], b"//a/../%2e", b"http://a.b/c", b"http://a.b?c", b"*", b"a.b:80", b"/a b"]
+_METHODS = mostly([b"GET", b"HEAD", b"POST", b"DELETE", b"M-SEARCH"], [b"get", b"G@T"])
+_TARGETS = mostly(
+    [b"/", b"/a?b=c", b"//a/../%2e", b"http://a.b/c", b"HTTP://A.b?c"], [b"*", b"a.b:80", b"/a b", b"/a#b"]
 )
-_VERSIONS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"])
+_VERSIONS = mostly([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"], [b"HTTP/2.0", b"HTTP/0.9"])
 
 
 @st.composite
@@ -198,7 +209,7 @@ def test_requests(raw: bytes, host_mode: bytes | None) -> None:
     assert [value for name, value in headers if name == b"x-forwarded-for"] == [b"192.0.2.1"]
     assert [value for name, value in headers if name == b"x-request-id"] == [b"r-1"]
     assert not [name for name, _ in headers if name.startswith(b"x-miosa-") or name in HOP_BY_HOP]
-    assert b"__Host-miosa" not in out
+    assert not [value for name, value in headers if name == b"cookie" and b"__Host-miosa" in value]
     twins = {name.replace(b"_", b"-") for name, _ in headers if b"_" in name}
     assert not twins & {b"content-length", b"transfer-encoding", *FORWARDING}
 
@@ -213,19 +224,16 @@ def test_requests(raw: bytes, host_mode: bytes | None) -> None:
     assert framed or again.framing == NONE
 
 
-_STATUS_LINES = st.sampled_from(
+_STATUS_LINES = mostly(
     [
         b"HTTP/1.1 200 OK",
         b"HTTP/1.1 200",
         b"HTTP/1.0 200 OK",
         b"HTTP/1.1 204 x",
         b"HTTP/1.1 304 x",
-        b"HTTP/1.1 404 \xff",
-        b"HTTP/1.1 426 x",
-        b"HTTP/1.1 103 x",
-        b"HTTP/1.1 099 x",
-        b"HTTP/2.0 200 OK",
-    ]
+        b"HTTP/1.1 426 \xff",
+    ],
+    [b"HTTP/1.1 103 x", b"HTTP/1.1 099 x", b"HTTP/2.0 200 OK"],
 )
 
 
