@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from router.settings import PREFIX, Settings, SettingsError, load, split_bind
+from router.settings import PREFIX, Settings, SettingsError, load, split_bind, split_server
 
 
 def read(**variables: str) -> Settings:
@@ -297,3 +297,25 @@ def test_a_bind_is_a_host_and_a_port(bind: str, parts: tuple[str, int]) -> None:
     """Brackets around IPv6 go."""
     assert read(PROXY_BIND=bind).proxy_bind == bind
     assert split_bind(bind) == parts
+
+
+@pytest.mark.parametrize(
+    ("server", "parts"),
+    [
+        ("192.0.2.1", ("192.0.2.1", None)),
+        ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+        ("2001:db8::1", ("2001:db8::1", None)),
+        ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+    ],
+)
+def test_a_name_server_is_an_address_and_perhaps_a_port(server: str, parts: tuple[str, int | None]) -> None:
+    """As it is written in resolv.conf, or with the port behind it."""
+    assert read(DNS_SERVERS=f"{server}, 127.0.0.1").dns_servers == (server, "127.0.0.1")
+    assert split_server(server) == parts
+
+
+@pytest.mark.parametrize("server", ["dns.example.com", "dns.example.com:53", "192.0.2.1:0", "192.0.2.1:dns", "192.0.2"])
+def test_a_name_server_is_not_a_name(server: str) -> None:
+    """Whom would one ask for its address?"""
+    with pytest.raises(SettingsError, match=re.escape(f"{server!r} is not an IP address, or ADDRESS:PORT")):
+        read(DNS_SERVERS=server)
