@@ -50,13 +50,18 @@ class RunningEdge:
         records: MemoryRecords | None = None,
         *,
         backend_networks: tuple[Network, ...] = LOOPBACK,
+        fetch_time: float = 2.0,
         **limits: float,
     ) -> None:
         self.records = records or MemoryRecords()
         self.limits = Limits().model_copy(update=limits)
         self.clock = clock = ShiftedClock()
         self.resolver = Resolver(
-            self.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
+            self.records,
+            platform_domain=PLATFORM,
+            reserved_ports=frozenset(),
+            limits=Cache(fetch_time=fetch_time),
+            clock=clock,
         )
         self.metrics = Metrics()
         self.recorder = Recorder(metrics=self.metrics, clock=clock)
