@@ -227,10 +227,10 @@ class RunningEdge:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.bind((source, 0))
-        async with asyncio.timeout(DEADLINE):
-            await asyncio.get_running_loop().sock_connect(sock, self.address)
         end = End(sock)
         self._ends.append(end)
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.get_running_loop().sock_connect(sock, self.address)
         return end
 
     @property
