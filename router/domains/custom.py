@@ -138,9 +138,11 @@ class DomainRows(Protocol):
 
 
 class ForeignZones(Protocol):
+    async def hold_names(self) -> None:
+        """Until the end of the transaction nobody else sets or registers a domain. The first thing in it."""
+
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's preview domain. In a transaction that writes, nobody else can set
-        or register one before its end."""
+        """One of `domains` that is another tenant's preview domain."""
 
 
 class Notes(Protocol):
@@ -203,6 +205,7 @@ class CustomDomains:
         policy = _policy(redirect_policy, redirect_status)
         now = self._clock.now()
         async with self._store.begin() as tx:
+            await tx.preview_domains.hold_names()
             holder = await tx.resources.get(resource_id)
             if holder is None or holder.deleted_at is not None:
                 raise RouterError(NOT_FOUND, "resource not found")

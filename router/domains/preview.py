@@ -65,9 +65,11 @@ class ZoneRows(Protocol):
 
     async def of_tenant(self, tenant_id: str) -> Iterable[PreviewDomain]: ...
 
+    async def hold_names(self) -> None:
+        """Until the end of the transaction nobody else sets or registers a domain. The first thing in it."""
+
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's preview domain. In a transaction that writes, nobody else can set
-        or register one before its end."""
+        """One of `domains` that is another tenant's preview domain."""
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
         """Another tenant's preview domain under `domain`."""
@@ -171,6 +173,7 @@ class PreviewDomains:
         domain = registrable_zone(name, self._reserved, field="preview_domain")
         now = self._clock.now()
         async with self._store.begin() as tx:
+            await tx.preview_domains.hold_names()
             tenant_id = await _tenant_of(tx, scope, scope_id)
             old = await tx.preview_domains.get(scope, scope_id)
             if old is not None and old.domain == domain:

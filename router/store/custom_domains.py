@@ -38,7 +38,6 @@ class SqlCustomDomains(Rows):
         return await self._foreign(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id)
 
     async def _foreign(self, which: sa.ColumnElement[bool], tenant_id: str) -> str | None:
-        await self._alone()
         select = sa.select(custom_domains.c.fqdn).where(
             which, custom_domains.c.tenant_id != tenant_id, custom_domains.c.removed_at.is_(None)
         )

@@ -191,4 +191,16 @@ async def take_turn(connection: AsyncConnection) -> None:
         await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})
 
 
-_TURN = 0x6D696F7361  # "miosa": any number that nothing else in the database locks
+async def hold_names(connection: AsyncConnection) -> None:
+    """Wait until no other transaction that registers names is under way.
+
+    That no name lies under another tenant's is nothing that a constraint can say, so it is looked for first, and nobody
+    may come in between. To be taken before any row is locked: whoever waits here must not be waited for.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:names)"), {"names": _NAMES})
+
+
+# Any two numbers that nothing else in the database locks: "miosa", and the one after it.
+_TURN = 0x6D696F7361
+_NAMES = _TURN + 1

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
+from router.store.engine import hold_names
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import preview_domains, zones
 from router.store.upsert import upsert
@@ -27,12 +28,13 @@ class SqlPreviewDomains(Rows):
         )
         return [_read(row) for row in rows]
 
+    async def hold_names(self) -> None:
+        await hold_names(self._connection)
+
     async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        await self._alone()
         return await self._one_of(zones.c.domain.in_(sorted(domains)), zones.c.tenant_id != tenant_id)
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
-        await self._alone()
         return await self._one_of(zones.c.domain.endswith(f".{domain}"), zones.c.tenant_id != tenant_id)
 
     async def _one_of(self, *where: sa.ColumnElement[bool]) -> str | None:

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.store.changes import Changes
-from router.store.engine import take_turn
 from router.unit import Listing, Window
 
 T = TypeVar("T")
@@ -25,28 +24,31 @@ class Rows:
     def _locked(self, select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
         """In a transaction that writes, keep others from changing the row until the commit.
 
-        SQLite's one writer needs no such thing, and its dialect leaves the words out.
+        NO KEY UPDATE, because keys never change: rows that refer to it may be added meanwhile. SQLite's one writer needs
+        no such thing, and its dialect leaves the words out.
         """
-        return select.with_for_update(of=table) if self._writing else select
-
-    async def _alone(self) -> None:
-        """In a transaction that writes, be the only one to change routing records until the commit: what no constraint
-        can express (a name under another's) is looked for first."""
-        if self._writing:
-            await take_turn(self._connection)
+        return select.with_for_update(of=table, key_share=True) if self._writing else select
 
     async def _one(self, select: sa.Select[Any]) -> sa.Row[Any] | None:
         row: sa.Row[Any] | None = (await self._connection.execute(select)).one_or_none()
         return row
 
     async def _listing(
-        self, select: sa.Select[Any], window: Window, order: Iterable[sa.ColumnElement[Any]], read: Callable[[Any], T]
+        self,
+        select: sa.Select[Any],
+        window: Window,
+        order: Iterable[sa.ColumnElement[Any]],
+        read: Callable[[Any], T],
+        after: sa.ColumnElement[bool] | None = None,
     ) -> Listing[T]:
+        """A part of what is selected, and how much there is in all. `after` narrows the part alone."""
         total = await self._connection.scalar(
             sa.select(sa.func.count()).select_from(
                 select.with_only_columns(sa.literal(1), maintain_column_froms=True).subquery()
             )
         )
+        if after is not None:
+            select = select.where(after)
         rows = await self._connection.execute(select.order_by(*order).limit(window.limit).offset(window.offset))
         return Listing(tuple(read(row) for row in rows), total or 0)
 

@@ -1,5 +1,6 @@
 """Verification on a real store: what a look at DNS asks, how long it may take, and what happens meanwhile."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -157,3 +158,21 @@ async def test_names_of_two_tenants_never_nest_whoever_is_first(world: World, zo
         await world.domain(sandbox, APP, verified=False)
         error = await refused(world.zone(Scope.TENANT, mine.id, "example.com", verified=False))
     assert (error.problem, error.message) == (CONFLICT, "has already been taken")
+
+
+async def test_names_of_two_tenants_never_nest_even_at_once(world: World) -> None:
+    """Who is first has it; the other one is told so, on every store and whatever both do besides."""
+    mine, theirs = await world.tenant("Acme"), await world.tenant("Globex")
+    sandbox = await world.sandbox(theirs, "shop")
+    for number in range(8):
+        results = await asyncio.gather(
+            world.previews.set(Scope.TENANT, mine.id, f"n{number}.example.com"),
+            world.domains.register(sandbox.id, f"app.n{number}.example.com"),
+            world.previews.set(Scope.TENANT, theirs.id, f"preview.n{number}.example.com"),
+            world.sandbox(mine, f"mine{number}"),
+            world.sandbox(theirs, f"theirs{number}"),
+            return_exceptions=True,
+        )
+        refusals = [error.problem for error in results[:3] if isinstance(error, RouterError)]
+        assert refusals in ([CONFLICT], [CONFLICT, CONFLICT]), results
+        assert not [error for error in results[3:] if isinstance(error, BaseException)]
