@@ -11,10 +11,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.routes.records import name_key, slug_key
+from router.store.deployment_tables import deployment_versions, deployments
 from router.store.engine import take_turn
 from router.store.journal_tables import outbox, route_versions
 from router.store.tables import custom_domains, resources
 from router.store.upsert import upsert
+
+# The deployments whose active version was published from one of these sandboxes: they answer where it listens.
+_SERVED = (
+    sa.select(deployments.c.resource_id)
+    .join(deployment_versions, deployment_versions.c.id == deployments.c.active_version_id)
+    .where(deployment_versions.c.source_sandbox_id.in_(sa.bindparam("ids", expanding=True)))
+)
 
 _CHUNK = 500  # rows per statement: far below both databases' limits on parameters
 
@@ -32,7 +40,8 @@ class Changes:
         self._keys.update(keys)
 
     def resource(self, resource_id: str) -> None:
-        """A resource changed: its own record, and those of the custom domains that lead to it."""
+        """A resource changed: its own record, those of the deployments that it serves now, and those of the custom
+        domains that lead to any of these."""
         self._resources.add(resource_id)
 
     def tenant(self, tenant_id: str) -> None:
@@ -63,7 +72,10 @@ class Changes:
         return tuple(keys), tuple(ids)
 
     async def _find(self, connection: AsyncConnection) -> None:
+        touched = set(self._resources)
         for chunk in chunks(sorted(self._resources)):
+            touched.update(await connection.scalars(_SERVED, {"ids": chunk}))
+        for chunk in chunks(sorted(touched)):
             await self._find_where(connection, resources.c.id.in_(chunk), custom_domains.c.resource_id.in_(chunk))
         for chunk in chunks(sorted(self._tenants)):
             await self._find_where(connection, resources.c.tenant_id.in_(chunk), custom_domains.c.tenant_id.in_(chunk))

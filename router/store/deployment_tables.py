@@ -27,8 +27,10 @@ deployment_versions = sa.Table(
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("environment", sa.String(80), nullable=False),
-    sa.Column("source_sandbox_id", Id),
+    sa.Column("source_sandbox_id", Id, index=True),
     sa.Column("output_path", sa.String(2000)),
+    sa.Column("entrypoint", sa.String(2000)),
+    sa.Column("source_snapshot_path", sa.String(2000)),
     sa.Column("build_command", sa.String(2000)),
     sa.Column("run_command", sa.String(2000)),
     sa.Column("port", sa.Integer),
@@ -44,32 +46,38 @@ deployment_versions = sa.Table(
     sa.UniqueConstraint("resource_id", "number"),
 )
 
-# Which version an environment was pointed at, when, and by what: publish, promote or rollback.
+# Which version an environment was pointed at, when, and by what: publish, promote or rollback. The one with the highest
+# number of an environment holds there now.
 releases = sa.Table(
     "releases",
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("resource_id", Id, sa.ForeignKey("resources.id"), nullable=False),
     sa.Column("version_id", Id, sa.ForeignKey("deployment_versions.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False, server_default="0"),
     sa.Column("previous_version_id", Id, sa.ForeignKey("deployment_versions.id")),
     sa.Column("environment", sa.String(80), nullable=False),
     sa.Column("action", sa.String(20), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("ix_releases_resource", "resource_id", "created_at"),
+    sa.Index("ix_releases_environment", "resource_id", "environment", "number"),
 )
 
+# `deadline_at` is there while a build runs: whoever ran one that is past it is gone.
 builds = sa.Table(
     "builds",
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("resource_id", Id, sa.ForeignKey("resources.id"), nullable=False),
-    sa.Column("version_id", Id, sa.ForeignKey("deployment_versions.id")),
+    sa.Column("version_id", Id, sa.ForeignKey("deployment_versions.id"), index=True),
+    sa.Column("number", sa.Integer, nullable=False, server_default="0"),
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("triggered_by", sa.String(80)),
     sa.Column("log", sa.Text, nullable=False),
     sa.Column("error_message", sa.String(2000)),
     sa.Column("started_at", Instant),
     sa.Column("finished_at", Instant),
+    sa.Column("deadline_at", Instant, index=True),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("ix_builds_resource", "resource_id", "created_at"),
 )

@@ -28,7 +28,7 @@ from router.routes.records import (
     slug_key,
     zone_key,
 )
-from router.store.deployment_tables import deployments
+from router.store.deployment_tables import deployment_versions, deployments
 from router.store.engine import Reader
 from router.store.journal_tables import route_versions
 from router.store.tables import (
@@ -45,23 +45,39 @@ from router.tenancy.branding import on_pages
 
 _PRESERVE = "preserve"
 
-# The endpoint of a deployment is its active version's, where that has one; else the resource's own.
-_own, _version = endpoints.alias("own"), endpoints.alias("version")
+# A deployment answers where its active version listens; else where the sandbox does that this was published from, and
+# then only as far as that sandbox does; else where the platform says of the deployment itself.
+_own, _version, _sandboxs = endpoints.alias("own"), endpoints.alias("version"), endpoints.alias("sandboxs")
+_active, _sandbox = deployment_versions.alias("active"), resources.alias("sandbox")
+_follows = sa.and_(
+    _sandbox.c.id.is_not(None),
+    _version.c.holder_id.is_(None),
+    sa.or_(_sandboxs.c.holder_id.is_not(None), _own.c.holder_id.is_(None)),
+)
 _resources = (
     sa.select(
         resources,
         tenants.c.auto_expose,
         tenants.c.suspended.label("tenant_suspended"),
         tenants.c.branding,
-        sa.func.coalesce(_version.c.address, _own.c.address).label("address"),
-        sa.func.coalesce(_version.c.generation, _own.c.generation).label("generation"),
-        sa.case((_version.c.holder_id.is_not(None), _version.c.ports), else_=_own.c.ports).label("ports"),
+        sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
+        sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
+        sa.case(
+            (_version.c.holder_id.is_not(None), _version.c.ports),
+            (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.ports),
+            else_=_own.c.ports,
+        ).label("ports"),
+        sa.case((_follows, _sandbox.c.state)).label("followed_state"),
+        sa.case((_follows, _sandbox.c.suspended), else_=sa.false()).label("followed_suspended"),
         sa.func.coalesce(route_versions.c.version, 0).label("version"),
     )
     .join(tenants, tenants.c.id == resources.c.tenant_id)
     .outerjoin(deployments, deployments.c.resource_id == resources.c.id)
     .outerjoin(_own, _own.c.holder_id == resources.c.id)
     .outerjoin(_version, _version.c.holder_id == deployments.c.active_version_id)
+    .outerjoin(_active, _active.c.id == deployments.c.active_version_id)
+    .outerjoin(_sandbox, _sandbox.c.id == _active.c.source_sandbox_id)
+    .outerjoin(_sandboxs, _sandboxs.c.holder_id == _active.c.source_sandbox_id)
     .outerjoin(route_versions, route_versions.c.key == "slug:" + resources.c.slug)
 )
 
@@ -207,16 +223,26 @@ def _resource(row: sa.Row[Any], exposed: set[int], modes: Mapping[int, str]) -> 
         tenant_id=row.tenant_id,
         workspace_id=row.workspace_id,
         project_id=row.project_id,
-        state=State(row.state),
+        state=_state(row),
         version=row.version,
         default_port=row.default_port,
         exposed_ports=None if row.auto_expose else frozenset(exposed),
-        suspended=row.suspended or row.tenant_suspended,
+        suspended=row.suspended or row.tenant_suspended or row.followed_suspended,
         endpoint=endpoint,
         host_modes={port: mode for port, mode in hosts.items() if mode != _PRESERVE},
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
     )
+
+
+def _state(row: sa.Row[Any]) -> State:
+    """What a resource's program is doing. A deployment that is live does what its sandbox does; that is never gone for
+    good, as the deployment is not."""
+    state = State(row.state)
+    if state is not State.RUNNING or row.followed_state is None:
+        return state
+    followed = State(row.followed_state)
+    return State.STOPPED if followed is State.DESTROYED else followed
 
 
 @functools.lru_cache(maxsize=1024)

@@ -55,11 +55,13 @@ class SqlResources(Rows):
     async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]:
         select = sa.select(resources).where(
             resources.c.deleted_at.is_(None),
-            *conditions(resources, **fields_of(where, "tags")),
+            *conditions(resources, **fields_of(where, "tags", "states", "after")),
             *(JsonHas(resources.c.tags, tag) for tag in where.tags),
         )
+        if where.states:
+            select = select.where(resources.c.state.in_(where.states))
         order = (resources.c.created_at.desc(), resources.c.id)
-        found = await self._listing(select, window, order, lambda row: row)
+        found = await self._listing(select, window, order, lambda row: row, _after(where.after))
         ports = await self._ports([row.id for row in found.items])
         return Listing(tuple(_read(row, ports.get(row.id, frozenset())) for row in found.items), found.total)
 
@@ -186,6 +188,14 @@ class SqlResources(Rows):
         if ports:
             rows = [{"resource_id": resource_id, "port": port} for port in sorted(ports)]
             await self._connection.execute(upsert(self._connection, exposed_ports, rows, None))
+
+
+def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:
+    if position is None:
+        return None
+    created_at, resource_id = position
+    same = sa.and_(resources.c.created_at == created_at, resources.c.id > resource_id)
+    return sa.or_(resources.c.created_at < created_at, same)
 
 
 def _values(resource: Resource) -> dict[str, Any]:

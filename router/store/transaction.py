@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.store.changes import Changes
 from router.store.custom_domains import SqlCustomDomains
+from router.store.deployments import SqlDeployments
+from router.store.env import SqlEnv
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
 from router.store.preview_domains import SqlPreviewDomains
@@ -13,6 +15,7 @@ from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
 from router.store.tenants import SqlTenants
+from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
 from router.store.workspaces import SqlWorkspaces
 
 
@@ -30,6 +33,11 @@ class Transaction:
         self.projects = SqlProjects(*given, writing=writing)
         self.resources = SqlResources(*given, writing=writing)
         self.previews = SqlPreviews(*given, writing=writing)
+        self.deployments = SqlDeployments(*given, writing=writing)
+        self.versions = SqlVersions(*given, writing=writing)
+        self.builds = SqlBuilds(*given, writing=writing)
+        self.releases = SqlReleases(*given, writing=writing)
+        self.env = SqlEnv(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)

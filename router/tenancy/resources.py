@@ -85,18 +85,22 @@ class ResourceDetails(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceFilter:
-    """Conditions of a list; None is no condition. Of `tags` a resource must have every one."""
+    """Conditions of a list; None and nothing are no condition. Of `tags` a resource must have every one, of `states` be in
+    one. `after` leaves out the resource of that `created_at` and id, and those that come before it.
+    """
 
     kind: Kind | None = None
     tenant_id: str | None = None
     workspace_id: str | None = None
     project_id: str | None = None
     state: State | None = None
+    states: tuple[State, ...] = ()
     name: str | None = None
     tags: tuple[str, ...] = ()
     external_workspace_id: str | None = None
     external_user_id: str | None = None
     external_project_id: str | None = None
+    after: tuple[datetime, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,8 @@ class ResourceRows(Protocol):
     async def by_slug(self, slug: str) -> Resource | None:
         """Never a deleted one."""
 
-    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]: ...
+    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]:
+        """The newest first. The total leaves `after` aside."""
 
     async def save(self, old: Resource, new: Resource) -> None:
         """Store every field of `new` anew; `old` is what was read before."""
