@@ -71,7 +71,14 @@ class Attribution(TypedDict):
     external_project_id: str | None
 
 
+class _Tenants(Protocol):
+    async def get(self, tenant_id: str) -> object | None: ...
+
+
 class OwnersTx(Protocol):
+    @property
+    def tenants(self) -> _Tenants: ...
+
     @property
     def workspaces(self) -> WorkspaceRows: ...
 
@@ -156,6 +163,11 @@ async def _workspace(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datet
             return workspace
         if holder is not None:
             raise invalid("external_workspace_id", TAKEN)
+        # Of several who make it at the same time one holds the tenant, and the others then find what it made.
+        await tx.tenants.get(tenant_id)
+        workspace = await tx.workspaces.by_slug(tenant_id, slug)
+        if workspace is not None:
+            return workspace
         workspace = Workspace(
             id=new_id(),
             tenant_id=tenant_id,

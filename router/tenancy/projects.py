@@ -218,17 +218,20 @@ class Projects:
         now = self._clock.now()
         async with self._store.begin() as tx:
             old = found(await tx.projects.get(project_id))
-            workspace = await select_workspace(tx.workspaces, old.tenant_id, workspace_id, None, None)
-            if workspace.id == old.workspace_id:
+            if workspace_id == old.workspace_id:
                 return old
+            # Always in the same order: of two moves in opposite directions one waits.
+            places = {one: await tx.workspaces.get(one) for one in sorted((old.workspace_id, workspace_id))}
+            left, workspace = places[old.workspace_id], places[workspace_id]
+            if left is None or workspace is None or workspace.tenant_id != old.tenant_id:
+                raise RouterError(WORKSPACE_NOT_FOUND)
             if old.is_default:
                 raise RouterError(CONFLICT, "a workspace's default project can't be moved")
             if await tx.projects.by_slug(workspace.id, old.slug) is not None:
                 raise invalid("slug", TAKEN)
             await _check_room(tx, workspace, project_id)
             new = replace(old, workspace_id=workspace.id, updated_at=now)
-            left = await tx.workspaces.get(old.workspace_id)
-            if left is not None and old.external_workspace_id == left.external_workspace_id:
+            if old.external_workspace_id == left.external_workspace_id:
                 new = replace(new, external_workspace_id=workspace.external_workspace_id)
             await tx.projects.save(old, new)
             await tx.usage.recut_project(project_id, workspace.id, now)

@@ -144,7 +144,14 @@ class ZonesOfScope(Protocol):
         """Remove the preview domain of a workspace or project that goes away."""
 
 
+class _Tenants(Protocol):
+    async def get(self, tenant_id: str) -> object | None: ...
+
+
 class WorkspacesTx(Protocol):
+    @property
+    def tenants(self) -> _Tenants: ...
+
     @property
     def workspaces(self) -> WorkspaceRows: ...
 
@@ -185,6 +192,9 @@ class Workspaces:
         fields.check()
         now = self._clock.now()
         async with self._store.begin() as tx:
+            await tx.tenants.get(
+                tenant_id
+            )  # held until the end: of several that are made at once, one is looked at first
             if external_workspace_id is not None:
                 existing = await tx.workspaces.by_external_id(tenant_id, external_workspace_id)
                 if existing is not None:

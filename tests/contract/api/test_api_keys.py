@@ -1,7 +1,6 @@
 """/api-keys: made, shown once, listed, revoked."""
 
 import asyncio
-import sqlite3
 from typing import Any
 
 import miosa
@@ -13,6 +12,7 @@ from router.tenancy import KeyScope
 from router.unit import new_id
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.database import rows
 
 pytestmark = pytest.mark.asyncio
 
@@ -107,9 +107,7 @@ async def test_replayed_answer_has_no_key(api: ApiClient, database: str) -> None
     again = await api("POST", PATH, json={"name": "once"}, headers=headers)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json["data"] == first.json["data"] | {"key": None}
-    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
-    bodies = [body for (body,) in connection.execute("SELECT body FROM idempotency")]
-    connection.close()
+    bodies = [body for (body,) in await rows(database, "SELECT body FROM idempotency")]
     assert len(bodies) == 1
     assert first.json["data"]["id"].encode() in bodies[0]
     assert first.json["data"]["key"].encode() not in bodies[0]

@@ -357,6 +357,21 @@ async def test_same_idempotency_key_creates_once(api: ApiClient) -> None:
     assert (other.status, other.code) == (422, "idempotency_key_reused")
 
 
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [
+        ({"name": "Twin", "external_workspace_id": "twin"}, [200, 200, 200, 201]),
+        ({"name": "Twin"}, [201, 409, 409, 409]),
+    ],
+)
+async def test_many_at_once_make_one(api: ApiClient, body: dict[str, Any], statuses: list[int]) -> None:
+    """Of the same request several times at once, one makes a workspace, and the others hear of it."""
+    answers = await asyncio.gather(*(api("POST", "/api/v1/workspaces", json=body) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == statuses
+    ids = {(answer.json.get("data") or answer.json["error"]["existing"])["id"] for answer in answers}
+    assert len(ids) == 1
+
+
 async def test_official_client(client: miosa.Miosa) -> None:
     """`client.workspaces` works unmodified."""
 
