@@ -270,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.closing = True
         edge = self.edge
-        if self.request_done and not self.buffer:
+        if self.eof or (self.request_done and not self.buffer):
             self.deadline = edge.now + edge.limits.body_idle  # a client that does not read is not waited for for ever
             self.transport.close()
             return
