@@ -155,12 +155,15 @@ class RunningEdge:
         return found
 
     def _strays(self) -> set[asyncio.Task[Any]]:
-        """Tasks that are neither the test's nor meant to last."""
+        """Tasks that are neither the test's (those are named so) nor meant to last."""
         current = asyncio.current_task()
         return {
             task
             for task in asyncio.all_tasks()
-            if task is not current and task not in self._lasting and not task.done()
+            if task is not current
+            and task not in self._lasting
+            and not task.get_name().startswith("test: ")
+            and not task.done()
         }
 
     def check_pools(self) -> None:

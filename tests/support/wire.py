@@ -270,7 +270,8 @@ class End:
 
     def half_close(self) -> None:
         """Send no more; go on reading."""
-        self.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the other side may have gone altogether
+            self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close. Unread data makes a reset of it, as the kernel does."""
