@@ -115,3 +115,14 @@ async def test_whoever_asked_may_go_away(server: NameServer) -> None:
     await asyncio.wait([asking])
     await eventually(lambda: not lookup._tasks, "no question is left")
     await lookup.close()
+
+
+async def test_a_machine_without_name_servers() -> None:
+    """Nothing can be known there, and that is what it says."""
+    clock = SystemClock()
+    lookup = DnsLookup([], clock)
+    lookup._resolver.nameservers = []
+    assert await lookup.ask([Question(NAME, A)], clock.monotonic() + 10) == [
+        Answer(Outcome.UNKNOWN, reason="no_servers")
+    ]
+    await lookup.close()
