@@ -93,6 +93,13 @@ async def test_a_server_that_is_not_in_charge_says_nothing(server: NameServer) -
     assert await ask(server.server) == Answer(Outcome.UNKNOWN, reason="lame")
 
 
+@pytest.mark.parametrize("code", ["formerr", "notimp", "notauth", "yxdomain"])
+async def test_other_refusals_say_nothing_either(server: NameServer, code: str) -> None:
+    """Whatever code a server has for it: the name may well exist."""
+    server.fail(NAME, code)
+    assert await ask(server.server) == Answer(Outcome.UNKNOWN, reason=code)
+
+
 async def test_names_come_in_one_form(server: NameServer) -> None:
     """Whatever case an owner typed; bytes that are no letters come escaped."""
     server.put("shout.example.com", CNAME, "PROXY.Miosa.AI")
