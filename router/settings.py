@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from router.hostname import InvalidNameError, canonical_name
+from router.redis_url import parse_redis_url
 
 PREFIX = "MIOSA_ROUTER_"
 
@@ -86,8 +87,13 @@ def _http_url(value: str) -> str:
 
 
 def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "redis+sentinel://", "redis+cluster://", "unix://")):
-        raise ValueError("must be a redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:// address")
+    parse_redis_url(value)
+    return value
+
+
+def _key_prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
+        raise ValueError("must be 1 to 64 letters, digits and _.:-")
     return value
 
 
@@ -134,6 +140,7 @@ class Limits(_Group):
     buffer: Bytes = Field(256 * 1024, description="Bytes held per direction of one exchange.")
     interim_responses: Count = Field(8, description="Most 1xx answers to one request; more gets 502.")
     body: Annotated[int, Field(ge=0)] = Field(0, description="Largest request body, 413 above; 0 is no limit.")
+    publish_check: Seconds = Field(30.0, description="How long a program may take to answer before it is published.")
     drain_not_ready: SecondsOrZero = Field(5.0, description="SIGTERM: /readyz says no this long first.")
     drain_requests: SecondsOrZero = Field(30.0, description="SIGTERM: then requests may finish this long.")
     drain_tunnels: SecondsOrZero = Field(300.0, description="SIGTERM: then tunnels and event streams end.")
@@ -149,6 +156,33 @@ class Cache(_Group):
     stale_if_error: Seconds = Field(300.0, description="How long past its ttl a route is used while the store is down.")
     fetches: Count = Field(32, description="Look-ups in the store at once.")
     fetch_time: Seconds = Field(2.0, description="Time for one look-up; then the store counts as down.")
+
+
+class Redis(_Group):
+    """The cache that all processes share and the bus between them, where `redis_url` is set. Times in seconds."""
+
+    prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
+        "miosa-router:", description="What each of our keys begins with. Two fleets on one Redis need two."
+    )
+    operation_time: Seconds = Field(0.25, description="Time for one operation; then the store is asked instead.")
+    connections: Count = Field(32, description="Connections per process, and per node of a Cluster.")
+    failures: Count = Field(5, description="Failures in a row after which Redis is left alone for a while.")
+    pause: Seconds = Field(1.0, description="How long it is left alone; then one operation tries again.")
+    ttl: Seconds = Field(3600.0, description="How long a record is kept. A backstop: changes replace it at once.")
+    unknown_ttl: Seconds = Field(
+        300.0, description="How long it is kept that there is no record. A scan fills Redis with these."
+    )
+    jitter: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Share by which each ttl is varied, so that not all records expire at once."
+    )
+    heartbeat: Seconds = Field(1.0, description="How often the bus says that it is there, and is checked for losses.")
+    silence: Seconds = Field(4.0, description="Without a word from the bus for so long it counts as lost.")
+    ca_file: Path | None = Field(None, description="CA certificates for rediss://. None: the system's.")
+    cert_file: Path | None = Field(None, description="Our certificate for rediss://, where the servers ask for one.")
+    key_file: Path | None = Field(None, description="The key of `cert_file`.")
+    check_names: bool = Field(True, description="Whether a server's certificate must be for the name in the address.")
+    sentinel_username: str | None = Field(None, description="User for the Sentinels, where they ask for one.")
+    sentinel_password: SecretStr | None = Field(None, description="Password for the Sentinels.")
 
 
 class Jwt(_Group):
@@ -243,6 +277,7 @@ class Settings(_Group):
     jwt: Jwt = Field(default_factory=Jwt)
     limits: Limits = Field(default_factory=Limits)
     cache: Cache = Field(default_factory=Cache)
+    redis: Redis = Field(default_factory=Redis)
     rates: Rates = Field(default_factory=Rates)
     credits: Credits = Field(default_factory=Credits)
 

@@ -1,15 +1,14 @@
 """The in-memory twin of the stores that records come from; passes the same contract tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from router.errors import StoreUnavailableError
+from router.routes.batches import Found
 from router.routes.records import NameRecord, Record, ResourceRecord, name_key, slug_key, zone_key
 
 
 class MemoryRecords:
     """A RecordSource whose records are put in by hand. `down` makes every fetch fail; `fetches` counts them."""
-
-    name = "memory"
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -28,11 +27,11 @@ class MemoryRecords:
             self._records.pop(key, None)
         return keys
 
-    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Record | None]:
+    async def fetch(self, keys: Sequence[str]) -> Found:
         self.fetches += 1
         if self.down:
             raise StoreUnavailableError("switched off")
-        return {key: self._records.get(key) for key in keys}
+        return Found({key: self._records.get(key) for key in keys}, sources=dict.fromkeys(keys, "memory"))
 
 
 def _key(record: Record) -> str:

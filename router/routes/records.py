@@ -158,6 +158,17 @@ class ZoneRecord:
 Record = NameRecord | ZoneRecord | ResourceRecord
 
 
+class Snapshot(dict[str, tuple[int, Record | None]]):
+    """Records as of one instant: each key's version, and the record or None. Version 0 has never existed.
+
+    `seen` is the number of the newest change that had been committed at that instant.
+    """
+
+    def __init__(self, records: Mapping[str, tuple[int, Record | None]], *, seen: int) -> None:
+        super().__init__(records)
+        self.seen = seen
+
+
 def name_key(host: str) -> str:
     return f"name:{host}"
 

@@ -11,8 +11,7 @@ When the source fails, a route that expired less than `stale_if_error` ago is us
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -20,8 +19,9 @@ from router import errors
 from router.clock import Clock
 from router.errors import StoreUnavailableError
 from router.hostname import InvalidHostError, Reading, parse_host, readings
+from router.routes.batches import Batches, RecordSource
 from router.routes.chain import Decision, Level, Step, decide
-from router.routes.records import Record, keys_of
+from router.routes.records import keys_of
 from router.routes.route import Route
 from router.settings import Cache
 from router.tasks import Tasks
@@ -29,15 +29,6 @@ from router.tasks import Tasks
 _log = structlog.get_logger("router.routes")
 
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
-
-
-class RecordSource(Protocol):
-    """Where records come from. A key that has no record may be absent from the answer or None."""
-
-    name: str
-
-    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Record | None]:
-        """All records of `keys` in one round trip, as of one instant. Raises StoreUnavailableError."""
 
 
 class _Flight:
@@ -63,13 +54,12 @@ class Resolver:
         limits: Cache,
         clock: Clock,
     ) -> None:
-        self._source = source
         self._platform_domain = platform_domain
         self._reserved_ports = reserved_ports
         self._limits = limits
         self._now = clock.monotonic
         self._tasks = Tasks("resolver")
-        self._fetches = asyncio.Semaphore(limits.fetches)
+        self._batches = Batches(source, at_once=limits.fetches, time=limits.fetch_time, tasks=self._tasks)
         self._known: dict[bytes, Route] = {}
         self._unknown: dict[bytes, Route] = {}
         self._hosts_of: dict[str, set[bytes]] = {}
@@ -126,9 +116,9 @@ class Resolver:
         name = parse_host(raw_host)
         meanings = readings(name)
         keys = keys_of(name, meanings)
-        records = await self._fetch(keys)
-        decision = decide(name, meanings, records, self._platform_domain, self._reserved_ports)
-        return Route(name, decision, keys=keys, source=self._source.name, expires=0.0)
+        found = await self._batches.fetch(keys)
+        decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
+        return Route(name, decision, keys=keys, source=found.source, expires=0.0)
 
     def remembered(self, host: str) -> Route | None:
         """What is remembered of a canonical host, expired or not; for `explain`."""
@@ -186,17 +176,17 @@ class Resolver:
         keys = flight.keys
         try:
             try:
-                records = await self._fetch(keys)
+                found = await self._batches.fetch(keys)
             except StoreUnavailableError as error:
                 return self._without_source(name, host, keys, error)
             except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and people wait
                 _log.exception("a look-up failed in a way that it never should", host=name)
                 return self._without_source(name, host, keys, error)
-            decision = decide(name, meanings, records, self._platform_domain, self._reserved_ports)
+            decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
             # A port that a resource does not expose is unknown too: a scan of 65,535 ports must evict no route.
             known = decision.problem is not errors.HOST_NOT_FOUND
             ttl = self._limits.ttl if known else self._limits.unknown_ttl
-            route = Route(name, decision, keys=keys, source=self._source.name, expires=self._now() + ttl)
+            route = Route(name, decision, keys=keys, source=found.source, expires=self._now() + ttl)
             route.stale_until = route.expires + self._limits.stale_if_error
             if not flight.detached:
                 self._remember(host, route, known=known)
@@ -210,13 +200,6 @@ class Resolver:
         del self._flights[host]
         for key in flight.keys:
             _discard(self._flights_of, key, host)
-
-    async def _fetch(self, keys: tuple[str, ...]) -> Mapping[str, Record | None]:
-        try:
-            async with asyncio.timeout(self._limits.fetch_time), self._fetches:
-                return await self._source.fetch(keys)
-        except TimeoutError:
-            raise StoreUnavailableError(f"no answer within {self._limits.fetch_time} s") from None
 
     def _without_source(self, name: str, host: bytes, keys: tuple[str, ...], error: Exception) -> Route:
         # What is remembered is good for a detached look-up too: `drop` took away what the change made wrong.

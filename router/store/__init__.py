@@ -5,7 +5,7 @@
 
     async with store.begin() as tx: ...                        writes: one transaction, told to all when it ends
     async with store.read() as tx: ...                         reads, as of one instant
-    store.records                                              a routes.resolver.RecordSource
+    store.records                                              a routes.batches.RecordSource
     store.idempotency                                          a router.idempotency.IdempotencyStore
     store.after_commit(resolver.drop)                          hears of this process's changes, before `begin` returns
     follower = store.follow(resolver.drop, resolver.drop_all)  hears of every other process's, within 20 ms

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from router.domains.preview import PreviewStatus
 from router.domains.redirects import RedirectPolicy, redirect_target
+from router.routes.batches import Found
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -21,6 +22,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    Snapshot,
     State,
     ZoneClaim,
     ZoneRecord,
@@ -30,7 +32,7 @@ from router.routes.records import (
 )
 from router.store.deployment_tables import deployment_versions, deployments
 from router.store.engine import Reader
-from router.store.journal_tables import route_versions
+from router.store.journal_tables import outbox, route_versions
 from router.store.tables import (
     custom_domains,
     endpoints,
@@ -82,7 +84,12 @@ _resources = (
 )
 
 
-_VERSIONS = sa.select(route_versions).where(route_versions.c.key.in_(sa.bindparam("keys", expanding=True)))
+_SEEN = ""  # no record's key: under it stands the newest row of the outbox
+_VERSIONS = (
+    sa.select(route_versions.c.key, route_versions.c.version)
+    .where(route_versions.c.key.in_(sa.bindparam("keys", expanding=True)))
+    .union_all(sa.select(sa.literal(_SEEN), sa.func.coalesce(sa.func.max(outbox.c.id), 0)))
+)
 
 # The live domain of each name comes before those that were removed, the last removed first.
 _DOMAINS = (
@@ -124,38 +131,35 @@ _PORTS = (
     )
 )
 
-Versioned = Mapping[str, tuple[int, Record | None]]
-
 
 class SqlRecords:
-    """A routes.resolver.RecordSource on SQL."""
-
-    name = "sql"
+    """routes.batches.RecordSource, cache.records.VersionedSource"""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Record | None]:
+    async def fetch(self, keys: Sequence[str]) -> Found:
         """Raises StoreUnavailableError."""
-        versioned = await self.fetch_versioned(keys)
-        return {key: record for key, (_, record) in versioned.items()}
+        snapshot = await self.fetch_versioned(keys)
+        return Found({key: record for key, (_, record) in snapshot.items()}, sources=dict.fromkeys(keys, "sql"))
 
-    async def fetch_versioned(self, keys: Sequence[str]) -> Versioned:
-        """Each key's version beside its record, absent ones included: version 0 has never existed.
+    async def fetch_versioned(self, keys: Sequence[str]) -> Snapshot:
+        """Each key's version beside its record, absent ones included.
 
         A cache needs the versions of what is absent too, or a slow fill could bury a record that was made meanwhile.
         Raises StoreUnavailableError.
         """
         wanted = tuple(dict.fromkeys(keys))
-        return await self._reader.run(lambda connection: _read(connection, wanted)) if wanted else {}
+        return await self._reader.run(lambda connection: _read(connection, wanted))
 
 
-def _read(connection: sa.Connection, keys: Sequence[str]) -> Versioned:
+def _read(connection: sa.Connection, keys: Sequence[str]) -> Snapshot:
     """One transaction, at most six statements: versions, names, resources, their ports, tombstones, zones."""
     names = [key[5:] for key in keys if key.startswith("name:")]
     slugs = [key[5:] for key in keys if key.startswith("slug:")]
     zones = [key[5:] for key in keys if key.startswith("zone:")]
     versions = {row.key: row.version for row in connection.execute(_VERSIONS, {"keys": keys})}
+    seen = versions.pop(_SEEN)
     domains: dict[str, sa.Row[Any]] = {}
     if names:
         for row in connection.execute(_DOMAINS, {"names": names}):
@@ -188,7 +192,7 @@ def _read(connection: sa.Connection, keys: Sequence[str]) -> Versioned:
             claims.setdefault(row.domain, []).append(claim)
         for zone, of_zone in claims.items():
             records[zone_key(zone)] = ZoneRecord(zone, tuple(of_zone), versions.get(zone_key(zone), 0))
-    return {key: (versions.get(key, 0), records.get(key)) for key in keys}
+    return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
 def _read_resources(

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from router.errors import StoreUnavailableError
+from router.routes.batches import RecordSource
 from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
-from router.routes.resolver import RecordSource
 from router.tenancy import Tenant
 from tests.support import records as make
 from tests.support.world import World

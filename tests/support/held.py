@@ -1,11 +1,11 @@
 """A source of records whose answers wait until they are let go: for look-ups that cross with changes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from router.errors import StoreUnavailableError
+from router.routes.batches import Found
 from router.routes.memory import MemoryRecords
-from router.routes.records import Record
 
 
 class HeldRecords(MemoryRecords):
@@ -17,7 +17,7 @@ class HeldRecords(MemoryRecords):
         self.under_way = 0
         self.most_under_way = 0
 
-    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Record | None]:
+    async def fetch(self, keys: Sequence[str]) -> Found:
         found = await super().fetch(keys)
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)

@@ -251,14 +251,22 @@ async def test_a_look_up_that_everybody_left_is_remembered_all_the_same(held: He
 
 
 async def test_look_ups_at_once_are_bounded(held: HeldRecords, build: Build) -> None:
-    """A burst of new hosts does not become a burst of queries."""
+    """A burst of new hosts does not become a burst of queries: those that have to wait go together."""
     resolver = build(held)
     async with asyncio.TaskGroup() as group:
-        for number in range(6):
+        under_way = []
+        for number in range(LIMITS.fetches):
             group.create_task(resolver.resolve(b"x%d.miosa.app" % number))
-        for _ in range(6):
-            (await held.asked()).answer()
-    assert held.fetches == 6
+            under_way.append(await held.asked())
+        waiting = [group.create_task(resolver.resolve(b"y%d.miosa.app" % number)) for number in range(4)]
+        await settled(lambda: len(resolver._flights) == LIMITS.fetches + len(waiting))
+        for fetch in under_way:
+            fetch.answer()
+        together = await held.asked()
+        assert {f"slug:y{number}" for number in range(4)} <= set(together.keys)
+        assert together.keys.count("zone:miosa.app") == 1
+        together.answer()
+    assert held.fetches == LIMITS.fetches + 1
     assert held.most_under_way == LIMITS.fetches
 
 
@@ -272,8 +280,12 @@ async def test_a_look_up_without_an_answer_ends_in_time(held: HeldRecords, build
 
 async def test_waiting_for_a_slot_counts_as_waiting(held: HeldRecords, build: Build) -> None:
     """When every slot hangs, the next look-up fails in the same time."""
-    resolver = build(held, fetch_time=0.01)
-    routes = await asyncio.gather(*(resolver.resolve(b"x%d.miosa.app" % number) for number in range(5)))
+    resolver = build(held, fetch_time=0.05)
+    hanging = []
+    for number in range(LIMITS.fetches):
+        hanging.append(asyncio.create_task(resolver.resolve(b"x%d.miosa.app" % number)))
+        await held.asked()
+    routes = [await resolver.resolve(b"waits.miosa.app"), *await asyncio.gather(*hanging)]
     assert {problem(route) for route in routes} == {"resolver_unavailable"}
     assert held.most_under_way == LIMITS.fetches
     assert len(resolver) == 0

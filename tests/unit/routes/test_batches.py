@@ -1,0 +1,153 @@
+"""Look-ups that share a round trip: who travels with whom, and that nobody's trouble is another's."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from router.errors import StoreUnavailableError
+from router.routes.batches import Batches, Found
+from router.tasks import Tasks
+from tests.support.held import HeldRecords
+from tests.support.records import resource
+
+pytestmark = pytest.mark.asyncio
+
+
+class Source(HeldRecords):
+    """Stumbles over some keys, and knows nothing of some others for now."""
+
+    def __init__(self, *, poison: str | None = None, unanswered: str | None = None) -> None:
+        super().__init__()
+        self._poison = poison
+        self._unanswered = unanswered
+        self.put(resource("shop"), resource("blog"))
+
+    async def fetch(self, keys: Sequence[str]) -> Found:
+        found = await super().fetch(keys)
+        if self._poison in keys:
+            raise ZeroDivisionError
+        found.unanswered = frozenset(key for key in keys if key == self._unanswered)
+        return found
+
+
+def batches(source: Source, at_once: int = 1, time: float = 5.0) -> Batches:
+    return Batches(source, at_once=at_once, time=time, tasks=Tasks("test"))
+
+
+def go(made: Batches, *keys: str) -> "asyncio.Task[Found]":
+    return asyncio.create_task(made.fetch(keys))
+
+
+async def test_what_is_asked_in_one_turn_travels_together() -> None:
+    """Each gets what it asked for, and no more."""
+    source = Source()
+    made = batches(source)
+    first, second = go(made, "slug:shop", "zone:x.org"), go(made, "slug:blog", "zone:x.org")
+    trip = await source.asked()
+    assert trip.keys == ("slug:shop", "zone:x.org", "slug:blog")
+    trip.answer()
+    assert set(await first) == {"slug:shop", "zone:x.org"}
+    assert set(await second) == {"slug:blog", "zone:x.org"}
+    assert ((await first).source, (await first).sources) == ("memory", {"slug:shop": "memory", "zone:x.org": "memory"})
+
+
+async def test_nobody_joins_a_trip_that_has_left() -> None:
+    """An answer never comes from a read that began before it was asked for."""
+    source = Source()
+    made = batches(source)
+    early = go(made, "slug:shop")
+    trip = await source.asked()
+    late = go(made, "slug:shop")
+    source.remove("slug:shop")
+    trip.answer()
+    (await source.asked()).answer()
+    assert (await early)["slug:shop"] is not None
+    assert (await late)["slug:shop"] is None
+
+
+async def test_whoever_gave_up_does_not_travel() -> None:
+    """A look-up that nobody waits for is left out of the next trip."""
+    source = Source()
+    made = batches(source)
+    first = go(made, "slug:shop")
+    trip = await source.asked()
+    gone, waiting = go(made, "slug:gone"), go(made, "slug:blog")
+    await asyncio.sleep(0)
+    gone.cancel()
+    trip.answer()
+    trip = await source.asked()
+    assert trip.keys == ("slug:blog",)
+    trip.answer()
+    await asyncio.gather(first, waiting)
+
+
+async def test_a_long_queue_is_cut_into_trips() -> None:
+    """A trip has about a hundred keys, so that answering it holds up nobody for long."""
+    source = Source()
+    made = batches(source, at_once=4)
+    waiting = [go(made, f"slug:x{number}", f"name:x{number}.org") for number in range(150)]
+    sizes = []
+    for _ in range(4):
+        trip = await source.asked()
+        sizes.append(len(trip.keys))
+        trip.answer()
+    await asyncio.gather(*waiting)
+    assert sizes == [96, 96, 96, 12]
+    assert source.most_under_way == 4
+
+
+async def test_a_key_that_fails_the_source_fails_alone() -> None:
+    """The others of the trip are read again, each by itself."""
+    source = Source(poison="slug:poison")
+    made = batches(source)
+    good, bad = go(made, "slug:shop"), go(made, "slug:poison")
+    for _ in range(3):
+        (await source.asked()).answer()
+    assert (await good)["slug:shop"] is not None
+    with pytest.raises(ZeroDivisionError):
+        await bad
+
+
+async def test_a_source_that_is_away_is_not_asked_again() -> None:
+    """An outage is everybody's, at once."""
+    source = Source()
+    made = batches(source)
+    waiting = [go(made, "slug:shop"), go(made, "slug:blog")]
+    (await source.asked()).fail()
+    for one in waiting:
+        with pytest.raises(StoreUnavailableError):
+            await one
+    assert source.fetches == 1
+
+
+async def test_what_is_unanswered_fails_only_who_asked_for_it() -> None:
+    """While the store is away, a host whose records are all in Redis is served."""
+    source = Source(unanswered="slug:blog")
+    made = batches(source)
+    served, failed = go(made, "slug:shop"), go(made, "slug:blog", "zone:x.org")
+    (await source.asked()).answer()
+    assert (await served)["slug:shop"] is not None
+    with pytest.raises(StoreUnavailableError, match="not all that is needed"):
+        await failed
+
+
+async def test_a_trip_that_hangs_ends_in_time() -> None:
+    """Its look-ups fail, and the next trip may leave."""
+    source = Source()
+    made = batches(source, time=0.02)
+    with pytest.raises(StoreUnavailableError, match=r"no answer within 0\.02 s"):
+        await made.fetch(["slug:shop"])
+    again = go(made, "slug:shop")
+    await source.asked()
+    (await source.asked()).answer()
+    assert (await again)["slug:shop"] is not None
+
+
+@pytest.mark.parametrize(
+    ("sources", "farthest"),
+    [({}, "none"), ({"a": "redis"}, "redis"), ({"a": "redis", "b": "sql"}, "sql"), ({"a": "memory"}, "memory")],
+)
+async def test_the_farthest_source_counts(sources: dict[str, str], farthest: str) -> None:
+    """A route is as costly as the dearest of its records."""
+    assert Found({}, sources=sources).source == farthest
