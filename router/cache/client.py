@@ -1,0 +1,235 @@
+"""One Redis, whatever its layout, as a few commands under a budget.
+
+An operation that takes longer than its budget fails for its caller, and goes on in the background until the socket's
+own time-out ends it: cancelled in the middle it would leave a connection with half an answer in it, and a Cluster's
+client that is looking for its nodes would never come to the one that answers.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, TypeVar, cast
+
+import structlog
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from router.cache.breaker import Breaker
+from router.clock import Clock
+from router.observe.metrics import Metrics
+from router.redis_url import Layout, RedisAddress
+from router.settings import Redis as Limits
+from router.tasks import Tasks
+
+T = TypeVar("T")
+Word = str | bytes | int
+
+_SCAN = 1000  # keys per piece
+_PER_NODE = 256  # connections to one node of a Cluster; what limits them is how many look-ups there are at once
+
+_log = structlog.get_logger("router.cache")
+
+
+class CacheUnavailableError(Exception):
+    """Redis did not answer in time, or is left alone for now. Never a fault that a client sees: the store is asked."""
+
+
+class Script:
+    """A Lua script, and the name by which a server knows it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Client:
+    """Every operation raises CacheUnavailableError within `limits.operation_time`. Not thread-safe."""
+
+    def __init__(self, address: RedisAddress, limits: Limits, *, metrics: Metrics, clock: Clock) -> None:
+        self.layout = address.layout
+        self.error: str | None = None  # what went wrong last; None once something went right
+        self._address = address
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._tasks = Tasks("redis")
+        self._sentinel: Sentinel | None = None
+        self._redis = self._connect()
+
+    def breaker(self) -> Breaker:
+        """A breaker for a part of this Redis that can fail without the others."""
+        return Breaker(failures=self._limits.failures, pause=self._limits.pause, clock=self._clock)
+
+    async def run(self, operation: str, breaker: Breaker, *command: Word) -> Any:
+        """The answer to one command, sent to the node that has its key."""
+        return await self._run(operation, breaker, self._redis.execute_command(*command))
+
+    async def script(self, operation: str, breaker: Breaker, script: Script, keys: Sequence[str], *values: Word) -> Any:
+        """What the script answers. Its keys are in one slot."""
+        return await self._run(operation, breaker, self._evaluate(script, len(keys), *keys, *values))
+
+    async def publish(self, breaker: Breaker, channel: str, message: bytes) -> None:
+        """Tell all subscribers, whichever node of a Cluster they listen to."""
+        await self._run("publish", breaker, self._publish(channel, message))
+
+    async def scan(self, breaker: Breaker, pattern: str) -> AsyncIterator[list[bytes]]:
+        """All keys that match, in pieces."""
+        for node in await self._run("scan", breaker, self._primaries()):
+            cursor = 0
+            while True:
+                cursor, keys = await self._run("scan", breaker, self._scan(node, cursor, pattern))
+                if keys:
+                    yield keys
+                if cursor == 0:
+                    break
+
+    @asynccontextmanager
+    async def subscription(self, channel: str) -> AsyncIterator[PubSub]:
+        """A connection of its own that has subscribed. Raises RedisError and OSError, time-outs included."""
+        redis = self._redis
+        if isinstance(redis, RedisCluster):
+            # Any node hears of what is published at any other; one that is dead is left by trying again.
+            node = random.choice(await self._primaries())  # noqa: S311 - spreads load, hides nothing
+            redis = Redis(host=node.host, port=int(node.port), **self._options(), **self._tls())
+        pubsub = redis.pubsub()
+        try:
+            await pubsub.subscribe(channel)
+            if await pubsub.get_message(timeout=self._limits.operation_time) is None:
+                raise TimeoutError("no answer to a subscription")
+            yield pubsub
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            if redis is not self._redis:
+                await redis.aclose()
+
+    async def close(self) -> None:
+        """End what is under way and close every connection."""
+        await self._tasks.close()
+        await self._redis.aclose()
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+    async def _run(self, operation: str, breaker: Breaker, work: Coroutine[Any, Any, T]) -> T:
+        if not breaker.admits():
+            work.close()
+            self._metrics.count("redis_operations", operation, "refused")
+            raise CacheUnavailableError(f"left alone after failures: {self.error}")
+        task = self._tasks.start(operation, _outcome(work))
+        try:
+            done, _ = await asyncio.wait((task,), timeout=self._limits.operation_time)
+        except asyncio.CancelledError:
+            breaker.released()
+            raise
+        if not done:
+            self._fail(operation, "timeout", breaker, f"no answer within {self._limits.operation_time:g} s")
+        answer, error = task.result()
+        if isinstance(error, ResponseError):  # it is there, and won't
+            breaker.succeeded()
+            self._metrics.count("redis_operations", operation, "error")
+            raise CacheUnavailableError(str(error)) from error
+        if error is not None:
+            self._fail(operation, "error", breaker, f"{type(error).__name__}: {error}")
+        breaker.succeeded()
+        self.error = None
+        self._metrics.count("redis_operations", operation, "ok")
+        return cast(T, answer)
+
+    def _fail(self, operation: str, outcome: str, breaker: Breaker, error: str) -> NoReturn:
+        closed = breaker.closed
+        breaker.failed()
+        self.error = error
+        self._metrics.count("redis_operations", operation, outcome)
+        if closed and not breaker.closed:
+            _log.warning("Redis is left alone for a while", error=error)
+        raise CacheUnavailableError(error)
+
+    async def _evaluate(self, script: Script, *arguments: Word) -> Any:
+        try:
+            return await self._redis.execute_command("EVALSHA", script.digest, *arguments)
+        except NoScriptError:
+            return await self._redis.execute_command("EVAL", script.text, *arguments)
+
+    async def _publish(self, channel: str, message: bytes) -> None:
+        node = random.choice(await self._primaries())  # noqa: S311 - a node that is dead is left by trying again
+        where = {"target_nodes": node} if isinstance(self._redis, RedisCluster) else {}
+        await self._redis.execute_command("PUBLISH", channel, message, **where)
+
+    async def _scan(self, node: Any, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+        where = {"target_nodes": node} if isinstance(self._redis, RedisCluster) else {}
+        found = await self._redis.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN, **where)
+        if isinstance(self._redis, RedisCluster):
+            found = next(iter(found.values())) if isinstance(found, dict) else found
+        return int(found[0]), found[1]
+
+    async def _primaries(self) -> list[Any]:
+        if not isinstance(self._redis, RedisCluster):
+            return [None]
+        await self._redis.initialize()
+        return list(self._redis.get_primaries())
+
+    def _connect(self) -> Redis | RedisCluster:
+        address, options = self._address, self._options()
+        if address.layout is Layout.CLUSTER:
+            nodes = [ClusterNode(host, port) for host, port in address.nodes]
+            return RedisCluster(
+                startup_nodes=nodes,
+                require_full_coverage=False,  # the part of a Cluster that is there is of use
+                max_connections=_PER_NODE,
+                **options,
+                **self._tls(),
+            )
+        options = {**options, "db": address.db}
+        if address.layout is Layout.SENTINEL:
+            password = self._limits.sentinel_password
+            of_sentinels = {
+                **self._options(),
+                **self._tls(),
+                "username": self._limits.sentinel_username,
+                "password": password.get_secret_value() if password is not None else None,
+            }
+            self._sentinel = Sentinel(address.nodes, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+            master: Redis = self._sentinel.master_for(address.service or "", **options, **self._tls())
+            return master
+        if address.path is not None:
+            return Redis(unix_socket_path=address.path, **options)
+        ((host, port),) = address.nodes
+        return Redis(host=host, port=port, **options, **self._tls())
+
+    def _options(self) -> dict[str, Any]:
+        """What every connection has."""
+        return {
+            "username": self._address.username,
+            "password": self._address.password,
+            "protocol": 3,
+            "socket_timeout": self._limits.operation_time,
+            "socket_connect_timeout": self._limits.operation_time,
+            "retry": Retry(NoBackoff(), 0),  # the breaker decides, and the store answers meanwhile
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+            "client_name": "miosa-router",
+        }
+
+    def _tls(self) -> dict[str, Any]:
+        limits = self._limits
+        if not self._address.tls:
+            return {}
+        files = {"ssl_ca_certs": limits.ca_file, "ssl_certfile": limits.cert_file, "ssl_keyfile": limits.key_file}
+        return {
+            "ssl": True,
+            "ssl_check_hostname": limits.check_names,
+            **{name: str(file) for name, file in files.items() if file is not None},
+        }
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
+    """The answer or the error, as a value: nobody may be waiting for it any more."""
+    try:
+        return await work, None
+    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        return None, error

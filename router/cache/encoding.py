@@ -1,0 +1,168 @@
+"""How a record is kept: its version, a blank, and the record as JSON, or `-` where there is none at that version.
+
+The version stands in front so that a script can compare it without reading JSON. `f` is the format's number: a value
+of a higher one was written by a program that means something else by it, and is as good as absent. Within a format,
+fields are only ever added, and those that this version does not know are skipped.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.routes.records import (
+    DomainStatus,
+    Endpoint,
+    Kind,
+    NameRecord,
+    Record,
+    ResourceRecord,
+    Scope,
+    State,
+    ZoneClaim,
+    ZoneRecord,
+)
+
+FORMAT = 1
+
+_NONE = b"-"
+
+
+class CorruptValueError(Exception):
+    """A value that is not one of ours."""
+
+
+class NewerFormatError(Exception):
+    """A value that a newer version wrote for itself."""
+
+
+def encode(version: int, record: Record | None) -> bytes:
+    """A record, or that there is none (`record` None), at this version."""
+    if record is None:
+        return b"%d %b" % (version, _NONE)
+    fields = {"f": FORMAT, **_fields(record)}
+    return b"%d %b" % (version, json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def decode(key: str, value: bytes) -> tuple[int, Record | None]:
+    """What `encode` was given, for the record of this key. Raises CorruptValueError, NewerFormatError."""
+    head, _, body = value.partition(b" ")
+    try:
+        version = int(head)
+        if body == _NONE:
+            return version, None
+        fields = json.loads(body)
+        if fields["f"] > FORMAT:
+            raise NewerFormatError(f"{key} is of format {fields['f']}, and this version knows {FORMAT}")
+        return version, _READERS[key.partition(":")[0]](fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptValueError(f"{key} is not a record: {type(error).__name__}: {error}") from error
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    if isinstance(record, ResourceRecord):
+        return _of_resource(record)
+    if isinstance(record, NameRecord):
+        return _of_name(record)
+    claims = [[claim.scope, claim.scope_id, claim.tenant_id, claim.verified] for claim in record.claims]
+    return {"domain": record.domain, "claims": claims, "version": record.version}
+
+
+def _of_resource(record: ResourceRecord) -> dict[str, Any]:
+    endpoint = record.endpoint
+    where: list[Any] | None = None
+    if endpoint is not None:
+        where = [endpoint.address, endpoint.generation, {**endpoint.ports}]
+    fields: dict[str, Any] = {
+        "id": record.id,
+        "kind": record.kind,
+        "slug": record.slug,
+        "tenant": record.tenant_id,
+        "workspace": record.workspace_id,
+        "project": record.project_id,
+        "state": record.state,
+        "version": record.version,
+        "port": record.default_port,
+        "exposed": None if record.exposed_ports is None else sorted(record.exposed_ports),
+    }
+    # Most resources have none of these.
+    seldom = {
+        "suspended": record.suspended,
+        "endpoint": where,
+        "hosts": {**record.host_modes},
+        "first_byte": record.first_byte,
+        "branding": {**record.branding},
+    }
+    return fields | {name: value for name, value in seldom.items() if value}
+
+
+def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
+    exposed, where = fields["exposed"], fields.get("endpoint")
+    return ResourceRecord(
+        id=fields["id"],
+        kind=_KINDS[fields["kind"]],
+        slug=fields["slug"],
+        tenant_id=fields["tenant"],
+        workspace_id=fields["workspace"],
+        project_id=fields["project"],
+        state=_STATES[fields["state"]],
+        version=fields["version"],
+        default_port=fields["port"],
+        exposed_ports=None if exposed is None else frozenset(exposed),
+        suspended=fields.get("suspended", False),
+        endpoint=None if where is None else Endpoint(where[0], where[1], _by_port(where[2])),
+        host_modes=_by_port(fields.get("hosts", {})),
+        first_byte=fields.get("first_byte"),
+        branding=_shared(tuple(fields.get("branding", {}).items())),
+    )
+
+
+def _of_name(record: NameRecord) -> dict[str, Any]:
+    fields = {
+        "fqdn": record.fqdn,
+        "status": record.status,
+        "suspended": record.suspended,
+        "tenant": record.tenant_id,
+        "resource": None if record.resource is None else _of_resource(record.resource),
+        "version": record.version,
+    }
+    if record.redirect_to is not None:
+        fields |= {"redirect_to": record.redirect_to, "redirect_status": record.redirect_status}
+    return fields
+
+
+def _name(fields: Mapping[str, Any]) -> NameRecord:
+    resource = fields["resource"]
+    return NameRecord(
+        fqdn=fields["fqdn"],
+        status=DomainStatus(fields["status"]),
+        suspended=fields["suspended"],
+        tenant_id=fields["tenant"],
+        resource=None if resource is None else _resource(resource),
+        version=fields["version"],
+        redirect_to=fields.get("redirect_to"),
+        redirect_status=fields.get("redirect_status", 308),
+    )
+
+
+def _zone(fields: Mapping[str, Any]) -> ZoneRecord:
+    claims = tuple(
+        ZoneClaim(Scope(scope), scope_id, tenant_id, verified)
+        for scope, scope_id, tenant_id, verified, *_ in fields["claims"]
+    )
+    return ZoneRecord(fields["domain"], claims, fields["version"])
+
+
+def _by_port(items: Mapping[str, Any]) -> dict[int, Any]:
+    return {int(port): value for port, value in items.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(marks: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The marks for the pages. All records of a tenant share one object: a logo may have 64 KiB."""
+    return dict(marks)
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+_STATES = {state.value: state for state in State}
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {"slug": _resource, "name": _name, "zone": _zone}
