@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.clock import Clock, iso
+from router.clock import Clock
 from router.domains.custom import ALREADY, CustomDomain, CustomDomains
 from router.domains.lookup import Lookup
 from router.domains.pointing import Finding, Pointing, follow
@@ -117,11 +117,10 @@ class Verification:
         check = await self._look(preview.domain)
         if check.finding is Finding.UNKNOWN:
             return preview, check
-        detail = {"checked_at": iso(self._clock.now()), "records": [record.noted() for record in check.records]}
+        detail = {"records": [record.noted() for record in check.records]}
         if check.finding is Finding.VALID:
             return await self._preview.mark_verified(scope, scope_id, preview.domain, detail=detail), check
-        noted = await self._preview.note(scope, scope_id, preview.domain, dns_status=check.finding.value, detail=detail)
-        return noted, check
+        return await self._preview.note(scope, scope_id, preview.domain, check.dns_status, detail=detail), check
 
     async def _look(self, zone: str) -> ZoneCheck:
         names = [f"{_label()}{wildcard[1:]}.{zone}" for wildcard in WILDCARDS for _ in range(_LABELS)]
