@@ -8,7 +8,7 @@ from router.api.links import LinkOut, Links
 from router.api.machines import Found, reached
 from router.api.models import PORT_NAME, Out, Paging
 from router.api.previews import CreatePreview, Expose, ExposedPort, PatchPreview, Previews, exposed, link_fields
-from router.errors import NOT_FOUND, RouterError
+from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import Kind
 from router.tenancy.previews import Preview
 from router.tenancy.resources import Resource as Record
@@ -41,7 +41,7 @@ class ComputerPorts(Resource):
         self._previews = previews
         self._links = links
 
-    @endpoint("POST", "/expose", "Expose a port of a computer")
+    @endpoint("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         computer = await reached(self._resources, call, Kind.COMPUTER)

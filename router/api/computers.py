@@ -4,17 +4,20 @@ The official client reads a computer's fields at the top of an answer, the conve
 have both.
 """
 
-from typing import Annotated
-
-from pydantic import Field
-
 from router.api.endpoint import Call, Paged, Resource, Spread, endpoint
-from router.api.machines import CreateMachine, MachineOut, MachineQuery, PatchMachine, Registered, Showcase, reached
-from router.api.models import Body, ExternalId, Id, Integer
-from router.api.principal import Principal
+from router.api.machines import (
+    CreateMachine,
+    MachineOut,
+    MachineQuery,
+    PatchMachine,
+    Registered,
+    Seconds,
+    Showcase,
+    reached,
+)
+from router.api.models import Body, ExternalId, Id
 from router.api.scope import tenant_of, within
-from router.api.wording import BLANK
-from router.errors import NOT_FOUND, VALIDATION_FAILED, WORKSPACE_NOT_FOUND, RouterError
+from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND
 from router.routes.records import Kind
 from router.tenancy.ownership import Ownership
 from router.tenancy.resources import Resource as Record
@@ -22,14 +25,12 @@ from router.tenancy.resources import ResourceDetails
 
 _TEMPLATE = "miosa-desktop"
 
-AutoStop = Annotated[Integer, Field(description="Seconds without use after which it stops; 0 is never.")]
-
 
 class CreateComputer(CreateMachine):
     """Size and automatic stop default to the workspace's settings."""
 
     template_type: ExternalId | None = None
-    auto_stop_seconds: AutoStop | None = None
+    auto_stop_seconds: Seconds | None = None
 
     def details(self) -> ResourceDetails:
         """What is wanted, as the register takes it."""
@@ -41,7 +42,7 @@ class CreateComputer(CreateMachine):
 
 
 class PatchComputer(PatchMachine):
-    auto_stop_seconds: AutoStop | None = None
+    auto_stop_seconds: Seconds | None = None
 
     def details(self) -> ResourceDetails:
         """What changes, as the register takes it."""
@@ -52,16 +53,10 @@ class PatchComputer(PatchMachine):
 
 
 class MoveComputer(Body):
-    """Where to. A workspace without a project is its default project; a project without a workspace lies in its own."""
+    """Where to: a workspace, and a project of it where that is not its default one."""
 
-    workspace_id: Id | None = None
+    workspace_id: Id
     project_id: Id | None = None
-
-    def to(self, principal: Principal) -> Ownership:
-        """The same as selectors. Raises RouterError VALIDATION_FAILED where nothing is named."""
-        if self.workspace_id is None and self.project_id is None:
-            raise RouterError(VALIDATION_FAILED, fields={"workspace_id": [BLANK]})
-        return Ownership(workspace_id=self.workspace_id, project_id=self.project_id, within=within(principal))
 
 
 class ComputerOut(MachineOut):
@@ -87,7 +82,9 @@ class ComputersApi(Resource):
         found = await self._resources.list(call.query.where(call.principal, Kind.COMPUTER), call.query.window)
         return Paged(await shown(self._showcase, *found.items), found.total)
 
-    @endpoint("POST", "/computers", "Create a computer", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND))
+    @endpoint(
+        "POST", "/computers", "Create a computer", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT)
+    )
     async def create(self, call: Call[CreateComputer]) -> Spread[ComputerOut]:
         """It starts as `provisioning`. The workspace's settings cap how many there may be, and of which size and
         template; what is over a cap is 422.
@@ -106,7 +103,7 @@ class ComputersApi(Resource):
     async def get(self, call: Call) -> Spread[ComputerOut]:
         return await self._spread(await reached(self._resources, call, Kind.COMPUTER))
 
-    @endpoint("PATCH", "/computers/{id}", "Update a computer")
+    @endpoint("PATCH", "/computers/{id}", "Update a computer", problems=(CONFLICT,))
     async def update(self, call: Call[PatchComputer]) -> Spread[ComputerOut]:
         """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
         computer = await reached(self._resources, call, Kind.COMPUTER)
@@ -122,8 +119,9 @@ class ComputersApi(Resource):
         """Its URLs follow at once: what this answers with is routed when it arrives. The other workspace's settings
         must allow it.
         """
-        to = call.body.to(call.principal)
         computer = await reached(self._resources, call, Kind.COMPUTER)
+        body = call.body
+        to = Ownership(workspace_id=body.workspace_id, project_id=body.project_id, within=within(call.principal))
         return await self._spread(await self._resources.move(computer.id, to))
 
     @endpoint("DELETE", "/computers/{id}", "Delete a computer for good")

@@ -104,10 +104,11 @@ class Resolved(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Paged(Generic[T]):
-    """One page of a list, with the pagination object."""
+    """One page of a list, with the pagination object; `next_cursor` goes into it where the query takes a cursor."""
 
     items: Sequence[T]
     total: int
+    next_cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,6 @@ def endpoint(
             query=query,
             answer=answer,
             item=item,
-            places={match[1]: match[2] is None for match in _PLACE.finditer(path)},
             name=handler.__name__,
         )
         handler.__endpoint__ = row  # type: ignore[attr-defined]  # read by Resource.endpoints
@@ -259,6 +259,8 @@ class Resource:
         for name, member in vars(type(self)).items():
             row: Endpoint | None = getattr(member, "__endpoint__", None)
             if row is not None:
-                whole = dataclasses.replace(row, path=self.prefix + row.path, tag=self.tag, auth=self.auth)
+                path = self.prefix + row.path
+                places = {match[1]: match[2] is None for match in _PLACE.finditer(path)}
+                whole = dataclasses.replace(row, path=path, places=places, tag=self.tag, auth=self.auth)
                 found.append(Bound(whole, getattr(self, name)))
         return found

@@ -7,28 +7,21 @@ from pydantic import AfterValidator, Field
 
 from router.api.endpoint import Call
 from router.api.links import LinkOut, Links, shown
-from router.api.models import MAX_TAG, MAX_TAGS, Body, ExternalId, Instant, Metadata, Name, Out, Port, Tags
+from router.api.models import MAX_TAG, MAX_TAGS, Body, ExternalId, HostSlug, Instant, Metadata, Name, Out, Port, Tags
 from router.api.owned import OwnedBody, OwnerFilter
 from router.api.principal import Principal
 from router.api.scope import check_reach
-from router.hostname import MAX_SLUG
 from router.routes.records import Kind, State
 from router.tenancy.ownership import Ownership
+from router.tenancy.registry import MAX_SECONDS
 from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceFilter
 from router.tenancy.sizes import SIZES
 from router.unit import Listing, Window
 
 _TAG_LIST = rf"^[^,\u0000]{{1,{MAX_TAG}}}(,[^,\u0000]{{1,{MAX_TAG}}}){{0,{MAX_TAGS - 1}}}$"
 
-HostSlug = Annotated[
-    str,
-    Field(
-        max_length=253,
-        description=f"A part of its hosts: up to {MAX_SLUG} of a-z, 0-9 and hyphens; unique on the platform. "
-        "One is made where none is given.",
-    ),
-]
 SizeName = Annotated[str, Field(max_length=20, json_schema_extra={"enum": list(SIZES)})]
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, description="0 is never.")]
 DefaultPort = Annotated[Port, Field(description="What hosts without a port lead to.")]
 
 
@@ -46,7 +39,7 @@ class CreateMachine(OwnedBody):
     """What both creates take beside the ownership fields."""
 
     name: Name | None = None
-    slug: HostSlug | None = None
+    slug: Annotated[HostSlug | None, Field(description="One is made where none is given.")] = None
     size: SizeName | None = None
     default_port: DefaultPort | None = None
     tags: Tags = Field(default_factory=list)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from router.clock import iso
-from router.hostname import MAX_NAME
+from router.hostname import MAX_NAME, MAX_SLUG, RESERVED_SLUGS
 from router.unit import Window
 
 MAX_INTEGER = 2**31 - 1
@@ -70,7 +70,7 @@ def _number(value: object) -> object:
     return value
 
 
-def _at_most_100(value: object) -> object:
+def at_most_100(value: object) -> object:
     number = _number(value)
     return min(number, MAX_PAGE_SIZE) if isinstance(number, int) else number
 
@@ -104,6 +104,18 @@ Name = Annotated[
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Slug = Annotated[str, AfterValidator(_slug), Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$"})]
+# A slug that stands in a host. Which are taken is for the verbs to say.
+HostSlug = Annotated[
+    str,
+    Field(
+        max_length=MAX_SLUG,
+        description=f"A part of its hosts: up to {MAX_SLUG} of a-z, 0-9 and hyphens; unique on the platform.",
+        json_schema_extra={
+            "pattern": rf"^(?!({'|'.join(sorted(RESERVED_SLUGS))})$)(?![0-9]+-)(?!..--)"
+            rf"[a-z0-9]([a-z0-9-]{{0,{MAX_SLUG - 2}}}[a-z0-9])?$"
+        },
+    ),
+]
 ExternalId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(json_schema_extra=_NOT_BLANK)
 ]
@@ -153,7 +165,12 @@ class Paging(Query):
     """The pagination of every list. A `page_size` over 100 counts as 100."""
 
     page: Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_number)] = 1
-    page_size: Annotated[int, Field(ge=1), BeforeValidator(_at_most_100)] = PAGE_SIZE
+    page_size: Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] = PAGE_SIZE
+
+    @property
+    def size(self) -> int:
+        """How many items a page has at most."""
+        return self.page_size
 
     @property
     def window(self) -> Window:

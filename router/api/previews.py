@@ -9,12 +9,14 @@ from router.api.endpoint import Bare, Call, Paged, Reply, Resource, endpoint
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import Found, reached
 from router.api.models import Body, Instant, Metadata, Name, Paging, Port
+from router.errors import CONFLICT
 from router.routes.records import Kind
 from router.tenancy.previews import VISIBILITIES, Preview, PreviewChanges
 from router.tenancy.resources import Resource as Record
 from router.unit import Listing, Window
 
-_HOST = r"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])"
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_HOST = rf"({_LABEL}\.)+[a-zA-Z]{{2,63}}"
 
 PreviewState = Literal["active", "deleted"]
 Visibility = Annotated[str, Field(max_length=20, json_schema_extra={"enum": list(VISIBILITIES)})]
@@ -22,8 +24,10 @@ HostMode = Annotated[
     str,
     Field(
         max_length=253,
+        pattern=f"^(preserve|localhost|{_HOST})$",
         description="The Host that the program sees: `preserve` (as the visitor sent it), `localhost`, or a name.",
-        json_schema_extra={"pattern": f"^(preserve|localhost|{_HOST})$"},
+        # A label with hyphens in third and fourth place is an A-label or nothing (RFC 5891 §4.2.3.1).
+        json_schema_extra={"pattern": rf"^(preserve|localhost|(?!..--)(?!.*\...--){_HOST})$"},
     ),
 ]
 
@@ -116,7 +120,7 @@ class SandboxPreviews(Resource):
         self._previews = previews
         self._links = links
 
-    @endpoint("POST", "/expose", "Expose a port of a sandbox")
+    @endpoint("POST", "/expose", "Expose a port of a sandbox", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         sandbox = await reached(self._resources, call, Kind.SANDBOX)

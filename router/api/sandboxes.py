@@ -5,10 +5,19 @@ from typing import Annotated
 from pydantic import Field
 
 from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
-from router.api.machines import CreateMachine, MachineOut, MachineQuery, PatchMachine, Registered, Showcase, reached
+from router.api.machines import (
+    CreateMachine,
+    MachineOut,
+    MachineQuery,
+    PatchMachine,
+    Registered,
+    Seconds,
+    Showcase,
+    reached,
+)
 from router.api.models import ExternalId, Integer
 from router.api.scope import narrowed, tenant_of
-from router.errors import NOT_FOUND, WORKSPACE_NOT_FOUND, RouterError
+from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, RouterError
 from router.routes.records import Kind, State
 from router.tenancy.resources import Resource as Record
 from router.tenancy.resources import ResourceDetails, ResourceFilter
@@ -19,8 +28,6 @@ _MB = 1024  # of a GB
 
 # How long it may live and whether it outlives its program are the platform's to keep; we keep what was asked.
 _OPTIONS = ("timeout_sec", "always_on", "persistent")
-
-Seconds = Annotated[Integer, Field(description="0 is never.")]
 
 
 class CreateSandbox(CreateMachine):
@@ -33,7 +40,7 @@ class CreateSandbox(CreateMachine):
     memory_mb: Annotated[int, Field(ge=128, le=4 * 1024 * 1024)] | None = None
     disk_size_mb: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] | None = None
     disk_mb: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] | None = None
-    timeout_sec: Seconds | None = None
+    timeout_sec: Integer | None = None
     idle_timeout_sec: Seconds | None = None
     always_on: bool | None = None
     persistent: bool | None = None
@@ -54,7 +61,7 @@ class CreateSandbox(CreateMachine):
 
 
 class PatchSandbox(PatchMachine):
-    timeout_sec: Seconds | None = None
+    timeout_sec: Integer | None = None
     idle_timeout_sec: Seconds | None = None
     always_on: bool | None = None
     persistent: bool | None = None
@@ -95,7 +102,7 @@ class SandboxesApi(Resource):
         found = await self._resources.list(call.query.where(call.principal, Kind.SANDBOX), call.query.window)
         return Paged(await shown(self._showcase, *found.items), found.total)
 
-    @endpoint("POST", "/sandboxes", "Create a sandbox", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND))
+    @endpoint("POST", "/sandboxes", "Create a sandbox", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT))
     async def create(self, call: Call[CreateSandbox]) -> Reply[SandboxOut]:
         """It starts as `provisioning`. Workspace and project are found by the ownership fields, and made where a slug
         names one that does not exist.
@@ -123,7 +130,7 @@ class SandboxesApi(Resource):
     async def get(self, call: Call) -> Reply[SandboxOut]:
         return await self._reply(await reached(self._resources, call, Kind.SANDBOX))
 
-    @endpoint("PATCH", "/sandboxes/{id}", "Update a sandbox")
+    @endpoint("PATCH", "/sandboxes/{id}", "Update a sandbox", problems=(CONFLICT,))
     async def update(self, call: Call[PatchSandbox]) -> Reply[SandboxOut]:
         """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
         sandbox = await reached(self._resources, call, Kind.SANDBOX)

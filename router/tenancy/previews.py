@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack
 
 from router.clock import Clock
-from router.errors import NOT_FOUND, RouterError
+from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.tenancy import lifecycle
 from router.tenancy.fields import BLANK, Fields, invalid
 from router.tenancy.resources import MAX_PORTS, Resource, ResourcesTx, check_host_mode, check_port, live
@@ -81,7 +81,7 @@ class Previews:
     ) -> tuple[Preview, bool]:
         """Expose a port, the default one where none is given: its new preview and True, or the one it has and False.
 
-        Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED.
+        Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port).
         """
         fields = Fields()
         if port is not None:
@@ -93,7 +93,7 @@ class Previews:
             resource = live(await tx.resources.get(resource_id))
             port = port or resource.default_port
             if port is None:
-                raise invalid("port", BLANK)
+                raise RouterError(CONFLICT, "there is no default port; say which one", fields={"port": [BLANK]})
             if port not in resource.exposed_ports and len(resource.exposed_ports) >= MAX_PORTS:
                 raise invalid("port", f"is one more than the {MAX_PORTS} ports that may be exposed")
             await lifecycle.expose(tx, resource, port, now)

@@ -32,7 +32,7 @@ from router.tenancy.slugs import free, host_slug
 from router.tenancy.workspaces import Workspace, found
 from router.unit import FIRST, Listing, Unit, Window, is_id, new_id
 
-_MAX_SECONDS = 366 * 86400  # of an automatic stop
+MAX_SECONDS = 366 * 86400  # of an automatic stop
 
 
 class Resources:
@@ -82,7 +82,7 @@ class Resources:
             if old is None:
                 if await tx.tenants.get(tenant_id) is None:
                     raise invalid("tenant_id", "does not exist")
-                await _claim_slug(tx, slug, tenant_id, RouterError(CONFLICT, TAKEN, fields={"slug": [TAKEN]}))
+                await _claim_slug(tx, slug, tenant_id)
                 workspace, project = await _owners_by_field(tx, tenant_id, wanted, now)
                 resource = _new(resource_id, kind, slug, workspace, project, now, details)
                 await lifecycle.begin(tx, resource)
@@ -94,7 +94,7 @@ class Resources:
             if old.tenant_id != tenant_id:
                 raise invalid("tenant_id", "can't be changed")
             if slug != old.slug:
-                await _claim_slug(tx, slug, tenant_id, RouterError(CONFLICT, TAKEN, fields={"slug": [TAKEN]}))
+                await _claim_slug(tx, slug, tenant_id)
             new = replace(old, slug=slug, **_measured(kind, details), updated_at=now)
             if workspace_id is not None or project_id is not None:
                 workspace, project = await _owners_by_field(tx, tenant_id, wanted, now)
@@ -113,11 +113,11 @@ class Resources:
     ) -> Resource:
         """Register a new resource in the state `provisioning`: a customer's call. Without `slug` one is made.
 
-        The workspace's caps on computers apply, and its defaults. Raises RouterError: VALIDATION_FAILED,
-        WORKSPACE_NOT_FOUND, NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
+        The workspace's caps on computers apply, and its defaults. Raises RouterError: VALIDATION_FAILED, CONFLICT
+        (the slug), WORKSPACE_NOT_FOUND, NOT_FOUND (project), FORBIDDEN (outside `ownership.within`).
         """
         fields = Fields()
-        self.check(fields, kind, details, ownership=ownership, slug=slug)
+        self.check(fields, details, ownership=ownership, slug=slug)
         fields.check()
         async with self._store.begin() as tx:
             return await self.add(tx, kind, tenant_id, ownership=ownership, slug=slug, details=details)
@@ -125,19 +125,16 @@ class Resources:
     def check(
         self,
         fields: Fields,
-        kind: Kind | None,
         details: ResourceDetails,
         *,
         ownership: Ownership = NOTHING,
         slug: str | None = None,
     ) -> None:
-        """Add what is wrong with the form of a new resource, or of changes to one, where `kind` is None."""
+        """Add what is wrong with the form of a new resource, or of changes to one."""
         ownership.check(fields)
         if slug is not None:
             _check_slug(fields, slug)
         self._check_details(fields, details)
-        if kind is not None:
-            _check_numbers(fields, kind, details)
 
     async def add(
         self,
@@ -155,10 +152,10 @@ class Resources:
         if kind is Kind.COMPUTER:
             details = _with_defaults(workspace, details)
             await _check_caps(tx, workspace, details)
-        elif kind is Kind.SANDBOX and details.get("vcpus") is None and details.get("memory_mb") is None:
-            details = {**details, "size": details.get("size") or DEFAULT}
+        elif kind is Kind.SANDBOX:
+            details = {**details, "size": _sandbox_size(details)}
         if slug is not None:
-            await _claim_slug(tx, slug, tenant_id, invalid("slug", TAKEN))
+            await _claim_slug(tx, slug, tenant_id)
         else:
             # A made-up slug takes no tombstone's place: nobody asked for that very name.
             slug = await free(host_slug(kind, details.get("name")), tx.resources.slug_taken, most=MAX_SLUG)
@@ -187,11 +184,11 @@ class Resources:
     ) -> Resource:
         """Change some details, and the slug where one is given: its old hosts then answer 410.
 
-        `options` are merged into what they were, one that is None goes. Raises RouterError: NOT_FOUND,
-        VALIDATION_FAILED.
+        `options` are merged into what they were, one that is None goes. Raises RouterError: NOT_FOUND, CONFLICT (the
+        slug), VALIDATION_FAILED.
         """
         fields = Fields()
-        self.check(fields, None, details, slug=slug)
+        self.check(fields, details, slug=slug)
         fields.check()
         async with self._store.begin() as tx:
             old = live(await tx.resources.get(resource_id))
@@ -205,7 +202,7 @@ class Resources:
             details = {**details, "options": {name: value for name, value in merged.items() if value is not None}}
         new = replace(old, **_measured(old.kind, details), slug=slug or old.slug, updated_at=now)
         if new.slug != old.slug:
-            await _claim_slug(tx, new.slug, old.tenant_id, invalid("slug", TAKEN))
+            await _claim_slug(tx, new.slug, old.tenant_id)
         await lifecycle.change(tx, old, new, now)
         return new
 
@@ -282,8 +279,8 @@ class Resources:
         for port, mode in (details.get("host_modes") or {}).items():
             fields.port("host_modes", port)
             check_host_mode(fields, "host_modes", mode)
-        if (seconds := details.get("auto_stop_seconds")) is not None and not 0 <= seconds <= _MAX_SECONDS:
-            fields.add("auto_stop_seconds", f"must be between 0 and {_MAX_SECONDS}")
+        if (seconds := details.get("auto_stop_seconds")) is not None and not 0 <= seconds <= MAX_SECONDS:
+            fields.add("auto_stop_seconds", f"must be between 0 and {MAX_SECONDS}")
         fields.object("options", details.get("options"))
         fields.object("tags", {"": details.get("tags", ())})
         if (first_byte := details.get("first_byte")) is not None and not 0 < first_byte <= 86400:
@@ -312,14 +309,17 @@ def _new(
     return replace(resource, **_measured(kind, details))
 
 
-def _check_numbers(fields: Fields, kind: Kind, details: ResourceDetails) -> None:
-    """A size and other numbers than it stands for: which of them is meant, and paid for, nobody could tell."""
+def _sandbox_size(details: ResourceDetails) -> str | None:
+    """The size of a new sandbox. Numbers that are given count for more than a size that says otherwise."""
+    vcpus, memory = details.get("vcpus"), details.get("memory_mb")
+    if vcpus is None and memory is None:
+        return details.get("size") or DEFAULT
     name = details.get("size")
-    if name is None or name not in SIZES:
-        return
-    size = size_of(kind, name)
-    if details.get("vcpus") not in (None, size.vcpus) or details.get("memory_mb") not in (None, size.memory_mb):
-        fields.add("size", f"is {size.vcpus} vCPU and {size.memory_mb} MB; leave it out for other numbers")
+    if name is not None:
+        size = size_of(Kind.SANDBOX, name)
+        if vcpus in (None, size.vcpus) and memory in (None, size.memory_mb):
+            return name
+    return size_named(Kind.SANDBOX, vcpus, memory)
 
 
 def _measured(kind: Kind, details: ResourceDetails) -> ResourceDetails:
@@ -343,14 +343,12 @@ def _check_slug(fields: Fields, slug: str) -> None:
         fields.add("slug", "is reserved or not valid in a host name")
 
 
-async def _claim_slug(tx: ResourcesTx, slug: str, tenant_id: str, refusal: RouterError) -> None:
-    """Make a slug free for the tenant, or raise `refusal`: another's, or the tombstone of another tenant's."""
-    if await tx.resources.by_slug(slug) is not None:
-        raise refusal
+async def _claim_slug(tx: ResourcesTx, slug: str, tenant_id: str) -> None:
+    """Make a slug free for the tenant. Raises RouterError CONFLICT: another has it, or another tenant had it."""
     buried = await tx.resources.tombstone(slug)
+    if await tx.resources.by_slug(slug) is not None or (buried is not None and buried.tenant_id != tenant_id):
+        raise RouterError(CONFLICT, TAKEN, fields={"slug": [TAKEN]})
     if buried is not None:
-        if buried.tenant_id != tenant_id:
-            raise refusal
         await tx.resources.unbury(slug)
 
 

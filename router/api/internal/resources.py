@@ -7,7 +7,20 @@ from pydantic import Field
 from router import errors
 from router.api.endpoint import Auth, Call, Reply, endpoint
 from router.api.endpoint import Resource as ApiResource
-from router.api.models import Body, ExternalId, Id, Instant, Integer, Metadata, Name, Out, Port, PortName, Tags
+from router.api.models import (
+    Body,
+    ExternalId,
+    HostSlug,
+    Id,
+    Instant,
+    Integer,
+    Metadata,
+    Name,
+    Out,
+    Port,
+    PortName,
+    Tags,
+)
 from router.routes.records import Kind, State
 from router.tenancy.resources import Resource, ResourceDetails
 
@@ -16,7 +29,7 @@ class PutResource(Body):
     """What is not sent keeps its value; workspace and project default to the tenant's default ones."""
 
     kind: Kind
-    slug: Annotated[str, Field(max_length=253, description="Up to 57 of a-z, 0-9 and hyphens; unique on the platform.")]
+    slug: HostSlug
     tenant_id: Id
     workspace_id: Id | None = None
     project_id: Id | None = None

@@ -204,13 +204,14 @@ async def test_page_move(api: ApiClient, acme: Account, verbs: Verbs, routes: Ro
 
 
 async def test_move_to_a_project(api: ApiClient, acme: Account, verbs: Verbs) -> None:
-    """A project is named by its id alone; moving where it is already changes nothing."""
+    """A project of the workspace may be named; moving where it is already changes nothing."""
     made = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id)
     path = f"/api/v1/computers/{made.id}/move"
-    moved = (await api("POST", path, json={"project_id": acme.project.id})).json["data"]
+    body = {"workspace_id": acme.workspace.id, "project_id": acme.project.id}
+    moved = (await api("POST", path, json=body)).json["data"]
     assert (moved["workspace_id"], moved["project_id"]) == (acme.workspace.id, acme.project.id)
     assert moved["external_workspace_id"] == "acme_clinic"
-    again = await api("POST", path, json={"project_id": acme.project.id})
+    again = await api("POST", path, json=body)
     assert (again.status, again.json["data"]) == (200, moved)
 
 
@@ -224,11 +225,17 @@ async def test_moves_that_are_refused(api: ApiClient, acme: Account, globex: Acc
         ({"workspace_id": "x"}, acme.key, 422, "VALIDATION_FAILED"),
         ({"workspace_id": new_id()}, acme.key, 404, "WORKSPACE_NOT_FOUND"),
         ({"workspace_id": globex.workspace.id}, acme.key, 404, "WORKSPACE_NOT_FOUND"),
-        ({"project_id": globex.project.id}, acme.key, 404, "not_found"),
+        ({"project_id": acme.project.id}, acme.key, 422, "VALIDATION_FAILED"),
+        ({"workspace_id": acme.workspace.id, "project_id": globex.project.id}, acme.key, 404, "not_found"),
         ({"workspace_id": acme.default.id, "project_id": acme.project.id}, acme.key, 422, "VALIDATION_FAILED"),
         ({"workspace_id": other.id}, acme.key, 422, "VALIDATION_FAILED"),
         ({"workspace_id": acme.default.id}, acme.workspace_key, 403, "forbidden"),
-        ({"project_id": acme.default_project.id}, acme.project_key, 403, "forbidden"),
+        (
+            {"workspace_id": acme.default.id, "project_id": acme.default_project.id},
+            acme.project_key,
+            403,
+            "forbidden",
+        ),
         ({"workspace_id": globex.workspace.id}, globex.key, 404, "not_found"),
     ]
     for body, key, status, code in wanted:
@@ -253,7 +260,7 @@ async def test_same_idempotency_key_moves_once(api: ApiClient, acme: Account, ve
     made = await computer(verbs, acme)
     path, headers = f"/api/v1/computers/{made.id}/move", {"Idempotency-Key": new_id()}
     first = await api("POST", path, json={"workspace_id": acme.default.id}, headers=headers)
-    await api("POST", path, json={"project_id": acme.project.id})
+    await api("POST", path, json={"workspace_id": acme.workspace.id, "project_id": acme.project.id})
     again = await api("POST", path, json={"workspace_id": acme.default.id}, headers=headers)
     assert (again.status, again.body) == (200, first.body)
     assert again.headers["Idempotent-Replayed"] == "true"

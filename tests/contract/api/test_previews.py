@@ -72,12 +72,12 @@ async def test_page_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: 
 
 
 async def test_expose_the_default_port(api: ApiClient, acme: Account, verbs: Verbs) -> None:
-    """Without a port it is the default one; where there is none either, that is a blank field."""
+    """Without a port it is the default one; where there is none either, the request can't be meant."""
     made = await running(verbs, acme, default_port=3000)
     assert (await api("POST", f"/api/v1/sandboxes/{made.id}/expose")).json["port"] == 3000
     bare = await running(verbs, acme, slug="bare")
     answer = await api("POST", f"/api/v1/sandboxes/{bare.id}/expose", json={})
-    assert (answer.status, answer.fields) == (422, {"port": ["can't be blank"]})
+    assert (answer.status, answer.code, answer.fields) == (409, "conflict", {"port": ["can't be blank"]})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,11 @@ async def test_a_port_has_one_preview(api: ApiClient, acme: Account, verbs: Verb
     first = await api("POST", path, json={"port": 5173})
     assert (first.json["data"]["visibility"], first.json["data"]["host_mode"]) == ("public", "preserve")
     await api("POST", path, json={"port": 5173, "visibility": "tenant", "name": "App"})
-    for mode, seen in (("Dev.Example.com", {5173: "Dev.Example.com"}), ("preserve", {})):
+    for mode, seen in (
+        ("Dev.Example.com", {5173: "Dev.Example.com"}),
+        ("localhost", {5173: "localhost"}),
+        ("preserve", {}),
+    ):
         again = await api("POST", path, json={"port": 5173, "host_mode": mode, "visibility": None})
         assert again.status == 200
         assert again.json["data"] == first.json["data"] | {"host_mode": mode, "visibility": "tenant", "name": "App"}
@@ -161,6 +165,8 @@ async def test_list_by_port(api: ApiClient, acme: Account, verbs: Verbs) -> None
         ({"port": 80, "visibility": "secret"}, "visibility"),
         ({"port": 80, "host_mode": "not a host"}, "host_mode"),
         ({"port": 80, "host_mode": "10.0.0.1"}, "host_mode"),
+        ({"port": 80, "host_mode": "ab--c.example.com"}, "host_mode"),
+        ({"port": 80, "host_mode": "app.example.com:80"}, "host_mode"),
         ({"port": 80, "host_mode": ""}, "host_mode"),
         ({"port": 80, "name": "n" * 121}, "name"),
         ({"port": 80, "metadata": "x"}, "metadata"),
