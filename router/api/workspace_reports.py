@@ -6,7 +6,6 @@ from router.api.endpoint import Bare, Call, Counted, Resource, endpoint
 from router.api.models import Instant, Out, Paging, Query
 from router.api.principal import Reach
 from router.api.projects import ProjectOut, counted
-from router.api.scope import narrowed
 from router.api.workspaces import ReachedWorkspaces, SettingsOut, reached
 from router.routes.records import State
 from router.tenancy.projects import Project
@@ -110,5 +109,7 @@ class WorkspaceReportsApi(Resource):
     async def projects(self, call: Call[None, Paging]) -> Counted[ProjectOut]:
         """The oldest first."""
         workspace = await reached(self._workspaces, call)
-        where = {**narrowed(call.principal), "tenant_id": workspace.tenant_id, "workspace_id": workspace.id}
-        return counted(await self._projects.list(call.query.window, **where))
+        listing = await self._projects.list(
+            call.query.window, tenant_id=workspace.tenant_id, workspace_id=workspace.id, project_id=None
+        )
+        return counted(listing)
