@@ -56,6 +56,15 @@ TABLE = (
     Row("client_connections", "gauge", (), "Open connections from clients"),
     Row("tunnels", "gauge", (), "Open tunnels: WebSockets and other upgrades"),
     Row("backend_connections", "gauge", ("state",), "Open connections to backends"),
+    Row("redis_operations", "counter", ("operation", "outcome"), "Operations on Redis; refused ones were never sent"),
+    Row("redis_records", "counter", ("knowledge",), "What Redis knew of the records that were asked of it"),
+    Row("redis_fills", "counter", ("fate",), "Records read from the store, on their way into Redis"),
+    Row("redis_available", "gauge", (), "1 while Redis is asked at all, 0 while it is left alone"),
+    Row("bus_messages", "counter", ("content",), "What was heard on the bus of changes"),
+    Row("bus_connected", "gauge", (), "1 while the bus is heard, 0 while the store is followed in its place"),
+    Row("change_seconds", "histogram", (), "From the commit of a change, anywhere, to the moment this process knew"),
+    Row("outbox_waiting", "gauge", (), "Committed changes that the bus has not been told of yet"),
+    Row("outbox_lag_seconds", "gauge", (), "How long the oldest of them has been waiting"),
     Row("build_info", "gauge", ("version", "python"), "What runs here; always 1"),
 )
 
@@ -95,6 +104,11 @@ LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
         "not_ready",
     ),
     "state": ("idle", "busy"),
+    "operation": ("look", "fill", "advance", "publish", "scan", "remove"),
+    "outcome": ("ok", "error", "timeout", "refused"),
+    "knowledge": ("hit", "none", "absent", "behind", "away", "corrupt", "newer_format"),
+    "fate": ("stored", "outdated", "failed", "skipped"),
+    "content": ("changes", "heartbeat", "gap", "malformed"),
 }
 
 # Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
@@ -185,6 +199,12 @@ class Metrics(Collector):
         counts = self._counts[name]
         counts[labels] = counts.get(labels, 0) + by
 
+    def observe(self, name: str, seconds: float, label: str = "") -> None:
+        """Add to a histogram of the table. Raises KeyError if it is none."""
+        histogram = self._histograms[name][label]
+        histogram.counts[bisect.bisect_left(BOUNDS, seconds)] += 1
+        histogram.total += seconds
+
     def count_backend_error(self, kind: str) -> None:
         """A backend failed in this way."""
         self.count("backend_errors", kind)
@@ -235,7 +255,7 @@ class Metrics(Collector):
         family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
         closed = defaultdict[tuple[str, ...], _Histogram](_Histogram)
         for label, histogram in self._histograms[row.name].items():
-            closed[_close(row, (label,))].add(histogram)
+            closed[_close(row, (label,) if row.labels else ())].add(histogram)
         for labels, histogram in closed.items():
             family.add_metric(self._label_values(labels), histogram.buckets(), histogram.total)
         return family

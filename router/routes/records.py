@@ -12,6 +12,7 @@ import enum
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from router.hostname import Reading
 
@@ -161,12 +162,21 @@ Record = NameRecord | ZoneRecord | ResourceRecord
 class Snapshot(dict[str, tuple[int, Record | None]]):
     """Records as of one instant: each key's version, and the record or None. Version 0 has never existed.
 
-    `seen` is the number of the newest change that had been committed at that instant.
+    `seen` is the number of the newest change that had been committed by that instant.
     """
 
     def __init__(self, records: Mapping[str, tuple[int, Record | None]], *, seen: int) -> None:
         super().__init__(records)
         self.seen = seen
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed change of the record under `key`. Numbers grow in the order of the commits."""
+
+    number: int
+    key: str
+    at: datetime
 
 
 def name_key(host: str) -> str:

@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from sqlalchemy.engine import URL
 
 from router.clock import Clock
-from router.store.engine import Reader, driver_url, probe, reading_engine, translated, writing_engine
+from router.settings import Database
+from router.store.engine import parsed, reading_engine, writing_engine
+from router.store.failures import translated
+from router.store.feed import Feed
 from router.store.idempotency import SqlIdempotency
 from router.store.migrate import check
 from router.store.outbox import OutboxFollower
@@ -18,31 +22,32 @@ _log = structlog.get_logger("router.store")
 
 Listener = Callable[[Sequence[str]], object]
 
+_LIMITS = Database()
+NumberListener = Callable[[Sequence[str], int], object]
+
 
 class Store:
     """One database. Made by `Store.open`; not thread-safe: one per event loop."""
 
-    def __init__(self, url: URL, clock: Clock) -> None:
+    def __init__(self, url: URL, clock: Clock, limits: Database) -> None:
         self._url = url
         self._clock = clock
-        self._writer = writing_engine(url)
-        self._reader = reading_engine(url)
+        self._limits = limits
+        self._writer = writing_engine(url, limits)
+        self._reader = reading_engine(url, limits)
         self._listeners: list[Listener] = []
+        self._number_listeners: list[NumberListener] = []
         self._followers: list[OutboxFollower] = []
-        self._records_reader = Reader(url, self._reader)
         self.idempotency = SqlIdempotency(self._writer)
-        self.records = SqlRecords(self._records_reader)
+        self.records = SqlRecords(self._reader)
+        self.feed = Feed(url, self._reader, self._writer)
 
     @classmethod
-    async def open(cls, database_url: str, *, clock: Clock) -> "Store":
+    async def open(cls, database_url: str, *, clock: Clock, limits: Database = _LIMITS) -> "Store":
         """The store behind `settings.database_url`, migrated before. Raises StoreUnavailableError where it is not."""
-        url = driver_url(database_url)
-        probe(url, create=False)
-        store = cls(url, clock)
+        store = cls(parsed(database_url, create=False), clock, limits)
         try:
-            with translated():
-                async with store._reader.connect() as connection:
-                    await check(connection)
+            await store._reader.run(check)
         except BaseException:
             await store.close()
             raise
@@ -63,7 +68,7 @@ class Store:
         for follower in self._followers:
             follower.committed(ids)
         if keys:
-            self._tell(keys)
+            self._tell(keys, ids[-1])
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -76,6 +81,10 @@ class Store:
         """Call `listener(keys)` with the touched keys of each commit of this process, before `begin` returns."""
         self._listeners.append(listener)
 
+    def on_number(self, listener: NumberListener) -> None:
+        """As `after_commit`, but sooner, and with the number of the commit's newest change in the outbox."""
+        self._number_listeners.append(listener)
+
     def follow(self, on_keys: Listener, on_gap: Callable[[], object]) -> OutboxFollower:
         """A follower of what other processes commit; `start` it before anything is cached, `close` it before the store."""
         reader = reading_engine(self._url, connections=1)
@@ -85,13 +94,15 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection."""
+        self.feed.close()
         await self._writer.dispose()
         await self._reader.dispose()
-        self._records_reader.close()
 
-    def _tell(self, keys: Sequence[str]) -> None:
-        for listener in self._listeners:
+    def _tell(self, keys: Sequence[str], number: int) -> None:
+        calls = [partial(listener, keys, number) for listener in self._number_listeners]
+        calls += [partial(listener, keys) for listener in self._listeners]
+        for call in calls:
             try:
-                listener(keys)
+                call()
             except Exception:  # noqa: BLE001  # the change is committed: a listener's mistake is not the verb's failure
-                _log.exception("a listener failed", listener=repr(listener))
+                _log.exception("a listener failed", listener=repr(call.func))

@@ -8,7 +8,7 @@ a thread or a lock. Only then is the outbox read. On PostgreSQL it is one index 
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -58,7 +58,7 @@ class OutboxFollower:
         self._on_keys = on_keys
         self._on_gap = on_gap
         self._tasks = Tasks("outbox")
-        self._watch = _DataVersion(url) if url.get_backend_name() == "sqlite" else None
+        self._watch = DataVersion(url) if url.get_backend_name() == "sqlite" else None
         self._position = 0
         self._own: set[int] = set()
         self.missing = False  # the outbox can't be read now
@@ -94,7 +94,7 @@ class OutboxFollower:
                     await self._read()
                 if self._clock.monotonic() >= self._trim_at:
                     self._trim_at = self._clock.monotonic() + _TRIM_EVERY
-                    await self._trim()
+                    await trim(self._reader, self._writer, self._clock.now())
             except StoreUnavailableError as error:
                 if not self.missing:
                     _log.warning("the outbox can't be read", error=str(error))
@@ -135,18 +135,23 @@ class OutboxFollower:
         except Exception:  # noqa: BLE001  # a follower that ends with its listener's mistake leaves stale routes for ever
             _log.exception("a listener failed")
 
-    async def _trim(self) -> None:
-        newest = sa.select(sa.func.max(outbox.c.id)).scalar_subquery()
-        old = sa.or_(outbox.c.created_at < self._clock.now() - KEPT, outbox.c.id <= newest - KEPT_ROWS)
-        with translated():
-            async with self._reader.connect() as connection:
-                any_old = await connection.scalar(sa.select(outbox.c.id).where(old).limit(1))
-            if any_old is not None:
-                async with self._writer.begin() as connection:
-                    await connection.execute(sa.delete(outbox).where(old))
+
+async def trim(reader: AsyncEngine, writer: AsyncEngine, now: datetime) -> None:
+    """Delete the rows that no follower needs any more; never the newest, which says where the outbox stands.
+
+    Raises StoreUnavailableError.
+    """
+    newest = sa.select(sa.func.max(outbox.c.id)).scalar_subquery()
+    old = sa.and_(outbox.c.id < newest, sa.or_(outbox.c.created_at < now - KEPT, outbox.c.id <= newest - KEPT_ROWS))
+    with translated():
+        async with reader.connect() as connection:
+            any_old = await connection.scalar(sa.select(outbox.c.id).where(old).limit(1))
+        if any_old is not None:
+            async with writer.begin() as connection:
+                await connection.execute(sa.delete(outbox).where(old))
 
 
-class _DataVersion:
+class DataVersion:
     """SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
 
     def __init__(self, url: URL) -> None:

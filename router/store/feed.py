@@ -1,0 +1,57 @@
+"""The outbox for those who deliver it: what has been committed, in order, from any number on."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from router.routes.records import Change
+from router.store.engine import translated
+from router.store.journal_tables import outbox
+from router.store.outbox import DataVersion, trim
+
+
+class Feed:
+    """cache.publisher.Feed. Every read raises StoreUnavailableError."""
+
+    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._watch = DataVersion(url) if url.get_backend_name() == "sqlite" else None
+
+    def moved(self) -> bool:
+        """Whether another process may have committed since the last call; always, where only the database can tell."""
+        return self._watch is None or self._watch.moved()
+
+    async def newest(self) -> int:
+        """The number of the newest change, 0 before the first."""
+        return await self._scalar(sa.func.max(outbox.c.id)) or 0
+
+    async def oldest(self) -> int:
+        """The number of the oldest change that is still kept, 0 before the first."""
+        return await self._scalar(sa.func.min(outbox.c.id)) or 0
+
+    async def after(self, number: int, most: int) -> Sequence[Change]:
+        """At most so many of the changes after this one, in their order."""
+        select = sa.select(outbox.c.id, outbox.c.key, outbox.c.created_at).where(outbox.c.id > number)
+        with translated():
+            async with self._reader.connect() as connection:
+                rows = await connection.execute(select.order_by(outbox.c.id).limit(most))
+                return [Change(*row) for row in rows]
+
+    async def trim(self, now: datetime) -> None:
+        """Delete what is older than anybody needs."""
+        await trim(self._reader, self._writer, now)
+
+    def close(self) -> None:
+        """Close what it has open of its own."""
+        if self._watch is not None:
+            self._watch.close()
+
+    async def _scalar(self, what: sa.ColumnElement[int]) -> int | None:
+        with translated():
+            async with self._reader.connect() as connection:
+                number: int | None = await connection.scalar(sa.select(what))
+                return number
