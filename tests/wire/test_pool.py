@@ -114,6 +114,25 @@ async def test_a_new_generation_closes_what_is_kept(edge: RunningEdge) -> None:
     assert edge.kept() == 1
 
 
+async def test_a_new_generation_closes_the_pools_of_all_ports(edge: RunningEdge) -> None:
+    """Not only that of the port that is asked for next."""
+    backend = edge.backend("shop")
+    ports = {3000: backend.port, 5173: backend.port}
+    edge.point("shop", backend, default_port=3000, exposed_ports=None, ports=ports)
+    client = await edge.client()
+    for host in ("shop.miosa.app", "5173-shop.sandbox.miosa.app"):
+        await client.send(get(host))
+        await backend.answer(OK)
+        await client.read_response()
+    edge.point("shop", backend, generation="boot-2", default_port=3000, exposed_ports=None, ports=ports)
+    await client.send(get())
+    await backend.answer(OK)
+    await client.read_response()
+    for old in backend.ends[:2]:
+        assert await old.read_until_close() == b""
+    assert edge.kept() == 1
+
+
 async def test_a_connection_that_is_busy_across_a_boot_is_not_kept(edge: RunningEdge) -> None:
     """Its answer is passed on, and then it is closed."""
     backend, client, end = await warm(edge)
