@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 
 from router.hostname import InvalidNameError, canonical_name
 from router.redis_url import parse_redis_url
@@ -110,6 +119,12 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
+def _not_below_header(value: int, info: ValidationInfo) -> int:
+    if value < info.data.get("header", 0):
+        raise ValueError("must not be less than header")
+    return value
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -119,7 +134,9 @@ class Limits(_Group):
 
     request_line: Bytes = Field(16 * 1024, description="Longest request line; longer ones get 414.")
     header: Bytes = Field(16 * 1024, description="Longest header line; longer ones get 431.")
-    headers: Bytes = Field(64 * 1024, description="Longest head of a request or an answer; more gets 431 or 502.")
+    headers: Annotated[Bytes, AfterValidator(_not_below_header)] = Field(
+        64 * 1024, description="Longest head of a request or an answer, at least `header`; more gets 431 or 502."
+    )
     header_count: Count = Field(128, description="Most header lines of a request or an answer; more gets 431 or 502.")
     head_time: Seconds = Field(10.0, description="Time for a request's head to arrive, from its first byte; then 408.")
     dial: Seconds = Field(2.0, description="Time to connect to a backend.")
@@ -144,6 +161,19 @@ class Limits(_Group):
     drain_not_ready: SecondsOrZero = Field(5.0, description="SIGTERM: /readyz says no this long first.")
     drain_requests: SecondsOrZero = Field(30.0, description="SIGTERM: then requests may finish this long.")
     drain_tunnels: SecondsOrZero = Field(300.0, description="SIGTERM: then tunnels and event streams end.")
+
+
+class Database(_Group):
+    """How the store is talked to. Times in seconds. Each process has its own connections to PostgreSQL."""
+
+    connections: Count = Field(
+        10, description="PostgreSQL: most connections for changes, and as many again for look-ups."
+    )
+    connect_time: Seconds = Field(3.0, description="PostgreSQL: time to connect.")
+    statement_time: Seconds = Field(5.0, description="PostgreSQL: time for one statement.")
+    lock_time: Seconds = Field(
+        5.0, description="Time to wait for a lock that another holds, or for a connection to be free."
+    )
 
 
 class Cache(_Group):
@@ -274,6 +304,7 @@ class Settings(_Group):
     docs_url: Annotated[str, AfterValidator(_http_url)] = Field(
         "https://docs.miosa.ai/errors", description="Base of docs_url in error answers."
     )
+    database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)
     limits: Limits = Field(default_factory=Limits)
     cache: Cache = Field(default_factory=Cache)

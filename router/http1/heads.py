@@ -80,8 +80,7 @@ def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem
     """Refuse a head over the limits with `problem`. `lines` has the first line in it."""
     if len(raw) > limits.headers or len(lines) - 1 > limits.header_count:
         raise RefusedError(problem, "too many or too large headers")
-    # A head within the limit of one header cannot hold a header over it: the usual case costs one comparison.
-    if len(raw) > limits.header and max(map(len, lines[1:]), default=0) > limits.header:
+    if max(map(len, lines[1:]), default=0) > limits.header:
         raise RefusedError(problem, "header too large")
 
 

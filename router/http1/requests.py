@@ -96,7 +96,8 @@ def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
     """Read a head that ends with its empty line. Raises RefusedError."""
     lines = raw[:-4].split(b"\r\n")
     head = _read_request_line(lines[0], limits)
-    check_sizes(raw, lines, limits, errors.HEADERS_TOO_LARGE)
+    if len(raw) > limits.header or len(lines) > limits.header_count:  # most heads are far from any limit
+        check_sizes(raw, lines, limits, errors.HEADERS_TOO_LARGE)
     try:
         HttpRequestParser(NO_CALLBACKS).feed_data(raw)
     except HttpParserUpgrade:
