@@ -91,9 +91,9 @@ class Shelf:
         _, stored = await self._put("fill", records, "", seen, "")
         return stored
 
-    async def advance(self, records: Versioned, *, start: int, to: int) -> int | None:
-        """Replace these records and move the mark; where it is now. Other than `to`: nothing was done, it was not at
-        `start`. Raises CacheUnavailableError."""
+    async def advance(self, records: Versioned, *, start: int, to: int) -> int:
+        """Replace these records and move the mark; where it is now. Other than `to`: nothing was done, for it was not
+        at `start`. Raises CacheUnavailableError."""
         mark, _ = await self._put("advance", records, start, to, to)
         return mark
 
@@ -105,9 +105,10 @@ class Shelf:
         """Take a record away, which is safe at any time. Raises CacheUnavailableError."""
         await self._client.run("remove", self.breaker, "UNLINK", self._name(key))
 
-    async def clear_mark(self) -> None:
-        """Take the mark away: from now on nobody believes what lies here. Raises CacheUnavailableError."""
-        await self._client.run("remove", self.breaker, "UNLINK", self._mark)
+    async def disown(self) -> None:
+        """Take the mark back to the beginning: nobody believes what lies here until all of it has been told anew, or
+        taken away. Whoever comes after one that died in between goes on with it. Raises CacheUnavailableError."""
+        await self._client.run("advance", self.breaker, "SET", self._mark, 0)
 
     @property
     def _mark(self) -> str:
@@ -118,13 +119,13 @@ class Shelf:
 
     async def _put(
         self, operation: str, records: Versioned, start: int | str, seen: int, to: int | str
-    ) -> tuple[int | None, int]:
+    ) -> tuple[int, int]:
         names = [self._mark, *(self._name(key) for key in records)]
         values: list[int | bytes] = []
         for version, record in records.values():
             values += (version, self._milliseconds(record), encode(version, record))
         mark, stored = await self._client.script(operation, self.breaker, PUT, names, start, seen, to, *values)
-        return (None if mark < 0 else mark), stored
+        return int(mark), int(stored)
 
     def _milliseconds(self, record: Record | None) -> int:
         seconds = self._limits.unknown_ttl if record is None else self._limits.ttl
@@ -159,11 +160,11 @@ class Shelves:
         return groups
 
     async def purge(self) -> int:
-        """Remove everything that lies here; how much it was. Raises CacheUnavailableError."""
-        await asyncio.gather(*(shelf.clear_mark() for shelf in self.all))
+        """Disown every shelf and remove what lies there; how much it was. Raises CacheUnavailableError."""
+        await asyncio.gather(*(shelf.disown() for shelf in self.all))
         breaker = self._client.breaker()
         removed = 0
-        async for names in self._client.scan(breaker, f"{self._limits.prefix}*"):
+        async for names in self._client.scan(breaker, f"{self._limits.prefix}*r:*"):
             for together in _by_tag(names):
                 removed += await self._client.run("remove", breaker, "UNLINK", *together)
         return removed

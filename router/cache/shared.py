@@ -1,0 +1,108 @@
+"""What a process has of Redis: the records, the bus, and its share of delivering the outbox."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from router.cache.client import Client
+from router.cache.publisher import Feed, Publisher
+from router.cache.records import CachedRecords, VersionedSource
+from router.cache.shelves import Shelves
+from router.cache.standing import Standing
+from router.cache.subscriber import Subscriber
+from router.clock import Clock
+from router.observe.metrics import Metrics
+from router.redis_url import parse_redis_url
+from router.settings import Redis as Limits
+
+
+class Store(Protocol):
+    """The store, as the cache sees it."""
+
+    @property
+    def records(self) -> VersionedSource:
+        """Records with their versions."""
+
+    @property
+    def feed(self) -> Feed:
+        """The outbox."""
+
+
+class SharedCache:
+    """`records` is the source for the resolver. `committed` must hear of this process's commits before anybody else.
+
+    With `publishes` this process delivers the outbox too: each that commits changes should.
+    """
+
+    def __init__(
+        self, redis_url: str, limits: Limits, *, store: Store, publishes: bool, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._limits = limits
+        self._store = store
+        self._publishes = publishes
+        self._metrics = metrics
+        self._clock = clock
+        self._standing = Standing()
+        self._client = Client(parse_redis_url(redis_url), limits, metrics=metrics, clock=clock)
+        self._shelves = Shelves(self._client, limits)
+        self._subscriber: Subscriber | None = None
+        self._publisher: Publisher | None = None
+        self.records = CachedRecords(self._shelves, store.records, self._standing, metrics)
+
+    async def start(self, on_keys: Callable[[Sequence[str]], object], on_gap: Callable[[], object]) -> None:
+        """Hear of others' changes: `on_keys` of those that are known, `on_gap` where something was missed.
+
+        Redis need not be there. Raises StoreUnavailableError.
+        """
+        self._subscriber = subscriber = Subscriber(
+            self._client,
+            self._limits,
+            feed=self._store.feed,
+            standing=self._standing,
+            on_keys=on_keys,
+            on_gap=on_gap,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        await subscriber.start()
+        self._metrics.gauge("redis_available", lambda: float(self._shelves.available))
+        self._metrics.gauge("bus_connected", lambda: float(subscriber.connected))
+        if self._publishes:
+            self._publisher = publisher = Publisher(
+                self._client,
+                self._shelves,
+                self._limits,
+                feed=self._store.feed,
+                source=self._store.records,
+                bus=subscriber,
+                clock=self._clock,
+            )
+            publisher.start()
+            self._metrics.gauge("outbox_waiting", lambda: float(publisher.waiting))
+            self._metrics.gauge("outbox_lag_seconds", lambda: publisher.lag)
+
+    def committed(self, keys: Sequence[str], number: int) -> None:
+        """This process has changed these records; `number` is the newest of the changes."""
+        self._standing.committed(keys, number)
+        if self._publisher is not None:
+            self._publisher.committed(number)
+
+    async def check(self) -> str | None:
+        """For /readyz: what is not as it should be. Never a reason to send traffic elsewhere."""
+        if not self._shelves.available:
+            return f"Redis is away ({self._client.error}); the store is asked instead"
+        if self._subscriber is not None and not self._subscriber.connected:
+            return f"the bus is not heard ({self._subscriber.error}); the store is followed instead"
+        if self._publisher is not None and self._publisher.error is not None:
+            return f"{self._publisher.waiting} changes wait for Redis ({self._publisher.error})"
+        return None
+
+    async def close(self) -> None:
+        """End everything, and close every connection."""
+        ending = [self.records.close()]
+        if self._publisher is not None:
+            ending.append(self._publisher.close())
+        if self._subscriber is not None:
+            ending.append(self._subscriber.close())
+        await asyncio.gather(*ending)
+        await self._client.close()
