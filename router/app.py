@@ -22,8 +22,10 @@ from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
+from router.api.deployments import DeploymentsApi, DeploymentShowcase
 from router.api.docs import pages
 from router.api.endpoint import Resource
+from router.api.env import EnvApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
@@ -34,12 +36,14 @@ from router.api.openapi import document
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
 from router.api.previews import SandboxPreviews
 from router.api.projects import ProjectsApi
+from router.api.publishing import PublishingApi
 from router.api.rates import MemoryLimiter
 from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tenant import TenantApi
 from router.api.tokens import Tokens
+from router.api.versions import VersionsApi
 from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
@@ -57,20 +61,26 @@ from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
+from router.probe import HttpProbe
 from router.proxy import Proxy
 from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
 from router.store import Store, migrate
 from router.tasks import Tasks
+from router.tenancy.deployments import Deployments
+from router.tenancy.env import Env
 from router.tenancy.keys import Keys
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
+from router.tenancy.publishing import Probe, Publishing
 from router.tenancy.registry import Resources
+from router.tenancy.releases import Releases
 from router.tenancy.tenants import Tenants
 from router.tenancy.usage import Usage
 from router.tenancy.workspaces import Workspaces
 
+LOST_BUILDS_EVERY = 10.0  # seconds between two looks for builds whose process is gone
 PRUNE_EVERY = 3600.0  # seconds between two sweeps of what is kept for a while
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
@@ -88,6 +98,10 @@ class Verbs:
     keys: Keys
     resources: Resources
     previews: Previews
+    deployments: Deployments
+    releases: Releases
+    publishing: Publishing
+    env: Env
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
     verification: Verification
@@ -99,6 +113,7 @@ def verbs_on(
     clock: Clock,
     *,
     lookup: Lookup,
+    probe: Probe,
     own_listeners: Collection[tuple[str, int]] = (),
 ) -> Verbs:
     """The verbs on an open store."""
@@ -106,20 +121,33 @@ def verbs_on(
     reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
     custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
     preview_domains = PreviewDomains(store, clock, reserved=reserved)
+    resources = Resources(
+        store,
+        clock,
+        networks=settings.backend_networks,
+        own_listeners=own_listeners,
+        reserved_ports=settings.reserved_ports,
+    )
     return Verbs(
         tenants=Tenants(store, clock),
         workspaces=Workspaces(store, clock),
         projects=Projects(store, clock),
         usage=Usage(store, clock, rates=settings.credits),
         keys=Keys(store, clock),
-        resources=Resources(
+        resources=resources,
+        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
+        deployments=Deployments(store, clock, resources=resources),
+        releases=Releases(store, clock),
+        publishing=Publishing(
             store,
             clock,
+            probe=probe,
             networks=settings.backend_networks,
             own_listeners=own_listeners,
             reserved_ports=settings.reserved_ports,
+            check_time=settings.limits.publish_check,
         ),
-        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
+        env=Env(store, clock),
         custom_domains=custom_domains,
         preview_domains=preview_domains,
         verification=Verification(
@@ -137,6 +165,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
     urls = Urls.of(settings)
     links = Links(preview_domains=verbs.preview_domains, urls=urls)
     showcase = Showcase(resources=verbs.resources, links=links)
+    deployments = DeploymentShowcase(places=verbs.resources, links=links)
     return [
         WorkspacesApi(verbs.workspaces),
         WorkspaceReportsApi(workspaces=verbs.workspaces, projects=verbs.projects, usage=verbs.usage),
@@ -148,6 +177,22 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
         SandboxPreviews(resources=verbs.resources, previews=verbs.previews, links=links),
         ComputersApi(resources=verbs.resources, showcase=showcase),
         ComputerPorts(resources=verbs.resources, previews=verbs.previews, links=links),
+        DeploymentsApi(
+            deployments=verbs.deployments,
+            workspaces=verbs.workspaces,
+            projects=verbs.projects,
+            showcase=deployments,
+        ),
+        PublishingApi(
+            deployments=verbs.deployments,
+            publishing=verbs.publishing,
+            outcome=verbs.releases,
+            sandboxes=verbs.resources,
+            domains=verbs.custom_domains,
+            showcase=deployments,
+        ),
+        VersionsApi(deployments=verbs.deployments, releases=verbs.releases, showcase=deployments),
+        EnvApi(deployments=verbs.deployments, env=verbs.env),
         *(
             surface(domains=verbs.custom_domains, verification=verbs.verification, resources=verbs.resources)
             for surface in (ComputerDomains, DeploymentDomains, FlatDomains)
@@ -201,8 +246,8 @@ async def open_lookup(settings: Settings, clock: Clock) -> AsyncIterator[Lookup]
 async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
     """The verbs for one command. Raises StoreUnavailableError."""
     clock = SystemClock()
-    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup:
-        yield verbs_on(store, settings, clock, lookup=lookup)
+    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup, HttpProbe() as probe:
+        yield verbs_on(store, settings, clock, lookup=lookup, probe=probe)
 
 
 @asynccontextmanager
@@ -289,7 +334,9 @@ class App:
         own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
         store = await stack.enter_async_context(open_store(settings, clock))
         lookup = await stack.enter_async_context(open_lookup(settings, clock))
-        verbs = verbs_on(store, settings, clock, lookup=lookup, own_listeners=own_listeners)
+        probe = await stack.enter_async_context(HttpProbe())
+        verbs = verbs_on(store, settings, clock, lookup=lookup, probe=probe, own_listeners=own_listeners)
+        stack.push_async_callback(verbs.publishing.close)
         resolver = _resolver(store, settings, clock)
         stack.push_async_callback(resolver.close)
         store.after_commit(resolver.drop)
@@ -330,6 +377,7 @@ class App:
             await self._serve_api(store, verbs, activity, sockets["api"])
         if "jobs" in settings.roles:
             self._tasks.start("prune", self._prune(store))
+            self._tasks.start("fail lost builds", self._fail_lost_builds(verbs.publishing))
 
     def _listen(self) -> dict[str, socket.socket]:
         """The sockets of our roles."""
@@ -397,3 +445,11 @@ class App:
             except StoreUnavailableError as error:
                 _log.warning("not pruned", error=str(error))
             await asyncio.sleep(PRUNE_EVERY)
+
+    async def _fail_lost_builds(self, publishing: Publishing) -> None:
+        while True:
+            try:
+                await publishing.fail_overdue()
+            except StoreUnavailableError as error:
+                _log.warning("lost builds not failed", error=str(error))
+            await asyncio.sleep(LOST_BUILDS_EVERY)

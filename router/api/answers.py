@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp.web import Response
 from pydantic import TypeAdapter
 
+from router.api.cursors import CursorPaging
 from router.api.endpoint import Answer, Bare, Counted, Endpoint, Paged, Resolved, Spread
 from router.api.models import Paging
 from router.errors import RouterError
@@ -32,7 +33,9 @@ class Renderer:
             rest: dict[str, Any] = {"total": answer.total}
             if isinstance(answer, Paged):
                 paging = query if isinstance(query, Paging) else Paging()
-                rest = {"page": {"page": paging.page, "page_size": paging.page_size, "total": answer.total}}
+                rest = {"page": {"page": paging.page, "page_size": paging.size, "total": answer.total}}
+                if isinstance(paging, CursorPaging):
+                    rest["page"]["next_cursor"] = answer.next_cursor
             items = self._adapter.dump_json(list(answer.items))
             return self._endpoint.status, b'{"data":' + items + b"," + json.dumps(rest).encode()[1:]
         body = self._adapter.dump_json(answer.item)

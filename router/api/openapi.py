@@ -66,6 +66,10 @@ _PAGE: Schema = {
         "page": {"type": "integer", "minimum": 1},
         "page_size": {"type": "integer", "minimum": 1, "maximum": 100},
         "total": {"type": "integer", "minimum": 0},
+        "next_cursor": {
+            "type": ["string", "null"],
+            "description": "There where the list takes a `cursor`: that of the next page, null behind the last one.",
+        },
     },
 }
 

@@ -233,6 +233,17 @@ class CustomDomains:
             await _tell(tx, domain, "registered", now)
             return domain
 
+    async def check(self, name: str, tenant_id: str, holder_id: str | None = None) -> bool:
+        """Whether `register` has something to do for that resource, or for a new one of the tenant: it has the name
+        already, or it may have it. Raises RouterError as `register`."""
+        fqdn = registrable(name, self._reserved, field="domain")
+        async with self._store.read() as tx:
+            current = await tx.custom_domains.by_fqdn(fqdn)
+            if current is not None and current.resource_id == holder_id:
+                return False
+            await _holding(tx, fqdn, tenant_id)
+            return True
+
     async def get(self, domain_id: str) -> CustomDomain:
         """Raises RouterError: NOT_FOUND (also once it is removed)."""
         async with self._store.read() as tx:
@@ -310,21 +321,28 @@ class CustomDomains:
             return new
 
     async def _make_room(self, tx: DomainsTx, fqdn: str, tenant_id: str, now: datetime) -> None:
-        """Raises RouterError CONFLICT unless the tenant may register the name now.
-
-        A domain whose resource is deleted still holds its name: DNS still leads here, so whoever registered it next
-        would be verified at once. Only the tenant itself may use it again.
-        """
-        current = await tx.custom_domains.by_fqdn(fqdn)
+        """Raises RouterError CONFLICT unless the tenant may register the name now."""
+        current = await _holding(tx, fqdn, tenant_id)
         if current is not None:
-            holder = await tx.resources.get(current.resource_id)
-            if current.tenant_id != tenant_id or holder is None or holder.deleted_at is None:
-                raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
             gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
             await tx.custom_domains.save(gone)
             await _tell(tx, gone, "removed", now)
-        if await tx.preview_domains.foreign(enclosing(fqdn), tenant_id) is not None:
+
+
+async def _holding(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | None:
+    """The domain in whose place the tenant may register the name. Raises RouterError CONFLICT where it may not.
+
+    A domain whose resource is deleted still holds its name: DNS still leads here, so whoever registered it next
+    would be verified at once. Only the tenant itself may use it again.
+    """
+    current = await tx.custom_domains.by_fqdn(fqdn)
+    if current is not None:
+        holder = await tx.resources.get(current.resource_id)
+        if current.tenant_id != tenant_id or holder is None or holder.deleted_at is None:
             raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
+    if await tx.preview_domains.foreign(enclosing(fqdn), tenant_id) is not None:
+        raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
+    return current
 
 
 def _live(domain: CustomDomain | None) -> CustomDomain:

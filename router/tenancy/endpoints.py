@@ -102,12 +102,12 @@ class Endpoints:
                         results.append(error)
         return results
 
-    async def get(self, resource_id: str) -> StoredEndpoint:
-        """The resource's own endpoint. Raises RouterError: NOT_FOUND."""
+    async def get(self, resource_id: str, version_id: str | None = None) -> StoredEndpoint:
+        """The resource's own endpoint, or that of a version of it. Raises RouterError: NOT_FOUND."""
         async with self._store.read() as tx:
             live(await tx.resources.get(resource_id))
             for endpoint in await tx.resources.endpoints(resource_id):
-                if endpoint.version_id is None:
+                if endpoint.version_id == version_id:
                     return endpoint
         raise RouterError(NOT_FOUND, "endpoint not found")
 

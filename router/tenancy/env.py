@@ -21,8 +21,10 @@ from router.unit import Unit, new_id
 MAX_VARS = 500  # of one environment
 MAX_VALUE = 32 * 1024  # bytes; execve(2) takes no argument or variable above 128 KiB
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
+NAME = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
+ENVIRONMENT = r"[a-z0-9][a-z0-9_-]{0,79}"
+_NAME = re.compile(NAME)
+_ENVIRONMENT = re.compile(ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,10 @@ class Publishing:
                 )
             )
             if plan.promote and plan.environment == PRODUCTION and deployment.resource.state in _NOTHING_YET:
-                await lifecycle.enter(tx, deployment.resource, State.STARTING, now)
+                # Its hosts say that it is starting; without a port they would say that there is nothing.
+                coming = replace(deployment.resource, default_port=version.port, updated_at=now)
+                await tx.resources.save(deployment.resource, coming)
+                await lifecycle.enter(tx, coming, State.STARTING, now)
         task = self._tasks.start(f"version {version.id}", self._run(version, log, promote=plan.promote))
         self._running[version.id] = version, task
         task.add_done_callback(lambda _: self._running.pop(version.id, None))

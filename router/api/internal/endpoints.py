@@ -82,7 +82,7 @@ class Endpoints(Protocol):
 
     async def put_many(self, changes: Sequence[EndpointChange]) -> Sequence[StoredEndpoint | RouterError]: ...
 
-    async def get(self, resource_id: str) -> StoredEndpoint: ...
+    async def get(self, resource_id: str, version_id: str | None) -> StoredEndpoint: ...
 
     async def delete(self, resource_id: str, version_id: str | None) -> None: ...
 
@@ -104,13 +104,19 @@ class InternalEndpoints(Resource):
 
     @endpoint("PUT", "/{resource_id}", "Say where a resource listens, and in which state it is")
     async def put(self, call: Call[PutEndpoint]) -> Reply[EndpointOut]:
-        """The proxy sees it when this answers. A new `generation` closes the connections to the old one."""
+        """The proxy sees it when this answers. A new `generation` closes the connections to the old one.
+
+        A deployment answers where its live version has an endpoint (`version_id`), else where the sandbox listens that
+        the version was published from, else at its own.
+        """
         stored = await self._endpoints.put(call.body.change(call.ids["resource_id"]))
         return Reply(EndpointOut.model_validate(stored))
 
     @endpoint("GET", "/{resource_id}", "Get where a resource listens")
-    async def get(self, call: Call) -> Reply[EndpointOut]:
-        return Reply(EndpointOut.model_validate(await self._endpoints.get(call.ids["resource_id"])))
+    async def get(self, call: Call[None, WhichVersion]) -> Reply[EndpointOut]:
+        """With `version_id` that of the deployment's version."""
+        stored = await self._endpoints.get(call.ids["resource_id"], call.query.version_id)
+        return Reply(EndpointOut.model_validate(stored))
 
     @endpoint("DELETE", "/{resource_id}", "Forget where a resource listens")
     async def delete(self, call: Call[None, WhichVersion]) -> Reply[Removed]:

@@ -12,6 +12,7 @@ from router.api.tokens import Tokens
 from router.app import Verbs, resources_on, verbs_on
 from router.clock import ManualClock
 from router.domains.memory import MemoryLookup
+from router.probe import HttpProbe
 from router.settings import Rates, Settings, load
 from router.store import Store
 from tests.support.accounts import Account, open_account
@@ -39,9 +40,12 @@ def dns() -> MemoryLookup:
     return MemoryLookup()
 
 
-@pytest.fixture
-def verbs(store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup) -> Verbs:
-    return verbs_on(store, settings, clock, lookup=dns)
+@pytest_asyncio.fixture
+async def verbs(store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup) -> AsyncIterator[Verbs]:
+    async with HttpProbe() as probe:
+        opened = verbs_on(store, settings, clock, lookup=dns, probe=probe)
+        yield opened
+        await opened.publishing.close()
 
 
 @pytest_asyncio.fixture

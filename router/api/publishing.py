@@ -1,0 +1,258 @@
+"""Publishing: from a sandbox to a version of a deployment, by the deployment's path or by the sandbox's.
+
+An answer waits for the build, so that a 201 means that it has ended and `promoted` says how; hosts show the new version
+when it arrives. With `wait: false`, or where it takes too long, the answer is a 202 and the build goes on.
+"""
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
+
+from router.api.deployments import Command, DeploymentOut, DeploymentShowcase, Found, reached
+from router.api.endpoint import Call, Reply, Resource, endpoint
+from router.api.models import Body, ExternalId, Id, Name, Out, Port
+from router.api.scope import check_reach, tenant_of, within
+from router.api.versions import (
+    BuildOut,
+    Environment,
+    ReleaseOut,
+    VersionOut,
+    shown_build,
+    shown_release,
+    shown_version,
+)
+from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.records import Kind
+from router.tenancy.deployments import Deployment
+from router.tenancy.ownership import Ownership
+from router.tenancy.publishing import PATH, Plan
+from router.tenancy.resources import Resource as Record
+from router.tenancy.versions import PRODUCTION, Build, Release, Version, VersionKind
+
+LONGEST_WAIT = 45.0  # seconds; a handler has 60, and so does the official client
+
+HealthCheckPath = Annotated[
+    str,
+    Field(
+        pattern=f"^{PATH}$",
+        description="A GET of it must be answered with a status below 400. Without it the port must take connections.",
+    ),
+]
+
+
+class PublishOptions(Body):
+    """Commands, paths and services are kept for the platform; nothing here acts on them. `kind` auto follows the source.
+
+    `port` is the sandbox's default port where none is given; visitors of the deployment reach that one.
+    """
+
+    kind: Literal["auto", "static", "dynamic", "sandbox_backed"] | None = None
+    environment: Environment | None = None
+    promote: Annotated[bool | None, Field(description="Whether it goes on air once it is ready; yes by default.")] = (
+        None
+    )
+    wait: Annotated[bool | None, Field(description="Whether to answer when the build has ended; yes by default.")] = (
+        None
+    )
+    output_path: Command | None = None
+    entrypoint: Command | None = None
+    source_snapshot_path: Command | None = None
+    build_command: Command | None = None
+    run_command: Command | None = None
+    start_command: Annotated[Command | None, Field(description="Another name of `run_command`.")] = None
+    port: Port | None = None
+    health_check_path: HealthCheckPath | None = None
+    data_services: Annotated[list[ExternalId], Field(max_length=50)] | None = None
+    external_workspace_id: ExternalId | None = None
+    external_user_id: ExternalId | None = None
+    external_project_id: ExternalId | None = None
+
+    def plan(self, sandbox_id: str) -> Plan:
+        """The pipeline's form of it."""
+        return Plan(
+            source_sandbox_id=sandbox_id,
+            kind=VersionKind(self.kind) if self.kind not in {None, "auto"} else None,
+            environment=self.environment or PRODUCTION,
+            promote=self.promote is not False,
+            output_path=self.output_path,
+            entrypoint=self.entrypoint,
+            source_snapshot_path=self.source_snapshot_path,
+            build_command=self.build_command,
+            run_command=self.run_command or self.start_command,
+            port=self.port,
+            health_check_path=self.health_check_path,
+            data_services=tuple(self.data_services or ()),
+            external_workspace_id=self.external_workspace_id,
+            external_user_id=self.external_user_id,
+            external_project_id=self.external_project_id,
+        )
+
+    def attribution(self) -> dict[str, str]:
+        """The external ids that were given."""
+        names = ("external_workspace_id", "external_user_id", "external_project_id")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Publish(PublishOptions):
+    source_sandbox_id: Id
+
+
+class DeploySandbox(PublishOptions):
+    """To the deployment of `deployment_id`; else to the one that this sandbox was published to before, of that `name`
+    where one is given; else to a new one in the sandbox's project. `domain` and `custom_domain` mean the same."""
+
+    deployment_id: Id | None = None
+    name: Name | None = None
+    domain: Annotated[str | None, Field(description="A custom domain to register for the deployment.")] = None
+    custom_domain: Annotated[str | None, Field(description="The same.")] = None
+
+
+class PublishedOut(Out):
+    """`promoted` is whether the environment points at this version now; `release` is what pointed it there."""
+
+    deployment_id: str
+    url: str
+    promoted: bool
+    deployment: DeploymentOut
+    version: VersionOut
+    build: BuildOut
+    release: ReleaseOut | None
+    services: Annotated[list[Any], Field(max_length=0)] = Field(default_factory=list)
+
+
+class Publishing(Protocol):
+    async def start(self, deployment_id: str, plan: Plan, *, by: str | None) -> Version: ...
+
+    async def wait(self, version_id: str, within: float) -> bool: ...
+
+
+class Outcome(Protocol):
+    async def version(self, deployment_id: str, version_id: str) -> Version: ...
+
+    async def build(self, deployment_id: str, build_id: str) -> Build: ...
+
+    async def current(self, deployment_id: str, environment: str) -> Release | None: ...
+
+
+class Deployments(Found, Protocol):
+    async def create(self, tenant_id: str, name: str, *, ownership: Ownership, **details: Any) -> Deployment: ...
+
+    async def of_sandbox(self, sandbox: Record, name: str | None) -> Deployment | None: ...
+
+
+class Sandboxes(Protocol):
+    async def get(self, resource_id: str, kind: Kind | None = None) -> Record: ...
+
+
+class Domains(Protocol):
+    async def check(self, name: str, tenant_id: str, holder_id: str | None) -> bool: ...
+
+    async def register(self, resource_id: str, name: str) -> object: ...
+
+
+class PublishingApi(Resource):
+    tag = "Publishing"
+
+    def __init__(
+        self,
+        *,
+        deployments: Deployments,
+        publishing: Publishing,
+        outcome: Outcome,
+        sandboxes: Sandboxes,
+        domains: Domains,
+        showcase: DeploymentShowcase,
+    ) -> None:
+        self._deployments = deployments
+        self._publishing = publishing
+        self._outcome = outcome
+        self._sandboxes = sandboxes
+        self._domains = domains
+        self._showcase = showcase
+
+    @endpoint(
+        "POST",
+        "/deployments/{id}/publish",
+        "Publish a sandbox to a deployment",
+        status=201,
+        also=(202,),
+        problems=(CONFLICT,),
+    )
+    async def publish(self, call: Call[Publish]) -> Reply[PublishedOut]:
+        """The sandbox's program is checked, then hosts lead to it. Where the check fails, what is live stays so, the
+        version is `failed` and its build says why.
+        """
+        deployment = await reached(self._deployments, call)
+        sandbox = await self._sandbox(call, call.body.source_sandbox_id)
+        return await self._publish(call, deployment, sandbox, call.body)
+
+    @endpoint(
+        "POST",
+        "/sandboxes/{id}/deploy",
+        "Publish a sandbox",
+        status=201,
+        also=(202,),
+        problems=(CONFLICT,),
+    )
+    async def deploy(self, call: Call[DeploySandbox]) -> Reply[PublishedOut]:
+        """As above, by the sandbox's path. A new deployment is called like the sandbox unless `name` says otherwise."""
+        body, principal = call.body, call.principal
+        sandbox = await self._sandbox(call, call.ids["id"])
+        if body.deployment_id is not None:
+            deployment: Deployment | None = await self._deployments.get(body.deployment_id)
+        else:
+            deployment = await self._deployments.of_sandbox(sandbox, body.name)
+        if deployment is not None:
+            check_reach(principal, deployment.resource, "deployment")
+        domain = body.domain or body.custom_domain
+        wanted = domain is not None and await self._domains.check(
+            domain, sandbox.tenant_id, deployment.id if deployment is not None else None
+        )
+        if deployment is None:
+            deployment = await self._deployments.create(
+                tenant_of(principal),
+                body.name or sandbox.name or sandbox.slug,
+                ownership=Ownership(project_id=sandbox.project_id, within=within(principal)),
+                **{**_attributed(sandbox), **body.attribution()},
+            )
+        if domain is not None and wanted:
+            await self._domains.register(deployment.id, domain)
+        return await self._publish(call, deployment, sandbox, body)
+
+    async def _sandbox(self, call: Call[Any, Any], sandbox_id: str) -> Record:
+        """A sandbox that the caller may reach. Raises RouterError: NOT_FOUND, FORBIDDEN."""
+        sandbox = await self._sandboxes.get(sandbox_id, Kind.SANDBOX)
+        check_reach(call.principal, sandbox, "sandbox")
+        return sandbox
+
+    async def _publish(
+        self, call: Call[Any, Any], deployment: Deployment, sandbox: Record, body: PublishOptions
+    ) -> Reply[PublishedOut]:
+        if deployment.resource.tenant_id != sandbox.tenant_id:
+            raise RouterError(NOT_FOUND, "sandbox not found")
+        version = await self._publishing.start(deployment.id, body.plan(sandbox.id), by=call.principal.id)
+        ended = body.wait is not False and await self._publishing.wait(version.id, LONGEST_WAIT)
+        deployment = await self._deployments.get(deployment.id)
+        version = await self._outcome.version(deployment.id, version.id)
+        build = await self._outcome.build(deployment.id, version.build_id or "")
+        current = await self._outcome.current(deployment.id, version.environment)
+        promoted = current is not None and current.version_id == version.id
+        (shown,) = await self._showcase.show(deployment)
+        published = PublishedOut(
+            deployment_id=deployment.id,
+            url=shown.url,
+            promoted=promoted,
+            deployment=shown,
+            version=shown_version(deployment, version),
+            build=shown_build(build),
+            release=shown_release(deployment, current, version) if current is not None and promoted else None,
+        )
+        return Reply(published, 201 if ended else 202)
+
+
+def _attributed(sandbox: Record) -> dict[str, str | None]:
+    return {
+        "external_workspace_id": sandbox.external_workspace_id,
+        "external_user_id": sandbox.external_user_id,
+        "external_project_id": sandbox.external_project_id,
+    }
