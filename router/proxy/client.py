@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from router.proxy.edge import Edge
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close with a reset
+_AHEAD = 16 * 1024  # bytes that a client may send behind a request that is being answered
 _LINGER = 2.0  # seconds that a client may go on sending after an answer that ends its connection
 
 
@@ -77,9 +78,13 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         edge = self.edge
         self.transport.set_write_buffer_limits(edge.high_water)
-        peer = transport.get_extra_info("peername")
-        self.peer, self.trusted = edge.forwarder.peer(peer[0] if peer else "127.0.0.1")
         edge.clients.add(self)
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # reset before it was accepted; what it sent may still be read, and nobody knows from whom
+            self.closing = True
+            self.transport.abort()
+            return
+        self.peer, self.trusted = edge.forwarder.peer(peer[0])
         self.deadline = edge.now + edge.limits.head_time
         if len(edge.clients) > edge.limits.connections:
             self.started = edge.time()
@@ -96,10 +101,14 @@ class ClientConnection(asyncio.Protocol):
                 self.started = self.edge.time()
                 self.deadline = self.edge.now + self.edge.limits.head_time
             self.buffer += data
+            if self.write_paused:  # the client does not read its answers: what it asks meanwhile waits in the kernel
+                self.pause()
             self._pump()
         elif self.request_done or exchange.outgoing is None:
+            # Read on for a while: only a connection that is read tells that its client has gone.
             self.buffer += data
-            self.pause()
+            if len(self.buffer) > _AHEAD:
+                self.pause()
         else:
             content = self.read_body(data)
             if content:
@@ -150,6 +159,7 @@ class ClientConnection(asyncio.Protocol):
                 self._body_left = framing
         self.deadline = math.inf
         self.exchange = exchange = Exchange(self.edge, self, head, self.started)
+        exchange.half_closed = self.eof
         exchange.begin()
 
     def _refuse(self, problem: errors.Problem, why: str) -> None:
@@ -237,7 +247,7 @@ class ClientConnection(asyncio.Protocol):
     def exchange_over(self, *, keep_alive: bool) -> None:
         """The exchange has ended and its answer is written: on to the next request, or to the end."""
         self.exchange = None
-        if not keep_alive or self.eof:
+        if not keep_alive or (self.eof and not self.buffer):
             self.finish()
             return
         edge = self.edge
@@ -250,6 +260,9 @@ class ClientConnection(asyncio.Protocol):
             self._pump()
             if self._busy():
                 return
+        if self.eof and not self._pumping:  # what is left will never be a request
+            self.finish()
+            return
         if not self.buffer:
             if edge.draining:
                 self.finish()

@@ -4,6 +4,7 @@
 read the time. It lags by at most one sweep.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
@@ -88,6 +89,7 @@ class Edge:
         self.pools = Pools()
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
+        self.leaving: list[tuple[float, asyncio.Transport]] = []  # what tunnels left, and how long it may still send
         self.backends = 0
         self.draining = False
         self.on_https = on_https
@@ -124,6 +126,13 @@ class Edge:
         prepared.first_byte = resource.first_byte
         route.prepared = prepared
         return prepared
+
+    def abort_leaving(self, before: float) -> None:
+        """Close for good what had until then to send its last bytes."""
+        for until, transport in self.leaving:
+            if until < before:
+                transport.abort()
+        self.leaving = [(until, transport) for until, transport in self.leaving if until >= before]
 
     def forget_idle_loads(self, before: float) -> None:
         """Drop the loads of resources that have nothing in flight and were last used before that instant."""

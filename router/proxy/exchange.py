@@ -104,6 +104,7 @@ class Exchange(Facts):
             self.admit(route)
         else:
             self.looked_up = True
+            self._hold_body()
             self.waiting = edge.tasks.start("look up a host", self._look_up())
 
     def _identify(self, head: RequestHead) -> None:
@@ -173,7 +174,13 @@ class Exchange(Facts):
 
     def _dial(self) -> None:
         self.phase = "D"
-        self.waiting = self.edge.tasks.start("dial", self._dialled())
+        self._hold_body()
+        self.edge.tasks.start("dial", self._dialled())
+
+    def _hold_body(self) -> None:
+        """Read no more of a body that cannot go anywhere yet: its end, and the client's, come behind it."""
+        if not self.incoming.request_done:
+            self.incoming.pause()
 
     async def _dialled(self) -> None:
         pool = self.prepared.pool
@@ -181,13 +188,16 @@ class Exchange(Facts):
             try:
                 backend, tries = await dial(self.edge, pool)
             except DialError as error:
-                self.waiting = None
                 self.tries += error.tries
                 self.edge.metrics.count_backend_error(error.kind)
                 if not self.over:
                     self.answer(error.problem, "bD" if error.by_time else "BD")
                 return
-            self.waiting = None
+            if (
+                self.over
+            ):  # the client left meanwhile; a dial is not cancelled, since it may be done at that very moment
+                backend.close()
+                return
             self.tries += tries - 1  # `forward` counts the one that worked
             self.reused = False
             self.forward(backend)
@@ -233,9 +243,11 @@ class Exchange(Facts):
         incoming = self.incoming
         if self.phase == "H":
             limit = self.prepared.first_byte
-            if limit is not None:
+            if self.half_closed:
+                incoming.deadline = self.edge.now + self.edge.limits.half_close
+            elif limit is not None:
                 incoming.deadline = self.edge.now + limit
-            elif not self.half_closed:
+            else:
                 incoming.deadline = _NEVER
 
     def bad_body(self, problem: Problem, why: str) -> None:

@@ -1,6 +1,7 @@
 """The proxy as the rest of the program sees it: start, revoke, drain, close."""
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -75,6 +76,8 @@ class Proxy:
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Clients that vanish without a word are found out by the kernel; accepted sockets inherit this on Linux.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             listener.setblocking(False)
             listener.bind((host, port))
         except OSError:
@@ -139,6 +142,7 @@ class Proxy:
             self._server.close()
         for tunnel in tuple(edge.tunnels):
             tunnel.finish("ET")
+        edge.abort_leaving(math.inf)
         for client in tuple(edge.clients):
             if client.exchange is not None:
                 client.exchange.client_gone()
@@ -159,7 +163,7 @@ class Proxy:
         new = await self._edge.resolver.resolve(old.host.encode("ascii"))
         before, now = old.resource, new.resource
         if before is not None and new.problem is errors.RESOURCE_DELETED:
-            self._edge.pools.retire(before.id)
+            self._edge.pools.retire(before)
         moved = before is not None and now is not None and before.id != now.id
         if new.problem not in _FINAL and not moved:
             return

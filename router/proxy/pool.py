@@ -64,14 +64,16 @@ class Pool:
 
 
 class _Siblings(dict[int, Pool]):
-    """The pools of one resource, by public port."""
+    """The pools of one resource, by public port, and the version of the record that they were last made from."""
+
+    version = 0
 
 
 class Pools:
     """All pools of a worker, held weakly: a pool lives as long as a remembered route or a connection has it."""
 
     def __init__(self) -> None:
-        self._of_resource: WeakValueDictionary[str, _Siblings] = WeakValueDictionary()
+        self._of_resource: WeakValueDictionary[tuple[str, str], _Siblings] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Pool]:
         for pools in tuple(self._of_resource.values()):
@@ -81,10 +83,19 @@ class Pools:
         return sum(map(len, self._of_resource.values()))
 
     def of(self, resource: ResourceRecord, endpoint: Endpoint, public_port: int) -> Pool:
-        """The pool of that port. A new generation or address closes the old ones of all the resource's ports."""
-        pools = self._of_resource.get(resource.id)
+        """The pool of that port. A new generation or address closes the old ones of all the resource's ports.
+
+        A look-up that a change overtook may still ask for the old endpoint: it gets a pool that keeps nothing.
+        """
+        key = (resource.id, resource.slug)  # a record's version counts under its slug
+        pools = self._of_resource.get(key)
         if pools is None:
-            pools = self._of_resource[resource.id] = _Siblings()
+            pools = self._of_resource[key] = _Siblings()
+        if resource.version < pools.version:
+            late = Pool(endpoint.address, endpoint.port(public_port), endpoint.generation)
+            late.retired = True
+            return late
+        pools.version = resource.version
         for port, pool in tuple(pools.items()):
             if (pool.generation, pool.address) != (endpoint.generation, endpoint.address):
                 pools.pop(port).retire()
@@ -97,9 +108,9 @@ class Pools:
         made = pools[public_port] = Pool(endpoint.address, dialled, endpoint.generation, pools)
         return made
 
-    def retire(self, resource_id: str) -> None:
+    def retire(self, resource: ResourceRecord) -> None:
         """Close what is kept for a resource that has gone."""
-        for pool in (self._of_resource.pop(resource_id, None) or {}).values():
+        for pool in (self._of_resource.pop((resource.id, resource.slug), None) or {}).values():
             pool.retire()
 
     def sweep(self, since: float) -> None:

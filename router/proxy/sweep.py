@@ -44,5 +44,6 @@ def run(edge: Edge) -> None:
         client.expired()
     for tunnel in tuple(edge.tunnels):
         tunnel.check(now)
+    edge.abort_leaving(now)
     edge.pools.sweep(now - edge.limits.backend_idle)
     edge.forget_idle_loads(now - _FORGET_LOADS)

@@ -70,8 +70,10 @@ class Tunnel:
         edge.tunnels.discard(self)
         if goodbye and self.exchange.head.upgrade.lower() == b"websocket" and edge.time() - self.active_at >= _QUIET:
             self._say_goodbye()
-        self.client.transport.close()
-        self.backend.transport.close()
+        for transport in (self.client.transport, self.backend.transport):
+            transport.close()
+            if transport.get_write_buffer_size():  # it closes when that is sent, which may be never
+                edge.leaving.append((edge.now + edge.limits.body_idle, transport))
         exchange = self.exchange
         outgoing = exchange.outgoing
         if outgoing is not None:
