@@ -18,7 +18,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from router.cache.breaker import Breaker
@@ -77,7 +77,7 @@ class Client:
 
     async def publish(self, breaker: Breaker, channel: str, message: bytes) -> None:
         """Tell all subscribers, whichever node of a Cluster they listen to."""
-        await self._run("publish", breaker, self._publish(channel, message))
+        await self._run("publish", breaker, self._publish(breaker, channel, message))
 
     async def scan(self, breaker: Breaker, pattern: str) -> AsyncIterator[list[bytes]]:
         """All keys that match, in pieces."""
@@ -156,10 +156,14 @@ class Client:
         except NoScriptError:
             return await self._redis.execute_command("EVAL", script.text, *arguments)
 
-    async def _publish(self, channel: str, message: bytes) -> None:
-        node = random.choice(await self._primaries())  # noqa: S311 - a node that is dead is left by trying again
-        where = {"target_nodes": node} if isinstance(self._redis, RedisCluster) else {}
-        await self._redis.execute_command("PUBLISH", channel, message, **where)
+    async def _publish(self, breaker: Breaker, channel: str, message: bytes) -> None:
+        if not isinstance(self._redis, RedisCluster):
+            await self._redis.execute_command("PUBLISH", channel, message)  # type: ignore[no-untyped-call]
+            return
+        # All publish at one node, so that all hear everything in one order; at any other where that is away.
+        nodes = await self._primaries()
+        node = self._redis.get_node_from_key(channel) if breaker.closed else random.choice(nodes)  # noqa: S311
+        await self._redis.execute_command("PUBLISH", channel, message, target_nodes=node or random.choice(nodes))  # noqa: S311
 
     async def _scan(self, node: Any, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
         where = {"target_nodes": node} if isinstance(self._redis, RedisCluster) else {}
@@ -181,6 +185,7 @@ class Client:
             return RedisCluster(
                 startup_nodes=nodes,
                 require_full_coverage=False,  # the part of a Cluster that is there is of use
+                reinitialize_steps=0,  # a slot that moved is followed; starting anew would cut off everybody's commands
                 max_connections=_PER_NODE,
                 **options,
                 **self._tls(),
@@ -231,5 +236,5 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | 
     """The answer or the error, as a value: nobody may be waiting for it any more."""
     try:
         return await work, None
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+    except Exception as error:  # noqa: BLE001 - whatever a client that lost its connection stumbles over is an outage
         return None, error

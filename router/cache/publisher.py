@@ -68,10 +68,14 @@ class Bus(Protocol):
 
 @dataclass(slots=True)
 class _Place:
-    """A shelf, and where its mark is as far as we know; None before we know anything."""
+    """A shelf, and where its mark is as far as we know; None before we know anything.
+
+    It has been told of everything up to `told`, which is further than the mark where nothing of it was the shelf's.
+    """
 
     shelf: Shelf
     mark: int | None = None
+    told: int = 0
     failing: bool = False
     retry_at: float = 0.0
 
@@ -104,7 +108,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._places = [_Place(shelf) for shelf in shelves.all]
         self._announced = 0  # the bus has been told of everything up to this change
-        self._settled = 0  # and of this some time ago, so that it has reached every node of a Cluster
+        self._settled = 0  # and of this a heartbeat ago
         self._own = 0  # this process's newest change
         self._seen = 0  # the newest change that was there at the last look
         self._unsure = True  # whether there may be changes that we have not looked at
@@ -171,8 +175,7 @@ class Publisher:
         self._announced = max(self._announced, self._bus.published)
         if self._now() >= self._heartbeat_at:
             await self._beat(due)
-        marks = [place.mark for place in due if place.mark is not None]
-        low = min([self._announced, *marks])
+        low = min([self._announced, *(place.told for place in due if place.mark is not None)])
         if low >= max(self._own, self._seen) and not self._unsure and not self._feed.moved():
             return False
         changes = await self._feed.after(low, _BATCH)
@@ -230,15 +233,21 @@ class Publisher:
 
     async def _deliver(self, changes: Sequence[Change], places: Sequence[_Place]) -> None:
         to = changes[-1].number
-        behind = [place for place in places if place.mark is not None and place.mark < to]
+        mine: dict[Shelf, list[Change]] = {}
+        for change in changes:
+            mine.setdefault(self._shelves.of(change.key), []).append(change)
+        behind = []
+        for place in places:
+            if any(change.number > place.told for change in mine.get(place.shelf, ())):
+                behind.append(place)
+            else:
+                place.told = max(place.told, to)
         if behind:
-            low = min(place.mark or 0 for place in behind)
-            records = await self._read([change.key for change in changes if change.number > low])
-            by_shelf = self._shelves.sorted(records)
+            records = await self._read([change.key for place in behind for change in mine[place.shelf]])
 
             async def move(place: _Place) -> int:
-                mine = {key: records[key] for key in by_shelf.get(place.shelf, ())}
-                return await place.shelf.advance(mine, start=place.mark or 0, to=to)
+                known = {change.key: records[change.key] for change in mine[place.shelf] if change.key in records}
+                return await place.shelf.advance(known, start=place.mark or 0, to=to)
 
             await self._reach(behind, move)
         news = [change for change in changes if change.number > self._announced]
@@ -255,7 +264,7 @@ class Publisher:
 
     async def _try(self, place: _Place, move: Callable[[_Place], Awaitable[int]]) -> CacheUnavailableError | None:
         try:
-            place.mark = await move(place)
+            place.mark = place.told = await move(place)
         except CacheUnavailableError as error:
             if not place.failing and len(self._places) > 1:
                 _log.warning("a part of Redis can't be reached", shelf=repr(place.shelf), error=str(error))
@@ -267,11 +276,12 @@ class Publisher:
     async def _beat(self, due: Sequence[_Place]) -> None:
         """See where the marks really are, and say on the bus what has been told."""
         self._heartbeat_at = self._now() + self._limits.heartbeat
-        await self._reach(
-            [place for place in due if place.mark is not None],
-            lambda place: place.shelf.advance({}, start=place.mark or 0, to=place.mark or 0),
-        )
-        await self._publish(News(self._settled, self._announced))
+        known = [place for place in due if place.mark is not None]
+        await self._reach(known, lambda place: place.shelf.advance({}, start=place.mark or 0, to=place.told))
+        # What was announced just now may still be on its way through a Cluster: it counts as missed a heartbeat later.
+        # Shelves that can't be reached don't know of it either, and are not to be believed.
+        told = min([self._announced, *(place.told for place in known if not place.failing)])
+        await self._publish(News(self._settled, told))
         self._settled = self._announced
 
     async def _publish(self, news: News) -> None:

@@ -66,7 +66,7 @@ class CachedRecords:
             return Found(look.records, sources=sources, unanswered=frozenset(look.missing))
         if look.away:
             # Redis must know what we know before it is believed again.
-            self._standing.heard(snapshot.seen)
+            self._standing.heard_all(snapshot.seen)
         self._put_down(snapshot)
         read = {key: record for key, (_, record) in snapshot.items()}
         return Found(look.records | read, sources=sources)

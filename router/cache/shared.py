@@ -42,9 +42,9 @@ class SharedCache:
         self._publishes = publishes
         self._metrics = metrics
         self._clock = clock
-        self._standing = Standing()
         self._client = Client(parse_redis_url(redis_url), limits, metrics=metrics, clock=clock)
         self._shelves = Shelves(self._client, limits)
+        self._standing = Standing(self._shelves.of)
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
         self.records = CachedRecords(self._shelves, store.records, self._standing, metrics)

@@ -11,7 +11,7 @@ publishes, may be away for as long as they like, and a change still arrives ever
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -90,7 +90,7 @@ class Subscriber:
     async def start(self) -> None:
         """Hear of what is committed from now on. Raises StoreUnavailableError."""
         self._told = await self._feed.newest()
-        self._standing.heard(self._told)
+        self._standing.heard_all(self._told)
         self._tasks.start("listen", self._listen())
         self._tasks.start("follow the store", self._follow())
 
@@ -120,7 +120,7 @@ class Subscriber:
         with suppress(StoreUnavailableError):  # then nothing new was committed either, or it is heard of later
             self._told = max(self._told or 0, await self._feed.newest())
             # Redis is believed only once it knows of everything that we might have missed.
-            self._standing.heard(self._told)
+            self._standing.heard_all(self._told)
         self._word_at = self._now()
         self._tell(self._on_gap)
 
@@ -156,12 +156,15 @@ class Subscriber:
         if self._told is not None and news.start > self._told:
             _log.warning("changes were missed on the bus", told=self._told, missing=news.start - self._told)
             self._metrics.count("bus_messages", "gap")
-            self._pass_on(None, news.to)
-            return
-        self._metrics.count("bus_messages", "changes" if news.changes else "heartbeat")
-        if news.changes:
+            self._pass_on(None, max(news.start, news.to))
+        elif news.changes:
+            self._metrics.count("bus_messages", "changes")
             self._count_delay(news)
-        self._pass_on(news.changes.items(), news.to)
+            self._pass_on(tuple(news.changes.items()), news.to)
+        else:
+            self._metrics.count("bus_messages", "heartbeat")
+            self._standing.heard_all(news.to)  # whoever sent it has first told every shelf of as much
+            self._told = max(self._told or 0, news.to)
 
     def _count_delay(self, news: News) -> None:
         if news.at is not None:  # clocks of two machines may disagree by more than it took
@@ -185,15 +188,17 @@ class Subscriber:
         pairs = None if trimmed else [(change.key, change.number) for change in changes]
         self._pass_on(pairs, changes[-1].number)
 
-    def _pass_on(self, changes: Iterable[tuple[str, int]] | None, to: int) -> None:
+    def _pass_on(self, changes: Sequence[tuple[str, int]] | None, to: int) -> None:
         """Tell of these changes, None for whatever they were; from now on Redis must know of them to be believed."""
-        # What this process has committed itself it was told of at once, and has read anew since.
-        keys = tuple(dict.fromkeys(key for key, number in changes or () if not self._standing.knows(key, number)))
         self._told = max(self._told or 0, to)
-        self._standing.heard(to)
         if changes is None:
+            self._standing.heard_all(to)
             self._tell(self._on_gap)
-        elif keys:
+            return
+        # What this process has committed itself it was told of at once, and has read anew since.
+        keys = tuple(dict.fromkeys(key for key, number in changes if not self._standing.made(key, number)))
+        self._standing.heard(changes)
+        if keys:
             self._tell(partial(self._on_keys, keys))
 
     def _tell(self, what: Callable[[], object]) -> None:
