@@ -1,12 +1,13 @@
 """Upgrades: what is offered on, what becomes a tunnel, and how a tunnel ends."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from router.errors import HOST_NOT_FOUND
 from tests.support.edge import RunningEdge, until
-from tests.support.wire import Backend, End
+from tests.support.wire import Backend, End, Ended
 from tests.wire.conftest import BuildEdge
 
 pytestmark = pytest.mark.asyncio
@@ -166,6 +167,34 @@ async def test_a_side_that_does_not_read_stops_the_other(edge: RunningEdge, who:
     await slow.send(b"back")
     assert await fast.read_exactly(4) == b"back"
     client.close()
+    end.close()
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+async def test_bytes_around_the_handshake_fill_the_same_bounds(build_edge: BuildEdge, who: str) -> None:
+    """A side that was slow before there was a tunnel stops the other one from its beginning."""
+    edge = await build_edge(buffer=65536)
+    backend = edge.backend("shop", receive_buffer=4096)
+    client = await edge.client(receive_buffer=4096)
+    await client.send(OFFER)
+    end = await backend.accept()
+    await end.read_head()
+    if who == "backend":
+        while client.send_some(b"x" * 65536):  # early; waits in the proxy and in the kernel
+            await edge.turns(3)
+    piled = b"x" * 4_000_000 if who == "client" else b""
+    sender = asyncio.create_task(end.send(SWITCH + piled), name="test: sender")
+    await until(lambda: bool(edge.proxy._edge.tunnels))
+    fast = end if who == "client" else client
+    quiet = 0
+    while quiet < 50:
+        took = fast.send_some(b"x" * 65536) if who == "backend" or sender.done() else 0
+        quiet = 0 if took else quiet + 1
+        assert edge.held_by_tunnels() <= edge.limits.buffer + 1024 * 1024
+        await asyncio.sleep(0.002 if quiet > 5 else 0)  # the kernel's turn
+    client.reset()
+    with contextlib.suppress(Ended):
+        await sender
     end.close()
 
 
