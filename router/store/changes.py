@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.routes.records import name_key, slug_key
+from router.store.connection import Connection
 from router.store.deployment_tables import deployment_versions, deployments
-from router.store.engine import take_turn
 from router.store.journal_tables import outbox, route_versions
 from router.store.tables import custom_domains, resources
-from router.store.upsert import upsert
+from router.store.turns import take_turn
+from router.store.types import Id
+from router.store.upsert import Upsert
+from router.store.watch import notify
 
 # The deployments whose active version was published from one of these sandboxes: they answer where it listens.
 _SERVED = (
@@ -23,6 +25,27 @@ _SERVED = (
     .join(deployment_versions, deployment_versions.c.id == deployments.c.active_version_id)
     .where(deployment_versions.c.source_sandbox_id.in_(sa.bindparam("ids", expanding=True)))
 )
+
+
+def _keys(of_resources: sa.Column[str], of_domains: sa.Column[str]) -> sa.CompoundSelect[str]:
+    """The keys of the resources and custom domains that `ids` stand for."""
+    ids = sa.bindparam("ids", expanding=True, type_=Id)
+    domains = sa.select(sa.literal(name_key("")) + custom_domains.c.fqdn)
+    return (
+        sa.select(sa.literal(slug_key("")) + resources.c.slug)
+        .where(of_resources.in_(ids))
+        .union_all(domains.where(of_domains.in_(ids), custom_domains.c.removed_at.is_(None)))
+    )
+
+
+_OF_RESOURCES = _keys(resources.c.id, custom_domains.c.resource_id)
+_OF_TENANTS = _keys(resources.c.tenant_id, custom_domains.c.tenant_id)
+_RAISE = Upsert(
+    route_versions,
+    lambda _: {"version": route_versions.c.version + 1},
+    returning=[route_versions.c.key, route_versions.c.version],
+)
+_FILL = sa.insert(outbox).returning(outbox.c.id)
 
 _CHUNK = 500  # rows per statement: far below both databases' limits on parameters
 
@@ -48,7 +71,7 @@ class Changes:
         """A tenant changed in a way that all its resources and custom domains show."""
         self._tenants.add(tenant_id)
 
-    async def write(self, connection: AsyncConnection, now: datetime) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    async def write(self, connection: Connection, now: datetime) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Raise the versions and fill the outbox; the touched keys in their order, and the ids of the outbox rows."""
         await self._find(connection)
         if not self._keys:
@@ -57,38 +80,21 @@ class Changes:
         keys = sorted(self._keys)
         ids: list[int] = []
         for chunk in chunks(keys):
-            raised = upsert(
-                connection,
-                route_versions,
-                [{"key": key, "version": 1} for key in chunk],
-                lambda _: {"version": route_versions.c.version + 1},
-            ).returning(route_versions.c.key, route_versions.c.version)
-            versions = {row.key: row.version for row in await connection.execute(raised)}
-            written = await connection.execute(
-                sa.insert(outbox).returning(outbox.c.id),
-                [{"key": key, "version": versions[key], "created_at": now} for key in chunk],
-            )
-            ids += written.scalars()
+            raised = await connection.execute(_RAISE.on(connection), [{"key": key, "version": 1} for key in chunk])
+            versions = {row.key: row.version for row in raised}
+            rows = [{"key": key, "version": versions[key], "created_at": now} for key in chunk]
+            ids += (await connection.execute(_FILL, rows)).scalars()
+        await notify(connection)
         return tuple(keys), tuple(ids)
 
-    async def _find(self, connection: AsyncConnection) -> None:
+    async def _find(self, connection: Connection) -> None:
         touched = set(self._resources)
         for chunk in chunks(sorted(self._resources)):
             touched.update(await connection.scalars(_SERVED, {"ids": chunk}))
         for chunk in chunks(sorted(touched)):
-            await self._find_where(connection, resources.c.id.in_(chunk), custom_domains.c.resource_id.in_(chunk))
+            self._keys.update(await connection.scalars(_OF_RESOURCES, {"ids": chunk}))
         for chunk in chunks(sorted(self._tenants)):
-            await self._find_where(connection, resources.c.tenant_id.in_(chunk), custom_domains.c.tenant_id.in_(chunk))
-
-    async def _find_where(
-        self, connection: AsyncConnection, of_resources: sa.ColumnElement[bool], of_domains: sa.ColumnElement[bool]
-    ) -> None:
-        slugs = await connection.execute(sa.select(resources.c.slug).where(of_resources))
-        self._keys.update(slug_key(slug) for slug in slugs.scalars())
-        names = await connection.execute(
-            sa.select(custom_domains.c.fqdn).where(of_domains, custom_domains.c.removed_at.is_(None))
-        )
-        self._keys.update(name_key(fqdn) for fqdn in names.scalars())
+            self._keys.update(await connection.scalars(_OF_TENANTS, {"ids": chunk}))
 
 
 def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:

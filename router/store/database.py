@@ -17,13 +17,14 @@ from router.store.migrate import check
 from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
+from router.store.watch import DataVersion, Notifications, Watch
 
 _log = structlog.get_logger("router.store")
 
 Listener = Callable[[Sequence[str]], object]
+NumberListener = Callable[[Sequence[str], int], object]
 
 _LIMITS = Database()
-NumberListener = Callable[[Sequence[str], int], object]
 
 
 class Store:
@@ -40,7 +41,8 @@ class Store:
         self._followers: list[OutboxFollower] = []
         self.idempotency = SqlIdempotency(self._writer)
         self.records = SqlRecords(self._reader)
-        self.feed = Feed(url, self._reader, self._writer)
+        self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
+        self.feed = Feed(self._reader, self._writer, self._watch())
 
     @classmethod
     async def open(cls, database_url: str, *, clock: Clock, limits: Database = _LIMITS) -> "Store":
@@ -87,16 +89,20 @@ class Store:
 
     def follow(self, on_keys: Listener, on_gap: Callable[[], object]) -> OutboxFollower:
         """A follower of what other processes commit; `start` it before anything is cached, `close` it before the store."""
-        reader = reading_engine(self._url, connections=1)
-        follower = OutboxFollower(self._url, reader, self._writer, self._clock, on_keys=on_keys, on_gap=on_gap)
+        follower = OutboxFollower(self._reader, self._watch(), on_keys=on_keys, on_gap=on_gap)
         self._followers.append(follower)
         return follower
 
     async def close(self) -> None:
         """Close every connection."""
         self.feed.close()
+        if self._notifications is not None:
+            await self._notifications.close()
         await self._writer.dispose()
         await self._reader.dispose()
+
+    def _watch(self) -> Watch:
+        return DataVersion(self._url) if self._notifications is None else self._notifications.watch()
 
     def _tell(self, keys: Sequence[str], number: int) -> None:
         calls = [partial(listener, keys, number) for listener in self._number_listeners]

@@ -10,7 +10,7 @@ from router.store.changes import chunks
 from router.store.deployment_tables import builds, deployment_versions, deployments, releases
 from router.store.rows import Rows
 from router.store.tables import custom_domains, resources
-from router.store.upsert import upsert
+from router.store.upsert import Upsert, replacing
 from router.tenancy.deployments import Deployment, SourceType
 from router.tenancy.resources import Resource
 from router.tenancy.versions import PRODUCTION
@@ -55,6 +55,8 @@ _SELECT = (
     .where(resources.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 
+_PUT = Upsert(deployments, replacing(*_KEPT))
+
 
 class SqlDeployments(Rows):
     """tenancy.deployments.DeploymentRows"""
@@ -67,9 +69,7 @@ class SqlDeployments(Rows):
 
     async def save(self, deployment: Deployment) -> None:
         values = {"resource_id": deployment.id, **{name: getattr(deployment, name) for name in _KEPT}}
-        await self._connection.execute(
-            upsert(self._connection, deployments, [values], lambda new: {name: new[name] for name in _KEPT})
-        )
+        await self._connection.execute(_PUT.on(self._connection), values)
         self._changes.resource(deployment.id)
 
     async def published_from(self, sandbox_id: str, project_id: str, name: str | None) -> str | None:

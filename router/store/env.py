@@ -6,8 +6,10 @@ import sqlalchemy as sa
 
 from router.store.deployment_tables import env_vars
 from router.store.rows import Rows, conditions, fields_of, named
-from router.store.upsert import upsert
+from router.store.upsert import Upsert, replacing
 from router.tenancy.env import EnvVar
+
+_PUT = Upsert(env_vars, replacing("value", "secret", "updated_at"))
 
 
 class SqlEnv(Rows):
@@ -23,10 +25,7 @@ class SqlEnv(Rows):
     async def put(self, variables: Sequence[EnvVar]) -> None:
         if variables:
             rows = [fields_of(variable) for variable in variables]
-            changed = ("value", "secret", "updated_at")
-            await self._connection.execute(
-                upsert(self._connection, env_vars, rows, lambda new: {name: new[name] for name in changed})
-            )
+            await self._connection.execute(_PUT.on(self._connection), rows)
 
     async def drop(self, ids: Collection[str]) -> None:
         if ids:

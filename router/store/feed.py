@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from router.routes.records import Change
-from router.store.engine import translated
+from router.store.connection import Engine
+from router.store.failures import translated
 from router.store.journal_tables import outbox
-from router.store.outbox import DataVersion, trim
+from router.store.outbox import trim
+from router.store.watch import Watch
 
 
 class Feed:
     """cache.publisher.Feed. Every read raises StoreUnavailableError."""
 
-    def __init__(self, url: URL, reader: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, reader: Engine, writer: Engine, watch: Watch) -> None:
         self._reader = reader
         self._writer = writer
-        self._watch = DataVersion(url) if url.get_backend_name() == "sqlite" else None
+        self._watch = watch
 
     def moved(self) -> bool:
-        """Whether another process may have committed since the last call; always, where only the database can tell."""
-        return self._watch is None or self._watch.moved()
+        """Whether another process may have committed since the last call."""
+        return self._watch.moved()
 
     async def newest(self) -> int:
         """The number of the newest change, 0 before the first."""
@@ -47,8 +47,7 @@ class Feed:
 
     def close(self) -> None:
         """Close what it has open of its own."""
-        if self._watch is not None:
-            self._watch.close()
+        self._watch.close()
 
     async def _scalar(self, what: sa.ColumnElement[int]) -> int | None:
         with translated():

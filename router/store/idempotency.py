@@ -4,21 +4,32 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from router.errors import StoreUnavailableError
 from router.idempotency import KEPT, LEASE, Claim, Claimed, Different, Replay, Running
-from router.store.engine import translated
+from router.store.connection import Connection, Engine, rows_changed
+from router.store.failures import translated
 from router.store.journal_tables import idempotency
-from router.store.upsert import upsert
+from router.store.types import Instant
+from router.store.upsert import Upsert, replacing
 
 _TRIES = 3  # a row may vanish between losing it and looking at it; that it does so again and again is no chance
+
+_TAKE = Upsert(
+    idempotency,
+    replacing("fingerprint", "token", "claimed_at", "status", "body"),
+    where=lambda _: sa.case(
+        (idempotency.c.status.is_(None), idempotency.c.claimed_at <= sa.bindparam("unanswered_since", type_=Instant)),
+        else_=idempotency.c.claimed_at <= sa.bindparam("answered_since", type_=Instant),
+    ),
+    returning=[idempotency.c.token],
+)
 
 
 class SqlIdempotency:
     """idempotency.IdempotencyStore"""
 
-    def __init__(self, writing: AsyncEngine) -> None:
+    def __init__(self, writing: Engine) -> None:
         self._engine = writing
 
     async def claim(self, owner: str, key: str, fingerprint: str, now: datetime) -> Claim:
@@ -37,23 +48,12 @@ class SqlIdempotency:
         raise StoreUnavailableError("the idempotency key was taken and freed again and again")
 
     async def _take(
-        self, connection: AsyncConnection, owner: str, key: str, fingerprint: str, token: str, now: datetime
+        self, connection: Connection, owner: str, key: str, fingerprint: str, token: str, now: datetime
     ) -> bool:
-        unanswered = idempotency.c.status.is_(None)
-        over = sa.or_(
-            sa.and_(unanswered, idempotency.c.claimed_at <= now - LEASE),
-            sa.and_(~unanswered, idempotency.c.claimed_at <= now - KEPT),
-        )
-        row = {"fingerprint": fingerprint, "token": token, "claimed_at": now, "status": None, "body": None}
-        taken = upsert(
-            connection,
-            idempotency,
-            [{"owner": owner, "key": key, **row}],
-            lambda _: row,
-            where=lambda _: over,
-        ).returning(idempotency.c.token)
-        got: str | None = (await connection.execute(taken)).scalar_one_or_none()
-        return got == token
+        row = {"owner": owner, "key": key, "fingerprint": fingerprint, "token": token, "claimed_at": now}
+        ends = {"unanswered_since": now - LEASE, "answered_since": now - KEPT}
+        taken = await connection.execute(_TAKE.on(connection), {**row, "status": None, "body": None, **ends})
+        return taken.scalar_one_or_none() == token
 
     async def finish(self, claimed: Claimed, status: int, body: bytes, now: datetime) -> None:
         await self._change(
@@ -69,7 +69,7 @@ class SqlIdempotency:
     async def _change(self, statement: sa.Update | sa.Delete) -> int:
         with translated():
             async with self._engine.begin() as connection:
-                return (await connection.execute(statement)).rowcount
+                return rows_changed(await connection.execute(statement))
 
 
 def _place(owner: str, key: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -1,6 +1,7 @@
 """Bring a database to the schema of this version. Safe when several processes do it at once: one does the work."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -8,13 +9,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.engine import URL
 
 from router.errors import StoreUnavailableError
-from router.store.engine import driver_url, probe, take_turn, translated
+from router.settings import Database
+from router.store.engine import parsed
+from router.store.failures import translated
+from router.store.postgres import PostgresEngine
+from router.store.sqlite import sqlite_engine
+from router.store.turns import take_turn
 
-_WAIT = 60.0  # seconds for another process that migrates
+# A migration may take its time, and so may another process's that is waited for.
+_PATIENT = Database(connections=1, statement_time=3600.0, lock_time=60.0)
 _RETRY = 0.02  # seconds between tries to switch the journal
 
 
@@ -23,32 +29,30 @@ async def migrate(database_url: str) -> tuple[str | None, str]:
 
     A database that a newer version has migrated further is left as it is. Raises StoreUnavailableError.
     """
-    url = driver_url(database_url)
-    probe(url, create=True)
-    is_sqlite = url.get_backend_name() == "sqlite"
-    options = {"timeout": _WAIT, "isolation_level": None} if is_sqlite else {"timeout": _WAIT}
-    engine = create_async_engine(url, poolclass=NullPool, connect_args=options)
-    try:
-        with translated():
-            if is_sqlite:
-                async with engine.connect() as connection:
-                    await _use_wal(connection)
-            async with engine.connect() as connection:
-                if is_sqlite:
-                    # Taken before the first look, so that whoever waits here sees what the other has done.
-                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
-                else:
-                    await take_turn(connection)
-                revisions = await connection.run_sync(_upgrade)
-                await connection.commit()
-                return revisions
-    finally:
-        await engine.dispose()
+    url = parsed(database_url, create=True)
+    with translated():
+        if url.get_backend_name() == "sqlite":
+            return await asyncio.to_thread(_migrate_file, url)
+        engine = PostgresEngine(url, _PATIENT, reading=False)
+        try:
+            async with engine.begin() as connection:
+                await take_turn(connection)
+                return await connection.run_sync(_upgrade)
+        finally:
+            await engine.dispose()
 
 
-async def check(connection: AsyncConnection) -> None:
+def _migrate_file(url: URL) -> tuple[str | None, str]:
+    engine = sqlite_engine(url, _PATIENT.lock_time, reading=False)
+    _use_wal(engine)
+    # The lock is taken before the first look, so that whoever waits here sees what the other has done.
+    with engine.begin() as connection:
+        return _upgrade(connection)
+
+
+def check(connection: sa.Connection) -> None:
     """Raise StoreUnavailableError where the schema is older than this version needs."""
-    current = await connection.run_sync(_current)
+    current = _current(connection)
     head, known = _script().get_current_head(), {item.revision for item in _script().walk_revisions()}
     # A revision that we do not know is from a newer version: it keeps what we need until the fleet has followed.
     if current is None or (current in known and current != head):
@@ -83,17 +87,20 @@ def _upgrade(connection: sa.Connection) -> tuple[str | None, str]:
     return before, after
 
 
-async def _use_wal(connection: AsyncConnection) -> None:
+def _use_wal(engine: sa.Engine) -> None:
     """Switch the file to a write-ahead log, which stays. Two that switch at once are refused without waiting."""
-    deadline = asyncio.get_running_loop().time() + _WAIT
+    deadline = time.monotonic() + _PATIENT.lock_time
     while True:
+        connection = engine.raw_connection()
         try:
-            mode = (await connection.exec_driver_sql("PRAGMA journal_mode = WAL")).scalar_one()
-        except sa.exc.OperationalError:
-            if asyncio.get_running_loop().time() > deadline:
+            (mode,) = connection.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
+        except engine.dialect.loaded_dbapi.OperationalError:
+            if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(_RETRY)
+            time.sleep(_RETRY)
             continue
+        finally:
+            connection.close()
         if mode != "wal":
             raise StoreUnavailableError(f"the database file can't have a write-ahead log (it has {mode!r})")
         return

@@ -1,33 +1,28 @@
 """The outbox's reader: hears of every change that any process on this database has committed.
 
-It looks a hundred times a second, which has to cost nothing. On SQLite it asks `PRAGMA data_version` first, on a
-connection that stays open: a number in shared memory that moves when somebody else commits, read in some 10 µs without
-a thread or a lock. Only then is the outbox read. On PostgreSQL it is one index look-up.
+It looks a hundred times a second whether there is anything to read, which costs next to nothing (`watch.py`).
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from router.clock import Clock
 from router.errors import StoreUnavailableError
 from router.store.changes import ordered
-from router.store.engine import translated
+from router.store.connection import Engine
+from router.store.failures import translated
 from router.store.journal_tables import outbox
+from router.store.watch import Watch
 from router.tasks import Tasks
 
 KEPT = timedelta(hours=1)  # how long a row is of use to a follower that fell behind
 KEPT_ROWS = 10_000
 
-_LOOK_EVERY = {"sqlite": 0.01, "postgresql": 0.02}  # seconds
-_TRIM_EVERY = 60.0  # seconds
+_LOOK_EVERY = 0.01  # seconds
 _BATCH = 1000
 _BACKOFF = (0.1, 5.0)  # seconds between tries while the store is away: the first, the longest
 
@@ -43,31 +38,24 @@ class OutboxFollower:
 
     def __init__(
         self,
-        url: URL,
-        reader: AsyncEngine,
-        writer: AsyncEngine,
-        clock: Clock,
+        reader: Engine,
+        watch: Watch,
         *,
         on_keys: Callable[[Sequence[str]], object],
         on_gap: Callable[[], object],
     ) -> None:
-        self._url = url
         self._reader = reader
-        self._writer = writer
-        self._clock = clock
+        self._watch = watch
         self._on_keys = on_keys
         self._on_gap = on_gap
         self._tasks = Tasks("outbox")
-        self._watch = DataVersion(url) if url.get_backend_name() == "sqlite" else None
         self._position = 0
         self._own: set[int] = set()
         self.missing = False  # the outbox can't be read now
-        self._trim_at = clock.monotonic() + _TRIM_EVERY
 
     async def start(self) -> None:
         """Follow from the newest change on. Raises StoreUnavailableError."""
-        if self._watch is not None:
-            self._watch.moved()
+        self._watch.moved()
         with translated():
             async with self._reader.connect() as connection:
                 self._position = await connection.scalar(sa.select(sa.func.max(outbox.c.id))) or 0
@@ -76,25 +64,19 @@ class OutboxFollower:
     async def close(self) -> None:
         """Stop following."""
         await self._tasks.close()
-        if self._watch is not None:
-            self._watch.close()
-        await self._reader.dispose()
+        self._watch.close()
 
     def committed(self, ids: Sequence[int]) -> None:
         """This process has told of these rows itself."""
         self._own.update(row_id for row_id in ids if row_id > self._position)
 
     async def _follow(self) -> None:
-        every = _LOOK_EVERY[self._url.get_backend_name()]
         first, longest = _BACKOFF
         wait = first
         while True:
             try:
-                if self.missing or self._watch is None or self._watch.moved():
+                if self.missing or self._watch.moved():
                     await self._read()
-                if self._clock.monotonic() >= self._trim_at:
-                    self._trim_at = self._clock.monotonic() + _TRIM_EVERY
-                    await trim(self._reader, self._writer, self._clock.now())
             except StoreUnavailableError as error:
                 if not self.missing:
                     _log.warning("the outbox can't be read", error=str(error))
@@ -106,7 +88,7 @@ class OutboxFollower:
                 _log.info("the outbox can be read again")
                 self.missing, wait = False, first
                 self._tell(self._on_gap)
-            await asyncio.sleep(every)
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def _read(self) -> None:
         while True:
@@ -136,7 +118,7 @@ class OutboxFollower:
             _log.exception("a listener failed")
 
 
-async def trim(reader: AsyncEngine, writer: AsyncEngine, now: datetime) -> None:
+async def trim(reader: Engine, writer: Engine, now: datetime) -> None:
     """Delete the rows that no follower needs any more; never the newest, which says where the outbox stands.
 
     Raises StoreUnavailableError.
@@ -149,31 +131,3 @@ async def trim(reader: AsyncEngine, writer: AsyncEngine, now: datetime) -> None:
         if any_old is not None:
             async with writer.begin() as connection:
                 await connection.execute(sa.delete(outbox).where(old))
-
-
-class DataVersion:
-    """SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
-
-    def __init__(self, url: URL) -> None:
-        self._path = url.database or ""
-        self._connection: sqlite3.Connection | None = None
-        self._last: int | None = None
-
-    def moved(self) -> bool:
-        """Whether somebody may have committed since the last call. True too where it can't be told."""
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        except sqlite3.Error:
-            self.close()
-            return True
-        moved: bool = version != self._last
-        self._last = version
-        return moved
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-        self._last = None

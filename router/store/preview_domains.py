@@ -7,10 +7,12 @@ import sqlalchemy as sa
 
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
-from router.store.engine import hold_names
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import preview_domains, zones
-from router.store.upsert import upsert
+from router.store.turns import hold_names
+from router.store.upsert import Upsert
+
+_CLAIM = Upsert(zones, None)
 
 
 class SqlPreviewDomains(Rows):
@@ -46,7 +48,7 @@ class SqlPreviewDomains(Rows):
         if old is None or old.domain != preview.domain:
             await self._drop(old)
             await self._connection.execute(
-                upsert(self._connection, zones, [{"domain": preview.domain, "tenant_id": preview.tenant_id}], None)
+                _CLAIM.on(self._connection), {"domain": preview.domain, "tenant_id": preview.tenant_id}
             )
             await self._connection.execute(sa.insert(preview_domains).values(fields_of(preview)))
         else:

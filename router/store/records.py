@@ -30,8 +30,8 @@ from router.routes.records import (
     slug_key,
     zone_key,
 )
+from router.store.connection import Reader
 from router.store.deployment_tables import deployment_versions, deployments
-from router.store.engine import Reader
 from router.store.journal_tables import outbox, route_versions
 from router.store.tables import (
     custom_domains,

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from router.routes.records import Kind, State, slug_key
 from router.store.changes import chunks
+from router.store.connection import rows_changed
 from router.store.deployment_tables import deployment_versions
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import (
@@ -21,7 +22,7 @@ from router.store.tables import (
     workspaces,
 )
 from router.store.types import JsonHas
-from router.store.upsert import upsert
+from router.store.upsert import Upsert, replacing
 from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
 from router.unit import Listing, Window
 
@@ -36,6 +37,10 @@ _PLACES = (
     .join(workspaces, workspaces.c.id == projects.c.workspace_id)
     .where(projects.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
+
+_PUT_ENDPOINT = Upsert(endpoints, replacing("address", "generation", "ports", "updated_at"))
+_SEEN = Upsert(activity, replacing("last_at"), where=lambda new: activity.c.last_at < new.last_at)
+_EXPOSE = Upsert(exposed_ports, None)
 
 
 class SqlResources(Rows):
@@ -114,18 +119,13 @@ class SqlResources(Rows):
         return [_read_endpoint(row) for row in rows]
 
     async def put_endpoint(self, endpoint: StoredEndpoint) -> None:
-        values = fields_of(endpoint, "state")
-        values["holder_id"] = endpoint.version_id or endpoint.resource_id
-        values["ports"] = {str(public): real for public, real in endpoint.ports.items()}
-        await self._connection.execute(
-            upsert(
-                self._connection,
-                endpoints,
-                [values],
-                lambda new: {name: new[name] for name in ("address", "generation", "ports", "updated_at")},
-            )
-        )
-        self._changes.resource(endpoint.resource_id)
+        await self.put_endpoints([endpoint])
+
+    async def put_endpoints(self, new: Sequence[StoredEndpoint]) -> None:
+        if new:
+            await self._connection.execute(_PUT_ENDPOINT.on(self._connection), [_endpoint_values(one) for one in new])
+        for one in new:
+            self._changes.resource(one.resource_id)
 
     async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
         gone = await self._connection.execute(
@@ -134,7 +134,7 @@ class SqlResources(Rows):
             )
         )
         self._changes.resource(resource_id)
-        return gone.rowcount > 0
+        return rows_changed(gone) > 0
 
     async def drop_endpoints(self, resource_id: str) -> None:
         await self._connection.execute(sa.delete(endpoints).where(endpoints.c.resource_id == resource_id))
@@ -153,15 +153,7 @@ class SqlResources(Rows):
             known = await self._connection.scalars(sa.select(resources.c.id).where(resources.c.id.in_(chunk)))
             rows = [{"resource_id": resource_id, "last_at": seen[resource_id]} for resource_id in known]
             if rows:
-                await self._connection.execute(
-                    upsert(
-                        self._connection,
-                        activity,
-                        rows,
-                        lambda new: {"last_at": new.last_at},
-                        where=lambda new: activity.c.last_at < new.last_at,
-                    )
-                )
+                await self._connection.execute(_SEEN.on(self._connection), rows)
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
         select = sa.select(activity.c.resource_id, activity.c.last_at).order_by(activity.c.last_at)
@@ -187,7 +179,7 @@ class SqlResources(Rows):
     async def _add_ports(self, resource_id: str, ports: frozenset[int]) -> None:
         if ports:
             rows = [{"resource_id": resource_id, "port": port} for port in sorted(ports)]
-            await self._connection.execute(upsert(self._connection, exposed_ports, rows, None))
+            await self._connection.execute(_EXPOSE.on(self._connection), rows)
 
 
 def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:
@@ -215,6 +207,13 @@ def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
         "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
     }
     return Resource(**values)
+
+
+def _endpoint_values(endpoint: StoredEndpoint) -> dict[str, Any]:
+    values = fields_of(endpoint, "state")
+    values["holder_id"] = endpoint.version_id or endpoint.resource_id
+    values["ports"] = {str(public): real for public, real in endpoint.ports.items()}
+    return values
 
 
 def _read_endpoint(row: sa.Row[Any]) -> StoredEndpoint:

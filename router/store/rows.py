@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.store.changes import Changes
+from router.store.connection import Connection
 from router.unit import Listing, Window
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Rows:
     """One table's rows inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection, changes: Changes, *, writing: bool) -> None:
+    def __init__(self, connection: Connection, changes: Changes, *, writing: bool) -> None:
         self._connection = connection
         self._changes = changes
         self._writing = writing

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from router.store.changes import Changes
+from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
 from router.store.deployments import SqlDeployments
 from router.store.env import SqlEnv
@@ -22,7 +21,7 @@ from router.store.workspaces import SqlWorkspaces
 class Transaction:
     """What `Store.begin` and `Store.read` give; it is every noun's `…Tx`."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime, *, writing: bool) -> None:
+    def __init__(self, connection: Connection, now: datetime, *, writing: bool) -> None:
         self._connection = connection
         self._now = now
         self._changes = Changes()

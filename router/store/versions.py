@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from router.store.changes import chunks
+from router.store.connection import Connection
 from router.store.deployment_tables import builds, deployment_versions, releases
 from router.store.rows import Rows, conditions, fields_of, named
 from router.tenancy.versions import (
@@ -140,7 +140,7 @@ class SqlReleases(Rows):
         return await _next(self._connection, releases, resource_id)
 
 
-async def _next(connection: AsyncConnection, table: sa.Table, resource_id: str) -> int:
+async def _next(connection: Connection, table: sa.Table, resource_id: str) -> int:
     """Numbers start at 1. Whoever asks holds the resource's row, so no other gets the same."""
     highest = await connection.scalar(sa.select(sa.func.max(table.c.number)).where(table.c.resource_id == resource_id))
     return (highest or 0) + 1

@@ -1,32 +1,31 @@
-"""A store on a fresh SQLite file for each test; the file is migrated once and copied."""
+"""A store on a fresh database for each test, on SQLite and on PostgreSQL."""
 
-import asyncio
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from router.clock import ManualClock
-from router.store import Store, migrate
+from router.store import Store
+from tests.support.database import Databases
+from tests.support.postgres import Postgres
 from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of this version."""
-    path = tmp_path_factory.mktemp("store") / "migrated.db"
-    asyncio.run(migrate(f"sqlite:///{path}"))
-    return path
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    def server() -> Postgres:
+        started: Postgres = request.getfixturevalue("postgres")
+        return started
+
+    return Databases(tmp_path_factory.mktemp("store"), server)
 
 
-@pytest.fixture
-def database(migrated: Path, tmp_path: Path) -> str:
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[str]:
     """The URL of a database that nobody else uses."""
-    path = tmp_path / "router.db"
-    shutil.copy(migrated, path)
-    return f"sqlite:///{path}"
+    async with databases.new(request.param) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,25 +17,25 @@ from router.idempotency import (
     Replay,
     Running,
 )
-from router.store.engine import driver_url, writing_engine
+from router.settings import Database
+from router.store.engine import parsed, writing_engine
 from router.store.idempotency import SqlIdempotency
-from router.store.migrate import migrate
+from tests.support.database import Databases
 
 pytestmark = pytest.mark.asyncio
 
 OWNER, KEY = "key:1", "5f6c"
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[IdempotencyStore]:
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[IdempotencyStore]:
     if request.param == "memory":
         yield MemoryIdempotency()
         return
-    url = f"sqlite:///{tmp_path / 'router.db'}"
-    await migrate(url)
-    engine = writing_engine(driver_url(url))
-    yield SqlIdempotency(engine)
-    await engine.dispose()
+    async with databases.new(request.param) as database:
+        engine = writing_engine(parsed(database, create=False), Database())
+        yield SqlIdempotency(engine)
+        await engine.dispose()
 
 
 @pytest.fixture

@@ -3,19 +3,22 @@
 A `Scene` is filled with the same few things in either; the SQL one is filled through the verbs.
 """
 
-import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
+from router.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.routes.batches import RecordSource
 from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.store import Store
 from router.tenancy import Tenant
 from tests.support import records as make
+from tests.support.database import Databases, execute
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -38,7 +41,7 @@ class Scene(Protocol):
 
     async def delete(self, slug: str) -> None: ...
 
-    def switch_off(self) -> None: ...
+    async def switch_off(self) -> None: ...
 
 
 class MemoryScene:
@@ -68,7 +71,7 @@ class MemoryScene:
     async def delete(self, slug: str) -> None:
         self._change(slug, State.DESTROYED)
 
-    def switch_off(self) -> None:
+    async def switch_off(self) -> None:
         self.source.down = True
 
     def _change(self, slug: str, state: State) -> None:
@@ -91,7 +94,7 @@ class SqlScene:
     def __init__(self, world: World, database: str) -> None:
         self.source = world.store.records
         self._world = world
-        self._file = database.removeprefix("sqlite:///")
+        self._database = database
         self._tenant: Tenant
 
     async def fill(self) -> None:
@@ -117,11 +120,8 @@ class SqlScene:
     async def delete(self, slug: str) -> None:
         await self._world.resources.delete(await self._id(slug))
 
-    def switch_off(self) -> None:
-        connection = sqlite3.connect(self._file)
-        connection.execute("DROP TABLE route_versions")
-        connection.commit()
-        connection.close()
+    async def switch_off(self) -> None:
+        await execute(self._database, "DROP TABLE route_versions")
 
     async def _id(self, slug: str) -> str:
         async with self._world.store.read() as tx:
@@ -130,11 +130,19 @@ class SqlScene:
         return resource.id
 
 
-@pytest_asyncio.fixture(params=[MemoryScene, SqlScene])
-async def scene(request: pytest.FixtureRequest, world: World, database: str) -> Scene:
-    scene: Scene = MemoryScene() if request.param is MemoryScene else SqlScene(world, database)
-    await scene.fill()
-    return scene
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+async def scene(request: pytest.FixtureRequest, databases: Databases, clock: ManualClock) -> AsyncIterator[Scene]:
+    if request.param == "memory":
+        twin = MemoryScene()
+        await twin.fill()
+        yield twin
+        return
+    async with databases.new(request.param) as database:
+        store = await Store.open(database, clock=clock)
+        scene = SqlScene(World(store, clock), database)
+        await scene.fill()
+        yield scene
+        await store.close()
 
 
 async def _resource(scene: Scene, slug: str) -> ResourceRecord:
@@ -240,6 +248,6 @@ async def test_a_zone_lists_its_claims(scene: Scene) -> None:
 
 async def test_a_source_that_is_away_says_so(scene: Scene) -> None:
     """Not knowing raises; it is never an empty answer."""
-    scene.switch_off()
+    await scene.switch_off()
     with pytest.raises(StoreUnavailableError):
         await scene.source.fetch(["slug:shop"])

@@ -2,39 +2,55 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
 from router.clock import ManualClock
 from router.errors import StoreUnavailableError
+from router.settings import Database
 from router.store import Store, deployment_tables, journal_tables, migrate, tables
-from router.store.engine import driver_url
+from router.store.engine import parsed, reading_engine
+from tests.support.database import execute, on_sqlite
+from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio
 
 
-async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a database that nobody has migrated: a file that isn't there yet, or a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = await server.create(migrated=False)
+    yield url
+    await server.drop(url)
+
+
+async def test_an_empty_database_becomes_a_store(empty: str) -> None:
     """The first run says what it did, the second that there was nothing to do; then the store opens."""
-    url = f"sqlite:///{tmp_path / 'new.db'}"
-    before, head = await migrate(url)
+    before, head = await migrate(empty)
     assert before is None
-    assert await migrate(url) == (head, head)
-    await (await Store.open(url, clock=ManualClock())).close()
+    assert await migrate(empty) == (head, head)
+    await (await Store.open(empty, clock=ManualClock())).close()
 
 
-async def test_several_at_once(tmp_path: Path) -> None:
-    """Of several that migrate a new file at the same time one does the work, and all succeed."""
-    url = f"sqlite:///{tmp_path / 'new.db'}"
-    results = await asyncio.gather(*(migrate(url) for _ in range(6)))
+async def test_several_at_once(empty: str) -> None:
+    """Of several that migrate a new database at the same time one does the work, and all succeed."""
+    results = await asyncio.gather(*(migrate(empty) for _ in range(6)))
     (head,) = {after for _, after in results}
     assert sorted(before or "" for before, _ in results) == ["", *[head] * 5]
 
 
+@on_sqlite
 async def test_the_journal_is_a_write_ahead_log(database: str) -> None:
     """Readers and the writer don't block each other; that is a property of the file, set once."""
     connection = sqlite3.connect(database.removeprefix("sqlite:///"))
@@ -50,24 +66,20 @@ async def test_migrations_make_what_the_tables_say(database: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, tables.metadata))
 
-    engine = create_engine(database)
-    with engine.connect() as connection:
-        assert compare(connection) == []
-    engine.dispose()
+    engine = reading_engine(parsed(database, create=False), Database())
+    assert await engine.run(compare) == []
+    await engine.dispose()
 
 
-async def test_a_store_that_was_never_migrated_does_not_open(tmp_path: Path) -> None:
+async def test_a_store_that_was_never_migrated_does_not_open(empty: str) -> None:
     """It says what to run instead of failing at the first request."""
     with pytest.raises(StoreUnavailableError, match="db upgrade"):
-        await Store.open(f"sqlite:///{tmp_path / 'new.db'}", clock=ManualClock())
+        await Store.open(empty, clock=ManualClock())
 
 
 async def test_a_newer_schema_is_left_alone(database: str) -> None:
     """While a fleet is upgraded, older processes go on with a schema that they don't know yet."""
-    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+    await execute(database, "UPDATE alembic_version SET version_num = '9999'")
     assert await migrate(database) == ("9999", "9999")
     await (await Store.open(database, clock=ManualClock())).close()
 
@@ -76,17 +88,3 @@ async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     """An outage of the store, in its own words."""
     with pytest.raises(StoreUnavailableError, match="unable to open"):
         await migrate(f"sqlite:///{tmp_path / 'nowhere' / 'new.db'}")
-
-
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
-        ("sqlite:///router.db", "sqlite+aiosqlite:///router.db"),
-        ("sqlite:////var/lib/router.db", "sqlite+aiosqlite:////var/lib/router.db"),
-        ("postgresql://me:secret@db:5432/router", "postgresql+asyncpg://me:secret@db:5432/router"),
-        ("postgresql://db/router?sslmode=require", "postgresql+asyncpg://db/router?ssl=require"),
-    ],
-)
-async def test_urls_name_no_driver(given: str, used: str) -> None:
-    """The setting says which database; which driver reads it is our business."""
-    assert driver_url(given).render_as_string(hide_password=False) == used

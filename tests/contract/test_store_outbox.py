@@ -1,6 +1,5 @@
 """Changes that other processes commit are heard of, each once, in order; what may have been missed is said."""
 
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,7 +9,8 @@ import pytest
 from router.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.routes.records import State
-from router.store import Store, outbox
+from router.store import Store, outbox, watch
+from tests.support.database import execute, rows
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -98,18 +98,16 @@ async def test_own_changes_are_not_heard_twice(world: World, database: str, cloc
         )  # its own, should the follower have been faster than the commit's return
 
 
-async def test_a_follower_that_fell_behind_says_so(
-    world: World, database: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_follower_that_fell_behind_says_so(world: World, database: str, clock: ManualClock) -> None:
     """Rows that were trimmed before they were read are a gap, not a loss that nobody notices."""
     tenant = await world.tenant()
     shop = await world.sandbox(tenant, "shop")
     async with following(database, clock) as other:
-        connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=5)
-        connection.execute("INSERT INTO outbox (key, version, created_at) VALUES ('slug:lost', 1, '2026-01-01')")
-        connection.execute("DELETE FROM outbox WHERE key = 'slug:lost'")
-        connection.commit()
-        connection.close()
+        await execute(
+            database,
+            "INSERT INTO outbox (key, version, created_at) VALUES ('slug:lost', 1, '2026-01-01')",
+            "DELETE FROM outbox WHERE key = 'slug:lost'",
+        )
         await world.resources.patch(shop.id, state=State.STOPPED)
         await eventually(lambda: other.gaps, "the gap is told")
 
@@ -118,12 +116,12 @@ async def test_a_store_that_was_away_is_a_gap(world: World, database: str, clock
     """While the outbox can't be read nothing is told; once it can be, everything is to be dropped."""
     tenant = await world.tenant()
     shop = await world.sandbox(tenant, "shop")
-    path = database.removeprefix("sqlite:///")
     async with following(database, clock) as other:
-        _execute(path, "ALTER TABLE outbox RENAME TO away")
+        await execute(database, "ALTER TABLE outbox RENAME TO away")
+        clock.advance(watch.BACKSTOP)
         await eventually(lambda: other.follower.missing, "the follower notices")
         assert (other.keys, other.gaps) == ([], 0)
-        _execute(path, "ALTER TABLE away RENAME TO outbox")
+        await execute(database, "ALTER TABLE away RENAME TO outbox")
         await eventually(lambda: other.gaps == 1, "the gap is told")
         await world.resources.patch(shop.id, state=State.STOPPED)
         await eventually(lambda: "slug:shop" in other.keys, "the next change is heard")
@@ -133,13 +131,13 @@ async def test_old_rows_are_trimmed(world: World, database: str, clock: ManualCl
     """Rows are kept for an hour, which is far more than any follower may fall behind."""
     tenant = await world.tenant()
     shop = await world.sandbox(tenant, "shop")
-    path = database.removeprefix("sqlite:///")
     async with following(database, clock) as other:
         clock.advance((outbox.KEPT - timedelta(seconds=1)).total_seconds())
         await world.resources.patch(shop.id, state=State.STOPPED)
         await eventually(lambda: other.keys, "the change is heard")
         clock.advance(120)
-        await eventually(lambda: _count(path) == 1, "all but the newest row are trimmed")
+        await other.store.feed.trim(clock.now())
+        assert await rows(database, "SELECT count(*) FROM outbox") == [(1,)]
         await world.resources.patch(shop.id, state=State.RUNNING)
         await eventually(lambda: len(other.keys) == 2, "following goes on")
         assert other.gaps == 0
@@ -149,21 +147,8 @@ async def test_start_needs_the_store(database: str, clock: ManualClock) -> None:
     """A follower that does not know where it stands does not start."""
     store = await Store.open(database, clock=clock)
     other = Following(store)
-    _execute(database.removeprefix("sqlite:///"), "DROP TABLE outbox")
+    await execute(database, "DROP TABLE outbox")
     with pytest.raises(StoreUnavailableError):
         await other.follower.start()
     await other.follower.close()
     await store.close()
-
-
-def _execute(path: str, statement: str) -> None:
-    connection = sqlite3.connect(path, timeout=5, isolation_level=None)
-    connection.execute(statement)
-    connection.close()
-
-
-def _count(path: str) -> int:
-    connection = sqlite3.connect(path, timeout=5)
-    (count,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
-    connection.close()
-    return int(count)

@@ -4,9 +4,10 @@ import pytest
 
 from router.clock import ManualClock
 from router.routes.records import DomainStatus, Kind, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.settings import Database
 from router.store import Store
 from router.store.deployment_tables import deployment_versions, deployments
-from router.store.engine import driver_url, writing_engine
+from router.store.engine import parsed, writing_engine
 from router.tenancy import EndpointChange
 from router.unit import new_id
 from tests.support.world import World
@@ -127,7 +128,7 @@ async def test_a_deployment_answers_where_its_active_version_listens(
     tenant = await world.tenant()
     deployment = await world.sandbox(tenant, "site", kind=Kind.DEPLOYMENT)
     version = new_id()
-    engine = writing_engine(driver_url(database))
+    engine = writing_engine(parsed(database, create=False), Database())
     async with engine.begin() as connection:
         await connection.execute(
             deployment_versions.insert().values(

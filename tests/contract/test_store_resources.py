@@ -1,6 +1,5 @@
 """The register on a real store: slugs, owners, endpoints, and what is left of a resource that was deleted."""
 
-import sqlite3
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, Problem, Route
 from router.routes.records import Kind, State
 from router.tenancy import EndpointChange, Ownership, ResourceFilter, StoredEndpoint
 from router.unit import new_id
+from tests.support.database import rows
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -19,14 +19,6 @@ def refused(error: pytest.ExceptionInfo[RouterError], problem: Problem, *fields:
     """That it was this problem, and about these fields."""
     assert error.value.problem is problem
     assert set(error.value.fields) == set(fields)
-
-
-def rows(database: str, select: str) -> list[tuple[Any, ...]]:
-    """What the file holds, past our own code."""
-    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
-    found = connection.execute(select).fetchall()
-    connection.close()
-    return found
 
 
 async def test_put_creates_and_then_updates(world: World) -> None:
@@ -152,7 +144,8 @@ async def test_a_deleted_resource_is_gone_for_good(world: World, database: str) 
     with pytest.raises(RouterError) as caught:
         await world.resources.put(shop.id, kind=Kind.SANDBOX, slug="other", tenant_id=tenant.id)
     refused(caught, CONFLICT)
-    assert rows(database, "SELECT * FROM endpoints") == rows(database, "SELECT * FROM exposed_ports") == []
+    assert await rows(database, "SELECT * FROM endpoints") == []
+    assert await rows(database, "SELECT * FROM exposed_ports") == []
 
 
 async def test_destroyed_is_deletion(world: World) -> None:
@@ -315,7 +308,7 @@ async def test_use_is_recorded_in_intervals(world: World, database: str, clock: 
     await world.resources.update(box.id, size="large")
     clock.advance(10)
     await world.resources.delete(box.id)
-    found = rows(
+    found = await rows(
         database, "SELECT state, size, workspace_id, started_at, ended_at FROM usage_intervals ORDER BY started_at"
     )
     assert [row[:2] for row in found] == [

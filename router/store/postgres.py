@@ -1,0 +1,91 @@
+"""PostgreSQL: a pool of connections, each wait with an end.
+
+The server ends a statement that takes too long and tells us so. Where it says nothing at all (frozen, or the network is
+gone) the driver gives up a second later, and the connection is dropped without a farewell: one would be waited for too.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from router.settings import Database
+from router.store.failures import translated
+
+T = TypeVar("T")
+
+_GRACE = 1.0  # seconds that the server has to say that a statement took too long
+
+
+class PostgresEngine:
+    """connection.Engine"""
+
+    def __init__(self, url: URL, limits: Database, *, reading: bool) -> None:
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=lambda: connect(url, limits),
+            pool_size=limits.connections,
+            max_overflow=0,
+            pool_timeout=limits.lock_time,
+        )
+        sa.event.listen(engine.sync_engine, "checkout", _refuse_dead)
+        self._engine = engine
+        if reading:
+            self._engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self.connect() as connection:
+            yield connection
+            await connection.commit()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
+            try:
+                yield connection
+            except TimeoutError:
+                await _abandon(connection)
+                raise
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        with translated():
+            async with self.connect() as connection:
+                return await connection.run_sync(work)
+
+    async def dispose(self) -> None:
+        await self._engine.dispose()
+
+
+async def connect(url: URL, limits: Database) -> Any:
+    """A connection of the driver. It understands every option of the URL that libpq does."""
+    milliseconds = str(int(limits.statement_time * 1000))
+    return await asyncpg.connect(
+        url.render_as_string(hide_password=False),
+        timeout=limits.connect_time,
+        command_timeout=limits.statement_time + _GRACE,
+        server_settings={
+            "application_name": "miosa-router",
+            "lock_timeout": str(int(limits.lock_time * 1000)),
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+        },
+    )
+
+
+async def _abandon(connection: AsyncConnection) -> None:
+    """Close it without a word, so that nobody gets it again."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is not None:
+        driver.terminate()
+    await connection.invalidate()
+
+
+def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
+    """A server that has restarted has closed all our connections, which costs no round trip to see."""
+    if connection.driver_connection.is_closed():
+        raise sa.exc.InvalidatePoolError

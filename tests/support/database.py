@@ -1,0 +1,66 @@
+"""A database past our own code: what it holds, and how to break it."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from router.settings import Database
+from router.store import migrate
+from router.store.engine import parsed, writing_engine
+from tests.support.postgres import Postgres
+
+
+async def rows(database: str, select: str) -> list[tuple[Any, ...]]:
+    """What `select` finds."""
+    engine = writing_engine(parsed(database, create=False), Database())
+    async with engine.connect() as connection:
+        found = (await connection.execute(sa.text(select))).all()
+    await engine.dispose()
+    return [tuple(row) for row in found]
+
+
+async def execute(database: str, *statements: str) -> None:
+    """Run the statements in one transaction."""
+    engine = writing_engine(parsed(database, create=False), Database())
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(sa.text(statement))
+    await engine.dispose()
+
+
+# For a test that is about a file, or about a server, and not about what both do.
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+class Databases:
+    """Fresh databases of this version's schema, on SQLite and on PostgreSQL: each is migrated once and copied."""
+
+    def __init__(self, folder: Path, server: Callable[[], Postgres]) -> None:
+        self._folder = folder
+        self._server = server
+        self._made = 0
+
+    @asynccontextmanager
+    async def new(self, kind: str) -> AsyncIterator[str]:
+        """The URL of a database that nobody else uses; `kind` is `sqlite` or `postgresql`."""
+        if kind == "postgresql":
+            server = self._server()
+            url = await server.create()
+            yield url
+            await server.drop(url)
+            return
+        template = self._folder / "migrated.db"
+        if not template.exists():
+            await migrate(f"sqlite:///{template}")
+        self._made += 1
+        path = self._folder / f"{self._made}.db"
+        shutil.copy(template, path)
+        yield f"sqlite:///{path}"
+        for left in self._folder.glob(f"{path.name}*"):
+            left.unlink()
