@@ -41,7 +41,8 @@ class Admin:
     """The handlers.
 
     `ask` answers for all values of the `domain` parameter. A check of `checks` says what is wrong, or None; one that
-    raises or takes longer than `check_time` seconds has failed too.
+    raises or takes longer than `check_time` seconds has failed too. What fails of `advice` is shown, and is no reason
+    to send traffic elsewhere: the node is `degraded`, and ready.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Admin:
         metrics: Metrics,
         checks: Mapping[str, Check],
         explain: Explain,
+        advice: Mapping[str, Check] | None = None,
         check_time: float = CHECK_TIME,
     ) -> None:
         self._check_time = check_time
         self._ask = ask
         self._metrics = metrics
         self._checks = dict(checks)
+        self._advice = dict(advice or {})
         self._explain = explain
 
     def application(self) -> web.Application:
@@ -83,9 +86,11 @@ class Admin:
     async def _readyz(self, _request: web.Request) -> web.Response:
         found = {name: await self._wrong(name, check) for name, check in self._checks.items()}
         ready = all(wrong is None for wrong in found.values())
-        checks = {name: {"ok": wrong is None, "detail": wrong} for name, wrong in found.items()}
-        document = {"status": "ready" if ready else "not_ready", "checks": checks}
-        return web.json_response(document, status=200 if ready else 503, headers=_NO_STORE)
+        advice = {name: await self._wrong(name, check) for name, check in self._advice.items()}
+        whole = all(wrong is None for wrong in advice.values())
+        checks = {name: {"ok": wrong is None, "detail": wrong} for name, wrong in (found | advice).items()}
+        status = "not_ready" if not ready else "ready" if whole else "degraded"
+        return web.json_response({"status": status, "checks": checks}, status=200 if ready else 503, headers=_NO_STORE)
 
     async def _wrong(self, name: str, check: Check) -> str | None:
         """What a check says, within its time."""

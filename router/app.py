@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -63,6 +64,7 @@ from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.probe import HttpProbe
 from router.proxy import Proxy
+from router.routes.batches import RecordSource
 from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
@@ -81,6 +83,9 @@ from router.tenancy.usage import Usage
 from router.tenancy.workspaces import Workspaces
 
 LOST_BUILDS_EVERY = 10.0  # seconds between two looks for builds whose process is gone
+if TYPE_CHECKING:
+    from router.cache import SharedCache
+
 PRUNE_EVERY = 3600.0  # seconds between two sweeps of what is kept for a while
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
@@ -255,7 +260,7 @@ async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
     """An explainer for one command: it reads the store, and knows nothing of any running node's memory."""
     clock = SystemClock()
     async with open_store(settings, clock) as store:
-        resolver = _resolver(store, settings, clock)
+        resolver = _resolver(store.records, settings, clock)
         ask = Ask(routes=resolver, evidence=MemoryEvidence(clock), metrics=Metrics(), clock=clock)
         try:
             yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
@@ -263,9 +268,9 @@ async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
             await resolver.close()
 
 
-def _resolver(store: Store, settings: Settings, clock: Clock) -> Resolver:
+def _resolver(source: RecordSource, settings: Settings, clock: Clock) -> Resolver:
     return Resolver(
-        store.records,
+        source,
         platform_domain=settings.platform_domain,
         reserved_ports=settings.reserved_ports,
         limits=settings.cache,
@@ -284,6 +289,7 @@ class App:
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._api: ApiServer | None = None
+        self._shared: SharedCache | None = None
         self._state = "starting"
         self.addresses: dict[str, tuple[str, int]] = {}
 
@@ -337,13 +343,8 @@ class App:
         probe = await stack.enter_async_context(HttpProbe())
         verbs = verbs_on(store, settings, clock, lookup=lookup, probe=probe, own_listeners=own_listeners)
         stack.push_async_callback(verbs.publishing.close)
-        resolver = _resolver(store, settings, clock)
-        stack.push_async_callback(resolver.close)
-        store.after_commit(resolver.drop)
-        follower = store.follow(resolver.drop, resolver.drop_all)
-        stack.push_async_callback(follower.close)
-        await follower.start()
         metrics = Metrics()
+        resolver = await self._resolver(store, metrics)
         evidence = MemoryEvidence(clock)
         if "admin" in sockets:
             ask = Ask(routes=resolver, evidence=evidence, metrics=metrics, clock=clock)
@@ -352,6 +353,7 @@ class App:
                 ask=ask.answer,
                 metrics=metrics,
                 checks={"serving": self._is_serving},
+                advice={"redis": self._shared.check} if self._shared is not None else {},
                 explain=explainer.explain,
             )
             await self._serve_admin(admin, sockets["admin"])
@@ -378,6 +380,31 @@ class App:
         if "jobs" in settings.roles:
             self._tasks.start("prune", self._prune(store))
             self._tasks.start("fail lost builds", self._fail_lost_builds(verbs.publishing))
+
+    async def _resolver(self, store: Store, metrics: Metrics) -> Resolver:
+        """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
+        settings, clock, stack = self._settings, self._clock, self._stack
+        if settings.redis_url is None:
+            resolver = _resolver(store.records, settings, clock)
+            stack.push_async_callback(resolver.close)
+            store.after_commit(resolver.drop)
+            follower = store.follow(resolver.drop, resolver.drop_all)
+            stack.push_async_callback(follower.close)
+            await follower.start()
+            return resolver
+        from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
+
+        publishes = not settings.roles.isdisjoint(("api", "jobs"))
+        self._shared = shared = SharedCache(
+            settings.redis_url, settings.redis, store=store, publishes=publishes, metrics=metrics, clock=clock
+        )
+        stack.push_async_callback(shared.close)
+        resolver = _resolver(shared.records, settings, clock)
+        stack.push_async_callback(resolver.close)
+        store.on_number(shared.committed)
+        store.after_commit(resolver.drop)
+        await shared.start(resolver.drop, resolver.drop_all)
+        return resolver
 
     def _listen(self) -> dict[str, socket.socket]:
         """The sockets of our roles."""

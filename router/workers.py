@@ -30,8 +30,6 @@ def _refuse_what_is_not_there(settings: Settings) -> None:
     problems = []
     if settings.workers > 1:
         problems.append(("workers", "more than one proxy process is not supported yet; set it to 1"))
-    if settings.redis_url is not None:
-        problems.append(("redis_url", "Redis is not supported yet; remove it"))
     if problems:
         raise SettingsError(problems)
 

@@ -55,7 +55,7 @@ def decode(key: str, value: bytes) -> tuple[int, Record | None]:
         if fields["f"] > FORMAT:
             raise NewerFormatError(f"{key} is of format {fields['f']}, and this version knows {FORMAT}")
         return version, _READERS[key.partition(":")[0]](fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptValueError(f"{key} is not a record: {type(error).__name__}: {error}") from error
 
 
@@ -108,7 +108,7 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         state=_STATES[fields["state"]],
         version=fields["version"],
         default_port=fields["port"],
-        exposed_ports=None if exposed is None else frozenset(exposed),
+        exposed_ports=None if exposed is None else frozenset(map(int, exposed)),
         suspended=fields.get("suspended", False),
         endpoint=None if where is None else Endpoint(where[0], where[1], _by_port(where[2])),
         host_modes=_by_port(fields.get("hosts", {})),

@@ -216,7 +216,7 @@ def test_explain(cli: Cli) -> None:
     ("variables", "key", "word"),
     [
         ({"MIOSA_ROUTER_WORKERS": "2"}, "workers", "not supported yet"),
-        ({"MIOSA_ROUTER_REDIS_URL": "redis://127.0.0.1"}, "redis_url", "not supported yet"),
+        ({"MIOSA_ROUTER_REDIS_URL": "redis+sentinel://127.0.0.1"}, "redis_url", "must name the service"),
     ],
 )
 def test_serve_refuses_what_it_cannot_do(tmp_path: Path, variables: dict[str, str], key: str, word: str) -> None:

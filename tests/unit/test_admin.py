@@ -31,11 +31,19 @@ class Parts:
         self.verdict = Said(200, "issued")
         self.asked: list[Sequence[str]] = []
         self.checks: dict[str, Check] = {}
+        self.advice: dict[str, Check] = {}
         self.explained: list[str] = []
         self.client: TestClient[Any, Any]
 
     async def start(self) -> None:
-        admin = Admin(ask=self.ask, metrics=self.metrics, checks=self.checks, explain=self.explain, check_time=0.02)
+        admin = Admin(
+            ask=self.ask,
+            metrics=self.metrics,
+            checks=self.checks,
+            advice=self.advice,
+            explain=self.explain,
+            check_time=0.02,
+        )
         self.client = TestClient(TestServer(admin.application()))
         await self.client.start_server()
 
@@ -158,6 +166,36 @@ async def test_not_ready_when_one_finds_something_fails_or_hangs() -> None:
         "bus": {"ok": False, "detail": "no answer within 0.02 s"},
     }
     assert [(line["event"], line["check"]) for line in logs] == [("a check of readiness failed", "store")]
+
+
+@pytest.mark.parametrize(
+    ("serving", "redis", "status", "word"),
+    [
+        (None, None, 200, "ready"),
+        (None, "Redis is away", 200, "degraded"),
+        ("draining", "Redis is away", 503, "not_ready"),
+    ],
+)
+async def test_ready_though_something_helpful_is_away(
+    serving: str | None, redis: str | None, status: int, word: str
+) -> None:
+    """What the node can do without is shown, and sends no traffic away."""
+    parts = Parts()
+
+    async def is_serving() -> str | None:
+        return serving
+
+    async def has_redis() -> str | None:
+        return redis
+
+    parts.checks.update(serving=is_serving)
+    parts.advice.update(redis=has_redis)
+    await parts.start()
+    answer = await parts.client.get("/readyz")
+    document = await answer.json()
+    await parts.client.close()
+    assert (answer.status, document["status"]) == (status, word)
+    assert document["checks"]["redis"] == {"ok": redis is None, "detail": redis}
 
 
 async def test_metrics_in_the_format_that_is_asked_for(parts: Parts) -> None:

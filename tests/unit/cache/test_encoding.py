@@ -1,0 +1,151 @@
+"""Records as they lie in Redis: what goes in comes out, and nothing that lies there can break a reader."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from router.cache.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
+from router.routes.records import (
+    DomainStatus,
+    Endpoint,
+    Kind,
+    NameRecord,
+    Record,
+    ResourceRecord,
+    Scope,
+    State,
+    ZoneClaim,
+    ZoneRecord,
+)
+from tests.support import records as make
+
+PORTS = some.integers(1, 65535)
+TEXT = some.text(max_size=20)
+
+ENDPOINTS = some.builds(
+    Endpoint, address=some.ip_addresses().map(str), generation=TEXT, ports=some.dictionaries(PORTS, PORTS, max_size=3)
+)
+RESOURCES = some.builds(
+    ResourceRecord,
+    id=TEXT,
+    kind=some.sampled_from(Kind),
+    slug=TEXT,
+    tenant_id=TEXT,
+    workspace_id=TEXT,
+    project_id=TEXT,
+    state=some.sampled_from(State),
+    version=some.integers(0, 2**53),
+    default_port=some.none() | PORTS,
+    exposed_ports=some.none() | some.frozensets(PORTS, max_size=4),
+    suspended=some.booleans(),
+    endpoint=some.none() | ENDPOINTS,
+    host_modes=some.dictionaries(PORTS, TEXT.filter(bool), max_size=3),
+    first_byte=some.none() | some.floats(0.001, 1e6),
+    branding=some.dictionaries(TEXT, TEXT, max_size=3),
+)
+NAMES = some.builds(
+    NameRecord,
+    fqdn=TEXT,
+    status=some.sampled_from(DomainStatus),
+    suspended=some.booleans(),
+    tenant_id=TEXT,
+    resource=some.none() | RESOURCES,
+    version=some.integers(0, 2**53),
+)
+CLAIMS = some.builds(ZoneClaim, scope=some.sampled_from(Scope), scope_id=TEXT, tenant_id=TEXT, verified=some.booleans())
+ZONES = some.builds(
+    ZoneRecord, domain=TEXT, claims=some.lists(CLAIMS, max_size=3).map(tuple), version=some.integers(0, 2**53)
+)
+
+
+def key_of(record: Record) -> str:
+    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x"}
+    return kinds[type(record)]
+
+
+@given(RESOURCES | NAMES | ZONES, some.integers(0, 2**53))
+def test_what_goes_in_comes_out(record: Record, version: int) -> None:
+    """Every field of every record, and the version beside it."""
+    assert decode(key_of(record), encode(version, record)) == (version, record)
+
+
+def test_redirects_come_out() -> None:
+    """The fields that only some names have."""
+    record = make.name("shop.org", make.resource(), redirect_to="www.shop.org", redirect_status=301)
+    assert decode("name:shop.org", encode(3, record)) == (3, record)
+
+
+@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x"])
+def test_that_there_is_none_has_a_version_too(key: str) -> None:
+    """So that a tombstone is not overwritten by what was there before it."""
+    assert encode(7, None) == b"7 -"
+    assert decode(key, b"7 -") == (7, None)
+
+
+@given(some.binary(max_size=60))
+def test_garbage_is_corrupt(garbage: bytes) -> None:
+    """Whatever it is, it is an error of one kind, or a record."""
+    for key in ("name:x", "zone:x", "slug:x"):
+        try:
+            decode(key, garbage)
+        except CorruptValueError:
+            continue
+        assert garbage.partition(b" ")[2] == b"-"
+
+
+def broken(**changes: Any) -> bytes:
+    head, _, body = encode(1, make.resource()).partition(b" ")
+    return head + b" " + json.dumps(json.loads(body) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        broken(kind="spaceship"),
+        broken(state=None),
+        broken(endpoint=["nowhere", "boot-1", {}]),
+        broken(endpoint=["127.0.0.1"]),
+        broken(exposed="all"),
+        broken(hosts={"http": "x"}),
+        broken(hosts=[]),
+        broken(branding={"logo": ["x"]}),
+        broken(f="one"),
+        b"1 {}",
+        b"1 []",
+        b"1 null",
+        b'1 {"f":1}',
+        b"1",
+        b"",
+        b"one {}",
+        b"1 " + b"[" * 100_000,
+    ],
+)
+def test_a_damaged_record_is_corrupt(value: bytes) -> None:
+    """A field of the wrong kind is damage, not a crash in whoever uses it later."""
+    with pytest.raises(CorruptValueError):
+        decode("slug:shop", value)
+
+
+def test_fields_of_a_newer_version_are_skipped() -> None:
+    """While a fleet is being upgraded, both versions read what either wrote."""
+    assert decode("slug:shop", broken(colour="red", f=FORMAT)) == (1, make.resource())
+    claims = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,"later"]],"version":1}'
+    assert decode("zone:x.org", claims) == (1, make.zone("x.org", make.claim("tenant", "acme")))
+
+
+def test_a_newer_format_is_not_ours_to_read() -> None:
+    """It is not damage either: whoever wrote it can read it."""
+    with pytest.raises(NewerFormatError, match="format 2"):
+        decode("slug:shop", broken(f=FORMAT + 1))
+
+
+def test_a_tenants_marks_are_one_object() -> None:
+    """A logo may have 64 KiB, and a tenant thousands of records."""
+    logo = {"logo": "x" * 1000}
+    first, second = (decode("slug:a", encode(1, make.resource(slug, branding=dict(logo))))[1] for slug in ("a", "b"))
+    assert isinstance(first, ResourceRecord)
+    assert isinstance(second, ResourceRecord)
+    assert first.branding is second.branding
