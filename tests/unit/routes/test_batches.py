@@ -66,6 +66,19 @@ async def test_nobody_joins_a_trip_that_has_left() -> None:
     assert (await late)["slug:shop"] is None
 
 
+async def test_whoever_gives_up_on_the_way_takes_nothing_from_the_others() -> None:
+    """The trip goes on, and those who still wait get what they asked for."""
+    source = Source()
+    made = batches(source)
+    first, second = go(made, "slug:shop"), go(made, "slug:blog")
+    trip = await source.asked()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    trip.answer()
+    assert set(await second) == {"slug:blog"}
+
+
 async def test_whoever_gave_up_does_not_travel() -> None:
     """A look-up that nobody waits for is left out of the next trip."""
     source = Source()

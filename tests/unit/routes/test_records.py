@@ -3,7 +3,7 @@
 import pytest
 
 from router.routes.memory import MemoryRecords
-from router.routes.records import DomainStatus, Endpoint
+from router.routes.records import DomainStatus, Endpoint, Snapshot
 from tests.support.records import claim, name, resource, zone
 
 
@@ -18,6 +18,12 @@ def test_an_endpoint_has_an_address(address: str) -> None:
     """A name would have to be looked up, by whoever could answer anything."""
     with pytest.raises(ValueError, match="does not appear to be"):
         Endpoint(address, "boot-1")
+
+
+def test_a_snapshot_says_up_to_which_change_it_has_seen() -> None:
+    """So that a fill from an old read is told from a newer change."""
+    snapshot = Snapshot({"slug:shop": (3, resource("shop")), "slug:no": (0, None)}, seen=17)
+    assert (snapshot.seen, snapshot["slug:shop"][0], snapshot["slug:no"]) == (17, 3, (0, None))
 
 
 def test_two_states_of_a_domain_route() -> None:
