@@ -166,11 +166,9 @@ class Client:
         await self._redis.execute_command("PUBLISH", channel, message, target_nodes=node or random.choice(nodes))  # noqa: S311
 
     async def _scan(self, node: Any, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
-        where = {"target_nodes": node} if isinstance(self._redis, RedisCluster) else {}
-        found = await self._redis.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN, **where)
-        if isinstance(self._redis, RedisCluster):
-            found = next(iter(found.values())) if isinstance(found, dict) else found
-        return int(found[0]), found[1]
+        where = self._redis if node is None else node
+        cursor, keys = await where.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
+        return int(cursor), keys
 
     async def _primaries(self) -> list[Any]:
         if not isinstance(self._redis, RedisCluster):

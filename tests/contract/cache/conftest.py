@@ -1,0 +1,57 @@
+"""Real Redis servers, started once for all tests that leave them as they found them; each test has keys of its own."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from router.settings import Redis
+from tests.support.ledger import Ledger
+from tests.support.member import QUICK
+from tests.support.redis import Cluster, Sentinels, Server
+
+_OF_SENTINELS = "of-the-sentinels"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("redis")
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path) -> Iterator[Server]:
+    with Server(folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def sentinels(folder: Path) -> Iterator[Sentinels]:
+    with Sentinels(folder, password="of-the-servers", sentinel_password=_OF_SENTINELS) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def cluster(folder: Path) -> Iterator[Cluster]:
+    with Cluster(folder, password="of-the-nodes") as started:
+        yield started
+
+
+@pytest.fixture(params=["server", "sentinels", "cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Each layout in turn."""
+    layout: Server | Sentinels | Cluster = request.getfixturevalue(request.param)
+    return layout.url
+
+
+@pytest.fixture
+def limits() -> Redis:
+    """Settings with a prefix that no other test has."""
+    return QUICK.model_copy(update={"prefix": f"t{next(_numbers)}:", "sentinel_password": SecretStr(_OF_SENTINELS)})
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
