@@ -24,6 +24,10 @@ class Kind(enum.StrEnum):
     COMPUTER = "computer"
     DEPLOYMENT = "deployment"
 
+    @property
+    def plural(self) -> str:
+        return "sandboxes" if self is Kind.SANDBOX else f"{self}s"
+
 
 class State(enum.StrEnum):
     """What a resource's program is doing, as the platform says."""

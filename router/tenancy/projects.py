@@ -246,7 +246,7 @@ class Projects:
                 raise RouterError(CONFLICT, "a workspace's default project can't be deleted")
             contents = await tx.projects.contents(project_id)
             if contents:
-                raise RouterError(CONFLICT, f"project has {min(contents)}s")
+                raise RouterError(CONFLICT, f"project has {Kind(min(contents)).plural}")
             await tx.preview_domains.clear(Scope.PROJECT, project_id)
             await tx.keys.revoke_scope(project_id, now)
             await tx.projects.delete(project_id, now)

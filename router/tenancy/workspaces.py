@@ -305,9 +305,11 @@ class Workspaces:
         async with self._store.begin() as tx:
             workspace = found(await tx.workspaces.get(workspace_id))
             contents = await tx.workspaces.contents(workspace_id)
-            for kind in (Kind.COMPUTER, Kind.SANDBOX, Kind.DEPLOYMENT, "project"):
+            for kind in (Kind.COMPUTER, Kind.SANDBOX, Kind.DEPLOYMENT):
                 if contents.get(kind):
-                    raise RouterError(CONFLICT, f"workspace has {kind}s")
+                    raise RouterError(CONFLICT, f"workspace has {kind.plural}")
+            if contents.get("project"):
+                raise RouterError(CONFLICT, "workspace has projects")
             if workspace.is_default:
                 raise RouterError(CONFLICT, "the default workspace can't be deleted")
             await tx.preview_domains.clear(Scope.WORKSPACE, workspace_id)

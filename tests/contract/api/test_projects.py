@@ -170,7 +170,7 @@ async def test_delete(api: ApiClient, acme: Account, verbs: Verbs) -> None:
     for kind in Kind:
         resource = await verbs.resources.create(kind, acme.tenant.id, ownership=into)
         answer = await api("DELETE", path)
-        assert (answer.status, message(answer)) == (409, f"project has {kind}s")
+        assert (answer.status, message(answer)) == (409, f"project has {kind.plural}")
         await verbs.resources.delete(resource.id)
     answer = await api("DELETE", path)
     assert (answer.status, answer.json) == (200, {"deleted": True})

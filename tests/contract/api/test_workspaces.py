@@ -202,7 +202,7 @@ async def test_delete_of_what_is_not_empty(api: ApiClient, acme: Account, verbs:
         kind, acme.tenant.id, ownership=Ownership(workspace_id=acme.workspace.id), name="one"
     )
     answer = await api("DELETE", path)
-    assert (answer.status, message(answer)) == (409, f"workspace has {kind}s")
+    assert (answer.status, message(answer)) == (409, f"workspace has {kind.plural}")
     await verbs.resources.delete(resource.id)
     answer = await api("DELETE", path)
     assert (answer.status, message(answer)) == (409, "workspace has projects")

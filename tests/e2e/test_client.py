@@ -1,0 +1,481 @@
+"""The official client, in both its forms, lives a customer's life with the router: every method of it that concerns us
+is called, and in between visitors come through the proxy to see that what was answered is true already."""
+
+import asyncio
+import inspect
+import json
+import re
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import miosa
+import pytest
+from miosa import errors
+from miosa.resources.custom_domains import CustomDomains
+from miosa.resources.deployments import DeploymentDomains, DeploymentReleases, Deployments, DeploymentVersions
+from miosa.resources.flat_custom_domains import FlatCustomDomains
+from miosa.resources.projects import Projects
+from miosa.resources.tenant import Branding, PreviewDomain
+from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
+
+from router.domains.lookup import RecordType
+from tests.support.backends import Backend, Visit
+from tests.support.http1 import Http1
+from tests.support.nameserver import NameServer
+from tests.support.router import PLATFORM_DOMAIN, Router
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+
+# What the classes of our resources have beside: what happens inside machines, repositories, databases and accounts.
+NOT_OURS: dict[type, set[str]] = {
+    Workspaces: {"list_databases"},
+    Projects: {
+        "apply_template",
+        "capabilities",
+        "create_environment",
+        "delete_environment",
+        "delete_shared_variable",
+        "duplicate_environment",
+        "environments",
+        "set_shared_variables",
+        "shared_variables",
+        "summary",
+        "sync_environment",
+        "template",
+        "templates",
+        "update_environment",
+    },
+    Deployments: {
+        "attach_database",
+        "connectors",
+        "get_logs",
+        "migration_backup",
+        "move",
+        "observability",
+        "proof",
+        "redeploy",
+        "request_logs",
+        "routes",
+        "runtime_instances",
+        "stop",
+        "version_logs",
+    },
+    DeploymentVersions: set(),
+    DeploymentReleases: set(),
+    DeploymentDomains: set(),
+    CustomDomains: set(),
+    FlatCustomDomains: set(),
+    PreviewDomain: set(),
+    Branding: set(),
+}
+
+# Endpoints that the client has no method for; tests/contract/api/ asks them.
+NOT_IN_CLIENT = {
+    "DELETE /api/v1/deployments/{id}/env/{name}",
+    "DELETE /api/v1/projects/{id}/preview-domain",
+    "DELETE /api/v1/workspaces/{id}/preview-domain",
+    "GET /api/v1/computers/{id}/domains/{domain_id}",
+    "GET /api/v1/custom-domains/{id}",
+    "GET /api/v1/deployments/{id}/domains/{domain_id}",
+    "GET /api/v1/projects/{id}/deployments",
+    "GET /api/v1/projects/{id}/preview-domain",
+    "GET /api/v1/projects/{id}/preview-domain/verify",
+    "GET /api/v1/tenant",
+    "GET /api/v1/tenant/preview-domain/verify",
+    "GET /api/v1/workspaces/{id}/preview-domain",
+    "GET /api/v1/workspaces/{id}/preview-domain/verify",
+    "PATCH /api/v1/deployments/{id}/domains/{domain_id}",
+    "PATCH /api/v1/tenant",
+    "POST /api/v1/computers/{id}/expose",
+    "POST /api/v1/custom-domains/{id}/verify",
+    "POST /api/v1/projects/{id}/deployments",
+    "POST /api/v1/projects/{id}/preview-domain/verify",
+    "POST /api/v1/workspaces/{id}/preview-domain/verify",
+    "PUT /api/v1/projects/{id}/preview-domain",
+    "PUT /api/v1/workspaces/{id}/preview-domain",
+}
+
+
+class Stage:
+    """A router with a name server, a tenant with a key, and the client in one of its forms."""
+
+    def __init__(self, router: Router, dns: NameServer, form: type[miosa.Miosa | miosa.AsyncMiosa]) -> None:
+        self.router = router
+        self.dns = dns
+        self.tenant_id = router.tenant("ClinicIQ")
+        key = router.command("keys", "create", "--tenant", self.tenant_id)["key"]
+        self.form = form
+        self.client: Any = self.connect(key)
+        of_workspaces = AsyncWorkspaces if form is miosa.AsyncMiosa else Workspaces
+        # `client.workspaces` is a smaller class than the one that the client's package has beside it.
+        self.workspaces: Any = of_workspaces(self.client._transport)
+        self.called: set[str] = set()
+
+    def connect(self, key: str) -> Any:
+        return self.form(api_key=key, base_url=f"http://127.0.0.1:{self.router.api_port}/api/v1", max_retries=0)
+
+    async def ask(self, method: Callable[..., Any], *words: Any, **options: Any) -> Any:
+        """Call a method of the client; one that blocks, in a thread, as the name server runs in this one."""
+        self.called.add(method.__qualname__.removeprefix("Async"))
+        if inspect.iscoroutinefunction(method):
+            return await method(*words, **options)
+        return await asyncio.to_thread(method, *words, **options)
+
+    async def refused(self, method: Callable[..., Any], *words: Any, **options: Any) -> miosa.MiosaError:
+        """The error of a call that must fail."""
+        with pytest.raises(miosa.MiosaError) as raised:
+            await self.ask(method, *words, **options)
+        return raised.value
+
+    async def visit(self, url: str, path: str = "/") -> tuple[int, str]:
+        """What a visitor gets: the status, and what the program says, the code of our page or where it sends to."""
+        host = urlsplit(url).netloc or url
+        async with Http1(self.router.proxy_port, host) as http:
+            answer = await http.request("GET", path, "X-Forwarded-Proto: https")  # as Caddy says it
+            said = (await answer.read_all()).decode()
+            return answer.status, answer.header("x-miosa-error") or answer.header("location") or said
+
+    def boot(self, machine_id: str, program: Backend, *ports: int) -> None:
+        """Say what the platform says when a machine has started: each of `ports` is the program."""
+        listens = {str(port): program.port for port in ports}
+        body = {"address": "127.0.0.1", "generation": "1", "ports": listens}
+        self.router.internal("PUT", f"/endpoints/{machine_id}", body)
+
+    def leads_to(self, kind: str, machine: Any, port: int) -> None:
+        """Say what the platform says of the port to which a machine's hosts without a port lead."""
+        body = {"kind": kind, "slug": machine.slug, "tenant_id": self.tenant_id, "default_port": port}
+        self.router.internal("PUT", f"/resources/{machine.id}", body)
+
+
+@asynccontextmanager
+async def program(name: str) -> AsyncIterator[Backend]:
+    """A program that says its name to whoever comes."""
+
+    async def say(visit: Visit) -> None:
+        await visit.answer(name.encode())
+
+    async with Backend(say) as started:
+        yield started
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("form", [miosa.Miosa, miosa.AsyncMiosa], ids=["sync", "async"])
+async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], tmp_path: Path) -> None:
+    """One customer's story, from the first workspace to the last deletion."""
+    async with AsyncExitStack() as stack:
+        dns = await stack.enter_async_context(NameServer())
+        router = Router(tmp_path, dns_servers=dns.server, rates__workspace=10_000)
+        await asyncio.to_thread(stack.enter_context, router)
+        stage = await asyncio.to_thread(Stage, router, dns, form)
+        client = stage.client
+        workspace = await in_workspaces(stage)
+        project = await in_projects(stage, workspace)
+        await in_tenant(stage)
+        async with program("one") as one, program("two") as two:
+            sandbox = await in_sandboxes(stage, project, one)
+            await in_preview_domains(stage, sandbox)
+            await in_computers(stage, workspace, one)
+            deployment = await in_deployments(stage, workspace, sandbox, one, two)
+            await in_domains(stage, deployment)
+            await at_the_end(stage, deployment, sandbox, project, workspace)
+        await in_keys(stage)
+        unused = await asyncio.to_thread(endpoints_not_called, router)
+        await eventually(lambda: endpoints_not_called(router) == NOT_IN_CLIENT, f"all were called but {unused}")
+        await stage.ask(client.close)
+    for kind, beside in NOT_OURS.items():
+        methods = {name for name, member in vars(kind).items() if name[0] != "_" and callable(member)}
+        called = {name.partition(".")[2] for name in stage.called if name.partition(".")[0] == kind.__name__}
+        navigating = methods & {"versions", "releases", "domains"} if kind is Deployments else set()
+        assert methods - beside - navigating == called & methods, kind
+
+
+async def in_workspaces(stage: Stage) -> Any:
+    """Create, resolve, refuse twins, read, change, limit."""
+    ask, workspaces = stage.ask, stage.client.workspaces
+    workspace = await ask(workspaces.create, "Dr. Smith Clinic", external_workspace_id="clinic_123", metadata={"a": 1})
+    again = await ask(workspaces.create, "Another name", external_workspace_id="clinic_123")
+    assert (again.id, again.reused, workspace.reused) == (workspace.id, True, None)
+    twin = await stage.refused(stage.workspaces.create, "Dr. Smith Clinic")
+    assert isinstance(twin, errors.WorkspaceNameExistsError)
+    second = await ask(stage.workspaces.create, "Dr. Smith Clinic", slug="second", allow_duplicate_name=True)
+    assert second.slug == "second"
+    assert {one.slug for one in await ask(stage.workspaces.list)} == {"default", "dr-smith-clinic", "second"}
+    assert {one.id for one in await ask(workspaces.list)} >= {workspace.id, second.id}
+    assert (await ask(workspaces.get, workspace.id)).metadata == {"a": 1}
+    assert (await ask(stage.workspaces.get, workspace.id)).slug == "dr-smith-clinic"
+    assert (await ask(stage.workspaces.update, second.id, name="Second")).name == "Second"
+    assert (await ask(workspaces.update, second.id, description="The other one")).description == "The other one"
+    await ask(stage.workspaces.delete, second.id)
+    assert isinstance(await stage.refused(workspaces.get, second.id), errors.NotFoundError)
+    return workspace
+
+
+async def in_projects(stage: Stage, workspace: Any) -> dict[str, Any]:
+    """Create, read, change, move, delete."""
+    ask, projects = stage.ask, stage.client.projects
+    project: dict[str, Any] = await ask(projects.create, "Lead Magnet", workspace_id=workspace.id)
+    assert (project["slug"], project["external_workspace_id"]) == ("lead-magnet", "clinic_123")
+    by_slug = await ask(projects.create, "Old", workspace_slug="dr-smith-clinic")
+    assert (await ask(projects.get, by_slug["id"]))["workspace_id"] == workspace.id
+    elsewhere = await ask(stage.client.workspaces.create, "Elsewhere")
+    assert (await ask(projects.move, by_slug["id"], elsewhere.id))["workspace_id"] == elsewhere.id
+    assert (await ask(projects.update, by_slug["id"], name="New"))["name"] == "New"
+    listed = await ask(projects.list, workspace_id=workspace.id)
+    assert project["id"] in {one["id"] for one in listed}
+    assert by_slug["id"] not in {one["id"] for one in listed}
+    assert [one["id"] for one in await ask(stage.workspaces.list_projects, elsewhere.id)][:1] == [by_slug["id"]]
+    busy = await stage.refused(stage.client.workspaces.delete, elsewhere.id)
+    assert (busy.status_code, "workspace has projects" in str(busy)) == (409, True)
+    await ask(projects.delete, by_slug["id"])
+    assert isinstance(await stage.refused(projects.get, by_slug["id"]), errors.NotFoundError)
+    await ask(stage.client.workspaces.delete, elsewhere.id)
+    return project
+
+
+async def in_tenant(stage: Stage) -> None:
+    """The plan, and marks."""
+    ask, tenant = stage.ask, stage.client.tenant
+    assert (await ask(tenant.current))["tenant_id"] == stage.tenant_id
+    assert (await ask(tenant.branding.set, {"product_name": "ClinicIQ"}))["product_name"] == "ClinicIQ"
+    assert (await ask(tenant.branding.get))["product_name"] == "ClinicIQ"
+    await ask(tenant.branding.delete)
+    assert (await ask(tenant.branding.get))["product_name"] is None
+
+
+async def in_sandboxes(stage: Stage, project: dict[str, Any], one: Backend) -> Any:
+    """Create, boot, expose, preview; each URL answers when it is known."""
+    ask, sandboxes = stage.ask, stage.client.sandboxes
+    sandbox = await ask(
+        sandboxes.create, name="smile-dental", project_id=project["id"], external_user_id="dr-smith-456", tags=["demo"]
+    )
+    assert (sandbox.project_id, sandbox.external_workspace_id) == (project["id"], "clinic_123")
+    stage.boot(sandbox.id, one, 3000, 5173)
+    assert (await ask(sandbox.refresh)).state == "running"
+    for found in (
+        await ask(sandboxes.get, sandbox.id),
+        await ask(sandboxes.connect, sandbox.id),
+        await ask(sandboxes.get_by_name, "smile-dental"),
+        await ask(sandboxes.get_or_create, "smile-dental"),
+        *await ask(sandboxes.list, state="running", tags=["demo"], external_user_id="dr-smith-456"),
+        *await ask(stage.workspaces.list_sandboxes, sandbox.workspace_id),
+    ):
+        assert (found["id"] if isinstance(found, dict) else found.id) == sandbox.id
+    assert (await ask(sandbox.update, metadata={"step": 1})).metadata == {"step": 1}
+    host = f"5173-{sandbox.slug}.sandbox.{PLATFORM_DOMAIN}"
+    assert await stage.visit(host) == (404, "host_not_found")
+    url = await ask(sandbox.expose, 5173)
+    assert url == f"https://{host}"
+    assert await stage.visit(url) == (200, "one")
+    info = await ask(sandbox.expose_info, 5173)
+    assert (info.url, info.stable_for_embedding) == (url, True)
+    assert await ask(sandbox.get_host, 5173) == host
+    assert await ask(sandbox.get_url, 5173, "/up") == f"{url}/up"
+    preview = await ask(sandbox.previews.create, port=3000, name="Web")
+    assert await stage.visit(preview["url"]) == (200, "one")
+    assert (await ask(sandbox.previews.get, preview["id"]))["name"] == "Web"
+    assert {each["port"] for each in await ask(sandbox.previews.list)} == {3000, 5173}
+    await ask(sandbox.previews.delete, preview["id"])
+    assert await stage.visit(preview["url"]) == (404, "host_not_found")
+    other = await ask(sandboxes.create, slug="short-lived")
+    await ask(sandboxes.delete, other.id)
+    assert await stage.visit(f"short-lived.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
+    return sandbox
+
+
+async def in_preview_domains(stage: Stage, sandbox: Any) -> None:
+    """Set, wait for DNS, verify, and clear: the URLs follow, and the platform's go on answering."""
+    ask, zone = stage.ask, stage.client.tenant.preview_domain
+    assert (await ask(zone.get))["effective_domain"] == PLATFORM_DOMAIN
+    shown = await ask(zone.set, "preview.cliniciq.dev")
+    assert (shown["status"], shown["cname_target"]) == ("pending_dns", "proxy.miosa.ai")
+    url = await ask(sandbox.expose, 5173)
+    assert url == f"https://5173-{sandbox.slug}.sandbox.preview.cliniciq.dev"
+    assert (await ask(zone.verify))["verified"] is False
+    assert await stage.visit(url) == (404, "host_not_found")
+    for name in ("*.preview.cliniciq.dev", "*.sandbox.preview.cliniciq.dev"):
+        stage.dns.put(name, RecordType.CNAME, "proxy.miosa.ai")
+    assert (await ask(zone.verify))["verified"] is True
+    assert await stage.visit(url) == (200, "one")
+    await ask(zone.delete)
+    assert await stage.visit(url) == (404, "host_not_found")
+    fallback = await ask(sandbox.expose, 5173)
+    assert await stage.visit(fallback) == (200, "one")
+
+
+async def in_computers(stage: Stage, workspace: Any, one: Backend) -> None:
+    """Create, limit, open ports, name, move, delete."""
+    ask, computers = stage.ask, stage.client.computers
+    await ask(stage.workspaces.update_settings, workspace.id, {"max_computers": 1})
+    computer = await ask(computers.create, "desk", workspace_id=workspace.id, size="medium")
+    over = await stage.refused(computers.create, "one too many", workspace_id=workspace.id)
+    assert isinstance(over, errors.ValidationError)
+    stage.boot(computer.id, one, 3000, 8000)
+    assert (await ask(computers.get, computer.id)).status == "running"
+    assert (await ask(computers.update, computer.id, name="desk 2")).name == "desk 2"
+    assert (await ask(computer.refresh)).name == "desk 2"
+    for listed in (
+        await ask(computers.list, workspace_id=workspace.id),
+        await ask(stage.workspaces.list_computers, workspace.id),
+    ):
+        assert [each.id for each in listed] == [computer.id]
+    port = await ask(computer.ports.create, 8000)
+    assert await stage.visit(port["url"]) == (200, "one")
+    assert (await ask(computer.ports.update, 8000, name="Admin"))["name"] == "Admin"
+    assert (await ask(computer.ports.get, 8000))["name"] == "Admin"
+    assert [each["port"] for each in await ask(computer.ports.list)] == [8000]
+    await ask(computer.ports.delete, 8000)
+    assert await stage.visit(port["url"]) == (404, "host_not_found")
+
+    stage.leads_to("computer", computer, 3000)
+    domain = await ask(computer.domains.register, "desk.drsmithclinic.com")
+    assert (domain.status, domain.verification_target) == ("pending", "verify.miosa.ai")
+    missing = await stage.refused(computer.domains.verify, domain.id)
+    assert (missing.status_code, "CNAME not found" in str(missing)) == (422, True)
+    stage.dns.put("desk.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
+    assert (await ask(computer.domains.verify, domain.id)).status == "verified"
+    assert await stage.visit("desk.drsmithclinic.com") == (200, "one")
+    assert [each.fqdn for each in await ask(computer.domains.list)] == ["desk.drsmithclinic.com"]
+    await ask(computer.domains.delete, domain.id)
+    assert await stage.visit("desk.drsmithclinic.com") == (404, "host_not_found")
+
+    stats = await ask(stage.workspaces.get_stats, workspace.id)
+    assert (stats["computers"]["total"], stats["settings"]["max_computers"]) == (1, 1)
+    assert (await ask(stage.workspaces.get_usage, workspace.id))["window"] == "24h"
+    elsewhere = await ask(stage.client.workspaces.create, "Elsewhere")
+    await ask(computer.move, workspace_id=elsewhere.id)
+    assert (await ask(computers.get, computer.id)).data.workspace_id == elsewhere.id
+    await ask(computers.delete, computer.id)
+    assert await stage.visit(f"{computer.slug}.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
+    gone = await ask(computers.create, "brief")
+    await ask(gone.destroy)
+
+
+async def in_deployments(stage: Stage, workspace: Any, sandbox: Any, one: Backend, two: Backend) -> Any:
+    """Publish, publish again, keep one back, promote, roll back; visitors see each switch."""
+    ask, deployments = stage.ask, stage.client.deployments
+    deployment = await ask(deployments.create, name="Smile Dental", external_workspace_id="clinic_123")
+    assert (deployment.workspace_id, deployment.state) == (workspace.id, "pending")
+    assert await stage.visit(deployment.public_url) == (404, "host_not_found")
+    stage.leads_to("sandbox", sandbox, 3000)
+    first = await ask(deployments.publish, deployment.id, source_sandbox_id=sandbox.id)
+    assert (first.promoted, first.version.version_number) == (True, 1)
+    assert await stage.visit(deployment.public_url) == (200, "one")
+    redesign = await ask(stage.client.sandboxes.create, name="redesign", project_id=sandbox.project_id)
+    stage.leads_to("sandbox", redesign, 3000)
+    stage.boot(redesign.id, two, 3000)
+    held = await ask(deployments.publish, deployment.id, source_sandbox_id=redesign.id, promote=False)
+    assert (held.promoted, held.version.state) == (False, "ready")
+    assert await stage.visit(deployment.public_url) == (200, "one")
+
+    versions, releases = deployments.versions(deployment.id), deployments.releases(deployment.id)
+    assert [each.version_number for each in await ask(versions.list, state="ready")] == [2, 1]
+    assert (await ask(versions.get, held.version.id)).state == "ready"
+    live = await ask(versions.promote, held.version.id)
+    assert live.active_version_id == held.version.id
+    assert await stage.visit(deployment.public_url) == (200, "two")
+    back = await ask(deployments.rollback, deployment.id)
+    assert back.active_version_id == first.version.id
+    assert await stage.visit(deployment.public_url) == (200, "one")
+    made = await ask(releases.list)
+    assert [each.deployment_version_id for each in made] == [
+        first.version.id,
+        held.version.id,
+        first.version.id,
+    ]
+    assert (await ask(releases.get, made[1].id)).version_number == 2
+    assert (await ask(releases.promote, made[1].id)).active_version_id == held.version.id
+    assert await stage.visit(deployment.public_url) == (200, "two")
+    builds = await ask(deployments.list_builds, deployment.id)
+    assert [build.state for build in builds] == ["succeeded", "succeeded"]
+    assert (await ask(deployments.get_build, deployment.id, builds[0].id)).id == builds[0].id
+
+    assert (await ask(deployments.set_env, deployment.id, {"API_BASE": "https://api.cliniciq.dev"}))[0]["key"]
+    assert [each["key"] for each in await ask(deployments.list_env, deployment.id)] == ["API_BASE"]
+    assert (await ask(deployments.update, deployment.id, branch="trunk")).branch == "trunk"
+    assert (await ask(deployments.get, deployment.id)).branch == "trunk"
+    assert (await ask(deployments.prove, deployment.id))["ok"] is True
+    assert deployment.id in {each.id for each in await ask(deployments.list, external_workspace_id="clinic_123")}
+    assert [each["id"] for each in await ask(stage.workspaces.list_deployments, workspace.id)] == [deployment.id]
+    bridged = await ask(deployments.publish_from_sandbox, sandbox.id, name="Bridge")
+    assert await stage.visit(bridged["url"]) == (200, "one")
+    assert (await ask(sandbox.deploy, deployment_id=bridged["deployment_id"]))["version"]["version_number"] == 2
+    await ask(deployments.delete, bridged["deployment_id"])
+    assert await stage.visit(bridged["url"]) == (410, "resource_deleted")
+    appliance = await ask(deployments.create_docker_deploy, name="Appliance")
+    assert appliance.metadata == {"deployment_product": "docker_deploy"}
+    await ask(deployments.delete, appliance.id)
+    return deployment
+
+
+async def in_domains(stage: Stage, deployment: Any) -> None:
+    """A deployment's domains, by its own path and by the flat one."""
+    ask, domains, flat = stage.ask, stage.client.deployments.domains(deployment.id), stage.client.custom_domains
+    www = await ask(domains.add, "www.drsmithclinic.com", redirect_policy="www_to_apex")
+    stage.dns.put("www.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
+    assert (await ask(domains.verify, www["id"]))["status"] == "verified"
+    assert await stage.visit("www.drsmithclinic.com", "/a?b=c") == (308, "https://drsmithclinic.com/a?b=c")
+    taken = await stage.refused(flat.create, domain="www.drsmithclinic.com", deployment_id=deployment.id)
+    assert (taken.status_code, "has already been taken" in str(taken)) == (409, True)
+    program = await ask(flat.create, domain="program.drsmithclinic.com", deployment_id=deployment.id)
+    stage.dns.put("program.drsmithclinic.com", RecordType.CNAME, "proxy.miosa.ai")
+    await ask(domains.verify, program["id"])
+    assert await stage.visit("program.drsmithclinic.com") == (200, "two")
+    for listed in (await ask(domains.list), await ask(flat.list, deployment_id=deployment.id)):
+        assert {each["fqdn"] for each in listed} == {"www.drsmithclinic.com", "program.drsmithclinic.com"}
+    await ask(flat.delete, program["id"])
+    assert await stage.visit("program.drsmithclinic.com") == (404, "host_not_found")
+    await ask(domains.delete, www["id"])
+    assert await stage.visit("www.drsmithclinic.com") == (404, "host_not_found")
+
+
+async def at_the_end(stage: Stage, deployment: Any, sandbox: Any, project: dict[str, Any], workspace: Any) -> None:
+    """Everything goes, from the inside out, and nothing before what is in it."""
+    ask, client = stage.ask, stage.client
+    busy = await stage.refused(client.projects.delete, project["id"])
+    assert (busy.status_code, "project has sandboxes" in str(busy)) == (409, True)
+    for each in await ask(client.sandboxes.list):
+        if each.id != sandbox.id:
+            await ask(each.destroy)
+    await ask(client.deployments.delete, deployment.id)
+    assert await stage.visit(deployment.public_url) == (410, "resource_deleted")
+    await ask(sandbox.destroy)
+    assert sandbox.state == "destroyed"
+    await ask(client.projects.delete, project["id"])
+    await ask(client.workspaces.delete, workspace.id)
+    assert isinstance(await stage.refused(client.workspaces.get, workspace.id), errors.NotFoundError)
+
+
+async def in_keys(stage: Stage) -> None:
+    """A key that was made with the client opens the API until it is revoked, and not a moment longer."""
+    ask, keys = stage.ask, stage.client.api_keys
+    made = await ask(keys.create, name=f"CI {uuid.uuid4()}")
+    other = stage.connect(made["key"])
+    assert await ask(other.workspaces.list)
+    assert made["id"] in {each["id"] for each in await ask(keys.list)}
+    assert "key" not in await ask(keys.get, made["id"])
+    await ask(keys.delete, made["id"])
+    assert isinstance(await stage.refused(other.workspaces.list), errors.AuthenticationError)
+    await ask(other.close)
+
+
+def endpoints_not_called(router: Router) -> set[str]:
+    """Those of the document that the router's log has no successful request for."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{router.api_port}/openapi.json", timeout=10) as answer:
+        paths = json.load(answer)["paths"]
+    lines = [json.loads(line) for line in router.process.output.splitlines() if line.startswith("{")]
+    served = {(line["method"], line["path"]) for line in lines if line.get("status", 500) < 300 and "path" in line}
+    missing = set()
+    for template, methods in paths.items():
+        if not template.startswith("/api/"):
+            continue
+        path = re.compile(re.sub(r"\{\w+\}", "[^/]+", template))
+        for method in methods:
+            if not any(method.upper() == used and path.fullmatch(at) for used, at in served):
+                missing.add(f"{method.upper()} {template}")
+    return missing
