@@ -10,7 +10,7 @@ from router.errors import PORT_CLOSED
 from router.routes.records import ResourceRecord
 from router.settings import Networks
 from tests.support.records import resource
-from tests.unit.proxy.build import build_edge, record, route
+from tests.unit.proxy.build import Line, build_edge, record, route
 
 TEN: Networks = (ipaddress.IPv4Network("10.0.0.0/8"), ipaddress.IPv6Network("fd00::/8"))
 
@@ -135,3 +135,16 @@ def test_buffers() -> None:
     assert build_edge().high_water == 256 * 1024 - 256_000
     assert build_edge(buffer=1_000_000).high_water == 744_000
     assert build_edge(buffer=1024).high_water == 0
+
+
+def test_what_tunnels_leave() -> None:
+    """A connection that could not send its last bytes in time is closed for good; the others may go on."""
+    edge = build_edge()
+    late, early = Line(), Line()
+    edge.leaving += [(10.0, late), (20.0, early)]
+    edge.abort_leaving(10.0)
+    assert not late.aborted
+    edge.abort_leaving(10.5)
+    assert late.aborted
+    assert not early.aborted
+    assert edge.leaving == [(20.0, early)]
