@@ -12,6 +12,7 @@ from router.tenancy.endpoints import EndpointChange, Endpoints
 from router.tenancy.events import Event, Events
 from router.tenancy.keys import Key, Keys, KeyScope, Principal
 from router.tenancy.ownership import Ownership
+from router.tenancy.previews import Preview, Previews
 from router.tenancy.projects import Project, Projects
 from router.tenancy.registry import Resources
 from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter, StoredEndpoint
@@ -27,6 +28,8 @@ __all__ = [
     "KeyScope",
     "Keys",
     "Ownership",
+    "Preview",
+    "Previews",
     "Principal",
     "Project",
     "Projects",

@@ -8,8 +8,18 @@ from router.clock import Clock
 from router.domains import CustomDomain, CustomDomains, PreviewDomains
 from router.routes.records import Kind, Scope, State
 from router.store import Store
-from router.tenancy import EndpointChange, Events, Keys, Project, Projects, Resource, Resources, Tenant, Tenants
-from router.tenancy.previews import Previews
+from router.tenancy import (
+    EndpointChange,
+    Events,
+    Keys,
+    Previews,
+    Project,
+    Projects,
+    Resource,
+    Resources,
+    Tenant,
+    Tenants,
+)
 from router.tenancy.workspaces import Workspace, Workspaces
 
 NETWORKS = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "fd00::/8"))

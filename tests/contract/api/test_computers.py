@@ -5,6 +5,7 @@ from typing import Any
 
 import miosa
 import pytest
+from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 
 from router.app import Verbs
 from router.routes.records import Kind, Scope, State
@@ -363,3 +364,20 @@ async def test_official_client_async(async_client: miosa.AsyncMiosa, acme: Accou
     await made.destroy()
     await computers.delete((await computers.create("last")).id)
     assert await computers.list() == []
+
+
+async def test_official_client_in_a_workspace(
+    client: miosa.Miosa, async_client: miosa.AsyncMiosa, acme: Account, verbs: Verbs
+) -> None:
+    """The client's module for workspaces lists what lies in one."""
+    desk = await computer(verbs, acme, name="desk")
+    into = Ownership(workspace_id=acme.workspace.id)
+    box = await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, ownership=into)
+    workspaces = Workspaces(client._transport)
+    computers = await asyncio.to_thread(workspaces.list_computers, acme.workspace.id)
+    sandboxes = await asyncio.to_thread(workspaces.list_sandboxes, acme.workspace.id)
+    assert ([one.name for one in computers], [one["id"] for one in sandboxes]) == (["desk"], [box.id])
+    others = AsyncWorkspaces(async_client._transport)
+    assert [one.id for one in await others.list_computers(acme.workspace.id)] == [desk.id]
+    assert [one["id"] for one in await others.list_sandboxes(acme.workspace.id)] == [box.id]
+    assert await others.list_computers(acme.default.id) == []
