@@ -55,9 +55,9 @@ from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
 from router.domains.urls import Urls
 from router.domains.verification import Verification
-from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
 from router.gate.evidence import MemoryEvidence
+from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
@@ -82,11 +82,9 @@ from router.tenancy.tenants import Tenants
 from router.tenancy.usage import Usage
 from router.tenancy.workspaces import Workspaces
 
-LOST_BUILDS_EVERY = 10.0  # seconds between two looks for builds whose process is gone
 if TYPE_CHECKING:
     from router.cache import SharedCache
 
-PRUNE_EVERY = 3600.0  # seconds between two sweeps of what is kept for a while
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
 _log = structlog.get_logger("router.app")
@@ -230,7 +228,7 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
         before, after = await migrate(settings.database_url)
         if before != after:
             _log.info("database migrated", before=before, after=after)
-    store = await Store.open(settings.database_url, clock=clock)
+    store = await Store.open(settings.database_url, clock=clock, limits=settings.database)
     try:
         yield store
     finally:
@@ -289,6 +287,7 @@ class App:
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._api: ApiServer | None = None
+        self._jobs: Jobs | None = None
         self._shared: SharedCache | None = None
         self._state = "starting"
         self.addresses: dict[str, tuple[str, int]] = {}
@@ -308,6 +307,8 @@ class App:
         limits = self._settings.limits
         self._state = "draining"
         _log.info("draining")
+        if self._jobs is not None:
+            await self._jobs.close()  # another node may have them at once
         await asyncio.sleep(limits.drain_not_ready)
         drains = []
         if self._api is not None:
@@ -378,8 +379,10 @@ class App:
         if "api" in sockets:
             await self._serve_api(store, verbs, activity, sockets["api"])
         if "jobs" in settings.roles:
-            self._tasks.start("prune", self._prune(store))
-            self._tasks.start("fail lost builds", self._fail_lost_builds(verbs.publishing))
+            todo = self._periodic(store, verbs)
+            self._jobs = Jobs(todo, leases=store.leases, metrics=metrics, clock=clock)
+            stack.push_async_callback(self._jobs.close)
+            self._jobs.start()
 
     async def _resolver(self, store: Store, metrics: Metrics) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
@@ -465,18 +468,21 @@ class App:
     def _used(self) -> dict[str, float]:
         return dict(self._proxy.activity) if self._proxy is not None else {}
 
-    async def _prune(self, store: Store) -> None:
-        while True:
-            try:
-                await store.idempotency.prune(self._clock.now())
-            except StoreUnavailableError as error:
-                _log.warning("not pruned", error=str(error))
-            await asyncio.sleep(PRUNE_EVERY)
-
-    async def _fail_lost_builds(self, publishing: Publishing) -> None:
-        while True:
-            try:
-                await publishing.fail_overdue()
-            except StoreUnavailableError as error:
-                _log.warning("lost builds not failed", error=str(error))
-            await asyncio.sleep(LOST_BUILDS_EVERY)
+    def _periodic(self, store: Store, verbs: Verbs) -> list[Job]:
+        """What one process of all nodes does. The names are the metrics' labels."""
+        now = self._clock.now
+        return [
+            Job(
+                name="prune_answers",
+                every=3600.0,
+                within=60.0,
+                work=lambda _lease: store.idempotency.prune(now()),
+            ),
+            Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
+            Job(
+                name="fail_lost_builds",
+                every=10.0,
+                within=30.0,
+                work=lambda _lease: verbs.publishing.fail_overdue(),
+            ),
+        ]

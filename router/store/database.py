@@ -8,11 +8,13 @@ import structlog
 from sqlalchemy.engine import URL
 
 from router.clock import Clock
+from router.leases import Lease
 from router.settings import Database
 from router.store.engine import parsed, reading_engine, writing_engine
 from router.store.failures import translated
 from router.store.feed import Feed
 from router.store.idempotency import SqlIdempotency
+from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
 from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
@@ -42,6 +44,7 @@ class Store:
         self.idempotency = SqlIdempotency(self._writer)
         self.records = SqlRecords(self._reader)
         self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
+        self.leases = SqlLeases(self._reader, self._writer)
         self.feed = Feed(self._reader, self._writer, self._watch())
 
     @classmethod
@@ -56,14 +59,18 @@ class Store:
         return store
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Transaction]:
+    async def begin(self, under: Lease | None = None) -> AsyncIterator[Transaction]:
         """A transaction that may write. When it has ended, every listener knows what changed.
+
+        `under` a lease it goes on only while that is held.
 
         Where the task is cancelled during the commit nobody can tell whether it happened; the follower will.
         Raises StoreUnavailableError, and RouterError CONFLICT where another took the same name at the same time.
         """
         with translated():
             async with self._writer.begin() as connection:
+                if under is not None:
+                    await guard(connection, under)
                 transaction = Transaction(connection, self._clock.now(), writing=True)
                 yield transaction
                 keys, ids = await transaction.seal()

@@ -1,4 +1,5 @@
-"""The tables that only grow, and are trimmed or read by time: changes, usage, events, answered requests."""
+"""The tables beside the nouns: changes, usage, events and answered requests, which only grow and are trimmed or read by
+time, and leases."""
 
 import sqlalchemy as sa
 
@@ -54,6 +55,16 @@ events = sa.Table(
     sa.Column("data", Json, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("ix_events_tenant", "tenant_id", "created_at"),
+)
+
+# Who does what only one process may do. `expires_at` is of the database's clock, in seconds since 1970.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("holder", sa.String(255), nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
 )
 
 idempotency = sa.Table(

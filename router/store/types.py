@@ -35,6 +35,24 @@ class Instant(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class DatabaseTime(FunctionElement[float]):
+    """The database's clock: seconds since 1970, also while a transaction goes on."""
+
+    name = "database_time"
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(DatabaseTime, "sqlite")
+def _time_on_sqlite(_element: DatabaseTime, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"  # in days; 2440587.5 is the first of January 1970
+
+
+@compiles(DatabaseTime, "postgresql")
+def _time_on_postgresql(_element: DatabaseTime, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
 class JsonHas(FunctionElement[bool]):
     """Whether a list in JSON holds a text: `JsonHas(column, text)`."""
 

@@ -1,0 +1,108 @@
+"""What every Leases does: the in-memory ones and SQL. The store's clock can't be moved, so these wait for real."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from router.clock import ManualClock, SystemClock
+from router.errors import StoreUnavailableError
+from router.leases import Lease, Leases, MemoryLeases
+from router.store import Store
+from tests.support.database import Databases
+from tests.support.waiting import PAUSE
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio
+
+LONG = 60.0
+SHORT = 0.2
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+async def leases(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[Leases]:
+    if request.param == "memory":
+        yield MemoryLeases(SystemClock())
+        return
+    async with databases.new(request.param) as database:
+        store = await Store.open(database, clock=ManualClock())
+        yield store.leases
+        await store.close()
+
+
+async def taken(leases: Leases, name: str, holder: str, seconds: float = LONG) -> Lease:
+    lease = await leases.acquire(name, holder, seconds)
+    assert lease is not None
+    return lease
+
+
+async def free(leases: Leases, name: str) -> None:
+    """Wait until nobody holds it."""
+    async with asyncio.timeout(10):
+        while not await leases.free([name]):
+            await asyncio.sleep(PAUSE)
+
+
+async def test_one_holder_at_a_time(leases: Leases) -> None:
+    """While one holds a name no other gets it, and other names are no matter."""
+    lease = await taken(leases, "prune", "a")
+    assert (lease.name, lease.holder) == ("prune", "a")
+    assert await leases.acquire("prune", "b", LONG) is None
+    await taken(leases, "trim", "b")
+
+
+async def test_of_many_at_once_one_gets_it(leases: Leases) -> None:
+    """Ten that ask at the same time: one has it."""
+    asked = await asyncio.gather(*(leases.acquire("prune", str(number), LONG) for number in range(10)))
+    assert sum(lease is not None for lease in asked) == 1
+
+
+async def test_the_holder_holds_on(leases: Leases) -> None:
+    """Whoever has it may ask again, before its time is over; it is the same holding."""
+    lease = await taken(leases, "prune", "a", SHORT)
+    assert await leases.acquire("prune", "a", LONG) == lease
+    assert await leases.acquire("prune", "b", LONG) is None
+
+
+async def test_who_says_nothing_loses_it(leases: Leases) -> None:
+    """After its time another gets it, with a higher token; the first one's release takes nothing away."""
+    lost = await taken(leases, "prune", "a", SHORT)
+    await free(leases, "prune")
+    lease = await taken(leases, "prune", "b")
+    assert lease.token > lost.token
+    await leases.release(lost)
+    assert await leases.acquire("prune", "a", LONG) is None
+
+
+async def test_a_lapse_is_a_new_holding(leases: Leases) -> None:
+    """Whoever comes back too late has a new token even if nobody else held it meanwhile."""
+    lost = await taken(leases, "prune", "a", SHORT)
+    await free(leases, "prune")
+    assert (await taken(leases, "prune", "a")).token > lost.token
+
+
+async def test_released_is_free_at_once(leases: Leases) -> None:
+    """A clean end makes nobody wait."""
+    lease = await taken(leases, "prune", "a")
+    await leases.release(lease)
+    assert (await taken(leases, "prune", "b")).token > lease.token
+
+
+async def test_which_are_free(leases: Leases) -> None:
+    """Names that nobody ever held are free, those that somebody holds are not."""
+    await taken(leases, "prune", "a")
+    assert set(await leases.free(["prune", "trim"])) == {"trim"}
+
+
+async def test_a_transaction_under_a_lease(store: Store, world: World) -> None:
+    """It goes on while the lease is held; under one that was lost nothing is written."""
+    lease = await taken(store.leases, "prune", "a")
+    tenant = await world.tenant()
+    async with store.begin(under=lease) as tx:
+        assert await tx.tenants.get(tenant.id) == tenant
+    await store.leases.release(lease)
+    await taken(store.leases, "prune", "b")
+    with pytest.raises(StoreUnavailableError, match="lost"):
+        async with store.begin(under=lease):
+            pytest.fail("it went on")
