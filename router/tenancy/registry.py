@@ -13,6 +13,7 @@ from router.settings import Network
 from router.tenancy import lifecycle
 from router.tenancy.endpoints import Endpoints
 from router.tenancy.fields import TAKEN, Fields, invalid
+from router.tenancy.machines import check_caps, measured, sandbox_size, with_defaults
 from router.tenancy.ownership import NOTHING, Ownership, attribution, owners
 from router.tenancy.projects import Project
 from router.tenancy.projects import found as found_project
@@ -27,7 +28,7 @@ from router.tenancy.resources import (
     check_port,
     live,
 )
-from router.tenancy.sizes import DEFAULT, SIZES, size_named, size_of
+from router.tenancy.sizes import SIZES
 from router.tenancy.slugs import free, host_slug
 from router.tenancy.workspaces import Workspace, found
 from router.unit import FIRST, Listing, Unit, Window, is_id, new_id
@@ -95,7 +96,7 @@ class Resources:
                 raise invalid("tenant_id", "can't be changed")
             if slug != old.slug:
                 await _claim_slug(tx, slug, tenant_id)
-            new = replace(old, slug=slug, **_measured(kind, details), updated_at=now)
+            new = replace(old, slug=slug, **measured(kind, details), updated_at=now)
             if workspace_id is not None or project_id is not None:
                 workspace, project = await _owners_by_field(tx, tenant_id, wanted, now)
                 new = replace(new, workspace_id=workspace.id, project_id=project.id)
@@ -150,10 +151,10 @@ class Resources:
         now = self._clock.now()
         workspace, project = await owners(tx, tenant_id, ownership, now)
         if kind is Kind.COMPUTER:
-            details = _with_defaults(workspace, details)
-            await _check_caps(tx, workspace, details)
+            details = with_defaults(workspace, details)
+            await check_caps(tx, workspace, details)
         elif kind is Kind.SANDBOX:
-            details = {**details, "size": _sandbox_size(details)}
+            details = {**details, "size": sandbox_size(details)}
         if slug is not None:
             await _claim_slug(tx, slug, tenant_id)
         else:
@@ -200,7 +201,7 @@ class Resources:
         if "options" in details:
             merged = {**old.options, **details["options"]}
             details = {**details, "options": {name: value for name, value in merged.items() if value is not None}}
-        new = replace(old, **_measured(old.kind, details), slug=slug or old.slug, updated_at=now)
+        new = replace(old, **measured(old.kind, details), slug=slug or old.slug, updated_at=now)
         if new.slug != old.slug:
             await _claim_slug(tx, new.slug, old.tenant_id)
         await lifecycle.change(tx, old, new, now)
@@ -235,7 +236,7 @@ class Resources:
             if project.id == old.project_id:
                 return old
             if old.kind is Kind.COMPUTER and workspace.id != old.workspace_id:
-                await _check_caps(tx, workspace, {"size": old.size, "template_type": old.template_type})
+                await check_caps(tx, workspace, {"size": old.size, "template_type": old.template_type})
             new = replace(
                 old,
                 workspace_id=workspace.id,
@@ -306,36 +307,7 @@ def _new(
         created_at=now,
         updated_at=now,
     )
-    return replace(resource, **_measured(kind, details))
-
-
-def _sandbox_size(details: ResourceDetails) -> str | None:
-    """The size of a new sandbox. Numbers that are given count for more than a size that says otherwise."""
-    vcpus, memory = details.get("vcpus"), details.get("memory_mb")
-    if vcpus is None and memory is None:
-        return details.get("size") or DEFAULT
-    name = details.get("size")
-    if name is not None:
-        size = size_of(Kind.SANDBOX, name)
-        if vcpus in (None, size.vcpus) and memory in (None, size.memory_mb):
-            return name
-    return size_named(Kind.SANDBOX, vcpus, memory)
-
-
-def _measured(kind: Kind, details: ResourceDetails) -> ResourceDetails:
-    """The details with the numbers that the size stands for, or with the size that has these numbers."""
-    name = details.get("size") or size_named(kind, details.get("vcpus"), details.get("memory_mb"))
-    if name is None:
-        return details
-    size = size_of(kind, name)
-    whole: ResourceDetails = {
-        "size": name,
-        "vcpus": size.vcpus,
-        "memory_mb": size.memory_mb,
-        "disk_gb": size.disk_gb,
-    }
-    given = {key: value for key, value in details.items() if value is not None or key not in whole}
-    return cast("ResourceDetails", {**whole, **given})
+    return replace(resource, **measured(kind, details))
 
 
 def _check_slug(fields: Fields, slug: str) -> None:
@@ -364,32 +336,6 @@ async def _owners_by_field(
         if error.problem is NOT_FOUND:
             raise invalid("project_id", "does not exist") from None
         raise
-
-
-def _with_defaults(workspace: Workspace, details: ResourceDetails) -> ResourceDetails:
-    """A computer's details with what its workspace says where they say nothing."""
-    caps = workspace.caps
-    size = details.get("size") or caps.get("default_computer_size")
-    auto_stop = details.get("auto_stop_seconds")
-    if auto_stop is None:
-        auto_stop = caps.get("default_auto_stop_seconds")
-    return {**details, "size": size, "auto_stop_seconds": auto_stop}
-
-
-async def _check_caps(tx: ResourcesTx, workspace: Workspace, details: ResourceDetails) -> None:
-    """Raises RouterError VALIDATION_FAILED where one more such computer is more than the workspace allows."""
-    caps, size = workspace.caps, details.get("size")
-    fields = Fields()
-    top = caps.get("max_computer_size")
-    if size is not None and top is not None and SIZES[size].rank > SIZES[top].rank:
-        fields.add("size", f"must be at most {top} in this workspace")
-    allowed = caps.get("allowed_template_types") or ()
-    if allowed and details.get("template_type") not in allowed:
-        fields.add("template_type", "is not allowed in this workspace")
-    most = caps.get("max_computers")
-    if most is not None and (await tx.workspaces.contents(workspace.id)).get(Kind.COMPUTER, 0) >= most:
-        fields.add("workspace_id", f"has its maximum of {most} computer(s)")
-    fields.check()
 
 
 async def _inherited_anew(
