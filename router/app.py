@@ -29,6 +29,7 @@ from router.api.endpoint import Resource
 from router.api.env import EnvApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
+from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
 from router.api.links import Links
 from router.api.listener import Api
@@ -214,6 +215,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
         InternalResources(verbs.resources),
         InternalEndpoints(verbs.resources.endpoints),
         InternalActivity(activity),
+        InternalEnv(verbs.env),
     ]
 
 

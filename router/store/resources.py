@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.routes.records import Kind, State, slug_key
 from router.store.changes import chunks
 from router.store.connection import rows_changed
-from router.store.deployment_tables import deployment_versions
+from router.store.deployment_tables import deployment_versions, deployments
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import (
     activity,
@@ -25,6 +25,17 @@ from router.store.types import JsonHas
 from router.store.upsert import Upsert, replacing
 from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
 from router.unit import Listing, Window
+
+# When a sandbox was last asked for by way of the deployment that it serves.
+_SERVING = (
+    sa.select(deployment_versions.c.source_sandbox_id, activity.c.last_at)
+    .join(deployments, deployments.c.active_version_id == deployment_versions.c.id)
+    .join(activity, activity.c.resource_id == deployments.c.resource_id)
+    .where(
+        deployment_versions.c.source_sandbox_id.is_not(None),
+        ~sa.exists().where(endpoints.c.holder_id == deployment_versions.c.id),
+    )
+)
 
 _PLACES = (
     sa.select(
@@ -53,6 +64,15 @@ class SqlResources(Rows):
 
     async def get(self, resource_id: str) -> Resource | None:
         return await self._find(resources.c.id == resource_id)
+
+    async def get_many(self, ids: Collection[str]) -> Mapping[str, Resource]:
+        found: list[sa.Row[Any]] = []
+        # In one order, so that two that lock the same rows don't wait for each other.
+        for chunk in chunks(sorted(ids)):
+            select = sa.select(resources).where(resources.c.id.in_(chunk)).order_by(resources.c.id)
+            found += await self._connection.execute(self._locked(select, resources))
+        ports = await self._ports([row.id for row in found])
+        return {row.id: _read(row, ports.get(row.id, frozenset())) for row in found}
 
     async def by_slug(self, slug: str) -> Resource | None:
         return await self._find(resources.c.slug == slug, resources.c.deleted_at.is_(None))
@@ -84,6 +104,13 @@ class SqlResources(Rows):
         await self._add_ports(new.id, new.exposed_ports - old.exposed_ports)
         self._changes.resource(new.id)
         self._changes.record(slug_key(old.slug))
+
+    async def enter(self, ids: Collection[str], state: State, now: datetime) -> None:
+        for chunk in chunks(sorted(ids)):
+            of_ids = resources.c.id.in_(chunk)
+            await self._connection.execute(sa.update(resources).where(of_ids).values(state=state, updated_at=now))
+        for resource_id in ids:
+            self._changes.resource(resource_id)
 
     async def places(self, project_ids: Collection[str]) -> Mapping[str, Place]:
         found: dict[str, Place] = {}
@@ -117,9 +144,6 @@ class SqlResources(Rows):
             .order_by(endpoints.c.holder_id != endpoints.c.resource_id, endpoints.c.updated_at)
         )
         return [_read_endpoint(row) for row in rows]
-
-    async def put_endpoint(self, endpoint: StoredEndpoint) -> None:
-        await self.put_endpoints([endpoint])
 
     async def put_endpoints(self, new: Sequence[StoredEndpoint]) -> None:
         if new:
@@ -156,9 +180,11 @@ class SqlResources(Rows):
                 await self._connection.execute(_SEEN.on(self._connection), rows)
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
-        select = sa.select(activity.c.resource_id, activity.c.last_at).order_by(activity.c.last_at)
+        # Whoever is asked for by a deployment that it serves is in use, too: else it would be stopped under it.
+        both = sa.union_all(sa.select(activity.c.resource_id, activity.c.last_at), _SERVING).subquery()
+        select = sa.select(both).order_by(both.c.last_at)
         if since is not None:
-            select = select.where(activity.c.last_at >= since)
+            select = select.where(both.c.last_at >= since)
         return {row.resource_id: row.last_at for row in await self._connection.execute(select)}
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> Resource | None:

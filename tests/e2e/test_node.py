@@ -157,6 +157,7 @@ async def test_document_lists_every_internal_endpoint(node: Node) -> None:
         "/internal/v1/endpoints/{resource_id}": {"put", "get", "delete"},
         "/internal/v1/endpoints/batch": {"post"},
         "/internal/v1/activity": {"get"},
+        "/internal/v1/deployments/{id}/env": {"get"},
     }
 
 

@@ -8,6 +8,7 @@ import pytest_asyncio
 from router.app import Verbs
 from router.tenancy.env import MAX_VALUE, MAX_VARS
 from router.unit import new_id
+from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 
@@ -100,3 +101,19 @@ async def test_what_is_refused(api: ApiClient, path: str, body: dict[str, Any], 
     answer = await api("POST", path, json=body)
     assert (answer.status, answer.fields) == (422, fields)
     assert values(await api("GET", path)) == {}
+
+
+async def test_the_platform_reads_all(api: ApiClient, path: str) -> None:
+    """With the internal token, and only with it, the values come out: somebody has to give them to the program."""
+    await api("POST", path, json={"env": {"TOKEN": "hunter2"}, "secret": True})
+    await api("POST", path, json={"env": {"TOKEN": "test"}, "environment": "staging"})
+    internal = path.replace("/api/v1", "/internal/v1")
+    answer = await api("GET", internal, key=INTERNAL_TOKEN)
+    deployment_id = path.split("/")[-2]
+    assert answer.json == {
+        "data": {"deployment_id": deployment_id, "environment": "production", "env": {"TOKEN": "hunter2"}}
+    }
+    answer = await api("GET", f"{internal}?environment=staging", key=INTERNAL_TOKEN)
+    assert answer.json["data"]["env"] == {"TOKEN": "test"}
+    assert (await api("GET", internal)).status == 401
+    assert (await api("GET", internal.replace(deployment_id, new_id()), key=INTERNAL_TOKEN)).status == 404

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -213,7 +214,7 @@ async def test_only_addresses_of_the_backend_networks(
     """An endpoint that came past registration is not dialled for a check either."""
     async with store.begin() as tx:
         (endpoint,) = await tx.resources.endpoints(sandbox.id)
-        await tx.resources.put_endpoint(replace(endpoint, address="169.254.169.254"))
+        await tx.resources.put_endpoints([replace(endpoint, address="169.254.169.254")])
     made = (await publish(api, site, sandbox)).json["data"]
     assert made["build"]["error_message"] == "Port 3000 of the sandbox can't be reached from here."
     assert running.visits == 0
@@ -332,6 +333,21 @@ async def test_the_route_follows_the_sandbox(
     assert await routes.leads_to(url) == (site["id"], 3000)
     await verbs.resources.delete(sandbox.id)
     assert await routes.leads_to(url) == "stopped", "the deployment is still there"
+
+
+async def test_visitors_of_a_deployment_keep_its_sandbox_awake(
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, clock: ManualClock
+) -> None:
+    """What the deployment served counts as activity of the sandbox that it follows, or that would be stopped under it;
+    of one that nothing leads to any more it does not."""
+    version = (await publish(api, site, sandbox)).json["data"]["version"]
+    early, late = clock.now() - timedelta(hours=2), clock.now() - timedelta(hours=1)
+    await verbs.resources.record_activity({sandbox.id: early, site["id"]: late})
+    assert await verbs.resources.activity() == {sandbox.id: late, site["id"]: late}
+    assert await verbs.resources.activity(late) == {sandbox.id: late, site["id"]: late}
+    change = EndpointChange(resource_id=site["id"], version_id=version["id"], address="10.0.9.9", generation="vm-1")
+    await verbs.resources.endpoints.put(change)
+    assert await verbs.resources.activity() == {sandbox.id: early, site["id"]: late}
 
 
 async def test_a_version_with_an_endpoint_of_its_own(
