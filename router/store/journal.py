@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.routes.records import Kind, State
+from router.store.changes import chunks
 from router.store.journal_tables import events, usage_intervals
-from router.store.rows import Rows, conditions, named
+from router.store.rows import Rows, conditions, fields_of, named
 from router.tenancy.events import Event
 from router.tenancy.resources import Resource
 from router.tenancy.usage import Interval
@@ -29,18 +30,21 @@ class SqlEvents(Rows):
         resource_id: str | None = None,
         data: Mapping[str, Any],
     ) -> None:
-        await self._connection.execute(
-            sa.insert(events).values(
-                id=new_id(),
-                type=event_type,
-                tenant_id=tenant_id,
-                workspace_id=workspace_id,
-                project_id=project_id,
-                resource_id=resource_id,
-                data=dict(data),
-                created_at=now,
-            )
+        event = Event(
+            id=new_id(),
+            type=event_type,
+            tenant_id=tenant_id,
+            workspace_id=workspace_id,
+            project_id=project_id,
+            resource_id=resource_id,
+            data=dict(data),
+            created_at=now,
         )
+        await self.add([event])
+
+    async def add(self, new: Sequence[Event]) -> None:
+        if new:
+            await self._connection.execute(sa.insert(events), [fields_of(event) for event in new])
 
     async def list(
         self,
@@ -64,25 +68,23 @@ class SqlEvents(Rows):
         return await self._listing(select, window, order, lambda row: Event(**named(row)))
 
 
+_OF_RESOURCE = ("tenant_id", "workspace_id", "project_id", "kind", "state", "size")
+
+
 class SqlUsage(Rows):
     """tenancy.resources.UsageRows, tenancy.projects.UsageOfProject, tenancy.usage.IntervalRows"""
 
-    async def cut(self, resource: Resource, now: datetime) -> None:
-        await self._end(usage_intervals.c.resource_id == resource.id, now)
-        if resource.deleted_at is None:
-            await self._connection.execute(
-                sa.insert(usage_intervals).values(
-                    id=new_id(),
-                    resource_id=resource.id,
-                    tenant_id=resource.tenant_id,
-                    workspace_id=resource.workspace_id,
-                    project_id=resource.project_id,
-                    kind=resource.kind,
-                    state=resource.state,
-                    size=resource.size,
-                    started_at=now,
-                )
-            )
+    async def cut(self, resources: Sequence[Resource], now: datetime) -> None:
+        for chunk in chunks([resource.id for resource in resources]):
+            await self._end(usage_intervals.c.resource_id.in_(chunk), now)
+        new = [
+            {name: getattr(resource, name) for name in _OF_RESOURCE}
+            | {"id": new_id(), "resource_id": resource.id, "started_at": now}
+            for resource in resources
+            if resource.deleted_at is None
+        ]
+        if new:
+            await self._connection.execute(sa.insert(usage_intervals), new)
 
     async def recut_project(self, project_id: str, workspace_id: str, now: datetime) -> None:
         open_ones = (usage_intervals.c.project_id == project_id, usage_intervals.c.ended_at.is_(None))

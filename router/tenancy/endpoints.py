@@ -9,6 +9,7 @@ Some addresses are refused even inside a listed network, because no sandbox can 
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from router.clock import Clock
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
@@ -37,7 +38,7 @@ _METADATA = frozenset(
 _LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _MAX_BATCH = 1000
-_PER_TRANSACTION = 50
+_PER_TRANSACTION = 250
 _MAX_MAPPED_PORTS = 256
 
 
@@ -78,9 +79,11 @@ class Endpoints:
 
         Raises RouterError: NOT_FOUND, VALIDATION_FAILED (`address`, `generation`, `ports`, `state`, `version_id`).
         """
-        self._check(change)
         async with self._store.begin() as tx:
-            return await self._apply(tx, change)
+            (result,) = await self._apply(tx, [change])
+        if isinstance(result, RouterError):
+            raise result
+        return result
 
     async def put_many(self, changes: Sequence[EndpointChange]) -> Sequence[StoredEndpoint | RouterError]:
         """Many at once: those that are right are stored, for each other one its error comes back in its place.
@@ -94,12 +97,7 @@ class Endpoints:
         # In pieces, so that other writers get their turn in between.
         for start in range(0, len(changes), _PER_TRANSACTION):
             async with self._store.begin() as tx:
-                for change in changes[start : start + _PER_TRANSACTION]:
-                    try:
-                        self._check(change)
-                        results.append(await self._apply(tx, change))
-                    except RouterError as error:  # the point: one wrong item stops no other
-                        results.append(error)
+                results += await self._apply(tx, changes[start : start + _PER_TRANSACTION])
         return results
 
     async def get(self, resource_id: str, version_id: str | None = None) -> StoredEndpoint:
@@ -124,13 +122,40 @@ class Endpoints:
             if not await tx.resources.drop_endpoint(resource_id, version_id):
                 raise RouterError(NOT_FOUND, "endpoint not found")
 
-    async def _apply(self, tx: ResourcesTx, change: EndpointChange) -> StoredEndpoint:
-        resource = live(await tx.resources.get(change.resource_id))
+    async def _apply(
+        self, tx: ResourcesTx, changes: Sequence[EndpointChange]
+    ) -> Sequence[StoredEndpoint | RouterError]:
+        """Each change's endpoint, or what is wrong with it: one that is wrong stops no other."""
+        now = self._clock.now()
+        resources = dict(await tx.resources.get_many({change.resource_id for change in changes}))
+        results: list[StoredEndpoint | RouterError] = []
+        states: dict[str, State] = {}
+        for change in changes:
+            try:
+                self._check(change)
+                endpoint = await self._endpoint(tx, resources.get(change.resource_id), change, now)
+            except RouterError as error:
+                results.append(error)
+                continue
+            results.append(endpoint)
+            if change.version_id is None:
+                states[change.resource_id] = change.state
+        await tx.resources.put_endpoints([result for result in results if isinstance(result, StoredEndpoint)])
+        for state in sorted(set(states.values())):
+            named = [resources[resource_id] for resource_id, wanted in states.items() if wanted is state]
+            entered = [resource for resource in named if resource.state is not state]
+            if entered:
+                await lifecycle.enter_all(tx, entered, state, now)
+        return results
+
+    async def _endpoint(
+        self, tx: ResourcesTx, found: Resource | None, change: EndpointChange, now: datetime
+    ) -> StoredEndpoint:
+        resource = live(found)
         if change.version_id is not None and not await tx.resources.version_exists(resource.id, change.version_id):
             raise invalid("version_id", "is not a version of this deployment")
         self._check_listeners(resource, change)
-        now = self._clock.now()
-        endpoint = StoredEndpoint(
+        return StoredEndpoint(
             resource_id=resource.id,
             version_id=change.version_id,
             address=str(ipaddress.ip_address(change.address)),
@@ -139,10 +164,6 @@ class Endpoints:
             state=change.state if change.version_id is None else resource.state,
             updated_at=now,
         )
-        await tx.resources.put_endpoint(endpoint)
-        if change.version_id is None:
-            await lifecycle.enter(tx, resource, change.state, now)
-        return endpoint
 
     def _check(self, change: EndpointChange) -> None:
         fields = Fields()

@@ -1,6 +1,6 @@
 """What happened to whom: one row per change of a life, written with the change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -37,6 +37,9 @@ class EventRows(Protocol):
         data: Mapping[str, Any],
     ) -> None:
         """Store one event."""
+
+    async def add(self, new: Sequence[Event]) -> None:
+        """Store several."""
 
     async def list(
         self,

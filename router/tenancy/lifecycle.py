@@ -6,18 +6,21 @@
 The platform decides which state a resource is in, in whatever order its news arrive; only `destroyed` is final.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from router.routes.records import State
+from router.tenancy.events import Event
 from router.tenancy.resources import Resource, ResourcesTx, Tombstone
+from router.unit import new_id
 
 
 async def begin(tx: ResourcesTx, resource: Resource) -> None:
     """Store a new resource."""
     await tx.resources.add(resource)
-    await tx.usage.cut(resource, resource.created_at)
+    await tx.usage.cut([resource], resource.created_at)
     await _tell(tx, resource, "created", resource.created_at, state=resource.state)
 
 
@@ -32,7 +35,7 @@ async def change(tx: ResourcesTx, old: Resource, new: Resource, now: datetime) -
         await _tell(tx, new, "renamed", now, was=old.slug)
     moved = (old.workspace_id, old.project_id) != (new.workspace_id, new.project_id)
     if moved or old.size != new.size:
-        await tx.usage.cut(new, now)
+        await tx.usage.cut([new], now)
     if moved:
         await _tell(tx, new, "moved", now, from_workspace_id=old.workspace_id, from_project_id=old.project_id)
 
@@ -41,10 +44,16 @@ async def enter(tx: ResourcesTx, resource: Resource, state: State, now: datetime
     """The resource in another state; `destroyed` is `destroy`'s."""
     if state is resource.state:
         return resource
-    new = replace(resource, state=state, updated_at=now)
-    await tx.resources.save(resource, new)
+    (new,) = await enter_all(tx, [resource], state, now)
+    return new
+
+
+async def enter_all(tx: ResourcesTx, resources: Sequence[Resource], state: State, now: datetime) -> Sequence[Resource]:
+    """Several resources in another state than each is in."""
+    new = [replace(resource, state=state, updated_at=now) for resource in resources]
+    await tx.resources.enter([resource.id for resource in new], state, now)
     await tx.usage.cut(new, now)
-    await _tell(tx, new, "state_changed", now, state=state, was=resource.state)
+    await tx.events.add([_event(old, "state_changed", now, state=state, was=old.state) for old in resources])
     return new
 
 
@@ -65,7 +74,7 @@ async def destroy(tx: ResourcesTx, resource: Resource, now: datetime) -> Resourc
     await tx.resources.bury(
         Tombstone(slug=resource.slug, resource_id=resource.id, tenant_id=resource.tenant_id, deleted_at=now)
     )
-    await tx.usage.cut(new, now)
+    await tx.usage.cut([new], now)
     await _tell(tx, new, "deleted", now, was=resource.state)
     return new
 
@@ -91,12 +100,17 @@ async def unexpose(tx: ResourcesTx, resource: Resource, port: int, now: datetime
 
 
 async def _tell(tx: ResourcesTx, resource: Resource, happened: str, now: datetime, **data: Any) -> None:
-    await tx.events.note(
-        f"{resource.kind}.{happened}",
-        now,
+    await tx.events.add([_event(resource, happened, now, **data)])
+
+
+def _event(resource: Resource, happened: str, now: datetime, **data: Any) -> Event:
+    return Event(
+        id=new_id(),
+        type=f"{resource.kind}.{happened}",
         tenant_id=resource.tenant_id,
         workspace_id=resource.workspace_id,
         project_id=resource.project_id,
         resource_id=resource.id,
         data=data,
+        created_at=now,
     )

@@ -144,6 +144,9 @@ class ResourceRows(Protocol):
     async def get(self, resource_id: str) -> Resource | None:
         """A deleted one too: it has `deleted_at`."""
 
+    async def get_many(self, ids: Collection[str]) -> Mapping[str, Resource]:
+        """Those of them that there are, by id, deleted ones too."""
+
     async def by_slug(self, slug: str) -> Resource | None:
         """Never a deleted one."""
 
@@ -152,6 +155,9 @@ class ResourceRows(Protocol):
 
     async def save(self, old: Resource, new: Resource) -> None:
         """Store every field of `new` anew; `old` is what was read before."""
+
+    async def enter(self, ids: Collection[str], state: State, now: datetime) -> None:
+        """Store the state of each."""
 
     async def places(self, project_ids: Collection[str]) -> Mapping[str, Place]:
         """By the id of the project."""
@@ -168,8 +174,8 @@ class ResourceRows(Protocol):
     async def endpoints(self, resource_id: str) -> Sequence[StoredEndpoint]:
         """The resource's own first, then its versions'."""
 
-    async def put_endpoint(self, endpoint: StoredEndpoint) -> None:
-        """Store it in the place of the one that the resource or the version had."""
+    async def put_endpoints(self, endpoints: Sequence[StoredEndpoint]) -> None:
+        """Store each in the place of the one that the resource or the version had."""
 
     async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
         """Forget the resource's own endpoint or one version's; whether there was one."""
@@ -191,8 +197,8 @@ class ResourceRows(Protocol):
 class UsageRows(Protocol):
     """Intervals of use: a resource in one state, with one size, for one workspace."""
 
-    async def cut(self, resource: Resource, now: datetime) -> None:
-        """End the interval that is open, and open one for what the resource is now (none once it is destroyed)."""
+    async def cut(self, resources: Sequence[Resource], now: datetime) -> None:
+        """End the intervals that are open, and open one for what each resource is now (none once it is destroyed)."""
 
 
 class _Tenants(Protocol):
