@@ -59,9 +59,14 @@ async def globex(verbs: Verbs) -> Account:
     return await open_account(verbs, "Globex")
 
 
+@pytest.fixture
+def rates() -> Rates:
+    return Rates(workspace=10_000)
+
+
 @pytest_asyncio.fixture
 async def api(
-    store: Store, verbs: Verbs, settings: Settings, clock: ManualClock, acme: Account
+    store: Store, verbs: Verbs, settings: Settings, clock: ManualClock, rates: Rates, acme: Account
 ) -> AsyncIterator[ApiClient]:
     credentials = Credentials(
         keys=verbs.keys,
@@ -73,7 +78,7 @@ async def api(
     )
     resources = resources_on(verbs, settings, NoActivity())
     async with serving(
-        resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=Rates(workspace=10_000)
+        resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=rates
     ) as client:
         yield client
 

@@ -1,0 +1,138 @@
+"""A right request for any row of the route table, made of somebody's holdings. What has no entry here raises KeyError, so
+that whoever adds an endpoint comes by and the tests that walk the table ask it too."""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.api.endpoint import Endpoint
+from tests.support.holdings import Holdings
+
+_PLACE = re.compile(r"\{([a-z_]+)(:text)?\}")
+
+# What stands in a place, by the segment before it.
+_PLACES = {
+    "api-keys": "key",
+    "builds": "build",
+    "by-name": "sandbox name",
+    "computers": "computer",
+    "custom-domains": "deployment's domain",
+    "deployments": "deployment",
+    "endpoints": "sandbox",
+    "env": "variable",
+    "ports": "port",
+    "previews": "preview",
+    "projects": "project",
+    "releases": "release",
+    "resources": "sandbox",
+    "sandboxes": "sandbox",
+    "versions": "version",
+    "workspaces": "workspace",
+}
+_HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domain"}
+
+# What fields that name a record hold, by the field.
+NAMING = {
+    "computer_id": "computer",
+    "deployment_id": "deployment",
+    "project_id": "project",
+    "source_sandbox_id": "sandbox",
+    "target_workspace_id": "workspace",
+    "version_id": "version",
+    "workspace_id": "workspace",
+}
+
+
+def _fresh(word: str) -> str:
+    return f"{word}-{uuid.uuid4().hex[:12]}"
+
+
+# A body for each model, that the endpoints which take it accept from the holder.
+_BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
+    "Batch": lambda _: {"endpoints": []},
+    "CreateComputer": lambda _: {"name": "Another"},
+    "CreateDeployment": lambda _: {"name": "Another"},
+    "CreateKey": lambda _: {"name": "Another"},
+    "CreatePreview": lambda _: {"port": 9000},
+    "CreateProject": lambda held: {"name": "Another", "workspace_id": held.ids["workspace"]},
+    "CreateSandbox": lambda _: {"name": "Another"},
+    "CreateWorkspace": lambda _: {"name": _fresh("Another")},
+    "DeploySandbox": lambda held: {"deployment_id": held.ids["deployment"]},
+    "Expose": lambda _: {"port": 9001},
+    "MoveComputer": lambda held: {"workspace_id": held.ids["workspace"]},
+    "MoveProject": lambda held: {"target_workspace_id": held.ids["workspace"]},
+    "PatchComputer": lambda _: {"name": "Renamed"},
+    "PatchDeployment": lambda _: {"name": "Renamed"},
+    "PatchDomain": lambda _: {"redirect_policy": "www_to_apex"},
+    "PatchPreview": lambda _: {"name": "Renamed"},
+    "PatchProject": lambda _: {"name": "Renamed"},
+    "PatchResource": lambda _: {"suspended": False},
+    "PatchSandbox": lambda _: {"name": "Renamed"},
+    "PatchTenant": lambda _: {"name": "Renamed"},
+    "PatchWorkspace": lambda _: {"name": "Renamed"},
+    "Promote": lambda _: {},
+    "Publish": lambda held: {"source_sandbox_id": held.ids["sandbox"]},
+    "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
+    "PutEndpoint": lambda _: {"address": "127.0.0.1", "generation": "boot-9"},
+    "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
+    "PutResource": lambda held: {
+        "kind": "sandbox",
+        "slug": f"{held.holder.mark}-box",
+        "tenant_id": held.holder.tenant.id,
+        "workspace_id": held.ids["workspace"],
+        "project_id": held.ids["project"],
+    },
+    "PutSettings": lambda _: {"max_computers": 50},
+    "RegisterDomain": lambda _: {"domain": f"{_fresh('app')}.example"},
+    "RegisterFlat": lambda held: {"domain": f"{_fresh('app')}.example", "deployment_id": held.ids["deployment"]},
+    "RegisterWithRedirect": lambda _: {"domain": f"{_fresh('app')}.example"},
+    "RollBack": lambda held: {"version_id": held.ids["version"]},
+    "SetEnv": lambda _: {"env": {"ANOTHER": "value"}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that may be sent."""
+
+    method: str
+    path: str
+    json: Mapping[str, Any] | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As an ApiClient takes them."""
+        found: dict[str, Any] = {}
+        if self.json is not None:
+            found["json"] = self.json
+        if self.params:
+            found["params"] = self.params
+        return found
+
+
+def path_of(row: Endpoint, first: Holdings, later: Holdings) -> str:
+    """The row's path with the ids of `first` in its first place and of `later` in those behind it."""
+    segments = row.path.split("/")
+    held, kinds = first, []
+    for number, segment in enumerate(segments):
+        if not _PLACE.fullmatch(segment):
+            continue
+        before = segments[number - 1]
+        kind = _HOLDERS[segments[number - 3]] if before == "domains" else _PLACES[before]
+        segments[number] = held.ids[kind].replace(" ", "%20")
+        kinds.append(kind)
+        held = later
+    return "/".join(segments)
+
+
+def body_of(row: Endpoint, held: Holdings) -> dict[str, Any] | None:
+    """A body that the row takes from the holder; None where it takes none."""
+    return _BODIES[row.body.__name__](held) if row.body is not None else None
+
+
+def request_of(row: Endpoint, held: Holdings) -> Request:
+    """The holder's own request."""
+    return Request(row.method, path_of(row, held, held), body_of(row, held))

@@ -1,0 +1,162 @@
+"""Somebody's whole holdings: one of everything that the API knows, with a mark in every text that can hold one. Names,
+slugs, tags and external ids have the mark, which others may guess and send; all other texts have its `secret`, which
+they have no way to know.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.app import Verbs
+from router.routes.records import Kind, Scope, State
+from router.tenancy import EndpointChange, KeyScope, Ownership, Project, Tenant, Workspace
+from router.tenancy.deployments import SourceType
+from router.tenancy.publishing import Plan
+
+_TIME = 20.0  # seconds for a build
+_ports = itertools.count(20_000)
+
+
+def secret(mark: str) -> str:
+    """The word that only the holder of the mark knows."""
+    return f"{mark}secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds it: a project of a workspace of a tenant. `mark` is a word that may stand in a host."""
+
+    mark: str
+    tenant: Tenant
+    workspace: Workspace
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What is held. `ids` has one id of each kind, and what else stands in paths: names and ports."""
+
+    holder: Holder
+    ids: Mapping[str, str]
+
+
+async def mark_tenant(verbs: Verbs, mark: str) -> Tenant:
+    """A new tenant with its mark on everything that is the whole tenant's."""
+    tenant = await verbs.tenants.create(f"{mark} Company")
+    await verbs.tenants.update(tenant.id, branding={"product_name": secret(mark)})
+    await verbs.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    return tenant
+
+
+async def mark_workspace(verbs: Verbs, tenant: Tenant, mark: str) -> Workspace:
+    """A new workspace with its mark on everything that is the whole workspace's."""
+    workspace, _ = await verbs.workspaces.create(
+        tenant.id,
+        name=f"{mark} Clinic",
+        slug=f"{mark}-clinic",
+        description=secret(mark),
+        metadata={secret(mark): [secret(mark)]},
+        external_workspace_id=f"{mark}_clinic",
+        external_user_id=f"{mark}_doctor",
+    )
+    await verbs.preview_domains.set(Scope.WORKSPACE, workspace.id, f"{mark}.example")
+    return workspace
+
+
+async def mark_project(verbs: Verbs, workspace: Workspace, mark: str) -> Project:
+    """A new project with its mark on everything that is the whole project's."""
+    project = await verbs.projects.create(
+        workspace.tenant_id,
+        workspace_id=workspace.id,
+        name=f"{mark} Site",
+        slug=f"{mark}-site",
+        description=secret(mark),
+        metadata={secret(mark): [secret(mark)]},
+        external_project_id=f"{mark}_site",
+    )
+    await verbs.preview_domains.set(Scope.PROJECT, project.id, f"{mark}.example")
+    return project
+
+
+async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
+    """One of everything in the holder's project; the sandbox's program listens on `port` of loopback."""
+    mark, hidden, tenant_id = holder.mark, secret(holder.mark), holder.tenant.id
+    into = Ownership(
+        project_id=holder.project.id,
+        external_workspace_id=f"{mark}_clinic",
+        external_user_id=f"{mark}_user",
+        external_project_id=f"{mark}_site",
+    )
+    machine: Any = {"metadata": {hidden: [hidden]}, "tags": (mark,), "template_type": hidden}
+    sandbox = await verbs.resources.create(
+        Kind.SANDBOX, tenant_id, ownership=into, slug=f"{mark}-box", name=f"{mark} Box", default_port=3000, **machine
+    )
+    await verbs.resources.endpoints.put(
+        EndpointChange(
+            resource_id=sandbox.id,
+            address="127.0.0.1",
+            generation=hidden,
+            state=State.RUNNING,
+            ports={3000: port, 5173: port},
+        )
+    )
+    preview, _ = await verbs.previews.put(
+        sandbox.id, 5173, name=f"{mark} Web", metadata={hidden: hidden}, host_mode=f"{hidden}.example"
+    )
+    computer = await verbs.resources.create(
+        Kind.COMPUTER, tenant_id, ownership=into, slug=f"{mark}-desk", name=f"{mark} Desk", **machine
+    )
+    admin, _ = await verbs.previews.put(computer.id, next(_ports), name=f"{mark} Admin", metadata={hidden: hidden})
+    deployment = await verbs.deployments.create(
+        tenant_id,
+        f"{mark} Shop",
+        ownership=into,
+        slug=f"{mark}-shop",
+        source={
+            "source_type": SourceType.GIT,
+            "repo_url": f"https://{hidden}.example/repo",
+            "branch": hidden,
+            "build_command": f"make {hidden}",
+            "run_command": f"run {hidden}",
+        },
+        metadata={hidden: [hidden]},
+    )
+    plan = Plan(
+        source_sandbox_id=sandbox.id,
+        output_path=f"{hidden}/dist",
+        entrypoint=f"{hidden}.html",
+        data_services=(hidden,),
+        health_check_path=f"/{hidden}",
+    )
+    version = await verbs.publishing.start(deployment.id, plan, by=hidden)
+    assert await verbs.publishing.wait(version.id, _TIME)
+    version = await verbs.releases.version(deployment.id, version.id)
+    assert version.state == "ready"
+    release = await verbs.releases.current(deployment.id, version.environment)
+    assert release is not None
+    variable = f"{mark.upper()}_URL"
+    await verbs.env.set(deployment.id, {variable: hidden}, environment=version.environment, secret=())
+    of_computer = await verbs.custom_domains.register(computer.id, f"desk.{mark}.test")
+    of_deployment = await verbs.custom_domains.register(deployment.id, f"www.{mark}.test")
+    key, _ = await verbs.keys.create(tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key")
+    return Holdings(
+        holder,
+        {
+            "workspace": holder.workspace.id,
+            "project": holder.project.id,
+            "key": key.id,
+            "sandbox": sandbox.id,
+            "sandbox name": f"{mark} Box",
+            "preview": preview.id,
+            "computer": computer.id,
+            "port": str(admin.port),
+            "deployment": deployment.id,
+            "version": version.id,
+            "release": release.id,
+            "build": version.build_id or "",
+            "variable": variable,
+            "computer's domain": of_computer.id,
+            "deployment's domain": of_deployment.id,
+        },
+    )
