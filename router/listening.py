@@ -25,6 +25,8 @@ def listen(name: str, bind: str, *, reuse_port: bool = False) -> socket.socket:
         raise ListenError(f"the {name} listener cannot use {bind}: {error.strerror or error}") from error
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Clients that vanish without a word are found out by the kernel; accepted sockets inherit this on Linux.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if reuse_port:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         opened.bind(address)

@@ -52,8 +52,11 @@ class BackendConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self.closing:  # forgotten while it was dialled
+            self.transport.abort()
+            return
         self.transport.set_write_buffer_limits(self.edge.high_water)
-        self.edge.backends += 1
+        self.edge.backends.add(self)
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
@@ -149,7 +152,7 @@ class BackendConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
-        self.edge.backends -= 1
+        self.edge.backends.discard(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.backend_ended(exc)
@@ -174,6 +177,13 @@ class BackendConnection(asyncio.Protocol):
         if self._paused and not self.closing:
             self._paused = False
             self.transport.resume_reading()
+
+    def forget(self) -> None:
+        """Nobody waits for this connection any more, whether it came up or not."""
+        if self in self.edge.backends:
+            self.edge.backends.discard(self)
+            self.close()
+        self.closing = True
 
     def close(self) -> None:
         """Give up the connection at once; what is not sent yet is for nobody."""

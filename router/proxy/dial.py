@@ -34,12 +34,16 @@ async def dial(edge: Edge, pool: Pool) -> tuple[BackendConnection, int]:
     tries = 0
     while True:
         tries += 1
+        backend = BackendConnection(edge, pool)
         try:
             async with asyncio.timeout(limits.dial):
-                _, backend = await loop.create_connection(
-                    lambda: BackendConnection(edge, pool), pool.address, pool.port
-                )
+                await loop.create_connection(lambda made=backend: made, pool.address, pool.port)  # type: ignore[misc]
+        except asyncio.CancelledError:
+            # It may have come up at this very moment; the loop then closes it without a word to the protocol.
+            backend.forget()
+            raise
         except TimeoutError:
+            backend.forget()
             raise DialError(BACKEND_TIMEOUT, "dial_timeout", tries, by_time=True) from None
         except (ConnectionRefusedError, ConnectionResetError) as error:
             if tries >= limits.dial_tries or edge.time() - started + pause > limits.dial_window:

@@ -26,6 +26,7 @@ from router.tasks import Tasks
 from router.tenancy.endpoints import own_listener, refusal
 
 if TYPE_CHECKING:
+    from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
     from router.proxy.tunnel import Tunnel
 
@@ -90,7 +91,7 @@ class Edge:
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self.leaving: list[tuple[float, asyncio.Transport]] = []  # what tunnels left, and how long it may still send
-        self.backends = 0
+        self.backends: set[BackendConnection] = set()
         self.draining = False
         self.on_https = on_https
         self.loads: dict[str, Load] = {}

@@ -175,7 +175,7 @@ class Exchange(Facts):
     def _dial(self) -> None:
         self.phase = "D"
         self._hold_body()
-        self.edge.tasks.start("dial", self._dialled())
+        self.waiting = self.edge.tasks.start("dial", self._dialled())
 
     def _hold_body(self) -> None:
         """Read no more of a body that cannot go anywhere yet: its end, and the client's, come behind it."""
@@ -188,6 +188,7 @@ class Exchange(Facts):
             try:
                 backend, tries = await dial(self.edge, pool)
             except DialError as error:
+                self.waiting = None
                 self.tries += error.tries
                 self.edge.metrics.count_backend_error(error.kind)
                 if not self.over:

@@ -25,6 +25,10 @@ def problem(pages: Pages, facts: Facts, what: Problem) -> Answer:
 def redirect(facts: Facts, host: str, status: int) -> Answer:
     """To the same port, path and query on another host."""
     said = facts.head.host
-    port = b":" + said.rpartition(b":")[2] if b":" in said and not said.endswith((b"]", b":")) else b""
-    location = f"{facts.scheme}://{host}".encode("ascii") + port + facts.head.target
+    port = said.rpartition(b":")[2] if b":" in said and not said.endswith(b"]") else b""
+    if port in (b"", b"443" if facts.scheme == "https" else b"80"):
+        location = f"{facts.scheme}://{host}".encode("ascii")
+    else:
+        location = f"{facts.scheme}://{host}:".encode("ascii") + port
+    location += facts.head.target
     return Answer(status, ((b"Location", location), (b"X-Request-ID", facts.id)), b"")

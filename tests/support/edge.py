@@ -114,7 +114,7 @@ class RunningEdge:
             self._capture.__exit__(None, None, None)
         edge = self.proxy._edge
         assert not edge.clients
-        assert edge.backends == 0
+        assert not edge.backends
         assert not self._strays()
         assert not self.faults, self.faults
         errors = [line for line in self.logs if line["log_level"] in ("error", "critical")]
@@ -150,8 +150,8 @@ class RunningEdge:
         found += [f"pool {pool!r}" for pool in pools if pool.busy]
         found += [f"load of {key}" for key, load in edge.loads.items() if load.exchanges]
         kept = sum(len([backend for backend in pool.idle if not backend.closing]) for pool in pools)
-        if edge.backends != kept:
-            found.append(f"{edge.backends} backend connections, {kept} of them in pools")
+        if len(edge.backends) != kept:
+            found.append(f"{len(edge.backends)} backend connections, {kept} of them in pools")
         return found
 
     def _strays(self) -> set[asyncio.Task[Any]]:
