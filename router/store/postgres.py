@@ -79,10 +79,11 @@ async def connect(url: URL, limits: Database) -> Any:
 
 async def _abandon(connection: AsyncConnection) -> None:
     """Close it without a word, so that nobody gets it again."""
-    driver = (await connection.get_raw_connection()).driver_connection
-    if driver is not None:
-        driver.terminate()
-    await connection.invalidate()
+    if not connection.invalidated:
+        driver = (await connection.get_raw_connection()).driver_connection
+        if driver is not None:
+            driver.terminate()
+        await connection.invalidate()
 
 
 def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
