@@ -35,7 +35,7 @@ class Load:
     failed: int
 
 
-def wrk(url: str, host: str, *, connections: int, seconds: float, core: int) -> Load:
+def wrk(url: str, host: str, *, connections: int, seconds: int, core: int) -> Load:
     """Load `url` with browser-like requests from one core. Raises CalledProcessError where wrk fails."""
     headers = (
         f"Host: {host}",
@@ -47,7 +47,7 @@ def wrk(url: str, host: str, *, connections: int, seconds: float, core: int) -> 
         "Sec-Fetch-Mode: navigate",
         "Cookie: session=6f1d2b9c8a7e4f30; theme=dark",
     )
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     for header in headers:
         command += ["-H", header]
     done = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=seconds + 30)

@@ -36,7 +36,7 @@ class Contestant:
     rate: list[float] = field(default_factory=list)
     failed: int = 0
 
-    def round(self, host: str, connections: int, seconds: float) -> None:
+    def round(self, host: str, connections: int, seconds: int) -> None:
         before = cpu_seconds(self.process.pid)
         load: Load = wrk(
             f"http://127.0.0.1:{self.port}/", host, connections=connections, seconds=seconds, core=_LOAD_CORE
@@ -94,7 +94,7 @@ def main() -> int:
     options.add_argument("--quick", action="store_true", help="one scenario, under a minute")
     options.add_argument("--connections", type=int, default=32)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=2.0, help="per contestant and round")
+    options.add_argument("--seconds", type=int, default=2, help="per contestant and round")
     chosen = options.parse_args()
     if shutil.which("wrk") is None:
         print("wrk is not installed; on Debian: apt-get install wrk", file=sys.stderr)
@@ -104,7 +104,7 @@ def main() -> int:
         host, contestants = _contestants(stack, folder)
         for number in range(chosen.rounds + 1):
             for contestant in contestants:
-                contestant.round(host, chosen.connections, chosen.seconds if number else 0.5)
+                contestant.round(host, chosen.connections, chosen.seconds if number else 1)
                 if number == 0:  # warm-up
                     contestant.cpu.clear()
                     contestant.rate.clear()
