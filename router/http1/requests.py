@@ -31,6 +31,8 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
+# How far a head is looked through each time that more of it has arrived: it may come byte by byte.
+_EARLY = 4096
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
 
 
@@ -88,7 +90,7 @@ def check_start(partial: bytes, limits: Limits) -> None:
         raise RefusedError(errors.URI_TOO_LONG, "request line too long")
     elif len(partial) > limits.headers:
         raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
-    elif partial.count(b"\n") != partial.count(b"\r\n"):  # lines that end so would never make a head
+    elif partial.count(b"\n", 0, _EARLY) != partial.count(b"\r\n", 0, _EARLY):  # lines that end so never make a head
         raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
 

@@ -462,6 +462,23 @@ def test_start(partial: bytes, outcome: tuple[int, str]) -> None:
     assert started(partial) == outcome
 
 
+BEGINNING = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+LATE = [
+    (BEGINNING + b"a" * 4067 + b"\n", BAD, BAD),
+    (BEGINNING + b"a" * 4067 + b"\r\nX: y", TAKEN, TAKEN),  # a line end that is cut in two there
+    (BEGINNING + b"a" * 4068 + b"\n", TAKEN, BAD),
+]
+
+
+@pytest.mark.parametrize(("partial", "early", "whole"), LATE)
+def test_only_the_beginning_is_looked_through_again(
+    partial: bytes, early: tuple[int, str], whole: tuple[int, str]
+) -> None:
+    """A head may come byte by byte, so what stands behind its first 4 KiB is judged once, when it is complete."""
+    assert started(partial, Limits()) == early
+    assert refusal(partial + b"\r\n\r\n") == whole
+
+
 _HEADER = st.sampled_from([b"Accept: */*", b"X:", b"X: \xff\t", b"cookie: a=b; c=d", b"X-Long: " + b"a" * 900])
 _FIRST = st.sampled_from(
     [b"GET / HTTP/1.1", b"M-SEARCH /?a=%b HTTP/1.0", b"POST http://shop.miosa.app HTTP/1.1", sized_line(1024)]
