@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import weakref
 from collections.abc import Callable, MutableMapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from structlog.testing import capture_logs
@@ -83,6 +84,7 @@ class RunningEdge:
         self.faults: list[dict[str, Any]] = []
         self.expected_errors: set[str] = set()
         self.logs: list[MutableMapping[str, Any]] = []
+        self._files = 0
         self._ends: list[End] = []
         self._backends: list[Backend] = []
         self._capture = capture_logs()
@@ -97,6 +99,7 @@ class RunningEdge:
         self.address = await self.proxy.start("127.0.0.1", 0)
         self.own_listeners.add(self.address)
         self._lasting.update(asyncio.all_tasks() - before)
+        self._files = open_files() - 1  # the listener; a loop with one keeps a file of its own (libuv's for EMFILE)
 
     async def stop(self) -> None:
         """Close the test's connections, check that the proxy lets go of all it held for them, and end it."""
@@ -113,6 +116,7 @@ class RunningEdge:
                 backend.close()
             self._capture.__exit__(None, None, None)
         edge = self.proxy._edge
+        await until(lambda: open_files() <= self._files, lambda: f"{open_files()} open files, {self._files} before")
         assert not edge.clients
         assert not edge.backends
         assert not self._strays()
@@ -249,6 +253,11 @@ class RunningEdge:
         """The exchanges that have ended, once there are `count`."""
         await until(lambda: len(self.finished) >= count, lambda: self.endings)
         return self.finished
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def until(condition: Callable[[], bool], state: Callable[[], object] = lambda: "") -> None:

@@ -6,11 +6,10 @@ import os
 import resource as rlimits
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.edge import RunningEdge, until
+from tests.support.edge import RunningEdge, open_files, until
 from tests.support.records import resource
 from tests.support.wire import End, Ended
 from tests.wire.conftest import BuildEdge
@@ -51,10 +50,6 @@ async def test_a_port_that_is_taken_is_said(edge: RunningEdge) -> None:
     with pytest.raises(OSError, match="in use"):
         await edge.proxy.start(*edge.address)
     await works(edge)
-
-
-def open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 @contextlib.contextmanager

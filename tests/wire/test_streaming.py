@@ -100,6 +100,15 @@ async def test_an_answer_without_framing_is_chunked_to_the_client(edge: RunningE
     assert len(edge.proxy._edge.clients) == 1
 
 
+async def test_bodies_are_never_decoded(edge: RunningEdge) -> None:
+    """Content codings are between the two ends; what says gzip need not even be it."""
+    client, end = await visit(edge, POST + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08\x00\xff")
+    assert await end.read_exactly(5) == b"\x1f\x8b\x08\x00\xff"
+    await end.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: br, gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x00")
+    answer = await client.read_response()
+    assert (answer.get(b"content-encoding"), answer.body) == (b"br, gzip", b"\x1f\x8b\x00")
+
+
 async def test_large_bodies_pass_unchanged(edge: RunningEdge) -> None:
     """Eight megabytes up and down at once, in pieces of any size, sized and chunked."""
     data = random.Random(1).randbytes(8 * MiB)
