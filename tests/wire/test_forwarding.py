@@ -3,6 +3,7 @@
 import pytest
 
 from router.observe.finished import Finished
+from tests.support import records
 from tests.support.edge import FRONT, OUTSIDE, RunningEdge
 from tests.support.wire import End, Message
 
@@ -270,9 +271,7 @@ async def test_a_host_is_rewritten_with_origin_and_location(edge: RunningEdge, m
 
 async def test_an_exact_redirect_of_ours_keeps_path_and_query(edge: RunningEdge) -> None:
     """A domain that only redirects sends visitors to the same place under the other name."""
-    from tests.support.records import name  # noqa: PLC0415 - the one test that needs it
-
-    edge.put(name("old.example", None, redirect_to="new.example", redirect_status=301))
+    edge.put(records.name("old.example", None, redirect_to="new.example", redirect_status=301))
     client = await edge.client(FRONT)
     await client.send(b"GET /a/%2e?b=c HTTP/1.1\r\nHost: OLD.example:443\r\nX-Forwarded-Proto: https\r\n\r\n")
     answer = await client.read_response()
