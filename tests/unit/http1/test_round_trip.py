@@ -192,7 +192,7 @@ def end_to_end(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if line != b"Via: 1.1 miosa-edge"]
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(requests() | _MUTATED, st.sampled_from([None, b"localhost:3000"]))
 def test_requests(raw: bytes, host_mode: bytes | None) -> None:
     """An accepted request means the same to the backend: method, target, framing, upgrade, and what is end to end."""
@@ -253,7 +253,7 @@ def read_answer(raw: bytes, method: bytes) -> ResponseHead | None:
         return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(responses(), st.sampled_from([b"GET", b"HEAD"]), st.sampled_from([0, 1]), st.booleans(), st.booleans())
 def test_answers(raw: bytes, method: bytes, version: int, wanted: bool, rewritten: bool) -> None:
     """An accepted answer means the same to the client: status, what is end to end, and one framing that it can read."""
