@@ -33,7 +33,9 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_body_left",
         "_chunks",
+        "_linger_until",
         "_lingering",
+        "_looked",
         "_paused",
         "_pumping",
         "buffer",
@@ -73,6 +75,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._pumping = False
         self._lingering = False
+        self._linger_until = 0.0
+        self._looked = 0  # bytes of `buffer` in which no head ends
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -86,7 +90,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.peer, self.trusted = edge.forwarder.peer(peer[0])
         self.deadline = edge.now + edge.limits.head_time
-        if len(edge.clients) > edge.limits.connections:
+        if len(edge.clients) + len(edge.tunnels) > edge.limits.connections:
             self.started = edge.time()
             self._refuse(errors.OVERLOADED, "connections")
 
@@ -109,6 +113,9 @@ class ClientConnection(asyncio.Protocol):
             self.buffer += data
             if len(self.buffer) > _AHEAD:
                 self.pause()
+                self.deadline = min(
+                    self.deadline, self.edge.now + self.edge.limits.body_idle
+                )  # nor waited for for ever
         else:
             content = self.read_body(data)
             if content:
@@ -131,14 +138,15 @@ class ClientConnection(asyncio.Protocol):
         """Begin with the request at the front of the buffer; False where its head is not complete."""
         data = self.buffer
         limits = self.edge.limits
-        if data.startswith(b"\r\n"):  # RFC 9112 §2.2: one empty line before a request may be passed over
-            data = data[2:]
+        begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 §2.2: one empty line before it may be passed over
         try:
-            end = data.find(b"\r\n\r\n")
+            end = data.find(b"\r\n\r\n", max(begin, self._looked))
             if end < 0:
-                check_start(data, limits)
+                check_start(data[begin:], limits)
+                self._looked = max(0, len(data) - 3)
                 return False
-            head = read_request_head(data[: end + 4], limits)
+            self._looked = 0
+            head = read_request_head(data[begin : end + 4], limits)
         except RefusedError as error:
             self._refuse(error.problem, str(error))
             return True
@@ -264,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
             self.finish()
             return
         if not self.buffer:
-            if edge.draining:
+            if edge.draining and not edge.patient:
                 self.finish()
                 return
             self.deadline = edge.now + edge.limits.client_idle
@@ -289,6 +297,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.buffer = b""
         self._lingering = True
+        self._linger_until = edge.now + edge.limits.body_idle
         self.deadline = edge.now + _LINGER
         if self._paused:
             self._paused = False
@@ -337,7 +346,10 @@ class ClientConnection(asyncio.Protocol):
     def expired(self) -> None:
         """The deadline has passed. Called by the sweep."""
         self.deadline = math.inf
-        if self.closing:
+        now = self.edge.now
+        if self._lingering and now < self._linger_until and self.transport.get_write_buffer_size():
+            self.deadline = now + _LINGER  # it is still taking the answer
+        elif self.closing:
             self.transport.abort()
         elif self.exchange is not None:
             self.exchange.timed_out()

@@ -92,7 +92,8 @@ class Edge:
         self.tunnels: set[Tunnel] = set()
         self.leaving: list[tuple[float, asyncio.Transport]] = []  # what tunnels left, and how long it may still send
         self.backends: set[BackendConnection] = set()
-        self.draining = False
+        self.draining = False  # each answer is its connection's last
+        self.patient = False  # while draining: a connection without a request may still bring one
         self.on_https = on_https
         self.loads: dict[str, Load] = {}
         self._networks = tuple(backend_networks)

@@ -105,17 +105,24 @@ class Proxy:
         """Whether nothing is under way."""
         return not self._edge.tunnels and all(client.exchange is None for client in self._edge.clients)
 
-    async def drain(self, requests: float, streams: float) -> None:
+    async def drain(self, requests: float, streams: float, *, patient: bool = False) -> None:
         """Take nothing new; let requests end within `requests` seconds, then tunnels and event streams within
-        `streams` more; what is left then is ended. WebSockets hear 1001 (going away)."""
+        `streams` more; what is left then is ended. WebSockets hear 1001 (going away).
+
+        A connection that waits for its next request is closed at once; that request may be on its way, and is lost
+        then. With `patient` it may still come, within `requests` seconds, and is answered with `Connection: close`.
+        """
         edge = self._edge
-        edge.draining = True
+        edge.draining, edge.patient = True, patient
         if self._server is not None:
             self._server.close()
-        for client in tuple(edge.clients):
-            if client.exchange is None and not client.buffer:
-                client.finish()
-        await self._until(lambda: not self._requests(), requests)
+        if patient:
+            await self._until(lambda: not self._requests() and not self._waiting(), requests)
+            edge.patient = False
+        for client in self._waiting():
+            client.finish()
+        if not patient:
+            await self._until(lambda: not self._requests(), requests)
         for exchange in self._requests():
             exchange.stop()
         await self._until(lambda: self.idle, streams)
@@ -124,6 +131,14 @@ class Proxy:
         for client in tuple(edge.clients):
             if client.exchange is not None:
                 client.exchange.stop()
+
+    def _waiting(self) -> list[ClientConnection]:
+        """Clients of which no request has been heard, or none since the last."""
+        return [
+            client
+            for client in self._edge.clients
+            if client.exchange is None and not client.buffer and not client.closing
+        ]
 
     def _requests(self) -> list[Exchange]:
         """Exchanges that are no streams: their answer's length is known, or their answer has not begun."""

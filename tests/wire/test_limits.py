@@ -285,6 +285,19 @@ async def test_a_backend_may_think_for_as_long_as_it_likes(edge: RunningEdge) ->
     assert (await client.read_response()).body == b"ok"
 
 
+async def test_a_client_that_is_read_no_more_is_not_waited_for_for_ever(edge: RunningEdge) -> None:
+    """Too much behind a request stops the reading, and with it the news that the client has gone."""
+    client, end = await visit(edge)
+    await client.send(GET * 1000)
+    await until(lambda: edge.held() > 16 * 1024)
+    client.reset()
+    await edge.turns()
+    edge.advance(edge.limits.body_idle + 1)
+    assert await end.read_until_gone() == b""
+    await edge.idle()
+    assert edge.endings[0] == "bH"
+
+
 async def test_a_resource_may_limit_the_first_byte(edge: RunningEdge) -> None:
     """504 when it has passed, counted from the end of the request."""
     client, end = await visit(edge, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\n", first_byte=5.0)
@@ -364,6 +377,25 @@ async def test_a_client_that_never_takes_its_last_answer(build_edge: BuildEdge) 
     edge.advance(edge.limits.body_idle + 1)
     await until(lambda: not edge.proxy._edge.clients)
     assert not (await client.read_until_gone()).endswith(b"0\r\n\r\n")
+    assert edge.endings == ["--"]
+
+
+async def test_a_slow_client_gets_all_of_an_answer_that_ends_its_connection(build_edge: BuildEdge) -> None:
+    """An early answer is followed by throwing away what the client still sends, but not before the answer is taken."""
+    edge = await build_edge(buffer=1 << 26)
+    client, end = await visit(edge, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n")
+    await end.send(b"HTTP/1.1 200 OK\r\n" + CHUNKED)
+    sent = 0
+    while not edge.held():
+        await end.send(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+        sent += 0x4000
+        await edge.turns(3)
+    await end.send(b"0\r\n\r\n")
+    await edge.ended(1)
+    for _ in range(5):
+        edge.advance(2.5)
+    answer = await client.read_response()
+    assert (len(answer.body), answer.get(b"connection")) == (sent, b"close")
     assert edge.endings == ["--"]
 
 

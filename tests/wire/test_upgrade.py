@@ -300,6 +300,20 @@ async def test_tunnels_count_as_exchanges_of_their_resource(build_edge: BuildEdg
     again.close()
 
 
+async def test_tunnels_count_as_connections_of_the_worker(build_edge: BuildEdge) -> None:
+    """A socket is a socket: those that were upgraded leave less room for others."""
+    edge = await build_edge(connections=2)
+    client, end, _ = await tunnel(edge)
+    second = await edge.client()
+    await until(lambda: len(edge.proxy._edge.clients) == 1)
+    third = await edge.client()
+    assert (await third.read_response()).status == 503
+    third.close()
+    second.close()
+    client.close()
+    end.close()
+
+
 async def test_an_idle_tunnel_ends_and_a_websocket_is_told(edge: RunningEdge) -> None:
     """1001 (going away) to both sides, masked towards the backend as a client's frames are."""
     client, end, _ = await tunnel(edge)
