@@ -13,7 +13,6 @@ from router.tenancy.env import MAX_VALUE, MAX_VARS, NAME, EnvVar
 from router.tenancy.versions import PRODUCTION
 
 VarName = Annotated[str, Field(pattern=f"^{NAME}$")]
-# JSON Schema counts characters, the check bytes: so many characters fit whatever they are.
 Values = Annotated[
     dict[str, str | None],
     WithJsonSchema(
@@ -23,7 +22,7 @@ Values = Annotated[
             "propertyNames": {"pattern": f"^{NAME}$"},
             "additionalProperties": {
                 "anyOf": [
-                    {"type": "string", "maxLength": MAX_VALUE // 4, "pattern": "^[^\\u0000]*$"},
+                    {"type": "string", "maxLength": MAX_VALUE, "pattern": "^[^\\u0000]*$"},
                     {"type": "null"},
                 ]
             },

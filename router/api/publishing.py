@@ -10,8 +10,8 @@ from pydantic import Field
 
 from router.api.deployments import Command, DeploymentOut, DeploymentShowcase, Found, reached
 from router.api.endpoint import Call, Reply, Resource, endpoint
-from router.api.models import Body, ExternalId, Id, Name, Out, Port
-from router.api.scope import check_reach, tenant_of, within
+from router.api.models import Body, ExternalId, HostName, Id, Name, Out, Port
+from router.api.scope import check_reach, within
 from router.api.versions import (
     BuildOut,
     Environment,
@@ -21,7 +21,7 @@ from router.api.versions import (
     shown_release,
     shown_version,
 )
-from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.errors import CONFLICT
 from router.routes.records import Kind
 from router.tenancy.deployments import Deployment
 from router.tenancy.ownership import Ownership
@@ -103,8 +103,8 @@ class DeploySandbox(PublishOptions):
 
     deployment_id: Id | None = None
     name: Name | None = None
-    domain: Annotated[str | None, Field(description="A custom domain to register for the deployment.")] = None
-    custom_domain: Annotated[str | None, Field(description="The same.")] = None
+    domain: Annotated[HostName | None, Field(description="A custom domain to register for the deployment.")] = None
+    custom_domain: Annotated[HostName | None, Field(description="The same.")] = None
 
 
 class PublishedOut(Out):
@@ -210,7 +210,7 @@ class PublishingApi(Resource):
         )
         if deployment is None:
             deployment = await self._deployments.create(
-                tenant_of(principal),
+                sandbox.tenant_id,
                 body.name or sandbox.name or sandbox.slug,
                 ownership=Ownership(project_id=sandbox.project_id, within=within(principal)),
                 **{**_attributed(sandbox), **body.attribution()},
@@ -228,8 +228,6 @@ class PublishingApi(Resource):
     async def _publish(
         self, call: Call[Any, Any], deployment: Deployment, sandbox: Record, body: PublishOptions
     ) -> Reply[PublishedOut]:
-        if deployment.resource.tenant_id != sandbox.tenant_id:
-            raise RouterError(NOT_FOUND, "sandbox not found")
         version = await self._publishing.start(deployment.id, body.plan(sandbox.id), by=call.principal.id)
         ended = body.wait is not False and await self._publishing.wait(version.id, LONGEST_WAIT)
         deployment = await self._deployments.get(deployment.id)

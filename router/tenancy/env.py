@@ -13,13 +13,13 @@ from typing import Protocol
 from router.clock import Clock
 from router.errors import NOT_FOUND, RouterError
 from router.routes.records import Kind
-from router.tenancy.fields import Fields
+from router.tenancy.fields import Fields, invalid
 from router.tenancy.resources import ResourcesTx, live
 from router.tenancy.versions import PRODUCTION
 from router.unit import Unit, new_id
 
 MAX_VARS = 500  # of one environment
-MAX_VALUE = 32 * 1024  # bytes; execve(2) takes no argument or variable above 128 KiB
+MAX_VALUE = 32_000  # characters: whatever they are, with its name it is below the 128 KiB that execve(2) takes
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
 ENVIRONMENT = r"[a-z0-9][a-z0-9_-]{0,79}"
@@ -106,8 +106,7 @@ class Env:
                 )
                 kept[name] = replace(before, value=value, secret=before.secret or name in secret, updated_at=now)
             if len(kept) > MAX_VARS:
-                fields.add("env", f"should have at most {MAX_VARS} item(s)")
-            fields.check()
+                raise invalid("env", f"would make more than {MAX_VARS} variables")
             await tx.env.drop([variable.id for name, variable in old.items() if name not in kept])
             await tx.env.put([kept[name] for name, value in values.items() if value is not None])
             return [kept[name] for name in sorted(kept)]
@@ -130,10 +129,12 @@ def check_environment(fields: Fields, environment: str) -> None:
 
 
 def _check(fields: Fields, values: Mapping[str, str | None]) -> None:
+    if len(values) > MAX_VARS:
+        fields.add("env", f"should have at most {MAX_VARS} item(s)")
     for name, value in values.items():
         if _NAME.fullmatch(name) is None:
             fields.add(f"env.{name}", "is not a name: letters, digits and underscores, not a digit first")
-        if value is not None and len(value.encode()) > MAX_VALUE:
-            fields.add(f"env.{name}", f"should be at most {MAX_VALUE} bytes")
+        if value is not None and len(value) > MAX_VALUE:
+            fields.add(f"env.{name}", f"should be at most {MAX_VALUE} character(s)")
         if value is not None and "\x00" in value:
             fields.add(f"env.{name}", "must not contain a null character")

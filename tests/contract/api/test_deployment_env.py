@@ -89,7 +89,7 @@ async def test_forget(api: ApiClient, path: str) -> None:
         ({"env": {"A": 1}}, {"env.A": ["is invalid"]}),
         ({"env": {"1A": ""}}, {"env.1A": ["is not a name: letters, digits and underscores, not a digit first"]}),
         ({"env": {"": ""}}, {"env.": ["is not a name: letters, digits and underscores, not a digit first"]}),
-        ({"env": {"A": "x" * (MAX_VALUE + 1)}}, {"env.A": [f"should be at most {MAX_VALUE} bytes"]}),
+        ({"env": {"A": "x" * (MAX_VALUE + 1)}}, {"env.A": [f"should be at most {MAX_VALUE} character(s)"]}),
         ({"env": {"A": "\x00"}}, {"env.A": ["is invalid"]}),
         ({"env": {f"V{n}": "" for n in range(MAX_VARS + 1)}}, {"env": [f"should have at most {MAX_VARS} item(s)"]}),
         ({"env": {}, "environment": "Pro"}, {"environment": ["has invalid format"]}),
@@ -117,3 +117,12 @@ async def test_the_platform_reads_all(api: ApiClient, path: str) -> None:
     assert answer.json["data"]["env"] == {"TOKEN": "test"}
     assert (await api("GET", internal)).status == 401
     assert (await api("GET", internal.replace(deployment_id, new_id()), key=INTERNAL_TOKEN)).status == 404
+
+
+async def test_an_environment_is_bounded(api: ApiClient, path: str) -> None:
+    """Many small requests add up to no more than one big one may have; replacing is always possible."""
+    await api("POST", path, json={"env": {f"V{n}": "" for n in range(MAX_VARS)}})
+    answer = await api("POST", path, json={"env": {"ONE_MORE": "", "V0": "x"}})
+    assert (answer.status, answer.fields) == (422, {"env": [f"would make more than {MAX_VARS} variables"]})
+    assert (await api("POST", path, json={"env": {"ONE_MORE": "", "V0": None}})).status == 200
+    assert (await api("GET", path)).json["page"]["total"] == MAX_VARS

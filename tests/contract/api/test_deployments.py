@@ -146,6 +146,8 @@ async def test_update(api: ApiClient, acme: Account, verbs: Verbs, routes: Route
         answer = await api("PATCH", path, json=body)
         assert (answer.status, answer.fields) == (422, fields)
     assert (await api("PATCH", path)).status == 200, "nothing is no change"
+    answer = await api("PATCH", path, json={"auto_deploy": None})
+    assert answer.json["data"]["auto_deploy"] is False, "it is yes or no"
 
 
 async def test_delete(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:

@@ -31,13 +31,12 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 def settings() -> Settings:
-    """Programs run on loopback here, and those that never answer are given up soon."""
+    """Programs run on loopback here."""
     return load(
         environ={
             "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN,
             "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8,10.0.0.0/8",
             "MIOSA_ROUTER_RESERVED_PORTS": "49983",
-            "MIOSA_ROUTER_LIMITS__PUBLISH_CHECK": "0.5",
         }
     )
 
@@ -66,6 +65,11 @@ async def site(api: ApiClient, acme: Account) -> dict[str, Any]:
 async def publish(api: ApiClient, site: dict[str, Any], sandbox: Resource, **body: Any) -> Answered:
     path = f"/api/v1/deployments/{site['id']}/publish"
     return await api("POST", path, json={"source_sandbox_id": sandbox.id, **body})
+
+
+def be_impatient(verbs: Verbs, seconds: float = 0.5) -> None:
+    """Give programs up soon that never answer."""
+    verbs.publishing._check_time = seconds
 
 
 async def record(store: Store, slug: str) -> ResourceRecord:
@@ -163,6 +167,7 @@ async def test_a_failed_check_leaves_what_is_live(
     """The version has failed, its build says why, and the live one goes on as it was."""
     first = (await publish(api, site, sandbox)).json["data"]
     before = await record(store, site["slug"])
+    be_impatient(verbs)
 
     async def bad(visit: Visit) -> None:
         if status is not None:
@@ -188,11 +193,13 @@ async def test_a_failed_check_leaves_what_is_live(
 async def test_nothing_listens(api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs) -> None:
     """A refused connection says what to do; a deployment without any version has failed, and may be published again."""
     await listen(verbs, sandbox.id, free_port())
+    be_impatient(verbs)
     made = (await publish(api, site, sandbox)).json["data"]
     assert made["build"]["error_message"] == (
         "Port 3000 refuses connections; bind the program to 0.0.0.0, not 127.0.0.1: given up after 0.5 s."
     )
     assert (made["deployment"]["state"], made["deployment"]["active_version_id"]) == ("failed", None)
+    be_impatient(verbs, 30)
     async with program(verbs, sandbox.id):
         made = (await publish(api, site, sandbox)).json["data"]
     assert (made["promoted"], made["version"]["version_number"], made["deployment"]["state"]) == (True, 2, "running")
@@ -316,9 +323,14 @@ async def test_the_route_follows_the_sandbox(
     store: Store,
     routes: Routes,
 ) -> None:
-    """Without an endpoint of its own a version is where its sandbox is: generation, state, suspension and end."""
+    """Without an endpoint of its own a version is where its sandbox is: generation, state, suspension and end. The
+    deployment's own domains follow as its platform host does."""
+    domain = await verbs.custom_domains.register(site["id"], "www.smile.example")
+    await verbs.custom_domains.mark_verified(domain.id)
+    assert await routes.leads_to("www.smile.example") == "host_not_found"
     await publish(api, site, sandbox)
     url = site["public_url"]
+    assert await routes.leads_to("www.smile.example") == (site["id"], 3000)
     await listen(verbs, sandbox.id, running.port, generation="boot-2")
     route = await routes.of(url)
     assert route.resource is not None
@@ -327,8 +339,10 @@ async def test_the_route_follows_the_sandbox(
     for state, code in ((State.STARTING, "starting"), (State.PAUSED, "stopped"), (State.ERROR, "stopped")):
         await verbs.resources.patch(sandbox.id, state=state)
         assert await routes.leads_to(url) == code
+        assert await routes.leads_to("www.smile.example") == code
     await verbs.resources.patch(sandbox.id, state=State.RUNNING, suspended=True)
     assert await routes.leads_to(url) == "blocked"
+    assert await routes.leads_to("www.smile.example") == "blocked"
     await verbs.resources.patch(sandbox.id, suspended=False)
     assert await routes.leads_to(url) == (site["id"], 3000)
     await verbs.resources.delete(sandbox.id)
@@ -387,7 +401,8 @@ async def test_roll_back(
     other = await sandbox_of(verbs, acme, name="Other", default_port=4000)
     first = (await publish(api, site, sandbox)).json["data"]["version"]["id"]
     await publish(api, site, sandbox, promote=False)
-    await publish(api, site, other)
+    await verbs.resources.patch(other.id, state=State.STOPPED)
+    assert (await publish(api, site, other)).json["data"]["version"]["state"] == "failed"
     async with Backend(_hello) as backend:
         await listen(verbs, other.id, backend.port, public=4000)
         fourth = (await publish(api, site, other)).json["data"]
