@@ -314,6 +314,21 @@ async def test_the_older_of_two_builds_does_not_win(
     assert build["log"].endswith("Version 1 is ready. Version 2 is live already and stays so.\n")
 
 
+async def test_several_at_once(
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, routes: Routes
+) -> None:
+    """Each gets a number of its own, and the highest is live in the end, whichever was done first."""
+    answers = await asyncio.gather(*(publish(api, site, sandbox) for _ in range(6)))
+    assert [answer.status for answer in answers] == [201] * 6
+    numbers = {answer.json["data"]["version"]["version_number"]: answer.json["data"]["version"] for answer in answers}
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+    shown = (await api("GET", f"/api/v1/deployments/{site['id']}")).json["data"]
+    assert shown["active_version_id"] == numbers[6]["id"]
+    releases = (await api("GET", f"/api/v1/deployments/{site['id']}/releases")).json["data"]
+    assert [release["id"] for release in releases if release["state"] == "active"] == [shown["active_release_id"]]
+    assert await routes.leads_to(site["public_url"]) == (site["id"], 3000)
+
+
 async def test_the_route_follows_the_sandbox(
     api: ApiClient,
     site: dict[str, Any],
