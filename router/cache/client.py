@@ -60,6 +60,7 @@ class Client:
         self._metrics = metrics
         self._clock = clock
         self._tasks = Tasks("redis")
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._sentinel: Sentinel | None = None
         self._redis = self._connect()
 
@@ -110,9 +111,16 @@ class Client:
                 await redis.aclose()
 
     async def close(self) -> None:
-        """End what is under way and close every connection."""
+        """Let what is under way end, which it does by itself within the sockets' time-outs, and close every connection."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=4 * self._limits.operation_time)
         await self._tasks.close()
         await self._redis.aclose()
+        if isinstance(
+            self._redis, RedisCluster
+        ):  # its own close leaves out the nodes where it was to look for them anew
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await self._redis.nodes_manager.aclose(nodes)
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
@@ -122,6 +130,8 @@ class Client:
             self._metrics.count("redis_operations", operation, "refused")
             raise CacheUnavailableError(f"left alone after failures: {self.error}")
         task = self._tasks.start(operation, _outcome(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         try:
             done, _ = await asyncio.wait((task,), timeout=self._limits.operation_time)
         except asyncio.CancelledError:

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support.ports import answers, free_port
+from tests.support.ports import LAST, answers, free_port
 from tests.support.processes import Process
 from tests.support.waiting import until
 
@@ -241,10 +241,11 @@ def _whole(info: str) -> bool:
 
 
 def _cluster_port() -> int:
-    """A free port whose companion for the nodes' own talk is free too."""
-    while answers((port := free_port()) + 10_000):
-        pass
-    return port
+    """A free port whose companion, ten thousand higher, for the nodes' own talk, is free too."""
+    while True:
+        port = free_port()
+        if port + 10_000 < LAST and not answers(port + 10_000):
+            return port
 
 
 @asynccontextmanager
