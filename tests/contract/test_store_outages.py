@@ -20,7 +20,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
 
-LIMITS = Database(connections=2, connect_time=0.5, statement_time=0.5, lock_time=0.5)
+LIMITS = Database(connections=2, connect_time=0.5, statement_time=0.6, lock_time=0.3)
 PATIENCE = 5.0  # seconds: several times what the limits add up to
 
 
