@@ -170,6 +170,8 @@ class Publisher:
         """Deliver what is there; whether there is more."""
         await self._trim()
         due = [place for place in self._places if not place.failing or self._now() >= place.retry_at]
+        if not due:
+            raise CacheUnavailableError(self.error or "no part of Redis can be reached")
         if unknown := [place for place in due if place.mark is None]:
             await self._locate(unknown)
         self._announced = max(self._announced, self._bus.published)
@@ -258,16 +260,17 @@ class Publisher:
 
     async def _reach(self, places: Sequence[_Place], move: Callable[[_Place], Awaitable[int]]) -> None:
         """Do this to every place, and keep what its mark is then. Raises CacheUnavailableError where none answers."""
+        before = sum(place.failing for place in self._places)
         errors = [error for error in await asyncio.gather(*(self._try(place, move) for place in places)) if error]
         if places and len(errors) == len(places):
             raise errors[0]
+        if (failing := sum(place.failing for place in self._places)) != before:
+            _log.warning("parts of Redis that can't be reached", failing=failing, of=len(self._places))
 
     async def _try(self, place: _Place, move: Callable[[_Place], Awaitable[int]]) -> CacheUnavailableError | None:
         try:
             place.mark = place.told = await move(place)
         except CacheUnavailableError as error:
-            if not place.failing and len(self._places) > 1:
-                _log.warning("a part of Redis can't be reached", shelf=repr(place.shelf), error=str(error))
             place.failing, place.retry_at = True, self._now() + self._limits.pause
             return error
         place.failing = False

@@ -1,0 +1,254 @@
+"""Reading through Redis: what it answers, what the store answers in its place, and what is believed of either."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from router.cache.client import CacheUnavailableError
+from router.errors import StoreUnavailableError
+from router.settings import Redis
+from tests.support import records as make
+from tests.support.ledger import Ledger
+from tests.support.member import Member
+from tests.support.redis import Server
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio
+
+SHOP, BLOG = make.resource("shop"), make.resource("blog")
+
+
+async def hears(member: Member) -> None:
+    await eventually(lambda: member.count("bus_connected"), "the bus is heard")
+
+
+async def marked(member: Member) -> None:
+    """Wait until every shelf has its mark."""
+    async with asyncio.timeout(10):
+        for shelf in member.shared._shelves.all:
+            while await shelf.mark() is None:
+                await asyncio.sleep(0.01)
+
+
+async def fills(member: Member, keys: int) -> None:
+    """Wait until so many records have been put down."""
+    await eventually(lambda: member.count("redis_fills_total", fate="stored") >= keys, f"{keys} records are put down")
+
+
+async def test_a_miss_is_read_once_and_put_down(url: str, limits: Redis, ledger: Ledger) -> None:
+    """All of it in one read of the store; then Redis answers, what is absent included."""
+    async with Member(url, ledger, limits=limits) as member:
+        await hears(member)
+        await marked(member)
+        member.commit("slug:shop", SHOP)
+        keys = ("name:shop.org", "zone:org", "slug:shop", "slug:none")
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        ledger.reads.clear()
+        found = await member.shared.records.fetch(keys)
+        assert (found["slug:shop"], found["slug:none"]) == (SHOP, None)
+        assert found.sources == {**dict.fromkeys(keys, "sql"), "slug:shop": "redis"}
+        assert ledger.reads == [("name:shop.org", "zone:org", "slug:none")] or len(ledger.reads) == 1
+        await fills(member, 3)
+        ledger.down = True
+        found = await member.shared.records.fetch(keys)
+        assert (found.source, found["slug:shop"], found["zone:org"]) == ("redis", SHOP, None)
+
+
+async def test_a_cold_host_is_one_round_trip(server: Server, limits: Redis, ledger: Ledger) -> None:
+    """One command for all its keys."""
+    async with Member(server.url, ledger, limits=limits) as member:
+        await hears(member)
+        ledger.commit("slug:shop", SHOP)
+        before = member.count("redis_operations_total", operation="look", outcome="ok")
+        for _ in range(2):
+            route = await member.resolver.resolve(b"3000-shop.sandbox.miosa.app")
+            assert route.resource == SHOP
+        assert member.count("redis_operations_total", operation="look", outcome="ok") == before + 1
+
+
+async def test_one_host_and_many_who_ask(url: str, limits: Redis, ledger: Ledger) -> None:
+    """Ten thousand first requests for one host: one look in Redis per shelf, one read of the store."""
+    ledger.commit("slug:shop", SHOP)
+    async with (
+        Member(url, ledger, limits=limits, publishes=False) as member,
+        Member(url, ledger, limits=limits) as other,
+    ):
+        await hears(other)
+        await marked(other)
+        ledger.reads.clear()
+        routes = await asyncio.gather(*(member.resolver.resolve(b"shop.miosa.app") for _ in range(10_000)))
+        assert {id(route) for route in routes} == {id(routes[0])}
+        assert routes[0].resource == SHOP
+        assert len(ledger.reads) == 1
+        shelves = len(member.shared._shelves.sorted(routes[0].keys))
+        assert member.count("redis_operations_total", operation="look", outcome="ok") == shelves
+
+
+async def test_what_was_changed_here_is_seen_at_once(url: str, limits: Redis, ledger: Ledger) -> None:
+    """Before Redis has been told: the store is asked; afterwards Redis again."""
+    async with (
+        Member(url, ledger, limits=limits, publishes=False) as member,
+        Member(url, ledger, limits=limits) as other,
+    ):
+        await hears(other)
+        await hears(member)
+        await marked(other)
+        other.commit("slug:shop", SHOP)
+        await eventually(lambda: member.keys == ["slug:shop"], "it is heard")
+        assert await member.fetch("slug:shop") == (SHOP, "redis")
+        member.commit("slug:shop", BLOG)
+        assert await member.fetch("slug:shop") == (BLOG, "sql")
+        await eventually(lambda: other.keys == ["slug:shop"], "the other has stepped in and delivered it")
+        assert await member.fetch("slug:shop") == (BLOG, "redis")
+        assert member.keys == ["slug:shop"]  # it was not told again of what it did itself
+
+
+async def test_a_flush_is_harmless(url: str, limits: Redis, ledger: Ledger) -> None:
+    """Nothing that lies there without a mark counts; after the next heartbeat it is filled again."""
+    async with Member(url, ledger, limits=limits) as member:
+        await hears(member)
+        member.commit("slug:shop", SHOP)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        for shelf in member.shared._shelves.all:
+            await shelf.remove("slug:shop")
+            await member.shared._client.run("remove", shelf.breaker, "UNLINK", shelf._mark)
+        assert await member.fetch("slug:shop") == (SHOP, "sql")
+
+        async def redis_again() -> None:
+            async with asyncio.timeout(5):
+                while await member.fetch("slug:shop") != (SHOP, "redis"):
+                    await asyncio.sleep(0.01)
+
+        await redis_again()
+
+
+@pytest.mark.parametrize("damage", [b"", b"damage", b"99999 {}", b'7 {"f":1}', b"7 [1]"])
+async def test_damage_is_a_miss_and_is_taken_away(server: Server, limits: Redis, ledger: Ledger, damage: bytes) -> None:
+    """Whatever lies there, whoever put it there: the store answers, and soon a good value lies there."""
+    async with Member(server.url, ledger, limits=limits) as member:
+        await hears(member)
+        member.commit("slug:shop", SHOP)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        server.ask("SET", f"{limits.prefix}r:slug:shop", damage)
+        assert await member.fetch("slug:shop") == (SHOP, "sql")
+        assert member.count("redis_records_total", knowledge="corrupt") == 1
+        async with asyncio.timeout(5):
+            while await member.fetch("slug:shop") != (SHOP, "redis"):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_newer_format_is_left_alone(server: Server, limits: Redis, ledger: Ledger) -> None:
+    """A fleet that is being upgraded does not fight over its cache."""
+    async with Member(server.url, ledger, limits=limits) as member:
+        await hears(member)
+        member.commit("slug:shop", SHOP)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        server.ask("SET", f"{limits.prefix}r:slug:shop", b'1 {"f":2,"all":"new"}')
+        assert await member.fetch("slug:shop") == (SHOP, "sql")
+        await eventually(lambda: member.count("redis_fills_total", fate="outdated"), "the fill was refused")
+        assert server.ask("GET", f"{limits.prefix}r:slug:shop") == b'1 {"f":2,"all":"new"}'
+        assert member.count("redis_records_total", knowledge="newer_format") == 1
+
+
+async def test_a_damaged_mark_is_as_good_as_none(server: Server, limits: Redis, ledger: Ledger) -> None:
+    """Nothing is believed; the publisher puts it right."""
+    async with Member(server.url, ledger, limits=limits) as member:
+        await hears(member)
+        member.commit("slug:shop", SHOP)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        server.ask("SET", f"{limits.prefix}mark", b"damage")
+        assert await member.fetch("slug:shop") == (SHOP, "sql")
+        await eventually(lambda: server.ask("GET", f"{limits.prefix}mark") == b"1", "it is put right")
+
+
+async def test_without_redis_the_store_answers(folder: Path, limits: Redis, ledger: Ledger) -> None:
+    """Never there, gone, frozen, back: a look-up costs more, and is right."""
+    server = Server(folder)
+    ledger.commit("slug:shop", SHOP)
+    async with Member(server.url, ledger, limits=limits) as member:
+        assert await member.fetch("slug:shop") == (SHOP, "sql")
+        assert "Redis is away" in (await member.shared.check() or "") or "bus is not heard" in (
+            await member.shared.check() or ""
+        )
+        for _ in range(10):
+            assert (await member.fetch("slug:shop"))[0] == SHOP
+        assert member.count("redis_available") == 0
+        with server:
+            await hears(member)
+            async with asyncio.timeout(5):
+                while await member.fetch("slug:shop") != (SHOP, "redis"):
+                    await asyncio.sleep(0.01)
+            await eventually(lambda: member.count("redis_available") == 1, "it counts as available")
+            assert await member.shared.check() is None
+            server.freeze()
+            for _ in range(limits.failures + 2):
+                assert await member.fetch("slug:shop") == (SHOP, "sql")
+
+
+async def test_what_redis_knows_is_served_without_the_store(url: str, limits: Redis, ledger: Ledger) -> None:
+    """Of hosts that were asked for together, those whose records are all in Redis."""
+    async with Member(url, ledger, limits=limits) as member:
+        await hears(member)
+        await marked(member)
+        member.commit("slug:shop", SHOP)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        await member.shared.records.fetch(["name:shop.miosa.app", "zone:miosa.app", "zone:app", "slug:shop"])
+        await fills(member, 3)
+        ledger.down = True
+        served, failed = await asyncio.gather(
+            member.resolver.resolve(b"shop.miosa.app"), member.resolver.resolve(b"unknown.miosa.app")
+        )
+        assert (served.resource, served.source) == (SHOP, "redis")
+        assert failed.problem is not None
+        assert failed.problem.code == "resolver_unavailable"
+        found = await member.shared.records.fetch(["slug:shop", "slug:other"])
+        assert (found["slug:shop"], found.unanswered) == (SHOP, {"slug:other"})
+        with pytest.raises(StoreUnavailableError):
+            await member.shared.records.fetch(["slug:other"])
+
+
+async def test_without_either_it_says_so(folder: Path, limits: Redis, ledger: Ledger) -> None:
+    """An outage, not an absence."""
+    async with Member(Server(folder).url, ledger, limits=limits) as member:
+        ledger.down = True
+        with pytest.raises(StoreUnavailableError):
+            await member.fetch("slug:shop")
+
+
+async def test_redis_is_not_believed_before_it_has_caught_up(folder: Path, limits: Redis, ledger: Ledger) -> None:
+    """After an outage this process knows more than Redis does; it never goes back to what it knew before."""
+    with Server(folder) as server:
+        async with Member(server.url, ledger, limits=limits) as member:
+            await hears(member)
+            member.commit("slug:shop", SHOP)
+            await eventually(lambda: member.count("bus_messages_total", content="changes"), "the change is delivered")
+        async with Member(server.url, ledger, limits=limits, publishes=False) as member:
+            await eventually(lambda: member.shared._subscriber.error == "not connected yet", "nobody publishes")
+            assert await member.fetch("slug:shop") == (SHOP, "redis")
+            server.freeze()
+            ledger.commit("slug:shop", BLOG)
+            assert await member.fetch("slug:shop") == (BLOG, "sql")
+            server.thaw()
+            shelf = member.shared._shelves.of("slug:shop")
+
+            async def back() -> bool:
+                try:
+                    return await shelf.mark() == 1
+                except CacheUnavailableError:
+                    return False
+
+            async with asyncio.timeout(5):
+                while not await back():
+                    await asyncio.sleep(0.01)
+            assert await member.fetch("slug:shop") == (BLOG, "sql")
+            assert member.count("redis_records_total", knowledge="behind") >= 1
+
+
+async def test_fills_do_not_pile_up(server: Server, limits: Redis, ledger: Ledger) -> None:
+    """What can't be put down in time is left to the next reader, and counted."""
+    async with Member(server.url, ledger, limits=limits) as member:
+        await hears(member)
+        await asyncio.gather(*(member.shared.records.fetch([f"slug:s{number}"]) for number in range(200)))
+        assert member.count("redis_fills_total", fate="skipped") > 0
+        await fills(member, 1)
