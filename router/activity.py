@@ -6,7 +6,7 @@ traffic. Whoever asks in this process gets what is in memory too.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -32,10 +32,24 @@ class ActivityRows(Protocol):
 
 
 class ActivityFeed:
-    """`used` gives the proxy's instants by resource id, of the monotonic clock."""
+    """`used` gives the proxy's instants by resource id, of the monotonic clock.
 
-    def __init__(self, *, used: Callable[[], Mapping[str, float]], rows: ActivityRows, clock: Clock) -> None:
+    Where other processes have them, `gather` asks these before each copy, and an instant may be known `lag` seconds
+    late.
+    """
+
+    def __init__(
+        self,
+        *,
+        used: Callable[[], Mapping[str, float]],
+        rows: ActivityRows,
+        clock: Clock,
+        gather: Callable[[], Awaitable[object]] | None = None,
+        lag: float = _LAG,
+    ) -> None:
         self._used = used
+        self._gather = gather
+        self._lag = lag
         self._rows = rows
         self._clock = clock
         self._copied_until = float("-inf")
@@ -47,11 +61,13 @@ class ActivityFeed:
 
     async def copy(self) -> None:
         """Store what happened since the last copy. Raises StoreUnavailableError: then the next copy has it."""
+        if self._gather is not None:
+            await self._gather()
         monotonic, now = self._clock.monotonic(), self._clock.now()
         fresh = {
             resource_id: now - timedelta(seconds=max(0.0, monotonic - at))
             for resource_id, at in self._used().items()
-            if at >= self._copied_until - _LAG
+            if at >= self._copied_until - self._lag
         }
         if fresh:
             await self._rows.record_activity(fresh)

@@ -4,7 +4,7 @@ Nothing here asks who is calling: what may reach it is a matter of the address t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
+from router.observe.gathered import Figures
 from router.observe.metrics import Metrics
 
 CHECK_TIME = 1.0  # seconds for one check of readiness: less than a prober's own patience, three checks included
@@ -42,7 +43,8 @@ class Admin:
 
     `ask` answers for all values of the `domain` parameter. A check of `checks` says what is wrong, or None; one that
     raises or takes longer than `check_time` seconds has failed too. What fails of `advice` is shown, and is no reason
-    to send traffic elsewhere: the node is `degraded`, and ready.
+    to send traffic elsewhere: the node is `degraded`, and ready. `facts` are shown beside the checks. `gather` gives the
+    metrics of the node's other processes, where it has some.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Admin:
         checks: Mapping[str, Check],
         explain: Explain,
         advice: Mapping[str, Check] | None = None,
+        facts: Callable[[], Mapping[str, object]] = dict,
+        gather: Callable[[], Awaitable[Iterable[Figures]]] | None = None,
         check_time: float = CHECK_TIME,
     ) -> None:
         self._check_time = check_time
@@ -61,6 +65,8 @@ class Admin:
         self._checks = dict(checks)
         self._advice = dict(advice or {})
         self._explain = explain
+        self._facts = facts
+        self._gather = gather
 
     def application(self) -> web.Application:
         """What a runner serves."""
@@ -90,7 +96,8 @@ class Admin:
         whole = all(wrong is None for wrong in advice.values())
         checks = {name: {"ok": wrong is None, "detail": wrong} for name, wrong in (found | advice).items()}
         status = "not_ready" if not ready else "ready" if whole else "degraded"
-        return web.json_response({"status": status, "checks": checks}, status=200 if ready else 503, headers=_NO_STORE)
+        document = {"status": status, "checks": checks, **self._facts()}
+        return web.json_response(document, status=200 if ready else 503, headers=_NO_STORE)
 
     async def _wrong(self, name: str, check: Check) -> str | None:
         """What a check says, within its time."""
@@ -104,7 +111,8 @@ class Admin:
             return type(error).__name__
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics.render(request.headers.get("Accept", ""))
+        others = None if self._gather is None else await self._gather()
+        body, content_type = self._metrics.render(request.headers.get("Accept", ""), others)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _answer_explain(self, request: web.Request) -> web.Response:

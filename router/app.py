@@ -7,7 +7,7 @@ outwards, and ends in the reverse order.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from router.activity import ActivityFeed
-from router.admin import Admin
+from router.admin import Admin, Check
 from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
@@ -50,6 +50,7 @@ from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
 from router.clock import Clock, SystemClock
+from router.crew import Crew, Membership
 from router.dns import DnsLookup
 from router.domains.custom import CustomDomains
 from router.domains.lookup import Lookup
@@ -86,6 +87,7 @@ from router.tenancy.workspaces import Workspaces
 if TYPE_CHECKING:
     from router.cache import SharedCache
 
+_GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
 _log = structlog.get_logger("router.app")
@@ -278,21 +280,51 @@ def _resolver(source: RecordSource, settings: Settings, clock: Clock) -> Resolve
     )
 
 
-class App:
-    """One node: what its roles say, in this process."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which process this is of a node that has several. 0 is the control process, the workers count from 1.
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    `addresses` has every listener of the node, whichever process serves it.
+    """
+
+    number: int
+    addresses: Mapping[str, tuple[str, int]]
+
+
+class App:
+    """One node, or one process of it: what its roles say, in this process.
+
+    `sockets` are listeners that somebody has opened before, by name; the others are opened here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
+        part: Part | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
+        self._given = sockets or {}
+        self._part = part
         self._stack = AsyncExitStack()
         self._tasks = Tasks("app")
+        self._metrics = Metrics(None if part is None else part.number)
+        self._evidence = MemoryEvidence(self._clock)
+        self._resolver: Resolver | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._api: ApiServer | None = None
         self._jobs: Jobs | None = None
         self._shared: SharedCache | None = None
         self._state = "starting"
-        self.addresses: dict[str, tuple[str, int]] = {}
+        self._crew: Crew | None = None
+        self._membership: Membership | None = None
+        if part is not None:
+            self._meet_the_others()
+        self.addresses: dict[str, tuple[str, int]] = {} if part is None else dict(part.addresses)
 
     async def start(self) -> None:
         """Serve. Raises ListenError, StoreUnavailableError, SettingsError or OSError; nothing is left open then."""
@@ -302,21 +334,36 @@ class App:
             await self.close()
             raise
         self._state = "serving"
+        if self._membership is not None:
+            self._membership.serving(True)
         _log.info("serving", **{name: f"{host}:{port}" for name, (host, port) in self.addresses.items()})
 
-    async def drain(self) -> None:
-        """Say that we are going, let requests end, then tunnels and event streams; each within its limit."""
+    async def join(self, end: socket.socket, number: int) -> None:
+        """The process with that number is at the other end: a worker's control process, or one of its workers."""
+        if self._crew is not None:
+            await self._crew.join(end, number)
+        elif self._membership is not None:
+            await self._membership.join(end)
+
+    async def drain(self, *, replaced: bool = False) -> None:
+        """Say that we are going, let requests end, then tunnels and event streams; each within its limit.
+
+        Where another process has taken our place already nobody need be told.
+        """
         limits = self._settings.limits
         self._state = "draining"
         _log.info("draining")
         if self._jobs is not None:
             await self._jobs.close()  # another node may have them at once
-        await asyncio.sleep(limits.drain_not_ready)
+        if not replaced:
+            await asyncio.sleep(limits.drain_not_ready)
+        if self._membership is not None:
+            self._membership.serving(False)
         drains = []
         if self._api is not None:
             drains.append(self._tasks.start("drain the API", self._api.close()))
         if self._proxy is not None:
-            drain = self._proxy.drain(limits.drain_requests, limits.drain_tunnels)
+            drain = self._proxy.drain(limits.drain_requests, limits.drain_tunnels, patient=replaced)
             drains.append(self._tasks.start("drain the proxy", drain))
         if drains:
             await asyncio.wait(drains)
@@ -324,6 +371,8 @@ class App:
     async def close(self) -> None:
         """End everything now."""
         served, self._state = self._state != "starting", "closed"
+        if self._membership is not None:
+            self._membership.close()
         await self._tasks.close()
         await self._stack.aclose()
         if served:
@@ -342,13 +391,14 @@ class App:
         sockets = self._listen()
         own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
         store = await stack.enter_async_context(open_store(settings, clock))
+        if self._crew is not None:
+            store.on_number(self._crew.announce)
         lookup = await stack.enter_async_context(open_lookup(settings, clock))
         probe = await stack.enter_async_context(HttpProbe())
         verbs = verbs_on(store, settings, clock, lookup=lookup, probe=probe, own_listeners=own_listeners)
         stack.push_async_callback(verbs.publishing.close)
-        metrics = Metrics()
-        resolver = await self._resolver(store, metrics)
-        evidence = MemoryEvidence(clock)
+        metrics, evidence = self._metrics, self._evidence
+        self._resolver = resolver = await self._follow(store)
         if "admin" in sockets:
             ask = Ask(routes=resolver, evidence=evidence, metrics=metrics, clock=clock)
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
@@ -356,7 +406,9 @@ class App:
                 ask=ask.answer,
                 metrics=metrics,
                 checks={"serving": self._is_serving},
-                advice={"redis": self._shared.check} if self._shared is not None else {},
+                advice=self._advice(),
+                facts=self._facts,
+                gather=self._crew.figures if self._crew is not None else None,
                 explain=explainer.explain,
             )
             await self._serve_admin(admin, sockets["admin"])
@@ -375,8 +427,8 @@ class App:
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
-        activity = ActivityFeed(used=self._used, rows=verbs.resources, clock=clock)
-        if self._proxy is not None:
+        activity = self._activity(verbs)
+        if self._crew is not None or (self._proxy is not None and self._membership is None):
             self._tasks.start("copy activity", activity.run())
         if "api" in sockets:
             await self._serve_api(store, verbs, activity, sockets["api"])
@@ -386,9 +438,24 @@ class App:
             stack.push_async_callback(self._jobs.close)
             self._jobs.start()
 
-    async def _resolver(self, store: Store, metrics: Metrics) -> Resolver:
+    def _meet_the_others(self) -> None:
+        """What ties this process to the node's others."""
+        if "proxy" in self._settings.roles:
+            self._membership = Membership(
+                on_change=self._changed,
+                used=lambda since: {key: at for key, at in self._used().items() if at >= since},
+                https=self._evidence.since,
+                figures=self._metrics.figures,
+            )
+        else:
+            self._crew = crew = Crew(
+                self._settings.workers, metrics=self._metrics, clock=self._clock, on_https=self._evidence.note
+            )
+            self._stack.callback(crew.close)
+
+    async def _follow(self, store: Store) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
-        settings, clock, stack = self._settings, self._clock, self._stack
+        settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
         if settings.redis_url is None:
             resolver = _resolver(store.records, settings, clock)
             stack.push_async_callback(resolver.close)
@@ -418,14 +485,19 @@ class App:
         sockets: dict[str, socket.socket] = {}
         for name, bind in binds.items():
             if name in settings.roles:
-                sockets[name] = opened = listen(name, bind)
+                sockets[name] = opened = self._given.get(name) or listen(name, bind)
                 self._stack.callback(opened.close)
                 self.addresses[name] = opened.getsockname()[:2]
         return sockets
 
     def _open_recorder(self, metrics: Metrics, evidence: MemoryEvidence) -> Recorder:
         settings = self._settings
-        access = open_access_log(settings.access_log, settings.log_format, worker=None, clock=self._clock)
+        access = open_access_log(
+            settings.access_log,
+            settings.log_format,
+            worker=None if self._part is None else self._part.number,
+            clock=self._clock,
+        )
         recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=[evidence.learn])
         self._stack.callback(recorder.close)
         self._tasks.start("record", recorder.run())
@@ -458,14 +530,48 @@ class App:
             clock=clock,
             trusted_proxies=settings.trusted_proxies,
         )
-        self._api = server = ApiServer(api, drain=settings.limits.drain_requests)
+        settled = self._crew.settled if self._crew is not None else None
+        self._api = server = ApiServer(api, drain=settings.limits.drain_requests, settled=settled)
         self._stack.push_async_callback(server.close)
         await server.start(listening)
 
     async def _is_serving(self) -> str | None:
         """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
         and the other nodes have the same store."""
+        if self._state == "serving" and self._crew is not None and not self._crew.serving:
+            return "no worker takes connections"
         return None if self._state == "serving" else self._state
+
+    async def _all_serve(self) -> str | None:
+        crew = self._crew
+        return None if crew is None or crew.serving >= crew.size else f"{crew.serving} of {crew.size} workers serve"
+
+    def _advice(self) -> dict[str, Check]:
+        advice: dict[str, Check] = {}
+        if self._shared is not None:
+            advice["redis"] = self._shared.check
+        if self._crew is not None:
+            advice["workers"] = self._all_serve
+        return advice
+
+    def _facts(self) -> dict[str, object]:
+        crew = self._crew
+        return {} if crew is None else {"workers": {"serving": crew.serving, "of": crew.size}}
+
+    def _activity(self, verbs: Verbs) -> ActivityFeed:
+        crew = self._crew
+        if crew is None:
+            return ActivityFeed(used=self._used, rows=verbs.resources, clock=self._clock)
+        return ActivityFeed(
+            used=crew.used, rows=verbs.resources, clock=self._clock, gather=crew.gather, lag=_GATHERED_LATE
+        )
+
+    def _changed(self, keys: Sequence[str], number: int) -> None:
+        """The control process has committed a change. Where nothing has been looked up yet nothing is wrong."""
+        if self._shared is not None:
+            self._shared.committed(keys, number)
+        if self._resolver is not None:
+            self._resolver.drop(keys)
 
     def _used(self) -> dict[str, float]:
         return dict(self._proxy.activity) if self._proxy is not None else {}

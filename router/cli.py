@@ -28,7 +28,8 @@ from router.errors import RouterError, StoreUnavailableError
 from router.listening import ListenError
 from router.observe import logs
 from router.observe.secrets import mask_text
-from router.settings import Settings, SettingsError, load
+from router.settings import Settings, SettingsError, load, parse
+from router.settings import read as read_settings
 from router.store import migrate
 from router.tenancy.keys import Key, KeyScope, read_scope
 from router.tenancy.tenants import Tenant
@@ -71,12 +72,14 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Write every log line as JSON.")] = False,
 ) -> None:
     """Serve until a signal ends it. An SQLite store is made and migrated first; PostgreSQL needs `db upgrade`."""
+
+    def read() -> Mapping[str, Any]:
+        return read_settings(config) | ({"log_format": "json"} if as_json else {})
+
     with _reported(as_json):
-        settings = load(config)
-        if as_json:
-            settings = settings.model_copy(update={"log_format": "json"})
+        settings = parse(read())
         logs.configure(settings)
-        workers.serve(settings)
+        workers.serve(settings, read)
 
 
 @app.command("check-config")

@@ -13,8 +13,8 @@ class ListenError(Exception):
     """A listener that cannot be opened. `str()` names the listener, its address and the reason."""
 
 
-def listen(name: str, bind: str, *, reuse_port: bool = False) -> socket.socket:
-    """A non-blocking socket that listens on `bind` (`HOST:PORT`). Raises ListenError."""
+def listen(name: str, bind: str, *, reuse_port: bool = False, backlog: int | None = BACKLOG) -> socket.socket:
+    """A non-blocking socket that listens on `bind` (`HOST:PORT`); without a backlog it is bound only. Raises ListenError."""
     host, port = split_bind(bind)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -30,11 +30,33 @@ def listen(name: str, bind: str, *, reuse_port: bool = False) -> socket.socket:
         if reuse_port:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         opened.bind(address)
-        opened.listen(BACKLOG)
+        if backlog is not None:
+            opened.listen(backlog)
         opened.setblocking(False)
     except OSError as error:
         opened.close()
         raise ListenError(f"the {name} listener cannot use {bind}: {error.strerror or error}") from error
+    return opened
+
+
+def listen_together(name: str, bind: str, count: int) -> list[socket.socket]:
+    """So many sockets on one address; the kernel spreads connections over them. Raises ListenError.
+
+    Anybody's program of the same user could join in later, so two nodes by mistake would share their traffic: an address
+    that somebody listens on already is refused.
+    """
+    if split_bind(bind)[1] != 0:
+        listen(name, bind, backlog=None).close()
+    first = listen(name, bind, reuse_port=True)
+    host, port = first.getsockname()[:2]
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    opened = [first]
+    try:
+        opened += [listen(name, bind, reuse_port=True) for _ in range(count - 1)]
+    except ListenError:
+        for one in opened:
+            one.close()
+        raise
     return opened
 
 

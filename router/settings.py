@@ -150,7 +150,7 @@ class Limits(_Group):
     body_idle: Seconds = Field(300.0, description="Longest silence inside a body or an event stream, either side.")
     tunnel_idle: Seconds = Field(3600.0, description="Longest silence inside a WebSocket or other upgrade.")
     tunnel_lifetime: Seconds = Field(86400.0, description="Longest life of a WebSocket or other upgrade.")
-    connections: Count = Field(20_000, description="Client connections per worker.")
+    connections: Count = Field(20_000, description="Client connections and tunnels per worker.")
     exchanges_per_resource: Count = Field(
         256, description="Exchanges and tunnels per resource and worker; more gets 429."
     )
@@ -161,6 +161,9 @@ class Limits(_Group):
     drain_not_ready: SecondsOrZero = Field(5.0, description="SIGTERM: /readyz says no this long first.")
     drain_requests: SecondsOrZero = Field(30.0, description="SIGTERM: then requests may finish this long.")
     drain_tunnels: SecondsOrZero = Field(300.0, description="SIGTERM: then tunnels and event streams end.")
+    process_start: Seconds = Field(
+        30.0, description="With several workers: how long a process may take to be ready before it is replaced."
+    )
 
 
 class Database(_Group):
@@ -253,7 +256,10 @@ class Settings(_Group):
     admin_bind: Bind = Field(
         "127.0.0.1:8082", description="Where ask, health, metrics and explain listen. Keep it private."
     )
-    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Proxy processes.")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1,
+        description="Proxy processes. With more than one, a process of its own has the API, the admin listener and the jobs.",
+    )
     roles: Annotated[frozenset[Role], BeforeValidator(_split), Field(min_length=1)] = Field(
         frozenset({"proxy", "api", "admin", "jobs"}), description="What this node does."
     )
@@ -318,6 +324,11 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
     Raises SettingsError with every offending key.
     """
+    return parse(read(file, environ))
+
+
+def read(file: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What the file and the variables say, for `parse`. Raises SettingsError where that can't be told."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     if file is not None:
@@ -330,6 +341,11 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for variable, value in environ.items():
         if variable.startswith(PREFIX):
             _put(values, variable.removeprefix(PREFIX).lower().split("__"), value, variable)
+    return values
+
+
+def parse(values: Mapping[str, Any]) -> Settings:
+    """The settings that `read` found. Raises SettingsError with every offending key."""
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The HTTP server under the API: aiohttp's low-level one, which parses HTTP and leaves everything else to `Api`."""
 
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -46,10 +47,12 @@ class _Server(web.Server):
 
 
 class ApiServer:
-    """Serves an `Api` on a socket that listens already."""
+    """Serves an `Api` on a socket that listens already. Before an answer goes out `settled` is waited for: then what the
+    request changed is known wherever it has to be."""
 
-    def __init__(self, api: Api, *, drain: float) -> None:
+    def __init__(self, api: Api, *, drain: float, settled: Callable[[], Awaitable[None]] | None = None) -> None:
         self._api = api
+        self._settled = settled
         self._drain = drain
         self._runner: web.ServerRunner | None = None
 
@@ -62,9 +65,15 @@ class ApiServer:
             "max_line_size": _MAX_LINE,
             "max_field_size": _MAX_LINE,
         }
-        self._runner = web.ServerRunner(_Server(self._api.handle, **options), shutdown_timeout=self._drain)
+        self._runner = web.ServerRunner(_Server(self._handle, **options), shutdown_timeout=self._drain)
         await self._runner.setup()
         await web.SockSite(self._runner, listening, backlog=1024).start()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._api.handle(request)
+        if self._settled is not None:
+            await self._settled()
+        return response
 
     async def close(self) -> None:
         """Take no more requests, let those under way finish within the drain time, close every connection."""

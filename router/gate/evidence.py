@@ -42,12 +42,22 @@ class MemoryEvidence:
         last = self._seen.get(host)
         return last is not None and self._now() - last <= self._lifetime
 
-    def note(self, host: str) -> None:
-        """A canonical name has a live certificate now."""
-        self._seen.pop(host, None)
+    def note(self, host: str, at: float | None = None) -> None:
+        """A canonical name has a live certificate now, or had one at an instant of the monotonic clock."""
+        at = self._now() if at is None else at
+        at = max(at, self._seen.pop(host, at))
         while len(self._seen) >= self._most:
             del self._seen[next(iter(self._seen))]
-        self._seen[host] = self._now()
+        self._seen[host] = at
+
+    def since(self, instant: float) -> dict[str, float]:
+        """What was seen from then on: for another process."""
+        found: dict[str, float] = {}
+        for host, at in reversed(self._seen.items()):
+            if at < instant:
+                break
+            found[host] = at
+        return found
 
     def learn(self, batch: Sequence[Finished]) -> None:
         """Take what ended exchanges tell. Their `scheme` is https only where a trusted proxy said so."""

@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from router.observe import gathered
 from router.observe.access import resolution_source
 from router.observe.endings import COMBINATIONS
 from router.observe.finished import Finished
@@ -69,6 +70,13 @@ TABLE = (
     Row("change_seconds", "histogram", (), "From the commit of a change, anywhere, to the moment this process knew"),
     Row("outbox_waiting", "gauge", (), "Committed changes that the bus has not been told of yet"),
     Row("outbox_lag_seconds", "gauge", (), "How long the oldest of them has been waiting"),
+    Row("workers_serving", "gauge", (), "Workers of this node that take connections; the control process counts them"),
+    Row(
+        "announcements",
+        "counter",
+        ("outcome",),
+        "Changes told to workers of this node, and whether they said so in time",
+    ),
     Row("build_info", "gauge", ("version", "python"), "What runs here; always 1"),
 )
 
@@ -227,10 +235,19 @@ class Metrics(Collector):
             raise KeyError(name)
         self._gauges[name] = callback
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the format that an Accept header asks for, and its content type."""
+    def render(self, accept: str, others: Iterable[gathered.Figures] | None = None) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its content type.
+
+        `others` are the figures of the node's other processes, where it has some.
+        """
+        if others is not None:
+            return gathered.render((*others, self.figures()), accept)
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+    def figures(self) -> gathered.Figures:
+        """This process's metrics, for the one that joins them. The process has a number then."""
+        return gathered.figures(self._registry.collect(), self._worker, PREFIX)
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks a collector for."""

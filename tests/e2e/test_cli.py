@@ -215,7 +215,6 @@ def test_explain(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("variables", "key", "word"),
     [
-        ({"MIOSA_ROUTER_WORKERS": "2"}, "workers", "not supported yet"),
         ({"MIOSA_ROUTER_REDIS_URL": "redis+sentinel://127.0.0.1"}, "redis_url", "must name the service"),
     ],
 )

@@ -1,47 +1,41 @@
-"""A node as a process: its loop, its signals, its end. One process with everything in it.
-
-SIGTERM, SIGINT   the first: /readyz says no for `drain_not_ready`, then requests end within `drain_requests`, then
-                  tunnels and event streams within `drain_tunnels`. The second: everything ends at once.
-SIGHUP            the access log is opened again, after logrotate has moved it away
-"""
+"""One process with everything in it."""
 
 import asyncio
 import gc
 import signal
+import socket
+from collections.abc import Mapping, Sequence
 
 import structlog
 import uvloop
 
 from router.app import App
-from router.settings import Settings, SettingsError
+from router.settings import Settings
 from router.tasks import Tasks
+from router.workers.systemd import Notifier, at_most
 
 _log = structlog.get_logger("router.workers")
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it. Raises what `App.start` raises, and SettingsError for what this version can't do."""
-    _refuse_what_is_not_there(settings)
+def serve(settings: Settings, passed: Mapping[str, Sequence[socket.socket]], notifier: Notifier) -> None:
+    """Serve until a signal ends it, on the sockets that were passed. Raises what `App.start` raises."""
+    sockets = {name: one for name, several in passed.items() for one in at_most(1, name, several)}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, sockets, notifier))
 
 
-def _refuse_what_is_not_there(settings: Settings) -> None:
-    problems = []
-    if settings.workers > 1:
-        problems.append(("workers", "more than one proxy process is not supported yet; set it to 1"))
-    if problems:
-        raise SettingsError(problems)
-
-
-async def _serve(settings: Settings) -> None:
-    app = App(settings)
+async def _serve(settings: Settings, sockets: Mapping[str, socket.socket], notifier: Notifier) -> None:
+    app = App(settings, sockets=sockets)
     signals = _Signals(app)
     await app.start()
-    _calm_the_collector()
+    calm_the_collector()
     tasks = Tasks("workers")
+    notifier.ready("serving")
+    if notifier.watchdog is not None:
+        tasks.start("watchdog", stay_alive(notifier, notifier.watchdog))
     try:
         await signals.first.wait()
+        notifier.stopping()
         drain = tasks.start("drain", app.drain())
         hurry = tasks.start("hurry", signals.second.wait())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -50,7 +44,14 @@ async def _serve(settings: Settings) -> None:
         await app.close()
 
 
-def _calm_the_collector() -> None:
+async def stay_alive(notifier: Notifier, pause: float) -> None:
+    """Signs of life while this loop goes round."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(pause)
+
+
+def calm_the_collector() -> None:
     """What a node is made of lives as long as it does: look at it no more. Exchanges free themselves by counting; the
     collector is for the odd cycle, so it may come seldom (measured: 2 µs less CPU time per request)."""
     gc.collect()

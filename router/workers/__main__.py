@@ -1,0 +1,7 @@
+"""What the supervisor starts."""
+
+import sys
+
+from router.workers.child import main
+
+main(sys.argv[1:])
