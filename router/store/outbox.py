@@ -1,6 +1,6 @@
 """The outbox's reader: hears of every change that any process on this database has committed.
 
-It looks a hundred times a second whether there is anything to read, which costs next to nothing (`watch.py`).
+It reads when there may be something to read, which costs next to nothing to find out (`watch.py`).
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from router.tasks import Tasks
 KEPT = timedelta(hours=1)  # how long a row is of use to a follower that fell behind
 KEPT_ROWS = 10_000
 
-_LOOK_EVERY = 0.01  # seconds
 _BATCH = 1000
 _BACKOFF = (0.1, 5.0)  # seconds between tries while the store is away: the first, the longest
 
@@ -88,7 +87,7 @@ class OutboxFollower:
                 _log.info("the outbox can be read again")
                 self.missing, wait = False, first
                 self._tell(self._on_gap)
-            await asyncio.sleep(_LOOK_EVERY)
+            await self._watch.pause()
 
     async def _read(self) -> None:
         while True:

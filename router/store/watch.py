@@ -25,6 +25,8 @@ CHANNEL = "miosa_router_outbox"
 _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
 BACKSTOP = 1.0  # seconds without a look, at most
 
+_LOOK_EVERY = 0.01  # seconds between two looks where no news come
+
 _CHECK = 10.0  # seconds between two questions whether the connection that listens still stands
 _BACKOFF = (0.1, 5.0)  # seconds between tries to listen again: the first, the longest
 
@@ -42,6 +44,9 @@ class Watch(Protocol):
 
     def moved(self) -> bool:
         """Whether somebody may have committed since the last call. True too where it can't be told."""
+
+    async def pause(self) -> None:
+        """Wait until it is time to ask again: a moment, or until there is news where news come by themselves."""
 
     def close(self) -> None:
         """Let go of what it has open."""
@@ -67,6 +72,9 @@ class DataVersion:
         self._last = version
         return moved
 
+    async def pause(self) -> None:
+        await asyncio.sleep(_LOOK_EVERY)
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -82,6 +90,7 @@ class Notifications:
         self._limits = limits
         self._clock = clock
         self._tasks = Tasks("notifications")
+        self._news = asyncio.Event()
         self.heard = 0  # how often something may have happened
         self.listening = False
 
@@ -108,7 +117,7 @@ class Notifications:
                         await connection.add_listener(CHANNEL, self._hear)
                         _log.debug("listening for changes")
                         self.listening, wait = True, first
-                        self.heard += 1  # whatever was notified before
+                        self._hear()  # whatever was notified before
                         await self._stay(connection)
                     finally:
                         self.listening = False
@@ -130,8 +139,18 @@ class Notifications:
             except TimeoutError:
                 await connection.execute("SELECT 1")
 
+    async def news(self, within: float) -> None:
+        """Wait until something may have happened, at most so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
     def _hear(self, *_: object) -> None:
         self.heard += 1
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 class NotificationWatch:
@@ -151,6 +170,10 @@ class NotificationWatch:
         self._heard = source.heard
         self._look_by = now + BACKSTOP
         return True
+
+    async def pause(self) -> None:
+        if self._source.heard == self._heard:
+            await self._source.news(BACKSTOP if self._source.listening else _LOOK_EVERY)
 
     def close(self) -> None:
         """Nothing: the source is the store's."""
