@@ -32,6 +32,7 @@ from router.settings import Redis as Limits
 from router.tasks import Tasks
 
 _LOOK_EVERY = 0.02  # seconds between looks at the outbox
+_PATIENCE = 0.1  # seconds that another publisher has to tell the bus of what it has delivered
 _BATCH = 200  # changes per round
 _RETRY = (0.05, 1.0)  # seconds between tries while Redis or the store is away: the first, the longest
 _TRIM_EVERY = 60.0  # seconds
@@ -252,11 +253,21 @@ class Publisher:
                 return await place.shelf.advance(known, start=place.mark or 0, to=to)
 
             await self._reach(behind, move)
+            if any(place.mark != to and not place.failing for place in behind):
+                await self._leave_it_to_another(to)
+                return
         news = [change for change in changes if change.number > self._announced]
         if news:
             numbers = {change.key: change.number for change in news}
             await self._publish(News(self._announced, to, numbers, news[0].at.timestamp()))
             self._announced = max(self._announced, to)
+
+    async def _leave_it_to_another(self, to: int) -> None:
+        """Another publisher was faster, and is about to tell the bus. Should it die before that, the next round does it;
+        as it does where changes of our own have come, which nobody else will hurry with."""
+        until = self._now() + _PATIENCE
+        while self._bus.published < to and self._now() < until and not self._wake.is_set():  # noqa: ASYNC110 - seldom
+            await asyncio.sleep(_PATIENCE / 50)
 
     async def _reach(self, places: Sequence[_Place], move: Callable[[_Place], Awaitable[int]]) -> None:
         """Do this to every place, and keep what its mark is then. Raises CacheUnavailableError where none answers."""
