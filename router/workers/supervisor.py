@@ -83,12 +83,14 @@ class Supervisor:
         for post in self._posts:
             self._tasks.start(f"keep {post.number}", post.keep())
         self._tasks.start("reload", self._reload_when_told())
+        watchdog = Tasks("watchdog")
         if self._notifier.watchdog is not None:
-            self._tasks.start("watchdog", stay_alive(self._notifier, self._notifier.watchdog))
+            watchdog.start("signs of life", stay_alive(self._notifier, self._notifier.watchdog))
         try:
             await self._stop.wait()
         finally:
             await self._end()
+            await watchdog.close()
 
     def _told_to_end(self, number: signal.Signals) -> None:
         _log.info("signal", name=signal.Signals(number).name)
