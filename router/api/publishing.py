@@ -204,7 +204,7 @@ class PublishingApi(Resource):
             deployment = await self._deployments.of_sandbox(sandbox, body.name)
         if deployment is not None:
             check_reach(principal, deployment.resource, "deployment")
-        domain = body.domain or body.custom_domain
+        domain = body.domain if body.domain is not None else body.custom_domain
         wanted = domain is not None and await self._domains.check(
             domain, sandbox.tenant_id, deployment.id if deployment is not None else None
         )

@@ -146,7 +146,7 @@ async def test_slug_of_another(api: ApiClient, tenant: str) -> None:
         ({"exposed_ports": [49983]}, {"exposed_ports"}),
         ({"exposed_ports": None}, {"exposed_ports"}),
         ({"host_modes": {"http": "localhost"}}, {"host_modes.http"}),
-        ({"host_modes": {"80": "not a host"}}, {"host_modes"}),
+        ({"host_modes": {"80": "not a host"}}, {"host_modes.80"}),
         ({"first_byte": 0}, {"first_byte"}),
         ({"size": "huge"}, {"size"}),
     ],

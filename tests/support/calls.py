@@ -18,7 +18,7 @@ _PLACES = {
     "builds": "build",
     "by-name": "sandbox name",
     "computers": "computer",
-    "custom-domains": "deployment's domain",
+    "custom-domains": "domain",
     "deployments": "deployment",
     "endpoints": "sandbox",
     "env": "variable",
@@ -113,19 +113,25 @@ class Request:
         return found
 
 
+def kinds_of(path: str) -> dict[str, str]:
+    """What stands in each place of a path as the table or the document has it, by the place's name."""
+    segments = path.split("/")
+    kinds = {}
+    for number, segment in enumerate(segments):
+        place = _PLACE.fullmatch(segment)
+        if place is not None:
+            before = segments[number - 1]
+            kinds[place[1]] = _HOLDERS[segments[number - 3]] if before == "domains" else _PLACES[before]
+    return kinds
+
+
 def path_of(row: Endpoint, first: Holdings, later: Holdings) -> str:
     """The row's path with the ids of `first` in its first place and of `later` in those behind it."""
-    segments = row.path.split("/")
-    held, kinds = first, []
-    for number, segment in enumerate(segments):
-        if not _PLACE.fullmatch(segment):
-            continue
-        before = segments[number - 1]
-        kind = _HOLDERS[segments[number - 3]] if before == "domains" else _PLACES[before]
-        segments[number] = held.ids[kind].replace(" ", "%20")
-        kinds.append(kind)
+    path, held = row.path, first
+    for kind in kinds_of(row.path).values():
+        path = _PLACE.sub(held.ids[kind].replace(" ", "%20"), path, count=1)
         held = later
-    return "/".join(segments)
+    return path
 
 
 def body_of(row: Endpoint, held: Holdings) -> dict[str, Any] | None:

@@ -139,6 +139,7 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
     await verbs.env.set(deployment.id, {variable: hidden}, environment=version.environment, secret=())
     of_computer = await verbs.custom_domains.register(computer.id, f"desk.{mark}.test")
     of_deployment = await verbs.custom_domains.register(deployment.id, f"www.{mark}.test")
+    another = await verbs.custom_domains.register(deployment.id, f"shop.{mark}.test")
     key, _ = await verbs.keys.create(tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key")
     return Holdings(
         holder,
@@ -158,5 +159,6 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "variable": variable,
             "computer's domain": of_computer.id,
             "deployment's domain": of_deployment.id,
+            "domain": another.id,
         },
     )

@@ -13,10 +13,16 @@ from router.tenancy.endpoints import EndpointChange
 from router.tenancy.resources import StoredEndpoint
 
 
+_ADDRESS = "An IP address inside the backend networks."
+
+
 class PutEndpoint(Body):
     """`ports` maps public to real ports where they differ. With `version_id` it is that deployment version's."""
 
-    address: Annotated[str, Field(max_length=64, description="An IP address inside the backend networks.")]
+    address: Annotated[
+        str,
+        Field(max_length=64, description=_ADDRESS, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+    ]
     generation: Annotated[str, Field(min_length=1, max_length=128, description="Another one after each boot.")]
     state: State = State.RUNNING
     ports: PortMap = Field(default_factory=dict)
@@ -35,7 +41,10 @@ class PutEndpoint(Body):
 
 
 class BatchItem(PutEndpoint):
+    """An address that is none is this item's error, and not the whole request's."""
+
     resource_id: Id
+    address: Annotated[str, Field(max_length=64, description=_ADDRESS)]
 
 
 class Batch(Body):

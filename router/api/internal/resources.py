@@ -7,6 +7,7 @@ from pydantic import Field
 from router import errors
 from router.api.endpoint import Auth, Call, Reply, endpoint
 from router.api.endpoint import Resource as ApiResource
+from router.api.machines import Seconds, SizeName
 from router.api.models import (
     Body,
     ExternalId,
@@ -21,6 +22,7 @@ from router.api.models import (
     PortName,
     Tags,
 )
+from router.api.previews import HostMode
 from router.routes.records import Kind, State
 from router.tenancy.resources import Resource, ResourceDetails
 
@@ -36,14 +38,16 @@ class PutResource(Body):
     name: Name | None = None
     default_port: Port | None = None
     exposed_ports: Annotated[list[Port], Field(max_length=256)] = Field(default_factory=list)
-    host_modes: dict[PortName, Annotated[str, Field(max_length=253)]] = Field(default_factory=dict)
+    host_modes: Annotated[
+        dict[PortName, HostMode], Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
+    ]
     first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
-    size: Annotated[str, Field(max_length=40)] | None = None
+    size: SizeName | None = None
     template_type: ExternalId | None = None
     vcpus: Integer | None = None
     memory_mb: Integer | None = None
     disk_gb: Integer | None = None
-    auto_stop_seconds: Integer | None = None
+    auto_stop_seconds: Seconds | None = None
     options: Metadata = Field(default_factory=dict)
     tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)

@@ -1,0 +1,219 @@
+"""schemathesis reads /openapi.json of a running node and asks everything that the document allows, and what it doesn't:
+no answer is a 500, and each one is what the document says, under every check that there is.
+
+The node has a tenant with one of everything, whose ids the requests use, as made-up ones would only ever be 404; DNS
+sends every name to us, so that domains can be verified; a program listens, so that it can be published.
+"""
+
+import asyncio
+import json
+import re
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from router.app import open_verbs
+from router.domains.lookup import RecordType
+from router.settings import load
+from tests.support.backends import Backend, Visit
+from tests.support.calls import NAMING, kinds_of
+from tests.support.holdings import Holder, Holdings, fill, mark_project, mark_tenant, mark_workspace
+from tests.support.nameserver import NameServer
+from tests.support.processes import BIN, Process
+from tests.support.router import Router
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+
+SEED = "20261122"
+EXAMPLES = "8"  # that are drawn for each operation, beside those that are enumerated
+WITHIN = 600.0  # seconds; about 50 on a machine that has nothing else to do
+
+# Statuses of right requests beside those that schemathesis knows of: what is wrong with them a schema can't say, because
+# it depends on what exists.
+ALSO_RIGHT = {
+    # 422 is what the pages of workspaces and projects say of a slug that is taken.
+    "POST /api/v1/workspaces": "422",
+    "PATCH /api/v1/workspaces/{id}": "422",
+    "POST /api/v1/projects": "422",
+    "PATCH /api/v1/projects/{id}": "422",
+    "POST /api/v1/projects/{id}/move": "422",
+    # The scope of a key names a workspace or a project, which must exist.
+    "POST /api/v1/api-keys": "422",
+    # Selectors may contradict each other, and a workspace has caps.
+    "POST /api/v1/sandboxes": "422",
+    "POST /api/v1/computers": "422",
+    "POST /api/v1/computers/{id}/move": "422",
+    "POST /api/v1/deployments": "422",
+    "POST /api/v1/projects/{id}/deployments": "422",
+    # The page of verification: 422 while the record is missing.
+    "POST /api/v1/computers/{id}/domains/{domain_id}/verify": "422",
+    "POST /api/v1/deployments/{id}/domains/{domain_id}/verify": "422",
+    "POST /api/v1/custom-domains/{id}/verify": "422",
+    # A sandbox may have no default port.
+    "POST /api/v1/deployments/{id}/publish": "422",
+    "POST /api/v1/sandboxes/{id}/deploy": "422",
+    # The platform names tenants and workspaces that must exist, and addresses that must be allowed.
+    "PUT /internal/v1/resources/{id}": "422",
+    "PUT /internal/v1/endpoints/{resource_id}": "422",
+}
+_RIGHT = ["2xx", "3xx", "401", "403", "404", "409", "429", "5xx"]  # 5xx is another check's
+
+# What may never succeed here, because fields of its body must fit each other, or its path, or what was there before.
+NEVER = {
+    "POST /api/v1/custom-domains",
+    "POST /api/v1/deployments/{id}/domains",
+    "POST /api/v1/deployments/{id}/publish",
+    "POST /api/v1/deployments/{id}/rollback",
+    "PUT /internal/v1/endpoints/{resource_id}",
+    "PUT /internal/v1/resources/{id}",
+}
+
+# What other fields of bodies have to say for the request to succeed.
+WORDS = {"address": "127.0.0.1", "environment": "production", "kind": "sandbox", "tenant_id": ""}
+
+# Deletions take from stocks of their own, so that the others find what they need: things inside others from one whose
+# others stay.
+_SPARE = {"DELETE /internal/v1/resources/{id}": "inner", "DELETE /internal/v1/endpoints/{resource_id}": "last"}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running router, what its tenant has, several times over, and who may ask."""
+
+    router: Router
+    stocks: Mapping[str, Holdings]
+    bearers: Mapping[str, str]
+
+    @property
+    def document_url(self) -> str:
+        return f"http://127.0.0.1:{self.router.api_port}/openapi.json"
+
+
+@pytest_asyncio.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async def hello(visit: Visit) -> None:
+        await visit.answer(b"hello")
+
+    unlimited = {f"rates__{rate}": 1_000_000 for rate in ("workspace", "auth", "anonymous")}
+    async with AsyncExitStack() as stack:
+        dns = await stack.enter_async_context(NameServer())
+        dns.put("*", RecordType.CNAME, "proxy.miosa.ai")
+        program = await stack.enter_async_context(Backend(hello))
+        router = Router(tmp_path, dns_servers=dns.server, limits__publish_check=0.5, **unlimited)
+        await asyncio.to_thread(stack.enter_context, router)
+        stocks = {}
+        async with open_verbs(load(environ=router.environment)) as verbs:
+            tenant = await mark_tenant(verbs, "zcompany")
+            for name in ("own", "spare", "inner", "last"):
+                workspace = await mark_workspace(verbs, tenant, f"zclinic{name}")
+                project = await mark_project(verbs, workspace, f"zsite{name}")
+                stocks[name] = await fill(verbs, Holder(f"zsite{name}", tenant, workspace, project), program.port)
+            _, key = await verbs.keys.create(tenant.id)
+            await verbs.publishing.close()
+        yield Node(router, stocks, {"apiKey": key, "internalToken": router.token})
+
+
+def stock_of(operation: str) -> str:
+    """From which of the stocks an operation takes."""
+    if not operation.startswith("DELETE "):
+        return "own"
+    return _SPARE.get(operation) or ("inner" if operation.count("{") > 1 else "spare")
+
+
+def named(path: str, operation: Any, document: Any) -> dict[str, str]:
+    """Which parameters of an operation name a record, and of which kind, as schemathesis.toml calls them."""
+    found = {f"path.{name}": kind for name, kind in kinds_of(path).items()}
+    queried = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
+    found |= {f"query.{name}": kind for name, kind in NAMING.items() if name in queried}
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    body = document["components"]["schemas"].get(content.get("schema", {}).get("$ref", "").rpartition("/")[2], {})
+    if "oneOf" in body:  # which of them may be there, schemathesis would not look
+        return found
+    fields = NAMING | {name: name for name in WORDS}
+    if path.startswith("/internal/v1/endpoints/"):
+        fields.pop("version_id")  # of a deployment, and those of the path are sandboxes
+    return found | {f"body.{name}": kind for name, kind in fields.items() if name in body.get("properties", {})}
+
+
+def configured(node: Node, document: Any, *, fixed: bool) -> str:
+    """schemathesis.toml, with ids of the stocks: in paths always, or else most of the time, and then in bodies too."""
+    lines = ["[cache]", "enabled = false"]
+    for phase in ("coverage", "fuzzing"):  # else deletions would find the ids in answers
+        lines += [f"[phases.{phase}.extra-data-sources]", "responses = false"]
+    for scheme, bearer in node.bearers.items():
+        lines += [f"[auth.openapi.{scheme}]", f"bearer = {json.dumps(bearer)}"]
+    for name, held in node.stocks.items():
+        for kind, value in {**held.ids, **WORDS, "tenant_id": held.holder.tenant.id}.items():
+            lines += [f'[dictionaries."{name} {kind}"]', f"values = [{json.dumps(value)}]"]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            label = f"{method.upper()} {path}"
+            stock, settings = stock_of(label), []
+            for parameter, kind in named(path, operation, document).items():
+                if not fixed:
+                    settings += [f'"{parameter}" = {{ dictionary = "{stock} {kind}", probability = 0.9 }}']
+                elif parameter.startswith("path."):
+                    settings += [f'"{parameter}" = {json.dumps(node.stocks[stock].ids[kind])}']
+            if settings:
+                settings.insert(0, "[operations.parameters]")
+            if label in ALSO_RIGHT:
+                statuses = json.dumps([*_RIGHT, ALSO_RIGHT[label]])
+                settings += ["[operations.checks.positive_data_acceptance]", f"expected-statuses = {statuses}"]
+            if settings:
+                lines += ["[[operations]]", f"include-name = {json.dumps(label)}", *settings]
+    return "\n".join(lines)
+
+
+async def run(folder: Path, node: Node, config: str, *words: str) -> str:
+    """What `st run` finds, as it says it; nothing where it finds nothing."""
+    folder.mkdir()
+    (folder / "schemathesis.toml").write_text(config)
+    always = ["--checks", "all", "--seed", SEED, "--generation-database", "none", "--warnings", "off"]
+    patience = ["--continue-on-failure", "--max-failures", "1000", "--request-timeout", "60"]
+    command = [BIN / "st", "--no-color", "run", node.document_url, *always, *patience, *words]
+    with Process(command, folder / "output", folder=folder) as process:
+        await eventually(lambda: process.status is not None, "schemathesis is through", WITHIN)
+        return process.output if process.status else ""
+
+
+def never_succeeded(node: Node, document: Any) -> set[str]:
+    """Operations that the node's log has no successful request for."""
+    done = set()
+    for line in node.router.process.output.splitlines():
+        entry = json.loads(line) if line.startswith("{") else {}
+        if entry.get("status", 500) < 300 and "path" in entry:
+            done.add((entry["method"], entry["path"]))
+    missing = set()
+    for path, methods in document["paths"].items():
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
+        paths = {method for method, found in done if pattern.fullmatch(found)}
+        missing |= {f"{method.upper()} {path}" for method in methods if method.upper() not in paths}
+    return missing
+
+
+@pytest.mark.timeout(WITHIN + 60)
+async def test_everything_that_the_document_allows(node: Node, tmp_path: Path) -> None:
+    """All phases of schemathesis with all checks find nothing, and every operation was seen to succeed."""
+    with urllib.request.urlopen(node.document_url, timeout=10) as answer:
+        document = json.load(answer)
+    fixed, drawn = configured(node, document, fixed=True), configured(node, document, fixed=False)
+    first_half = "^/api/v1/[a-d]"
+
+    async def the_rest() -> str:
+        enumerated = await run(
+            tmp_path / "2", node, fixed, "--phases", "examples,coverage", "--exclude-path-regex", first_half
+        )
+        phases = ["--phases", "fuzzing,stateful", "--max-examples", EXAMPLES]
+        return enumerated + await run(tmp_path / "3", node, drawn, *phases)
+
+    one = run(tmp_path / "1", node, fixed, "--phases", "examples,coverage", "--include-path-regex", first_half)
+    found = "".join(await asyncio.gather(one, the_rest()))
+    assert not found, found
+    assert never_succeeded(node, document) <= NEVER
