@@ -25,9 +25,14 @@ class Ledger:
         """Change a record; the number of the change."""
         version, _ = self._records.get(key, (0, None))
         self._records[key] = (version + 1, record)
-        number = self._changes[-1].number + 1 if self._changes else 1
+        number = self.last + 1
         self._changes.append(Change(number, key, self._clock.now()))
         return number
+
+    @property
+    def last(self) -> int:
+        """The number of the newest change."""
+        return self._changes[-1].number if self._changes else 0
 
     def version(self, key: str) -> int:
         return self._records.get(key, (0, None))[0]
@@ -50,7 +55,7 @@ class Ledger:
 
     async def newest(self) -> int:
         self._check()
-        return self._changes[-1].number if self._changes else 0
+        return self.last
 
     async def oldest(self) -> int:
         self._check()
