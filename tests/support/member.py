@@ -22,7 +22,9 @@ QUICK = Redis(heartbeat=0.2, silence=1.0, pause=0.2)
 class Member:
     """A process whose store is a ledger. As a context it is started, and closed on the way out."""
 
-    def __init__(self, url: str, ledger: Ledger, *, publishes: bool = True, limits: Redis = QUICK, **changes: Any) -> None:
+    def __init__(
+        self, url: str, ledger: Ledger, *, publishes: bool = True, limits: Redis = QUICK, **changes: Any
+    ) -> None:
         self.metrics = Metrics()
         self.ledger = ledger
         clock = SystemClock()
