@@ -1,6 +1,6 @@
 """Rolling reloads under load: what breaks? `python -m bench.reload [--reloads 20] [--requests 100000] [--sockets 200]`
 
-A node of two workers; kept-alive connections ask without a pause while SIGHUP after SIGHUP replaces every process, each
+A node of two workers; kept-alive connections ask, each 20 ms after its last answer, while SIGHUP after SIGHUP replaces every process, each
 as soon as the one before is done. WebSockets that were open before the first reload say something after each. The run
 goes on until there were so many reloads and so many requests.
 """
@@ -56,7 +56,7 @@ async def _run(router: Router, reloads: int, requests: int, count: int, drain: f
             for _ in range(count)
         ]
         started = time.monotonic()
-        async with Traffic(router.proxy_port, f"hello.{PLATFORM_DOMAIN}", 16, pause=0.0) as traffic:
+        async with Traffic(router.proxy_port, f"hello.{PLATFORM_DOMAIN}", 16, pause=0.02) as traffic:
             for number in range(1, reloads + 1):
                 begun = time.monotonic()
                 router.process.signal(signal.SIGHUP)
@@ -69,6 +69,7 @@ async def _run(router: Router, reloads: int, requests: int, count: int, drain: f
         seconds = time.monotonic() - started
         ended = await asyncio.gather(*(asyncio.wait_for(one.wait_closed(), drain + 30) for one in sockets))
         codes = {one.close_code for one in sockets}
+    await eventually(lambda: backend.open == 0, "the backend's connections are closed")
     errors = re.findall(r'^.*"level": "error".*$', router.process.output, re.MULTILINE)
     print(f"{reloads} reloads in {seconds:.0f} s, median {statistics.median(took):.2f} s each")
     print(f"{traffic.answers.total()} requests ({dict(traffic.answers)}), {len(traffic.failures)} failed")

@@ -170,6 +170,7 @@ async def test_killed_worker_takes_only_its_own_connections(node: Router, tenant
         assert {port for port, _ in traffic.failures} <= doomed, traffic.failures
         assert set(traffic.answers) == {200}
         assert before[1] in workers(node.process.pid)
+        assert '"after": 0.1' in node.process.output
 
 
 @pytest.mark.asyncio

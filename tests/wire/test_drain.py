@@ -146,3 +146,34 @@ async def test_close_ends_everything_at_once(edge: RunningEdge) -> None:
         await end.read_until_gone()
     assert len(edge.finished) == 4
     assert edge.busy() == []
+
+
+async def test_a_patient_drain_answers_one_more_request(edge: RunningEdge) -> None:
+    """Where another worker has taken over already: a request that is on its way is answered, and is its connection's
+    last, whether the connection was idle, new, or had been told that it would be kept."""
+    client, end = await visit(edge)
+    await end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+    await client.read_head()
+    new = await edge.client()
+    await until(lambda: len(edge.proxy._edge.clients) == 2)
+    drain = asyncio.create_task(edge.proxy.drain(30, 300, patient=True))
+    await until(lambda: edge.proxy._edge.draining)
+    await end.send(b"ha")
+    assert await client.read_exactly(4) == b"haha"
+    for late in (client, new):
+        assert not drain.done()
+        await late.send(GET.replace(b"shop", b"nobody"))
+        answer = await late.read_response()
+        assert (answer.status, answer.get(b"connection")) == (404, b"close")
+        assert await late.read_until_close() == b""
+    async with asyncio.timeout(2):
+        await drain
+
+
+async def test_a_patient_drain_does_not_wait_for_ever(edge: RunningEdge) -> None:
+    """A connection that brings no request is closed when the time for requests is over."""
+    client = await edge.client()
+    await until(lambda: len(edge.proxy._edge.clients) == 1)
+    async with asyncio.timeout(2):
+        await edge.proxy.drain(0.1, 300, patient=True)
+    assert await client.read_until_close() == b""
