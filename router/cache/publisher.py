@@ -35,7 +35,6 @@ _LOOK_EVERY = 0.02  # seconds between looks at the outbox
 _PATIENCE = 0.1  # seconds that another publisher has to tell the bus of what it has delivered
 _BATCH = 200  # changes per round
 _RETRY = (0.05, 1.0)  # seconds between tries while Redis or the store is away: the first, the longest
-_TRIM_EVERY = 60.0  # seconds
 
 _log = structlog.get_logger("router.cache")
 
@@ -54,9 +53,6 @@ class Feed(Protocol):
 
     async def after(self, number: int, most: int) -> Sequence[Change]:
         """At most so many of the changes after this one, in their order."""
-
-    async def trim(self, now: datetime) -> None:
-        """Delete what is older than anybody needs."""
 
 
 class Bus(Protocol):
@@ -114,7 +110,6 @@ class Publisher:
         self._seen = 0  # the newest change that was there at the last look
         self._unsure = True  # whether there may be changes that we have not looked at
         self._heartbeat_at = 0.0
-        self._trim_at = self._now() + _TRIM_EVERY
         self._oldest_at: datetime | None = None
         self.waiting = 0  # changes that the bus has not been told of
         self.error: str | None = None
@@ -169,7 +164,6 @@ class Publisher:
 
     async def _round(self) -> bool:
         """Deliver what is there; whether there is more."""
-        await self._trim()
         due = [place for place in self._places if not place.failing or self._now() >= place.retry_at]
         if not due:
             raise CacheUnavailableError(self.error or "no part of Redis can be reached")
@@ -315,8 +309,3 @@ class Publisher:
                 return Snapshot({}, seen=0)
             parts = [await self._read([key]) for key in wanted]
             return Snapshot({key: found for part in parts for key, found in part.items()}, seen=0)
-
-    async def _trim(self) -> None:
-        if self._now() >= self._trim_at:
-            self._trim_at = self._now() + _TRIM_EVERY
-            await self._feed.trim(self._clock.now())

@@ -1,24 +1,30 @@
-"""What the resolver may expect of any source of records, asked of the one in memory and of the one in SQL.
+"""What the resolver may expect of any source of records, asked of the one in memory, of the one in SQL, and of Redis before it.
 
-A `Scene` is filled with the same few things in either; the SQL one is filled through the verbs.
+A `Scene` is filled with the same few things in each; the one in SQL is filled through the verbs.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.cache import SharedCache
+from router.clock import ManualClock, SystemClock
 from router.errors import StoreUnavailableError
+from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
 from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.settings import Redis
 from router.store import Store
 from router.tenancy import Tenant
+from router.unit import new_id
 from tests.support import records as make
 from tests.support.database import Databases, execute
+from tests.support.redis import Server
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -92,7 +98,7 @@ class SqlScene:
     """The store's scene."""
 
     def __init__(self, world: World, database: str) -> None:
-        self.source = world.store.records
+        self.source: RecordSource = world.store.records
         self._world = world
         self._database = database
         self._tenant: Tenant
@@ -130,19 +136,40 @@ class SqlScene:
         return resource.id
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+@asynccontextmanager
+async def redis_before(store: Store, server: Server) -> AsyncIterator[RecordSource]:
+    """Redis as a process has it, which hears of this store's commits."""
+    shared = SharedCache(
+        server.url,
+        Redis(prefix=f"{new_id()}:"),
+        store=store,
+        publishes=True,
+        metrics=Metrics(),
+        clock=SystemClock(),
+    )
+    store.on_number(shared.committed)
+    await shared.start(lambda _keys: None, lambda: None)
+    yield shared.records
+    await shared.close()
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql", "redis"])
 async def scene(request: pytest.FixtureRequest, databases: Databases, clock: ManualClock) -> AsyncIterator[Scene]:
     if request.param == "memory":
         twin = MemoryScene()
         await twin.fill()
         yield twin
         return
-    async with databases.new(request.param) as database:
+    async with databases.new("sqlite" if request.param == "redis" else request.param) as database:
         store = await Store.open(database, clock=clock)
         scene = SqlScene(World(store, clock), database)
-        await scene.fill()
-        yield scene
-        await store.close()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(store.close)
+            if request.param == "redis":
+                server: Server = request.getfixturevalue("redis_server")
+                scene.source = await stack.enter_async_context(redis_before(store, server))
+            await scene.fill()
+            yield scene
 
 
 async def _resource(scene: Scene, slug: str) -> ResourceRecord:
@@ -250,4 +277,4 @@ async def test_a_source_that_is_away_says_so(scene: Scene) -> None:
     """Not knowing raises; it is never an empty answer."""
     await scene.switch_off()
     with pytest.raises(StoreUnavailableError):
-        await scene.source.fetch(["slug:shop"])
+        await scene.source.fetch(["slug:never-asked-before"])

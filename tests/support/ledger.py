@@ -1,7 +1,6 @@
 """A store's twin for the cache: versioned records and the changes that led to them, in memory."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from router.clock import Clock, SystemClock
 from router.errors import StoreUnavailableError
@@ -65,9 +64,6 @@ class Ledger:
         self._check()
         first = next((at for at, change in enumerate(self._changes) if change.number > number), len(self._changes))
         return self._changes[first : first + most]
-
-    async def trim(self, now: datetime) -> None:
-        self._check()
 
     def _check(self) -> None:
         if self.down:

@@ -22,9 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(folder: Path) -> Iterator[Server]:
-    with Server(folder) as started:
-        yield started
+def server(redis_server: Server) -> Server:
+    return redis_server
 
 
 @pytest.fixture(scope="session")
