@@ -29,7 +29,13 @@ class Connection(Protocol):
 
 
 class Reader(Protocol):
-    """Short reads of several statements, for the path that requests wait on."""
+    """Short reads, for the path that requests wait on."""
+
+    @property
+    def dialect(self) -> sa.Dialect: ...
+
+    async def one(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Row[*tuple[Any, ...]]:
+        """The one row of a statement that only reads, without a transaction around it."""
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` returns, run in one transaction that only reads. Raises StoreUnavailableError."""

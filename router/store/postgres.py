@@ -5,18 +5,22 @@ gone) the driver gives up a second later, and the connection is dropped without 
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from router.settings import Database
 from router.store.failures import translated
 
 T = TypeVar("T")
+
+# To plan the statement that a look-up is takes many times longer than to run it. What readers ask for is found by its
+# index whatever the values are.
+_PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
 
 _GRACE = 1.0  # seconds that the server has to say that a statement took too long
 
@@ -27,13 +31,14 @@ class PostgresEngine:
     def __init__(self, url: URL, limits: Database, *, reading: bool) -> None:
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=lambda: connect(url, limits),
+            async_creator=lambda: connect(url, limits, **(_PLANNED_ONCE if reading else {})),
             pool_size=limits.connections,
             max_overflow=0,
             pool_timeout=limits.lock_time,
         )
         sa.event.listen(engine.sync_engine, "checkout", _refuse_dead)
         self._engine = engine
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
         if reading:
             self._engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -43,14 +48,25 @@ class PostgresEngine:
             yield connection
             await connection.commit()
 
+    def connect(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._connected(self._engine)
+
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
             try:
                 yield connection
             except TimeoutError:
                 await _abandon(connection)
                 raise
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        return self._engine.dialect
+
+    async def one(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Row[*tuple[Any, ...]]:
+        async with self._connected(self._single) as connection:
+            return (await connection.execute(statement, parameters)).one()
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         with translated():
@@ -61,7 +77,7 @@ class PostgresEngine:
         await self._engine.dispose()
 
 
-async def connect(url: URL, limits: Database) -> Any:
+async def connect(url: URL, limits: Database, **server_settings: str) -> Any:
     """A connection of the driver. It understands every option of the URL that libpq does."""
     milliseconds = str(int(limits.statement_time * 1000))
     return await asyncpg.connect(
@@ -73,6 +89,7 @@ async def connect(url: URL, limits: Database) -> Any:
             "lock_timeout": str(int(limits.lock_time * 1000)),
             "statement_timeout": milliseconds,
             "idle_in_transaction_session_timeout": milliseconds,
+            **server_settings,
         },
     )
 

@@ -1,15 +1,13 @@
 """Routing records out of SQL: what `routes.resolver` asks for when no cache knows.
 
-All keys of a host are read in one transaction, with one statement per kind of record and one for the ports; the
-versions come along. Ownership, suspension and `auto_expose` are joined here, so that a decision needs nothing else.
+All keys of a host are read as of one instant, and their versions with them. Ownership, suspension and `auto_expose` are
+joined, so that a decision needs nothing else. `lookups.py` has the statements.
 """
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import sqlalchemy as sa
 
 from router.domains.preview import PreviewStatus
 from router.domains.redirects import RedirectPolicy, redirect_target
@@ -31,105 +29,12 @@ from router.routes.records import (
     zone_key,
 )
 from router.store.connection import Reader
-from router.store.deployment_tables import deployment_versions, deployments
-from router.store.journal_tables import outbox, route_versions
-from router.store.tables import (
-    custom_domains,
-    endpoints,
-    exposed_ports,
-    preview_domains,
-    previews,
-    resources,
-    tenants,
-    tombstones,
-)
+from router.store.failures import translated
+from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
+from router.store.rows import named
 from router.tenancy.branding import on_pages
 
 _PRESERVE = "preserve"
-
-# A deployment answers where its active version listens; else where the sandbox does that this was published from, and
-# then only as far as that sandbox does; else where the platform says of the deployment itself.
-_own, _version, _sandboxs = endpoints.alias("own"), endpoints.alias("version"), endpoints.alias("sandboxs")
-_active, _sandbox = deployment_versions.alias("active"), resources.alias("sandbox")
-_follows = sa.and_(
-    _sandbox.c.id.is_not(None),
-    _version.c.holder_id.is_(None),
-    sa.or_(_sandboxs.c.holder_id.is_not(None), _own.c.holder_id.is_(None)),
-)
-_resources = (
-    sa.select(
-        resources,
-        tenants.c.auto_expose,
-        tenants.c.suspended.label("tenant_suspended"),
-        tenants.c.branding,
-        sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
-        sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
-        sa.case(
-            (_version.c.holder_id.is_not(None), _version.c.ports),
-            (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.ports),
-            else_=_own.c.ports,
-        ).label("ports"),
-        sa.case((_follows, _sandbox.c.state)).label("followed_state"),
-        sa.case((_follows, _sandbox.c.suspended), else_=sa.false()).label("followed_suspended"),
-        sa.func.coalesce(route_versions.c.version, 0).label("version"),
-    )
-    .join(tenants, tenants.c.id == resources.c.tenant_id)
-    .outerjoin(deployments, deployments.c.resource_id == resources.c.id)
-    .outerjoin(_own, _own.c.holder_id == resources.c.id)
-    .outerjoin(_version, _version.c.holder_id == deployments.c.active_version_id)
-    .outerjoin(_active, _active.c.id == deployments.c.active_version_id)
-    .outerjoin(_sandbox, _sandbox.c.id == _active.c.source_sandbox_id)
-    .outerjoin(_sandboxs, _sandboxs.c.holder_id == _active.c.source_sandbox_id)
-    .outerjoin(route_versions, route_versions.c.key == "slug:" + resources.c.slug)
-)
-
-
-_SEEN = ""  # no record's key: under it stands the newest row of the outbox
-_VERSIONS = (
-    sa.select(route_versions.c.key, route_versions.c.version)
-    .where(route_versions.c.key.in_(sa.bindparam("keys", expanding=True)))
-    .union_all(sa.select(sa.literal(_SEEN), sa.func.coalesce(sa.func.max(outbox.c.id), 0)))
-)
-
-# The live domain of each name comes before those that were removed, the last removed first.
-_DOMAINS = (
-    sa.select(custom_domains, tenants.c.suspended.label("tenant_suspended"))
-    .join(tenants, tenants.c.id == custom_domains.c.tenant_id)
-    .where(custom_domains.c.fqdn.in_(sa.bindparam("names", expanding=True)))
-    .order_by(custom_domains.c.removed_at.is_not(None), custom_domains.c.removed_at.desc())
-)
-
-# Written as a union, because either half has an index, and SQLite scans where an OR mixes them.
-_RESOURCES = _resources.where(
-    resources.c.id.in_(
-        sa.select(resources.c.id)
-        .where(resources.c.slug.in_(sa.bindparam("slugs", expanding=True)), resources.c.deleted_at.is_(None))
-        .union(sa.select(resources.c.id).where(resources.c.id.in_(sa.bindparam("ids", expanding=True))))
-    )
-)
-
-# The dead have no ports and no endpoint; what they belonged to still says whose zone may answer for them.
-_BURIED = (
-    _resources.add_columns(tombstones.c.slug.label("buried_slug"))
-    .join(tombstones, tombstones.c.resource_id == resources.c.id)
-    .where(tombstones.c.slug.in_(sa.bindparam("slugs", expanding=True)))
-)
-
-_CLAIMS = (
-    sa.select(preview_domains)
-    .where(preview_domains.c.domain.in_(sa.bindparam("zones", expanding=True)))
-    .order_by(preview_domains.c.created_at, preview_domains.c.id)
-)
-
-_PORTS = (
-    sa.select(exposed_ports.c.resource_id, exposed_ports.c.port, sa.null().label("host_mode"))
-    .where(exposed_ports.c.resource_id.in_(sa.bindparam("ids", expanding=True)))
-    .union_all(
-        sa.select(previews.c.resource_id, previews.c.port, previews.c.host_mode).where(
-            previews.c.resource_id.in_(sa.bindparam("ids", expanding=True))
-        )
-    )
-)
 
 
 class SqlRecords:
@@ -150,71 +55,74 @@ class SqlRecords:
         Raises StoreUnavailableError.
         """
         wanted = tuple(dict.fromkeys(keys))
-        return await self._reader.run(lambda connection: _read(connection, wanted))
+        if self._reader.dialect.name == "sqlite":
+            return await self._reader.run(lambda connection: _read(OneByOne(connection), wanted))
+        names, slugs, zones = _sorted(wanted)
+        sought = {"keys": list(wanted), "names": names, "slugs": slugs, "zones": zones}
+        with translated():
+            found = await self._reader.one(AT_ONCE, sought)
+        return _read(AtOnce(named(found)), wanted)
 
 
-def _read(connection: sa.Connection, keys: Sequence[str]) -> Snapshot:
-    """One transaction, at most six statements: versions, names, resources, their ports, tombstones, zones."""
+def _sorted(keys: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The names, slugs and zones among the keys."""
     names = [key[5:] for key in keys if key.startswith("name:")]
     slugs = [key[5:] for key in keys if key.startswith("slug:")]
     zones = [key[5:] for key in keys if key.startswith("zone:")]
-    versions = {row.key: row.version for row in connection.execute(_VERSIONS, {"keys": keys})}
-    seen = versions.pop(_SEEN)
-    domains: dict[str, sa.Row[Any]] = {}
-    if names:
-        for row in connection.execute(_DOMAINS, {"names": names}):
-            domains.setdefault(row.fqdn, row)
-    by_id = _read_resources(connection, slugs, [row.resource_id for row in domains.values()])
+    return names, slugs, zones
+
+
+def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
+    names, slugs, zones = _sorted(keys)
+    versions = {row.key: row.version for row in lookups.versions(keys)}
+    seen = versions.pop(SEEN)
+    domains: dict[str, Any] = {}
+    for row in lookups.domains(names):
+        domains.setdefault(row.fqdn, row)
+    by_id = _read_resources(lookups, slugs, [row.resource_id for row in domains.values()])
     records: dict[str, Record] = {
         slug_key(resource.slug): resource
         for resource in by_id.values()
         if resource.slug in slugs and resource.state is not State.DESTROYED
     }
     absent = [slug for slug in slugs if slug_key(slug) not in records]
-    if absent:
-        for row in connection.execute(_BURIED, {"slugs": absent}):
-            key = slug_key(row.buried_slug)
-            # Of a resource that lives on under another slug only this one is dead.
-            dead = {
-                "slug": row.buried_slug,
-                "state": State.DESTROYED,
-                "endpoint": None,
-                "version": versions.get(key, 0),
-            }
-            records[key] = replace(_resource(row, set(), {}), **dead)
+    for row in lookups.buried(absent):
+        key = slug_key(row.buried_slug)
+        # Of a resource that lives on under another slug only this one is dead.
+        dead = {
+            "slug": row.buried_slug,
+            "state": State.DESTROYED,
+            "endpoint": None,
+            "version": versions.get(key, 0),
+        }
+        records[key] = replace(_resource(row, set(), {}), **dead)
     for fqdn, row in domains.items():
         records[name_key(fqdn)] = _name(row, by_id.get(row.resource_id), versions.get(name_key(fqdn), 0))
-    if zones:
-        claims: dict[str, list[ZoneClaim]] = {}
-        for row in connection.execute(_CLAIMS, {"zones": zones}):
-            verified = row.status == PreviewStatus.VERIFIED
-            claim = ZoneClaim(Scope(row.scope), row.scope_id, row.tenant_id, verified)
-            claims.setdefault(row.domain, []).append(claim)
-        for zone, of_zone in claims.items():
-            records[zone_key(zone)] = ZoneRecord(zone, tuple(of_zone), versions.get(zone_key(zone), 0))
+    claims: dict[str, list[ZoneClaim]] = {}
+    for row in lookups.claims(zones):
+        verified = row.status == PreviewStatus.VERIFIED
+        claim = ZoneClaim(Scope(row.scope), row.scope_id, row.tenant_id, verified)
+        claims.setdefault(row.domain, []).append(claim)
+    for zone, of_zone in claims.items():
+        records[zone_key(zone)] = ZoneRecord(zone, tuple(of_zone), versions.get(zone_key(zone), 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
-def _read_resources(
-    connection: sa.Connection, slugs: Sequence[str], ids: Sequence[str]
-) -> Mapping[str, ResourceRecord]:
+def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) -> Mapping[str, ResourceRecord]:
     """The live resources of the slugs, and those that the domains lead to; by id."""
-    if not slugs and not ids:
-        return {}
-    rows = connection.execute(_RESOURCES, {"slugs": slugs, "ids": ids}).all()
+    rows = lookups.resources(slugs, ids)
     exposed: dict[str, set[int]] = {}
     modes: dict[str, dict[int, str]] = {}
     live = [row.id for row in rows if row.deleted_at is None]
-    if live:
-        for row in connection.execute(_PORTS, {"ids": live}):
-            if row.host_mode is None:
-                exposed.setdefault(row.resource_id, set()).add(row.port)
-            else:
-                modes.setdefault(row.resource_id, {})[row.port] = row.host_mode
+    for row in lookups.ports(live):
+        if row.host_mode is None:
+            exposed.setdefault(row.resource_id, set()).add(row.port)
+        else:
+            modes.setdefault(row.resource_id, {})[row.port] = row.host_mode
     return {row.id: _resource(row, exposed.get(row.id, set()), modes.get(row.id, {})) for row in rows}
 
 
-def _resource(row: sa.Row[Any], exposed: set[int], modes: Mapping[int, str]) -> ResourceRecord:
+def _resource(row: Any, exposed: set[int], modes: Mapping[int, str]) -> ResourceRecord:
     endpoint = None
     if row.address is not None:
         ports = {int(public): real for public, real in row.ports.items()}
@@ -239,7 +147,7 @@ def _resource(row: sa.Row[Any], exposed: set[int], modes: Mapping[int, str]) -> 
     )
 
 
-def _state(row: sa.Row[Any]) -> State:
+def _state(row: Any) -> State:
     """What a resource's program is doing. A deployment that is live does what its sandbox does; that is never gone for
     good, as the deployment is not."""
     state = State(row.state)
@@ -255,7 +163,7 @@ def _branding(stored: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     return on_pages(dict(stored))
 
 
-def _name(row: sa.Row[Any], resource: ResourceRecord | None, version: int) -> NameRecord:
+def _name(row: Any, resource: ResourceRecord | None, version: int) -> NameRecord:
     status = DomainStatus(row.status)
     gone = resource is None or resource.state is State.DESTROYED
     return NameRecord(

@@ -57,6 +57,13 @@ class SqliteEngine:
             finally:
                 await thread.call(sa.Connection.rollback)
 
+    @property
+    def dialect(self) -> sa.Dialect:
+        return self._engine.dialect
+
+    async def one(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Row[*tuple[Any, ...]]:
+        return await self.run(lambda connection: connection.execute(statement, parameters).one())
+
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         def once(connection: sa.Connection) -> T:
             try:

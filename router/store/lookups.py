@@ -1,0 +1,235 @@
+"""What is looked up for routing records, and the two ways to look it up.
+
+On SQLite a statement costs microseconds, so there is one per kind. On PostgreSQL each one is a journey, and so are the
+begin and the end of a transaction; so there everything comes with a single statement, which sees one instant by itself.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from router.store.deployment_tables import deployment_versions, deployments
+from router.store.journal_tables import outbox, route_versions
+from router.store.tables import (
+    custom_domains,
+    endpoints,
+    exposed_ports,
+    preview_domains,
+    previews,
+    resources,
+    tenants,
+    tombstones,
+)
+
+# A deployment answers where its active version listens; else where the sandbox does that this was published from, and
+# then only as far as that sandbox does; else where the platform says of the deployment itself.
+_own, _version, _sandboxs = endpoints.alias("own"), endpoints.alias("version"), endpoints.alias("sandboxs")
+_active, _sandbox = deployment_versions.alias("active"), resources.alias("sandbox")
+_follows = sa.and_(
+    _sandbox.c.id.is_not(None),
+    _version.c.holder_id.is_(None),
+    sa.or_(_sandboxs.c.holder_id.is_not(None), _own.c.holder_id.is_(None)),
+)
+
+
+def _resources(of: sa.FromClause) -> sa.Select[Any]:
+    """The resources whose ids are in `of`, and what belongs to each. `of` comes first, and is a handful of rows:
+    PostgreSQL takes so many joins in the order in which they are written."""
+    return (
+        sa.select(
+            resources,
+            tenants.c.auto_expose,
+            tenants.c.suspended.label("tenant_suspended"),
+            tenants.c.branding,
+            sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
+            sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
+            sa.case(
+                (_version.c.holder_id.is_not(None), _version.c.ports),
+                (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.ports),
+                else_=_own.c.ports,
+            ).label("ports"),
+            sa.case((_follows, _sandbox.c.state)).label("followed_state"),
+            sa.case((_follows, _sandbox.c.suspended), else_=sa.false()).label("followed_suspended"),
+            sa.func.coalesce(route_versions.c.version, 0).label("version"),
+        )
+        .select_from(of)
+        .join(resources, resources.c.id == of.c.id)
+        .join(tenants, tenants.c.id == resources.c.tenant_id)
+        .outerjoin(deployments, deployments.c.resource_id == resources.c.id)
+        .outerjoin(_own, _own.c.holder_id == resources.c.id)
+        .outerjoin(_version, _version.c.holder_id == deployments.c.active_version_id)
+        .outerjoin(_active, _active.c.id == deployments.c.active_version_id)
+        .outerjoin(_sandbox, _sandbox.c.id == _active.c.source_sandbox_id)
+        .outerjoin(_sandboxs, _sandboxs.c.holder_id == _active.c.source_sandbox_id)
+        .outerjoin(route_versions, route_versions.c.key == "slug:" + resources.c.slug)
+    )
+
+
+SEEN = ""  # no record's key: under it stands the newest row of the outbox
+
+Among = Callable[[sa.ColumnElement[str]], sa.ColumnElement[bool]]
+
+
+def _versions(of_keys: Among) -> sa.CompoundSelect[Any]:
+    newest = sa.select(sa.literal(SEEN), sa.func.coalesce(sa.func.max(outbox.c.id), 0))
+    return (
+        sa.select(route_versions.c.key, route_versions.c.version).where(of_keys(route_versions.c.key)).union_all(newest)
+    )
+
+
+def _domains(of_names: Among) -> sa.Select[Any]:
+    """The live domain of each name comes before those that were removed, the last removed first."""
+    return (
+        sa.select(custom_domains, tenants.c.suspended.label("tenant_suspended"))
+        .join(tenants, tenants.c.id == custom_domains.c.tenant_id)
+        .where(of_names(custom_domains.c.fqdn))
+        .order_by(custom_domains.c.removed_at.is_not(None), custom_domains.c.removed_at.desc())
+    )
+
+
+def _wanted(of_slugs: Among, others: sa.Select[Any]) -> sa.CompoundSelect[Any]:
+    """The ids of the slugs' resources and of others. A union, because either half has an index, and SQLite scans where
+    an OR mixes them."""
+    living = sa.select(resources.c.id).where(of_slugs(resources.c.slug), resources.c.deleted_at.is_(None))
+    return living.union(others)
+
+
+def _buried(of_slugs: Among) -> sa.Select[Any]:
+    """The dead have no ports and no endpoint; what they belonged to still says whose zone may answer for them."""
+    dead = (
+        sa.select(tombstones.c.resource_id.label("id"), tombstones.c.slug.label("buried_slug"))
+        .where(of_slugs(tombstones.c.slug))
+        .subquery("dead")
+    )
+    return _resources(dead).add_columns(dead.c.buried_slug)
+
+
+def _claims(of_zones: Among) -> sa.Select[Any]:
+    return (
+        sa.select(preview_domains)
+        .where(of_zones(preview_domains.c.domain))
+        .order_by(preview_domains.c.created_at, preview_domains.c.id)
+    )
+
+
+def _ports(of_ids: Among) -> sa.CompoundSelect[Any]:
+    """Exposed ports, and those that have a preview: their host mode."""
+    return (
+        sa.select(exposed_ports.c.resource_id, exposed_ports.c.port, sa.null().label("host_mode"))
+        .where(of_ids(exposed_ports.c.resource_id))
+        .union_all(
+            sa.select(previews.c.resource_id, previews.c.port, previews.c.host_mode).where(
+                of_ids(previews.c.resource_id)
+            )
+        )
+    )
+
+
+class Lookups(Protocol):
+    """Rows of each kind, by attribute."""
+
+    def versions(self, keys: Sequence[str]) -> Iterable[Any]: ...
+
+    def domains(self, names: Sequence[str]) -> Iterable[Any]: ...
+
+    def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]: ...
+
+    def ports(self, ids: Sequence[str]) -> Iterable[Any]: ...
+
+    def buried(self, slugs: Sequence[str]) -> Iterable[Any]: ...
+
+    def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
+
+
+def _listed(name: str) -> Among:
+    return lambda column: column.in_(sa.bindparam(name, expanding=True))
+
+
+_VERSIONS = _versions(_listed("keys"))
+_DOMAINS = _domains(_listed("names"))
+_RESOURCES = _resources(
+    _wanted(_listed("slugs"), sa.select(resources.c.id).where(_listed("ids")(resources.c.id))).subquery("wanted")
+)
+_BURIED = _buried(_listed("slugs"))
+_CLAIMS = _claims(_listed("zones"))
+_PORTS = _ports(_listed("ids"))
+
+
+class OneByOne:
+    """Lookups: a statement for each."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def versions(self, keys: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_VERSIONS, {"keys": keys})
+
+    def domains(self, names: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_DOMAINS, {"names": names}) if names else ()
+
+    def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]:
+        return self._connection.execute(_RESOURCES, {"slugs": slugs, "ids": ids}).all() if slugs or ids else ()
+
+    def ports(self, ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_PORTS, {"ids": ids}) if ids else ()
+
+    def buried(self, slugs: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_BURIED, {"slugs": slugs}) if slugs else ()
+
+    def claims(self, zones: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_CLAIMS, {"zones": zones}) if zones else ()
+
+
+def _any(name: str) -> Among:
+    """As `_listed`, in one parameter: the statement is the same however many there are, and prepared once."""
+    return lambda column: column == sa.any_(sa.bindparam(name, type_=ARRAY(sa.String)))
+
+
+def _at_once() -> sa.Select[Any]:
+    of_names = sa.select(custom_domains.c.resource_id).where(_any("names")(custom_domains.c.fqdn))
+    wanted = _wanted(_any("slugs"), of_names).cte("wanted")
+    parts: dict[str, sa.Select[Any] | sa.CompoundSelect[Any]] = {
+        "versions": _versions(_any("keys")),
+        "domains": _domains(_any("names")),
+        "resources": _resources(wanted),
+        "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
+        "buried": _buried(_any("slugs")),
+        "claims": _claims(_any("zones")),
+    }
+    return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
+
+
+def _as_json(select: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.ScalarSelect[Any]:
+    rows = select.subquery()
+    return sa.select(sa.func.json_agg(rows.table_valued(), type_=sa.JSON())).scalar_subquery()
+
+
+AT_ONCE = _at_once()
+
+
+class AtOnce:
+    """Lookups in what `AT_ONCE` has found."""
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        self._found = {name: [SimpleNamespace(**row) for row in rows or ()] for name, rows in found.items()}
+
+    def versions(self, keys: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["versions"]
+
+    def domains(self, names: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["domains"]
+
+    def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]:  # noqa: ARG002  # likewise
+        return self._found["resources"]
+
+    def ports(self, ids: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["ports"] if row.resource_id in ids)
+
+    def buried(self, slugs: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["buried"] if row.buried_slug in slugs)
+
+    def claims(self, zones: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["claims"]

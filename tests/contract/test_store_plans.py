@@ -1,0 +1,86 @@
+"""How the databases go about a look-up: by index, however many rows there are."""
+
+import asyncio
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import asyncpg as postgresql
+
+from router.clock import ManualClock
+from router.routes.records import NameRecord, ResourceRecord, ZoneRecord
+from router.settings import Database
+from router.store import Store, lookups
+from router.store.engine import parsed, reading_engine
+from tests.support.crowd import Crowd
+from tests.support.database import on_postgresql, on_sqlite
+
+pytestmark = pytest.mark.asyncio
+
+CROWD = Crowd(tenants=1000, resources=20_000, domains=20_000)
+LARGE = ("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports")
+
+
+@on_postgresql
+async def test_postgresql_looks_up_by_index(database: str) -> None:
+    """The plan that a reader's statement has, whatever its values, reads no large table from end to end."""
+    await CROWD.fill(database)
+    statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
+    values = {"keys": [], "names": ["www.site1.com"], "slugs": ["box1"], "zones": ["preview1.dev"]}
+    arguments = [_literal(values.get(name, statement.binds[name].value)) for name in statement.positiontup or ()]
+    connection = await asyncpg.connect(database)
+    try:
+        # Only as a plan: what a bare parameter's type is, PostgreSQL can't tell from `''`.
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE look_up AS {statement}")
+        rows = await connection.fetch(f"EXPLAIN EXECUTE look_up({', '.join(arguments)})")
+    finally:
+        await connection.close()
+    plan = "\n".join(row[0] for row in rows)
+    scanned = [table for table in LARGE if f"Seq Scan on {table}" in plan]
+    assert scanned == [], plan
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, list):
+        return f"ARRAY[{', '.join(map(_literal, value))}]::varchar[]"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+@on_sqlite
+async def test_sqlite_looks_up_by_index(database: str) -> None:
+    """No statement of a look-up reads a large table from end to end."""
+    await asyncio.to_thread(CROWD._fill_file, database.removeprefix("sqlite:///"))
+    engine = reading_engine(parsed(database, create=False), Database())
+    values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones")}
+    for name in ("_VERSIONS", "_DOMAINS", "_RESOURCES", "_PORTS", "_BURIED", "_CLAIMS"):
+        statement = getattr(lookups, name)
+        given = {key: value for key, value in values.items() if key in statement.compile().params}
+        sql = str(statement.params(given).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+
+        def explain(connection: sa.Connection, sql: str = sql) -> list[str]:
+            return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+
+        plan = await engine.run(explain)
+        assert [step for step in plan if step.startswith("SCAN") and step.split()[1] in LARGE] == [], (name, plan)
+    await engine.dispose()
+
+
+async def test_what_a_crowd_s_hosts_lead_to(database: str, clock: ManualClock) -> None:
+    """Among many rows each key finds its own."""
+    await Crowd(tenants=10, resources=300, domains=900).fill(database)
+    store = await Store.open(database, clock=clock)
+    found = await store.records.fetch(["name:www.site301.com", "slug:box7", "zone:preview9.dev", "slug:none"])
+    name, resource, zone = (found[key] for key in ("name:www.site301.com", "slug:box7", "zone:preview9.dev"))
+    assert isinstance(name, NameRecord)
+    assert name.resource is not None
+    assert name.resource.slug == "box1"
+    assert isinstance(resource, ResourceRecord)
+    assert resource.endpoint is not None
+    assert resource.endpoint.address == "10.0.0.7"
+    assert resource.exposed_ports == frozenset({5173})
+    assert isinstance(zone, ZoneRecord)
+    assert zone.verified
+    assert found["slug:none"] is None
+    await store.close()
