@@ -23,7 +23,14 @@ class Member:
     """A process whose store is a ledger. As a context it is started, and closed on the way out."""
 
     def __init__(
-        self, url: str, ledger: Ledger, *, publishes: bool = True, limits: Redis = QUICK, **changes: Any
+        self,
+        url: str,
+        ledger: Ledger,
+        *,
+        publishes: bool = True,
+        limits: Redis = QUICK,
+        cache: Cache | None = None,
+        **changes: Any,
     ) -> None:
         self.metrics = Metrics()
         self.ledger = ledger
@@ -31,7 +38,11 @@ class Member:
         limits = limits.model_copy(update=changes)
         self.shared = SharedCache(url, limits, store=ledger, publishes=publishes, metrics=self.metrics, clock=clock)
         self.resolver = Resolver(
-            self.shared.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
+            self.shared.records,
+            platform_domain=PLATFORM,
+            reserved_ports=frozenset(),
+            limits=cache or Cache(),
+            clock=clock,
         )
         self.keys: list[str] = []
         self.gaps = 0

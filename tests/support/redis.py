@@ -145,7 +145,7 @@ class Sentinels:
             until(lambda: "master_link_status:up" in second.info("replication"), "the replica follows")
             for _ in range(3):
                 self.sentinels.append(stack.enter_context(self._sentinel(first.port)))
-            until(self._agree, "the Sentinels know each other and the replica")
+            until(self.agree, "the Sentinels know each other and the replica")
             self._stack = stack.pop_all()
         return self
 
@@ -178,7 +178,8 @@ class Sentinels:
             lines.append(f"requirepass {self._sentinel_password}")
         return Server(self._folder, password=self._sentinel_password, sentinel="\n".join(lines) + "\n")
 
-    def _agree(self) -> bool:
+    def agree(self) -> bool:
+        """Whether all Sentinels know each other, and the replica."""
         states = [dict_of(sentinel.ask("SENTINEL", "MASTER", "main")) for sentinel in self.sentinels]
         return all(state["num-other-sentinels"] == "2" and state["num-slaves"] == "1" for state in states)
 
