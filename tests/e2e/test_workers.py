@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support import activation
 from tests.support.backends import Backend, Visit
 from tests.support.processes import BIN, Process, alive, children
+from tests.support.redis import Server
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually, until
 from tests.support.workers import Connection, Traffic, control, kill, owner, workers
@@ -113,6 +114,18 @@ async def test_workers_share_one_address(node: Router, tenant: str) -> None:
 @pytest.mark.asyncio
 async def test_change_is_known_to_every_worker_when_the_api_returns(node: Router, tenant: str) -> None:
     """The next request after a change sees it, whichever worker it goes to."""
+    await changes_are_known(node, tenant)
+
+
+@pytest.mark.asyncio
+async def test_change_is_known_with_redis_too(tmp_path: Path) -> None:
+    """What Redis still says of the old record is not believed."""
+    with Server(tmp_path) as redis, Router(tmp_path, workers=2, redis_url=redis.url) as router:
+        settle(router)
+        await changes_are_known(router, router.tenant("Acme"))
+
+
+async def changes_are_known(node: Router, tenant: str) -> None:
     names = (b"one", b"other")
     backends = [Backend(lambda visit, name=name: visit.answer(name)) for name in names]  # type: ignore[misc]
     async with backends[0] as one, backends[1] as other:
