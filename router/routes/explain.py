@@ -57,7 +57,15 @@ class Explainer:
             "host": host if valid else None,
             "readings": [{"zone": item.zone, "slug": item.slug, "port": item.port} for item in meanings],
             "keys": list(keys_of(host, meanings)) if valid else [],
-            "steps": [{"key": step.key, "found": step.found, "outcome": step.outcome} for step in decision.steps],
+            "steps": [
+                {
+                    "key": step.key,
+                    "found": step.found,
+                    "source": route.sources.get(step.key, route.source),
+                    "outcome": step.outcome,
+                }
+                for step in decision.steps
+            ],
             "decision": _decision(decision),
             "source": route.source,
             "remembered": self._remembered(host, decision) if valid else None,

@@ -118,7 +118,9 @@ class Resolver:
         keys = keys_of(name, meanings)
         found = await self._batches.fetch(keys)
         decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
-        return Route(name, decision, keys=keys, source=found.source, expires=0.0)
+        route = Route(name, decision, keys=keys, source=found.source, expires=0.0)
+        route.sources = found.sources
+        return route
 
     def remembered(self, host: str) -> Route | None:
         """What is remembered of a canonical host, expired or not; for `explain`."""

@@ -1,10 +1,13 @@
 """A route: the answer for one host, assembled once and used for every request until something about it changes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from router.errors import Problem
 from router.routes.chain import Decision
 from router.routes.records import ResourceRecord
+
+_NOT_KEPT: Mapping[str, str] = {}
 
 
 class Route:
@@ -13,6 +16,7 @@ class Route:
     `prepared` belongs to the data plane: it keeps there what it derives from the route once (its pool, above all).
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
+    `sources` says it of each key, and is kept for `explain` only.
     """
 
     __slots__ = (
@@ -25,6 +29,7 @@ class Route:
         "problem",
         "resource",
         "source",
+        "sources",
         "stale_until",
     )
 
@@ -36,6 +41,7 @@ class Route:
         self.port = decision.port
         self.keys = keys
         self.source = source
+        self.sources: Mapping[str, str] = _NOT_KEPT
         self.expires = expires
         self.stale_until = expires
         self.prepared: Any = None

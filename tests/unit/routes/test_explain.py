@@ -64,9 +64,24 @@ async def test_everything_about_a_host(parts: Parts) -> None:
         "readings": [{"zone": "acme.dev", "slug": "shop", "port": 5173}],
         "keys": ["name:5173-shop.sandbox.acme.dev", "zone:acme.dev", "slug:shop"],
         "steps": [
-            {"key": "name:5173-shop.sandbox.acme.dev", "found": False, "outcome": "no custom domain of this name"},
-            {"key": "zone:acme.dev", "found": True, "outcome": "the tenant preview domain contains the resource"},
-            {"key": "slug:shop", "found": True, "outcome": "served: port 5173 of this sandbox"},
+            {
+                "key": "name:5173-shop.sandbox.acme.dev",
+                "found": False,
+                "source": "memory",
+                "outcome": "no custom domain of this name",
+            },
+            {
+                "key": "zone:acme.dev",
+                "found": True,
+                "source": "memory",
+                "outcome": "the tenant preview domain contains the resource",
+            },
+            {
+                "key": "slug:shop",
+                "found": True,
+                "source": "memory",
+                "outcome": "served: port 5173 of this sandbox",
+            },
         ],
         "decision": {
             "level": "tenant",
@@ -163,7 +178,8 @@ async def test_the_store_may_be_down(parts: Parts) -> None:
     found = await parts.explainer.explain("shop.org")
     assert list(found) == KEYS
     assert (found["decision"]["reason"], found["source"]) == ("resolver_unavailable", "none")
-    assert found["steps"] == [{"key": "*", "found": False, "outcome": "the source did not answer: switched off"}]
+    assert [(step["key"], step["source"]) for step in found["steps"]] == [("*", "none")]
+    assert found["steps"][0]["outcome"] == "the source did not answer: switched off"
     assert found["remembered"]["reason"] == "served"
     assert found["remembered"]["agrees"] is False
     assert found["keys"] == ["name:shop.org", "zone:org", "slug:shop"]
