@@ -20,13 +20,13 @@ _PLACES = {
     "computers": "computer",
     "custom-domains": "domain",
     "deployments": "deployment",
-    "endpoints": "sandbox",
+    "endpoints": "registered",
     "env": "variable",
     "ports": "port",
     "previews": "preview",
     "projects": "project",
     "releases": "release",
-    "resources": "sandbox",
+    "resources": "registered",
     "sandboxes": "sandbox",
     "versions": "version",
     "workspaces": "workspace",
@@ -51,7 +51,9 @@ def _fresh(word: str) -> str:
 
 # A body for each model, that the endpoints which take it accept from the holder.
 _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
-    "Batch": lambda _: {"endpoints": []},
+    "Batch": lambda held: {
+        "endpoints": [{"resource_id": held.ids["registered"], "address": "127.0.0.1", "generation": "boot-8"}]
+    },
     "CreateComputer": lambda _: {"name": "Another"},
     "CreateDeployment": lambda _: {"name": "Another"},
     "CreateKey": lambda _: {"name": "Another"},
@@ -79,7 +81,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
     "PutResource": lambda held: {
         "kind": "sandbox",
-        "slug": f"{held.holder.mark}-box",
+        "slug": f"{held.holder.mark}-unit",
         "tenant_id": held.holder.tenant.id,
         "workspace_id": held.ids["workspace"],
         "project_id": held.ids["project"],
@@ -88,7 +90,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "RegisterDomain": lambda _: {"domain": f"{_fresh('app')}.example"},
     "RegisterFlat": lambda held: {"domain": f"{_fresh('app')}.example", "deployment_id": held.ids["deployment"]},
     "RegisterWithRedirect": lambda _: {"domain": f"{_fresh('app')}.example"},
-    "RollBack": lambda held: {"version_id": held.ids["version"]},
+    "RollBack": lambda held: {"version_id": held.ids["older version"]},
     "SetEnv": lambda _: {"env": {"ANOTHER": "value"}},
 }
 

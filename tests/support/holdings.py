@@ -13,6 +13,7 @@ from router.routes.records import Kind, Scope, State
 from router.tenancy import EndpointChange, KeyScope, Ownership, Project, Tenant, Workspace
 from router.tenancy.deployments import SourceType
 from router.tenancy.publishing import Plan
+from router.unit import new_id
 
 _TIME = 20.0  # seconds for a build
 _ports = itertools.count(20_000)
@@ -101,6 +102,18 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             ports={3000: port, 5173: port},
         )
     )
+    registered, _ = await verbs.resources.put(
+        new_id(),
+        kind=Kind.SANDBOX,
+        slug=f"{mark}-unit",
+        tenant_id=tenant_id,
+        workspace_id=holder.workspace.id,
+        project_id=holder.project.id,
+        name=f"{mark} Unit",
+    )
+    await verbs.resources.endpoints.put(
+        EndpointChange(resource_id=registered.id, address="127.0.0.1", generation=hidden, state=State.STOPPED)
+    )
     preview, _ = await verbs.previews.put(
         sandbox.id, 5173, name=f"{mark} Web", metadata={hidden: hidden}, host_mode=f"{hidden}.example"
     )
@@ -129,10 +142,13 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
         data_services=(hidden,),
         health_check_path=f"/{hidden}",
     )
-    version = await verbs.publishing.start(deployment.id, plan, by=hidden)
-    assert await verbs.publishing.wait(version.id, _TIME)
-    version = await verbs.releases.version(deployment.id, version.id)
-    assert version.state == "ready"
+    versions = []
+    for _ in range(2):
+        started = await verbs.publishing.start(deployment.id, plan, by=hidden)
+        assert await verbs.publishing.wait(started.id, _TIME)
+        versions.append(await verbs.releases.version(deployment.id, started.id))
+        assert versions[-1].state == "ready"
+    older, version = versions
     release = await verbs.releases.current(deployment.id, version.environment)
     assert release is not None
     variable = f"{mark.upper()}_URL"
@@ -154,6 +170,8 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "port": str(admin.port),
             "deployment": deployment.id,
             "version": version.id,
+            "older version": older.id,
+            "registered": registered.id,
             "release": release.id,
             "build": version.build_id or "",
             "variable": variable,

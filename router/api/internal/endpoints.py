@@ -12,7 +12,6 @@ from router.routes.records import State
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.resources import StoredEndpoint
 
-
 _ADDRESS = "An IP address inside the backend networks."
 
 

@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 
 from router.api.auth import Credentials
+from router.api.endpoint import Endpoint
+from router.api.table import Table
 from router.api.tokens import Tokens
 from router.app import Verbs, resources_on, verbs_on
 from router.clock import ManualClock
@@ -57,6 +59,12 @@ async def acme(verbs: Verbs) -> Account:
 async def globex(verbs: Verbs) -> Account:
     """Another tenant: whatever Acme asks for, nothing of Globex may show."""
     return await open_account(verbs, "Globex")
+
+
+@pytest.fixture
+def table(verbs: Verbs, settings: Settings) -> list[Endpoint]:
+    """Every row that is served, for tests that are about all of them."""
+    return list(Table(resources_on(verbs, settings, NoActivity())))
 
 
 @pytest.fixture

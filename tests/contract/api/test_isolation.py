@@ -17,11 +17,10 @@ import pytest_asyncio
 from router.api.custom_domains import RegisterFlat
 from router.api.endpoint import Auth, Endpoint
 from router.api.principal import Reach
-from router.api.table import Table
-from router.app import Verbs, resources_on
+from router.app import Verbs
 from router.settings import Rates, Settings, load
 from router.tenancy import KeyScope
-from tests.contract.api.conftest import INTERNAL_TOKEN, NoActivity
+from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit
 from tests.support.calls import NAMING, Request, body_of, path_of, request_of
@@ -51,12 +50,6 @@ def settings() -> Settings:
 @pytest.fixture
 def rates() -> Rates:
     return Rates(workspace=100_000, auth=100_000, anonymous=100_000)
-
-
-@pytest.fixture
-def table(verbs: Verbs, settings: Settings) -> list[Endpoint]:
-    """Every row that is served."""
-    return list(Table(resources_on(verbs, settings, NoActivity())))
 
 
 @dataclass(frozen=True, slots=True)

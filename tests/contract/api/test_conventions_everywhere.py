@@ -1,0 +1,303 @@
+"""The conventions of seed 004 hold for every row of the route table: whoever adds one need not think of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from router import errors
+from router.api.endpoint import Auth, Counted, Endpoint, Paged
+from router.api.intake import fingerprint
+from router.app import Verbs
+from router.clock import ManualClock
+from router.domains.lookup import RecordType
+from router.domains.memory import MemoryLookup
+from router.errors import Problem
+from router.idempotency import Claimed
+from router.settings import Rates, Settings, load
+from router.store import Store
+from router.tenancy import ResourceFilter
+from tests.contract.api.conftest import INTERNAL_TOKEN
+from tests.support.api import Answered, ApiClient
+from tests.support.backends import Backend, Visit
+from tests.support.calls import Request, request_of
+from tests.support.database import execute, on_sqlite
+from tests.support.holdings import Holder, Holdings, fill, mark_project, mark_tenant, mark_workspace
+
+pytestmark = pytest.mark.asyncio
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+TOO_LARGE = 10 * 1024 * 1024 + 1
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(environ={"MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN, "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8"})
+
+
+@pytest.fixture
+def rates() -> Rates:
+    return Rates(workspace=100_000, auth=100_000, anonymous=100_000)
+
+
+@pytest.fixture
+def dns() -> MemoryLookup:
+    """Every name leads to us, so that what is verified is right."""
+    everywhere = MemoryLookup()
+    for zone in ("example", "test"):
+        everywhere.put(f"*.{zone}", RecordType.CNAME, "proxy.miosa.ai")
+    return everywhere
+
+
+@pytest_asyncio.fixture
+async def held(verbs: Verbs) -> AsyncIterator[Holdings]:
+    async def hello(visit: Visit) -> None:
+        await visit.answer(b"hello")
+
+    async with Backend(hello) as program:
+        tenant = await mark_tenant(verbs, "zcompany")
+        workspace = await mark_workspace(verbs, tenant, "zclinic")
+        project = await mark_project(verbs, workspace, "zsite")
+        yield await fill(verbs, Holder("zsite", tenant, workspace, project), program.port)
+
+
+class Asking:
+    """Asks rows of the table in the name of whoever may; `principal` is what the tenant's key stands for."""
+
+    def __init__(self, api: ApiClient, key: str, principal: str) -> None:
+        self._api = api
+        self._key = key
+        self.principal = principal
+
+    def key(self, row: Endpoint) -> str:
+        return INTERNAL_TOKEN if row.auth is Auth.INTERNAL else self._key
+
+    async def __call__(self, row: Endpoint, request: Request, **options: Any) -> Answered:
+        return await self._api(request.method, request.path, key=self.key(row), **{**request.options, **options})
+
+    async def announce(self, row: Endpoint, request: Request, length: int) -> str:
+        """The status line of the answer to a head that announces a body of that length, which never comes."""
+        head = [
+            f"{request.method} {request.path} HTTP/1.1",
+            "Host: api.miosa.test",
+            f"Authorization: Bearer {self.key(row)}",
+            "Content-Type: application/json",
+            f"Content-Length: {length}",
+        ]
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._api.port)
+        try:
+            writer.write("\r\n".join(head).encode() + b"\r\n\r\n")
+            async with asyncio.timeout(10):
+                return (await reader.readline()).decode()
+        finally:
+            writer.transport.abort()
+
+
+@pytest_asyncio.fixture
+async def ask(api: ApiClient, verbs: Verbs, held: Holdings) -> Asking:
+    key, plain = await verbs.keys.create(held.holder.tenant.id)
+    return Asking(api, plain, f"key:{key.id}")
+
+
+def in_order(table: list[Endpoint]) -> list[Endpoint]:
+    """So that each row still finds what it needs: deletions at the end, from the inside out."""
+    around = {"/internal/v1/resources/{id}": 1, "/api/v1/projects/{id}": 2, "/api/v1/workspaces/{id}": 3}
+
+    def place(row: Endpoint) -> tuple[bool, int, int]:
+        gone = row.method == "DELETE"
+        return gone, around.get(row.path, 0) if gone else 0, -row.path.count("/") if gone else 0
+
+    return sorted(table, key=place)
+
+
+async def empty(verbs: Verbs, held: Holdings) -> None:
+    """Delete what is in the project, and what was made in the workspace meanwhile."""
+    workspace = held.holder.workspace
+    for resource in (await verbs.resources.list(ResourceFilter(workspace_id=workspace.id))).items:
+        await verbs.resources.delete(resource.id)
+    for project in (await verbs.projects.list(tenant_id=workspace.tenant_id, workspace_id=workspace.id)).items:
+        if project.id != held.ids["project"] and not project.is_default:
+            await verbs.projects.delete(project.id)
+
+
+def said(answer: Answered, problem: Problem) -> bool:
+    """Whether the answer is that problem's, in the envelope, with the request's id in both places."""
+    error = answer.json["error"]
+    same = error["request_id"] == answer.headers["X-Request-ID"]
+    return same and (answer.status, error["code"]) == (problem.status, problem.code) and bool(error["message"])
+
+
+async def test_everything_succeeds_once_and_is_replayed(
+    ask: Asking, verbs: Verbs, held: Holdings, table: list[Endpoint]
+) -> None:
+    """Each row answers its holder with one of its statuses of success, as JSON with the request's id. A mutation that is
+    sent again with its Idempotency-Key answers the same and does nothing; with another body or path the key is refused.
+    """
+    for number, row in enumerate(in_order(table)):
+        request = request_of(row, held)
+        if (row.method, row.path) == ("DELETE", "/api/v1/projects/{id}"):
+            await empty(verbs, held)
+        headers = {"X-Request-ID": f"req-{number}"} | ({"Idempotency-Key": f"key-{number}"} if row.mutates else {})
+        first = await ask(row, request, headers=headers)
+        assert first.status in {row.status, *row.also}, (row, first.body)
+        assert first.headers["X-Request-ID"] == f"req-{number}", row
+        assert first.headers["Content-Type"] == "application/json; charset=utf-8", row
+        assert first.headers["Cache-Control"] == "no-store", row
+        assert ("RateLimit-Remaining" in first.headers) == (row.auth is not Auth.INTERNAL), row
+        assert "Idempotent-Replayed" not in first.headers, row
+        json.loads(first.body)
+        if not row.mutates:
+            continue
+        again = await ask(row, request, headers=headers)
+        assert again.headers["Idempotent-Replayed"] == "true", row
+        assert again.status == first.status, row
+        assert again.body == first.body or "key" in first.json["data"], row  # a secret is shown once
+        other = Request(row.method, request.path, {**(request.json or {}), "": number})
+        assert said(await ask(row, other, headers=headers), errors.IDEMPOTENCY_KEY_REUSED), row
+
+
+@on_sqlite
+async def test_a_key_that_is_in_use(
+    ask: Asking, store: Store, clock: ManualClock, held: Holdings, table: list[Endpoint]
+) -> None:
+    """A mutation whose twin is still under way is refused, and told when to come again."""
+    for row in [row for row in table if row.mutates]:
+        request = request_of(row, held)
+        raw = json.dumps(request.json).encode() if request.json is not None else b""
+        owner = "internal" if row.auth is Auth.INTERNAL else ask.principal
+        same = fingerprint(row.method, request.path, raw)
+        assert isinstance(await store.idempotency.claim(owner, row.path + row.method, same, clock.now()), Claimed)
+        headers = {"Idempotency-Key": row.path + row.method, "Content-Type": "application/json"}
+        answer = await ask(row, Request(row.method, request.path), data=raw, headers=headers)
+        assert said(answer, errors.IDEMPOTENCY_IN_PROGRESS), (row, answer.body)
+        assert answer.headers["Retry-After"] == "1", row
+
+
+@on_sqlite
+async def test_lists_page(ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """Every list takes page and page_size, each item is on one page, and there are two keys in the answer: no more."""
+    lists = [row for row in table if row.answer in {Paged, Counted}]
+    for row in lists:
+        request = request_of(row, held)
+
+        async def page(row: Endpoint = row, request: Request = request, **params: str) -> Answered:
+            return await ask(row, request, params=params)
+
+        whole = await page(page_size="1000")
+        shape = {"data", "page"} if row.answer is Paged else {"data", "total"}
+        assert set(whole.json) == shape, row
+        total = whole.json["page"]["total"] if row.answer is Paged else whole.json["total"]
+        assert total == len(whole.json["data"]) > 0, row
+        if row.answer is Paged:
+            assert (whole.json["page"]["page"], whole.json["page"]["page_size"]) == (1, 100), row
+            default = await page()
+            assert default.json["page"]["page_size"] == 20, row
+        single = [(await page(page=str(number), page_size="1")).json["data"] for number in range(1, total + 2)]
+        assert [item for items in single for item in items] == whole.json["data"], row
+        assert single[-1] == [], row
+        for wrong in ({"page": "0"}, {"page": "one"}, {"page_size": "0"}, {"page_size": "many"}, {"page_size": "-1"}):
+            refused = await page(**wrong)
+            assert said(refused, errors.VALIDATION_FAILED), (row, wrong)
+            assert list(refused.fields) == list(wrong), (row, wrong)
+
+
+@on_sqlite
+async def test_other_methods(api: ApiClient, held: Holdings, table: list[Endpoint]) -> None:
+    """A path answers a method that it does not take with 405 and the list of those that it takes, before anything else."""
+    taken: dict[str, set[str]] = {}
+    for row in table:
+        taken.setdefault(request_of(row, held).path, set()).add(row.method)
+    for path, methods in taken.items():
+        allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+        for method in {*METHODS} - methods:
+            answer = await api(method, path, key=None)
+            assert said(answer, errors.API_METHOD_NOT_ALLOWED), (method, path)
+            assert answer.headers["Allow"] == allowed, (method, path)
+
+
+@on_sqlite
+async def test_heads(api: ApiClient, ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """HEAD answers as GET does, without the body."""
+    for row in table:
+        if row.method == "GET" and not row.path.endswith("/verify"):
+            request = request_of(row, held)
+            whole, head = await ask(row, request), await api("HEAD", request.path, key=ask.key(row))
+            assert (head.status, head.body) == (200, b""), row
+            assert head.headers["Content-Length"] == str(len(whole.body)), row
+
+
+@on_sqlite
+async def test_bodies_that_are_refused(ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """What is no JSON, no object, not called JSON or too large is refused by every row that takes a body."""
+    for row in table:
+        request = Request(row.method, request_of(row, held).path)
+        if row.mutates:
+            assert await ask.announce(row, request, TOO_LARGE) == "HTTP/1.1 413 Request Entity Too Large\r\n", row
+            unusable = await ask(row, request_of(row, held), headers={"Idempotency-Key": "not a key"})
+            assert said(unusable, errors.INVALID_IDEMPOTENCY_KEY), row
+        if row.body is None:
+            continue
+        typed = {"Content-Type": "application/json"}
+        assert said(await ask(row, request, data=b'{"name": ', headers=typed), errors.MALFORMED_JSON), row
+        assert said(
+            await ask(row, request, data=b"{}", headers={"Content-Type": "text/plain"}), errors.UNSUPPORTED_MEDIA_TYPE
+        ), row
+        listed = await ask(row, request, data=b"[]", headers=typed)
+        assert said(listed, errors.VALIDATION_FAILED), row
+        assert listed.fields == {"body": ["must be an object"]}, row
+
+
+@on_sqlite
+async def test_wrong_types(ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """Each field of each body is checked: what none of its types allows is 422, and `error.fields` names it."""
+    for row in table:
+        right = request_of(row, held)
+        for name in row.body.model_fields if row.body is not None else ():
+            wrong = Request(row.method, right.path, {**(right.json or {}), name: [[0]]})
+            answer = await ask(row, wrong)
+            assert said(answer, errors.VALIDATION_FAILED), (row, name)
+            assert any(field.split(".")[0] == name for field in answer.fields), (row, name, answer.fields)
+
+
+@on_sqlite
+async def test_ids_that_are_none(ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """In each place a malformed id is nothing, and so is a right one that nothing has, unless it is to be made."""
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for row in table:
+        request = request_of(row, held)
+        makes = (row.method, row.path) == ("PUT", "/internal/v1/resources/{id}")
+        for name, is_id in row.places.items():
+            for word in ("tnt_abc123", *(() if makes else (nobody,))) if is_id else ("nothing",):
+                parts = zip(row.path.split("/"), request.path.split("/"), strict=True)
+                path = "/".join(word if part[1:].split(":")[0].strip("}") == name else own for part, own in parts)
+                answer = await ask(row, Request(row.method, path, request.json))
+                assert said(answer, errors.NOT_FOUND), (row, path, answer.body)
+
+
+@on_sqlite
+@pytest.mark.parametrize("rates", [Rates(workspace=1, auth=1, anonymous=1)])
+async def test_rates(ask: Asking, held: Holdings, table: list[Endpoint]) -> None:
+    """Every row but the platform's counts, and says when to come again once nothing is left."""
+    for row in table:
+        if row.auth is not Auth.INTERNAL:
+            await ask(row, request_of(row, held))
+            answer = await ask(row, request_of(row, held))
+            assert said(answer, errors.RATE_LIMITED), row
+            assert answer.headers["RateLimit-Remaining"] == "0", row
+            assert answer.headers["Retry-After"] == answer.headers["RateLimit-Reset"], row
+
+
+@on_sqlite
+async def test_a_store_that_is_away(ask: Asking, database: str, held: Holdings, table: list[Endpoint]) -> None:
+    """No row takes a fault of ours for a record that does not exist, or for a key that is not valid."""
+    await execute(database, *(f"ALTER TABLE {name} RENAME TO gone_{name}" for name in ("api_keys", "resources")))
+    for row in table:
+        if row.path == "/internal/v1/activity":  # has no store here
+            continue
+        answer = await ask(row, request_of(row, held))
+        assert answer.status == 503, (row, answer.body)
+        assert said(answer, errors.UNAVAILABLE), row
+        assert answer.headers["Retry-After"] == "5", row
