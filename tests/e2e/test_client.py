@@ -2,16 +2,13 @@
 is called, and in between visitors come through the proxy to see that what was answered is true already."""
 
 import asyncio
-import inspect
 import json
 import re
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import miosa
 import pytest
@@ -21,11 +18,11 @@ from miosa.resources.deployments import DeploymentDomains, DeploymentReleases, D
 from miosa.resources.flat_custom_domains import FlatCustomDomains
 from miosa.resources.projects import Projects
 from miosa.resources.tenant import Branding, PreviewDomain
-from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
+from miosa.resources.workspaces import Workspaces
 
 from router.domains.lookup import RecordType
-from tests.support.backends import Backend, Visit
-from tests.support.http1 import Http1
+from tests.support.backends import Backend
+from tests.support.customer import Customer, program
 from tests.support.nameserver import NameServer
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually
@@ -102,68 +99,6 @@ NOT_IN_CLIENT = {
 }
 
 
-class Stage:
-    """A router with a name server, a tenant with a key, and the client in one of its forms."""
-
-    def __init__(self, router: Router, dns: NameServer, form: type[miosa.Miosa | miosa.AsyncMiosa]) -> None:
-        self.router = router
-        self.dns = dns
-        self.tenant_id = router.tenant("ClinicIQ")
-        key = router.command("keys", "create", "--tenant", self.tenant_id)["key"]
-        self.form = form
-        self.client: Any = self.connect(key)
-        of_workspaces = AsyncWorkspaces if form is miosa.AsyncMiosa else Workspaces
-        # `client.workspaces` is a smaller class than the one that the client's package has beside it.
-        self.workspaces: Any = of_workspaces(self.client._transport)
-        self.called: set[str] = set()
-
-    def connect(self, key: str) -> Any:
-        return self.form(api_key=key, base_url=f"http://127.0.0.1:{self.router.api_port}/api/v1", max_retries=0)
-
-    async def ask(self, method: Callable[..., Any], *words: Any, **options: Any) -> Any:
-        """Call a method of the client; one that blocks, in a thread, as the name server runs in this one."""
-        self.called.add(method.__qualname__.removeprefix("Async"))
-        if inspect.iscoroutinefunction(method):
-            return await method(*words, **options)
-        return await asyncio.to_thread(method, *words, **options)
-
-    async def refused(self, method: Callable[..., Any], *words: Any, **options: Any) -> miosa.MiosaError:
-        """The error of a call that must fail."""
-        with pytest.raises(miosa.MiosaError) as raised:
-            await self.ask(method, *words, **options)
-        return raised.value
-
-    async def visit(self, url: str, path: str = "/") -> tuple[int, str]:
-        """What a visitor gets: the status, and what the program says, the code of our page or where it sends to."""
-        host = urlsplit(url).netloc or url
-        async with Http1(self.router.proxy_port, host) as http:
-            answer = await http.request("GET", path, "X-Forwarded-Proto: https")  # as Caddy says it
-            said = (await answer.read_all()).decode()
-            return answer.status, answer.header("x-miosa-error") or answer.header("location") or said
-
-    def boot(self, machine_id: str, program: Backend, *ports: int) -> None:
-        """Say what the platform says when a machine has started: each of `ports` is the program."""
-        listens = {str(port): program.port for port in ports}
-        body = {"address": "127.0.0.1", "generation": "1", "ports": listens}
-        self.router.internal("PUT", f"/endpoints/{machine_id}", body)
-
-    def leads_to(self, kind: str, machine: Any, port: int) -> None:
-        """Say what the platform says of the port to which a machine's hosts without a port lead."""
-        body = {"kind": kind, "slug": machine.slug, "tenant_id": self.tenant_id, "default_port": port}
-        self.router.internal("PUT", f"/resources/{machine.id}", body)
-
-
-@asynccontextmanager
-async def program(name: str) -> AsyncIterator[Backend]:
-    """A program that says its name to whoever comes."""
-
-    async def say(visit: Visit) -> None:
-        await visit.answer(name.encode())
-
-    async with Backend(say) as started:
-        yield started
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("form", [miosa.Miosa, miosa.AsyncMiosa], ids=["sync", "async"])
 async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], tmp_path: Path) -> None:
@@ -172,90 +107,90 @@ async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], tmp_path
         dns = await stack.enter_async_context(NameServer())
         router = Router(tmp_path, dns_servers=dns.server, rates__workspace=10_000)
         await asyncio.to_thread(stack.enter_context, router)
-        stage = await asyncio.to_thread(Stage, router, dns, form)
-        client = stage.client
-        workspace = await in_workspaces(stage)
-        project = await in_projects(stage, workspace)
-        await in_tenant(stage)
+        customer = await asyncio.to_thread(Customer, router, dns, form)
+        client = customer.client
+        workspace = await in_workspaces(customer)
+        project = await in_projects(customer, workspace)
+        await in_tenant(customer)
         async with program("one") as one, program("two") as two:
-            sandbox = await in_sandboxes(stage, project, one)
-            await in_preview_domains(stage, sandbox)
-            await in_computers(stage, workspace, one)
-            deployment = await in_deployments(stage, workspace, sandbox, one, two)
-            await in_domains(stage, deployment)
-            await at_the_end(stage, deployment, sandbox, project, workspace)
-        await in_keys(stage)
+            sandbox = await in_sandboxes(customer, project, one)
+            await in_preview_domains(customer, sandbox)
+            await in_computers(customer, workspace, one)
+            deployment = await in_deployments(customer, workspace, sandbox, one, two)
+            await in_domains(customer, deployment)
+            await at_the_end(customer, deployment, sandbox, project, workspace)
+        await in_keys(customer)
         unused = await asyncio.to_thread(endpoints_not_called, router)
         await eventually(lambda: endpoints_not_called(router) == NOT_IN_CLIENT, f"all were called but {unused}")
-        await stage.ask(client.close)
+        await customer.ask(client.close)
     for kind, beside in NOT_OURS.items():
         methods = {name for name, member in vars(kind).items() if name[0] != "_" and callable(member)}
-        called = {name.partition(".")[2] for name in stage.called if name.partition(".")[0] == kind.__name__}
+        called = {name.partition(".")[2] for name in customer.called if name.partition(".")[0] == kind.__name__}
         navigating = methods & {"versions", "releases", "domains"} if kind is Deployments else set()
         assert methods - beside - navigating == called & methods, kind
 
 
-async def in_workspaces(stage: Stage) -> Any:
+async def in_workspaces(customer: Customer) -> Any:
     """Create, resolve, refuse twins, read, change, limit."""
-    ask, workspaces = stage.ask, stage.client.workspaces
+    ask, workspaces = customer.ask, customer.client.workspaces
     workspace = await ask(workspaces.create, "Dr. Smith Clinic", external_workspace_id="clinic_123", metadata={"a": 1})
     again = await ask(workspaces.create, "Another name", external_workspace_id="clinic_123")
     assert (again.id, again.reused, workspace.reused) == (workspace.id, True, None)
-    twin = await stage.refused(stage.workspaces.create, "Dr. Smith Clinic")
+    twin = await customer.refused(customer.workspaces.create, "Dr. Smith Clinic")
     assert isinstance(twin, errors.WorkspaceNameExistsError)
-    second = await ask(stage.workspaces.create, "Dr. Smith Clinic", slug="second", allow_duplicate_name=True)
+    second = await ask(customer.workspaces.create, "Dr. Smith Clinic", slug="second", allow_duplicate_name=True)
     assert second.slug == "second"
-    assert {one.slug for one in await ask(stage.workspaces.list)} == {"default", "dr-smith-clinic", "second"}
+    assert {one.slug for one in await ask(customer.workspaces.list)} == {"default", "dr-smith-clinic", "second"}
     assert {one.id for one in await ask(workspaces.list)} >= {workspace.id, second.id}
     assert (await ask(workspaces.get, workspace.id)).metadata == {"a": 1}
-    assert (await ask(stage.workspaces.get, workspace.id)).slug == "dr-smith-clinic"
-    assert (await ask(stage.workspaces.update, second.id, name="Second")).name == "Second"
+    assert (await ask(customer.workspaces.get, workspace.id)).slug == "dr-smith-clinic"
+    assert (await ask(customer.workspaces.update, second.id, name="Second")).name == "Second"
     assert (await ask(workspaces.update, second.id, description="The other one")).description == "The other one"
-    await ask(stage.workspaces.delete, second.id)
-    assert isinstance(await stage.refused(workspaces.get, second.id), errors.NotFoundError)
+    await ask(customer.workspaces.delete, second.id)
+    assert isinstance(await customer.refused(workspaces.get, second.id), errors.NotFoundError)
     return workspace
 
 
-async def in_projects(stage: Stage, workspace: Any) -> dict[str, Any]:
+async def in_projects(customer: Customer, workspace: Any) -> dict[str, Any]:
     """Create, read, change, move, delete."""
-    ask, projects = stage.ask, stage.client.projects
+    ask, projects = customer.ask, customer.client.projects
     project: dict[str, Any] = await ask(projects.create, "Lead Magnet", workspace_id=workspace.id)
     assert (project["slug"], project["external_workspace_id"]) == ("lead-magnet", "clinic_123")
     by_slug = await ask(projects.create, "Old", workspace_slug="dr-smith-clinic")
     assert (await ask(projects.get, by_slug["id"]))["workspace_id"] == workspace.id
-    elsewhere = await ask(stage.client.workspaces.create, "Elsewhere")
+    elsewhere = await ask(customer.client.workspaces.create, "Elsewhere")
     assert (await ask(projects.move, by_slug["id"], elsewhere.id))["workspace_id"] == elsewhere.id
     assert (await ask(projects.update, by_slug["id"], name="New"))["name"] == "New"
     listed = await ask(projects.list, workspace_id=workspace.id)
     assert project["id"] in {one["id"] for one in listed}
     assert by_slug["id"] not in {one["id"] for one in listed}
-    assert [one["id"] for one in await ask(stage.workspaces.list_projects, elsewhere.id)][:1] == [by_slug["id"]]
-    busy = await stage.refused(stage.client.workspaces.delete, elsewhere.id)
+    assert [one["id"] for one in await ask(customer.workspaces.list_projects, elsewhere.id)][:1] == [by_slug["id"]]
+    busy = await customer.refused(customer.client.workspaces.delete, elsewhere.id)
     assert (busy.status_code, "workspace has projects" in str(busy)) == (409, True)
     await ask(projects.delete, by_slug["id"])
-    assert isinstance(await stage.refused(projects.get, by_slug["id"]), errors.NotFoundError)
-    await ask(stage.client.workspaces.delete, elsewhere.id)
+    assert isinstance(await customer.refused(projects.get, by_slug["id"]), errors.NotFoundError)
+    await ask(customer.client.workspaces.delete, elsewhere.id)
     return project
 
 
-async def in_tenant(stage: Stage) -> None:
+async def in_tenant(customer: Customer) -> None:
     """The plan, and marks."""
-    ask, tenant = stage.ask, stage.client.tenant
-    assert (await ask(tenant.current))["tenant_id"] == stage.tenant_id
+    ask, tenant = customer.ask, customer.client.tenant
+    assert (await ask(tenant.current))["tenant_id"] == customer.tenant_id
     assert (await ask(tenant.branding.set, {"product_name": "ClinicIQ"}))["product_name"] == "ClinicIQ"
     assert (await ask(tenant.branding.get))["product_name"] == "ClinicIQ"
     await ask(tenant.branding.delete)
     assert (await ask(tenant.branding.get))["product_name"] is None
 
 
-async def in_sandboxes(stage: Stage, project: dict[str, Any], one: Backend) -> Any:
+async def in_sandboxes(customer: Customer, project: dict[str, Any], one: Backend) -> Any:
     """Create, boot, expose, preview; each URL answers when it is known."""
-    ask, sandboxes = stage.ask, stage.client.sandboxes
+    ask, sandboxes = customer.ask, customer.client.sandboxes
     sandbox = await ask(
         sandboxes.create, name="smile-dental", project_id=project["id"], external_user_id="dr-smith-456", tags=["demo"]
     )
     assert (sandbox.project_id, sandbox.external_workspace_id) == (project["id"], "clinic_123")
-    stage.boot(sandbox.id, one, 3000, 5173)
+    customer.boot(sandbox.id, one, 3000, 5173)
     assert (await ask(sandbox.refresh)).state == "running"
     for found in (
         await ask(sandboxes.get, sandbox.id),
@@ -263,125 +198,125 @@ async def in_sandboxes(stage: Stage, project: dict[str, Any], one: Backend) -> A
         await ask(sandboxes.get_by_name, "smile-dental"),
         await ask(sandboxes.get_or_create, "smile-dental"),
         *await ask(sandboxes.list, state="running", tags=["demo"], external_user_id="dr-smith-456"),
-        *await ask(stage.workspaces.list_sandboxes, sandbox.workspace_id),
+        *await ask(customer.workspaces.list_sandboxes, sandbox.workspace_id),
     ):
         assert (found["id"] if isinstance(found, dict) else found.id) == sandbox.id
     assert (await ask(sandbox.update, metadata={"step": 1})).metadata == {"step": 1}
     host = f"5173-{sandbox.slug}.sandbox.{PLATFORM_DOMAIN}"
-    assert await stage.visit(host) == (404, "host_not_found")
+    assert await customer.visit(host) == (404, "host_not_found")
     url = await ask(sandbox.expose, 5173)
     assert url == f"https://{host}"
-    assert await stage.visit(url) == (200, "one")
+    assert await customer.visit(url) == (200, "one")
     info = await ask(sandbox.expose_info, 5173)
     assert (info.url, info.stable_for_embedding) == (url, True)
     assert await ask(sandbox.get_host, 5173) == host
     assert await ask(sandbox.get_url, 5173, "/up") == f"{url}/up"
     preview = await ask(sandbox.previews.create, port=3000, name="Web")
-    assert await stage.visit(preview["url"]) == (200, "one")
+    assert await customer.visit(preview["url"]) == (200, "one")
     assert (await ask(sandbox.previews.get, preview["id"]))["name"] == "Web"
     assert {each["port"] for each in await ask(sandbox.previews.list)} == {3000, 5173}
     await ask(sandbox.previews.delete, preview["id"])
-    assert await stage.visit(preview["url"]) == (404, "host_not_found")
+    assert await customer.visit(preview["url"]) == (404, "host_not_found")
     other = await ask(sandboxes.create, slug="short-lived")
     await ask(sandboxes.delete, other.id)
-    assert await stage.visit(f"short-lived.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
+    assert await customer.visit(f"short-lived.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
     return sandbox
 
 
-async def in_preview_domains(stage: Stage, sandbox: Any) -> None:
+async def in_preview_domains(customer: Customer, sandbox: Any) -> None:
     """Set, wait for DNS, verify, and clear: the URLs follow, and the platform's go on answering."""
-    ask, zone = stage.ask, stage.client.tenant.preview_domain
+    ask, zone = customer.ask, customer.client.tenant.preview_domain
     assert (await ask(zone.get))["effective_domain"] == PLATFORM_DOMAIN
     shown = await ask(zone.set, "preview.cliniciq.dev")
     assert (shown["status"], shown["cname_target"]) == ("pending_dns", "proxy.miosa.ai")
     url = await ask(sandbox.expose, 5173)
     assert url == f"https://5173-{sandbox.slug}.sandbox.preview.cliniciq.dev"
     assert (await ask(zone.verify))["verified"] is False
-    assert await stage.visit(url) == (404, "host_not_found")
+    assert await customer.visit(url) == (404, "host_not_found")
     for name in ("*.preview.cliniciq.dev", "*.sandbox.preview.cliniciq.dev"):
-        stage.dns.put(name, RecordType.CNAME, "proxy.miosa.ai")
+        customer.dns.put(name, RecordType.CNAME, "proxy.miosa.ai")
     assert (await ask(zone.verify))["verified"] is True
-    assert await stage.visit(url) == (200, "one")
+    assert await customer.visit(url) == (200, "one")
     await ask(zone.delete)
-    assert await stage.visit(url) == (404, "host_not_found")
+    assert await customer.visit(url) == (404, "host_not_found")
     fallback = await ask(sandbox.expose, 5173)
-    assert await stage.visit(fallback) == (200, "one")
+    assert await customer.visit(fallback) == (200, "one")
 
 
-async def in_computers(stage: Stage, workspace: Any, one: Backend) -> None:
+async def in_computers(customer: Customer, workspace: Any, one: Backend) -> None:
     """Create, limit, open ports, name, move, delete."""
-    ask, computers = stage.ask, stage.client.computers
-    await ask(stage.workspaces.update_settings, workspace.id, {"max_computers": 1})
+    ask, computers = customer.ask, customer.client.computers
+    await ask(customer.workspaces.update_settings, workspace.id, {"max_computers": 1})
     computer = await ask(computers.create, "desk", workspace_id=workspace.id, size="medium")
-    over = await stage.refused(computers.create, "one too many", workspace_id=workspace.id)
+    over = await customer.refused(computers.create, "one too many", workspace_id=workspace.id)
     assert isinstance(over, errors.ValidationError)
-    stage.boot(computer.id, one, 3000, 8000)
+    customer.boot(computer.id, one, 3000, 8000)
     assert (await ask(computers.get, computer.id)).status == "running"
     assert (await ask(computers.update, computer.id, name="desk 2")).name == "desk 2"
     assert (await ask(computer.refresh)).name == "desk 2"
     for listed in (
         await ask(computers.list, workspace_id=workspace.id),
-        await ask(stage.workspaces.list_computers, workspace.id),
+        await ask(customer.workspaces.list_computers, workspace.id),
     ):
         assert [each.id for each in listed] == [computer.id]
     port = await ask(computer.ports.create, 8000)
-    assert await stage.visit(port["url"]) == (200, "one")
+    assert await customer.visit(port["url"]) == (200, "one")
     assert (await ask(computer.ports.update, 8000, name="Admin"))["name"] == "Admin"
     assert (await ask(computer.ports.get, 8000))["name"] == "Admin"
     assert [each["port"] for each in await ask(computer.ports.list)] == [8000]
     await ask(computer.ports.delete, 8000)
-    assert await stage.visit(port["url"]) == (404, "host_not_found")
+    assert await customer.visit(port["url"]) == (404, "host_not_found")
 
-    stage.leads_to("computer", computer, 3000)
+    customer.leads_to("computer", computer, 3000)
     domain = await ask(computer.domains.register, "desk.drsmithclinic.com")
     assert (domain.status, domain.verification_target) == ("pending", "verify.miosa.ai")
-    missing = await stage.refused(computer.domains.verify, domain.id)
+    missing = await customer.refused(computer.domains.verify, domain.id)
     assert (missing.status_code, "CNAME not found" in str(missing)) == (422, True)
-    stage.dns.put("desk.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
+    customer.dns.put("desk.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
     assert (await ask(computer.domains.verify, domain.id)).status == "verified"
-    assert await stage.visit("desk.drsmithclinic.com") == (200, "one")
+    assert await customer.visit("desk.drsmithclinic.com") == (200, "one")
     assert [each.fqdn for each in await ask(computer.domains.list)] == ["desk.drsmithclinic.com"]
     await ask(computer.domains.delete, domain.id)
-    assert await stage.visit("desk.drsmithclinic.com") == (404, "host_not_found")
+    assert await customer.visit("desk.drsmithclinic.com") == (404, "host_not_found")
 
-    stats = await ask(stage.workspaces.get_stats, workspace.id)
+    stats = await ask(customer.workspaces.get_stats, workspace.id)
     assert (stats["computers"]["total"], stats["settings"]["max_computers"]) == (1, 1)
-    assert (await ask(stage.workspaces.get_usage, workspace.id))["window"] == "24h"
-    elsewhere = await ask(stage.client.workspaces.create, "Elsewhere")
+    assert (await ask(customer.workspaces.get_usage, workspace.id))["window"] == "24h"
+    elsewhere = await ask(customer.client.workspaces.create, "Elsewhere")
     await ask(computer.move, workspace_id=elsewhere.id)
     assert (await ask(computers.get, computer.id)).data.workspace_id == elsewhere.id
     await ask(computers.delete, computer.id)
-    assert await stage.visit(f"{computer.slug}.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
+    assert await customer.visit(f"{computer.slug}.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
     gone = await ask(computers.create, "brief")
     await ask(gone.destroy)
 
 
-async def in_deployments(stage: Stage, workspace: Any, sandbox: Any, one: Backend, two: Backend) -> Any:
+async def in_deployments(customer: Customer, workspace: Any, sandbox: Any, one: Backend, two: Backend) -> Any:
     """Publish, publish again, keep one back, promote, roll back; visitors see each switch."""
-    ask, deployments = stage.ask, stage.client.deployments
+    ask, deployments = customer.ask, customer.client.deployments
     deployment = await ask(deployments.create, name="Smile Dental", external_workspace_id="clinic_123")
     assert (deployment.workspace_id, deployment.state) == (workspace.id, "pending")
-    assert await stage.visit(deployment.public_url) == (404, "host_not_found")
-    stage.leads_to("sandbox", sandbox, 3000)
+    assert await customer.visit(deployment.public_url) == (404, "host_not_found")
+    customer.leads_to("sandbox", sandbox, 3000)
     first = await ask(deployments.publish, deployment.id, source_sandbox_id=sandbox.id)
     assert (first.promoted, first.version.version_number) == (True, 1)
-    assert await stage.visit(deployment.public_url) == (200, "one")
-    redesign = await ask(stage.client.sandboxes.create, name="redesign", project_id=sandbox.project_id)
-    stage.leads_to("sandbox", redesign, 3000)
-    stage.boot(redesign.id, two, 3000)
+    assert await customer.visit(deployment.public_url) == (200, "one")
+    redesign = await ask(customer.client.sandboxes.create, name="redesign", project_id=sandbox.project_id)
+    customer.leads_to("sandbox", redesign, 3000)
+    customer.boot(redesign.id, two, 3000)
     held = await ask(deployments.publish, deployment.id, source_sandbox_id=redesign.id, promote=False)
     assert (held.promoted, held.version.state) == (False, "ready")
-    assert await stage.visit(deployment.public_url) == (200, "one")
+    assert await customer.visit(deployment.public_url) == (200, "one")
 
     versions, releases = deployments.versions(deployment.id), deployments.releases(deployment.id)
     assert [each.version_number for each in await ask(versions.list, state="ready")] == [2, 1]
     assert (await ask(versions.get, held.version.id)).state == "ready"
     live = await ask(versions.promote, held.version.id)
     assert live.active_version_id == held.version.id
-    assert await stage.visit(deployment.public_url) == (200, "two")
+    assert await customer.visit(deployment.public_url) == (200, "two")
     back = await ask(deployments.rollback, deployment.id)
     assert back.active_version_id == first.version.id
-    assert await stage.visit(deployment.public_url) == (200, "one")
+    assert await customer.visit(deployment.public_url) == (200, "one")
     made = await ask(releases.list)
     assert [each.deployment_version_id for each in made] == [
         first.version.id,
@@ -390,7 +325,7 @@ async def in_deployments(stage: Stage, workspace: Any, sandbox: Any, one: Backen
     ]
     assert (await ask(releases.get, made[1].id)).version_number == 2
     assert (await ask(releases.promote, made[1].id)).active_version_id == held.version.id
-    assert await stage.visit(deployment.public_url) == (200, "two")
+    assert await customer.visit(deployment.public_url) == (200, "two")
     builds = await ask(deployments.list_builds, deployment.id)
     assert [build.state for build in builds] == ["succeeded", "succeeded"]
     assert (await ask(deployments.get_build, deployment.id, builds[0].id)).id == builds[0].id
@@ -401,66 +336,72 @@ async def in_deployments(stage: Stage, workspace: Any, sandbox: Any, one: Backen
     assert (await ask(deployments.get, deployment.id)).branch == "trunk"
     assert (await ask(deployments.prove, deployment.id))["ok"] is True
     assert deployment.id in {each.id for each in await ask(deployments.list, external_workspace_id="clinic_123")}
-    assert [each["id"] for each in await ask(stage.workspaces.list_deployments, workspace.id)] == [deployment.id]
+    assert [each["id"] for each in await ask(customer.workspaces.list_deployments, workspace.id)] == [deployment.id]
     bridged = await ask(deployments.publish_from_sandbox, sandbox.id, name="Bridge")
-    assert await stage.visit(bridged["url"]) == (200, "one")
+    assert await customer.visit(bridged["url"]) == (200, "one")
     assert (await ask(sandbox.deploy, deployment_id=bridged["deployment_id"]))["version"]["version_number"] == 2
     await ask(deployments.delete, bridged["deployment_id"])
-    assert await stage.visit(bridged["url"]) == (410, "resource_deleted")
+    assert await customer.visit(bridged["url"]) == (410, "resource_deleted")
     appliance = await ask(deployments.create_docker_deploy, name="Appliance")
     assert appliance.metadata == {"deployment_product": "docker_deploy"}
     await ask(deployments.delete, appliance.id)
     return deployment
 
 
-async def in_domains(stage: Stage, deployment: Any) -> None:
+async def in_domains(customer: Customer, deployment: Any) -> None:
     """A deployment's domains, by its own path and by the flat one."""
-    ask, domains, flat = stage.ask, stage.client.deployments.domains(deployment.id), stage.client.custom_domains
+    ask, domains, flat = (
+        customer.ask,
+        customer.client.deployments.domains(deployment.id),
+        customer.client.custom_domains,
+    )
     www = await ask(domains.add, "www.drsmithclinic.com", redirect_policy="www_to_apex")
-    stage.dns.put("www.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
+    customer.dns.put("www.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
     assert (await ask(domains.verify, www["id"]))["status"] == "verified"
-    assert await stage.visit("www.drsmithclinic.com", "/a?b=c") == (308, "https://drsmithclinic.com/a?b=c")
-    taken = await stage.refused(flat.create, domain="www.drsmithclinic.com", deployment_id=deployment.id)
+    assert await customer.visit("www.drsmithclinic.com", "/a?b=c") == (308, "https://drsmithclinic.com/a?b=c")
+    taken = await customer.refused(flat.create, domain="www.drsmithclinic.com", deployment_id=deployment.id)
     assert (taken.status_code, "has already been taken" in str(taken)) == (409, True)
     program = await ask(flat.create, domain="program.drsmithclinic.com", deployment_id=deployment.id)
-    stage.dns.put("program.drsmithclinic.com", RecordType.CNAME, "proxy.miosa.ai")
+    customer.dns.put("program.drsmithclinic.com", RecordType.CNAME, "proxy.miosa.ai")
     await ask(domains.verify, program["id"])
-    assert await stage.visit("program.drsmithclinic.com") == (200, "two")
+    assert await customer.visit("program.drsmithclinic.com") == (200, "two")
     for listed in (await ask(domains.list), await ask(flat.list, deployment_id=deployment.id)):
         assert {each["fqdn"] for each in listed} == {"www.drsmithclinic.com", "program.drsmithclinic.com"}
     await ask(flat.delete, program["id"])
-    assert await stage.visit("program.drsmithclinic.com") == (404, "host_not_found")
+    assert await customer.visit("program.drsmithclinic.com") == (404, "host_not_found")
     await ask(domains.delete, www["id"])
-    assert await stage.visit("www.drsmithclinic.com") == (404, "host_not_found")
+    assert await customer.visit("www.drsmithclinic.com") == (404, "host_not_found")
 
 
-async def at_the_end(stage: Stage, deployment: Any, sandbox: Any, project: dict[str, Any], workspace: Any) -> None:
+async def at_the_end(
+    customer: Customer, deployment: Any, sandbox: Any, project: dict[str, Any], workspace: Any
+) -> None:
     """Everything goes, from the inside out, and nothing before what is in it."""
-    ask, client = stage.ask, stage.client
-    busy = await stage.refused(client.projects.delete, project["id"])
+    ask, client = customer.ask, customer.client
+    busy = await customer.refused(client.projects.delete, project["id"])
     assert (busy.status_code, "project has sandboxes" in str(busy)) == (409, True)
     for each in await ask(client.sandboxes.list):
         if each.id != sandbox.id:
             await ask(each.destroy)
     await ask(client.deployments.delete, deployment.id)
-    assert await stage.visit(deployment.public_url) == (410, "resource_deleted")
+    assert await customer.visit(deployment.public_url) == (410, "resource_deleted")
     await ask(sandbox.destroy)
     assert sandbox.state == "destroyed"
     await ask(client.projects.delete, project["id"])
     await ask(client.workspaces.delete, workspace.id)
-    assert isinstance(await stage.refused(client.workspaces.get, workspace.id), errors.NotFoundError)
+    assert isinstance(await customer.refused(client.workspaces.get, workspace.id), errors.NotFoundError)
 
 
-async def in_keys(stage: Stage) -> None:
+async def in_keys(customer: Customer) -> None:
     """A key that was made with the client opens the API until it is revoked, and not a moment longer."""
-    ask, keys = stage.ask, stage.client.api_keys
+    ask, keys = customer.ask, customer.client.api_keys
     made = await ask(keys.create, name=f"CI {uuid.uuid4()}")
-    other = stage.connect(made["key"])
+    other = customer.connect(made["key"])
     assert await ask(other.workspaces.list)
     assert made["id"] in {each["id"] for each in await ask(keys.list)}
     assert "key" not in await ask(keys.get, made["id"])
     await ask(keys.delete, made["id"])
-    assert isinstance(await stage.refused(other.workspaces.list), errors.AuthenticationError)
+    assert isinstance(await customer.refused(other.workspaces.list), errors.AuthenticationError)
     await ask(other.close)
 
 
