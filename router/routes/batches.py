@@ -1,8 +1,12 @@
 """Look-ups that wait at the same time share a round trip.
 
 The first goes at once. While as many round trips are under way as there may be, the rest gather; so ten thousand cold
-hosts cost a few hundred round trips, each key of a round trip is asked for once, and nothing is ever answered from a
-read that began before it was asked: a look-up joins only what has not left yet.
+hosts cost some hundred round trips, each key of a round trip is asked for once, and nothing is ever answered from a
+read that began before it was asked: a look-up joins only what has not left yet. Few round trips with few keys each:
+what they bring is worked through on the loop that also carries everybody else's traffic.
+
+A queue that moves is no outage. Those who wait give up when the source has brought nothing for as long as a round trip
+may take, or when they have waited several times that.
 """
 
 import asyncio
@@ -14,7 +18,9 @@ from router.errors import StoreUnavailableError
 from router.routes.records import Record
 from router.tasks import Tasks
 
-_KEYS = 96  # per round trip: what takes the event loop a millisecond or two to work through
+_KEYS = 32  # per round trip: what takes the event loop about a millisecond to work through
+_PATIENCE = 5  # times what a round trip may take: how long a look-up waits for its turn at most
+_SWEEPS = 4  # looks at who has waited too long, in the time that a round trip may take
 
 
 class Found(dict[str, Record | None]):
@@ -54,7 +60,15 @@ class RecordSource(Protocol):
         """All records of `keys` in one round trip, each as of one instant. Raises StoreUnavailableError."""
 
 
-_Waiting = tuple[Sequence[str], "asyncio.Future[Found]"]
+class _Waiting:
+    """One look-up that waits for its turn."""
+
+    __slots__ = ("answer", "keys", "since")
+
+    def __init__(self, keys: Sequence[str], answer: "asyncio.Future[Found]", since: float) -> None:
+        self.keys = keys
+        self.answer = answer
+        self.since = since
 
 
 class Batches:
@@ -68,23 +82,28 @@ class Batches:
         self._waiting: deque[_Waiting] = deque()
         self._under_way = 0
         self._leaving: asyncio.Handle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._brought = 0.0  # when the source last brought something
 
     async def fetch(self, keys: Sequence[str]) -> Found:
         """What the source has of these keys. Raises StoreUnavailableError, also where their turn did not come in time."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Found] = loop.create_future()
-        self._waiting.append((keys, answer))
+        waiting = _Waiting(keys, loop.create_future(), loop.time())
+        self._waiting.append(waiting)
         if self._leaving is None and self._under_way < self._at_once:
             self._leaving = loop.call_soon(self._leave)  # with whatever else this turn of the loop brings
-        try:
-            async with asyncio.timeout(self._time):
-                return await answer
-        except TimeoutError:
-            raise StoreUnavailableError(f"no answer within {self._time} s") from None
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(self._time / _SWEEPS, self._sweep)
+        return await waiting.answer
+
+    def close(self) -> None:
+        """Look no more after those who wait."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
 
     def _leave(self) -> None:
         self._leaving = None
-        while self._under_way < self._at_once and (batch := self._next()):
+        while self._under_way < self._at_once and not self._tasks.closed and (batch := self._next()):
             self._under_way += 1
             self._tasks.start("fetch", self._travel(batch))
 
@@ -94,10 +113,23 @@ class Batches:
         keys = 0
         while self._waiting and keys < _KEYS:
             waiting = self._waiting.popleft()
-            if not waiting[1].done():
+            if not waiting.answer.done():
                 batch.append(waiting)
-                keys += len(waiting[0])
+                keys += len(waiting.keys)
         return batch
+
+    def _sweep(self) -> None:
+        """Give up for those who have waited too long; the oldest stand in front."""
+        now = asyncio.get_running_loop().time()
+        stuck = now - self._brought >= self._time
+        while self._waiting:
+            waited = now - self._waiting[0].since
+            if waited < self._time or not (stuck or waited >= _PATIENCE * self._time):
+                break
+            _fail(self._waiting.popleft(), self._late())
+        self._sweeping = None
+        if self._waiting:
+            self._sweeping = asyncio.get_running_loop().call_later(self._time / _SWEEPS, self._sweep)
 
     async def _travel(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -107,24 +139,36 @@ class Batches:
             self._leave()
 
     async def _fetch(self, batch: Sequence[_Waiting]) -> None:
-        keys = tuple(dict.fromkeys(key for wanted, _ in batch for key in wanted))
+        keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
         try:
             async with asyncio.timeout(self._time):
                 found = await self._source.fetch(keys)
+        except TimeoutError:
+            for waiting in batch:
+                _fail(waiting, self._late())
+            return
         except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
-            if len(batch) > 1 and not isinstance(error, (StoreUnavailableError, TimeoutError)):
+            if len(batch) > 1 and not isinstance(error, StoreUnavailableError):
                 # One key that the source stumbles over must not fail the others.
                 for alone in batch:
                     await self._fetch([alone])
                 return
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            for waiting in batch:
+                _fail(waiting, error)
             return
-        for wanted, answer in batch:
-            if answer.done():
+        self._brought = asyncio.get_running_loop().time()
+        for waiting in batch:
+            if waiting.answer.done():
                 continue
             try:
-                answer.set_result(found.only(wanted))
+                waiting.answer.set_result(found.only(waiting.keys))
             except StoreUnavailableError as error:
-                answer.set_exception(error)
+                _fail(waiting, error)
+
+    def _late(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"no answer within {self._time} s")
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(error)

@@ -155,6 +155,7 @@ class Resolver:
 
     async def close(self) -> None:
         """End the look-ups under way."""
+        self._batches.close()
         await self._tasks.close()
 
     def _tell(self, routes: Iterable[Route]) -> None:

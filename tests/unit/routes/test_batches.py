@@ -96,18 +96,64 @@ async def test_whoever_gave_up_does_not_travel() -> None:
 
 
 async def test_a_long_queue_is_cut_into_trips() -> None:
-    """A trip has about a hundred keys, so that answering it holds up nobody for long."""
+    """A trip has some thirty keys, so that answering it holds up nobody for long."""
     source = Source()
     made = batches(source, at_once=4)
-    waiting = [go(made, f"slug:x{number}", f"name:x{number}.org") for number in range(150)]
+    waiting = [go(made, f"slug:x{number}", f"name:x{number}.org") for number in range(50)]
     sizes = []
     for _ in range(4):
         trip = await source.asked()
         sizes.append(len(trip.keys))
         trip.answer()
     await asyncio.gather(*waiting)
-    assert sizes == [96, 96, 96, 12]
+    assert sizes == [32, 32, 32, 4]
     assert source.most_under_way == 4
+
+
+async def test_a_queue_that_moves_is_no_outage() -> None:
+    """Whoever waits longer than a trip may take, but behind trips that arrive, is answered."""
+    source = Source()
+    made = batches(source, time=0.1)
+    waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(6)]
+    for _ in range(6):
+        trip = await source.asked()
+        await asyncio.sleep(0.04)
+        trip.answer()
+    assert len(await asyncio.gather(*waiting)) == 6
+
+
+async def test_a_queue_that_stands_gives_up() -> None:
+    """When nothing arrives, those who wait for a slot fail in the time of one trip, not one after the other."""
+    source = Source()
+    made = batches(source, time=0.1)
+    started = asyncio.get_running_loop().time()
+    waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(6)]
+    await source.asked()
+    for one in waiting:
+        with pytest.raises(StoreUnavailableError):
+            await one
+    assert asyncio.get_running_loop().time() - started < 0.35
+    assert source.fetches <= 3
+
+
+async def test_no_queue_is_waited_in_for_ever() -> None:
+    """Where trips arrive, but too slowly for all who wait, the last ones are told so."""
+    source = Source()
+    made = batches(source, time=0.05)
+    waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(40)]
+    answered = 0
+    while not waiting[-1].done():
+        async with asyncio.timeout(5):
+            trip = await source.asked()
+        await asyncio.sleep(0.03)
+        trip.answer()
+        answered += 1
+    with pytest.raises(StoreUnavailableError):
+        await waiting[-1]
+    assert 5 <= answered < 40
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_key_that_fails_the_source_fails_alone() -> None:
