@@ -1,7 +1,7 @@
 """Cold resolution with a million custom domains: `python -m bench.scale`, some minutes. `--domains 10000` for a glance.
 
 Fills PostgreSQL (a server of its own, or `--database`) and an SQLite file, then resolves hosts that no cache knows: one
-after the other for the time that one takes, and 32 at once. Every host is asked for once.
+after the other for the time that one takes, and 32 at once. Every host is asked for once. Then it registers endpoints.
 """
 
 import argparse
@@ -20,12 +20,14 @@ import uvloop
 from router.clock import SystemClock
 from router.routes.resolver import Resolver
 from router.routes.route import Route
-from router.settings import Cache
+from router.settings import Cache, Settings
 from router.store import Store, migrate
+from router.tenancy.endpoints import EndpointChange, Endpoints
 from tests.support.crowd import Crowd
 from tests.support.postgres import Postgres
 
 _AT_ONCE = 32
+_BATCH = 1000
 
 
 def _hosts(crowd: Crowd, reads: int) -> Iterator[tuple[str, list[str]]]:
@@ -79,6 +81,25 @@ def _percentiles(timed: list[tuple[float, Route]]) -> str:
     return f"p50 {statistics.median(times):6.2f} ms, p99 {times[len(times) * 99 // 100]:6.2f} ms"
 
 
+async def _register(database: str, crowd: Crowd, batches: int) -> None:
+    """Say anew where resources listen, a thousand at a time, as a platform does whose machines have restarted."""
+    store = await Store.open(database, clock=SystemClock())
+    endpoints = Endpoints(store, SystemClock(), networks=Settings().backend_networks)
+    took = []
+    for batch in range(min(batches, crowd.resources // _BATCH)):
+        numbers = range(batch * _BATCH, (batch + 1) * _BATCH)
+        changes = [
+            EndpointChange(resource_id=crowd.resource_id(r), address=crowd.address(r), generation="2") for r in numbers
+        ]
+        began = time.perf_counter()
+        results = await endpoints.put_many(changes)
+        took.append(time.perf_counter() - began)
+        if any(isinstance(result, Exception) for result in results):
+            sys.exit("an endpoint was refused")
+    print(f"  endpoints in batches of {_BATCH}: {_BATCH / statistics.median(took):.0f}/s")
+    await store.close()
+
+
 async def _measure(database: str, crowd: Crowd, reads: int) -> None:
     print(
         f"{database.partition(':')[0]}: {crowd.domains} domains, {crowd.resources} resources, {crowd.tenants} tenants"
@@ -88,6 +109,7 @@ async def _measure(database: str, crowd: Crowd, reads: int) -> None:
     await crowd.fill(database)
     print(f"  filled in {time.perf_counter() - began:.0f} s")
     await _resolve(database, crowd, reads)
+    await _register(database, crowd, 20)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ class PostgresEngine:
         engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=lambda: connect(url, limits, **(_PLANNED_ONCE if reading else {})),
+            hide_parameters=True,  # of statements in errors: those end in the log
             pool_size=limits.connections,
             max_overflow=0,
             pool_timeout=limits.lock_time,

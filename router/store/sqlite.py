@@ -153,7 +153,10 @@ def sqlite_engine(url: URL, lock_time: float, *, reading: bool) -> sa.Engine:
     `?timeout=` in the URL sets how long a lock is waited for inside SQLite.
     """
     wait = {} if "timeout" in url.query else {"timeout": lock_time}
-    engine = sa.create_engine(url, poolclass=NullPool, connect_args={**wait, "isolation_level": None})
+    # What a statement was about isn't in errors: those end in the log.
+    engine = sa.create_engine(
+        url, poolclass=NullPool, hide_parameters=True, connect_args={**wait, "isolation_level": None}
+    )
 
     def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from router.domains.preview import PreviewStatus
 from router.domains.redirects import RedirectPolicy
 from router.routes.records import DomainStatus, Kind, Scope, State
-from router.store.journal_tables import outbox, route_versions
+from router.store.journal_tables import route_versions
 from router.store.tables import (
     custom_domains,
     endpoints,
@@ -54,6 +54,12 @@ class Crowd:
 
     def zone(self, tenant: int) -> str:
         return f"preview{tenant}.dev"
+
+    def resource_id(self, resource: int) -> str:
+        return _id(_RESOURCE, resource)
+
+    def address(self, resource: int) -> str:
+        return f"10.{resource >> 16 & 255}.{resource >> 8 & 255}.{resource & 255}"
 
     def tenant_of(self, resource: int) -> int:
         return resource % self.tenants
@@ -118,7 +124,6 @@ class Crowd:
         yield endpoints, (self._endpoint(r) for r in range(self.resources))
         yield custom_domains, (self._custom_domain(d) for d in range(self.domains))
         yield route_versions, ({"key": key, "version": 1} for key in self._keys())
-        yield outbox, iter([{"id": 1, "key": "slug:box0", "version": 1}])
 
     def _keys(self) -> Iterator[str]:
         yield from (f"zone:{self.zone(t)}" for t in range(self.tenants))
@@ -156,9 +161,8 @@ class Crowd:
         }
 
     def _endpoint(self, r: int) -> dict[str, Any]:
-        address = f"10.{r >> 16 & 255}.{r >> 8 & 255}.{r & 255}"
         ids = {"holder_id": _id(_RESOURCE, r), "resource_id": _id(_RESOURCE, r)}
-        return ids | {"address": address, "generation": "1", "ports": {}}
+        return ids | {"address": self.address(r), "generation": "1", "ports": {}}
 
     def _custom_domain(self, d: int) -> dict[str, Any]:
         r = d % self.resources
