@@ -18,6 +18,8 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
 
+NOBODY = "3086d9a5-64b8-4b79-96b8-b404634d1b5b"
+
 ENDPOINT: dict[str, Any] = {"address": "10.0.3.7", "generation": "boot-42", "state": "running", "ports": {"5173": 8000}}
 
 
@@ -135,9 +137,9 @@ async def test_slug_of_another(api: ApiClient, tenant: str) -> None:
         ({"slug": "3000-x"}, {"slug"}),
         ({"slug": 5}, {"slug"}),
         ({"tenant_id": "acme"}, {"tenant_id"}),
-        ({"tenant_id": new_id()}, {"tenant_id"}),
-        ({"workspace_id": new_id()}, {"workspace_id"}),
-        ({"project_id": new_id()}, {"project_id"}),
+        ({"tenant_id": NOBODY}, {"tenant_id"}),
+        ({"workspace_id": NOBODY}, {"workspace_id"}),
+        ({"project_id": NOBODY}, {"project_id"}),
         ({"default_port": 0}, {"default_port"}),
         ({"default_port": 65536}, {"default_port"}),
         ({"default_port": "3000"}, {"default_port"}),
@@ -181,7 +183,7 @@ async def test_wrong_fields_of_a_resource(
         ({"ports": {"80": 0}}, {"ports.80"}),
         ({"ports": {"80": "80"}}, {"ports.80"}),
         ({"ports": [80]}, {"ports"}),
-        ({"version_id": new_id()}, {"version_id"}),
+        ({"version_id": NOBODY}, {"version_id"}),
     ],
     ids=str,
 )
