@@ -187,7 +187,7 @@ class Cache(_Group):
     ttl: Seconds = Field(60.0, description="How long a route is used. A backstop: changes evict at once.")
     unknown_ttl: Seconds = Field(5.0, description="How long an unknown host is remembered. A backstop as well.")
     stale_if_error: Seconds = Field(300.0, description="How long past its ttl a route is used while the store is down.")
-    fetches: Count = Field(8, description="Round trips to Redis and the store at once. Look-ups share them.")
+    fetches: Count = Field(4, description="Round trips to Redis and the store at once. Look-ups share them.")
     fetch_time: Seconds = Field(2.0, description="Time for one round trip; then the store counts as down.")
 
 
