@@ -1,11 +1,18 @@
 """What all kinds of tests may ask for: servers that are started once, when the first test needs them."""
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
+
+# How long an example takes says more about the machine than about us; and CI tries the same examples every time, so
+# that a red run is about the change. At a desk each run tries new ones.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
