@@ -44,6 +44,8 @@ ALSO_RIGHT = {
     "POST /api/v1/projects": "422",
     "PATCH /api/v1/projects/{id}": "422",
     "POST /api/v1/projects/{id}/move": "422",
+    # A default size must fit the largest size, one of which may have been stored before.
+    "PUT /api/v1/workspaces/{id}/settings": "422",
     # The scope of a key names a workspace or a project, which must exist.
     "POST /api/v1/api-keys": "422",
     # Selectors may contradict each other, and a workspace has caps.
