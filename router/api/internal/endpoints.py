@@ -20,7 +20,9 @@ class PutEndpoint(Body):
 
     address: Annotated[
         str,
-        Field(max_length=64, description=_ADDRESS, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+        Field(
+            max_length=64, description=_ADDRESS, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+        ),
     ]
     generation: Annotated[str, Field(min_length=1, max_length=128, description="Another one after each boot.")]
     state: State = State.RUNNING
