@@ -14,7 +14,7 @@ from router.settings import Database
 from router.store import Store, lookups
 from router.store.engine import parsed, reading_engine
 from tests.support.crowd import Crowd
-from tests.support.database import on_postgresql, on_sqlite
+from tests.support.database import on_postgresql, on_sqlite, spoil
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,6 +25,7 @@ LARGE = ("resources", "endpoints", "custom_domains", "route_versions", "exposed_
 @on_postgresql
 async def test_postgresql_looks_up_by_index(database: str) -> None:
     """The plan that a reader's statement has, whatever its values, reads no large table from end to end."""
+    spoil(database)
     await CROWD.fill(database)
     statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
     values = {"keys": [], "names": ["www.site1.com"], "slugs": ["box1"], "zones": ["preview1.dev"]}
@@ -69,6 +70,7 @@ async def test_sqlite_looks_up_by_index(database: str) -> None:
 
 async def test_what_a_crowd_s_hosts_lead_to(database: str, clock: ManualClock) -> None:
     """Among many rows each key finds its own."""
+    spoil(database)
     await Crowd(tenants=10, resources=300, domains=900).fill(database)
     store = await Store.open(database, clock=clock)
     found = await store.records.fetch(["name:www.site301.com", "slug:box7", "zone:preview9.dev", "slug:none"])

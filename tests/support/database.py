@@ -24,8 +24,17 @@ async def rows(database: str, select: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in found]
 
 
+_SPOILED: set[str] = set()
+
+
+def spoil(database: str) -> None:
+    """Say that nobody else can use this database: its schema is not what it was, or there is too much in it."""
+    _SPOILED.add(database)
+
+
 async def execute(database: str, *statements: str) -> None:
-    """Run the statements in one transaction."""
+    """Run the statements in one transaction. They may do anything to the database."""
+    spoil(database)
     engine = writing_engine(parsed(database, create=False), Database())
     async with engine.begin() as connection:
         for statement in statements:
@@ -53,7 +62,7 @@ class Databases:
             server = self._server()
             url = await server.create()
             yield url
-            await server.drop(url)
+            await (server.drop(url) if url in _SPOILED else server.take_back(url))
             return
         template = self._folder / "migrated.db"
         if not template.exists():

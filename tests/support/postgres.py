@@ -18,6 +18,7 @@ from typing import Self
 import asyncpg
 
 from router.store import migrate
+from router.store.tables import metadata
 from tests.support.ports import free_port
 from tests.support.processes import Process, children
 
@@ -53,6 +54,7 @@ class Postgres:
         self._process: Process | None = None
         self._made = 0
         self._has_template = False
+        self._clean: list[str] = []
         self.port = free_port()
 
     def __enter__(self) -> Self:
@@ -101,7 +103,9 @@ class Postgres:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
     async def create(self, *, migrated: bool = True) -> str:
-        """The URL of a new database: of this version's schema, or empty."""
+        """The URL of a database with nothing in it: of this version's schema, or without one."""
+        if migrated and self._clean:
+            return self._clean.pop()
         if migrated and not self._has_template:
             await self._execute(f"CREATE DATABASE {_TEMPLATE}")
             await migrate(self.url(_TEMPLATE))
@@ -112,6 +116,18 @@ class Postgres:
             f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE if migrated else 'template0'} STRATEGY file_copy"
         )
         return self.url(name)
+
+    async def take_back(self, url: str) -> None:
+        """Delete the rows of a database that has this version's schema, for the next who wants one: that is ten times
+        as fast as a new one."""
+        connection = await asyncpg.connect(url)
+        try:
+            deletes = [f"DELETE FROM {table}" for table in metadata.tables]  # noqa: S608  # our own names
+            await connection.execute("; ".join(["SET session_replication_role = replica", *deletes]))
+            await connection.execute("ALTER SEQUENCE outbox_id_seq RESTART")
+        finally:
+            await connection.close()
+        self._clean.append(url)
 
     async def drop(self, url: str) -> None:
         """Delete a database that nobody needs any more, whoever is still connected."""
