@@ -534,7 +534,7 @@ class Exchange(Facts):
         load = self.load
         if load is not None:
             load.exchanges -= 1
-            load.active_at = edge.now
+            load.active_at = self.ended  # not the coarse clock: whoever copies activity must not take it for old
             self.load = None
         finished = edge.recorder.finished
         finished.append(self)
