@@ -256,6 +256,7 @@ async def tls_before(server: Server, folder: Path) -> AsyncIterator[tuple[int, P
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     piping: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -266,6 +267,7 @@ async def tls_before(server: Server, folder: Path) -> AsyncIterator[tuple[int, P
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behind = await asyncio.open_connection("127.0.0.1", server.port)
+        writers.extend((writer, behind[1]))
         for work in (pipe(reader, behind[1]), pipe(behind[0], writer)):
             piping.add(asyncio.create_task(work))
 
@@ -277,6 +279,9 @@ async def tls_before(server: Server, folder: Path) -> AsyncIterator[tuple[int, P
         for task in piping:
             task.cancel()
         await asyncio.gather(*piping, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # in which the transports close their sockets
 
 
 def _self_signed(folder: Path) -> tuple[Path, Path]:

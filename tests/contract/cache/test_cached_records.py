@@ -248,7 +248,7 @@ async def test_redis_is_not_believed_before_it_has_caught_up(folder: Path, limit
 async def test_fills_do_not_pile_up(server: Server, limits: Redis, ledger: Ledger) -> None:
     """What can't be put down in time is left to the next reader, and counted."""
     async with Member(server.url, ledger, limits=limits) as member:
-        await hears(member)
+        await marked(member)
         await asyncio.gather(*(member.shared.records.fetch([f"slug:s{number}"]) for number in range(200)))
         assert member.count("redis_fills_total", fate="skipped") > 0
         await fills(member, 1)

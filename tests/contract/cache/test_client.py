@@ -99,7 +99,7 @@ async def test_tls_towards_sentinels_and_clusters(server: Server, limits: Redis,
         tls_before(server, tmp_path) as (port, ca),
         connected(form.format(port), limits, ca_file=ca) as (client, _),
     ):
-        with pytest.raises(CacheUnavailableError, match=r"unknown command `SENTINEL`|[Cc]luster"):
+        with pytest.raises(CacheUnavailableError, match=r"unknown command .SENTINEL|[Cc]luster"):
             await works(client, limits)
 
 
