@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench bench-quick fmt docs lock clean
+.PHONY: help install run test test-deep check bench bench-quick fmt docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -31,6 +31,9 @@ run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
 
 test: check ## the checks and all tests
 	$(BIN)/python -m pytest
+
+test-deep: install ## minutes of generated requests against the whole API
+	$(BIN)/python -m pytest -m deep
 
 check: install ## style, types and import rules
 	$(BIN)/ruff check .

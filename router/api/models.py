@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from router.api.wording import BLANK
 from router.clock import iso
 from router.hostname import MAX_NAME, MAX_SLUG, RESERVED_SLUGS
 from router.unit import Window
@@ -36,7 +37,7 @@ _TIME = re.compile(
 PORT_NAME = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _DIGITS = re.compile(r"-?[0-9]{1,4000}")  # int() takes no more than 4300
-_NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
 
 
 class Body(BaseModel):
@@ -89,6 +90,14 @@ def _id(value: str) -> str:
     return value.lower()
 
 
+def stripped(value: str) -> str:
+    """Without the blanks around it, which count where there is a longest: the document can't say otherwise."""
+    value = value.strip()
+    if not value:
+        raise ValueError(BLANK)
+    return value
+
+
 def _slug(value: str) -> str:
     if _SLUG.fullmatch(value) is None:
         raise ValueError("must start with alphanumeric and contain only a-z 0-9 -")
@@ -99,7 +108,7 @@ Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"format": "uui
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), Field(json_schema_extra=_NOT_BLANK)
+    str, StringConstraints(min_length=1, max_length=120), AfterValidator(stripped), Field(json_schema_extra=NOT_BLANK)
 ]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
@@ -117,7 +126,7 @@ HostSlug = Annotated[
     ),
 ]
 ExternalId = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Field(json_schema_extra=_NOT_BLANK)
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(stripped), Field(json_schema_extra=NOT_BLANK)
 ]
 # Either form of an internationalized name; what else is wrong with a name is for the verbs to say.
 HostName = Annotated[str, Field(json_schema_extra={"format": "idn-hostname", "maxLength": MAX_NAME})]

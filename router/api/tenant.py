@@ -2,10 +2,10 @@
 
 from typing import Annotated, Protocol, Unpack
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from router.api.endpoint import Bare, Call, Reply, Resource, endpoint
-from router.api.models import Body, Instant, Name, Out
+from router.api.models import NOT_BLANK, Body, Instant, Name, Out, stripped
 from router.api.principal import Reach
 from router.api.scope import tenant_of
 from router.settings import Limits, Rates
@@ -15,7 +15,9 @@ from router.tenancy.tenants import Holdings, Tenant, TenantChanges
 _ADDRESS = r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#][!#-&(-;=?-\[\]-~]*)?"
 _IMAGE = r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}"
 
-ProductName = Annotated[Name, Field(max_length=60)]
+ProductName = Annotated[
+    str, StringConstraints(min_length=1, max_length=60), AfterValidator(stripped), Field(json_schema_extra=NOT_BLANK)
+]
 Address = Annotated[str, Field(max_length=2048, pattern=f"^{_ADDRESS}$", examples=["https://help.example.com"])]
 Email = Annotated[str, Field(pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}$")]
 Image = Annotated[str, Field(max_length=65536, pattern=f"^({_IMAGE}|{_ADDRESS})$")]

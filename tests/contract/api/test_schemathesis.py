@@ -73,6 +73,8 @@ NEVER = {
     "POST /api/v1/deployments/{id}/domains",
     "POST /api/v1/deployments/{id}/publish",
     "POST /api/v1/deployments/{id}/rollback",
+    "DELETE /api/v1/projects/{id}",
+    "DELETE /api/v1/workspaces/{id}",
     "PUT /internal/v1/endpoints/{resource_id}",
     "PUT /internal/v1/resources/{id}",
 }
@@ -200,6 +202,7 @@ def never_succeeded(node: Node, document: Any) -> set[str]:
     return missing
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(WITHIN + 60)
 async def test_everything_that_the_document_allows(node: Node, tmp_path: Path) -> None:
     """All phases of schemathesis with all checks find nothing, and every operation was seen to succeed."""
