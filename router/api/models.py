@@ -91,7 +91,7 @@ def _id(value: str) -> str:
 
 
 def stripped(value: str) -> str:
-    """Without the blanks around it, which count where there is a longest: the document can't say otherwise."""
+    """Without the blanks around it. They do count towards the longest that is taken: a schema can't leave them out."""
     value = value.strip()
     if not value:
         raise ValueError(BLANK)
