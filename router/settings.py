@@ -198,7 +198,7 @@ class Redis(_Group):
         "miosa-router:", description="What each of our keys begins with. Two fleets on one Redis need two."
     )
     operation_time: Seconds = Field(0.25, description="Time for one operation; then the store is asked instead.")
-    connections: Count = Field(32, description="Connections per process, and per node of a Cluster.")
+    connections: Count = Field(32, description="Operations at once per process, each on a connection of its own.")
     failures: Count = Field(5, description="Failures in a row after which Redis is left alone for a while.")
     pause: Seconds = Field(1.0, description="How long it is left alone; then one operation tries again.")
     ttl: Seconds = Field(3600.0, description="How long a record is kept. A backstop: changes replace it at once.")

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 import structlog
@@ -26,13 +27,13 @@ from router.clock import Clock
 from router.observe.metrics import Metrics
 from router.redis_url import Layout, RedisAddress
 from router.settings import Redis as Limits
+from router.settings import SettingsError
 from router.tasks import Tasks
 
 T = TypeVar("T")
 Word = str | bytes | int
 
 _SCAN = 1000  # keys per piece
-_PER_NODE = 256  # connections to one node of a Cluster; what limits them is how many look-ups there are at once
 
 _log = structlog.get_logger("router.cache")
 
@@ -50,7 +51,10 @@ class Script:
 
 
 class Client:
-    """Every operation raises CacheUnavailableError within `limits.operation_time`. Not thread-safe."""
+    """Every operation raises CacheUnavailableError within `limits.operation_time`. Not thread-safe.
+
+    Making one connects to nothing, and raises SettingsError for a file that is not there.
+    """
 
     def __init__(self, address: RedisAddress, limits: Limits, *, metrics: Metrics, clock: Clock) -> None:
         self.layout = address.layout
@@ -60,6 +64,7 @@ class Client:
         self._metrics = metrics
         self._clock = clock
         self._tasks = Tasks("redis")
+        self._turns = asyncio.Semaphore(limits.connections)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._sentinel: Sentinel | None = None
         self._redis = self._connect()
@@ -129,7 +134,7 @@ class Client:
             work.close()
             self._metrics.count("redis_operations", operation, "refused")
             raise CacheUnavailableError(f"left alone after failures: {self.error}")
-        task = self._tasks.start(operation, _outcome(work))
+        task = self._tasks.start(operation, self._outcome(work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
@@ -159,6 +164,16 @@ class Client:
         if closed and not breaker.closed:
             _log.warning("Redis is left alone for a while", error=error)
         raise CacheUnavailableError(error)
+
+    async def _outcome(self, work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
+        """The answer or the error, as a value: nobody may be waiting for it any more."""
+        try:
+            async with self._turns:
+                return await work, None
+        except Exception as error:  # noqa: BLE001 - whatever a client that lost its connection stumbles over is an outage
+            return None, error
+        finally:
+            work.close()  # where its turn never came
 
     async def _evaluate(self, script: Script, *arguments: Word) -> Any:
         try:
@@ -194,7 +209,7 @@ class Client:
                 startup_nodes=nodes,
                 require_full_coverage=False,  # the part of a Cluster that is there is of use
                 reinitialize_steps=0,  # a slot that moved is followed; starting anew would cut off everybody's commands
-                max_connections=_PER_NODE,
+                max_connections=self._limits.connections,
                 **options,
                 **self._tls(),
             )
@@ -232,17 +247,11 @@ class Client:
         limits = self._limits
         if not self._address.tls:
             return {}
-        files = {"ssl_ca_certs": limits.ca_file, "ssl_certfile": limits.cert_file, "ssl_keyfile": limits.key_file}
-        return {
-            "ssl": True,
-            "ssl_check_hostname": limits.check_names,
-            **{name: str(file) for name, file in files.items() if file is not None},
-        }
-
-
-async def _outcome(work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
-    """The answer or the error, as a value: nobody may be waiting for it any more."""
-    try:
-        return await work, None
-    except Exception as error:  # noqa: BLE001 - whatever a client that lost its connection stumbles over is an outage
-        return None, error
+        options: dict[str, Any] = {"ssl": True, "ssl_check_hostname": limits.check_names}
+        for option, key in (("ssl_ca_certs", "ca_file"), ("ssl_certfile", "cert_file"), ("ssl_keyfile", "key_file")):
+            file: Path | None = getattr(limits, key)
+            if file is not None:
+                if not file.is_file():
+                    raise SettingsError([(f"redis.{key}", f"{file} is no file")])
+                options[option] = str(file)
+        return options

@@ -13,7 +13,7 @@ from router.cache.client import CacheUnavailableError, Client
 from router.clock import SystemClock
 from router.observe.metrics import Metrics
 from router.redis_url import parse_redis_url
-from router.settings import Redis
+from router.settings import Redis, SettingsError
 from tests.support.ports import free_port
 from tests.support.redis import Cluster, Sentinels, Server, tls_before
 from tests.support.waiting import eventually
@@ -101,6 +101,26 @@ async def test_tls_towards_sentinels_and_clusters(server: Server, limits: Redis,
     ):
         with pytest.raises(CacheUnavailableError, match=r"unknown command .SENTINEL|[Cc]luster"):
             await works(client, limits)
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file", "key_file"])
+async def test_a_file_that_is_not_there_is_refused_by_name(limits: Redis, tmp_path: Path, key: str) -> None:
+    """At the start, and only where TLS is wanted."""
+    limits = limits.model_copy(update={key: tmp_path / "missing.pem"})
+    with pytest.raises(SettingsError, match=rf"redis\.{key}: .*missing\.pem is no file"):
+        Client(parse_redis_url("rediss://cache"), limits, metrics=Metrics(), clock=SystemClock())
+    async with connected("redis://cache", limits):
+        pass
+
+
+async def test_operations_at_once_are_bounded(server: Server, limits: Redis) -> None:
+    """A burst waits for its turn on a few connections."""
+    async with connected(server.url, limits, connections=3) as (client, _):
+        breaker = client.breaker()
+        await asyncio.gather(*(client.run("look", breaker, "GET", f"x{number}") for number in range(100)))
+        mine = await client.run("look", breaker, "CLIENT", "GETNAME")
+        assert mine == b"miosa-router"
+        assert len(client._redis.connection_pool._available_connections) <= 3
 
 
 async def test_the_sentinels_password_is_their_own(sentinels: Sentinels, limits: Redis) -> None:
