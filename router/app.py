@@ -555,8 +555,12 @@ class App:
         return advice
 
     def _facts(self) -> dict[str, object]:
-        crew = self._crew
-        return {} if crew is None else {"workers": {"serving": crew.serving, "of": crew.size}}
+        facts: dict[str, object] = {}
+        if self._crew is not None:
+            facts["workers"] = {"serving": self._crew.serving, "of": self._crew.size}
+        if self._shared is not None:
+            facts["changes"] = self._shared.facts()
+        return facts
 
     def _activity(self, verbs: Verbs) -> ActivityFeed:
         crew = self._crew

@@ -95,7 +95,18 @@ class SharedCache:
             return f"the bus is not heard ({self._subscriber.error}); the store is followed instead"
         if self._publisher is not None and self._publisher.error is not None:
             return f"{self._publisher.waiting} changes wait for Redis ({self._publisher.error})"
+        if self._publisher is not None and self._publisher.lag > self._limits.silence:
+            return f"{self._publisher.waiting} changes wait, the first for {self._publisher.lag:.0f} s"
         return None
+
+    def facts(self) -> dict[str, object]:
+        """For /readyz: how changes travel now."""
+        facts: dict[str, object] = {
+            "by": "bus" if self._subscriber is not None and self._subscriber.connected else "store"
+        }
+        if self._publisher is not None:
+            facts |= {"waiting": self._publisher.waiting, "lag_seconds": round(self._publisher.lag, 3)}
+        return facts
 
     async def close(self) -> None:
         """End everything, and close every connection."""

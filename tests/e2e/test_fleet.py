@@ -197,7 +197,10 @@ async def test_redis_may_go(fleet: Fleet, what: str) -> None:
     def status(node: Router) -> str:
         code, _, body = node.get_admin("/readyz")
         assert code == 200
-        return str(json.loads(body)["status"])
+        document = json.loads(body)
+        assert document["changes"]["waiting"] >= 0
+        assert document["status"] != "ready" or document["changes"]["by"] == "bus"
+        return str(document["status"])
 
     async with Backend(says) as backend, moving(fleet, f"moves-{what}") as box:
         slugs = [f"{what}{number}" for number in range(HOSTS)]

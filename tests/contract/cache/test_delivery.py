@@ -101,6 +101,7 @@ async def test_what_redis_missed_is_delivered_when_it_is_back(folder: Path, limi
                 await eventually(lambda: one.count("outbox_waiting") == 20, "they wait")
                 assert one.count("outbox_lag_seconds") > 0
                 await degraded(one)
+                assert one.shared.facts()["waiting"] == 20
                 start()
                 await eventually(lambda: len(set(two.keys)) == 20 or two.gaps > 1, "they are heard")
                 await eventually(lambda: one.count("outbox_waiting") == 0, "nothing waits any more")
@@ -122,6 +123,7 @@ async def test_while_the_bus_is_lost_the_store_is_followed(folder: Path, limits:
         one.commit("slug:shop", BLOG)
         await eventually(lambda: len(two.keys) == 2, "it is heard")
         assert "instead" in await degraded(two)
+        assert two.shared.facts() == {"by": "store"}
 
 
 async def test_without_publishers_the_store_is_followed(url: str, limits: Redis, ledger: Ledger) -> None:

@@ -174,3 +174,14 @@ def test_histogram_series_whose_level_is_unknown_are_one(metrics: Metrics) -> No
         object.__setattr__(found.decision, "level", level)
         metrics.exchange([Ended(route=found)])
     assert one(metrics, "exchange_seconds_count", level=OTHER) == 2
+
+
+def test_a_histogram_may_have_no_label(metrics: Metrics) -> None:
+    """One series of buckets, and the sum."""
+    for seconds in (0.002, 0.02, 0.2):
+        metrics.observe("change_seconds", seconds)
+    assert one(metrics, "change_seconds_bucket", le="0.025") == 2
+    assert one(metrics, "change_seconds_count") == 3
+    assert one(metrics, "change_seconds_sum") == pytest.approx(0.222)
+    with pytest.raises(KeyError):
+        metrics.observe("no_such_histogram", 1.0)
