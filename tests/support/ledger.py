@@ -16,6 +16,7 @@ class Ledger:
         self._records: dict[str, tuple[int, Record | None]] = {}
         self._changes: list[Change] = []
         self.down = False
+        self.failed = 0
         self.reads: list[tuple[str, ...]] = []
         self.records = self
         self.feed = self
@@ -67,4 +68,5 @@ class Ledger:
 
     def _check(self) -> None:
         if self.down:
+            self.failed += 1
             raise StoreUnavailableError("switched off")

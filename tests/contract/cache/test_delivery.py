@@ -140,6 +140,34 @@ async def test_without_publishers_the_store_is_followed(url: str, limits: Redis,
             assert member.gaps == gaps
 
 
+async def test_silence_is_looked_into(folder: Path, limits: Redis, ledger: Ledger) -> None:
+    """Without publishers a process calls on the bus itself: while it hears that, its subscription is good; a server that
+    is frozen answers nothing, and is left for a new connection."""
+    with Server(folder) as server:
+        async with Member(server.url, ledger, limits=limits, publishes=False, silence=0.3) as member:
+            calls = {"operation": "publish", "outcome": "ok"}
+            await eventually(lambda: member.count("redis_operations_total", **calls) > 3, "it calls again and again")
+            assert member.gaps == 1
+            server.freeze()
+            await eventually(
+                lambda: member.count("redis_operations_total", operation="publish", outcome="timeout"), "no answer"
+            )
+            server.thaw()
+            await eventually(lambda: member.gaps == 2, "it has connected anew")
+
+
+async def test_a_store_that_is_away_too_is_followed_again(folder: Path, limits: Redis, ledger: Ledger) -> None:
+    """From where it was left."""
+    async with Member(Server(folder).url, ledger, limits=limits, publishes=False) as member:
+        ledger.down = True
+        ledger.commit("slug:shop", SHOP)
+        failed = ledger.failed
+        await eventually(lambda: ledger.failed > failed, "the store was asked in vain")
+        assert member.keys == []
+        ledger.down = False
+        await eventually(lambda: member.keys == ["slug:shop"], "it is heard")
+
+
 async def test_many_publishers_do_no_harm(url: str, limits: Redis, ledger: Ledger) -> None:
     """All may deliver the same; each change is stored, and told to everybody."""
     async with contextlib.AsyncExitStack() as stack:
