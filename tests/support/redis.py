@@ -166,6 +166,14 @@ class Sentinels:
         _, port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
         return next(server for server in self.servers if server.port == int(port))
 
+    def fail_over(self) -> bool:
+        """Ask for a change of places; whether a Sentinel has found somebody who can take over."""
+        try:
+            self.sentinels[0].ask("SENTINEL", "FAILOVER", "main")
+        except redis.ResponseError:
+            return False
+        return True
+
     def _sentinel(self, master: int) -> Server:
         lines = [
             f"sentinel monitor main 127.0.0.1 {master} 2",

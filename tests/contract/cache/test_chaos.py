@@ -157,7 +157,7 @@ async def test_failed_over_by_sentinels(folder: Path, limits: Redis) -> None:
             second = sentinels.master
             await eventually(lambda: "master_link_status:up" in first.info("replication"), "the old one follows", 20)
             await eventually(sentinels.agree, "the Sentinels see it")
-            sentinels.sentinels[0].ask("SENTINEL", "FAILOVER", "main")
+            await eventually(sentinels.fail_over, "a Sentinel begins", 30)
             under.change(20)
             await eventually(lambda: sentinels.master is not second, "they have changed places", 20)
             under.change(20)
