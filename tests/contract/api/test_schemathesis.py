@@ -202,12 +202,23 @@ def never_succeeded(node: Node, document: Any) -> set[str]:
     return missing
 
 
+def document_of(node: Node) -> Any:
+    with urllib.request.urlopen(node.document_url, timeout=10) as answer:
+        return json.load(answer)
+
+
+async def test_a_few_requests_for_each_operation(node: Node, tmp_path: Path) -> None:
+    """All checks find nothing in a few drawn requests; what takes minutes comes below."""
+    config = configured(node, document_of(node), fixed=False)
+    found = await run(tmp_path / "few", node, config, "--phases", "examples,fuzzing", "--max-examples", "2")
+    assert not found, found
+
+
 @pytest.mark.deep
 @pytest.mark.timeout(WITHIN + 60)
 async def test_everything_that_the_document_allows(node: Node, tmp_path: Path) -> None:
     """All phases of schemathesis with all checks find nothing, and every operation was seen to succeed."""
-    with urllib.request.urlopen(node.document_url, timeout=10) as answer:
-        document = json.load(answer)
+    document = document_of(node)
     fixed, drawn = configured(node, document, fixed=True), configured(node, document, fixed=False)
     first_half = "^/api/v1/[a-d]"
 
