@@ -22,7 +22,10 @@ _TAG_LIST = rf"^[^,\u0000]{{1,{MAX_TAG}}}(,[^,\u0000]{{1,{MAX_TAG}}}){{0,{MAX_TA
 
 SizeName = Annotated[str, Field(max_length=20, json_schema_extra={"enum": list(SIZES)})]
 Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, description="0 is never.")]
-DefaultPort = Annotated[Port, Field(description="What hosts without a port lead to.")]
+DefaultPort = Annotated[
+    Port,
+    Field(description="What hosts without a port lead to; where there is none, to the port that was exposed first."),
+]
 
 
 def _tags(value: str) -> str:

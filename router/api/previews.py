@@ -33,7 +33,9 @@ HostMode = Annotated[
 
 
 class Expose(Body):
-    port: Annotated[Port | None, Field(description="The default port where none is given.")] = None
+    port: Annotated[
+        Port | None, Field(description="The default port where none is given, or the one that was exposed first.")
+    ] = None
 
 
 class PatchPreview(Body):

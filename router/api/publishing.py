@@ -43,7 +43,8 @@ HealthCheckPath = Annotated[
 class PublishOptions(Body):
     """Commands, paths and services are kept for the platform; nothing here acts on them. `kind` auto follows the source.
 
-    `port` is the sandbox's default port where none is given; visitors of the deployment reach that one.
+    `port` is the sandbox's default port where none is given, or the one that was exposed first; visitors of the
+    deployment reach that one.
     """
 
     kind: Literal["auto", "static", "dynamic", "sandbox_backed"] | None = None

@@ -34,6 +34,17 @@ _follows = sa.and_(
     sa.or_(_sandboxs.c.holder_id.is_not(None), _own.c.holder_id.is_(None)),
 )
 
+# Where nobody has said which port hosts without one lead to: the one that was exposed first.
+_main_port = sa.func.coalesce(
+    resources.c.default_port,
+    sa.select(previews.c.port)
+    .where(previews.c.resource_id == resources.c.id)
+    .order_by(previews.c.created_at, previews.c.port)
+    .limit(1)
+    .correlate(resources)
+    .scalar_subquery(),
+)
+
 
 def _resources(of: sa.FromClause) -> sa.Select[Any]:
     """The resources whose ids are in `of`, and what belongs to each. `of` comes first, and is a handful of rows:
@@ -41,6 +52,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
     return (
         sa.select(
             resources,
+            _main_port.label("main_port"),
             tenants.c.auto_expose,
             tenants.c.suspended.label("tenant_suspended"),
             tenants.c.branding,

@@ -19,6 +19,11 @@ class SqlPreviews(Rows):
     async def of_port(self, resource_id: str, port: int) -> Preview | None:
         return await self._find(previews.c.resource_id == resource_id, previews.c.port == port)
 
+    async def oldest(self, resource_id: str) -> Preview | None:
+        first = sa.select(previews).where(previews.c.resource_id == resource_id)
+        row = await self._one(first.order_by(previews.c.created_at, previews.c.port).limit(1))
+        return None if row is None else _read(row)
+
     async def list(self, resource_id: str, window: Window) -> Listing[Preview]:
         select = sa.select(previews).where(previews.c.resource_id == resource_id)
         return await self._listing(select, window, (previews.c.port,), _read)

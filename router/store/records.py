@@ -137,7 +137,7 @@ def _resource(row: Any, exposed: set[int], modes: Mapping[int, str]) -> Resource
         project_id=row.project_id,
         state=_state(row),
         version=row.version,
-        default_port=row.default_port,
+        default_port=row.main_port,
         exposed_ports=None if row.auto_expose else frozenset(exposed),
         suspended=row.suspended or row.tenant_suspended or row.followed_suspended,
         endpoint=endpoint,

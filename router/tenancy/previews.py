@@ -2,7 +2,8 @@
 
 Exposing a port makes its preview, and a preview exposes its port; one that goes closes it, so that what was shown to
 a few does not stay open to all. Ports that the platform exposes have none. The default port is always reachable, and
-with the tenant's `auto_expose` every port is.
+with the tenant's `auto_expose` every port is. Where a resource has no default port, the one that was exposed first and
+still is stands for it: customers name ports by exposing them, and seldom in another way.
 """
 
 from collections.abc import Collection, Mapping
@@ -52,6 +53,9 @@ class PreviewRows(Protocol):
 
     async def of_port(self, resource_id: str, port: int) -> Preview | None: ...
 
+    async def oldest(self, resource_id: str) -> Preview | None:
+        """The first that was made of those that are there; of several at once the one of the lowest port."""
+
     async def list(self, resource_id: str, window: Window) -> Listing[Preview]:
         """By port."""
 
@@ -91,7 +95,7 @@ class Previews:
         now = self._clock.now()
         async with self._store.begin() as tx:
             resource = live(await tx.resources.get(resource_id))
-            port = port or resource.default_port
+            port = port or await main_port(tx, resource)
             if port is None:
                 raise RouterError(CONFLICT, "there is no default port; say which one", fields={"port": [BLANK]})
             if port not in resource.exposed_ports and len(resource.exposed_ports) >= MAX_PORTS:
@@ -147,6 +151,14 @@ class Previews:
         if preview is not None:
             await tx.previews.delete(preview)
         await lifecycle.unexpose(tx, resource, port, self._clock.now())
+
+
+async def main_port(tx: PreviewsTx, resource: Resource) -> int | None:
+    """Which port is meant where none is named."""
+    if resource.default_port is not None:
+        return resource.default_port
+    first = await tx.previews.oldest(resource.id)
+    return first.port if first is not None else None
 
 
 def _check(fields: Fields, changes: PreviewChanges) -> None:

@@ -29,6 +29,7 @@ from router.tenancy.deployments import Deployment, found_deployment
 from router.tenancy.endpoints import own_listener, refusal
 from router.tenancy.env import check_environment
 from router.tenancy.fields import BLANK, Fields, invalid
+from router.tenancy.previews import PreviewsTx, main_port
 from router.tenancy.releases import ReleasesTx, point
 from router.tenancy.resources import Resource, StoredEndpoint, check_port, live
 from router.tenancy.versions import (
@@ -70,7 +71,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be published, and how. `port` None is the sandbox's default port, `kind` None follows the source.
+    """What is to be published, and how. `port` None is the sandbox's main port, `kind` None follows the source.
 
     With `promote` the version goes live once it is ready.
     """
@@ -114,12 +115,15 @@ class _Log:
         return "".join(self._lines)
 
 
+class PublishingTx(ReleasesTx, PreviewsTx, Protocol): ...
+
+
 class Publishing:
     """The pipeline. Owns the builds of this process; `close` it before the store."""
 
     def __init__(
         self,
-        store: Unit[ReleasesTx],
+        store: Unit[PublishingTx],
         clock: Clock,
         *,
         probe: Probe,
@@ -153,7 +157,9 @@ class Publishing:
         async with self._store.begin() as tx:
             deployment = await found_deployment(tx, deployment_id)
             sandbox = await _source(tx, deployment.resource, plan.source_sandbox_id)
-            version = self._version(deployment, sandbox, plan, await tx.versions.next_number(deployment_id), now, by)
+            port = await self._port(tx, sandbox, plan)
+            number = await tx.versions.next_number(deployment_id)
+            version = self._version(deployment, sandbox, plan, port, number, now, by)
             log.say(f"Publishing sandbox {sandbox.id} to {plan.environment} as version {version.number}.")
             await tx.versions.add(version)
             await tx.builds.add(
@@ -221,14 +227,28 @@ class Publishing:
         for service in plan.data_services:
             fields.text("data_services", service, most=255, required=True)
 
-    def _version(
-        self, deployment: Deployment, sandbox: Resource, plan: Plan, number: int, now: datetime, by: str | None
-    ) -> Version:
-        port = plan.port or sandbox.default_port
+    async def _port(self, tx: PublishingTx, sandbox: Resource, plan: Plan) -> int:
+        """The port that was asked for, else the sandbox's main one, else the only one on which it listens."""
+        port = plan.port or await main_port(tx, sandbox)
+        if port is None:
+            listening = [public for endpoint in await tx.resources.endpoints(sandbox.id) for public in endpoint.ports]
+            port = listening[0] if len(listening) == 1 else None
         if port is None:
             raise invalid("port", BLANK)
         if port in self._reserved_ports:
             raise invalid("port", "is reserved by the platform")
+        return port
+
+    def _version(
+        self,
+        deployment: Deployment,
+        sandbox: Resource,
+        plan: Plan,
+        port: int,
+        number: int,
+        now: datetime,
+        by: str | None,
+    ) -> Version:
         resource = deployment.resource
         return Version(
             id=new_id(),

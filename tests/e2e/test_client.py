@@ -267,13 +267,14 @@ async def in_computers(customer: Customer, workspace: Any, one: Backend) -> None
     await ask(computer.ports.delete, 8000)
     assert await customer.visit(port["url"]) == (404, "host_not_found")
 
-    customer.leads_to("computer", computer, 3000)
     domain = await ask(computer.domains.register, "desk.drsmithclinic.com")
     assert (domain.status, domain.verification_target) == ("pending", "verify.miosa.ai")
     missing = await customer.refused(computer.domains.verify, domain.id)
     assert (missing.status_code, "CNAME not found" in str(missing)) == (422, True)
     customer.dns.put("desk.drsmithclinic.com", RecordType.CNAME, "verify.miosa.ai")
     assert (await ask(computer.domains.verify, domain.id)).status == "verified"
+    assert await customer.visit("desk.drsmithclinic.com") == (404, "host_not_found")
+    await ask(computer.ports.create, 3000)
     assert await customer.visit("desk.drsmithclinic.com") == (200, "one")
     assert [each.fqdn for each in await ask(computer.domains.list)] == ["desk.drsmithclinic.com"]
     await ask(computer.domains.delete, domain.id)
@@ -297,12 +298,10 @@ async def in_deployments(customer: Customer, workspace: Any, sandbox: Any, one: 
     deployment = await ask(deployments.create, name="Smile Dental", external_workspace_id="clinic_123")
     assert (deployment.workspace_id, deployment.state) == (workspace.id, "pending")
     assert await customer.visit(deployment.public_url) == (404, "host_not_found")
-    customer.leads_to("sandbox", sandbox, 3000)
     first = await ask(deployments.publish, deployment.id, source_sandbox_id=sandbox.id)
     assert (first.promoted, first.version.version_number) == (True, 1)
     assert await customer.visit(deployment.public_url) == (200, "one")
     redesign = await ask(customer.client.sandboxes.create, name="redesign", project_id=sandbox.project_id)
-    customer.leads_to("sandbox", redesign, 3000)
     customer.boot(redesign.id, two, 3000)
     held = await ask(deployments.publish, deployment.id, source_sandbox_id=redesign.id, promote=False)
     assert (held.promoted, held.version.state) == (False, "ready")

@@ -62,11 +62,6 @@ class Customer:
         body = {"address": "127.0.0.1", "generation": "1", "ports": listens}
         self.router.internal("PUT", f"/endpoints/{machine_id}", body)
 
-    def leads_to(self, kind: str, machine: Any, port: int) -> None:
-        """Say what the platform says of the port to which a machine's hosts without a port lead."""
-        body = {"kind": kind, "slug": machine.slug, "tenant_id": self.tenant_id, "default_port": port}
-        self.router.internal("PUT", f"/resources/{machine.id}", body)
-
 
 @asynccontextmanager
 async def program(name: str) -> AsyncIterator[Backend]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from router.app import Verbs
+from router.clock import ManualClock
 from router.routes.records import Kind, Scope
 from router.settings import Settings, load
 from router.tenancy import EndpointChange, Ownership, Resource
@@ -78,6 +79,36 @@ async def test_expose_the_default_port(api: ApiClient, acme: Account, verbs: Ver
     bare = await running(verbs, acme, slug="bare")
     answer = await api("POST", f"/api/v1/sandboxes/{bare.id}/expose", json={})
     assert (answer.status, answer.code, answer.fields) == (409, "conflict", {"port": ["can't be blank"]})
+
+
+async def test_the_port_that_was_exposed_first(
+    api: ApiClient, acme: Account, verbs: Verbs, routes: Routes, clock: ManualClock
+) -> None:
+    """It stands for the default port where there is none: in hosts without a port, behind domains, where no port is
+    named. When it closes, the next one does; a default port that is set goes before.
+    """
+    made = await running(verbs, acme, Kind.COMPUTER)
+    path = f"/api/v1/computers/{made.id}"
+    domain = await verbs.custom_domains.register(made.id, "desk.example.com")
+    await verbs.custom_domains.mark_verified(domain.id)
+    hosts = ("sbx01j9x.sandbox.miosa.app", "sbx01j9x.miosa.app", "desk.example.com")
+
+    async def lead_to() -> set[Any]:
+        return {await routes.leads_to(host) for host in hosts}
+
+    assert await lead_to() == {"host_not_found"}
+    for port in (8000, 3000):
+        await api("POST", f"{path}/expose", json={"port": port})
+        clock.advance(1)
+        assert await lead_to() == {(made.id, 8000)}
+    assert (await api("POST", f"{path}/expose", json={})).json["port"] == 8000
+    await api("DELETE", f"{path}/ports/8000")
+    assert await lead_to() == {(made.id, 3000)}
+    assert (await api("PATCH", path, json={"default_port": 9000})).json["default_port"] == 9000
+    assert await lead_to() == {(made.id, 9000)}
+    await api("PATCH", path, json={"default_port": None})
+    await api("DELETE", f"{path}/ports/3000")
+    assert await lead_to() == {"host_not_found"}
 
 
 @pytest.mark.parametrize(

@@ -524,9 +524,21 @@ async def test_what_publish_refuses(
 
 
 async def test_a_sandbox_without_a_port(api: ApiClient, site: dict[str, Any], verbs: Verbs, acme: Account) -> None:
-    """Which port is meant must be known."""
+    """Which port is meant must be known: the only one on which it listens, or the one that was exposed first."""
     portless = await sandbox_of(verbs, acme, default_port=None)
     assert (await publish(api, site, portless)).fields == {"port": ["can't be blank"]}
+
+    async def published(*listening: int) -> Answered:
+        change = EndpointChange(
+            resource_id=portless.id, address="127.0.0.1", generation="1", ports=dict.fromkeys(listening, free_port())
+        )
+        await verbs.resources.endpoints.put(change)
+        return await publish(api, site, portless)
+
+    assert (await published(8000, 9000)).fields == {"port": ["can't be blank"]}
+    assert (await published(8000)).json["data"]["version"]["runtime_port"] == 8000
+    await verbs.previews.put(portless.id, 9000)
+    assert (await published(8000, 9000)).json["data"]["version"]["runtime_port"] == 9000
 
 
 async def test_others_sandboxes(
