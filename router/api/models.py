@@ -37,7 +37,9 @@ _TIME = re.compile(
 PORT_NAME = r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 _DIGITS = re.compile(r"-?[0-9]{1,4000}")  # int() takes no more than 4300
-NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+# What `str.strip` takes for blank, written out: `\s` is another set in each dialect of patterns.
+_BLANKS = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NOT_BLANK = {"pattern": rf"^[^\u0000]*[^{_BLANKS}\u0000][^\u0000]*$"}
 
 
 class Body(BaseModel):

@@ -1,9 +1,12 @@
 """The documentation says what is served."""
 
+import re
+
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from router.api.endpoint import Call, Reply, Resource, endpoint
+from router.api.models import NOT_BLANK
 from router.api.openapi import document
 from router.api.table import Table
 from tests.support.api import ApiClient
@@ -123,3 +126,10 @@ def test_handler_types_are_checked() -> None:
         endpoint("GET", "/", "x")(no_call)
     with pytest.raises(TypeError, match="a handler returns one of Reply, Bare, "):
         endpoint("GET", "/", "x")(no_answer)
+
+
+def test_blanks_are_blank_in_the_document_too() -> None:
+    """The pattern of names takes a character exactly where stripping leaves it."""
+    pattern = re.compile(NOT_BLANK["pattern"])
+    characters = (chr(code) for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000)
+    assert [character for character in characters if bool(pattern.match(character)) != bool(character.strip())] == []
