@@ -1,13 +1,12 @@
 """The composition root: everything that a node is made of, put together by keyword and nowhere else.
 
-`Verbs` is what people and programs can do to the store; the API and the command line share it. `App` is a running
-node: it opens its sockets first, so that a port in use stops it before it has done anything, starts from the store
-outwards, and ends in the reverse order.
+`App` is a running node: it opens its sockets first, so that a port in use stops it before it has done anything, starts
+from the store outwards, and ends in the reverse order.
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,45 +17,16 @@ from aiohttp import web
 
 from router.activity import ActivityFeed
 from router.admin import Admin, Check
-from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
-from router.api.computer_ports import ComputerPorts
-from router.api.computers import ComputersApi
-from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
-from router.api.deployments import DeploymentsApi, DeploymentShowcase
 from router.api.docs import pages
-from router.api.endpoint import Resource
-from router.api.env import EnvApi
-from router.api.internal.activity import Activity, InternalActivity
-from router.api.internal.endpoints import InternalEndpoints
-from router.api.internal.env import InternalEnv
-from router.api.internal.resources import InternalResources
-from router.api.links import Links
 from router.api.listener import Api
-from router.api.machines import Showcase
 from router.api.openapi import document
-from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
-from router.api.previews import SandboxPreviews
-from router.api.projects import ProjectsApi
-from router.api.publishing import PublishingApi
 from router.api.rates import MemoryLimiter
-from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
-from router.api.tenant import TenantApi
 from router.api.tokens import Tokens
-from router.api.versions import VersionsApi
-from router.api.workspace_machines import WorkspaceMachines
-from router.api.workspace_reports import WorkspaceReportsApi
-from router.api.workspaces import WorkspacesApi
 from router.clock import Clock, SystemClock
 from router.crew import Crew, Membership
-from router.dns import DnsLookup
-from router.domains.custom import CustomDomains
-from router.domains.lookup import Lookup
-from router.domains.preview import PreviewDomains
-from router.domains.urls import Urls
-from router.domains.verification import Verification
 from router.gate.ask import Ask
 from router.gate.evidence import MemoryEvidence
 from router.jobs import Job, Jobs
@@ -70,19 +40,10 @@ from router.routes.batches import RecordSource
 from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
-from router.store import Store, migrate
+from router.store import Store
+from router.surface import resources_on
 from router.tasks import Tasks
-from router.tenancy.deployments import Deployments
-from router.tenancy.env import Env
-from router.tenancy.keys import Keys
-from router.tenancy.previews import Previews
-from router.tenancy.projects import Projects
-from router.tenancy.publishing import Probe, Publishing
-from router.tenancy.registry import Resources
-from router.tenancy.releases import Releases
-from router.tenancy.tenants import Tenants
-from router.tenancy.usage import Usage
-from router.tenancy.workspaces import Workspaces
+from router.verbs import Verbs, open_lookup, open_store, verbs_on
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
@@ -91,170 +52,6 @@ _GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has 
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
 _log = structlog.get_logger("router.app")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verbs:
-    """What can be done, on one store."""
-
-    tenants: Tenants
-    workspaces: Workspaces
-    projects: Projects
-    usage: Usage
-    keys: Keys
-    resources: Resources
-    previews: Previews
-    deployments: Deployments
-    releases: Releases
-    publishing: Publishing
-    env: Env
-    custom_domains: CustomDomains
-    preview_domains: PreviewDomains
-    verification: Verification
-
-
-def verbs_on(
-    store: Store,
-    settings: Settings,
-    clock: Clock,
-    *,
-    lookup: Lookup,
-    probe: Probe,
-    own_listeners: Collection[tuple[str, int]] = (),
-) -> Verbs:
-    """The verbs on an open store."""
-    # Whoever registered one of these would answer for the platform itself, whatever else the operator reserves.
-    reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
-    custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
-    preview_domains = PreviewDomains(store, clock, reserved=reserved)
-    resources = Resources(
-        store,
-        clock,
-        networks=settings.backend_networks,
-        own_listeners=own_listeners,
-        reserved_ports=settings.reserved_ports,
-    )
-    return Verbs(
-        tenants=Tenants(store, clock),
-        workspaces=Workspaces(store, clock),
-        projects=Projects(store, clock),
-        usage=Usage(store, clock, rates=settings.credits),
-        keys=Keys(store, clock),
-        resources=resources,
-        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
-        deployments=Deployments(store, clock, resources=resources),
-        releases=Releases(store, clock),
-        publishing=Publishing(
-            store,
-            clock,
-            probe=probe,
-            networks=settings.backend_networks,
-            own_listeners=own_listeners,
-            reserved_ports=settings.reserved_ports,
-            check_time=settings.limits.publish_check,
-        ),
-        env=Env(store, clock),
-        custom_domains=custom_domains,
-        preview_domains=preview_domains,
-        verification=Verification(
-            custom_domains=custom_domains,
-            preview_domains=preview_domains,
-            lookup=lookup,
-            clock=clock,
-            targets=(settings.verify_target, settings.proxy_target),
-        ),
-    )
-
-
-def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[Resource]:
-    """What the API serves, in the order of its documentation."""
-    urls = Urls.of(settings)
-    links = Links(preview_domains=verbs.preview_domains, urls=urls)
-    showcase = Showcase(resources=verbs.resources, links=links)
-    deployments = DeploymentShowcase(places=verbs.resources, links=links)
-    return [
-        WorkspacesApi(verbs.workspaces),
-        WorkspaceReportsApi(workspaces=verbs.workspaces, projects=verbs.projects, usage=verbs.usage),
-        WorkspaceMachines(workspaces=verbs.workspaces, resources=verbs.resources, showcase=showcase),
-        ProjectsApi(verbs.projects),
-        ApiKeysApi(verbs.keys),
-        TenantApi(verbs.tenants, limits=settings.limits, rates=settings.rates),
-        SandboxesApi(resources=verbs.resources, showcase=showcase),
-        SandboxPreviews(resources=verbs.resources, previews=verbs.previews, links=links),
-        ComputersApi(resources=verbs.resources, showcase=showcase),
-        ComputerPorts(resources=verbs.resources, previews=verbs.previews, links=links),
-        DeploymentsApi(
-            deployments=verbs.deployments,
-            workspaces=verbs.workspaces,
-            projects=verbs.projects,
-            showcase=deployments,
-        ),
-        PublishingApi(
-            deployments=verbs.deployments,
-            publishing=verbs.publishing,
-            outcome=verbs.releases,
-            sandboxes=verbs.resources,
-            domains=verbs.custom_domains,
-            showcase=deployments,
-        ),
-        VersionsApi(deployments=verbs.deployments, releases=verbs.releases, showcase=deployments),
-        EnvApi(deployments=verbs.deployments, env=verbs.env),
-        *(
-            surface(domains=verbs.custom_domains, verification=verbs.verification, resources=verbs.resources)
-            for surface in (ComputerDomains, DeploymentDomains, FlatDomains)
-        ),
-        *(
-            surface(
-                previews=verbs.preview_domains,
-                verification=verbs.verification,
-                workspaces=verbs.workspaces,
-                projects=verbs.projects,
-                urls=urls,
-                target=settings.proxy_target,
-            )
-            for surface in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
-        ),
-        InternalResources(verbs.resources),
-        InternalEndpoints(verbs.resources.endpoints),
-        InternalActivity(activity),
-        InternalEnv(verbs.env),
-    ]
-
-
-@asynccontextmanager
-async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    """The settings' store. Raises StoreUnavailableError, also where its schema is older than this version needs.
-
-    An SQLite file is made and migrated here: it is this program's own. A PostgreSQL database is shared, so migrating it
-    is somebody's decision (`miosa-router db upgrade`).
-    """
-    if settings.database_url.startswith("sqlite:"):
-        before, after = await migrate(settings.database_url)
-        if before != after:
-            _log.info("database migrated", before=before, after=after)
-    store = await Store.open(settings.database_url, clock=clock, limits=settings.database)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def open_lookup(settings: Settings, clock: Clock) -> AsyncIterator[Lookup]:
-    """DNS, as the settings say."""
-    lookup = DnsLookup(settings.dns_servers, clock)
-    try:
-        yield lookup
-    finally:
-        await lookup.close()
-
-
-@asynccontextmanager
-async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
-    """The verbs for one command. Raises StoreUnavailableError."""
-    clock = SystemClock()
-    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup, HttpProbe() as probe:
-        yield verbs_on(store, settings, clock, lookup=lookup, probe=probe)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router import workers
-from router.app import Verbs, open_explainer, open_verbs
+from router.app import open_explainer
 from router.clock import iso
 from router.demo import stage
 from router.domains.custom import CustomDomain, DomainFilter
@@ -34,6 +34,7 @@ from router.store import migrate
 from router.tenancy.keys import Key, KeyScope, read_scope
 from router.tenancy.tenants import Tenant
 from router.unit import Listing, Window
+from router.verbs import Verbs, open_verbs
 
 T = TypeVar("T")
 Json = Mapping[str, Any] | Sequence[Any]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from router.app import open_verbs
 from router.demo.guide import CUSTOM_DOMAIN, PROJECT_ZONE, TENANT_ZONE
 from router.routes.records import Scope
 from router.settings import Settings
+from router.verbs import open_verbs
 
 # The port on which each sandbox is reached from outside; the real one is whatever was free.
 PORTS = {"pages": 3000, "clock": 4000, "echo": 5000}

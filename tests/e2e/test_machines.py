@@ -8,9 +8,9 @@ import miosa
 import pytest
 import pytest_asyncio
 
-from router.app import open_verbs
 from router.routes.records import Scope
 from router.settings import load
+from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 from tests.support.http1 import Http1
 from tests.support.router import PLATFORM_DOMAIN, Router

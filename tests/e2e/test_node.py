@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from router.app import App, open_verbs
+from router.app import App
 from router.listening import ListenError
 from router.settings import Settings
 from router.unit import new_id
+from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from router.app import Verbs
 from router.tenancy import KeyScope, Project, Tenant, Workspace
+from router.verbs import Verbs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from router.app import Verbs
 from router.routes.records import Kind, Scope, State
 from router.tenancy import EndpointChange, KeyScope, Ownership, Project, Tenant, Workspace
 from router.tenancy.deployments import SourceType
 from router.tenancy.publishing import Plan
 from router.unit import new_id
+from router.verbs import Verbs
 
 _TIME = 20.0  # seconds for a build
 _ports = itertools.count(20_000)

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from router.app import Verbs
 from router.routes.records import Kind, State
 from router.tenancy import EndpointChange, Ownership, Resource
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.backends import Backend, Handler, Visit
 

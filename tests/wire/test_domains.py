@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from router.app import App, open_verbs
+from router.app import App
 from router.domains.lookup import RecordType
 from router.settings import load
+from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 from tests.support.nameserver import NameServer
 

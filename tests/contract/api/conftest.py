@@ -11,12 +11,13 @@ from router.api.auth import Credentials
 from router.api.endpoint import Endpoint
 from router.api.table import Table
 from router.api.tokens import Tokens
-from router.app import Verbs, resources_on, verbs_on
 from router.clock import ManualClock
 from router.domains.memory import MemoryLookup
 from router.probe import HttpProbe
 from router.settings import Rates, Settings, load
 from router.store import Store
+from router.surface import resources_on
+from router.verbs import Verbs, verbs_on
 from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient, serving
 from tests.support.routes import Routes, routes_of

@@ -6,10 +6,10 @@ from typing import Any
 import miosa
 import pytest
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.tenancy import KeyScope
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.database import rows

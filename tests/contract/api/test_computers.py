@@ -7,10 +7,10 @@ import miosa
 import pytest
 from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 
-from router.app import Verbs
 from router.routes.records import Kind, Scope, State
 from router.tenancy import EndpointChange, Ownership, Resource
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.routes import Routes

@@ -11,7 +11,6 @@ import pytest_asyncio
 from router import errors
 from router.api.endpoint import Auth, Counted, Endpoint, Paged
 from router.api.intake import fingerprint
-from router.app import Verbs
 from router.clock import ManualClock
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
@@ -20,6 +19,7 @@ from router.idempotency import Claimed
 from router.settings import Rates, Settings, load
 from router.store import Store
 from router.tenancy import ResourceFilter
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit

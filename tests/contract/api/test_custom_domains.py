@@ -10,13 +10,13 @@ import pytest_asyncio
 from miosa.errors import MiosaError, NotFoundError, ValidationError
 from miosa.resources.custom_domains import AsyncCustomDomains, CustomDomains
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.routes.records import Kind, Scope
 from router.tenancy import Ownership, Resource
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
 

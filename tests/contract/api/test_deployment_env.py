@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.app import Verbs
 from router.tenancy.env import MAX_VALUE, MAX_VARS
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient

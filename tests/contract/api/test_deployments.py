@@ -8,12 +8,12 @@ import pytest
 from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 from miosa.types import DeploymentSourceType, DeploymentState, DeploymentVersionState
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.routes.records import Kind, Scope, State
 from router.settings import Settings, load
 from router.tenancy import Ownership
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient

@@ -17,9 +17,9 @@ import pytest_asyncio
 from router.api.custom_domains import RegisterFlat
 from router.api.endpoint import Auth, Endpoint
 from router.api.principal import Reach
-from router.app import Verbs
 from router.settings import Rates, Settings, load
 from router.tenancy import KeyScope
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit

@@ -6,13 +6,13 @@ from typing import Any
 import miosa
 import pytest
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.routes.records import Kind
 from router.tenancy import Ownership
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
 

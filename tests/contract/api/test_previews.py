@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.routes.records import Kind, Scope
 from router.settings import Settings, load
 from router.tenancy import EndpointChange, Ownership, Resource
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient

@@ -8,7 +8,6 @@ import miosa
 import pytest
 import pytest_asyncio
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.routes.records import Kind, Scope
 from router.routes.resolver import Resolver
@@ -16,6 +15,7 @@ from router.settings import Settings
 from router.store import Store
 from router.tenancy import Ownership
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.routes.records import ResourceRecord, State, slug_key
 from router.settings import Settings, load
@@ -17,6 +16,7 @@ from router.store import Store
 from router.tenancy import EndpointChange, Resource
 from router.tenancy.publishing import INTERRUPTED, Plan
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient

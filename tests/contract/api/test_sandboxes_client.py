@@ -5,8 +5,8 @@ import asyncio
 import miosa
 import pytest
 
-from router.app import Verbs
 from router.tenancy import EndpointChange
+from router.verbs import Verbs
 from tests.support.accounts import Account
 
 pytestmark = pytest.mark.asyncio

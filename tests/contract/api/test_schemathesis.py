@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.app import open_verbs
 from router.domains.lookup import RecordType
 from router.settings import load
+from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 from tests.support.calls import NAMING, kinds_of
 from tests.support.holdings import Holder, Holdings, fill, mark_project, mark_tenant, mark_workspace

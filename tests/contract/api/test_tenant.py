@@ -7,12 +7,12 @@ from typing import Any
 import miosa
 import pytest
 
-from router.app import Verbs
 from router.errors import PORT_CLOSED
 from router.pages import Pages
 from router.routes.records import Kind, name_key, slug_key
 from router.store import Store
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from router.app import Verbs
 from router.clock import ManualClock, iso
 from router.routes.records import Kind, State
 from router.tenancy import Ownership, Resource
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 

@@ -9,11 +9,11 @@ import pytest
 from miosa.errors import WorkspaceNameExistsError
 from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 
-from router.app import Verbs
 from router.clock import ManualClock
 from router.routes.records import Kind
 from router.tenancy import Ownership
 from router.unit import new_id
+from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
 

@@ -1,0 +1,139 @@
+"""What people and programs can do to the store, put together once: the API and the command line share it."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from router.clock import Clock, SystemClock
+from router.dns import DnsLookup
+from router.domains.custom import CustomDomains
+from router.domains.lookup import Lookup
+from router.domains.preview import PreviewDomains
+from router.domains.verification import Verification
+from router.probe import HttpProbe
+from router.settings import Settings
+from router.store import Store, migrate
+from router.tenancy.deployments import Deployments
+from router.tenancy.env import Env
+from router.tenancy.keys import Keys
+from router.tenancy.previews import Previews
+from router.tenancy.projects import Projects
+from router.tenancy.publishing import Probe, Publishing
+from router.tenancy.registry import Resources
+from router.tenancy.releases import Releases
+from router.tenancy.tenants import Tenants
+from router.tenancy.usage import Usage
+from router.tenancy.workspaces import Workspaces
+
+_log = structlog.get_logger("router.store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verbs:
+    """What can be done, on one store."""
+
+    tenants: Tenants
+    workspaces: Workspaces
+    projects: Projects
+    usage: Usage
+    keys: Keys
+    resources: Resources
+    previews: Previews
+    deployments: Deployments
+    releases: Releases
+    publishing: Publishing
+    env: Env
+    custom_domains: CustomDomains
+    preview_domains: PreviewDomains
+    verification: Verification
+
+
+def verbs_on(
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    *,
+    lookup: Lookup,
+    probe: Probe,
+    own_listeners: Collection[tuple[str, int]] = (),
+) -> Verbs:
+    """The verbs on an open store."""
+    # Whoever registered one of these would answer for the platform itself, whatever else the operator reserves.
+    reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
+    custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
+    preview_domains = PreviewDomains(store, clock, reserved=reserved)
+    resources = Resources(
+        store,
+        clock,
+        networks=settings.backend_networks,
+        own_listeners=own_listeners,
+        reserved_ports=settings.reserved_ports,
+    )
+    return Verbs(
+        tenants=Tenants(store, clock),
+        workspaces=Workspaces(store, clock),
+        projects=Projects(store, clock),
+        usage=Usage(store, clock, rates=settings.credits),
+        keys=Keys(store, clock),
+        resources=resources,
+        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
+        deployments=Deployments(store, clock, resources=resources),
+        releases=Releases(store, clock),
+        publishing=Publishing(
+            store,
+            clock,
+            probe=probe,
+            networks=settings.backend_networks,
+            own_listeners=own_listeners,
+            reserved_ports=settings.reserved_ports,
+            check_time=settings.limits.publish_check,
+        ),
+        env=Env(store, clock),
+        custom_domains=custom_domains,
+        preview_domains=preview_domains,
+        verification=Verification(
+            custom_domains=custom_domains,
+            preview_domains=preview_domains,
+            lookup=lookup,
+            clock=clock,
+            targets=(settings.verify_target, settings.proxy_target),
+        ),
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
+    """The settings' store. Raises StoreUnavailableError, also where its schema is older than this version needs.
+
+    An SQLite file is made and migrated here: it is this program's own. A PostgreSQL database is shared, so migrating it
+    is somebody's decision (`miosa-router db upgrade`).
+    """
+    if settings.database_url.startswith("sqlite:"):
+        before, after = await migrate(settings.database_url)
+        if before != after:
+            _log.info("database migrated", before=before, after=after)
+    store = await Store.open(settings.database_url, clock=clock, limits=settings.database)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_lookup(settings: Settings, clock: Clock) -> AsyncIterator[Lookup]:
+    """DNS, as the settings say."""
+    lookup = DnsLookup(settings.dns_servers, clock)
+    try:
+        yield lookup
+    finally:
+        await lookup.close()
+
+
+@asynccontextmanager
+async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
+    """The verbs for one command. Raises StoreUnavailableError."""
+    clock = SystemClock()
+    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup, HttpProbe() as probe:
+        yield verbs_on(store, settings, clock, lookup=lookup, probe=probe)
