@@ -260,6 +260,7 @@ class App:
             follower = store.follow(resolver.drop, resolver.drop_all)
             stack.push_async_callback(follower.close)
             await follower.start()
+            metrics.gauge("outbox_position", lambda: float(follower.position))
             return resolver
         from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
 

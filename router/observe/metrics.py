@@ -68,6 +68,7 @@ TABLE = (
     Row("bus_messages", "counter", ("content",), "What was heard on the bus of changes"),
     Row("bus_connected", "gauge", (), "1 while the bus is heard, 0 while the store is followed in its place"),
     Row("change_seconds", "histogram", (), "From the commit of a change, anywhere, to the moment this process knew"),
+    Row("outbox_position", "gauge", (), "The newest committed change that this process has heard of from the store"),
     Row("outbox_waiting", "gauge", (), "Committed changes that the bus has not been told of yet"),
     Row("outbox_lag_seconds", "gauge", (), "How long the oldest of them has been waiting"),
     Row("workers_serving", "gauge", (), "Workers of this node that take connections; the control process counts them"),

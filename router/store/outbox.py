@@ -65,6 +65,11 @@ class OutboxFollower:
         await self._tasks.close()
         self._watch.close()
 
+    @property
+    def position(self) -> int:
+        """The number of the newest change that it has read."""
+        return self._position
+
     def committed(self, ids: Sequence[int]) -> None:
         """This process has told of these rows itself."""
         self._own.update(row_id for row_id in ids if row_id > self._position)

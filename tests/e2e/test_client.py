@@ -6,6 +6,7 @@ import json
 import re
 import urllib.request
 import uuid
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from router.domains.lookup import RecordType
 from tests.support.backends import Backend
 from tests.support.customer import Customer, program
 from tests.support.nameserver import NameServer
+from tests.support.pair import Pair
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually
 
@@ -100,13 +102,22 @@ NOT_IN_CLIENT = {
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("form", [miosa.Miosa, miosa.AsyncMiosa], ids=["sync", "async"])
-async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "nodes"),
+    [(miosa.Miosa, 1), (miosa.AsyncMiosa, 1), (miosa.AsyncMiosa, 2)],
+    ids=["sync", "async", "two processes on one SQLite file"],
+)
+async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], nodes: int, tmp_path: Path) -> None:
     """One customer's story, from the first workspace to the last deletion."""
     async with AsyncExitStack() as stack:
         dns = await stack.enter_async_context(NameServer())
-        router = Router(tmp_path, dns_servers=dns.server, rates__workspace=10_000)
-        await asyncio.to_thread(stack.enter_context, router)
+        settings = {"dns_servers": dns.server, "rates__workspace": 10_000}
+        router: Router | Pair
+        if nodes == 1:
+            router = Router(tmp_path, **settings)
+            await asyncio.to_thread(stack.enter_context, router)
+        else:
+            router = await stack.enter_async_context(Pair(tmp_path, **settings))
         customer = await asyncio.to_thread(Customer, router, dns, form)
         client = customer.client
         workspace = await in_workspaces(customer)
@@ -120,8 +131,11 @@ async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], tmp_path
             await in_domains(customer, deployment)
             await at_the_end(customer, deployment, sandbox, project, workspace)
         await in_keys(customer)
-        unused = await asyncio.to_thread(endpoints_not_called, router)
-        await eventually(lambda: endpoints_not_called(router) == NOT_IN_CLIENT, f"all were called but {unused}")
+        documented = await asyncio.to_thread(endpoints, router)
+        unused = endpoints_not_called(documented, router.output)
+        await eventually(
+            lambda: endpoints_not_called(documented, router.output) == NOT_IN_CLIENT, f"all were called but {unused}"
+        )
         await customer.ask(client.close)
     for kind, beside in NOT_OURS.items():
         methods = {name for name, member in vars(kind).items() if name[0] != "_" and callable(member)}
@@ -404,11 +418,16 @@ async def in_keys(customer: Customer) -> None:
     await ask(other.close)
 
 
-def endpoints_not_called(router: Router) -> set[str]:
-    """Those of the document that the router's log has no successful request for."""
+def endpoints(router: Router | Pair) -> Mapping[str, Iterable[str]]:
+    """The paths of the document, and the methods of each."""
     with urllib.request.urlopen(f"http://127.0.0.1:{router.api_port}/openapi.json", timeout=10) as answer:
-        paths = json.load(answer)["paths"]
-    lines = [json.loads(line) for line in router.process.output.splitlines() if line.startswith("{")]
+        paths: Mapping[str, Iterable[str]] = json.load(answer)["paths"]
+        return paths
+
+
+def endpoints_not_called(paths: Mapping[str, Iterable[str]], log: str) -> set[str]:
+    """Those of the document that the router's log has no successful request for."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     served = {(line["method"], line["path"]) for line in lines if line.get("status", 500) < 300 and "path" in line}
     missing = set()
     for template, methods in paths.items():

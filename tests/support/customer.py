@@ -14,13 +14,14 @@ from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 from tests.support.backends import Backend, Visit
 from tests.support.http1 import Http1
 from tests.support.nameserver import NameServer
+from tests.support.pair import Pair
 from tests.support.router import Router
 
 
 class Customer:
     """A router with a name server, a tenant with a key, and the client in one of its forms."""
 
-    def __init__(self, router: Router, dns: NameServer, form: type[miosa.Miosa | miosa.AsyncMiosa]) -> None:
+    def __init__(self, router: Router | Pair, dns: NameServer, form: type[miosa.Miosa | miosa.AsyncMiosa]) -> None:
         self.router = router
         self.dns = dns
         self.tenant_id = router.tenant("ClinicIQ")
@@ -51,6 +52,7 @@ class Customer:
     async def visit(self, url: str, path: str = "/") -> tuple[int, str]:
         """What a visitor gets: the status, and what the program says, the code of our page or where it sends to."""
         host = urlsplit(url).netloc or url
+        await self.router.settled()
         async with Http1(self.router.proxy_port, host) as http:
             answer = await http.request("GET", path, "X-Forwarded-Proto: https")  # as Caddy says it
             said = (await answer.read_all()).decode()

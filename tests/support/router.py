@@ -50,6 +50,14 @@ class Router:
         return f"127.0.0.1:{self.admin_port}"
 
     @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self.process.output
+
+    async def settled(self) -> None:
+        """As Pair.settled: what one node was told it knows."""
+
+    @property
     def process(self) -> Process:
         assert self._process is not None, "not started"
         return self._process
