@@ -164,6 +164,9 @@ class Limits(_Group):
     process_start: Seconds = Field(
         30.0, description="With several workers: how long a process may take to be ready before it is replaced."
     )
+    process_silence: Seconds = Field(
+        5.0, description="With several workers: how long a process may give no sign of life before it is replaced."
+    )
 
 
 class Database(_Group):

@@ -1,8 +1,9 @@
 """A process that the supervisor started: a worker, or the control process. `python -m router.workers LINE NAME=FD …`
 
 It hears over its line (descriptor LINE) first how it is to start, then who else is there and when to end; and it says
-when it is ready, or why it can't be. When the line is cut the supervisor has died: it ends as if it had been replaced,
-so that nothing is left behind. Signals are the supervisor's to pass on: those of a terminal come to all of the group.
+when it is ready, or why it can't be, and then again and again that it is alive. When the line is cut the supervisor has
+died: it ends as if it had been replaced, so that nothing is left behind. Signals are the supervisor's to pass on: those
+of a terminal come to all of the group.
 """
 
 import asyncio
@@ -95,6 +96,8 @@ class _Child:
             calm_the_collector()
             limits = settings.limits
             self._line.send({"ready": limits.drain_not_ready + limits.drain_requests + limits.drain_tunnels})
+            if "beat" in how:  # a supervisor of an older version expects none
+                self._tasks.start("signs of life", self._stay_alive(how["beat"]))
             await self._until_the_end(app)
         finally:
             others.cancel()
@@ -110,6 +113,12 @@ class _Child:
         await asyncio.wait((over, drained), return_when=asyncio.FIRST_COMPLETED)
         if self._stay:
             await over
+
+    async def _stay_alive(self, pause: float) -> None:
+        """Signs of life while this loop goes round."""
+        while True:
+            self._line.send({"alive": True})
+            await asyncio.sleep(pause)
 
     async def _meet(self, app: App) -> None:
         """Do what has to be done in order, as it is told."""

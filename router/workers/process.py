@@ -35,6 +35,7 @@ class Process:
         self.failure: str | None = None
         self.problems: list[tuple[str, str]] = []
         self.ready_at = 0.0
+        self._missed: int | None = None  # beats since its last word; None before it has begun to give signs of life
         self._on_end = on_end
         self._drain_limit = 0.0
         self._killing: asyncio.TimerHandle | None = None
@@ -87,6 +88,17 @@ class Process:
             self.send({"do": "end"})
             self._kill_after(_MARGIN)
 
+    def missed_beat(self, most: int) -> None:
+        """Another beat has gone by; it is killed where it was silent for more than `most` of them.
+
+        Beats of the supervisor, not seconds: one that was itself stopped for an hour has missed one beat of everybody's.
+        """
+        if self._missed is not None and not self.ended.is_set():
+            self._missed += 1
+            if self._missed == most + 1:
+                _log.error("a process gives no sign of life: killed", number=self.number, pid=self.pid)
+                self.kill()
+
     def kill(self) -> None:
         """Kill it."""
         if not self.ended.is_set():
@@ -104,7 +116,9 @@ class Process:
     def _hear(self, message: Message | None, _passed: socket.socket | None) -> None:
         if message is None:
             return  # it has closed its line, and is about to end
-        if "ready" in message:
+        if "alive" in message:
+            self._missed = 0
+        elif "ready" in message:
             self.is_ready, self._drain_limit = True, message["ready"]
             self.ready_at = asyncio.get_running_loop().time()
             self.settled.set()

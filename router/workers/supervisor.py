@@ -1,7 +1,8 @@
 """The process that has the sockets and starts the others. It carries no traffic, so there is little that could end it.
 
 Each worker's socket stays open here: connections that arrive between a worker's end and its successor's start wait in
-the socket's queue and are not refused. A process that ends is started again (`post.py`). At a reload the control process
+the socket's queue and are not refused. A process that ends is started again (`post.py`), one that hangs is killed first:
+each says several times in `process_silence` that its loop goes round. At a reload the control process
 and the first worker get successors with the new settings; only when both are ready do they count, and the other workers
 follow, one at a time. Who has a successor takes nothing new, and ends when its requests and tunnels have.
 """
@@ -28,6 +29,8 @@ from router.workers.systemd import Notifier
 
 Values = Mapping[str, Any]
 
+BEATS = 5  # signs of life in `process_silence`
+
 _log = structlog.get_logger("router.workers")
 
 
@@ -48,6 +51,7 @@ class Supervisor:
         self._notifier = notifier
         self._sockets = _open(settings, passed)
         self._addresses = {name: opened[0].getsockname()[:2] for name, opened in self._sockets.items()}
+        self._beat = settings.limits.process_silence / BEATS
         self._processes: set[Process] = set()
         self._posts: list[Post] = []
         self._announced = False
@@ -83,6 +87,7 @@ class Supervisor:
         for post in self._posts:
             self._tasks.start(f"keep {post.number}", post.keep())
         self._tasks.start("reload", self._reload_when_told())
+        self._tasks.start("count beats", self._count_beats())
         watchdog = Tasks("watchdog")
         if self._notifier.watchdog is not None:
             watchdog.start("signs of life", stay_alive(self._notifier, self._notifier.watchdog))
@@ -95,6 +100,12 @@ class Supervisor:
     def _told_to_end(self, number: signal.Signals) -> None:
         _log.info("signal", name=signal.Signals(number).name)
         (self._hurry if self._stop.is_set() else self._stop).set()
+
+    async def _count_beats(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat)
+            for process in tuple(self._processes):
+                process.missed_beat(BEATS)
 
     # Starting.
 
@@ -115,6 +126,7 @@ class Supervisor:
             "values": self._values if values is None else values,
             "fixed": self._fixed,
             "addresses": self._addresses,
+            "beat": self._beat,
         }
         process.send(how)
         for other in self._processes:

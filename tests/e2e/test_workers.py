@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -33,6 +34,7 @@ TUNNELS = 4  # seconds that tunnels last in a drain
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     folder = tmp_path_factory.mktemp("node")
     settings = {"workers": 2, "access_log": folder / "access.log", "limits__drain_tunnels": TUNNELS}
+    settings |= {"limits__process_silence": 2}
     with Router(folder, **settings) as router:
         settle(router)
         yield router
@@ -165,17 +167,18 @@ async def test_explain_and_ask_work_beside_the_workers(node: Router, tenant: str
 
 
 @pytest.mark.asyncio
-async def test_killed_worker_takes_only_its_own_connections(node: Router, tenant: str) -> None:
-    """kill -9 under load: the other worker's connections and all new ones go on; the dead one is replaced."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+async def test_lost_worker_takes_only_its_own_connections(node: Router, tenant: str, how: signal.Signals) -> None:
+    """kill -9, or one that hangs, under load: the other worker's connections and all new ones go on; it is replaced."""
     async with Backend(hello) as backend:
-        host = await asyncio.to_thread(register, node, tenant, "killed", backend.port)
+        host = await asyncio.to_thread(register, node, tenant, f"lost{how}", backend.port)
         before = workers(node.process.pid)
         async with Traffic(node.proxy_port, host, 20) as traffic:
             await eventually(lambda: traffic.answers[200] > 200, "traffic")
             victim = before[0]
             doomed = {connection.port for connection in traffic.open}
             doomed = {port for port in doomed if owner(node.proxy_port, port, before) == victim}
-            kill(victim)
+            os.kill(victim, how)
             await eventually(lambda: len(set(workers(node.process.pid)) - {victim}) == 2, "a successor", 30)
             await eventually(lambda: standing(node) == {"serving": 2, "of": 2}, "both serve again", 30)
             served = traffic.answers[200]
@@ -184,6 +187,18 @@ async def test_killed_worker_takes_only_its_own_connections(node: Router, tenant
         assert set(traffic.answers) == {200}
         assert before[1] in workers(node.process.pid)
         assert '"after": 0.1' in node.process.output
+        await asyncio.to_thread(settle, node)
+
+
+def test_stopped_supervisor_blames_nobody(node: Router) -> None:
+    """One that was itself stopped for longer than a process may be silent has heard nobody, and kills nobody."""
+    before = set(children(node.process.pid))
+    node.process.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    until(lambda: time.monotonic() - stopped > 2.5, "longer than that")
+    node.process.signal(signal.SIGCONT)
+    until(lambda: time.monotonic() - stopped > 3.5, "some beats")
+    assert set(children(node.process.pid)) == before
 
 
 @pytest.mark.asyncio
