@@ -38,7 +38,13 @@ class DnsLookup:
         self._resolver.timeout = query_time
         self._resolver.use_edns(0, 0, _PAYLOAD)
 
-    async def ask(self, questions: Sequence[Question], until: float) -> Sequence[Answer]:
+    async def ask(
+        self,
+        questions: Sequence[Question],
+        until: float,
+        *,
+        fresh: bool = False,  # noqa: ARG002  # remembers nothing
+    ) -> Sequence[Answer]:
         """An answer to each question, in their order, all asked at once."""
         asking = [self._tasks.start(f"ask {question.type}", self._ask(question, until)) for question in questions]
         return await asyncio.gather(*asking)

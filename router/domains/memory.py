@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from router.domains.lookup import Answer, Outcome, Question, RecordType
+from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
 
-_MOST_ALIASES = 16
+_MOST_ALIASES = 8
 
 
 class MemoryLookup:
@@ -12,13 +12,15 @@ class MemoryLookup:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[RecordType, tuple[str, ...]]] = {}
-        self._failing: dict[str, str] = {}
+        self._failing: dict[str, Answer] = {}
+        self._differing: dict[Question, tuple[ServerAnswer, ...]] = {}
         self.asked: list[Question] = []
 
     def put(self, name: str, record_type: RecordType, *values: str) -> None:
         """Set the records of a name. `*.zone` is a wildcard, as in RFC 4592. No values: none of this type."""
         of_name = self._names.setdefault(name, {})
         of_name.pop(record_type, None)
+        self._differing.pop(Question(name, record_type), None)
         if values:
             of_name[record_type] = tuple(sorted(values))
 
@@ -26,30 +28,54 @@ class MemoryLookup:
         """Forget a name."""
         self._names.pop(name, None)
 
-    def fail(self, name: str, reason: str | None = "servfail") -> None:
+    def fail(self, name: str, reason: str | None = "servfail", *errors: str) -> None:
         """From now on nothing is known of the name, for that reason; None mends it."""
         self._failing.pop(name, None)
         if reason is not None:
-            self._failing[name] = reason
+            self._failing[name] = Answer(Outcome.UNKNOWN, reason=reason, errors=errors)
 
-    async def ask(self, questions: Sequence[Question], until: float) -> Sequence[Answer]:  # noqa: ARG002  # knows at once
+    def differ(self, name: str, record_type: RecordType, *views: Sequence[str]) -> None:
+        """From now on each server of the name has records of its own; a view without values is NODATA there."""
+        self._differing[Question(name, record_type)] = tuple(
+            ServerAnswer(
+                f"ns{number}.example.net", record_type, Outcome.FOUND if view else Outcome.NODATA, tuple(sorted(view))
+            )
+            for number, view in enumerate(views, 1)
+        )
+
+    async def ask(
+        self,
+        questions: Sequence[Question],
+        until: float,  # noqa: ARG002  # knows at once
+        *,
+        fresh: bool = False,  # noqa: ARG002  # remembers nothing
+    ) -> Sequence[Answer]:
         self.asked += questions
         return [self._answer(question) for question in questions]
 
     def _answer(self, question: Question) -> Answer:
         name = question.name
-        for _ in range(_MOST_ALIASES):
+        aliases: list[str] = []
+        while len(aliases) <= _MOST_ALIASES:
+            passed = tuple(aliases)
             if name in self._failing:
-                return Answer(Outcome.UNKNOWN, reason=self._failing[name])
+                failing = self._failing[name]
+                return Answer(Outcome.UNKNOWN, reason=failing.reason, errors=failing.errors, aliases=passed)
+            for asked in (question.type, RecordType.CNAME):
+                if differing := self._differing.get(Question(name, asked)):
+                    return Answer(Outcome.PROPAGATING, aliases=passed, servers=differing)
             records = self._records_of(name)
             if records is None:
-                return Answer(Outcome.NXDOMAIN)
+                return Answer(Outcome.NXDOMAIN, aliases=passed)
             if question.type in records:
-                return Answer(Outcome.FOUND, records[question.type])
+                return Answer(Outcome.FOUND, records[question.type], aliases=passed)
             if RecordType.CNAME not in records:
-                break
+                return Answer(Outcome.NODATA, aliases=passed)
             name = records[RecordType.CNAME][0]
-        return Answer(Outcome.NODATA)
+            if name in (question.name, *aliases):
+                return Answer(Outcome.UNKNOWN, reason="alias_loop", aliases=passed)
+            aliases.append(name)
+        return Answer(Outcome.UNKNOWN, reason="too_many_aliases", aliases=tuple(aliases[:_MOST_ALIASES]))
 
     def _records_of(self, name: str) -> dict[RecordType, tuple[str, ...]] | None:
         """A name's records; None where it does not exist.

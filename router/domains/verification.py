@@ -32,7 +32,7 @@ WILDCARDS = ("*", f"*.{SANDBOX}")
 _LABELS = 2  # random labels per wildcard: one alone may exist by chance, or be somebody's guess
 
 # Where several looks at one record differ, the worst counts; what is certain before what is not.
-_WORST_FIRST = (Finding.WRONG, Finding.MISSING, Finding.UNKNOWN, Finding.VALID)
+_WORST_FIRST = (Finding.WRONG, Finding.MISSING, Finding.PROPAGATING, Finding.UNKNOWN, Finding.VALID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Verification:
         if not may_move(domain.status, DomainStatus.VERIFIED):
             raise RouterError(CONFLICT, ALREADY)
         (found,) = await self._follow([domain.fqdn])
-        if found.finding is Finding.UNKNOWN:
+        if not found.finding.definitive:
             raise RouterError(DNS_UNKNOWN)
         if found.finding is not Finding.VALID:
             wrong = _sentence(found, domain.verification_target)
@@ -115,7 +115,7 @@ class Verification:
         if preview is None:
             raise RouterError(NOT_FOUND, f"this {scope} has no preview domain")
         check = await self._look(preview.domain)
-        if check.finding is Finding.UNKNOWN:
+        if not check.finding.definitive:
             return preview, check
         detail = {"records": [record.noted() for record in check.records]}
         if check.finding is Finding.VALID:
