@@ -1,0 +1,229 @@
+"""What a small GET costs our own code, without kernel and event loop: `python -m bench.instructions [--opcodes|--valgrind]`
+
+The real connections, pool, recorder, metrics and access log, between transports that throw away what they are given.
+Each request's head differs from the last in path and cookie. Three figures, each steadier than
+the time of a request through sockets: the least CPU time of many rounds, the interpreter's instructions by function
+(`--opcodes`), and the processor's (`--valgrind`, which has to be installed; half a minute).
+"""
+
+import argparse
+import asyncio
+import gc
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+from router.clock import SystemClock
+from router.gate.evidence import MemoryEvidence
+from router.observe.access import JsonLines
+from router.observe.metrics import Metrics
+from router.observe.output import Output
+from router.observe.recorder import AccessLog, Recorder
+from router.pages import Pages
+from router.proxy.backend import BackendConnection
+from router.proxy.client import ClientConnection
+from router.proxy.edge import Edge
+from router.routes.memory import MemoryRecords
+from router.routes.resolver import Resolver
+from router.settings import Cache, Limits
+from tests.support.edge import LOOPBACK
+from tests.support.records import PLATFORM, resource
+
+_HOST = f"3000-bench.sandbox.{PLATFORM}".encode("ascii")
+_COUNTED = 2000  # requests of a round, and between two looks at what valgrind has counted
+_ROUNDS = 30
+
+_REQUEST = (
+    b"GET /%b HTTP/1.1\r\nHost: " + _HOST + b"\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    b"Sec-Fetch-Dest: document\r\n"
+    b"Sec-Fetch-Mode: navigate\r\n"
+    b"Cookie: session=6f1d2b9c8a7e4%b; theme=dark\r\n\r\n"
+)
+# As Caddy sends it on: names sorted, and what it says of the client.
+_FROM_CADDY = (
+    b"GET /%b HTTP/1.1\r\nHost: " + _HOST + b"\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    b"Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
+    b"Cookie: session=6f1d2b9c8a7e4%b; theme=dark\r\n"
+    b"Sec-Fetch-Dest: document\r\n"
+    b"Sec-Fetch-Mode: navigate\r\n"
+    b"Via: 2.0 Caddy\r\n"
+    b"X-Forwarded-For: 203.0.113.9\r\n"
+    b"X-Forwarded-Host: " + _HOST + b"\r\n"
+    b"X-Forwarded-Proto: https\r\n\r\n"
+)
+_ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
+
+_TEMPLATES = {"browser": _REQUEST, "caddy": _FROM_CADDY}
+
+
+class _Wire:
+    """A transport that counts what it is given and drops it."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        self.written += sum(map(len, parts))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 50000) if name == "peername" else None
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    abort = close
+
+
+class Rig:
+    """One client's connection, and the kept connection to the backend that its requests take."""
+
+    def __init__(self, log: Path) -> None:
+        clock = SystemClock()
+        metrics = Metrics()
+        records = MemoryRecords()
+        records.put(resource(slug="bench"))
+        self._resolver = Resolver(
+            records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
+        )
+        self.recorder = Recorder(
+            metrics=metrics,
+            clock=clock,
+            access=AccessLog(Output(str(log)), JsonLines(None), clock),
+            consumers=[MemoryEvidence(clock).learn],
+        )
+        self._edge = Edge(
+            resolver=self._resolver,
+            pages=Pages("https://docs.miosa.ai/errors"),
+            recorder=self.recorder,
+            metrics=metrics,
+            limits=Limits(),
+            trusted_proxies=LOOPBACK,
+            backend_networks=LOOPBACK,
+            own_listeners=(),
+            clock=clock,
+            on_https=None,
+        )
+        self.to_client, self.to_backend = _Wire(), _Wire()
+        self._client = ClientConnection(self._edge)
+        self._client.connection_made(cast(asyncio.Transport, self.to_client))
+
+    async def warm_up(self) -> None:
+        """What the first request to a host costs, and its connection, is not what is measured here."""
+        route = await self._resolver.resolve(_HOST)
+        prepared = self._edge.prepare(route)
+        self._backend = BackendConnection(self._edge, prepared.pool)
+        self._backend.connection_made(cast(asyncio.Transport, self.to_backend))
+        prepared.pool.give(self._backend, self._edge.now)
+        await self._resolver.close()
+
+    def run(self, requests: Sequence[bytes], answer: bytes) -> None:
+        """Requests and their answers, one after the other."""
+        ask, reply = self._client.data_received, self._backend.data_received
+        for request in requests:
+            ask(request)
+            reply(answer)
+
+
+def _heads(template: bytes, count: int) -> list[bytes]:
+    """Heads that all differ, as they do in life."""
+    return [template % (b"assets/%06d/app.js?v=%d" % (number, number), b"%06x" % number) for number in range(count)]
+
+
+def _time(rig: Rig, requests: Sequence[bytes]) -> float:
+    """Microseconds of CPU time per request, the least of many rounds."""
+    least = math.inf
+    for _ in range(_ROUNDS):
+        begun = time.process_time()
+        rig.run(requests, _ANSWER)
+        least = min(least, time.process_time() - begun)
+    return least / len(requests) * 1e6
+
+
+def _opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
+    """The interpreter's instructions by function. Its specialised ones are counted like those they stand for."""
+    counts: Counter[str] = Counter()
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            code = frame.f_code
+            counts[f"{Path(code.co_filename).name}:{code.co_qualname}"] += 1
+        return trace
+
+    sys.settrace(trace)
+    rig.run(requests, _ANSWER)
+    sys.settrace(None)
+    return counts
+
+
+def _processor_instructions(template: str) -> int:
+    """Instructions per request: the difference between two runs under valgrind, of which one has more requests."""
+
+    def counted(requests: int) -> int:
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-m"]
+        command += ["bench.instructions", "--template", template, "--only", str(requests)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
+
+    return (counted(3 * _COUNTED) - counted(_COUNTED)) // (2 * _COUNTED)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--template", choices=sorted(_TEMPLATES), default="browser")
+    parser.add_argument("--opcodes", action="store_true", help="the interpreter's instructions, by function")
+    parser.add_argument("--valgrind", action="store_true", help="the processor's instructions")
+    parser.add_argument("--only", type=int, metavar="N", help="do that many requests and measure nothing")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
+        rig = Rig(Path(folder) / "access.log")
+        asyncio.run(rig.warm_up())
+        requests = _heads(_TEMPLATES[chosen.template], chosen.only or _COUNTED)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)  # as a node does once it has started
+        if chosen.only:
+            rig.run(requests, _ANSWER)
+            return
+        print(f"{_time(rig, requests):.2f} µs per request")
+        if chosen.opcodes:
+            counts = _opcodes(rig, requests[:640])
+            print(f"{counts.total() / 640:.0f} opcodes per request")
+            for name, count in counts.most_common(25):
+                print(f"{count / 640:8.1f}  {name}")
+    if chosen.valgrind:
+        print(f"{_processor_instructions(chosen.template)} instructions per request")
+
+
+if __name__ == "__main__":
+    main()
