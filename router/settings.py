@@ -112,6 +112,7 @@ Domains = Annotated[tuple[Domain, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split)]
 Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=31 * 86400)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
@@ -251,6 +252,21 @@ class Credits(_Group):
     unsized: Cost = Field(30.0, description="One whose size the platform has not said.")
 
 
+class Ca(_Group):
+    """The certificate authority that Caddy orders from, as customers' CAA records know it (RFC 8659, RFC 8657)."""
+
+    identities: Annotated[Domains, Field(min_length=1)] = Field(
+        ("letsencrypt.org",), description="Its names in CAA records. The first is the one that customers are told."
+    )
+    methods: Annotated[tuple[Word, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
+        ("http-01", "tls-alpn-01"), description="The ways of validation that Caddy uses, of which one must be allowed."
+    )
+    account_uri: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        description="Address of the account that Caddy has there. None: records that name an account stay undecided.",
+    )
+
+
 class Settings(_Group):
     """Everything that can be set."""
 
@@ -320,6 +336,7 @@ class Settings(_Group):
     redis: Redis = Field(default_factory=Redis)
     rates: Rates = Field(default_factory=Rates)
     credits: Credits = Field(default_factory=Credits)
+    ca: Ca = Field(default_factory=Ca)
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
