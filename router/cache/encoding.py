@@ -64,8 +64,14 @@ def _fields(record: Record) -> dict[str, Any]:
         return _of_resource(record)
     if isinstance(record, NameRecord):
         return _of_name(record)
-    claims = [[claim.scope, claim.scope_id, claim.tenant_id, claim.verified] for claim in record.claims]
-    return {"domain": record.domain, "claims": claims, "version": record.version}
+    return {"domain": record.domain, "claims": [_of_claim(claim) for claim in record.claims], "version": record.version}
+
+
+def _of_claim(claim: ZoneClaim) -> list[Any]:
+    fields: list[Any] = [claim.scope, claim.scope_id, claim.tenant_id, claim.verified]
+    if claim.caa_forbidden or claim.not_pointing:
+        fields += [claim.caa_forbidden, claim.not_pointing]
+    return fields
 
 
 def _of_resource(record: ResourceRecord) -> dict[str, Any]:
@@ -128,11 +134,16 @@ def _of_name(record: NameRecord) -> dict[str, Any]:
     }
     if record.redirect_to is not None:
         fields |= {"redirect_to": record.redirect_to, "redirect_status": record.redirect_status}
-    return fields
+    seldom = {
+        "caa_forbidden": record.caa_forbidden,
+        "not_pointing": record.not_pointing,
+        "challenge": record.challenge,
+    }
+    return fields | {name: value for name, value in seldom.items() if value}
 
 
 def _name(fields: Mapping[str, Any]) -> NameRecord:
-    resource = fields["resource"]
+    resource, challenge = fields["resource"], fields.get("challenge")
     return NameRecord(
         fqdn=fields["fqdn"],
         status=DomainStatus(fields["status"]),
@@ -142,15 +153,26 @@ def _name(fields: Mapping[str, Any]) -> NameRecord:
         version=fields["version"],
         redirect_to=fields.get("redirect_to"),
         redirect_status=fields.get("redirect_status", 308),
+        caa_forbidden=fields.get("caa_forbidden", False),
+        not_pointing=fields.get("not_pointing", False),
+        challenge=None if challenge is None else (str(challenge[0]), str(challenge[1])),
     )
 
 
 def _zone(fields: Mapping[str, Any]) -> ZoneRecord:
-    claims = tuple(
-        ZoneClaim(Scope(scope), scope_id, tenant_id, verified)
-        for scope, scope_id, tenant_id, verified, *_ in fields["claims"]
-    )
-    return ZoneRecord(fields["domain"], claims, fields["version"])
+    return ZoneRecord(fields["domain"], tuple(_claim(*claim) for claim in fields["claims"]), fields["version"])
+
+
+def _claim(
+    scope: str,
+    scope_id: str,
+    tenant_id: str,
+    verified: bool,
+    caa_forbidden: object = False,
+    not_pointing: object = False,
+    *_: object,
+) -> ZoneClaim:
+    return ZoneClaim(Scope(scope), scope_id, tenant_id, verified, caa_forbidden is True, not_pointing is True)
 
 
 def _by_port(items: Mapping[str, Any]) -> dict[int, Any]:

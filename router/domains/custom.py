@@ -3,13 +3,14 @@
 DNS is looked at elsewhere; who looked says here what it means (`mark_verified`, `mark_active`, `mark_failed`).
 """
 
-import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from router.clock import Clock
+from router.domains.challenge import new_token
+from router.domains.checks import CheckState, begin, failed, luck_of, succeeded
 from router.domains.names import enclosing, registrable
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy, redirect_target
 from router.domains.states import may_move
@@ -26,7 +27,9 @@ ALREADY = "domain is already verified"
 class CustomDomain:
     """One registered name. Owner and attribution are the resource's, unless the caller gave an attribution.
 
-    `token` is what a TXT record at `_miosa-challenge.<fqdn>` must show where the CNAME can't prove control.
+    `token` is what a TXT record at `_miosa-challenge.<fqdn>` must show where the CNAME can't prove control; `proof` is
+    what we answer under the name to whoever looks for us there, and is shown to nobody. `detail` is what the last look
+    at DNS saw, for its owner.
     """
 
     id: str
@@ -40,6 +43,7 @@ class CustomDomain:
     suspended: bool = False
     verification_target: str
     token: str
+    proof: str = ""
     redirect_policy: RedirectPolicy = RedirectPolicy.NONE
     redirect_status: int = DEFAULT_STATUS
     failure_reason: str | None = None
@@ -49,8 +53,15 @@ class CustomDomain:
     external_workspace_id: str | None = None
     external_user_id: str | None = None
     external_project_id: str | None = None
+    check: CheckState
+    detail: Mapping[str, Any] | None = None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def luck(self) -> float:
+        """In [0, 1), its own: what spreads the looks at many domains over time."""
+        return luck_of(self.id)
 
     @property
     def fqdn_unicode(self) -> str:
@@ -133,8 +144,8 @@ class DomainRows(Protocol):
     async def list(self, where: DomainFilter, window: Window) -> Listing[CustomDomain]:
         """The newest first."""
 
-    async def save(self, domain: CustomDomain) -> None:
-        """Store every field anew."""
+    async def save(self, domain: CustomDomain, *, routed: bool = True) -> None:
+        """Store every field anew. Not `routed` where nothing changed that its routing record shows."""
 
 
 class ForeignZones(Protocol):
@@ -219,7 +230,9 @@ class CustomDomains:
                 workspace_id=holder.workspace_id,
                 project_id=holder.project_id,
                 verification_target=self._target,
-                token=secrets.token_hex(20),
+                token=new_token(),
+                proof=new_token(),
+                check=begin(now),
                 redirect_policy=policy,
                 redirect_status=redirect_status,
                 external_workspace_id=external_workspace_id or holder.external_workspace_id,
@@ -263,7 +276,11 @@ class CustomDomains:
     async def mark_verified(self, domain_id: str) -> CustomDomain:
         """DNS leads to us. Raises RouterError: NOT_FOUND, CONFLICT "domain is already verified"."""
         now = self._clock.now()
-        return await self._move(domain_id, DomainStatus.VERIFIED, now, verified_at=now, failure_reason=None)
+
+        def verified(old: CustomDomain) -> Mapping[str, Any]:
+            return {"verified_at": now, "failure_reason": None, "check": succeeded(old.check, now, luck=old.luck)}
+
+        return await self._move(domain_id, DomainStatus.VERIFIED, now, verified)
 
     async def mark_active(self, domain_id: str) -> CustomDomain:
         """A certificate was issued and is in use; saying it again changes nothing. Raises RouterError: NOT_FOUND, CONFLICT."""
@@ -272,12 +289,18 @@ class CustomDomains:
             domain = _live(await tx.custom_domains.get(domain_id))
         if domain.status is DomainStatus.ACTIVE:
             return domain
-        return await self._move(domain_id, DomainStatus.ACTIVE, now, tls_issued_at=domain.tls_issued_at or now)
+        return await self._move(
+            domain_id, DomainStatus.ACTIVE, now, lambda old: {"tls_issued_at": old.tls_issued_at or now}
+        )
 
     async def mark_failed(self, domain_id: str, reason: str) -> CustomDomain:
         """It no longer routes; `reason` is for its owner. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()
-        return await self._move(domain_id, DomainStatus.FAILED, now, failure_reason=reason)
+
+        def as_failed(old: CustomDomain) -> Mapping[str, Any]:
+            return {"failure_reason": reason, "check": failed(old.check, now)}
+
+        return await self._move(domain_id, DomainStatus.FAILED, now, as_failed)
 
     async def suspend(self, domain_id: str, suspended: bool = True) -> CustomDomain:
         """Block the name, or let it be reached again; its state stays. Raises RouterError: NOT_FOUND."""
@@ -306,16 +329,18 @@ class CustomDomains:
     async def remove(self, domain_id: str) -> CustomDomain:
         """Detach it: the name stops routing and may be registered anew. Raises RouterError: NOT_FOUND."""
         now = self._clock.now()
-        return await self._move(domain_id, DomainStatus.REMOVED, now, removed_at=now)
+        return await self._move(domain_id, DomainStatus.REMOVED, now, lambda _old: {"removed_at": now})
 
-    async def _move(self, domain_id: str, to: DomainStatus, now: datetime, **changes: Any) -> CustomDomain:
+    async def _move(
+        self, domain_id: str, to: DomainStatus, now: datetime, changes: Callable[[CustomDomain], Mapping[str, Any]]
+    ) -> CustomDomain:
         async with self._store.begin() as tx:
             old = _live(await tx.custom_domains.get(domain_id))
             if not may_move(old.status, to):
                 if to is DomainStatus.VERIFIED:
                     raise RouterError(CONFLICT, ALREADY)
                 raise RouterError(CONFLICT, f"a domain that is {old.status} can't become {to}")
-            new = replace(old, status=to, updated_at=now, **changes)
+            new = replace(old, status=to, updated_at=now, **changes(old))
             await tx.custom_domains.save(new)
             await _tell(tx, new, to.value, now)
             return new

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from router.clock import Clock
+from router.domains.checks import CheckState, begin, failed, luck_of, succeeded
 from router.domains.custom import TAKEN, Notes
 from router.domains.names import enclosing, registrable_zone
 from router.errors import CONFLICT, NOT_FOUND, RouterError
@@ -41,6 +42,7 @@ class PreviewDomain:
     dns_status: str = "pending"
     detail: Mapping[str, Any] | None = None
     verified_at: datetime | None = None
+    check: CheckState
     created_at: datetime
     updated_at: datetime
 
@@ -185,6 +187,7 @@ class PreviewDomains:
                 scope_id=scope_id,
                 tenant_id=tenant_id,
                 domain=domain,
+                check=begin(now),
                 created_at=old.created_at if old is not None else now,
                 updated_at=now,
             )
@@ -245,6 +248,10 @@ class PreviewDomains:
                 raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
             status = status or old.status
             new = replace(old, status=status, dns_status=dns_status, detail=detail, updated_at=now)
+            if status is PreviewStatus.VERIFIED:
+                new = replace(new, check=succeeded(old.check, now, luck=luck_of(old.id)))
+            if status is PreviewStatus.FAILED and old.status is not PreviewStatus.FAILED:
+                new = replace(new, check=failed(old.check, now))
             if status is PreviewStatus.VERIFIED and old.status is not PreviewStatus.VERIFIED:
                 new = replace(new, verified_at=now)
             await tx.preview_domains.put(new)

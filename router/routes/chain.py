@@ -13,7 +13,7 @@ serve anybody's resource under their name.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
 from router.hostname import Reading
@@ -76,6 +76,7 @@ class Decision:
     """What a host means. With `problem` set, that is the answer; `resource` may still say whom it is about.
 
     `reason` is a word of `REASONS`, for logs and the gate. `redirect_to` sends visitors to another host.
+    `caa_forbidden`, `not_pointing` and `challenge` are those of the record that decided, see `NameRecord`.
     """
 
     level: Level
@@ -87,6 +88,9 @@ class Decision:
     redirect_to: str | None = None
     redirect_status: int = 308
     steps: tuple[Step, ...] = ()
+    caa_forbidden: bool = False
+    not_pointing: bool = False
+    challenge: tuple[str, str] | None = None
 
 
 def decide(
@@ -100,6 +104,21 @@ def decide(
 
     `reserved_ports` are never served, whether the host names one or a resource has one as its default.
     """
+    decision = _decide(host, readings, records, platform_domain, reserved_ports)
+    name = records.get(name_key(host))
+    if isinstance(name, NameRecord) and name.challenge is not None and not name.suspended:
+        # Whoever serves the host meanwhile: what proves the name is ours to answer.
+        return replace(decision, challenge=name.challenge)
+    return decision
+
+
+def _decide(
+    host: str,
+    readings: tuple[Reading, ...],
+    records: Mapping[str, Record | None],
+    platform_domain: str,
+    reserved_ports: frozenset[int],
+) -> Decision:
     steps: list[Step] = []
     reason = "unknown_host"
     name = records.get(name_key(host))
@@ -109,7 +128,8 @@ def decide(
             return Decision(Level.EXACT, "suspended", BLOCKED, steps=tuple(steps))
         if name.status.routes:
             steps.append(Step(name_key(host), True, f"{name.status}: this exact domain wins"))
-            return _exact(name, reserved_ports, steps)
+            exact = _exact(name, reserved_ports, steps)
+            return replace(exact, caa_forbidden=name.caa_forbidden, not_pointing=name.not_pointing)
         steps.append(Step(name_key(host), True, f"{name.status}: does not route"))
         reason = "removed" if name.status is DomainStatus.REMOVED else "not_verified"
     else:
@@ -122,10 +142,13 @@ def decide(
             if reading.zone == platform_domain or (isinstance(zone, ZoneRecord) and zone.verified):
                 reason = "no_such_resource" if reason == "unknown_host" else reason
             continue
-        level, why_not, outcome = _zone_level(reading.zone, resource, zone, platform_domain)
+        level, claim, why_not, outcome = _zone_level(reading.zone, resource, zone, platform_domain)
         steps.append(Step(zone_key(reading.zone), isinstance(zone, ZoneRecord), outcome))
         if level is not Level.NONE:
-            return _serve(level, resource, reading.port, reading.zone, reserved_ports, steps)
+            served = _serve(level, resource, reading.port, reading.zone, reserved_ports, steps)
+            if claim is None:
+                return served
+            return replace(served, caa_forbidden=claim.caa_forbidden, not_pointing=claim.not_pointing)
         reason = why_not if reason == "unknown_host" else reason
     return Decision(Level.NONE, reason, HOST_NOT_FOUND, steps=tuple(steps))
 
@@ -148,21 +171,21 @@ def _exact(name: NameRecord, reserved_ports: frozenset[int], steps: list[Step]) 
 
 def _zone_level(
     zone: str, resource: ResourceRecord, record: Record | None, platform_domain: str
-) -> tuple[Level, str, str]:
-    """Which scope of the zone serves the resource; where none does, the reason; and the outcome for `explain`."""
+) -> tuple[Level, ZoneClaim | None, str, str]:
+    """Which scope of the zone serves the resource, and its claim; else the reason; and the outcome for `explain`."""
     if zone == platform_domain:
-        return Level.PLATFORM, "served", "the platform domain serves every resource"
+        return Level.PLATFORM, None, "served", "the platform domain serves every resource"
     if not isinstance(record, ZoneRecord):
-        return Level.NONE, "unknown_host", "nobody's preview domain"
+        return Level.NONE, None, "unknown_host", "nobody's preview domain"
     holders = [claim for claim in record.claims if claim.contains(resource)]
     verified = [claim for claim in holders if claim.verified]
     if verified:
         claim: ZoneClaim = min(verified, key=lambda item: _ORDER[item.scope])
-        return Level(claim.scope.value), "served", f"the {claim.scope} preview domain contains the resource"
+        return Level(claim.scope.value), claim, "served", f"the {claim.scope} preview domain contains the resource"
     if holders:
-        return Level.NONE, "not_verified", "a preview domain that is not verified yet"
+        return Level.NONE, None, "not_verified", "a preview domain that is not verified yet"
     others = "no_such_resource" if record.verified else "not_verified"
-    return Level.NONE, others, "a preview domain of others than the resource's owner"
+    return Level.NONE, None, others, "a preview domain of others than the resource's owner"
 
 
 def _serve(

@@ -115,6 +115,9 @@ class NameRecord:
     """An exact custom domain. `resource` is None once what it led to is gone.
 
     `redirect_to` is the host to send visitors to with `redirect_status`, where the domain's redirect policy says so.
+    `caa_forbidden` is that its CAA records let none of our certificate authorities issue, `not_pointing` that it did not
+    lead to us when that was last known for certain. `challenge` is the last label of the path at which somebody looks
+    for us under this name, and what to answer there; None where nobody does.
     """
 
     fqdn: str
@@ -125,16 +128,21 @@ class NameRecord:
     version: int
     redirect_to: str | None = None
     redirect_status: int = 308
+    caa_forbidden: bool = False
+    not_pointing: bool = False
+    challenge: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ZoneClaim:
-    """One scope that uses a zone. `scope_id` is the project's, workspace's or tenant's id."""
+    """One scope that uses a zone. `scope_id` is the project's, workspace's or tenant's id; the rest as in NameRecord."""
 
     scope: Scope
     scope_id: str
     tenant_id: str
     verified: bool
+    caa_forbidden: bool = False
+    not_pointing: bool = False
 
     def contains(self, resource: ResourceRecord) -> bool:
         """Whether the resource belongs to this scope. A tenant's zone never serves another tenant's resource."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.redirects import RedirectPolicy
 from router.routes.records import DomainStatus, Kind, name_key
-from router.store.rows import Rows, conditions, fields_of, named
+from router.store.rows import Rows, check_fields, conditions, fields_of, read_check, unchecked
 from router.store.tables import custom_domains, resources
 from router.unit import Listing, Window
 
@@ -22,7 +22,7 @@ class SqlCustomDomains(Rows):
     """domains.custom.DomainRows"""
 
     async def add(self, domain: CustomDomain) -> None:
-        await self._connection.execute(sa.insert(custom_domains).values(fields_of(domain, *_JOINED)))
+        await self._connection.execute(sa.insert(custom_domains).values(_values(domain)))
         self._changes.record(name_key(domain.fqdn))
 
     async def get(self, domain_id: str) -> CustomDomain | None:
@@ -55,20 +55,26 @@ class SqlCustomDomains(Rows):
         order = (custom_domains.c.created_at.desc(), custom_domains.c.id)
         return await self._listing(select, window, order, _read)
 
-    async def save(self, domain: CustomDomain) -> None:
-        values = fields_of(domain, "id", "created_at", *_JOINED)
+    async def save(self, domain: CustomDomain, *, routed: bool = True) -> None:
+        values = _values(domain, "id", "created_at")
         await self._connection.execute(sa.update(custom_domains).where(custom_domains.c.id == domain.id).values(values))
-        self._changes.record(name_key(domain.fqdn))
+        if routed:
+            self._changes.record(name_key(domain.fqdn))
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> CustomDomain | None:
         row = await self._one(self._locked(_select.where(*where), custom_domains))
         return None if row is None else _read(row)
 
 
+def _values(domain: CustomDomain, *without: str) -> dict[str, Any]:
+    return fields_of(domain, "check", *_JOINED, *without) | check_fields(domain.check)
+
+
 def _read(row: sa.Row[Any]) -> CustomDomain:
     return CustomDomain(
         **{
-            **named(row),
+            **unchecked(row),
+            "check": read_check(row),
             "kind": Kind(row.kind),
             "status": DomainStatus(row.status),
             "redirect_policy": RedirectPolicy(row.redirect_policy),

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
-from router.store.rows import Rows, fields_of, named
+from router.store.rows import Rows, check_fields, fields_of, read_check, unchecked
 from router.store.tables import preview_domains, zones
 from router.store.turns import hold_names
 from router.store.upsert import Upsert
@@ -50,13 +50,14 @@ class SqlPreviewDomains(Rows):
             await self._connection.execute(
                 _CLAIM.on(self._connection), {"domain": preview.domain, "tenant_id": preview.tenant_id}
             )
-            await self._connection.execute(sa.insert(preview_domains).values(fields_of(preview)))
+            await self._connection.execute(sa.insert(preview_domains).values(_values(preview)))
         else:
-            values = fields_of(preview, "id", "created_at")
+            values = _values(preview, "id", "created_at")
             await self._connection.execute(
                 sa.update(preview_domains).where(*_of(preview.scope, preview.scope_id)).values(values)
             )
-        self._changes.record(zone_key(preview.domain))
+        if old is None or _routed(old) != _routed(preview):
+            self._changes.record(zone_key(preview.domain))
 
     async def clear(self, scope: Scope, scope_id: str) -> None:
         await self._drop(await self.get(scope, scope_id))
@@ -74,5 +75,21 @@ def _of(scope: Scope, scope_id: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (preview_domains.c.scope == scope.value, preview_domains.c.scope_id == scope_id)
 
 
+def _routed(preview: PreviewDomain) -> tuple[object, ...]:
+    """What its routing record shows."""
+    return preview.domain, preview.verified, preview.check.caa_forbidden, preview.check.not_pointing
+
+
+def _values(preview: PreviewDomain, *without: str) -> dict[str, Any]:
+    return fields_of(preview, "check", *without) | check_fields(preview.check)
+
+
 def _read(row: sa.Row[Any]) -> PreviewDomain:
-    return PreviewDomain(**{**named(row), "scope": Scope(row.scope), "status": PreviewStatus(row.status)})
+    return PreviewDomain(
+        **{
+            **unchecked(row),
+            "check": read_check(row),
+            "scope": Scope(row.scope),
+            "status": PreviewStatus(row.status),
+        }
+    )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from router.domains.checks import Method
 from router.domains.preview import PreviewStatus
 from router.domains.redirects import RedirectPolicy, redirect_target
 from router.routes.batches import Found
@@ -101,7 +102,9 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
     claims: dict[str, list[ZoneClaim]] = {}
     for row in lookups.claims(zones):
         verified = row.status == PreviewStatus.VERIFIED
-        claim = ZoneClaim(Scope(row.scope), row.scope_id, row.tenant_id, verified)
+        claim = ZoneClaim(
+            Scope(row.scope), row.scope_id, row.tenant_id, verified, bool(row.caa_forbidden), bool(row.not_pointing)
+        )
         claims.setdefault(row.domain, []).append(claim)
     for zone, of_zone in claims.items():
         records[zone_key(zone)] = ZoneRecord(zone, tuple(of_zone), versions.get(zone_key(zone), 0))
@@ -175,4 +178,14 @@ def _name(row: Any, resource: ResourceRecord | None, version: int) -> NameRecord
         version=version,
         redirect_to=redirect_target(row.fqdn, RedirectPolicy(row.redirect_policy)),
         redirect_status=row.redirect_status,
+        caa_forbidden=bool(row.caa_forbidden),
+        not_pointing=bool(row.not_pointing),
+        challenge=_challenge(row, status),
     )
+
+
+def _challenge(row: Any, status: DomainStatus) -> tuple[str, str] | None:
+    """What proves the name is ours to answer, while a check may ask for it: not where records alone are enough, so
+    that most domains' requests need not be looked at for it."""
+    wanted = not status.routes or row.not_pointing or row.method == Method.PROXIED
+    return (row.token, row.proof) if wanted and row.proof and status is not DomainStatus.REMOVED else None

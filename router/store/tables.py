@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from router.store.types import Id, Instant, Json
 
+_DUE = "2000-01-01 00:00:00.000000"  # long ago
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -37,8 +39,9 @@ def _at(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, Instant, nullable=nullable)
 
 
-def _flag(name: str) -> sa.Column[bool]:
-    return sa.Column(name, sa.Boolean, nullable=False)
+def _flag(name: str, *, default: Any = None) -> sa.Column[bool]:
+    """For `default` see `_json`."""
+    return sa.Column(name, sa.Boolean, nullable=False, server_default=default)
 
 
 def _json(name: str, *, nullable: bool = False, default: str | None = None) -> sa.Column[Any]:
@@ -46,10 +49,34 @@ def _json(name: str, *, nullable: bool = False, default: str | None = None) -> s
     return sa.Column(name, Json, nullable=nullable, server_default=default)
 
 
+def _checks() -> tuple[sa.Column[Any], ...]:
+    """The schedule of looks at DNS, and what the last one found. What a version of ours that knows nothing of it adds is
+    due at once."""
+    return (
+        sa.Column("next_check_at", Instant, nullable=False, server_default=_DUE),
+        _at("checked_at", nullable=True),
+        _at("asked_at", nullable=True),
+        _at("waiting_since", nullable=True),
+        _at("failing_since", nullable=True),
+        sa.Column("checks", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+        _text("finding", 20, nullable=True),
+        _text("method", 20, nullable=True),
+        _flag("caa_forbidden", default=sa.false()),
+        _flag("not_pointing", default=sa.false()),
+    )
+
+
 def _living(name: str, *columns: str, alive: str) -> sa.Index:
     """Unique among the rows whose column `alive` is empty."""
     condition = sa.text(f"{alive} IS NULL")
     return sa.Index(name, *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+def _due(name: str, *, alive: str) -> sa.Index:
+    """What is to be looked at next, among the rows whose column `alive` is empty."""
+    condition = sa.text(f"{alive} IS NULL")
+    return sa.Index(name, "next_check_at", sqlite_where=condition, postgresql_where=condition)
 
 
 tenants = sa.Table(
@@ -222,6 +249,7 @@ custom_domains = sa.Table(
     _flag("suspended"),
     _text("verification_target", 253),
     _text("token", 64),
+    sa.Column("proof", sa.String(64), nullable=False, server_default=""),
     _text("redirect_policy", 20),
     sa.Column("redirect_status", sa.Integer, nullable=False),
     _text("failure_reason", 2000, nullable=True),
@@ -233,7 +261,10 @@ custom_domains = sa.Table(
     _at("created_at"),
     _at("updated_at"),
     _at("removed_at", nullable=True),
+    *_checks(),
+    _json("detail", nullable=True),
     _living("uq_custom_domains_fqdn", "fqdn", alive="removed_at"),
+    _due("ix_custom_domains_due", alive="removed_at"),
 )
 
 # One row per domain that any scope uses: its primary key is what keeps two tenants from using the same one.
@@ -259,8 +290,36 @@ preview_domains = sa.Table(
     _at("verified_at", nullable=True),
     _at("created_at"),
     _at("updated_at"),
+    *_checks(),
     sa.UniqueConstraint("scope", "scope_id"),
+    sa.Index("ix_preview_domains_due", "next_check_at"),
     sa.ForeignKeyConstraint(
         ["domain", "tenant_id"], ["zones.domain", "zones.tenant_id"], name="fk_preview_domains_zone"
     ),
+)
+
+# Who had a preview domain last: DNS may lead here for as long as nobody changed it.
+released_zones = sa.Table(
+    "released_zones",
+    metadata,
+    sa.Column("domain", sa.String(253), primary_key=True),
+    _ref("tenant_id", "tenants"),
+    sa.Column("released_at", Instant, nullable=False, index=True),
+)
+
+# Tenants who want a name that another one has, and what each has to show for it.
+name_claims = sa.Table(
+    "name_claims",
+    metadata,
+    _id(),
+    sa.Column("name", sa.String(253), nullable=False),
+    _ref("tenant_id", "tenants", index=True),
+    _text("token", 64),
+    _json("wanted"),
+    sa.Column("checks", sa.Integer, nullable=False),
+    sa.Column("next_check_at", Instant, nullable=False, index=True),
+    _at("checked_at", nullable=True),
+    _at("created_at"),
+    _at("expires_at"),
+    sa.UniqueConstraint("name", "tenant_id"),
 )

@@ -32,13 +32,13 @@ class Watched(MemoryLookup):
         self.until: list[float] = []
         self.names: list[str] = []
 
-    async def ask(self, questions: Sequence[Question], until: float) -> Sequence[Answer]:
+    async def ask(self, questions: Sequence[Question], until: float, *, fresh: bool = False) -> Sequence[Answer]:
         self.until.append(until)
         self.names = [question.name for question in questions]
         if self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        return await super().ask(questions, until)
+        return await super().ask(questions, until, fresh=fresh)
 
 
 @pytest.fixture

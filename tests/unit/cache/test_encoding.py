@@ -54,8 +54,19 @@ NAMES = some.builds(
     tenant_id=TEXT,
     resource=some.none() | RESOURCES,
     version=some.integers(0, 2**53),
+    caa_forbidden=some.booleans(),
+    not_pointing=some.booleans(),
+    challenge=some.none() | some.tuples(TEXT, TEXT),
 )
-CLAIMS = some.builds(ZoneClaim, scope=some.sampled_from(Scope), scope_id=TEXT, tenant_id=TEXT, verified=some.booleans())
+CLAIMS = some.builds(
+    ZoneClaim,
+    scope=some.sampled_from(Scope),
+    scope_id=TEXT,
+    tenant_id=TEXT,
+    verified=some.booleans(),
+    caa_forbidden=some.booleans(),
+    not_pointing=some.booleans(),
+)
 ZONES = some.builds(
     ZoneRecord, domain=TEXT, claims=some.lists(CLAIMS, max_size=3).map(tuple), version=some.integers(0, 2**53)
 )
@@ -134,6 +145,17 @@ def test_fields_of_a_newer_version_are_skipped() -> None:
     assert decode("slug:shop", broken(colour="red", f=FORMAT)) == (1, make.resource())
     claims = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,"later"]],"version":1}'
     assert decode("zone:x.org", claims) == (1, make.zone("x.org", make.claim("tenant", "acme")))
+    later = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,true,false,"later"]],"version":1}'
+    assert decode("zone:x.org", later) == (1, make.zone("x.org", ZoneClaim(Scope.TENANT, "acme", "acme", True, True)))
+
+
+def test_fields_that_an_older_version_does_not_write() -> None:
+    """What it knows nothing of is not so."""
+    name = make.name("shop.org", make.resource())
+    head, _, body = encode(1, name).partition(b" ")
+    fields = json.loads(body)
+    assert not {"caa_forbidden", "not_pointing", "challenge"} & set(fields)
+    assert decode("name:shop.org", head + b" " + body) == (1, name)
 
 
 def test_a_newer_format_is_not_ours_to_read() -> None:

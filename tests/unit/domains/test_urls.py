@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from router.clock import ManualClock
+from router.domains.checks import begin
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.domains.urls import Link, NextAction, UrlClass, Urls
 from router.routes.records import Scope
@@ -12,6 +13,7 @@ from router.settings import load
 
 NOW = ManualClock().now()
 CUSTOM = PreviewDomain(
+    check=begin(NOW),
     id="d1",
     scope=Scope.TENANT,
     scope_id="t1",

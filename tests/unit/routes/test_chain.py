@@ -508,3 +508,32 @@ def test_a_host_needs_at_most_five_records() -> None:
         "slug:shop",
     )
     assert keys_of("[::1]", readings("[::1]")) == ("name:[::1]",)
+
+
+def test_what_is_wrong_with_a_name_comes_along() -> None:
+    """The gate asks no further: what is known of the record that decided is in the decision."""
+    exact = name("app.org", SHOP, caa_forbidden=True)
+    zoned = zone("example.com", replace(TENANT, not_pointing=True), PROJECT, replace(WORKSPACE, caa_forbidden=True))
+    for host, records, expected in (
+        ("app.org", [exact], (True, False)),
+        ("app.org", [replace(exact, caa_forbidden=False, not_pointing=True, redirect_to="www.app.org")], (False, True)),
+        ("app.org", [replace(exact, status=DomainStatus.PENDING)], (False, False)),
+        ("shop.example.com", [zoned], (False, False)),
+        ("blog.example.com", [zoned], (True, False)),
+        ("lab.example.com", [zoned], (False, True)),
+        ("shop.miosa.app", [zoned], (False, False)),
+    ):
+        decision = run(host, *records)
+        assert (decision.caa_forbidden, decision.not_pointing) == expected, host
+
+
+def test_who_looks_for_us_is_answered_before_the_name_is_verified() -> None:
+    """Whatever else the host means meanwhile, but nothing of a name that is suspended."""
+    challenge = ("token", "proof")
+    waiting = name("shop.example.com", LAB, status=DomainStatus.PENDING, challenge=challenge)
+    alone = run("shop.example.com", waiting)
+    assert (alone.problem, alone.reason, alone.challenge) == (HOST_NOT_FOUND, "not_verified", challenge)
+    in_zone = run("shop.example.com", waiting, ALL)
+    assert (in_zone.resource, in_zone.challenge) == (SHOP, challenge)
+    assert run("shop.example.com", replace(waiting, suspended=True)).challenge is None
+    assert run("shop.example.com", ALL).challenge is None
