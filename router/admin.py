@@ -33,6 +33,8 @@ class Verdict(Protocol):
     def status(self) -> int: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def retry_after(self) -> int | None: ...
 
 
 Ask = Callable[[Sequence[str]], Awaitable[Verdict]]
@@ -84,7 +86,8 @@ class Admin:
             self._metrics.count_ask(_METHOD_NOT_ALLOWED)
             return _empty(405, _METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         verdict = await self._ask(request.query.getall("domain", []))
-        return _empty(verdict.status, verdict.reason)
+        retry = {} if verdict.retry_after is None else {"Retry-After": str(verdict.retry_after)}
+        return _empty(verdict.status, verdict.reason, retry)
 
     async def _livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"}, headers=_NO_STORE)

@@ -28,6 +28,7 @@ from router.api.tokens import Tokens
 from router.clock import Clock, SystemClock
 from router.crew import Crew, Membership
 from router.gate.ask import Ask
+from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
@@ -60,7 +61,15 @@ async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
     clock = SystemClock()
     async with open_store(settings, clock) as store:
         resolver = _resolver(store.records, settings, clock)
-        ask = Ask(routes=resolver, evidence=MemoryEvidence(clock), metrics=Metrics(), clock=clock)
+        budgets = Budgets(settings.gate, clock)
+        budgets.ready()
+        ask = Ask(
+            routes=resolver,
+            evidence=MemoryEvidence(clock),
+            budgets=budgets,
+            metrics=Metrics(),
+            clock=clock,
+        )
         try:
             yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
         finally:
@@ -110,6 +119,7 @@ class App:
         self._tasks = Tasks("app")
         self._metrics = Metrics(None if part is None else part.number)
         self._evidence = MemoryEvidence(self._clock)
+        self._budgets = Budgets(settings.gate, self._clock)
         self._resolver: Resolver | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
@@ -197,7 +207,8 @@ class App:
         metrics, evidence = self._metrics, self._evidence
         self._resolver = resolver = await self._follow(store)
         if "admin" in sockets:
-            ask = Ask(routes=resolver, evidence=evidence, metrics=metrics, clock=clock)
+            self._budgets.ready()
+            ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
             admin = Admin(
                 ask=ask.answer,

@@ -115,6 +115,8 @@ Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeV
 Word = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=31 * 86400)]
+Window = Annotated[float, Field(gt=0, le=365 * 86400)]
+Steps = Annotated[tuple[Seconds, ...], BeforeValidator(_split), Field(min_length=1)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -241,6 +243,32 @@ class Rates(_Group):
     anonymous: Count = Field(60, description="Requests without valid credentials, per client address.")
 
 
+class Gate(_Group):
+    """Which certificates Caddy may ask for. The numbers lie below Let's Encrypt's own. Times in seconds."""
+
+    budgets: bool = Field(
+        True, description="Whether first certificates are counted. Off where the authority is one's own."
+    )
+    host: Count = Field(3, description="Certificates for one exact name within `host_window`.")
+    host_window: Window = Field(7 * 86400.0, description="See `host`.")
+    registered_domain: Count = Field(
+        40, description="Names of one registered domain that get a first certificate within `registered_domain_window`."
+    )
+    registered_domain_window: Window = Field(7 * 86400.0, description="See `registered_domain`.")
+    account: Count = Field(240, description="First certificates for all names together within `account_window`.")
+    account_window: Window = Field(3 * 3600.0, description="See `account`.")
+    in_flight: Count = Field(10, description="First certificates that are being asked for at the same time.")
+    starts: Count = Field(10, description="First certificates begun within `starts_window`.")
+    starts_window: Window = Field(10.0, description="See `starts`; Caddy's own throttle is ten in ten seconds.")
+    attempt_time: Seconds = Field(
+        200.0, description="How long one may take to appear before it counts as failed; Caddy itself gives up at 180."
+    )
+    backoff: Steps = Field(
+        (60.0, 600.0, 6000.0, 86400.0),
+        description="How long a name waits after its first, second, … failure in a row; the last one repeats.",
+    )
+
+
 class Credits(_Group):
     """What one hour of a running computer or sandbox costs, in credits, by its size."""
 
@@ -335,6 +363,7 @@ class Settings(_Group):
     cache: Cache = Field(default_factory=Cache)
     redis: Redis = Field(default_factory=Redis)
     rates: Rates = Field(default_factory=Rates)
+    gate: Gate = Field(default_factory=Gate)
     credits: Credits = Field(default_factory=Credits)
     ca: Ca = Field(default_factory=Ca)
 

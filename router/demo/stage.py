@@ -157,6 +157,7 @@ def _settings(folder: Folder, proxy: int, api: int, admin: int, https: int) -> d
         "MIOSA_ROUTER_PUBLIC_PORT": str(https),
         "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
         "MIOSA_ROUTER_INTERNAL_TOKEN": secrets.token_urlsafe(32),
+        "MIOSA_ROUTER_GATE__BUDGETS": "false",  # Caddy signs here itself
         "MIOSA_ROUTER_LOG_FORMAT": "text",
         # There is nobody to hand over to, so Ctrl-C need not wait long.
         "MIOSA_ROUTER_LIMITS__DRAIN_NOT_READY": "0",

@@ -40,6 +40,15 @@ def registrable_zone(text: str, reserved: Collection[str], *, field: str) -> str
     return name
 
 
+def registered_domain(name: str) -> str:
+    """What certificate authorities count a canonical name under: its public suffix with one label more (`example.co.uk`,
+    `somebody.github.io`); the name itself where it is a suffix."""
+    read = _suffixes(name)
+    if not read.suffix:
+        return ".".join(name.split(".")[-2:])  # the list's default rule: a suffix that it does not have is one label
+    return read.top_domain_under_public_suffix or name
+
+
 def enclosing(name: str) -> tuple[str, ...]:
     """The name itself and every name above it that has a dot: what can be a zone that holds it."""
     labels = name.split(".")

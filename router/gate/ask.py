@@ -5,14 +5,14 @@ counted and logged here, or nobody would ever know why a name has no certificate
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from router.clock import Clock
 from router.gate.evidence import CertificateEvidence
-from router.gate.policy import VERDICTS, Verdict, judge, read_name
+from router.gate.policy import VERDICTS, Standing, Verdict, judge, read_name, without_budgets
 from router.routes.chain import Decision
 from router.routes.route import Route
 
@@ -34,6 +34,16 @@ class Routes(Protocol):
         """The route; what goes wrong is a route with a problem."""
 
 
+class Spending(Protocol):
+    """What the gate needs of the budgets."""
+
+    def standing(self, host: str) -> Standing:
+        """What they say of a canonical name that has no certificate. At once: no I/O."""
+
+    def open(self, host: str, tenant_id: str | None) -> None:
+        """One more first certificate will be asked for."""
+
+
 class Counter(Protocol):
     """What the gate needs of the metrics."""
 
@@ -42,55 +52,89 @@ class Counter(Protocol):
 
 
 class Ask:
-    """Answers Caddy, within `deadline` seconds. `names` bounds what is remembered of refusals."""
+    """Answers Caddy, within `deadline` seconds. `names` bounds what is remembered of refusals.
+
+    `on_pending(name)` hears of each question about a name that is registered and not verified yet: somebody wants to
+    see it now. It must not wait.
+    """
 
     def __init__(
         self,
         *,
         routes: Routes,
         evidence: CertificateEvidence,
+        budgets: Spending,
         metrics: Counter,
         clock: Clock,
+        on_pending: Callable[[str], object] | None = None,
         deadline: float = DEADLINE,
         names: int = NAMES,
     ) -> None:
         self._routes = routes
         self._evidence = evidence
+        self._budgets = budgets
         self._metrics = metrics
+        self._on_pending = on_pending
         self._deadline = deadline
         self._refused = _Quiet(clock, names)
 
+    def at_once(self, domains: Sequence[str]) -> Verdict | None:
+        """The verdict on the values of the `domain` parameter, or None where something has to be looked up first."""
+        if len(domains) > 1:
+            return self._say(domains, VERDICTS["invalid_name"])
+        name = read_name(domains[0] if domains else None)
+        if isinstance(name, Verdict):
+            return self._say(domains, name)
+        route = self._routes.peek(name.encode("ascii"))
+        return None if route is None else self._say(domains, self._decide(name, route.decision))
+
     async def answer(self, domains: Sequence[str]) -> Verdict:
-        """The verdict on the values of the `domain` parameter. Raises nothing."""
-        verdict = VERDICTS["invalid_name"] if len(domains) > 1 else await self._answer(domains[0] if domains else None)
-        self._metrics.count_ask(verdict.reason)
-        if not verdict.allowed:
-            name = " ".join(domains)[:_SHOWN]
-            if self._refused.speaks(name):
-                _log.info("certificate refused", name=name, status=verdict.status, reason=verdict.reason)
-        return verdict
+        """As `at_once`, after looking up what has to be. Raises nothing."""
+        verdict = self.at_once(domains)
+        return verdict if verdict is not None else self._say(domains, await self._look_up(domains[0]))
 
     def judge(self, host: str, decision: Decision) -> Verdict:
         """What the answer for this host is, given the chain's decision about it; for `explain`. Counts nothing."""
         name = read_name(host)
         if isinstance(name, Verdict):
             return name
-        return judge(decision, evidence=self._evidence.seen(name))
+        return judge(decision, evidence=self._evidence.seen(name), standing=self._budgets.standing(name))
 
-    async def _answer(self, domain: str | None) -> Verdict:
+    async def _look_up(self, domain: str) -> Verdict:
         name = read_name(domain)
-        if isinstance(name, Verdict):
-            return name
-        host = name.encode("ascii")
+        assert isinstance(name, str)  # noqa: S101 - `at_once` has read it
+        try:
+            async with asyncio.timeout(self._deadline):
+                route = await self._routes.resolve(name.encode("ascii"))
+        except TimeoutError:
+            return VERDICTS["issued" if self._evidence.seen(name) else "not_ready"]
+        return self._decide(name, route.decision)
+
+    def _decide(self, name: str, decision: Decision) -> Verdict:
         evidence = self._evidence.seen(name)
-        route = self._routes.peek(host)
-        if route is None:
-            try:
-                async with asyncio.timeout(self._deadline):
-                    route = await self._routes.resolve(host)
-            except TimeoutError:
-                return VERDICTS["issued" if evidence else "not_ready"]
-        return judge(route.decision, evidence=evidence)
+        verdict = without_budgets(decision, evidence=evidence)
+        if verdict.reason == "first_issue":
+            verdict = judge(decision, evidence=evidence, standing=self._budgets.standing(name))
+            if verdict.reason == "first_issue":
+                resource = decision.resource
+                self._budgets.open(name, None if resource is None else resource.tenant_id)
+        elif verdict.reason == "not_verified" and self._on_pending is not None:
+            self._on_pending(name)
+        return verdict
+
+    def _say(self, domains: Sequence[str], verdict: Verdict) -> Verdict:
+        self._metrics.count_ask(verdict.reason)
+        if not verdict.allowed:
+            name = " ".join(domains)[:_SHOWN]
+            if self._refused.speaks(name):
+                _log.info(
+                    "certificate refused",
+                    name=name,
+                    status=verdict.status,
+                    reason=verdict.reason,
+                    retry_after=verdict.retry_after,
+                )
+        return verdict
 
 
 class _Quiet:

@@ -1,4 +1,5 @@
-"""What the gate answers. Pure: a name, the chain's decision and whether there is evidence in; a verdict out.
+"""What the gate answers. Pure: a name, the chain's decision, whether there is evidence and what the budgets leave in; a
+verdict out.
 
 Caddy asks for every name that anybody puts into a TLS handshake, before it has a certificate for it and again when
 one is due for renewal. An allowance for a name that is not ours lets strangers spend the certificate authority's
@@ -6,16 +7,20 @@ limits; a refusal at renewal makes Caddy throw away a certificate that is still 
 
 1. The name itself: absent, malformed, an address. Nothing helps it.
 2. Suspended or removed: refused, whatever there is, because somebody decided so.
-3. Evidence of a live certificate: allowed. Not even a fault of ours may take a working site down.
+3. Evidence of a live certificate: allowed. Not even a fault of ours may take a working site down. Only names that are
+   served leave evidence, so one that the chain no longer knows at all was removed.
 4. The chain's decision, by `_WITHOUT_EVIDENCE`. A resource that merely sleeps keeps its name.
+5. What DNS says against it: the authority would refuse, and count the failure.
+6. The budgets (`budgets.py`), and what is in flight already.
 
 Only exact names pass: the chain finds nothing for a label more than the grammar has, so that scanners who put `www.`
 before every name they find get no certificates.
 """
 
 import ipaddress
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from router.hostname import InvalidNameError, canonical_name, is_address
@@ -28,6 +33,7 @@ class Verdict:
 
     status: int
     reason: str
+    retry_after: int | None = None  # seconds; with 429 only
 
     @property
     def allowed(self) -> bool:
@@ -39,15 +45,28 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
     {
         reason: Verdict(status, reason)
         for status, reasons in (
-            (200, ("issued", "first_issue")),
+            (200, ("issued", "first_issue", "in_flight")),
             (400, ("missing_domain", "invalid_name", "ip_address")),
-            (403, ("not_verified", "suspended", "removed")),
+            (403, ("not_verified", "suspended", "removed", "caa_forbidden", "dns_not_pointing")),
             (404, ("unknown_host", "no_such_resource", "port_not_exposed")),
+            (429, ("budget_host", "budget_registered_domain", "budget_account", "failure_backoff")),
             (503, ("not_ready",)),
         )
         for reason in reasons
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the budgets say of a name: nothing against it, or the reason of a verdict and in how many seconds to ask
+    again."""
+
+    reason: str | None = None
+    retry_after: float = 0.0
+
+
+CLEAR = Standing()
 
 # What each reason of the chain means for a name that has no certificate yet.
 _WITHOUT_EVIDENCE: Mapping[str, Verdict] = MappingProxyType(
@@ -71,6 +90,9 @@ _WITHOUT_EVIDENCE: Mapping[str, Verdict] = MappingProxyType(
 # What evidence does not outweigh.
 _FINAL = frozenset(("suspended", "removed", "invalid_name"))
 
+# What a name with evidence can only have become by being taken away.
+_GONE = frozenset(("unknown_host", "no_such_resource"))
+
 
 def read_name(domain: str | None) -> str | Verdict:
     """The canonical name (lower case, A-labels) that is asked for, or the verdict on what is none."""
@@ -86,10 +108,27 @@ def read_name(domain: str | None) -> str | Verdict:
         return VERDICTS["invalid_name"]
 
 
-def judge(decision: Decision, *, evidence: bool) -> Verdict:
+def judge(decision: Decision, *, evidence: bool, standing: Standing = CLEAR) -> Verdict:
     """The verdict on a canonical name that the chain has decided about."""
+    verdict = without_budgets(decision, evidence=evidence)
+    if verdict.reason != "first_issue" or standing.reason is None:
+        return verdict
+    found = VERDICTS[standing.reason]
+    return replace(found, retry_after=max(1, math.ceil(standing.retry_after))) if found.status == 429 else found
+
+
+def without_budgets(decision: Decision, *, evidence: bool) -> Verdict:
+    """The same before the budgets are looked at: they have a say only in a `first_issue`."""
     verdict = _WITHOUT_EVIDENCE[decision.reason]
-    return VERDICTS["issued"] if evidence and verdict.reason not in _FINAL else verdict
+    if verdict.reason in _FINAL:
+        return verdict
+    if evidence:
+        return VERDICTS["removed" if verdict.reason in _GONE else "issued"]
+    if verdict.allowed and decision.caa_forbidden:
+        return VERDICTS["caa_forbidden"]
+    if verdict.allowed and decision.not_pointing:
+        return VERDICTS["dns_not_pointing"]
+    return verdict
 
 
 def may_be_issued(reason: str) -> bool:

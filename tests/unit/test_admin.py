@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio
 class Said:
     status: int
     reason: str
+    retry_after: int | None = None
 
 
 class Parts:

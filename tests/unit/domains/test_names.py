@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.domains.names import MAX_ZONE, enclosing, registrable, registrable_zone
+from router.domains.names import MAX_ZONE, enclosing, registered_domain, registrable, registrable_zone
 from router.errors import VALIDATION_FAILED, RouterError
 
 RESERVED = ("miosa.ai", "miosa.app")
@@ -83,3 +83,22 @@ def test_enclosing_names() -> None:
     """The name and each above it that could be a zone; a top-level domain never is."""
     assert enclosing("a.b.example.com") == ("a.b.example.com", "b.example.com", "example.com")
     assert enclosing("example.com") == ("example.com",)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [
+        ("shop.example.com", "example.com"),
+        ("example.com", "example.com"),
+        ("5173-a.sandbox.shop.co.uk", "shop.co.uk"),
+        ("a.me.github.io", "me.github.io"),
+        ("github.io", "github.io"),
+        ("co.uk", "co.uk"),
+        ("shop.miosa.test", "miosa.test"),
+        ("a.shop.localhost", "shop.localhost"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_the_registered_domain_of_a_name(name: str, domain: str) -> None:
+    """By the public suffix list with its private section."""
+    assert registered_domain(name) == domain

@@ -9,13 +9,15 @@ from structlog.testing import capture_logs
 
 from router.clock import ManualClock
 from router.gate.ask import Ask
+from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.policy import Verdict
 from router.observe.metrics import Metrics
 from router.routes.chain import Decision, Level
 from router.routes.memory import MemoryRecords
+from router.routes.records import DomainStatus
 from router.routes.resolver import Resolver
-from router.settings import Cache
+from router.settings import Cache, Gate
 from tests.support.held import HeldRecords
 from tests.support.records import PLATFORM, name, resource
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.asyncio
 SHOP = resource("shop")
 
 
-class Gate:
+class Asked:
     """An Ask with all that it needs at hand."""
 
     def __init__(self, records: MemoryRecords, **bounds: Any) -> None:
@@ -36,7 +38,18 @@ class Gate:
         )
         self.evidence = MemoryEvidence(self.clock)
         self.metrics = Metrics()
-        self.ask = Ask(routes=self.resolver, evidence=self.evidence, metrics=self.metrics, clock=self.clock, **bounds)
+        self.budgets = Budgets(Gate(), self.clock)
+        self.budgets.ready()
+        self.pending: list[str] = []
+        self.ask = Ask(
+            routes=self.resolver,
+            evidence=self.evidence,
+            budgets=self.budgets,
+            metrics=self.metrics,
+            clock=self.clock,
+            on_pending=self.pending.append,
+            **bounds,
+        )
 
     def counted(self, reason: str) -> float:
         """How often the gate has answered for this reason."""
@@ -44,29 +57,78 @@ class Gate:
 
 
 @pytest_asyncio.fixture
-async def gate() -> AsyncIterator[Gate]:
-    made = Gate(MemoryRecords(), names=3)
+async def gate() -> AsyncIterator[Asked]:
+    made = Asked(MemoryRecords(), names=3)
     yield made
     await made.resolver.close()
 
 
-async def test_a_name_of_ours_gets_its_first_certificate(gate: Gate) -> None:
-    """Looked up once, and from memory the second time."""
+async def test_a_name_of_ours_gets_its_first_certificate(gate: Asked) -> None:
+    """Looked up once, and from memory the second time; and charged once, for Caddy asks several times."""
     assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "first_issue")
-    assert await gate.ask.answer(["Shop.Miosa.App"]) == Verdict(200, "first_issue")
+    assert await gate.ask.answer(["Shop.Miosa.App"]) == Verdict(200, "in_flight")
     assert gate.records.fetches == 1
-    assert gate.counted("first_issue") == 2
+    assert (gate.counted("first_issue"), gate.counted("in_flight"), len(gate.budgets)) == (1, 1, 1)
 
 
-async def test_a_name_with_evidence_is_issued(gate: Gate) -> None:
-    """Known or not."""
+async def test_what_is_known_is_answered_at_once(gate: Asked) -> None:
+    """Without a turn of the loop; what is not known says so."""
+    assert gate.ask.at_once(["shop.miosa.app"]) is None
+    assert gate.counted("first_issue") == 0
+    await gate.ask.answer(["shop.miosa.app"])
+    assert gate.ask.at_once(["shop.miosa.app"]) == Verdict(200, "in_flight")
+    assert gate.ask.at_once(["10.0.0.1"]) == Verdict(400, "ip_address")
+    assert gate.ask.at_once(["a.org", "b.org"]) == Verdict(400, "invalid_name")
+
+
+async def test_spent_budgets_refuse_with_a_time(gate: Asked) -> None:
+    """Only who has no certificate: the others are not even looked at."""
+    for _ in range(10):
+        gate.budgets.open(f"x{_}.org", None)
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(429, "budget_account", 200)
     gate.evidence.note("shop.miosa.app")
-    gate.evidence.note("else.example")
     assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
-    assert await gate.ask.answer(["else.example"]) == Verdict(200, "issued")
+    assert len(gate.budgets) == 10
 
 
-async def test_evidence_holds_while_the_store_is_down(gate: Gate) -> None:
+async def test_before_the_store_has_told_nothing_is_begun() -> None:
+    """What was spent is not known yet: new names wait, known ones don't."""
+    gate = Asked(MemoryRecords())
+    gate.ask._budgets = Budgets(Gate(), gate.clock)
+    gate.evidence.note("known.org")
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(503, "not_ready")
+    gate.records.put(name("known.org", SHOP))
+    assert await gate.ask.answer(["known.org"]) == Verdict(200, "issued")
+    await gate.resolver.close()
+
+
+async def test_a_question_about_a_pending_name_is_passed_on(gate: Asked) -> None:
+    """Somebody waits for it: its check need not wait for its turn. Nobody else's name is."""
+    gate.records.put(name("pending.org", SHOP, status=DomainStatus.PENDING))
+    for host in ("pending.org", "else.example", "shop.miosa.app", "suspended.org"):
+        await gate.ask.answer([host])
+    assert gate.pending == ["pending.org"]
+
+
+async def test_a_removed_name_is_refused_whatever_there_was(gate: Asked) -> None:
+    """Only names that are served leave evidence: one that is not known any more was taken away."""
+    gate.records.put(name("shop.org", SHOP))
+    gate.evidence.note("shop.org")
+    assert await gate.ask.answer(["shop.org"]) == Verdict(200, "issued")
+    gate.resolver.drop(gate.records.remove("name:shop.org"))
+    assert await gate.ask.answer(["shop.org"]) == Verdict(403, "removed")
+
+
+async def test_a_name_with_evidence_is_issued(gate: Asked) -> None:
+    """Verified or not any more."""
+    gate.records.put(name("moved.example", SHOP, status=DomainStatus.FAILED))
+    gate.evidence.note("shop.miosa.app")
+    gate.evidence.note("moved.example")
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
+    assert await gate.ask.answer(["moved.example"]) == Verdict(200, "issued")
+
+
+async def test_evidence_holds_while_the_store_is_down(gate: Asked) -> None:
     """A working site outlives our trouble; a name without evidence has to wait."""
     gate.records.down = True
     gate.evidence.note("shop.miosa.app")
@@ -75,7 +137,7 @@ async def test_evidence_holds_while_the_store_is_down(gate: Gate) -> None:
     assert gate.counted("not_ready") == 1
 
 
-async def test_suspension_outweighs_evidence(gate: Gate) -> None:
+async def test_suspension_outweighs_evidence(gate: Asked) -> None:
     """Also the remembered one, while the store is down."""
     gate.evidence.note("suspended.org")
     assert await gate.ask.answer(["suspended.org"]) == Verdict(403, "suspended")
@@ -94,7 +156,7 @@ async def test_suspension_outweighs_evidence(gate: Gate) -> None:
         (["no spaces.org"], (400, "invalid_name")),
     ],
 )
-async def test_what_is_no_question_asks_nobody(gate: Gate, domains: list[str], answer: tuple[int, str]) -> None:
+async def test_what_is_no_question_asks_nobody(gate: Asked, domains: list[str], answer: tuple[int, str]) -> None:
     """Refused by its form alone, evidence or not."""
     for domain in domains:
         gate.evidence.note(domain)
@@ -103,7 +165,7 @@ async def test_what_is_no_question_asks_nobody(gate: Gate, domains: list[str], a
     assert gate.counted(answer[1]) == 1
 
 
-async def test_a_refusal_is_logged_once_a_minute_per_name(gate: Gate) -> None:
+async def test_a_refusal_is_logged_once_a_minute_per_name(gate: Asked) -> None:
     """Nobody else says why a name has no certificate, and scanners ask without end."""
     with capture_logs() as logs:
         for _ in range(3):
@@ -119,7 +181,7 @@ async def test_a_refusal_is_logged_once_a_minute_per_name(gate: Gate) -> None:
     assert len(logs) == 3
 
 
-async def test_refusals_fill_neither_memory_nor_log(gate: Gate) -> None:
+async def test_refusals_fill_neither_memory_nor_log(gate: Asked) -> None:
     """So many names a minute are logged, and no more are remembered."""
     with capture_logs() as logs:
         for number in range(10):
@@ -135,14 +197,14 @@ async def test_refusals_fill_neither_memory_nor_log(gate: Gate) -> None:
 async def test_an_answer_does_not_wait_for_ever() -> None:
     """Caddy gives up after ten seconds: it gets an answer before."""
     records = HeldRecords()
-    gate = Gate(records, deadline=0.01)
+    gate = Asked(records, deadline=0.01)
     gate.evidence.note("known.org")
     assert await gate.ask.answer(["known.org"]) == Verdict(200, "issued")
     assert await gate.ask.answer(["new.org"]) == Verdict(503, "not_ready")
     await gate.resolver.close()
 
 
-async def test_the_opinion_for_explain_counts_nothing(gate: Gate) -> None:
+async def test_the_opinion_for_explain_counts_nothing(gate: Asked) -> None:
     """The same table, without the question."""
     served = Decision(Level.PLATFORM, "served", resource=SHOP, port=3000)
     assert gate.ask.judge("shop.miosa.app", served) == Verdict(200, "first_issue")

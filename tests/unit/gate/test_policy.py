@@ -1,11 +1,13 @@
 """The gate's table: every row, and the order in which rows win."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import HOST_NOT_FOUND
-from router.gate.policy import VERDICTS, Verdict, judge, may_be_issued, read_name
+from router.gate.policy import CLEAR, VERDICTS, Standing, Verdict, judge, may_be_issued, read_name
 from router.hostname import readings
 from router.routes.chain import REASONS, Decision, Level, decide
 from router.routes.memory import MemoryRecords
@@ -88,8 +90,8 @@ TABLE = [
     ("not_verified", (403, "not_verified"), (200, "issued")),
     ("port_not_exposed", (404, "port_not_exposed"), (200, "issued")),
     ("reserved_port", (404, "port_not_exposed"), (200, "issued")),
-    ("no_such_resource", (404, "no_such_resource"), (200, "issued")),
-    ("unknown_host", (404, "unknown_host"), (200, "issued")),
+    ("no_such_resource", (404, "no_such_resource"), (403, "removed")),
+    ("unknown_host", (404, "unknown_host"), (403, "removed")),
     ("invalid_host", (400, "invalid_name"), (400, "invalid_name")),
     ("resolver_unavailable", (503, "not_ready"), (200, "issued")),
 ]
@@ -109,12 +111,42 @@ def test_the_table_is_complete() -> None:
     assert [row[0] for row in TABLE] == list(dict.fromkeys(row[0] for row in TABLE))
     assert {row[0] for row in TABLE} == set(REASONS)
     reached = {verdict[1] for row in TABLE for verdict in row[1:]} | {"missing_domain", "ip_address"}
+    reached |= {row[2][1] for row in LAST} | {str(reason) for reason in STANDINGS}
     assert reached == set(VERDICTS)
+
+
+# What stands in the way of a first certificate, in the order in which it wins: DNS before the budgets.
+LAST: list[tuple[dict[str, bool], Standing, tuple[int, str, int | None]]] = [
+    ({"caa_forbidden": True, "not_pointing": True}, Standing("budget_host", 9), (403, "caa_forbidden", None)),
+    ({"not_pointing": True}, Standing("in_flight"), (403, "dns_not_pointing", None)),
+    ({}, Standing("in_flight"), (200, "in_flight", None)),
+    ({}, Standing("budget_host", 9), (429, "budget_host", 9)),
+    ({}, Standing("budget_registered_domain", 8.2), (429, "budget_registered_domain", 9)),
+    ({}, Standing("budget_account", 0.2), (429, "budget_account", 1)),
+    ({}, Standing("failure_backoff", 60.0), (429, "failure_backoff", 60)),
+    ({}, Standing("not_ready"), (503, "not_ready", None)),
+    ({}, CLEAR, (200, "first_issue", None)),
+]
+STANDINGS = ["in_flight", "budget_host", "budget_registered_domain", "budget_account", "failure_backoff", "not_ready"]
+
+
+@pytest.mark.parametrize(("found", "standing", "answer"), LAST, ids=[row[2][1] for row in LAST])
+def test_what_stands_in_the_way(
+    found: dict[str, bool], standing: Standing, answer: tuple[int, str, int | None]
+) -> None:
+    """Of a first certificate only: a name that has one, or may have none, is judged before."""
+    served = Decision(Level.EXACT, "served", **found)
+    assert judge(served, evidence=False, standing=standing) == Verdict(*answer)
+    assert judge(served, evidence=True, standing=standing) == Verdict(200, "issued")
+    for reason, without, _ in TABLE:
+        if without[0] != 200:
+            refused = Decision(Level.NONE, reason, HOST_NOT_FOUND, **found)
+            assert judge(refused, evidence=False, standing=standing) == Verdict(*without)
 
 
 def test_only_200_allows() -> None:
     """What Caddy does with a status."""
-    assert {reason for reason, verdict in VERDICTS.items() if verdict.allowed} == {"issued", "first_issue"}
+    assert {reason for reason, verdict in VERDICTS.items() if verdict.allowed} == {"issued", "first_issue", "in_flight"}
 
 
 SHOP = resource("shop")
@@ -136,6 +168,11 @@ RECORDS: tuple[Record, ...] = (
     name("www.shop.org", None, redirect_to="shop.org"),
     zone("acme.dev", claim("tenant", "acme")),
     zone("unverified.dev", claim("tenant", "acme", verified=False)),
+    name("caa.org", SHOP, caa_forbidden=True),
+    name("elsewhere.org", SHOP, not_pointing=True),
+    name("www.caa.org", None, redirect_to="caa.org", caa_forbidden=True),
+    zone("caa.dev", replace(claim("project", "acme-p1"), caa_forbidden=True), claim("tenant", "acme")),
+    zone("elsewhere.dev", replace(claim("tenant", "acme"), not_pointing=True)),
 )
 
 
@@ -175,6 +212,21 @@ RECORDS: tuple[Record, ...] = (
         ("www.5173-shop.sandbox.miosa.app", "unknown_host"),
         ("git.www.shop.org", "unknown_host"),
         ("x.shop.acme.dev", "unknown_host"),
+        ("x.5173-shop.sandbox.acme.dev", "unknown_host"),
+        ("sandbox.acme.dev", "unknown_host"),
+        ("acme.dev", "unknown_host"),
+        # Ports: only of a resource that exists, and only exposed ones.
+        ("5173-absent.sandbox.acme.dev", "no_such_resource"),
+        ("9999-shop.sandbox.acme.dev", "port_not_exposed"),
+        ("5173-shop.acme.dev", "unknown_host"),
+        ("5173-theirs.sandbox.acme.dev", "no_such_resource"),
+        # What the last look at DNS found.
+        ("caa.org", "caa_forbidden"),
+        ("www.caa.org", "caa_forbidden"),
+        ("elsewhere.org", "dns_not_pointing"),
+        ("shop.caa.dev", "caa_forbidden"),
+        ("5173-shop.sandbox.elsewhere.dev", "dns_not_pointing"),
+        ("9999-shop.sandbox.elsewhere.dev", "port_not_exposed"),
         ("shop.sandbox.sandbox.miosa.app", "unknown_host"),
     ],
 )

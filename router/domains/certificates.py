@@ -1,0 +1,104 @@
+"""What is known of certificates, and of the tries to get one. Values only: the gate decides from them, the store keeps
+them, the API shows them.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+# A certificate that nobody has read lives no longer than this: no authority that Caddy uses by default issues for more.
+LIFETIME = timedelta(days=90)
+
+_RENEWED_AFTER = 2 / 3  # of its lifetime: when Caddy renews a certificate
+
+
+class CertificateStatus(enum.StrEnum):
+    """How a host stands. `expiring` has a certificate that should have been renewed by now; `removed` had one, and is
+    no longer served."""
+
+    ISSUED = "issued"
+    FAILED = "failed"
+    RATE_LIMITED = "rate_limited"
+    EXPIRING = "expiring"
+    REMOVED = "removed"
+
+
+class Source(enum.StrEnum):
+    """How a certificate is known: a visitor came by https, or it was looked at."""
+
+    TRAFFIC = "traffic"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """What a certificate says of itself. `serial` is hexadecimal."""
+
+    issuer: str
+    serial: str
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def due_at(self) -> datetime:
+        """When it should be renewed."""
+        return self.not_before + (self.not_after - self.not_before) * _RENEWED_AFTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One host's. `leaf` and `seen_at` None: none has been seen. `retry_at` is when it is tried again after a failure;
+    `due_at` when it is looked at next, whatever for."""
+
+    host: str
+    status: CertificateStatus
+    tenant_id: str | None = None
+    domain_id: str | None = None
+    leaf: Leaf | None = None
+    seen_at: datetime | None = None
+    source: Source | None = None
+    last_error: str | None = None
+    retry_at: datetime | None = None
+    due_at: datetime | None = None
+    failures: int = 0
+
+    @property
+    def live_until(self) -> datetime | None:
+        """Until when there is a certificate, as far as is known; None where there is none."""
+        if self.seen_at is None or self.status is CertificateStatus.REMOVED:
+            return None
+        if self.source is Source.PROBE and self.leaf is not None:
+            return self.leaf.not_after
+        return self.seen_at + LIFETIME
+
+
+class Outcome(enum.StrEnum):
+    """How a try ended. `expired`: nobody saw a certificate in time, nor a failure, so one may have been issued."""
+
+    OPEN = "open"
+    ISSUED = "issued"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One time that Caddy was told to get a first certificate. Instants are seconds since 1970.
+
+    `domain` is the registered domain, for the authority counts by it. `closed_at` is None while it is open.
+    """
+
+    id: str
+    host: str
+    domain: str
+    tenant_id: str | None
+    opened_at: float
+    outcome: Outcome = Outcome.OPEN
+    closed_at: float | None = None
+
+    def may_become(self, outcome: Outcome) -> bool:
+        """Whether what is known now says more than what was known before: a certificate that is seen late was issued."""
+        return _CERTAINTY[outcome] > _CERTAINTY[self.outcome]
+
+
+_CERTAINTY = {Outcome.OPEN: 0, Outcome.EXPIRED: 1, Outcome.FAILED: 2, Outcome.ISSUED: 3}
