@@ -5,6 +5,7 @@ field names. What went wrong goes to standard error. Exit status: 0 done, 1 fail
 """
 
 import asyncio
+import dataclasses
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from router.app import open_explainer
 from router.clock import iso
 from router.demo import stage
 from router.domains.custom import CustomDomain, DomainFilter
+from router.domains.diagnoses import Diagnosis
 from router.errors import RouterError, StoreUnavailableError
 from router.listening import ListenError
 from router.observe import logs
@@ -203,6 +205,15 @@ def domains_verify(fqdn: str, config: Config = None, as_json: AsJson = False) ->
         _print(shown, as_json, lambda: _lines(shown))
 
 
+@domains.command("diagnose")
+def domains_diagnose(fqdn: str, config: Config = None, as_json: AsJson = False) -> None:
+    """Look at DNS now and say what is wrong with a name, registered or not, and which record to change."""
+    with _reported(as_json):
+        found = _with_verbs(config, lambda verbs: verbs.diagnoses.name(fqdn))
+        shown = _diagnosis(found)
+        _print(shown, as_json, lambda: "\n".join(_finding_lines(shown)))
+
+
 @app.command()
 def explain(host: str, config: Config = None, as_json: AsJson = False) -> None:
     """Say step by step where a host leads, and what the gate would say of a certificate for it."""
@@ -356,6 +367,23 @@ def _domain(domain: CustomDomain) -> dict[str, Any]:
         "tls_issued_at": _time(domain.tls_issued_at),
         "created_at": iso(domain.created_at),
     }
+
+
+def _diagnosis(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "domain": found.domain,
+        "status": found.status,
+        "healthy": found.healthy,
+        "checked_at": iso(found.checked_at),
+        "findings": [{**dataclasses.asdict(one), "docs_url": found.docs(one)} for one in found.remarks],
+    }
+
+
+def _finding_lines(shown: Mapping[str, Any]) -> Iterator[str]:
+    for finding in shown["findings"]:
+        yield f"{finding['severity']}: {finding['message']}"
+        for record in finding["records"]:
+            yield f"  {record['action']} {record['type']} {record['host']} {record['value']}"
 
 
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:

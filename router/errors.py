@@ -38,6 +38,7 @@ class RouterError(Exception):
     """A problem on its way to a renderer. `fields` is {field: [messages]} where a request body was wrong.
 
     `beside` are further members of the API's error object, where a client can go on with what is in the way.
+    `retry_after` is in seconds, the problem's own where none is given.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class RouterError(Exception):
         *,
         fields: Mapping[str, Sequence[str]] | None = None,
         beside: Mapping[str, object] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         self.problem = problem
         self.message = message if message is not None else problem.message
         self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
         self.beside = dict(beside or {})
+        self.retry_after = retry_after if retry_after is not None else problem.retry_after
         super().__init__(f"{problem.code}: {self.message}")
 
 

@@ -5,6 +5,7 @@ from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.deployments import DeploymentsApi, DeploymentShowcase
+from router.api.diagnosis import SURFACES as DIAGNOSES
 from router.api.endpoint import Resource
 from router.api.env import EnvApi
 from router.api.internal.activity import Activity, InternalActivity
@@ -75,6 +76,17 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
                 target=settings.proxy_target,
             )
             for surface in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
+        ),
+        *(
+            surface(
+                doctor=verbs.diagnoses,
+                domains=verbs.custom_domains,
+                machines=verbs.resources,
+                previews=verbs.preview_domains,
+                workspaces=verbs.workspaces,
+                projects=verbs.projects,
+            )
+            for surface in DIAGNOSES
         ),
         InternalResources(verbs.resources),
         InternalEndpoints(verbs.resources.endpoints),

@@ -9,6 +9,7 @@ import structlog
 from router.clock import Clock, SystemClock
 from router.dns import DnsLookup
 from router.domains.custom import CustomDomains
+from router.domains.diagnoses import Diagnoses
 from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
 from router.domains.verification import Verification
@@ -48,6 +49,7 @@ class Verbs:
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
     verification: Verification
+    diagnoses: Diagnoses
 
 
 def verbs_on(
@@ -99,6 +101,15 @@ def verbs_on(
             lookup=lookup,
             clock=clock,
             targets=(settings.verify_target, settings.proxy_target),
+        ),
+        diagnoses=Diagnoses(
+            store,
+            lookup,
+            clock,
+            verify_target=settings.verify_target,
+            proxy_target=settings.proxy_target,
+            ca=settings.ca,
+            docs_url=settings.docs_url,
         ),
     )
 

@@ -273,6 +273,6 @@ def _idempotency_key(request: BaseRequest) -> str | None:
 
 def _refuse(exchange: _Exchange, error: RouterError) -> Response:
     headers = exchange.headers
-    if error.problem.retry_after is not None:
-        headers.setdefault("Retry-After", str(error.problem.retry_after))
+    if error.retry_after is not None:
+        headers.setdefault("Retry-After", str(error.retry_after))
     return respond(error.problem.status, problem_body(error, exchange.request_id), headers)

@@ -13,6 +13,7 @@ left to do.
 from collections.abc import Callable
 
 from router.clock import iso
+from router.domains.caa import ACCOUNT, CaaVerdict
 from router.domains.cdn import network_of
 from router.domains.lookup import Answer, Outcome, RecordType, ServerAnswer
 from router.domains.pointing import DIFFERING, Finding
@@ -48,6 +49,7 @@ def diagnose(survey: Survey, facts: Facts) -> tuple[Remark, ...]:
         of_spots = [_first(survey, spot, facts) for spot in survey.spots]
         found += [remark for remark in of_spots if remark is not None]
         found += [_hidden(survey, host) for host in survey.hosts if _is_hidden(survey, host)]
+        found += _caa(survey)
     for rule in DOMAIN_RULES:
         remark = rule(survey, facts)
         if remark is not None:
@@ -352,6 +354,32 @@ def _hidden(survey: Survey, host: Spot) -> Remark:
         message=message,
         records=tuple(deletions) or wanted(survey, host),
     )
+
+
+def _caa(survey: Survey) -> list[Remark]:
+    """What keeps our certificate authority from issuing. Where a name is not known its CAA records aren't either."""
+    found = []
+    known = all(spot.right for spot in survey.spots)
+    for caa in survey.caa:
+        if caa.verdict is CaaVerdict.FORBIDDEN:
+            at, advice = caa.at or survey.subject.name, caa.advice or ""
+            actions = ((Action.ADD, caa.add), (Action.DELETE, caa.delete))
+            records = [
+                Remedy(action=action, type=RecordType.CAA, name=at, host=survey.label(at), value=value)
+                for action, value in actions
+                if value is not None
+            ]
+            found.append(an_error("caa_forbids", f"{advice[:1].upper()}{advice[1:]}.", *records))
+        elif known and caa.verdict is CaaVerdict.UNKNOWN and caa.reason != ACCOUNT:
+            found.append(
+                Remark(
+                    code="caa_unknown",
+                    severity=Severity.WARNING,
+                    message=f"The CAA records at {caa.at} could not be told ({caa.reason}), and no certificate authority "
+                    "issues where it can't. Ask the DNS provider to let its servers answer for CAA.",
+                )
+            )
+    return found
 
 
 # Rules of the domain.

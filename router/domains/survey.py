@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from router.domains.caa import CaaFinding, look_at_caa
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
 from router.domains.names import enclosing, registered_domain
 from router.domains.pointing import Finding, Pointing, follow
+from router.settings import Ca
 
 CHALLENGE = "_miosa-challenge"
 
@@ -106,7 +108,7 @@ class Proof:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """What was seen. `zone` is the zone that the name lies in, `registered` what was bought, `top` the answer to whether
-    that is there; `addresses` are the target's."""
+    that is there; `addresses` are the target's, `caa` is what CAA says about each spot's name."""
 
     subject: Subject
     zone: str
@@ -116,6 +118,7 @@ class Survey:
     hosts: tuple[Spot, ...]
     proof: Proof | None
     addresses: Mapping[RecordType, tuple[str, ...]]
+    caa: tuple[CaaFinding, ...]
 
     def label(self, name: str) -> str:
         """What to type for a name at the DNS provider, which adds the zone itself."""
@@ -131,8 +134,9 @@ def own_values(answer: Answer | None) -> tuple[str, ...]:
     return answer.values if answer is not None and answer.outcome is Outcome.FOUND and not answer.aliases else ()
 
 
-async def survey(lookup: Lookup, subject: Subject, targets: Collection[str], until: float) -> Survey:
-    """Look. `targets` are all names of ours that records may lead to; `until` is an instant of the monotonic clock."""
+async def survey(lookup: Lookup, subject: Subject, targets: Collection[str], ca: Ca, until: float) -> Survey:
+    """Look. `targets` are all names of ours that records may lead to, `ca` is who issues our certificates; `until` is an
+    instant of the monotonic clock."""
     registered = registered_domain(subject.name)
     above = [name for name in enclosing(subject.name) if name == registered or name.endswith(f".{registered}")]
     names = [(needed.name, needed.probe) for needed in subject.needed] + [(host, host) for host in subject.hosts]
@@ -154,6 +158,7 @@ async def survey(lookup: Lookup, subject: Subject, targets: Collection[str], unt
         _spot(name, probe, zone, pointing, nobody, seen)
         for (name, probe), pointing in zip(names, pointings, strict=True)
     ]
+    caa = [await look_at_caa(lookup, needed.probe, ca, until, fresh=True) for needed in subject.needed]
     count = len(subject.needed)
     return Survey(
         subject=subject,
@@ -164,6 +169,7 @@ async def survey(lookup: Lookup, subject: Subject, targets: Collection[str], unt
         hosts=tuple(spots[count:]),
         proof=_proof(proof_name, subject.token, zone, seen),
         addresses={kind: seen[Question(subject.target, kind)].values for kind in _ADDRESSES},
+        caa=tuple(dict.fromkeys(caa)),
     )
 
 

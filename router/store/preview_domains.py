@@ -16,7 +16,7 @@ _CLAIM = Upsert(zones, None)
 
 
 class SqlPreviewDomains(Rows):
-    """domains.preview.ZoneRows, tenancy.workspaces.ZonesOfScope"""
+    """domains.preview.ZoneRows, domains.diagnoses.DiagnosesTx, tenancy.workspaces.ZonesOfScope"""
 
     async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
         row = await self._one(self._locked(sa.select(preview_domains).where(*_of(scope, scope_id)), preview_domains))
@@ -28,6 +28,11 @@ class SqlPreviewDomains(Rows):
             .where(preview_domains.c.tenant_id == tenant_id)
             .order_by(preview_domains.c.created_at, preview_domains.c.id)
         )
+        return [_read(row) for row in rows]
+
+    async def at(self, domains: Collection[str]) -> list[PreviewDomain]:
+        select = sa.select(preview_domains).where(preview_domains.c.domain.in_(sorted(domains)))
+        rows = await self._connection.execute(select.order_by(preview_domains.c.created_at, preview_domains.c.id))
         return [_read(row) for row in rows]
 
     async def hold_names(self) -> None:

@@ -11,6 +11,7 @@ from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.domains.remarks import Facts, Remark
 from router.domains.survey import Subject, of_host, of_zone, survey
+from router.settings import Ca
 
 APP, TOP = "app.example.com", "example.com"
 ZONE = "preview.example.com"
@@ -649,6 +650,63 @@ CASES: Mapping[str, Case] = {
         ],
         replace(ACTIVE, status="verified"),
     ),
+    # Certificates.
+    "another authority's alone": Case(
+        HOST,
+        {APP: [f"CNAME {VERIFY}"], TOP: ["SOA ns.example.com", 'CAA 0 issue "ca.example"']},
+        [
+            (
+                "error caa_forbids",
+                (
+                    "The CAA records at example.com do not let letsencrypt.org issue a certificate: add the CAA record 0 issue "
+                    '"letsencrypt.org" at example.com.'
+                ),
+                'add CAA example.com @ 0 issue "letsencrypt.org"',
+            )
+        ],
+    ),
+    "a critical record that nobody knows": Case(
+        WILD,
+        {
+            f"*.{ZONE}": [f"CNAME {PROXY}"],
+            f"*.sandbox.{ZONE}": [f"CNAME {PROXY}"],
+            ZONE: ['CAA 128 tbs "x"'],
+        },
+        [
+            (
+                "error caa_forbids",
+                (
+                    'The CAA record 128 tbs "x" at preview.example.com is critical and no certificate authority knows it: '
+                    "delete it."
+                ),
+                'delete CAA preview.example.com preview 128 tbs "x"',
+            )
+        ],
+        replace(ACTIVE, status="verified"),
+    ),
+    "an account that is not ours to tell": Case(
+        HOST,
+        {
+            APP: [f"CNAME {VERIFY}"],
+            TOP: ["SOA ns.example.com", 'CAA 0 issue "letsencrypt.org; accounturi=https://ca.example/1"'],
+        },
+        [UNVERIFIED, HEALTHY],
+    ),
+    "servers that don't know CAA": Case(
+        HOST,
+        {APP: [f"CNAME {VERIFY}"]},
+        [
+            (
+                "warning caa_unknown",
+                (
+                    "The CAA records at com could not be told (servfail), and no certificate authority issues where it can't. "
+                    "Ask the DNS provider to let its servers answer for CAA."
+                ),
+            )
+        ],
+        ACTIVE,
+        prepare=failing("servfail", name="com"),
+    ),
     # What DNS does not know.
     "somebody else's": Case(
         HOST,
@@ -780,5 +838,5 @@ async def test_what_is_said(case: Case) -> None:
     dns = zone()
     put(dns, case.records)
     case.prepare(dns)
-    seen = await survey(dns, case.subject, (VERIFY, PROXY), 10.0)
+    seen = await survey(dns, case.subject, (VERIFY, PROXY), Ca(), 10.0)
     assert [shown(remark) for remark in diagnose(seen, case.facts)] == [tuple(said) for said in case.said]

@@ -1,0 +1,257 @@
+"""What is wrong with a domain, in plain words: of custom domains, in each place where they are, and of preview domains."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
+
+from router.api.endpoint import Call, Reply, Resource, endpoint
+from router.api.models import HostName, Instant, Out, Query
+from router.api.principal import Principal, Reach
+from router.api.scope import check_place, check_reach, tenant_of
+from router.domains.custom import CustomDomain
+from router.domains.diagnoses import Diagnosis
+from router.domains.preview import PreviewDomain
+from router.domains.remarks import Action, Severity
+from router.errors import FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, RouterError
+from router.hostname import InvalidNameError, canonical_name, default_host, sandbox_host
+from router.routes.records import Kind, Scope
+from router.tenancy.projects import Project
+from router.tenancy.resources import Resource as Machine
+from router.tenancy.resources import ResourceFilter
+from router.tenancy.workspaces import Workspace
+from router.unit import Listing, Window
+
+_SAMPLE = Window(limit=4)  # resources of which hosts are looked at
+
+
+class RemedyOut(Out):
+    """One thing to do at the DNS provider: `host` is what to type as the name there, `name` the same in full. `value` is
+    what the record must say, or what the one to delete says."""
+
+    action: Action
+    type: str
+    name: str
+    host: str
+    value: str
+
+
+class FindingOut(Out):
+    """One thing that was found out. `error`: it does not work; `warning`: it may not go on working; `info`: good to know."""
+
+    code: str
+    severity: Severity
+    message: str
+    records: list[RemedyOut]
+    docs_url: str
+
+
+class DiagnosisOut(Out):
+    """`findings` begin with what to do first. `healthy` is whether none of them is an error or a warning."""
+
+    domain: str
+    status: str | None
+    healthy: bool
+    checked_at: Instant
+    findings: list[FindingOut]
+
+
+class ZoneQuery(Query):
+    host: Annotated[
+        HostName | None,
+        Field(description="A host under the domain to look at. Else some that exist are looked at."),
+    ] = None
+
+
+class Doctor(Protocol):
+    """The verbs that these endpoints need."""
+
+    async def custom_domain(self, domain_id: str) -> Diagnosis: ...
+
+    async def preview_domain(self, scope: Scope, scope_id: str, hosts: Sequence[str]) -> Diagnosis: ...
+
+
+class Domains(Protocol):
+    async def get(self, domain_id: str) -> CustomDomain: ...
+
+
+class Machines(Protocol):
+    async def get(self, resource_id: str, kind: Kind | None = None) -> Machine: ...
+
+    async def list(self, where: ResourceFilter, window: Window) -> Listing[Machine]: ...
+
+
+class Previews(Protocol):
+    async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None: ...
+
+
+class Workspaces(Protocol):
+    async def get(self, workspace_id: str) -> Workspace: ...
+
+
+class Projects(Protocol):
+    async def get(self, project_id: str) -> Project: ...
+
+
+class _Surface(Resource):
+    """What all of them share."""
+
+    def __init__(
+        self,
+        *,
+        doctor: Doctor,
+        domains: Domains,
+        machines: Machines,
+        previews: Previews,
+        workspaces: Workspaces,
+        projects: Projects,
+    ) -> None:
+        self._doctor = doctor
+        self._domains = domains
+        self._machines = machines
+        self._previews = previews
+        self._workspaces = workspaces
+        self._projects = projects
+
+    async def _of_custom(self, principal: Principal, domain_id: str, resource_id: str | None = None) -> DiagnosisOut:
+        domain = await self._domains.get(domain_id)
+        check_reach(principal, domain, "domain")
+        if resource_id not in {None, domain.resource_id}:
+            raise RouterError(NOT_FOUND, "domain not found")
+        return _shown(await self._doctor.custom_domain(domain.id))
+
+    async def _held(self, call: Call[Any, Any], kind: Kind) -> DiagnosisOut:
+        machine = await self._machines.get(call.ids["id"], kind)
+        check_reach(call.principal, machine, kind.value)
+        return await self._of_custom(call.principal, call.ids["domain_id"], machine.id)
+
+    async def _of_preview(self, scope: Scope, scope_id: str, host: str | None, where: ResourceFilter) -> DiagnosisOut:
+        preview = await self._previews.get(scope, scope_id)
+        if preview is None:
+            raise RouterError(NOT_FOUND, f"this {scope} has no preview domain")
+        hosts = [_under(preview.domain, host)] if host is not None else await self._sample(preview.domain, where)
+        return _shown(await self._doctor.preview_domain(scope, scope_id, hosts))
+
+    async def _sample(self, domain: str, where: ResourceFilter) -> list[str]:
+        """Hosts of resources that are in the scope."""
+        hosts = []
+        for machine in (await self._machines.list(where, _SAMPLE)).items:
+            port = min(machine.exposed_ports, default=None)
+            hosts += [default_host(machine.slug, domain), sandbox_host(machine.slug, domain, port)]
+        return hosts
+
+
+def _shown(diagnosis: Diagnosis) -> DiagnosisOut:
+    return DiagnosisOut(
+        domain=diagnosis.domain,
+        status=diagnosis.status,
+        healthy=diagnosis.healthy,
+        checked_at=diagnosis.checked_at,
+        findings=[
+            FindingOut(
+                code=remark.code,
+                severity=remark.severity,
+                message=remark.message,
+                records=[RemedyOut.model_validate(record) for record in remark.records],
+                docs_url=diagnosis.docs(remark),
+            )
+            for remark in diagnosis.remarks
+        ],
+    )
+
+
+def _under(domain: str, host: str) -> str:
+    """A host under a domain. Raises RouterError VALIDATION_FAILED."""
+    try:
+        name = canonical_name(host)
+    except InvalidNameError as error:
+        raise RouterError(VALIDATION_FAILED, fields={"host": [str(error)]}) from None
+    if not name.endswith(f".{domain}"):
+        raise RouterError(VALIDATION_FAILED, fields={"host": [f"must end with .{domain}"]})
+    return name
+
+
+class FlatDiagnosis(_Surface):
+    tag = "Custom domains"
+
+    @endpoint("GET", "/custom-domains/{id}/diagnose", "Say what is wrong with a custom domain")
+    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        return Reply(await self._of_custom(call.principal, call.ids["id"]))
+
+
+class ComputerDiagnosis(_Surface):
+    tag = "Computer domains"
+
+    @endpoint("GET", "/computers/{id}/domains/{domain_id}/diagnose", "Say what is wrong with a domain of a computer")
+    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        return Reply(await self._held(call, Kind.COMPUTER))
+
+
+class DeploymentDiagnosis(_Surface):
+    tag = "Deployment domains"
+
+    @endpoint(
+        "GET", "/deployments/{id}/domains/{domain_id}/diagnose", "Say what is wrong with a domain of a deployment"
+    )
+    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        return Reply(await self._held(call, Kind.DEPLOYMENT))
+
+
+class TenantZoneDiagnosis(_Surface):
+    tag = "Tenant preview domain"
+
+    @endpoint(
+        "GET",
+        "/tenant/preview-domain/diagnose",
+        "Say what is wrong with the tenant's preview domain",
+        reach=Reach.TENANT,
+        problems=(NOT_FOUND,),
+    )
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        tenant_id = tenant_of(call.principal)
+        where = ResourceFilter(tenant_id=tenant_id)
+        return Reply(await self._of_preview(Scope.TENANT, tenant_id, call.query.host, where))
+
+
+class WorkspaceZoneDiagnosis(_Surface):
+    tag = "Workspace preview domain"
+
+    @endpoint(
+        "GET",
+        "/workspaces/{id}/preview-domain/diagnose",
+        "Say what is wrong with a workspace's preview domain",
+        reach=Reach.WORKSPACE,
+    )
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        workspace = await self._workspaces.get(call.ids["id"])
+        if not call.principal.covers(workspace.tenant_id, workspace.id):
+            raise RouterError(FORBIDDEN)
+        where = ResourceFilter(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
+        return Reply(await self._of_preview(Scope.WORKSPACE, workspace.id, call.query.host, where))
+
+
+class ProjectZoneDiagnosis(_Surface):
+    tag = "Project preview domain"
+
+    @endpoint("GET", "/projects/{id}/preview-domain/diagnose", "Say what is wrong with a project's preview domain")
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+        """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
+        project = await self._projects.get(call.ids["id"])
+        check_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
+        where = ResourceFilter(tenant_id=project.tenant_id, project_id=project.id)
+        return Reply(await self._of_preview(Scope.PROJECT, project.id, call.query.host, where))
+
+
+SURFACES = (
+    FlatDiagnosis,
+    ComputerDiagnosis,
+    DeploymentDiagnosis,
+    TenantZoneDiagnosis,
+    WorkspaceZoneDiagnosis,
+    ProjectZoneDiagnosis,
+)

@@ -1,0 +1,179 @@
+"""What the API says is wrong with a domain."""
+
+from typing import Any
+
+import pytest
+
+from router.clock import ManualClock
+from router.domains.lookup import RecordType
+from router.domains.memory import MemoryLookup
+from router.errors import RATE_LIMITED
+from router.routes.records import Kind, Scope
+from router.store import Store
+from router.tenancy import KeyScope
+from router.verbs import Verbs
+from tests.support.accounts import Account
+from tests.support.api import ApiClient
+from tests.support.database import on_sqlite
+
+pytestmark = [pytest.mark.asyncio, on_sqlite]
+
+APP, ZONE = "app.example.com", "preview.example.com"
+A, CNAME, SOA = RecordType.A, RecordType.CNAME, RecordType.SOA
+
+
+@pytest.fixture
+def dns() -> MemoryLookup:
+    lookup = MemoryLookup()
+    lookup.put("example.com", SOA, "ns.example.com")
+    for target in ("verify.miosa.ai", "proxy.miosa.ai"):
+        lookup.put(target, A, "192.0.2.1")
+    return lookup
+
+
+async def test_a_domain_without_a_record(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+    """In each place where it is: what is wrong, and the record to add."""
+    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await verbs.custom_domains.register(computer.id, APP)
+    answer = await api("GET", f"/api/v1/computers/{computer.id}/domains/{domain.id}/diagnose")
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "data": {
+                "domain": APP,
+                "status": "pending",
+                "healthy": False,
+                "checked_at": "2026-01-01T00:00:00Z",
+                "findings": [
+                    {
+                        "code": "nothing_there",
+                        "severity": "error",
+                        "message": "app.example.com has no address yet. Add a CNAME to verify.miosa.ai.",
+                        "records": [
+                            {
+                                "action": "add",
+                                "type": "CNAME",
+                                "name": APP,
+                                "host": "app",
+                                "value": "verify.miosa.ai",
+                            }
+                        ],
+                        "docs_url": "https://docs.miosa.ai/errors#nothing_there",
+                    }
+                ],
+            }
+        },
+    )
+
+
+async def test_once_in_ten_seconds(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+    """Whichever way it is asked for; then it is asked afresh."""
+    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await verbs.custom_domains.register(computer.id, APP)
+    paths = [
+        f"/api/v1/custom-domains/{domain.id}/diagnose",
+        f"/api/v1/computers/{computer.id}/domains/{domain.id}/diagnose",
+    ]
+    assert (await api("GET", paths[0])).status == 200
+    clock.advance(3)
+    for path in paths:
+        early = await api("GET", path)
+        assert (early.status, early.code, early.headers["Retry-After"]) == (429, RATE_LIMITED.code, "7")
+    clock.advance(7)
+    assert (await api("GET", paths[1])).status == 200
+
+
+async def test_another_resources_domain(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+    """A nested path knows its own domains only."""
+    made = [
+        await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug=slug, name=slug) for slug in ("desk", "other")
+    ]
+    domain = await verbs.custom_domains.register(made[0].id, APP)
+    assert (await api("GET", f"/api/v1/computers/{made[1].id}/domains/{domain.id}/diagnose")).status == 404
+
+
+def codes(document: Any) -> list[str]:
+    return [finding["code"] for finding in document["data"]["findings"]]
+
+
+async def test_a_preview_domain(
+    api: ApiClient, verbs: Verbs, acme: Account, dns: MemoryLookup, clock: ManualClock
+) -> None:
+    """Its wildcards, and the hosts of some resources that lie in its scope."""
+    path = "/api/v1/tenant/preview-domain/diagnose"
+    assert (await api("GET", path)).status == 404
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, slug="box", name="Box", exposed_ports=frozenset({5173}))
+    dns.put(f"*.{ZONE}", CNAME, "proxy.miosa.ai")
+    dns.put(f"other.sandbox.{ZONE}", CNAME, "proxy.miosa.ai")
+    assert codes((await api("GET", path)).json) == ["wildcard_missing"]
+    dns.put(f"*.sandbox.{ZONE}", CNAME, "proxy.miosa.ai")
+    dns.put(f"5173-box.sandbox.{ZONE}", A, "198.51.100.9")
+    clock.advance(10)
+    hidden = await api("GET", path)
+    assert codes(hidden.json) == ["wildcard_hidden"]
+    assert hidden.json["data"]["findings"][0]["records"] == [
+        {
+            "action": "delete",
+            "type": "A",
+            "name": f"5173-box.sandbox.{ZONE}",
+            "host": "5173-box.sandbox.preview",
+            "value": "198.51.100.9",
+        }
+    ]
+    clock.advance(10)
+    assert codes((await api("GET", path, params={"host": f"other.sandbox.{ZONE}"})).json) == [
+        "not_verified",
+        "all_right",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("elsewhere.example", f"must end with .{ZONE}"),
+        (ZONE, f"must end with .{ZONE}"),
+        ("*", "must be one host name; wildcards are not allowed"),
+    ],
+)
+async def test_hosts_that_are_not_under_it(api: ApiClient, verbs: Verbs, acme: Account, host: str, words: str) -> None:
+    """Nobody is told of other people's DNS."""
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    answer = await api("GET", "/api/v1/tenant/preview-domain/diagnose", params={"host": host})
+    assert (answer.status, answer.fields) == (422, {"host": [words]})
+
+
+async def test_scopes_have_their_own(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+    """A workspace's and a project's; where there is none, 404."""
+    workspace, _ = await verbs.workspaces.create(acme.tenant.id, name="Clinic")
+    project = await verbs.projects.create(acme.tenant.id, workspace_id=workspace.id, name="Site")
+    of_workspace, of_project = f"/api/v1/workspaces/{workspace.id}", f"/api/v1/projects/{project.id}"
+    for path in (of_workspace, of_project):
+        assert (await api("GET", f"{path}/preview-domain/diagnose")).status == 404
+    await verbs.preview_domains.set(Scope.WORKSPACE, workspace.id, "clinic.example.com")
+    await verbs.preview_domains.set(Scope.PROJECT, project.id, "site.example.com")
+    for path, domain in ((of_workspace, "clinic.example.com"), (of_project, "site.example.com")):
+        answer = await api("GET", f"{path}/preview-domain/diagnose")
+        assert (answer.json["data"]["domain"], codes(answer.json)) == (domain, ["nothing_there", "nothing_there"])
+    _, key = await verbs.keys.create(acme.tenant.id, scope=KeyScope.PROJECT, scope_id=project.id)
+    assert (await api("GET", f"{of_workspace}/preview-domain/diagnose", key=key)).status == 403
+    assert (await api("GET", "/api/v1/tenant/preview-domain/diagnose", key=key)).status == 403
+
+
+async def test_any_name(verbs: Verbs, acme: Account, store: Store) -> None:
+    """A custom domain, a preview domain, a host under the nearest one, and what is nobody's."""
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    project = acme.project.id
+    await verbs.preview_domains.set(Scope.PROJECT, project, f"inner.{ZONE}")
+    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    await verbs.custom_domains.register(computer.id, APP)
+    found = {}
+    for name in (APP, f"box.inner.{ZONE}", ZONE, "nobody.example.com"):
+        diagnosis = await verbs.diagnoses.name(name)
+        found[name] = (diagnosis.domain, diagnosis.status)
+    assert found == {
+        APP: (APP, "pending"),
+        f"box.inner.{ZONE}": (f"inner.{ZONE}", "pending_dns"),
+        ZONE: (ZONE, "pending_dns"),
+        "nobody.example.com": ("nobody.example.com", None),
+    }
