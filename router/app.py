@@ -200,7 +200,7 @@ class App:
         store = await stack.enter_async_context(open_store(settings, clock))
         if self._crew is not None:
             store.on_number(self._crew.announce)
-        lookup = await stack.enter_async_context(open_lookup(settings, clock))
+        lookup = await stack.enter_async_context(open_lookup(settings, clock, self._metrics))
         probe = await stack.enter_async_context(HttpProbe())
         verbs = verbs_on(store, settings, clock, lookup=lookup, probe=probe, own_listeners=own_listeners)
         stack.push_async_callback(verbs.publishing.close)

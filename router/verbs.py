@@ -13,6 +13,7 @@ from router.domains.diagnoses import Diagnoses
 from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
 from router.domains.verification import Verification
+from router.observe.metrics import Metrics
 from router.probe import HttpProbe
 from router.settings import Settings
 from router.store import Store, migrate
@@ -133,9 +134,9 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def open_lookup(settings: Settings, clock: Clock) -> AsyncIterator[Lookup]:
+async def open_lookup(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> AsyncIterator[Lookup]:
     """DNS, as the settings say."""
-    lookup = DnsLookup(settings.dns_servers, clock)
+    lookup = DnsLookup(settings.dns_servers, clock, metrics=metrics)
     try:
         yield lookup
     finally:

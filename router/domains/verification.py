@@ -129,7 +129,7 @@ class Verification:
         return ZoneCheck(tuple(_of_wildcard(name, group) for name, group in zip(WILDCARDS, groups, strict=True)))
 
     async def _follow(self, names: Sequence[str]) -> tuple[Pointing, ...]:
-        return await follow(self._lookup, names, self._targets, self._clock.monotonic() + CHECK_TIME)
+        return await follow(self._lookup, names, self._targets, self._clock.monotonic() + CHECK_TIME, fresh=True)
 
 
 def _label() -> str:

@@ -57,6 +57,8 @@ TABLE = (
     Row("job_failures", "counter", ("job",), "Times that a job failed or took too long here"),
     Row("job_held", "gauge", ("job",), "Whether this process is the one that does the job"),
     Row("job_last_run_timestamp_seconds", "gauge", ("job",), "When the job last succeeded here"),
+    Row("dns_queries", "counter", ("said",), "Queries to name servers, by response code or what came in place of one"),
+    Row("dns_lookups", "counter", ("learned",), "What came of questions to DNS, remembered answers included"),
     Row("exchanges_in_flight", "gauge", (), "Exchanges under way"),
     Row("client_connections", "gauge", (), "Open connections from clients"),
     Row("tunnels", "gauge", (), "Open tunnels: WebSockets and other upgrades"),
@@ -129,6 +131,19 @@ LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
     "outcome": ("ok", "error", "timeout", "refused"),
     "knowledge": ("hit", "none", "absent", "behind", "away", "corrupt", "newer_format"),
     "fate": ("stored", "outdated", "failed", "skipped"),
+    "said": (
+        "noerror",
+        "nxdomain",
+        "servfail",
+        "refused",
+        "formerr",
+        "notimp",
+        "truncated",
+        "timeout",
+        "unreachable",
+        "bad_answer",
+    ),
+    "learned": ("found", "nodata", "nxdomain", "propagating", "unknown"),
     "content": ("changes", "heartbeat", "gap", "malformed"),
 }
 

@@ -1,4 +1,5 @@
-"""What dnspython has to stand, and its twin knows nothing of: silence, truncation, forgery, servers of other people."""
+"""What dnspython has to stand, and its twin knows nothing of: silence, truncation, forgery, servers of other people; and
+what it may remember."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +9,8 @@ import pytest_asyncio
 
 from router.clock import SystemClock
 from router.dns import DnsLookup
-from router.domains.lookup import Answer, Outcome, Question, RecordType
-from tests.support.nameserver import LAME, SILENT, NameServer
+from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
+from tests.support.nameserver import CUT, FORGED, GARBAGE, LAME, SILENT, NameServer
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -50,18 +51,34 @@ async def test_a_check_whose_time_is_over_asks_nobody(server: NameServer) -> Non
     assert server.queries == []
 
 
-@pytest.mark.parametrize("fault", [SILENT, "servfail", "refused"])
-async def test_the_next_server_is_asked(server: NameServer, fault: str) -> None:
-    """One server that is ill is no reason not to know."""
+@pytest.mark.parametrize("fault", [SILENT, FORGED, GARBAGE, CUT, LAME, "servfail", "refused"])
+async def test_one_server_that_is_ill(server: NameServer, fault: str) -> None:
+    """No reason not to know; what is wrong with it stays beside the answer."""
     async with NameServer() as ill:
         ill.fail(NAME, fault)
-        assert await ask(ill.server, server.server) == Answer(Outcome.FOUND, ("192.0.2.7",))
+        answer = await ask(ill.server, server.server)
         assert ill.queries
+    assert (answer.outcome, answer.values) == (Outcome.FOUND, ("192.0.2.7",))
+    reason = {FORGED: "timeout", GARBAGE: "timeout", CUT: "bad_answer"}.get(fault, fault)
+    assert answer.servers == (
+        ServerAnswer(ill.server, A, Outcome.UNKNOWN, reason=reason),
+        ServerAnswer(server.server, A, Outcome.FOUND, ("192.0.2.7",)),
+    )
+
+
+async def test_servers_that_fail_in_different_ways(server: NameServer) -> None:
+    """The reason is the one that says most, and each has its own beside it."""
+    server.fail(NAME, SILENT)
+    async with NameServer() as ill:
+        ill.fail(NAME, "refused")
+        answer = await ask(server.server, ill.server)
+    assert (answer.outcome, answer.reason) == (Outcome.UNKNOWN, "refused")
+    assert [view.reason for view in answer.servers] == ["timeout", "refused"]
 
 
 async def test_nobody_listens_there() -> None:
     """A port that is closed is not an answer."""
-    assert (await ask(f"127.0.0.1:{free_port()}", within=0.5)).outcome is Outcome.UNKNOWN
+    assert await ask(f"127.0.0.1:{free_port()}", within=0.5) == Answer(Outcome.UNKNOWN, reason="unreachable")
 
 
 async def test_what_is_cut_off_is_asked_for_over_tcp(server: NameServer) -> None:
@@ -69,6 +86,13 @@ async def test_what_is_cut_off_is_asked_for_over_tcp(server: NameServer) -> None
     server.truncating = True
     assert await ask(server.server) == Answer(Outcome.FOUND, ("192.0.2.7",))
     assert [transport for *_, transport in server.queries] == ["udp", "tcp"]
+
+
+@pytest.mark.parametrize("fault", [CUT, GARBAGE])
+async def test_what_nobody_can_read(server: NameServer, fault: str) -> None:
+    """An answer that stays cut off over TCP, or is no message at all."""
+    server.fail(NAME, fault)
+    assert await ask(server.server) == Answer(Outcome.UNKNOWN, reason="bad_answer")
 
 
 async def test_an_answer_that_does_not_fit_comes_whole(server: NameServer) -> None:
@@ -127,8 +151,7 @@ async def test_whoever_asked_may_go_away(server: NameServer) -> None:
 async def test_a_machine_without_name_servers() -> None:
     """Nothing can be known there, and that is what it says."""
     clock = SystemClock()
-    lookup = DnsLookup([], clock)
-    lookup._resolver.nameservers = []
+    lookup = DnsLookup([], clock, resolvers=[], roots=[])
     assert await lookup.ask([Question(NAME, A)], clock.monotonic() + 10) == [
         Answer(Outcome.UNKNOWN, reason="no_servers")
     ]

@@ -1,0 +1,35 @@
+"""Which addresses a stranger's zone may send our queries to, and where the walk begins.
+
+Whoever owns a domain says which addresses its name servers have. A query to one of ours, or of the machine's own
+network, would be a query that a stranger had sent from inside: only what anybody on the Internet could reach is asked.
+"""
+
+import ipaddress
+
+# The roots' names and addresses (IANA's root hints; they change once in years, and one that answers is enough).
+ROOTS = (
+    ("a.root-servers.net", ("198.41.0.4", "2001:503:ba3e::2:30")),
+    ("b.root-servers.net", ("170.247.170.2", "2801:1b8:10::b")),
+    ("c.root-servers.net", ("192.33.4.12", "2001:500:2::c")),
+    ("d.root-servers.net", ("199.7.91.13", "2001:500:2d::d")),
+    ("e.root-servers.net", ("192.203.230.10", "2001:500:a8::e")),
+    ("f.root-servers.net", ("192.5.5.241", "2001:500:2f::f")),
+    ("g.root-servers.net", ("192.112.36.4", "2001:500:12::d0d")),
+    ("h.root-servers.net", ("198.97.190.53", "2001:500:1::53")),
+    ("i.root-servers.net", ("192.36.148.17", "2001:7fe::53")),
+    ("j.root-servers.net", ("192.58.128.30", "2001:503:c27::2:30")),
+    ("k.root-servers.net", ("193.0.14.129", "2001:7fd::1")),
+    ("l.root-servers.net", ("199.7.83.42", "2001:500:9f::42")),
+    ("m.root-servers.net", ("202.12.27.33", "2001:dc3::35")),
+)
+
+# Global by registry, and yet the way to some IPv4 address inside: 6to4, and the translators of RFC 6052.
+_DISGUISES = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("64:ff9b::/96"))
+
+
+def is_public(address: str) -> bool:
+    """Whether it is a global unicast address."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address) and any(ip in disguise for disguise in _DISGUISES):
+        return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
