@@ -27,9 +27,12 @@ from router.api.table import Table
 from router.api.tokens import Tokens
 from router.clock import Clock, SystemClock
 from router.crew import Crew, Membership
+from router.domains.certificates import LIFETIME
 from router.gate.ask import Ask
 from router.gate.budgets import Budgets
-from router.gate.evidence import MemoryEvidence
+from router.gate.copy import EvidenceCopy
+from router.gate.evidence import MOST, MemoryEvidence
+from router.gate.ledger import Ledger
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
@@ -206,8 +209,9 @@ class App:
         stack.push_async_callback(verbs.publishing.close)
         metrics, evidence = self._metrics, self._evidence
         self._resolver = resolver = await self._follow(store)
+        if self._membership is None:
+            await self._keep_certificates(store)
         if "admin" in sockets:
-            self._budgets.ready()
             ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
             admin = Admin(
@@ -260,6 +264,22 @@ class App:
                 self._settings.workers, metrics=self._metrics, clock=self._clock, on_https=self._evidence.note
             )
             self._stack.callback(crew.close)
+
+    async def _keep_certificates(self, store: Store) -> None:
+        """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process."""
+        settings = self._settings
+        folder = settings.state_dir
+        ledger = Ledger(
+            log=store.certificate_log,
+            evidence=self._evidence,
+            budgets=self._budgets,
+            copy=None if folder is None else EvidenceCopy(folder, most=MOST),
+            limits=settings.gate,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(ledger.close)
+        await ledger.start()
 
     async def _follow(self, store: Store) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
@@ -398,6 +418,14 @@ class App:
                 every=3600.0,
                 within=60.0,
                 work=lambda _lease: store.idempotency.prune(now()),
+            ),
+            Job(
+                name="prune_certificates",
+                every=3600.0,
+                within=60.0,
+                work=lambda _lease: store.certificate_log.prune(
+                    now().timestamp() - self._budgets.kept, now() - 2 * LIFETIME
+                ),
             ),
             Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
             Job(

@@ -263,6 +263,9 @@ class Gate(_Group):
     attempt_time: Seconds = Field(
         200.0, description="How long one may take to appear before it counts as failed; Caddy itself gives up at 180."
     )
+    unwritten: Count = Field(
+        100, description="Attempts that may wait for a store that is away; then no further one begins."
+    )
     backoff: Steps = Field(
         (60.0, 600.0, 6000.0, 86400.0),
         description="How long a name waits after its first, second, … failure in a row; the last one repeats.",
@@ -313,6 +316,10 @@ class Settings(_Group):
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
         "sqlite:///miosa-router.db",
         description="The store: sqlite:///relative.db, sqlite:////absolute.db, postgresql://…",
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="Folder for what this node must know without the store: a copy of which names have certificates.",
     )
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
         None, description="Second-level cache and bus of a fleet. None: everything stays in the process."

@@ -3,6 +3,7 @@ them, the API shows them.
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -65,11 +66,25 @@ class Certificate:
     @property
     def live_until(self) -> datetime | None:
         """Until when there is a certificate, as far as is known; None where there is none."""
-        if self.seen_at is None or self.status is CertificateStatus.REMOVED:
-            return None
-        if self.source is Source.PROBE and self.leaf is not None:
-            return self.leaf.not_after
-        return self.seen_at + LIFETIME
+        return live_until(self.status, self.source, self.seen_at, None if self.leaf is None else self.leaf.not_after)
+
+
+def live_until(
+    status: CertificateStatus, source: Source | None, seen_at: datetime | None, not_after: datetime | None
+) -> datetime | None:
+    """See `Certificate.live_until`."""
+    if seen_at is None or status is CertificateStatus.REMOVED:
+        return None
+    return not_after if source is Source.PROBE and not_after is not None else seen_at + LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A visitor came to the host by https."""
+
+    host: str
+    seen_at: datetime
+    tenant_id: str | None = None
 
 
 class Outcome(enum.StrEnum):
@@ -99,6 +114,16 @@ class Attempt:
     def may_become(self, outcome: Outcome) -> bool:
         """Whether what is known now says more than what was known before: a certificate that is seen late was issued."""
         return _CERTAINTY[outcome] > _CERTAINTY[self.outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has changed. `live` says of hosts until when they have a certificate, None that they have none any more.
+    `until` is where the next look goes on."""
+
+    attempts: tuple[Attempt, ...]
+    live: Mapping[str, datetime | None]
+    until: float
 
 
 _CERTAINTY = {Outcome.OPEN: 0, Outcome.EXPIRED: 1, Outcome.FAILED: 2, Outcome.ISSUED: 3}

@@ -45,7 +45,7 @@ class Budgets:
     def __init__(self, limits: Gate, clock: Clock) -> None:
         self._limits = limits
         self._now = clock.now
-        self._kept = max(limits.host_window, limits.registered_domain_window, limits.account_window)
+        self.kept = max(limits.host_window, limits.registered_domain_window, limits.account_window)
         self._by_id: dict[str, Attempt] = {}
         self._by_host: dict[str, list[Attempt]] = {}
         self._by_domain: dict[str, list[Attempt]] = {}
@@ -118,7 +118,7 @@ class Budgets:
         """End what has been open for too long, and forget what no longer counts."""
         now = self._now().timestamp()
         self._expire(now)
-        stale = bisect_left(self._all, (now - self._kept, ""))
+        stale = bisect_left(self._all, (now - self.kept, ""))
         for _, key in self._all[:stale]:
             self._forget(self._by_id.pop(key))
         del self._all[:stale]

@@ -8,6 +8,7 @@
     store.records                                              a routes.batches.RecordSource
     store.idempotency                                          a router.idempotency.IdempotencyStore
     store.leases                                               a router.leases.Leases
+    store.certificate_log                                      a router.gate.ledger.CertificateLog
     store.after_commit(resolver.drop)                          hears of this process's changes, before `begin` returns
     follower = store.follow(resolver.drop, resolver.drop_all)  hears of every other process's, within 20 ms
     await follower.start() … await follower.close()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.redirects import RedirectPolicy
 from router.routes.records import DomainStatus, Kind, name_key
+from router.store.certificates import SqlCertificates
 from router.store.rows import Rows, check_fields, conditions, fields_of, read_check, unchecked
 from router.store.tables import custom_domains, resources
 from router.unit import Listing, Window
@@ -60,6 +61,8 @@ class SqlCustomDomains(Rows):
         await self._connection.execute(sa.update(custom_domains).where(custom_domains.c.id == domain.id).values(values))
         if routed:
             self._changes.record(name_key(domain.fqdn))
+        if domain.removed_at is not None:
+            await SqlCertificates(self._connection, self._changes, writing=True).remove(domain.fqdn, domain.removed_at)
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> CustomDomain | None:
         row = await self._one(self._locked(_select.where(*where), custom_domains))

@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL
 from router.clock import Clock
 from router.leases import Lease
 from router.settings import Database
+from router.store.certificates import SqlCertificateLog
 from router.store.engine import parsed, reading_engine, writing_engine
 from router.store.failures import translated
 from router.store.feed import Feed
@@ -45,6 +46,7 @@ class Store:
         self.records = SqlRecords(self._reader)
         self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
         self.leases = SqlLeases(self._reader, self._writer)
+        self.certificate_log = SqlCertificateLog(self._reader, self._writer)
         self.feed = Feed(self._reader, self._writer, self._watch())
 
     @classmethod

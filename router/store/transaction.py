@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from router.store.certificates import SqlCertificates
 from router.store.changes import Changes
 from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
@@ -39,6 +40,7 @@ class Transaction:
         self.env = SqlEnv(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
+        self.certificates = SqlCertificates(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
         self.preview_domains = SqlPreviewDomains(*given, writing=writing)
 

@@ -50,6 +50,60 @@ def test_evidence_grows_old(clock: ManualClock) -> None:
     assert evidence.seen("x.org")
     clock.advance(1.0)
     assert not evidence.seen("x.org")
+    assert evidence.live() == {}
+
+
+def test_what_others_know_is_evidence(clock: ManualClock) -> None:
+    """Until the instant that they say, or longer where a visit says so."""
+    evidence = MemoryEvidence(clock)
+    clock.advance(1000.0)
+    now = clock.now().timestamp()
+    evidence.hold({"x.org": now + 60.0, "y.org": now + 60.0})
+    evidence.note("y.org")
+    assert evidence.live() == {"x.org": now + 60.0, "y.org": now + 90 * 86400.0}
+    clock.advance(61.0)
+    assert (evidence.seen("x.org"), evidence.seen("y.org")) == (False, True)
+
+
+def test_a_removed_name_is_forgotten(clock: ManualClock) -> None:
+    """Also by those who still have it from before: a connection that ends late, a worker that tells late."""
+    evidence = MemoryEvidence(clock)
+    clock.advance(100.0)
+    evidence.note("x.org")
+    evidence.forget("x.org")
+    evidence.learn([Ended(route=route("shop"), started=99.0)])
+    assert evidence.seen("shop.miosa.app")
+    evidence.forget("shop.miosa.app")
+    evidence.learn([Ended(route=route("shop"), started=99.0)])
+    evidence.note("x.org", 100.0)
+    assert (evidence.seen("x.org"), evidence.seen("shop.miosa.app"), evidence.since(0.0)) == (False, False, {})
+    evidence.note("x.org", 100.5)
+    assert evidence.seen("x.org")
+
+
+def test_visits_are_told_once_a_day(clock: ManualClock) -> None:
+    """Not once a request: whoever listens writes them down."""
+    evidence = MemoryEvidence(clock)
+    heard: list[tuple[str, float, str | None]] = []
+    evidence.on_visit(lambda *visit: heard.append(visit))
+    for _ in range(3):
+        evidence.learn([Ended(route=route("shop"), started=clock.monotonic()) for _ in range(10)])
+        clock.advance(40_000.0)
+    assert heard == [("shop.miosa.app", 0.0, "acme")]
+    clock.advance(40_000.0)
+    evidence.note("shop.miosa.app")
+    assert [at for _, at, _ in heard] == [0.0, 160_000.0]
+
+
+def test_what_was_reached_lately(clock: ManualClock) -> None:
+    """For another process, which asks again and again. What others know is not told back."""
+    evidence = MemoryEvidence(clock)
+    for host in ("a.org", "b.org", "a.org"):
+        clock.advance(10.0)
+        evidence.note(host)
+    evidence.hold({"c.org": clock.now().timestamp() + 60.0})
+    assert evidence.since(0.0) == {"a.org": 30.0, "b.org": 20.0}
+    assert evidence.since(25.0) == {"a.org": 30.0}
 
 
 def test_the_longest_unseen_goes_first(clock: ManualClock) -> None:
