@@ -105,7 +105,8 @@ def _referral(message: dns.message.Message, name: dns.name.Name, zone: dns.name.
     servers = next((rrset for rrset in _below(message, name, zone) if rrset.rdtype == dns.rdatatype.NS), None)
     if servers is None:
         return None
-    glue: dict[dns.name.Name, list[str]] = {record.target: [] for record in list(servers)[:MAX_SERVERS]}
+    hosts = sorted(record.target for record in servers)[:MAX_SERVERS]  # a server rotates them; people do not
+    glue: dict[dns.name.Name, list[str]] = {host: [] for host in hosts}
     for rrset in message.additional:
         # The address of a name outside of its own zone is not a server's to say.
         if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA) and rrset.name.is_subdomain(zone):
