@@ -427,6 +427,7 @@ class App:
                     now().timestamp() - self._budgets.kept, now() - 2 * LIFETIME
                 ),
             ),
+            Job(name="prune_events", every=3600.0, within=60.0, work=lambda _lease: verbs.events.prune()),
             Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
             Job(
                 name="fail_lost_builds",

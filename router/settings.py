@@ -364,6 +364,9 @@ class Settings(_Group):
     docs_url: Annotated[str, AfterValidator(_http_url)] = Field(
         "https://docs.miosa.ai/errors", description="Base of docs_url in error answers."
     )
+    event_retention: Annotated[float, Field(ge=2 * 86400, le=3660 * 86400)] = Field(
+        2_592_000.0, description="How long events are kept, with what came of their webhooks."
+    )
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)
     limits: Limits = Field(default_factory=Limits)

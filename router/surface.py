@@ -8,6 +8,7 @@ from router.api.deployments import DeploymentsApi, DeploymentShowcase
 from router.api.diagnosis import SURFACES as DIAGNOSES
 from router.api.endpoint import Resource
 from router.api.env import EnvApi
+from router.api.events import EventsApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.env import InternalEnv
@@ -88,6 +89,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
             )
             for surface in DIAGNOSES
         ),
+        EventsApi(verbs.events),
         InternalResources(verbs.resources),
         InternalEndpoints(verbs.resources.endpoints),
         InternalActivity(activity),

@@ -19,6 +19,7 @@ from router.settings import Settings
 from router.store import Store, migrate
 from router.tenancy.deployments import Deployments
 from router.tenancy.env import Env
+from router.tenancy.events import Events
 from router.tenancy.keys import Keys
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
@@ -51,6 +52,7 @@ class Verbs:
     preview_domains: PreviewDomains
     verification: Verification
     diagnoses: Diagnoses
+    events: Events
 
 
 def verbs_on(
@@ -112,6 +114,7 @@ def verbs_on(
             ca=settings.ca,
             docs_url=settings.docs_url,
         ),
+        events=Events(store, clock, retention=settings.event_retention),
     )
 
 

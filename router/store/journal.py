@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from router.routes.records import Kind, State
 from router.store.changes import chunks
+from router.store.connection import rows_changed
 from router.store.journal_tables import events, usage_intervals
 from router.store.rows import Rows, conditions, fields_of, named
-from router.tenancy.events import Event
+from router.tenancy.events import FAMILY, Event
 from router.tenancy.resources import Resource
 from router.tenancy.usage import Interval
 from router.unit import Listing, Window, new_id
@@ -37,6 +38,7 @@ class SqlEvents(Rows):
             workspace_id=workspace_id,
             project_id=project_id,
             resource_id=resource_id,
+            domain_id=data.get("domain_id"),
             data=dict(data),
             created_at=now,
         )
@@ -46,6 +48,10 @@ class SqlEvents(Rows):
         if new:
             await self._connection.execute(sa.insert(events), [fields_of(event) for event in new])
 
+    async def get(self, event_id: str) -> Event | None:
+        row = await self._one(sa.select(events).where(events.c.id == event_id))
+        return None if row is None else Event(**named(row))
+
     async def list(
         self,
         window: Window,
@@ -54,6 +60,9 @@ class SqlEvents(Rows):
         workspace_id: str | None = None,
         project_id: str | None = None,
         resource_id: str | None = None,
+        domain_id: str | None = None,
+        type: str | None = None,
+        after: tuple[datetime, str] | None = None,
     ) -> Listing[Event]:
         select = sa.select(events).where(
             *conditions(
@@ -62,10 +71,27 @@ class SqlEvents(Rows):
                 workspace_id=workspace_id,
                 project_id=project_id,
                 resource_id=resource_id,
+                domain_id=domain_id,
             )
         )
+        if type is not None and type.endswith(FAMILY):
+            select = select.where(events.c.type.startswith(type.removesuffix("*"), autoescape=True))
+        elif type is not None:
+            select = select.where(events.c.type == type)
         order = (events.c.created_at.desc(), events.c.id)
-        return await self._listing(select, window, order, lambda row: Event(**named(row)))
+        return await self._listing(select, window, order, lambda row: Event(**named(row)), _after(after))
+
+    async def prune(self, before: datetime, most: int) -> int:
+        old = sa.select(events.c.id).where(events.c.created_at < before).order_by(events.c.created_at).limit(most)
+        return rows_changed(await self._connection.execute(sa.delete(events).where(events.c.id.in_(old))))
+
+
+def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:
+    if position is None:
+        return None
+    created_at, event_id = position
+    same = sa.and_(events.c.created_at == created_at, events.c.id > event_id)
+    return sa.or_(events.c.created_at < created_at, same)
 
 
 _OF_RESOURCE = ("tenant_id", "workspace_id", "project_id", "kind", "state", "size")

@@ -53,7 +53,8 @@ events = sa.Table(
     sa.Column("project_id", Id),
     sa.Column("resource_id", Id, index=True),
     sa.Column("data", Json, nullable=False),
-    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("created_at", Instant, nullable=False, index=True),
+    sa.Column("domain_id", Id, index=True),
     sa.Index("ix_events_tenant", "tenant_id", "created_at"),
 )
 

@@ -22,6 +22,7 @@ _PLACES = {
     "deployments": "deployment",
     "endpoints": "registered",
     "env": "variable",
+    "events": "event",
     "ports": "port",
     "previews": "preview",
     "projects": "project",
@@ -37,7 +38,9 @@ _HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domai
 NAMING = {
     "computer_id": "computer",
     "deployment_id": "deployment",
+    "domain_id": "domain",
     "project_id": "project",
+    "resource_id": "registered",
     "source_sandbox_id": "sandbox",
     "target_workspace_id": "workspace",
     "version_id": "version",

@@ -156,6 +156,7 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
     of_computer = await verbs.custom_domains.register(computer.id, f"desk.{mark}.test")
     of_deployment = await verbs.custom_domains.register(deployment.id, f"www.{mark}.test")
     another = await verbs.custom_domains.register(deployment.id, f"shop.{mark}.test")
+    (event,) = (await verbs.events.list(tenant_id=tenant_id, domain_id=another.id)).items
     key, _ = await verbs.keys.create(tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key")
     return Holdings(
         holder,
@@ -163,6 +164,7 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "workspace": holder.workspace.id,
             "project": holder.project.id,
             "key": key.id,
+            "event": event.id,
             "sandbox": sandbox.id,
             "sandbox name": f"{mark} Box",
             "preview": preview.id,

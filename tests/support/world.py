@@ -40,7 +40,7 @@ class World:
             store, clock, networks=NETWORKS, own_listeners=OWN_LISTENERS, reserved_ports=frozenset({49983})
         )
         self.ports = Previews(store, clock, reserved_ports=frozenset({49983}))
-        self.events = Events(store)
+        self.events = Events(store, clock, retention=30 * 86400)
         self.domains = CustomDomains(store, clock, reserved=RESERVED, target="verify.miosa.ai")
         self.previews = PreviewDomains(store, clock, reserved=RESERVED)
 

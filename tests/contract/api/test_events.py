@@ -1,0 +1,139 @@
+"""What happened, as the API lists it."""
+
+from typing import Any
+
+import pytest
+
+from router.clock import ManualClock
+from router.domains import CustomDomain
+from router.routes.records import Kind
+from router.tenancy import Ownership, Resource
+from router.verbs import Verbs
+from tests.support.accounts import Account
+from tests.support.api import ApiClient
+
+pytestmark = pytest.mark.asyncio
+
+EVENTS = "/api/v1/events"
+
+
+async def shop(verbs: Verbs, account: Account, slug: str) -> Resource:
+    """A deployment in the account's project."""
+    return await verbs.resources.create(
+        Kind.DEPLOYMENT, account.tenant.id, slug=slug, name=slug, ownership=Ownership(project_id=account.project.id)
+    )
+
+
+async def domain(verbs: Verbs, resource: Resource, fqdn: str) -> CustomDomain:
+    return await verbs.custom_domains.register(resource.id, fqdn)
+
+
+def told(answer: Any) -> list[tuple[str, str | None]]:
+    """Type and domain of each event of a list."""
+    return [(event["type"], event["data"].get("fqdn")) for event in answer.json["data"]]
+
+
+async def test_one_event(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+    """In the list and by its id, with all that it is about."""
+    resource = await shop(verbs, acme, "shop")
+    registered = await domain(verbs, resource, "shop.example.com")
+    (shown,) = (await api("GET", EVENTS, params={"type": "domain.registered"})).json["data"]
+    assert shown == {
+        "id": shown["id"],
+        "type": "domain.registered",
+        "tenant_id": acme.tenant.id,
+        "workspace_id": acme.workspace.id,
+        "project_id": acme.project.id,
+        "resource_id": resource.id,
+        "domain_id": registered.id,
+        "data": {"domain_id": registered.id, "fqdn": "shop.example.com"},
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    assert (await api("GET", f"{EVENTS}/{shown['id']}")).json == {"data": shown}
+
+
+async def test_filters(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+    """By type, by kind, by resource, by domain; the newest first."""
+    first, second = await shop(verbs, acme, "first"), await shop(verbs, acme, "second")
+    of_first = await domain(verbs, first, "first.example.com")
+    clock.advance(1)
+    await domain(verbs, second, "second.example.com")
+    clock.advance(1)
+    await verbs.custom_domains.mark_verified(of_first.id)
+    listed = {
+        "domain.*": [
+            ("domain.verified", "first.example.com"),
+            ("domain.registered", "second.example.com"),
+            ("domain.registered", "first.example.com"),
+        ],
+        "domain.registered": [("domain.registered", "second.example.com"), ("domain.registered", "first.example.com")],
+        "domain.gone": [],
+        "main.*": [],
+    }
+    for kind, expected in listed.items():
+        assert told(await api("GET", EVENTS, params={"type": kind})) == expected, kind
+    of_domain = await api("GET", EVENTS, params={"domain_id": of_first.id})
+    assert [kind for kind, _ in told(of_domain)] == ["domain.verified", "domain.registered"]
+    of_resource = await api("GET", EVENTS, params={"resource_id": second.id, "type": "domain.*"})
+    assert told(of_resource) == [("domain.registered", "second.example.com")]
+
+
+@pytest.mark.parametrize("kind", ["domain", "*", "domain.", "domain.verified.", "Domain.*", "a_b.%", "domain.ver*"])
+async def test_types_that_are_none(api: ApiClient, kind: str) -> None:
+    """A type is a noun and what happened to it."""
+    answer = await api("GET", EVENTS, params={"type": kind})
+    assert (answer.status, list(answer.fields)) == (422, ["type"])
+
+
+async def test_pages(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+    """A cursor goes on where the last answer ended, whatever happened meanwhile, and within one instant too."""
+    resource = await shop(verbs, acme, "shop")
+    for number in range(5):
+        await domain(verbs, resource, f"n{number}.example.com")
+        clock.advance(number % 2)
+    found: list[tuple[str, str | None]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = await api("GET", EVENTS, params={"type": "domain.*", "limit": "2", **cursor})
+        assert answer.json["page"]["total"] == 5 + (len(found) > 0)
+        found += told(answer)
+        if len(found) == 2:
+            await domain(verbs, resource, "late.example.com")
+        after = answer.json["page"]["next_cursor"]
+        if after is None:
+            break
+        cursor = {"cursor": after}
+    assert sorted(str(fqdn) for _, fqdn in found) == [f"n{number}.example.com" for number in range(5)]
+
+
+async def test_reach(api: ApiClient, verbs: Verbs, acme: Account, globex: Account) -> None:
+    """A narrower key sees its part alone; another tenant nothing."""
+    resource = await shop(verbs, acme, "shop")
+    await domain(verbs, resource, "shop.example.com")
+    elsewhere = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="desk")
+    ids = {}
+    for key in (acme.key, acme.workspace_key, acme.project_key):
+        events = (await api("GET", EVENTS, key=key)).json["data"]
+        ids[key] = {event["resource_id"] for event in events}
+    assert ids == {
+        acme.key: {resource.id, elsewhere.id},
+        acme.workspace_key: {resource.id},
+        acme.project_key: {resource.id},
+    }
+    (outside,) = (await api("GET", EVENTS, params={"resource_id": elsewhere.id})).json["data"]
+    for key, status in ((acme.project_key, 403), (acme.workspace_key, 403), (globex.key, 404), (acme.key, 200)):
+        assert (await api("GET", f"{EVENTS}/{outside['id']}", key=key)).status == status
+    assert (await api("GET", EVENTS, key=globex.key)).json["data"] == []
+
+
+async def test_old_ones_go(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+    """What is older than the setting says is deleted, what is younger stays."""
+    resource = await shop(verbs, acme, "shop")
+    await domain(verbs, resource, "old.example.com")
+    clock.advance(29 * 86400)
+    await domain(verbs, resource, "new.example.com")
+    await verbs.events.prune()
+    assert len(told(await api("GET", EVENTS, params={"type": "domain.*"}))) == 2
+    clock.advance(2 * 86400)
+    await verbs.events.prune()
+    assert told(await api("GET", EVENTS)) == [("domain.registered", "new.example.com")]
