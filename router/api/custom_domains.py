@@ -12,6 +12,7 @@ from router.api.owned import OwnerFilter
 from router.api.principal import Principal
 from router.api.scope import check_reach
 from router.api.wording import BLANK
+from router.domains.certificates import CertificateStatus
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
@@ -102,6 +103,20 @@ class FlatQuery(DomainQuery):
     deployment_id: Id | None = None
 
 
+class CertOut(Out):
+    """A domain's certificate, as it was last seen. `last_error` and `retry_at` are set after a failure; the rest is null
+    until one was seen, and where visitors have proved that there is one, but nobody has read it."""
+
+    status: CertificateStatus
+    issuer: str | None
+    serial: str | None
+    not_before: Instant | None
+    not_after: Instant | None
+    seen_at: Instant | None
+    last_error: str | None
+    retry_at: Instant | None
+
+
 class DomainOut(Out):
     """A custom domain. `verified_at` and `tls_issued_at` are null until it is verified and has a certificate."""
 
@@ -121,6 +136,7 @@ class DomainOut(Out):
     redirect_status: int
     verified_at: Instant | None
     tls_issued_at: Instant | None
+    cert: CertOut
     external_workspace_id: str | None
     external_user_id: str | None
     external_project_id: str | None
@@ -326,7 +342,10 @@ _OPTIONS = frozenset(
 )
 
 
+_MADE = frozenset({"cert", "instructions"})
+
+
 def _shown(domain: CustomDomain) -> DomainOut:
-    fields = {name: getattr(domain, name) for name in DomainOut.model_fields if name != "instructions"}
+    fields = {name: getattr(domain, name) for name in DomainOut.model_fields if name not in _MADE}
     instructions = f"Add a CNAME record for {domain.fqdn} that points to {domain.verification_target}."
-    return DomainOut(**fields, instructions=instructions)
+    return DomainOut(**fields, cert=CertOut.model_validate(domain.cert), instructions=instructions)

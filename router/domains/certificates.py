@@ -14,9 +14,10 @@ _RENEWED_AFTER = 2 / 3  # of its lifetime: when Caddy renews a certificate
 
 
 class CertificateStatus(enum.StrEnum):
-    """How a host stands. `expiring` has a certificate that should have been renewed by now; `removed` had one, and is
+    """How a host stands. `pending`: nothing was seen yet, neither a certificate nor a failure. `expiring` has a certificate that should have been renewed by now; `removed` had one, and is
     no longer served."""
 
+    PENDING = "pending"
     ISSUED = "issued"
     FAILED = "failed"
     RATE_LIMITED = "rate_limited"
@@ -62,6 +63,22 @@ class Certificate:
     retry_at: datetime | None = None
     due_at: datetime | None = None
     failures: int = 0
+
+    @property
+    def issuer(self) -> str | None:
+        return None if self.leaf is None else self.leaf.issuer
+
+    @property
+    def serial(self) -> str | None:
+        return None if self.leaf is None else self.leaf.serial
+
+    @property
+    def not_before(self) -> datetime | None:
+        return None if self.leaf is None else self.leaf.not_before
+
+    @property
+    def not_after(self) -> datetime | None:
+        return None if self.leaf is None else self.leaf.not_after
 
     @property
     def live_until(self) -> datetime | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from router.clock import Clock
+from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.challenge import new_token
 from router.domains.checks import CheckState, begin, failed, luck_of, succeeded
 from router.domains.names import enclosing, registrable
@@ -57,6 +58,14 @@ class CustomDomain:
     detail: Mapping[str, Any] | None = None
     created_at: datetime
     updated_at: datetime
+    certificate: Certificate | None = None
+
+    @property
+    def cert(self) -> Certificate:
+        """What is known of its certificate. It is stored by its host, apart: saving the domain does not change it."""
+        if self.certificate is None or self.certificate.status is CertificateStatus.REMOVED:
+            return Certificate(host=self.fqdn, status=CertificateStatus.PENDING)
+        return self.certificate
 
     @property
     def luck(self) -> float:

@@ -32,7 +32,9 @@ _OVERLAP = 6.0
 
 _HAS_ONE = (CertificateStatus.ISSUED, CertificateStatus.EXPIRING)
 _LEAF = ("issuer", "serial", "not_before", "not_after")
-_COLUMNS = [column for column in certificates.c if column.name != "changed_at"]
+COLUMNS = [column for column in certificates.c if column.name != "changed_at"]
+_PREFIX = "certificate_"
+JOINED = [column.label(_PREFIX + column.name) for column in COLUMNS]
 
 
 def _certainty(outcome: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
@@ -80,7 +82,7 @@ _SAVE_VISIT = Upsert(
 _PUT = Upsert(
     certificates,
     lambda excluded: {
-        **replacing(*(column.name for column in _COLUMNS if column.name != "host"))(excluded),
+        **replacing(*(column.name for column in COLUMNS if column.name != "host"))(excluded),
         "changed_at": DatabaseTime(),
     },
 )
@@ -147,7 +149,7 @@ class SqlCertificates(Rows):
     """gate.warming.CertificateRows"""
 
     async def get(self, host: str) -> Certificate | None:
-        row = await self._one(self._locked(sa.select(*_COLUMNS).where(certificates.c.host == host), certificates))
+        row = await self._one(self._locked(sa.select(*COLUMNS).where(certificates.c.host == host), certificates))
         return None if row is None else read_certificate(row)
 
     async def put(self, certificate: Certificate) -> None:
@@ -195,6 +197,12 @@ class SqlCertificates(Rows):
         )
 
 
+def joined_certificate(row: sa.Row[Any]) -> Certificate | None:
+    """The certificate among the columns of a row that has `JOINED` beside others; None where there is none."""
+    values = {name.removeprefix(_PREFIX): value for name, value in named(row).items() if name.startswith(_PREFIX)}
+    return None if values["host"] is None else _certificate(values)
+
+
 def fields_of_leaf(leaf: Leaf | None) -> dict[str, Any]:
     """A leaf's columns."""
     return dict.fromkeys(_LEAF) if leaf is None else fields_of(leaf)
@@ -202,11 +210,13 @@ def fields_of_leaf(leaf: Leaf | None) -> dict[str, Any]:
 
 def read_certificate(row: sa.Row[Any]) -> Certificate:
     """A row of all columns."""
-    values = {name: value for name, value in named(row).items() if name not in _LEAF}
-    leaf = None
-    if row.not_after is not None:
-        leaf = Leaf(issuer=row.issuer, serial=row.serial, not_before=row.not_before, not_after=row.not_after)
-    values |= {"status": CertificateStatus(row.status), "source": _source(row.source), "leaf": leaf}
+    return _certificate(named(row))
+
+
+def _certificate(row: Mapping[Any, Any]) -> Certificate:
+    leaf = None if row["not_after"] is None else Leaf(**{name: row[name] for name in _LEAF})
+    values = {name: value for name, value in row.items() if name not in _LEAF}
+    values |= {"status": CertificateStatus(row["status"]), "source": _source(row["source"]), "leaf": leaf}
     return Certificate(**values)
 
 

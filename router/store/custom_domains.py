@@ -8,15 +8,20 @@ import sqlalchemy as sa
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.redirects import RedirectPolicy
 from router.routes.records import DomainStatus, Kind, name_key
-from router.store.certificates import SqlCertificates
+from router.store.certificate_tables import certificates
+from router.store.certificates import JOINED as CERTIFICATE
+from router.store.certificates import SqlCertificates, joined_certificate
 from router.store.rows import Rows, check_fields, conditions, fields_of, read_check, unchecked
 from router.store.tables import custom_domains, resources
 from router.unit import Listing, Window
 
 _JOINED = ("kind", "workspace_id", "project_id")
-_select = sa.select(custom_domains, *(resources.c[name] for name in _JOINED)).join(
-    resources, resources.c.id == custom_domains.c.resource_id
+_select = (
+    sa.select(custom_domains, *(resources.c[name] for name in _JOINED), *CERTIFICATE)
+    .join(resources, resources.c.id == custom_domains.c.resource_id)
+    .join(certificates, certificates.c.host == custom_domains.c.fqdn, isouter=True)
 )
+_CERTIFICATE = frozenset(column.name for column in CERTIFICATE)
 
 
 class SqlCustomDomains(Rows):
@@ -70,13 +75,14 @@ class SqlCustomDomains(Rows):
 
 
 def _values(domain: CustomDomain, *without: str) -> dict[str, Any]:
-    return fields_of(domain, "check", *_JOINED, *without) | check_fields(domain.check)
+    return fields_of(domain, "check", "certificate", *_JOINED, *without) | check_fields(domain.check)
 
 
 def _read(row: sa.Row[Any]) -> CustomDomain:
     return CustomDomain(
         **{
-            **unchecked(row),
+            **{name: value for name, value in unchecked(row).items() if name not in _CERTIFICATE},
+            "certificate": joined_certificate(row),
             "check": read_check(row),
             "kind": Kind(row.kind),
             "status": DomainStatus(row.status),
