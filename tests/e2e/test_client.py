@@ -26,6 +26,7 @@ from tests.support.backends import Backend
 from tests.support.customer import Customer, program
 from tests.support.nameserver import NameServer
 from tests.support.pair import Pair
+from tests.support.postgres import Postgres
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually
 
@@ -103,11 +104,22 @@ NOT_IN_CLIENT = {
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("form", "nodes"),
-    [(miosa.Miosa, 1), (miosa.AsyncMiosa, 1), (miosa.AsyncMiosa, 2)],
-    ids=["sync", "async", "two processes on one SQLite file"],
+    ("form", "nodes", "database"),
+    [
+        (miosa.Miosa, 1, "sqlite"),
+        (miosa.AsyncMiosa, 1, "sqlite"),
+        (miosa.AsyncMiosa, 2, "sqlite"),
+        (miosa.Miosa, 2, "postgresql"),
+    ],
+    ids=["sync", "async", "two processes on one SQLite file", "two processes on PostgreSQL"],
 )
-async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], nodes: int, tmp_path: Path) -> None:
+async def test_every_method(
+    request: pytest.FixtureRequest,
+    form: type[miosa.Miosa | miosa.AsyncMiosa],
+    nodes: int,
+    database: str,
+    tmp_path: Path,
+) -> None:
     """One customer's story, from the first workspace to the last deletion."""
     async with AsyncExitStack() as stack:
         dns = await stack.enter_async_context(NameServer())
@@ -117,7 +129,12 @@ async def test_every_method(form: type[miosa.Miosa | miosa.AsyncMiosa], nodes: i
             router = Router(tmp_path, **settings)
             await asyncio.to_thread(stack.enter_context, router)
         else:
-            router = await stack.enter_async_context(Pair(tmp_path, **settings))
+            url = None
+            if database == "postgresql":
+                server: Postgres = request.getfixturevalue("postgres")
+                url = await server.create(migrated=False)
+                stack.push_async_callback(server.drop, url)
+            router = await stack.enter_async_context(Pair(tmp_path, url, **settings))
         customer = await asyncio.to_thread(Customer, router, dns, form)
         client = customer.client
         workspace = await in_workspaces(customer)

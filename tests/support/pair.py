@@ -1,9 +1,7 @@
 """Two nodes on one database, asked in turn: what works with them works with any number."""
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from itertools import cycle
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +11,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from tests.support.database import rows
 from tests.support.router import Router
 from tests.support.waiting import eventually
 
@@ -22,15 +21,16 @@ _OF_THE_CONNECTION = ("Connection", "Content-Length", "Transfer-Encoding")
 class Pair:
     """As a Router, with a node more: each request to `api_port` goes to the one that the last one did not go to.
 
-    Visitors come through the first node, once it has heard of all that both were told.
+    Visitors come through the first node, once it has heard of all that both were told. Without a `database_url` the two
+    share an SQLite file.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, database_url: str | None = None, **settings: object) -> None:
         folders = [folder / name for name in ("first", "second")]
         for inner in folders:
             inner.mkdir()
-        self._database = folder / "router.db"
-        shared: dict[str, object] = {"database_url": f"sqlite:///{self._database}", **settings}
+        self._database = database_url or f"sqlite:///{folder / 'router.db'}"
+        shared: dict[str, object] = {"database_url": self._database, **settings}
         self.first = Router(folders[0], **shared)
         self.second = Router(folders[1], **shared, internal_token=self.first.token)
         self.second.token = self.first.token
@@ -75,12 +75,9 @@ class Pair:
 
     async def settled(self) -> None:
         """Both nodes have heard of every change."""
-        told = max(self._committed(), *self._heard())  # rows that both have heard of may be gone
+        ((committed,),) = await rows(self._database, "SELECT coalesce(max(id), 0) FROM outbox")
+        told = max(committed, *self._heard())  # rows that both have heard of may be gone
         await eventually(lambda: min(self._heard()) >= told, "both nodes have heard of every change")
-
-    def _committed(self) -> int:
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
-            return int(database.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0])
 
     def _heard(self) -> list[float]:
         return [_figure(node.get_admin("/metrics")[2].decode(), "miosa_router_outbox_position") for node in self.nodes]
