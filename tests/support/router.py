@@ -105,7 +105,7 @@ class Router:
 
     def get_admin(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """(status, headers in lower case, body) of a GET on the admin listener."""
-        return self._send(urllib.request.Request(f"http://{self.admin}{path}"))
+        return self.send(urllib.request.Request(f"http://{self.admin}{path}"))
 
     def internal(self, method: str, path: str, body: object = None) -> Any:
         """One call of /internal/v1 as the platform makes it. Fails on any answer that is not 2xx."""
@@ -115,7 +115,7 @@ class Router:
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
             method=method,
         )
-        status, _, answer = self._send(request)
+        status, _, answer = self.send(request)
         assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
         return json.loads(answer) if answer else None
 
@@ -136,7 +136,8 @@ class Router:
         return str(self.command("tenants", "create", name)["id"])
 
     @staticmethod
-    def _send(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
+    def send(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers in lower case, body) of any request to it."""
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
