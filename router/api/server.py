@@ -41,6 +41,12 @@ class _Connection(web.RequestHandler):
         return response
 
 
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        # aiohttp reads on in a body that was refused, and would call it our error where that body is broken.
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **options)
+
+
 class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)

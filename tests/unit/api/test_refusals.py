@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zlib
 
 import pytest
@@ -293,6 +294,15 @@ async def test_compressed_body_counts_as_what_it_becomes(api: ApiClient) -> None
     headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
     assert (await api("POST", BOOKS, data=bomb, headers=headers)).status in {400, 413}
     assert (await api("POST", BOOKS, data=b"nonsense", headers=headers)).status == 400
+
+
+async def test_a_body_that_is_broken_is_no_fault_of_ours(api: ApiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """What is left of it is not read, and nobody is woken up: no error in the log."""
+    for path in (BOOKS, "/api/v1/nothing"):
+        await api("POST", path, data=b"nonsense", headers={"Content-Encoding": "gzip"})
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tenant\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await api.raw(head.encode() + b"5\r\nhello\r\nzz\r\n")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_expect_continue(api: ApiClient) -> None:
