@@ -17,13 +17,14 @@ from router.observe.metrics import Metrics
 from router.probe import HttpProbe
 from router.settings import Settings
 from router.store import Store, migrate
+from router.tenancy.checks import Probe
 from router.tenancy.deployments import Deployments
 from router.tenancy.env import Env
 from router.tenancy.events import Events
 from router.tenancy.keys import Keys
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
-from router.tenancy.publishing import Probe, Publishing
+from router.tenancy.publishing import Publishing
 from router.tenancy.registry import Resources
 from router.tenancy.releases import Releases
 from router.tenancy.tenants import Tenants

@@ -40,7 +40,6 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
-
     def log_exception(self, *args: Any, **options: Any) -> None:
         # aiohttp reads on in a body that was refused, and would call it our error where that body is broken.
         if not isinstance(options.get("exc_info"), web.RequestPayloadError):

@@ -2,7 +2,7 @@
 of a store (a `Protocol`), and its verbs.
 
     tenants → workspaces → projects → resources → endpoints, previews
-                                      deployments → versions (publishing) → releases, env
+                                      deployments → versions (publishing, checks) → releases, env
     keys open a tenant, a workspace or a project
 
 A verb checks what the caller sent (VALIDATION_FAILED, with every wrong field), then does its work in one transaction.

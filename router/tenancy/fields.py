@@ -29,7 +29,7 @@ class Fields:
             raise RouterError(VALIDATION_FAILED, fields=self._messages)
 
     def text(self, field: str, value: str | None, *, most: int, required: bool = False) -> None:
-        """A line of text: not blank where it is required, at most `most` characters, no control characters."""
+        """A text: not blank where it is required, at most `most` characters, no null character."""
         if value is None or not value.strip():
             if required:
                 self.add(field, BLANK)

@@ -1,7 +1,7 @@
 """Publishing: from a sandbox that runs to a version that is live.
 
     start    the version (building) and its build (running) are written; the answer may go out from here on
-    check    where does the sandbox listen, and does it answer there: tried again and again until it does, or time is up
+    check    where does the sandbox listen, and does it answer there: tried again until it does, or time is up (`checks.py`)
     end      in one transaction the build has succeeded, the version is ready, and the environment points at it;
              or the build has failed and says why, and whatever was live stays live
 
@@ -19,19 +19,19 @@ from typing import Protocol
 
 import structlog
 
-from router.clock import Clock, iso
+from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, RouterError, StoreUnavailableError
 from router.routes.records import Kind, State
 from router.settings import Network
 from router.tasks import Tasks
 from router.tenancy import lifecycle
+from router.tenancy.checks import BuildLog, Checks, FailedError, Probe
 from router.tenancy.deployments import Deployment, found_deployment
-from router.tenancy.endpoints import own_listener, refusal
 from router.tenancy.env import check_environment
 from router.tenancy.fields import BLANK, Fields, invalid
 from router.tenancy.previews import PreviewsTx, main_port
 from router.tenancy.releases import ReleasesTx, point
-from router.tenancy.resources import Resource, StoredEndpoint, check_port, live
+from router.tenancy.resources import Resource, check_port, live
 from router.tenancy.versions import (
     PRODUCTION,
     Action,
@@ -50,23 +50,10 @@ PATH = r"/([!$-.0-;=?-\[\]_a-z~][!$-;=?-\[\]_a-z~]{0,1998})?"
 _PATH = re.compile(PATH)
 
 _GRACE = 30.0  # seconds past the check's own time in which a build must have ended
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two looks at the program
 _MAX_SERVICES = 50
-_COMING = frozenset({State.PROVISIONING, State.STARTING, State.RUNNING})  # a sandbox in these may listen soon
-
 _NOTHING_YET = frozenset({State.PROVISIONING, State.ERROR})  # a deployment in these has no version to disturb
 
 _log = structlog.get_logger("router.publishing")
-
-
-class Probe(Protocol):
-    """Looks whether a program answers."""
-
-    async def look(self, address: str, port: int, path: str | None) -> str | None:
-        """None where it does, else what happened, in a few words. Ends within a few seconds.
-
-        With `path` a GET must be answered with a status below 400; without, a connection accepted is enough.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,28 +80,6 @@ class Plan:
     external_project_id: str | None = None
 
 
-class _FailedError(Exception):
-    """Why a version can't go live, for its owner."""
-
-
-class _Log:
-    """A build's log: a line whenever something new is to be said."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lines: list[str] = []
-        self._last = ""
-
-    def say(self, words: str) -> None:
-        if words != self._last:
-            self._last = words
-            self._lines.append(f"{iso(self._clock.now())} {words}\n")
-
-    @property
-    def text(self) -> str:
-        return "".join(self._lines)
-
-
 class PublishingTx(ReleasesTx, PreviewsTx, Protocol): ...
 
 
@@ -135,9 +100,7 @@ class Publishing:
         """`check_time` is how long a program may take to answer, in seconds."""
         self._store = store
         self._clock = clock
-        self._probe = probe
-        self._networks = tuple(networks)
-        self._own_listeners = frozenset(own_listeners)
+        self._checks = Checks(store, probe=probe, networks=networks, own_listeners=own_listeners)
         self._reserved_ports = frozenset(reserved_ports)
         self._check_time = check_time
         self._tasks = Tasks("publishing")
@@ -153,7 +116,7 @@ class Publishing:
         self._check_plan(fields, plan)
         fields.check()
         now = self._clock.now()
-        log = _Log(self._clock)
+        log = BuildLog(self._clock)
         async with self._store.begin() as tx:
             deployment = await found_deployment(tx, deployment_id)
             sandbox = await _source(tx, deployment.resource, plan.source_sandbox_id)
@@ -274,66 +237,23 @@ class Publishing:
             created_by=by,
         )
 
-    async def _run(self, version: Version, log: _Log, *, promote: bool) -> None:
+    async def _run(self, version: Version, log: BuildLog, *, promote: bool) -> None:
         """Check, then end. Where the store is away at the end, the build is overdue some time later."""
         failed: str | None = None
         try:
-            await self._check(version, log)
-        except _FailedError as error:
+            await self._checks.check(version, log, within=self._check_time)
+        except FailedError as error:
             failed = str(error)
         except StoreUnavailableError as error:
             _log.warning("build failed", version=version.id, error=str(error))
             failed = "Our store did not answer. That is our fault: publish again."
         await self._end(version.resource_id, version.id, log, promote=promote, failed=failed)
 
-    async def _check(self, version: Version, log: _Log) -> None:
-        """Returns once the program answers. Raises _FailedError, StoreUnavailableError."""
-        deadline = asyncio.timeout(self._check_time)
-        pause, words = _FIRST_PAUSE, ""
-        try:
-            async with deadline:
-                while True:
-                    words = await self._look(version) or ""
-                    if not words:
-                        break
-                    log.say(f"{words}; trying again.")
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            words = words or f"Port {version.port} does not answer"
-            raise _FailedError(f"{words}: given up after {self._check_time:g} s.") from None
-        checked = f"GET {version.health_check_path} succeeded" if version.health_check_path else "It takes connections"
-        log.say(f"{checked} on port {version.port}.")
-
-    async def _look(self, version: Version) -> str | None:
-        """One look: None where the program answers, else why not yet. Raises _FailedError where it never will."""
-        async with self._store.read() as tx:
-            sandbox = await tx.resources.get(version.source_sandbox_id or "")
-            if sandbox is None or sandbox.deleted_at is not None:
-                raise _FailedError("The sandbox has been deleted.")
-            endpoint = _own(await tx.resources.endpoints(sandbox.id))
-        if sandbox.suspended:
-            raise _FailedError("The sandbox is suspended.")
-        if sandbox.state not in _COMING:
-            raise _FailedError(f"The sandbox is {sandbox.state}. Start it, then publish again.")
-        if endpoint is None or sandbox.state is not State.RUNNING:
-            return f"The sandbox is {sandbox.state} and does not listen yet"
-        public = version.port or 0
-        real = endpoint.ports.get(public, public)
-        # Registration refuses such endpoints; the settings may have changed since, and the port is new to it.
-        if refusal(endpoint.address, self._networks) or own_listener(endpoint.address, real, self._own_listeners):
-            _log.error("endpoint not checked", resource=sandbox.id, address=endpoint.address, port=real)
-            raise _FailedError(f"Port {public} of the sandbox can't be reached from here.")
-        words = await self._probe.look(endpoint.address, real, version.health_check_path)
-        return None if words is None else f"Port {public} {words}"
-
     async def _end(
         self,
         deployment_id: str,
         version_id: str,
-        log: _Log | None,
+        log: BuildLog | None,
         *,
         promote: bool = False,
         failed: str | None = None,
@@ -352,7 +272,7 @@ class Publishing:
                 return
             before = ""
             if log is None:
-                log, before = _Log(self._clock), build.log
+                log, before = BuildLog(self._clock), build.log
             if resource is None or resource.deleted_at is not None:
                 failed = "The deployment has been deleted."
             if failed is not None:
@@ -406,7 +326,3 @@ async def _source(tx: ReleasesTx, deployment: Resource, sandbox_id: str) -> Reso
     if sandbox.suspended:
         raise RouterError(CONFLICT, "the sandbox is suspended")
     return sandbox
-
-
-def _own(endpoints: Sequence[StoredEndpoint]) -> StoredEndpoint | None:
-    return next((endpoint for endpoint in endpoints if endpoint.version_id is None), None)
