@@ -20,7 +20,7 @@ class PortOut(ExposedPort):
     computer_id: str
 
 
-class ExposedOut(LinkOut):
+class ExposedPortOut(LinkOut):
     """Where the port is reached."""
 
     port: int
@@ -42,12 +42,12 @@ class ComputerPorts(Resource):
         self._links = links
 
     @endpoint("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,))
-    async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
+    async def expose(self, call: Call[Expose]) -> Bare[ExposedPortOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         computer = await reached(self._resources, call, Kind.COMPUTER)
         preview, _ = await self._previews.put(computer.id, call.body.port)
         shown = await self._shown(computer, preview)
-        return Bare(ExposedOut(**link_fields(shown), port=preview.port, preview=shown))
+        return Bare(ExposedPortOut(**link_fields(shown), port=preview.port, preview=shown))
 
     @endpoint("GET", "/ports", "List the exposed ports of a computer")
     async def list(self, call: Call[None, Paging]) -> Paged[PortOut]:

@@ -64,6 +64,12 @@ class Out(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
+class Deleted(Out):
+    """That it is gone, where a page shows nothing else."""
+
+    deleted: bool
+
+
 def _number(value: object) -> object:
     """A number in a query: decimal digits, as pydantic's own reading would allow `1_000`, `1.0` and blanks."""
     if isinstance(value, str):

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from router import errors
 from router.api.endpoint import Bare, Call, Counted, Reply, Resource, endpoint
-from router.api.models import Body, Description, ExternalId, Id, Instant, Metadata, Name, Out, Paging, Slug
+from router.api.models import Body, Deleted, Description, ExternalId, Id, Instant, Metadata, Name, Out, Paging, Slug
 from router.api.principal import Principal, Reach
 from router.api.scope import check_place, narrowed, tenant_of, within
 from router.tenancy.projects import Project, ProjectChanges
@@ -72,10 +72,6 @@ class ProjectOut(Out):
     is_default: bool
     created_at: Instant
     updated_at: Instant
-
-
-class Deleted(Out):
-    deleted: bool
 
 
 class Projects(Protocol):

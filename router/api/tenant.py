@@ -5,7 +5,7 @@ from typing import Annotated, Protocol, Unpack
 from pydantic import AfterValidator, Field, StringConstraints
 
 from router.api.endpoint import Bare, Call, Reply, Resource, endpoint
-from router.api.models import NOT_BLANK, Body, Instant, Name, Out, stripped
+from router.api.models import NOT_BLANK, Body, Deleted, Instant, Name, Out, stripped
 from router.api.principal import Reach
 from router.api.scope import tenant_of
 from router.settings import Limits, Rates
@@ -92,10 +92,6 @@ class PlanOut(Out):
     plan: str
     limits: LimitsOut
     usage: HoldingsOut
-
-
-class Deleted(Out):
-    deleted: bool
 
 
 class Tenants(Protocol):

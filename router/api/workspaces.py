@@ -9,6 +9,7 @@ from router import errors
 from router.api.endpoint import Bare, Call, Counted, Reply, Resolved, Resource, endpoint
 from router.api.models import (
     Body,
+    Deleted,
     Description,
     ExternalId,
     Instant,
@@ -93,10 +94,6 @@ class SettingsOut(Out):
 class WorkspaceSettingsOut(WorkspaceOut):
     workspace_id: str
     settings: SettingsOut
-
-
-class Deleted(Out):
-    deleted: bool
 
 
 class ReachedWorkspaces(Protocol):

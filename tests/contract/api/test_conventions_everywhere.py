@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from router import errors
 from router.api.endpoint import Auth, Counted, Endpoint, Paged
@@ -128,6 +129,20 @@ def said(answer: Answered, problem: Problem) -> bool:
     error = answer.json["error"]
     same = error["request_id"] == answer.headers["X-Request-ID"]
     return same and (answer.status, error["code"]) == (problem.status, problem.code) and bool(error["message"])
+
+
+@on_sqlite
+async def test_the_document(api: ApiClient, table: list[Endpoint]) -> None:
+    """It is valid OpenAPI 3.1, has every row with every status that it may answer, and names nothing of the inside."""
+    shown = (await api("GET", "/openapi.json", key=None)).json
+    assert shown["openapi"] == "3.1.0"
+    assert list(OpenAPIV31SpecValidator(shown).iter_errors()) == []
+    assert [name for name in shown["components"]["schemas"] if "_" in name] == []
+    listed = {(method.upper(), path): row for path, rows in shown["paths"].items() for method, row in rows.items()}
+    assert len(listed) == len(table)
+    for row in table:
+        statuses = {row.status, *row.also, *(problem.status for problem in row.all_problems())}
+        assert set(listed[row.method, row.path.replace(":text}", "}")]["responses"]) == set(map(str, statuses)), row
 
 
 async def test_everything_succeeds_once_and_is_replayed(
