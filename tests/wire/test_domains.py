@@ -173,18 +173,24 @@ async def test_a_removed_domain_ends_what_is_open(node: Node, domains: str, back
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_redirects(node: Node, domains: str, status: int) -> None:
-    """`www_to_apex` sends visitors on with path and query, by the status that was chosen, until it is taken back."""
-    apex, www = "yourcompany.com", "www.yourcompany.com"
-    domain_id = await add(node, domains, www, redirect_policy="www_to_apex", redirect_status=status)
-    await add(node, domains, apex, redirect_policy="www_to_apex")
-    got, headers, _ = await node.visit(www, "/a/b?c=%20d", X_Forwarded_Proto="https")
-    assert (got, headers["Location"]) == (status, f"https://{apex}/a/b?c=%20d")
-    assert await node.status(apex) == 200
+@pytest.mark.parametrize(
+    ("policy", "left", "kept"),
+    [
+        ("www_to_apex", "www.yourcompany.com", "yourcompany.com"),
+        ("apex_to_www", "yourcompany.com", "www.yourcompany.com"),
+    ],
+)
+async def test_redirects(node: Node, domains: str, policy: str, left: str, kept: str, status: int) -> None:
+    """The policy sends visitors on with path and query, by the status that was chosen, until it is taken back."""
+    domain_id = await add(node, domains, left, redirect_policy=policy, redirect_status=status)
+    await add(node, domains, kept, redirect_policy=policy)
+    got, headers, _ = await node.visit(left, "/a/b?c=%20d", X_Forwarded_Proto="https")
+    assert (got, headers["Location"]) == (status, f"https://{kept}/a/b?c=%20d")
+    assert await node.status(kept) == 200
     await node.call("PATCH", f"{domains}/{domain_id}", {"redirect_policy": "none"})
-    assert await node.status(www) == 200
-    await node.call("PATCH", f"{domains}/{domain_id}", {"redirect_policy": "www_to_apex"})
-    assert (await node.visit(www))[0] == status
+    assert await node.status(left) == 200
+    await node.call("PATCH", f"{domains}/{domain_id}", {"redirect_policy": policy})
+    assert (await node.visit(left))[0] == status
 
 
 async def test_a_preview_domain_routes_from_its_verification_on(node: Node, backend: Backend) -> None:
