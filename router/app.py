@@ -26,6 +26,7 @@ from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tokens import Tokens
 from router.clock import Clock, SystemClock
+from router.courier import Courier
 from router.crew import Crew, Membership
 from router.domains.certificates import LIFETIME
 from router.gate.ask import Ask
@@ -47,7 +48,8 @@ from router.settings import Role, Settings
 from router.store import Store
 from router.surface import resources_on
 from router.tasks import Tasks
-from router.verbs import Verbs, open_lookup, open_store, verbs_on
+from router.tenancy.deliveries import EVERY, Deliveries
+from router.verbs import Verbs, destinations_of, open_lookup, open_store, verbs_on
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
@@ -128,6 +130,7 @@ class App:
         self._proxy: Proxy | None = None
         self._api: ApiServer | None = None
         self._jobs: Jobs | None = None
+        self._deliveries: Deliveries | None = None
         self._shared: SharedCache | None = None
         self._state = "starting"
         self._crew: Crew | None = None
@@ -163,6 +166,8 @@ class App:
         limits = self._settings.limits
         self._state = "draining"
         _log.info("draining")
+        if self._deliveries is not None:
+            await self._deliveries.close()  # before the lease goes: what comes of them is written under it
         if self._jobs is not None:
             await self._jobs.close()  # another node may have them at once
         if not replaced:
@@ -245,9 +250,12 @@ class App:
         if "api" in sockets:
             await self._serve_api(store, verbs, activity, sockets["api"])
         if "jobs" in settings.roles:
-            todo = self._periodic(store, verbs)
+            courier = Courier(lookup, destinations_of(settings, own_listeners), clock)
+            self._deliveries = Deliveries(store, clock, sender=courier)
+            todo = self._periodic(store, verbs, self._deliveries)
             self._jobs = Jobs(todo, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)
+            stack.push_async_callback(self._deliveries.close)
             self._jobs.start()
 
     def _meet_the_others(self) -> None:
@@ -409,7 +417,7 @@ class App:
     def _used(self) -> dict[str, float]:
         return dict(self._proxy.activity) if self._proxy is not None else {}
 
-    def _periodic(self, store: Store, verbs: Verbs) -> list[Job]:
+    def _periodic(self, store: Store, verbs: Verbs, deliveries: Deliveries) -> list[Job]:
         """What one process of all nodes does. The names are the metrics' labels."""
         now = self._clock.now
         return [
@@ -427,6 +435,7 @@ class App:
                     now().timestamp() - self._budgets.kept, now() - 2 * LIFETIME
                 ),
             ),
+            Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
             Job(name="prune_events", every=3600.0, within=60.0, work=lambda _lease: verbs.events.prune()),
             Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
             Job(

@@ -272,6 +272,15 @@ class Gate(_Group):
     )
 
 
+class Webhooks(_Group):
+    """Where customers may have events sent."""
+
+    private_networks: Networks = Field(
+        (),
+        description="Networks beyond the Internet that webhooks may be sent to, over http as well. Never backend_networks.",
+    )
+
+
 class Credits(_Group):
     """What one hour of a running computer or sandbox costs, in credits, by its size."""
 
@@ -375,6 +384,7 @@ class Settings(_Group):
     rates: Rates = Field(default_factory=Rates)
     gate: Gate = Field(default_factory=Gate)
     credits: Credits = Field(default_factory=Credits)
+    webhooks: Webhooks = Field(default_factory=Webhooks)
     ca: Ca = Field(default_factory=Ca)
 
 

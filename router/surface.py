@@ -22,6 +22,7 @@ from router.api.publishing import PublishingApi
 from router.api.sandboxes import SandboxesApi
 from router.api.tenant import TenantApi
 from router.api.versions import VersionsApi
+from router.api.webhooks import WebhooksApi
 from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
@@ -90,6 +91,7 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
             for surface in DIAGNOSES
         ),
         EventsApi(verbs.events),
+        WebhooksApi(webhooks=verbs.webhooks, workspaces=verbs.workspaces, projects=verbs.projects),
         InternalResources(verbs.resources),
         InternalEndpoints(verbs.resources.endpoints),
         InternalActivity(activity),

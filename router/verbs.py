@@ -19,6 +19,7 @@ from router.settings import Settings
 from router.store import Store, migrate
 from router.tenancy.checks import Probe
 from router.tenancy.deployments import Deployments
+from router.tenancy.destinations import Destinations
 from router.tenancy.env import Env
 from router.tenancy.events import Events
 from router.tenancy.keys import Keys
@@ -29,6 +30,7 @@ from router.tenancy.registry import Resources
 from router.tenancy.releases import Releases
 from router.tenancy.tenants import Tenants
 from router.tenancy.usage import Usage
+from router.tenancy.webhooks import Webhooks
 from router.tenancy.workspaces import Workspaces
 
 _log = structlog.get_logger("router.store")
@@ -54,6 +56,16 @@ class Verbs:
     verification: Verification
     diagnoses: Diagnoses
     events: Events
+    webhooks: Webhooks
+
+
+def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
+    """Where webhooks may go."""
+    return Destinations(
+        private=settings.webhooks.private_networks,
+        backends=settings.backend_networks,
+        own_listeners=own_listeners,
+    )
 
 
 def verbs_on(
@@ -116,6 +128,7 @@ def verbs_on(
             docs_url=settings.docs_url,
         ),
         events=Events(store, clock, retention=settings.event_retention),
+        webhooks=Webhooks(store, clock, destinations=destinations_of(settings, own_listeners)),
     )
 
 

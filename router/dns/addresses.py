@@ -1,10 +1,4 @@
-"""Which addresses a stranger's zone may send our queries to, and where the walk begins.
-
-Whoever owns a domain says which addresses its name servers have. A query to one of ours, or of the machine's own
-network, would be a query that a stranger had sent from inside: only what anybody on the Internet could reach is asked.
-"""
-
-import ipaddress
+"""Where the walk begins."""
 
 # The roots' names and addresses (IANA's root hints; they change once in years, and one that answers is enough).
 ROOTS = (
@@ -22,14 +16,3 @@ ROOTS = (
     ("l.root-servers.net", ("199.7.83.42", "2001:500:9f::42")),
     ("m.root-servers.net", ("202.12.27.33", "2001:dc3::35")),
 )
-
-# Global by registry, and yet the way to some IPv4 address inside: 6to4, and the translators of RFC 6052.
-_DISGUISES = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("64:ff9b::/96"))
-
-
-def is_public(address: str) -> bool:
-    """Whether it is a global unicast address."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and any(ip in disguise for disguise in _DISGUISES):
-        return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved

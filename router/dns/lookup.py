@@ -8,8 +8,9 @@ import dns.name
 import dns.resolver
 import structlog
 
+from router.addresses import is_public
 from router.clock import Clock
-from router.dns.addresses import ROOTS, is_public
+from router.dns.addresses import ROOTS
 from router.dns.inquiry import Inquiry, Server
 from router.dns.remembered import Remembered, Search, Searches
 from router.dns.sources import Configured, InCharge, Source

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from router.routes.records import Kind, State
 from router.store.changes import chunks
-from router.store.connection import rows_changed
 from router.store.journal_tables import events, usage_intervals
-from router.store.rows import Rows, conditions, fields_of, named
+from router.store.rows import Rows, conditions, named
+from router.store.webhook_tables import webhook_deliveries
+from router.store.webhooks import add_events
 from router.tenancy.events import FAMILY, Event
 from router.tenancy.resources import Resource
 from router.tenancy.usage import Interval
@@ -45,8 +46,7 @@ class SqlEvents(Rows):
         await self.add([event])
 
     async def add(self, new: Sequence[Event]) -> None:
-        if new:
-            await self._connection.execute(sa.insert(events), [fields_of(event) for event in new])
+        await add_events(self._connection, new)
 
     async def get(self, event_id: str) -> Event | None:
         row = await self._one(sa.select(events).where(events.c.id == event_id))
@@ -82,8 +82,14 @@ class SqlEvents(Rows):
         return await self._listing(select, window, order, lambda row: Event(**named(row)), _after(after))
 
     async def prune(self, before: datetime, most: int) -> int:
-        old = sa.select(events.c.id).where(events.c.created_at < before).order_by(events.c.created_at).limit(most)
-        return rows_changed(await self._connection.execute(sa.delete(events).where(events.c.id.in_(old))))
+        select = sa.select(events.c.id).where(events.c.created_at < before).order_by(events.c.created_at)
+        old = list(await self._connection.scalars(select.limit(most)))
+        for chunk in chunks(old):
+            await self._connection.execute(
+                sa.delete(webhook_deliveries).where(webhook_deliveries.c.event_id.in_(chunk))
+            )
+            await self._connection.execute(sa.delete(events).where(events.c.id.in_(chunk)))
+        return len(old)
 
 
 def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:

@@ -16,6 +16,7 @@ from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
 from router.store.tenants import SqlTenants
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
+from router.store.webhooks import SqlDeliveries, SqlWebhooks
 from router.store.workspaces import SqlWorkspaces
 
 
@@ -41,6 +42,8 @@ class Transaction:
         self.usage = SqlUsage(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.certificates = SqlCertificates(*given, writing=writing)
+        self.webhooks = SqlWebhooks(*given, writing=writing)
+        self.deliveries = SqlDeliveries(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
         self.preview_domains = SqlPreviewDomains(*given, writing=writing)
 

@@ -53,6 +53,27 @@ def _time_on_postgresql(_element: DatabaseTime, _compiler: SQLCompiler, **_optio
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
+class NewId(FunctionElement[str]):
+    """A UUID v4 of the database's making."""
+
+    name = "new_id"
+    type = sa.String()
+    inherit_cache = True
+
+
+@compiles(NewId, "sqlite")
+def _id_on_sqlite(_element: NewId, _compiler: SQLCompiler, **_options: Any) -> str:
+    return (
+        "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "
+        "substr('89ab', 1 + (abs(random()) % 4), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+    )
+
+
+@compiles(NewId, "postgresql")
+def _id_on_postgresql(_element: NewId, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "CAST(gen_random_uuid() AS VARCHAR)"
+
+
 class JsonHas(FunctionElement[bool]):
     """Whether a list in JSON holds a text: `JsonHas(column, text)`."""
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from router.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.settings import Database
-from router.store import Store, certificate_tables, deployment_tables, journal_tables, migrate, tables
+from router.store import Store, certificate_tables, deployment_tables, journal_tables, migrate, tables, webhook_tables
 from router.store.engine import parsed, reading_engine
 from tests.support.database import execute, on_sqlite
 from tests.support.postgres import Postgres
@@ -60,7 +60,13 @@ async def test_the_journal_is_a_write_ahead_log(database: str) -> None:
 
 async def test_migrations_make_what_the_tables_say(database: str) -> None:
     """The migrated schema and the metadata that the code works with are the same."""
-    assert certificate_tables.metadata is deployment_tables.metadata is journal_tables.metadata is tables.metadata
+    assert (
+        webhook_tables.metadata
+        is certificate_tables.metadata
+        is deployment_tables.metadata
+        is journal_tables.metadata
+        is tables.metadata
+    )
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -30,6 +30,7 @@ _PLACES = {
     "resources": "registered",
     "sandboxes": "sandbox",
     "versions": "version",
+    "webhooks": "webhook",
     "workspaces": "workspace",
 }
 _HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domain"}
@@ -63,6 +64,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "CreatePreview": lambda _: {"port": 9000},
     "CreateProject": lambda held: {"name": "Another", "workspace_id": held.ids["workspace"]},
     "CreateSandbox": lambda _: {"name": "Another"},
+    "CreateWebhook": lambda _: {"url": "https://hooks.example.com/in", "event_types": ["domain.*"]},
     "CreateWorkspace": lambda _: {"name": _fresh("Another")},
     "DeploySandbox": lambda held: {"deployment_id": held.ids["deployment"]},
     "Expose": lambda _: {"port": 9001},
@@ -76,6 +78,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "PatchResource": lambda _: {"suspended": False},
     "PatchSandbox": lambda _: {"name": "Renamed"},
     "PatchTenant": lambda _: {"name": "Renamed"},
+    "PatchWebhook": lambda _: {"description": "Renamed"},
     "PatchWorkspace": lambda _: {"name": "Renamed"},
     "Promote": lambda _: {},
     "Publish": lambda held: {"source_sandbox_id": held.ids["sandbox"]},

@@ -157,6 +157,14 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
     of_deployment = await verbs.custom_domains.register(deployment.id, f"www.{mark}.test")
     another = await verbs.custom_domains.register(deployment.id, f"shop.{mark}.test")
     (event,) = (await verbs.events.list(tenant_id=tenant_id, domain_id=another.id)).items
+    webhook = await verbs.webhooks.create(
+        tenant_id,
+        url=f"https://{hidden}.example/events",
+        event_types=["domain.*"],
+        description=hidden,
+        project_id=holder.project.id,
+    )
+    await verbs.webhooks.test(webhook.id)
     key, _ = await verbs.keys.create(tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key")
     return Holdings(
         holder,
@@ -177,6 +185,7 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "release": release.id,
             "build": version.build_id or "",
             "variable": variable,
+            "webhook": webhook.id,
             "computer's domain": of_computer.id,
             "deployment's domain": of_deployment.id,
             "domain": another.id,

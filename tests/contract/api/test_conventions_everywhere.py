@@ -169,7 +169,7 @@ async def test_everything_succeeds_once_and_is_replayed(
         again = await ask(row, request, headers=headers)
         assert again.headers["Idempotent-Replayed"] == "true", row
         assert again.status == first.status, row
-        assert again.body == first.body or "key" in first.json["data"], row  # a secret is shown once
+        assert again.body == first.body or first.json["data"].keys() & {"key", "secret"}, row  # which are shown once
         other = Request(row.method, request.path, {**(request.json or {}), "": number})
         assert said(await ask(row, other, headers=headers), errors.IDEMPOTENCY_KEY_REUSED), row
 

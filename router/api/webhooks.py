@@ -1,0 +1,267 @@
+"""/webhooks: where a customer wants to be told of events. A secret is shown once, when it is made."""
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, Field
+
+from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
+from router.api.models import Body, Id, Instant, Out, Paging
+from router.api.principal import Principal, Reach
+from router.api.scope import check_place, check_reach, narrowed
+from router.errors import CONFLICT, NOT_FOUND
+from router.tenancy.deliveries import Delivery, DeliveryState
+from router.tenancy.destinations import MAX_URL
+from router.tenancy.projects import Project
+from router.tenancy.webhooks import MOST_TYPES, TYPE, Webhook, is_type
+from router.tenancy.workspaces import Workspace
+from router.unit import Listing, Window
+
+
+def _type(text: str) -> str:
+    if not is_type(text):
+        raise ValueError("must be a type, such as domain.verified, or domain.* for all of a kind, or *")
+    return text
+
+
+EventType = Annotated[str, AfterValidator(_type), Field(json_schema_extra={"pattern": f"^({TYPE})$"})]
+EventTypes = Annotated[
+    list[EventType],
+    Field(
+        min_length=1,
+        max_length=MOST_TYPES,
+        description="Which events: exact types, `domain.*` for all of a kind, `*` for all.",
+        examples=[["domain.*", "certificate.failed"]],
+    ),
+]
+Url = Annotated[
+    str,
+    Field(
+        max_length=MAX_URL,
+        description="Where to POST them: https, at a public address.",
+        json_schema_extra={"format": "uri"},
+        examples=["https://hooks.example.com/miosa"],
+    ),
+]
+Words = Annotated[str, Field(max_length=255, description="What it is for.")]
+
+
+class CreateWebhook(Body):
+    """Without `workspace_id` and `project_id` it hears of everything that the key reaches."""
+
+    url: Url
+    event_types: EventTypes
+    description: Words = ""
+    enabled: bool = True
+    workspace_id: Annotated[Id | None, Field(description="Hear of this workspace alone.")] = None
+    project_id: Annotated[Id | None, Field(description="Hear of this project alone.")] = None
+
+
+class PatchWebhook(Body):
+    """What is not sent keeps its value."""
+
+    url: Url | None = None
+    event_types: EventTypes | None = None
+    description: Words | None = None
+    enabled: bool | None = None
+
+
+class WebhookQuery(Paging):
+    workspace_id: Id | None = None
+    project_id: Id | None = None
+
+
+class DeliveryQuery(Paging):
+    state: DeliveryState | None = None
+
+
+class WebhookOut(Out):
+    """`workspace_id` and `project_id` are null where it hears of more than one."""
+
+    id: str
+    tenant_id: str
+    workspace_id: str | None
+    project_id: str | None
+    url: str
+    event_types: list[str]
+    description: str
+    enabled: bool
+    created_at: Instant
+    updated_at: Instant
+
+
+class NewWebhookOut(WebhookOut):
+    secret: Annotated[
+        str | None, Field(description="What we sign with, this once; null where the answer is a replayed one.")
+    ]
+
+
+class DeliveryOut(Out):
+    """One event on its way: `pending` until it is `delivered`, or `given_up` after a day. The `last_…` are of the latest
+    try; `last_answer` is how its answer began."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    state: DeliveryState
+    attempts: int
+    created_at: Instant
+    next_at: Instant | None
+    last_at: Instant | None
+    last_status: int | None
+    last_error: str | None
+    last_answer: str | None
+
+
+class Webhooks(Protocol):
+    """The verbs that these endpoints need."""
+
+    async def create(
+        self,
+        tenant_id: str,
+        *,
+        url: str,
+        event_types: Sequence[str],
+        description: str,
+        enabled: bool,
+        workspace_id: str | None,
+        project_id: str | None,
+    ) -> Webhook: ...
+
+    async def get(self, webhook_id: str) -> Webhook: ...
+
+    async def list(
+        self, window: Window, *, tenant_id: str, workspace_id: str | None, project_id: str | None
+    ) -> Listing[Webhook]: ...
+
+    async def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None,
+        event_types: Sequence[str] | None,
+        description: str | None,
+        enabled: bool | None,
+    ) -> Webhook: ...
+
+    async def rotate(self, webhook_id: str) -> Webhook: ...
+
+    async def delete(self, webhook_id: str) -> Webhook: ...
+
+    async def test(self, webhook_id: str) -> Delivery: ...
+
+    async def deliveries(
+        self, webhook_id: str, window: Window, *, state: DeliveryState | None
+    ) -> Listing[Delivery]: ...
+
+
+class _Workspaces(Protocol):
+    async def get(self, workspace_id: str) -> Workspace: ...
+
+
+class _Projects(Protocol):
+    async def get(self, project_id: str) -> Project: ...
+
+
+class WebhooksApi(Resource):
+    tag = "Webhooks"
+    prefix = "/api/v1/webhooks"
+
+    def __init__(self, *, webhooks: Webhooks, workspaces: _Workspaces, projects: _Projects) -> None:
+        self._webhooks = webhooks
+        self._workspaces = workspaces
+        self._projects = projects
+
+    @endpoint("GET", "", "List webhooks")
+    async def list(self, call: Call[None, WebhookQuery]) -> Paged[WebhookOut]:
+        """The oldest first; never their secrets."""
+        query = call.query
+        where = narrowed(call.principal, query.workspace_id, query.project_id)
+        if call.principal.reach is Reach.PROJECT:
+            where["workspace_id"] = query.workspace_id  # a project that was moved keeps its webhooks
+        found = await self._webhooks.list(query.window, **where)
+        return Paged([_shown(webhook) for webhook in found.items], found.total)
+
+    @endpoint("POST", "", "Create a webhook", status=201, problems=(CONFLICT, NOT_FOUND))
+    async def create(self, call: Call[CreateWebhook]) -> Reply[NewWebhookOut]:
+        """The answer is the only time that the secret is shown. How to check a signature: `docs/webhooks.md`."""
+        body = call.body
+        if body.project_id is not None:
+            project = await self._projects.get(body.project_id)
+            check_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
+        if body.workspace_id is not None:
+            workspace = await self._workspaces.get(body.workspace_id)
+            check_place(call.principal, "workspace", workspace.tenant_id, workspace.id)
+        place = narrowed(call.principal, body.workspace_id, body.project_id)
+        webhook = await self._webhooks.create(
+            url=body.url,
+            event_types=body.event_types,
+            description=body.description,
+            enabled=body.enabled,
+            **place,
+        )
+        return _once(webhook)
+
+    @endpoint("GET", "/{id}", "Get a webhook")
+    async def get(self, call: Call) -> Reply[WebhookOut]:
+        return Reply(_shown(await self._reached(call.principal, call.ids["id"])))
+
+    @endpoint("PATCH", "/{id}", "Change a webhook")
+    async def patch(self, call: Call[PatchWebhook]) -> Reply[WebhookOut]:
+        """What it has still to deliver goes to the new URL; one that is switched off gives it up."""
+        webhook = await self._reached(call.principal, call.ids["id"])
+        body = call.body
+        return Reply(
+            _shown(
+                await self._webhooks.update(
+                    webhook.id,
+                    url=body.url,
+                    event_types=body.event_types,
+                    description=body.description,
+                    enabled=body.enabled,
+                )
+            )
+        )
+
+    @endpoint("DELETE", "/{id}", "Delete a webhook")
+    async def delete(self, call: Call) -> Reply[WebhookOut]:
+        """With its deliveries, those that are pending too."""
+        webhook = await self._reached(call.principal, call.ids["id"])
+        return Reply(_shown(await self._webhooks.delete(webhook.id)))
+
+    @endpoint("POST", "/{id}/rotate", "Give a webhook a new secret")
+    async def rotate(self, call: Call) -> Reply[NewWebhookOut]:
+        """For a day we sign with the old one too, so that receivers can be changed one after the other."""
+        webhook = await self._reached(call.principal, call.ids["id"])
+        return _once(await self._webhooks.rotate(webhook.id))
+
+    @endpoint("POST", "/{id}/test", "Send a test event", status=202, problems=(CONFLICT,))
+    async def test(self, call: Call) -> Reply[DeliveryOut]:
+        """An event `webhook.test`, to this webhook alone; what comes of it is in its deliveries."""
+        webhook = await self._reached(call.principal, call.ids["id"])
+        return Reply(DeliveryOut.model_validate(await self._webhooks.test(webhook.id)))
+
+    @endpoint("GET", "/{id}/deliveries", "List the deliveries of a webhook")
+    async def deliveries(self, call: Call[None, DeliveryQuery]) -> Paged[DeliveryOut]:
+        """The newest first. They are kept as long as their events."""
+        webhook = await self._reached(call.principal, call.ids["id"])
+        found = await self._webhooks.deliveries(webhook.id, call.query.window, state=call.query.state)
+        return Paged([DeliveryOut.model_validate(delivery) for delivery in found.items], found.total)
+
+    async def _reached(self, principal: Principal, webhook_id: str) -> Webhook:
+        webhook = await self._webhooks.get(webhook_id)
+        check_reach(principal, webhook, "webhook")
+        return webhook
+
+
+def _shown(webhook: Webhook) -> WebhookOut:
+    return WebhookOut(
+        **{name: getattr(webhook, name) for name in WebhookOut.model_fields if name != "event_types"},
+        event_types=list(webhook.event_types),
+    )
+
+
+def _once(webhook: Webhook) -> Reply[NewWebhookOut]:
+    shown = _shown(webhook).model_dump()
+    return Reply(NewWebhookOut(**shown, secret=webhook.secret), kept=NewWebhookOut(**shown, secret=None))

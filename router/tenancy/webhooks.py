@@ -1,0 +1,303 @@
+"""Webhooks: where a customer wants to be told of events, of which, and the secret that we sign with.
+
+A webhook hears what lies in its project, its workspace, or anywhere in its tenant. The secret is shown once, when it is
+made; the one before it stays good for a day, so that receivers can be changed one after the other.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from router.clock import Clock
+from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.tenancy.deliveries import Delivery, DeliveryState
+from router.tenancy.destinations import MAX_URL, Destinations
+from router.tenancy.events import Event
+from router.tenancy.fields import BLANK, Fields, invalid
+from router.tenancy.projects import Project
+from router.tenancy.workspaces import Workspace
+from router.unit import FIRST, Listing, Unit, Window, new_id
+
+ALL = "*"  # every event
+TEST = "webhook.test"
+PREFIX = "whsec_"
+MOST = 50  # webhooks of a tenant
+MOST_TYPES = 50
+GRACE = timedelta(hours=24)  # for which an old secret stays good
+
+OFF = "the webhook was switched off"
+
+TYPE = r"\*|[a-z][a-z_]{0,38}\.([a-z][a-z_]{0,38}|\*)"  # what may be asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One of a tenant's. With a `project_id` it hears of that project alone, else with a `workspace_id` of that workspace.
+
+    `event_types` are exact, as in `domain.verified`, all of a kind, as in `domain.*`, or ALL.
+    """
+
+    id: str
+    tenant_id: str
+    workspace_id: str | None = None
+    project_id: str | None = None
+    url: str
+    event_types: tuple[str, ...]
+    description: str = ""
+    enabled: bool = True
+    secret: str = field(repr=False)
+    old_secret: str | None = field(default=None, repr=False)
+    old_secret_until: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    def secrets(self, now: datetime) -> tuple[str, ...]:
+        """Those that are good now, the current one first."""
+        if self.old_secret is None or self.old_secret_until is None or now >= self.old_secret_until:
+            return (self.secret,)
+        return self.secret, self.old_secret
+
+
+class WebhookRows(Protocol):
+    """Stored webhooks."""
+
+    async def add(self, webhook: Webhook) -> None: ...
+
+    async def get(self, webhook_id: str) -> Webhook | None: ...
+
+    async def list(
+        self, window: Window, *, tenant_id: str, workspace_id: str | None = None, project_id: str | None = None
+    ) -> Listing[Webhook]:
+        """The oldest first; each condition that is given narrows."""
+
+    async def save(self, webhook: Webhook) -> None:
+        """Store every field anew."""
+
+    async def delete(self, webhook_id: str) -> None:
+        """With its deliveries."""
+
+
+class DeliveryRows(Protocol):
+    async def file(self, webhook_id: str, event: Event) -> Delivery:
+        """Store an event that is for this webhook alone."""
+
+    async def list(self, webhook_id: str, window: Window, *, state: DeliveryState | None = None) -> Listing[Delivery]:
+        """The newest first."""
+
+    async def give_up(self, webhook_id: str, reason: str, now: datetime) -> None:
+        """All that are pending."""
+
+
+class _Workspaces(Protocol):
+    async def get(self, workspace_id: str) -> Workspace | None: ...
+
+
+class _Projects(Protocol):
+    async def get(self, project_id: str) -> Project | None: ...
+
+
+class WebhooksTx(Protocol):
+    @property
+    def webhooks(self) -> WebhookRows: ...
+
+    @property
+    def deliveries(self) -> DeliveryRows: ...
+
+    @property
+    def workspaces(self) -> _Workspaces: ...
+
+    @property
+    def projects(self) -> _Projects: ...
+
+
+class Webhooks:
+    """What can be done with webhooks. Every method may raise StoreUnavailableError."""
+
+    def __init__(self, store: Unit[WebhooksTx], clock: Clock, *, destinations: Destinations) -> None:
+        self._store = store
+        self._clock = clock
+        self._destinations = destinations
+
+    async def create(
+        self,
+        tenant_id: str,
+        *,
+        url: str,
+        event_types: Sequence[str],
+        description: str = "",
+        enabled: bool = True,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+    ) -> Webhook:
+        """A new one, with its secret.
+
+        Raises RouterError: VALIDATION_FAILED (`url`, `event_types`, `description`, `workspace_id`, `project_id`), CONFLICT
+        where the tenant has as many as it may.
+        """
+        types = self._checked(url, event_types, description)
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            place = await _place(tx, tenant_id, workspace_id, project_id)
+            if (await tx.webhooks.list(Window(limit=0), tenant_id=tenant_id)).total >= MOST:
+                raise RouterError(CONFLICT, f"An organization has at most {MOST} webhooks.")
+            webhook = Webhook(
+                id=new_id(),
+                tenant_id=tenant_id,
+                workspace_id=place[0],
+                project_id=place[1],
+                url=url,
+                event_types=types,
+                description=description,
+                enabled=enabled,
+                secret=_new_secret(),
+                created_at=now,
+                updated_at=now,
+            )
+            await tx.webhooks.add(webhook)
+            return webhook
+
+    async def get(self, webhook_id: str) -> Webhook:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            return _found(await tx.webhooks.get(webhook_id))
+
+    async def list(
+        self,
+        window: Window = FIRST,
+        *,
+        tenant_id: str,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
+    ) -> Listing[Webhook]:
+        """The oldest first; each condition that is given narrows."""
+        async with self._store.read() as tx:
+            return await tx.webhooks.list(window, tenant_id=tenant_id, workspace_id=workspace_id, project_id=project_id)
+
+    async def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        event_types: Sequence[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change what is given. One that is switched off forgets what it had still to deliver.
+
+        Raises RouterError: NOT_FOUND, VALIDATION_FAILED as `create`.
+        """
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            old = _found(await tx.webhooks.get(webhook_id))
+            new = replace(
+                old,
+                url=old.url if url is None else url,
+                event_types=old.event_types if event_types is None else tuple(event_types),
+                description=old.description if description is None else description,
+                enabled=old.enabled if enabled is None else enabled,
+                updated_at=now,
+            )
+            types = self._checked(new.url, new.event_types, new.description)
+            new = replace(new, event_types=types)
+            await tx.webhooks.save(new)
+            if old.enabled and not new.enabled:
+                await tx.deliveries.give_up(webhook_id, OFF, now)
+            return new
+
+    async def rotate(self, webhook_id: str) -> Webhook:
+        """Give it a new secret; the old one is good for GRACE. Raises RouterError: NOT_FOUND."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            old = _found(await tx.webhooks.get(webhook_id))
+            new = replace(
+                old, secret=_new_secret(), old_secret=old.secret, old_secret_until=now + GRACE, updated_at=now
+            )
+            await tx.webhooks.save(new)
+            return new
+
+    async def delete(self, webhook_id: str) -> Webhook:
+        """With its deliveries, those that are pending too. Raises RouterError: NOT_FOUND."""
+        async with self._store.begin() as tx:
+            webhook = _found(await tx.webhooks.get(webhook_id))
+            await tx.webhooks.delete(webhook_id)
+            return webhook
+
+    async def test(self, webhook_id: str) -> Delivery:
+        """File an event `webhook.test` for it alone. Raises RouterError: NOT_FOUND, CONFLICT where it is switched off."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            webhook = _found(await tx.webhooks.get(webhook_id))
+            if not webhook.enabled:
+                raise RouterError(CONFLICT, "The webhook is switched off.")
+            event = Event(
+                id=new_id(),
+                type=TEST,
+                tenant_id=webhook.tenant_id,
+                workspace_id=webhook.workspace_id,
+                project_id=webhook.project_id,
+                data={"webhook_id": webhook.id},
+                created_at=now,
+            )
+            return await tx.deliveries.file(webhook.id, event)
+
+    async def deliveries(
+        self, webhook_id: str, window: Window = FIRST, *, state: DeliveryState | None = None
+    ) -> Listing[Delivery]:
+        """The newest first."""
+        async with self._store.read() as tx:
+            return await tx.deliveries.list(webhook_id, window, state=state)
+
+    def _checked(self, url: str, event_types: Sequence[str], description: str) -> tuple[str, ...]:
+        """The types, each once. Raises RouterError VALIDATION_FAILED."""
+        fields = Fields()
+        fields.text("url", url, most=MAX_URL, required=True)
+        refusal = self._destinations.refusal_of(url) if url.strip() else None
+        if refusal is not None:
+            fields.add("url", refusal)
+        fields.text("description", description, most=255)
+        types = tuple(dict.fromkeys(event_types))
+        if not types:
+            fields.add("event_types", BLANK)
+        if len(types) > MOST_TYPES:
+            fields.add("event_types", f"should have at most {MOST_TYPES} item(s)")
+        for text in types:
+            if not is_type(text):
+                fields.add("event_types", f"{text[:80]!r} is no type, such as domain.verified or domain.*")
+        fields.check()
+        return types
+
+
+def is_type(text: str) -> bool:
+    """Whether a webhook may ask for it."""
+    return re.fullmatch(TYPE, text) is not None
+
+
+def _new_secret() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _found(webhook: Webhook | None) -> Webhook:
+    if webhook is None:
+        raise RouterError(NOT_FOUND, "webhook not found")
+    return webhook
+
+
+async def _place(
+    tx: WebhooksTx, tenant_id: str, workspace_id: str | None, project_id: str | None
+) -> tuple[str | None, str | None]:
+    """The workspace and the project that it hears of. Raises RouterError VALIDATION_FAILED."""
+    if project_id is not None:
+        project = await tx.projects.get(project_id)
+        if project is None or project.tenant_id != tenant_id:
+            raise invalid("project_id", "does not exist")
+        if workspace_id not in {None, project.workspace_id}:
+            raise invalid("workspace_id", "is not the project's")
+        return project.workspace_id, project.id
+    if workspace_id is not None:
+        workspace = await tx.workspaces.get(workspace_id)
+        if workspace is None or workspace.tenant_id != tenant_id:
+            raise invalid("workspace_id", "does not exist")
+    return workspace_id, None
