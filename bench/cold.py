@@ -75,7 +75,15 @@ class Process:
 async def started(database: str, redis: Server) -> AsyncIterator[Process]:
     store = await Store.open(database, clock=SystemClock())
     metrics = Metrics()
-    shared = SharedCache(redis.url, Redis(), store=store, publishes=True, metrics=metrics, clock=SystemClock())
+    shared = SharedCache(
+        redis.url,
+        Redis(),
+        fetch_time=Cache().fetch_time,
+        store=store,
+        publishes=True,
+        metrics=metrics,
+        clock=SystemClock(),
+    )
     process = Process(shared, metrics)
     await shared.start(process.resolver.drop, process.resolver.drop_all)
     while await shared.check() is not None:

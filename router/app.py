@@ -216,6 +216,7 @@ class App:
         self._resolver = resolver = await self._follow(store)
         if self._membership is None:
             await self._keep_certificates(store)
+        resolver.on_drop(lambda _: metrics.count("routes_dropped"))
         if "admin" in sockets:
             ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
@@ -305,7 +306,13 @@ class App:
 
         publishes = not settings.roles.isdisjoint(("api", "jobs"))
         self._shared = shared = SharedCache(
-            settings.redis_url, settings.redis, store=store, publishes=publishes, metrics=metrics, clock=clock
+            settings.redis_url,
+            settings.redis,
+            fetch_time=settings.cache.fetch_time,
+            store=store,
+            publishes=publishes,
+            metrics=metrics,
+            clock=clock,
         )
         stack.push_async_callback(shared.close)
         resolver = _resolver(shared.records, settings, clock)

@@ -1,6 +1,6 @@
 """Redis: the cache that all processes share, and the bus that tells them of changes. All Redis is in here.
 
-    shared = SharedCache(url, limits, store=store, publishes=True, metrics=metrics, clock=clock)
+    shared = SharedCache(url, limits, fetch_time=2.0, store=store, publishes=True, metrics=metrics, clock=clock)
     store.on_number(shared.committed)                 before any other listener
     resolver = Resolver(shared.records, …)            Redis, and the store where Redis does not know
     await shared.start(resolver.drop, resolver.drop_all)

@@ -2,7 +2,8 @@
 
 Redis is asked once for all keys. What it lacks is read from the store in one round trip and put down behind the
 caller's back. Where Redis is away the store answers everything; where the store is away, Redis answers what it can, and
-the rest is said to be unanswered.
+the rest is said to be unanswered. Look-ups share a round trip, so a store that is frozen must not hold up those that
+Redis can answer: it has less time than they have, and is left alone for a while after some failures.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from router.cache.breaker import Breaker
 from router.cache.client import CacheUnavailableError
 from router.cache.encoding import CorruptValueError, NewerFormatError, decode
 from router.cache.shelves import Shelf, Shelves
@@ -44,12 +46,23 @@ class _Look:
 
 
 class CachedRecords:
-    """routes.batches.RecordSource"""
+    """routes.batches.RecordSource. A read of the store has `store_time` seconds; `breaker` is for the store."""
 
-    def __init__(self, shelves: Shelves, source: VersionedSource, standing: Standing, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        shelves: Shelves,
+        source: VersionedSource,
+        *,
+        standing: Standing,
+        breaker: Breaker,
+        store_time: float,
+        metrics: Metrics,
+    ) -> None:
         self._shelves = shelves
         self._source = source
         self._standing = standing
+        self._breaker = breaker
+        self._store_time = store_time
         self._metrics = metrics
         self._tasks = Tasks("cache")
 
@@ -59,7 +72,7 @@ class CachedRecords:
             return Found(look.records, sources=dict.fromkeys(keys, "redis"))
         sources = dict.fromkeys(look.records, "redis") | dict.fromkeys(look.missing, "sql")
         try:
-            snapshot = await self._source.fetch_versioned(look.missing)
+            snapshot = await self._read_store(look.missing)
         except StoreUnavailableError:
             if not look.records:
                 raise
@@ -74,6 +87,24 @@ class CachedRecords:
     async def close(self) -> None:
         """End what is being put down."""
         await self._tasks.close()
+
+    async def _read_store(self, keys: Sequence[str]) -> Snapshot:
+        if not self._breaker.admits():
+            raise StoreUnavailableError("the store is left alone after failures")
+        try:
+            async with asyncio.timeout(self._store_time):
+                snapshot = await self._source.fetch_versioned(keys)
+        except TimeoutError as error:
+            self._breaker.failed()
+            raise StoreUnavailableError(f"the store did not answer within {self._store_time:g} s") from error
+        except StoreUnavailableError:
+            self._breaker.failed()
+            raise
+        except BaseException:  # it was cancelled, or stumbled over one record: nothing is wrong with the store
+            self._breaker.released()
+            raise
+        self._breaker.succeeded()
+        return snapshot
 
     async def _look(self, keys: Sequence[str]) -> _Look:
         groups = self._shelves.sorted(keys)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from router.cache.breaker import Breaker
 from router.cache.client import Client
 from router.cache.publisher import Feed, Publisher
 from router.cache.records import CachedRecords, VersionedSource
@@ -31,11 +32,20 @@ class Store(Protocol):
 class SharedCache:
     """`records` is the source for the resolver. `committed` must hear of this process's commits before anybody else.
 
-    With `publishes` this process delivers the outbox too: each that commits changes should.
+    With `publishes` this process delivers the outbox too: each that commits changes should. A look-up has `fetch_time`
+    seconds; what Redis may take of them is left out of what the store has.
     """
 
     def __init__(
-        self, redis_url: str, limits: Limits, *, store: Store, publishes: bool, metrics: Metrics, clock: Clock
+        self,
+        redis_url: str,
+        limits: Limits,
+        *,
+        fetch_time: float,
+        store: Store,
+        publishes: bool,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._limits = limits
         self._store = store
@@ -47,7 +57,14 @@ class SharedCache:
         self._standing = Standing(self._shelves.of)
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
-        self.records = CachedRecords(self._shelves, store.records, self._standing, metrics)
+        self.records = CachedRecords(
+            self._shelves,
+            store.records,
+            standing=self._standing,
+            breaker=Breaker(failures=limits.failures, pause=limits.pause, clock=clock),
+            store_time=max(fetch_time / 2, fetch_time - 2 * limits.operation_time),
+            metrics=metrics,
+        )
 
     async def start(self, on_keys: Callable[[Sequence[str]], object], on_gap: Callable[[], object]) -> None:
         """Hear of others' changes: `on_keys` of those that are known, `on_gap` where something was missed.

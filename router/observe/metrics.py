@@ -50,6 +50,7 @@ TABLE = (
     Row("sent_bytes", "counter", (), "Body and tunnel bytes to clients"),
     Row("retries", "counter", (), "Tries to reach a backend beyond the first"),
     Row("resolutions", "counter", ("source",), "Where the routes of exchanges were known from"),
+    Row("routes_dropped", "counter", (), "Remembered routes that a change took away, or that may have missed one"),
     Row("backend_errors", "counter", ("kind",), "Failures of backends: while dialling, and of exchanges under way"),
     Row("asks", "counter", ("reason",), "Answers of the gate to Caddy's ask"),
     Row("certificate_writes", "counter", ("outcome",), "What the gate wrote into the store, or could not"),

@@ -7,7 +7,8 @@ What happens when a look-up and a change cross: `drop` detaches the look-ups und
 answers those who already wait and is not remembered, and whoever asks after the change starts a look-up of their own.
 
 When the source fails, a route that expired less than `stale_if_error` ago is used again; without one the answer is
-`resolver_unavailable`. Never a 404: not knowing is not the same as knowing that there is nothing.
+`resolver_unavailable`. Never a 404: not knowing is not the same as knowing that there is nothing. While it fails nobody
+who can be answered so waits to hear it again: a store that is frozen takes the whole of `fetch_time` to say nothing.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from router.tasks import Tasks
 _log = structlog.get_logger("router.routes")
 
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
+_CALM = 2.0  # seconds, and those of a look-up, without a failure; then the source is taken to work again
 
 
 class _Flight:
@@ -65,6 +67,8 @@ class Resolver:
         self._hosts_of: dict[str, set[bytes]] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._flights_of: dict[str, set[bytes]] = {}
+        self._failing = False
+        self._failing_until = 0.0
         self._listeners: list[Callable[[Route], None]] = []
 
     def __len__(self) -> int:
@@ -108,6 +112,8 @@ class Resolver:
         flight = self._flights.get(host)
         if flight is None:
             flight = self._start(name, host, meanings)
+        if self._failing and self._now() < self._failing_until and (last := self._last_known(host)) is not None:
+            return last
         # Shielded: whoever asked first may go away while others still wait.
         return await asyncio.shield(flight.task)
 
@@ -185,6 +191,7 @@ class Resolver:
             except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and people wait
                 _log.exception("a look-up failed in a way that it never should", host=name)
                 return self._without_source(name, host, keys, error)
+            self._succeeded()
             decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
             # A port that a resource does not expose is unknown too: a scan of 65,535 ports must evict no route.
             known = decision.problem is not errors.HOST_NOT_FOUND
@@ -205,15 +212,28 @@ class Resolver:
             _discard(self._flights_of, key, host)
 
     def _without_source(self, name: str, host: bytes, keys: tuple[str, ...], error: Exception) -> Route:
-        # What is remembered is good for a detached look-up too: `drop` took away what the change made wrong.
-        last = self._known.get(host)
         now = self._now()
+        if not self._failing:
+            self._failing = True
+            _log.warning("look-ups fail", host=name, error=str(error))
+        self._failing_until = now + self._limits.fetch_time + _CALM
+        # What is remembered is good for a detached look-up too: `drop` took away what the change made wrong.
+        if (last := self._last_known(host)) is not None:
+            return last
+        decision = Decision(Level.NONE, "resolver_unavailable", errors.RESOLVER_UNAVAILABLE)
+        return Route(name, decision, keys=keys, source="none", expires=now)
+
+    def _succeeded(self) -> None:
+        if self._failing and self._now() >= self._failing_until:
+            self._failing = False
+            _log.info("look-ups work again")
+
+    def _last_known(self, host: bytes) -> Route | None:
+        """The route to use while nothing newer can be had, for a moment longer."""
+        last, now = self._known.get(host), self._now()
         if last is None or now > last.stale_until:
-            _log.warning("look-up failed", host=name, error=str(error))
-            decision = Decision(Level.NONE, "resolver_unavailable", errors.RESOLVER_UNAVAILABLE)
-            return Route(name, decision, keys=keys, source="none", expires=now)
-        _log.warning("look-up failed, the last known route is used", host=name, error=str(error))
-        if last.expires <= now:  # else a look-up that began after this one has brought it
+            return None
+        if last.expires <= now:  # else a look-up that began after the one that failed has brought it
             last.source = "stale"
             last.expires = min(now + _RETRY_AFTER_FAILURE, last.stale_until)
         return last

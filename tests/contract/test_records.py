@@ -142,6 +142,7 @@ async def redis_before(store: Store, server: Server) -> AsyncIterator[RecordSour
     shared = SharedCache(
         server.url,
         Redis(prefix=f"{new_id()}:"),
+        fetch_time=2.0,
         store=store,
         publishes=True,
         metrics=Metrics(),

@@ -1,5 +1,6 @@
 """A store's twin for the cache: versioned records and the changes that led to them, in memory."""
 
+import asyncio
 from collections.abc import Sequence
 
 from router.clock import Clock, SystemClock
@@ -9,13 +10,15 @@ from router.routes.records import Change, Record, Snapshot
 
 
 class Ledger:
-    """cache.shared.Store, its records and its feed in one. `down` makes everything fail; `reads` counts."""
+    """cache.shared.Store, its records and its feed in one. `down` makes everything fail, `silent` leaves reads of records
+    without an answer; `reads` counts."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._records: dict[str, tuple[int, Record | None]] = {}
         self._changes: list[Change] = []
         self.down = False
+        self.silent = False
         self.failed = 0
         self.reads: list[tuple[str, ...]] = []
         self.records = self
@@ -48,6 +51,8 @@ class Ledger:
     async def fetch_versioned(self, keys: Sequence[str]) -> Snapshot:
         self._check()
         self.reads.append(tuple(keys))
+        if self.silent:
+            await asyncio.Event().wait()
         return Snapshot({key: self._records.get(key, (0, None)) for key in keys}, seen=await self.newest())
 
     def moved(self) -> bool:

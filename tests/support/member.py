@@ -36,12 +36,21 @@ class Member:
         self.ledger = ledger
         clock = SystemClock()
         limits = limits.model_copy(update=changes)
-        self.shared = SharedCache(url, limits, store=ledger, publishes=publishes, metrics=self.metrics, clock=clock)
+        cache = cache or Cache()
+        self.shared = SharedCache(
+            url,
+            limits,
+            fetch_time=cache.fetch_time,
+            store=ledger,
+            publishes=publishes,
+            metrics=self.metrics,
+            clock=clock,
+        )
         self.resolver = Resolver(
             self.shared.records,
             platform_domain=PLATFORM,
             reserved_ports=frozenset(),
-            limits=cache or Cache(),
+            limits=cache,
             clock=clock,
         )
         self.keys: list[str] = []

@@ -55,15 +55,17 @@ class Connection:
         self._writer = writer
         self.port = int(writer.get_extra_info("sockname")[1])
         self.last = False
+        self.head = b""
 
     @classmethod
     async def open(cls, port: int) -> Self:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def get(self, host: str) -> tuple[int, bytes]:
-        """(status, body). `last` says whether this answer was to be the connection's last."""
+        """(status, body). `last` says whether this answer was to be the connection's last, `head` is its head in
+        lower case."""
         self._writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        self.head = head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
         body = await self._reader.readexactly(length)
         self.last = b"connection: close" in head

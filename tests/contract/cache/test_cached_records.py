@@ -1,13 +1,15 @@
 """Reading through Redis: what it answers, what the store answers in its place, and what is believed of either."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
+from router import errors
 from router.cache.client import CacheUnavailableError
 from router.errors import StoreUnavailableError
-from router.settings import Redis
+from router.settings import Cache, Redis
 from tests.support import records as make
 from tests.support.ledger import Ledger
 from tests.support.member import Member
@@ -206,6 +208,42 @@ async def test_what_redis_knows_is_served_without_the_store(url: str, limits: Re
         assert (found["slug:shop"], found.unanswered) == (SHOP, {"slug:other"})
         with pytest.raises(StoreUnavailableError):
             await member.shared.records.fetch(["slug:other"])
+
+
+async def test_a_store_that_says_nothing_holds_up_nobody_whom_redis_can_answer(
+    server: Server, limits: Redis, ledger: Ledger
+) -> None:
+    """Look-ups share a round trip: what the store owes is said to be unanswered before the others' time is over. After
+    some such failures nobody waits for it, and when it answers again it is asked again."""
+    cache = Cache(fetch_time=1.0)
+    async with Member(server.url, ledger, limits=limits, cache=cache, pause=2.0) as member:
+        await hears(member)
+        await marked(member)
+        for record in (SHOP, BLOG):
+            member.commit(f"slug:{record.slug}", record)
+        await eventually(lambda: member.count("bus_messages_total", content="changes"), "the changes are delivered")
+        for slug in ("shop", "blog"):
+            await member.shared.records.fetch([f"name:{slug}.miosa.app", "zone:miosa.app", "zone:app", f"slug:{slug}"])
+        await fills(member, 4)
+        ledger.silent = True
+        served, failed = await asyncio.gather(
+            member.resolver.resolve(b"shop.miosa.app"), member.resolver.resolve(b"unknown.miosa.app")
+        )
+        assert (served.resource, served.source) == (SHOP, "redis")
+        assert failed.problem is errors.RESOLVER_UNAVAILABLE
+        for _ in range(limits.failures):
+            assert (await member.resolver.resolve(b"unknown.miosa.app")).problem is errors.RESOLVER_UNAVAILABLE
+        before, reads = time.monotonic(), len(ledger.reads)
+        served, failed = await asyncio.gather(
+            member.resolver.resolve(b"blog.miosa.app"), member.resolver.resolve(b"other.miosa.app")
+        )
+        assert (served.resource, failed.problem) == (BLOG, errors.RESOLVER_UNAVAILABLE)
+        assert time.monotonic() - before < cache.fetch_time / 2
+        assert len(ledger.reads) == reads
+        ledger.silent = False
+        async with asyncio.timeout(5):
+            while (await member.resolver.resolve(b"unknown.miosa.app")).problem is not errors.HOST_NOT_FOUND:
+                await asyncio.sleep(0.01)
 
 
 async def test_without_either_it_says_so(folder: Path, limits: Redis, ledger: Ledger) -> None:

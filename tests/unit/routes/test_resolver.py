@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from router import errors
 from router.clock import ManualClock
@@ -485,7 +486,7 @@ async def test_the_last_known_route_is_used_while_the_source_is_down(
     clock.advance(0.1)
     assert resolver.peek(b"shop.miosa.app") is None
     assert await resolver.resolve(b"shop.miosa.app") is route
-    assert source.fetches == 3
+    await settled(lambda: source.fetches == 3)
     clock.advance(298.5)  # half a second before 360 s
     assert await resolver.resolve(b"shop.miosa.app") is route
     assert route.expires == 360.0
@@ -494,6 +495,55 @@ async def test_the_last_known_route_is_used_while_the_source_is_down(
     source.down = False
     fresh = await resolver.resolve(b"shop.miosa.app")
     assert (fresh.source, problem(fresh)) == ("memory", None)
+
+
+async def test_nobody_waits_for_a_source_that_fails(held: HeldRecords, build: Build, clock: ManualClock) -> None:
+    """Once a look-up has failed, the last known routes answer at once, while others find out whether it still does.
+
+    One of them suffices to believe it again; the source may have failed for a while, and nobody noticed."""
+    resolver = build(held)
+    for host in (b"shop.miosa.app", b"blog.miosa.app"):
+        task = asyncio.create_task(resolver.resolve(host))
+        (await held.asked()).answer()
+        await task
+    clock.advance(60)
+    waits = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    (await held.asked()).fail()
+    assert (await waits).source == "stale"
+
+    blog = await resolver.resolve(b"blog.miosa.app")
+    assert (blog.source, blog.resource) == ("stale", resource("blog"))
+    assert resolver.peek(b"blog.miosa.app") is blog
+    silent = await held.asked()
+    clock.advance(1)
+    assert await resolver.resolve(b"blog.miosa.app") is blog  # and no second look-up
+    silent.answer()
+    await settled(lambda: resolver.peek(b"blog.miosa.app") is not blog)
+    assert resolver.peek(b"blog.miosa.app").source == "memory"
+
+    clock.advance(60)
+    waits = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    fetch = await held.asked()
+    assert not waits.done()
+    resolver.drop(held.put(replace(SHOP, default_port=4000)))
+    fetch.answer()
+    await waits
+
+
+async def test_a_source_that_never_ends_to_fail_says_so_once(
+    source: MemoryRecords, build: Build, clock: ManualClock
+) -> None:
+    """Thousands of hosts are asked for each second: a line for each would be an outage of its own."""
+    resolver = build(source)
+    source.down = True
+    with structlog.testing.capture_logs() as lines:
+        for number in range(10):
+            await resolver.resolve(b"shop%d.miosa.app" % number)
+        source.down = False
+        await resolver.resolve(b"shop.miosa.app")
+        clock.advance(10)
+        await resolver.resolve(b"blog.miosa.app")
+    assert [line["event"] for line in lines] == ["look-ups fail", "look-ups work again"]
 
 
 async def test_a_route_that_was_dropped_is_not_used_again(source: MemoryRecords, build: Build) -> None:
