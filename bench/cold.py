@@ -56,7 +56,9 @@ class Counted:
 class Process:
     """A resolver that has just started."""
 
-    def __init__(self, shared: SharedCache, metrics: Metrics) -> None:
+    def __init__(self, store: Store, shared: SharedCache, metrics: Metrics) -> None:
+        self.store = store
+        self.shared = shared
         self.source = Counted(shared)
         self.metrics = metrics
         self.resolver = Resolver(
@@ -84,7 +86,7 @@ async def started(database: str, redis: Server) -> AsyncIterator[Process]:
         metrics=metrics,
         clock=SystemClock(),
     )
-    process = Process(shared, metrics)
+    process = Process(store, shared, metrics)
     await shared.start(process.resolver.drop, process.resolver.drop_all)
     while await shared.check() is not None:
         await asyncio.sleep(0.01)

@@ -3,7 +3,7 @@
 Redis is asked once for all keys. What it lacks is read from the store in one round trip and put down behind the
 caller's back. Where Redis is away the store answers everything; where the store is away, Redis answers what it can, and
 the rest is said to be unanswered. Look-ups share a round trip, so a store that is frozen must not hold up those that
-Redis can answer: it has less time than they have, and is left alone for a while after some failures.
+Redis can answer: it has less time than they have, and where it let that pass some times it is left alone for a while.
 """
 
 import asyncio
@@ -84,13 +84,17 @@ class CachedRecords:
         read = {key: record for key, (_, record) in snapshot.items()}
         return Found(look.records | read, sources=sources)
 
+    def store_works(self) -> None:
+        """Somebody has just committed a change, so there is no reason to leave the store alone."""
+        self._breaker.succeeded()
+
     async def close(self) -> None:
         """End what is being put down."""
         await self._tasks.close()
 
     async def _read_store(self, keys: Sequence[str]) -> Snapshot:
         if not self._breaker.admits():
-            raise StoreUnavailableError("the store is left alone after failures")
+            raise StoreUnavailableError("the store is left alone: it did not answer")
         try:
             async with asyncio.timeout(self._store_time):
                 snapshot = await self._source.fetch_versioned(keys)
@@ -98,9 +102,9 @@ class CachedRecords:
             self._breaker.failed()
             raise StoreUnavailableError(f"the store did not answer within {self._store_time:g} s") from error
         except StoreUnavailableError:
-            self._breaker.failed()
+            self._breaker.succeeded()  # it is away, and says so at once: whoever asks next finds out when it is back
             raise
-        except BaseException:  # it was cancelled, or stumbled over one record: nothing is wrong with the store
+        except BaseException:  # cancelled, or it stumbled over one record
             self._breaker.released()
             raise
         self._breaker.succeeded()

@@ -71,12 +71,17 @@ class SharedCache:
 
         Redis need not be there. Raises StoreUnavailableError.
         """
+
+        def heard(keys: Sequence[str]) -> None:
+            self.records.store_works()
+            on_keys(keys)
+
         self._subscriber = subscriber = Subscriber(
             self._client,
             self._limits,
             feed=self._store.feed,
             standing=self._standing,
-            on_keys=on_keys,
+            on_keys=heard,
             on_gap=on_gap,
             metrics=self._metrics,
             clock=self._clock,
@@ -101,6 +106,7 @@ class SharedCache:
     def committed(self, keys: Sequence[str], number: int) -> None:
         """This process has changed these records; `number` is the newest of the changes."""
         self._standing.committed(keys, number)
+        self.records.store_works()
         if self._publisher is not None:
             self._publisher.committed(number)
 

@@ -6,7 +6,7 @@ as `box<r>`; custom domain d is `www.site<d>.com` and leads to resource d % reso
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -46,13 +46,18 @@ _AT_ONCE = 20_000  # rows held in memory
 _TENANT, _WORKSPACE, _PROJECT, _RESOURCE, _DOMAIN, _ZONE = range(6)
 
 
+def _elsewhere(resource: int) -> tuple[str, dict[str, int]]:
+    return f"10.{resource >> 16 & 255}.{resource >> 8 & 255}.{resource & 255}", {}
+
+
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """How many of each."""
+    """How many of each. `listens` says at which address, and with which ports, a resource does."""
 
     tenants: int
     resources: int
     domains: int
+    listens: Callable[[int], tuple[str, dict[str, int]]] = _elsewhere
 
     def name(self, domain: int) -> str:
         return f"www.site{domain}.com"
@@ -67,7 +72,7 @@ class Crowd:
         return _id(_RESOURCE, resource)
 
     def address(self, resource: int) -> str:
-        return f"10.{resource >> 16 & 255}.{resource >> 8 & 255}.{resource & 255}"
+        return self.listens(resource)[0]
 
     def tenant_of(self, resource: int) -> int:
         return resource % self.tenants
@@ -131,9 +136,10 @@ class Crowd:
         yield exposed_ports, ({"resource_id": _id(_RESOURCE, r), "port": 5173} for r in range(self.resources))
         yield endpoints, (self._endpoint(r) for r in range(self.resources))
         yield custom_domains, (self._custom_domain(d) for d in range(self.domains))
-        yield route_versions, ({"key": key, "version": 1} for key in self._keys())
+        yield route_versions, ({"key": key, "version": 1} for key in self.keys())
 
-    def _keys(self) -> Iterator[str]:
+    def keys(self) -> Iterator[str]:
+        """Of all records."""
         yield from (f"zone:{self.zone(t)}" for t in range(self.tenants))
         yield from (f"slug:{self.slug(r)}" for r in range(self.resources))
         yield from (f"name:{self.name(d)}" for d in range(self.domains))
@@ -171,7 +177,8 @@ class Crowd:
 
     def _endpoint(self, r: int) -> dict[str, Any]:
         ids = {"holder_id": _id(_RESOURCE, r), "resource_id": _id(_RESOURCE, r)}
-        return ids | {"address": self.address(r), "generation": "1", "ports": {}}
+        address, ports = self.listens(r)
+        return ids | {"address": address, "generation": "1", "ports": ports}
 
     def _custom_domain(self, d: int) -> dict[str, Any]:
         r = d % self.resources

@@ -246,6 +246,28 @@ async def test_a_store_that_says_nothing_holds_up_nobody_whom_redis_can_answer(
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_whoever_commits_shows_that_the_store_is_back(
+    server: Server, limits: Redis, ledger: Ledger, elsewhere: bool
+) -> None:
+    """A change takes a route away, and the store that was left alone is asked for the new one at once."""
+    cache = Cache(fetch_time=0.4)
+    async with (
+        Member(server.url, ledger, limits=limits, cache=cache, pause=60.0, failures=1) as member,
+        Member(server.url, ledger, limits=limits) as other,
+    ):
+        await hears(member)
+        await hears(other)
+        ledger.silent = True
+        assert (await member.resolver.resolve(b"shop.miosa.app")).problem is errors.RESOLVER_UNAVAILABLE
+        ledger.silent = False
+        assert (await member.resolver.resolve(b"shop.miosa.app")).problem is errors.RESOLVER_UNAVAILABLE
+        (other if elsewhere else member).commit("slug:shop", SHOP)
+        if elsewhere:
+            await eventually(lambda: "slug:shop" in member.keys, "it hears of the change")
+        assert (await member.resolver.resolve(b"shop.miosa.app")).resource == SHOP
+
+
 async def test_without_either_it_says_so(folder: Path, limits: Redis, ledger: Ledger) -> None:
     """An outage, not an absence."""
     async with Member(Server(folder).url, ledger, limits=limits) as member:

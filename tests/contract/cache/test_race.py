@@ -11,7 +11,6 @@ from router.settings import Redis
 from tests.support import records as make
 from tests.support.ledger import Ledger
 from tests.support.member import Member
-from tests.support.redis import Server
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -48,15 +47,16 @@ def _mark_of(record: Record | None) -> int | None:
     return record.version if isinstance(record, ResourceRecord) else None
 
 
-async def test_the_last_value_wins(server: Server, limits: Redis) -> None:
+@pytest.mark.parametrize("url", ["server", "cluster"], indirect=True)
+async def test_the_last_value_wins(url: str, limits: Redis) -> None:
     """Ten thousand changes in two processes, tombstones, evictions and flushes among them; readers in three, past their memory and
     through it. A process that commits never sees an older value than that; after each burst every process and Redis have
     the last value, and keep it when the slowest fill has arrived."""
     ledger = SlowLedger()
     async with (
-        Member(server.url, ledger, limits=limits) as one,
-        Member(server.url, ledger, limits=limits) as two,
-        Member(server.url, ledger, limits=limits, publishes=False) as three,
+        Member(url, ledger, limits=limits) as one,
+        Member(url, ledger, limits=limits) as two,
+        Member(url, ledger, limits=limits, publishes=False) as three,
     ):
         members = (one, two, three)
         await eventually(lambda: all(member.count("bus_connected") for member in members), "all hear the bus")
@@ -92,9 +92,7 @@ async def test_the_last_value_wins(server: Server, limits: Redis) -> None:
                 while not all(heard(member) for member in members):
                     await asyncio.sleep(0)
                 # Evicted, or flushed, while reads of before the last change are still on their way.
-                server.ask(
-                    "UNLINK", f"{limits.prefix}r:{KEY}", *([f"{limits.prefix}mark"] if burst % 1000 == 0 else [])
-                )
+                await lose(one, mark=burst % 1000 == 0)
                 await asyncio.gather(*readers)
             last = (await ledger.fetch([KEY]))[KEY]
             await agreed(members, last)
@@ -104,6 +102,12 @@ async def test_the_last_value_wins(server: Server, limits: Redis) -> None:
                 assert (await member.resolver.resolve(b"shop.miosa.app")).resource == last
         assert looks > 1000
         assert sum(member.count("redis_fills_total", fate="outdated") for member in members) > 100
+
+
+async def lose(member: Member, *, mark: bool) -> None:
+    """Let Redis forget the record, and perhaps the mark beside it."""
+    shelf, client = member.shared._shelves.of(KEY), member.shared._client
+    await client.run("remove", shelf.breaker, "UNLINK", shelf._name(KEY), *([shelf._mark] if mark else []))
 
 
 async def agreed(members: Sequence[Member], last: Record | None) -> None:

@@ -1,0 +1,165 @@
+"""Ten thousand cold hosts at once, and who was there before: `python -m bench.burst`, two minutes.
+
+A node of one worker on PostgreSQL and Redis has core 1 to itself. A visitor program of its own asks for known hosts at a
+steady pace and notes how long each answer took, all the time. Beside it wrk sends 10,000 requests, first for hosts that
+the worker knows (what so many requests cost whoever they are for), then for 10,000 that nobody knows, then, after the
+worker was replaced, for the same ones, which Redis knows by then.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvloop
+
+from bench.measure import pin
+from router.store import migrate
+from tests.support.crowd import Crowd
+from tests.support.ports import free_port
+from tests.support.postgres import Postgres
+from tests.support.processes import Process
+from tests.support.redis import Server
+from tests.support.router import Router
+from tests.support.waiting import until
+from tests.support.workers import Connection, workers
+
+_BURST = 10_000
+_WARM = 200  # hosts that are known
+_VISITORS, _PAUSE = 8, 0.01
+
+_LUA = """
+local n, first, hosts, most = 0, {first}, {hosts}, {most}
+request = function()
+  local host = "www.site" .. (first + n % hosts) .. ".com"
+  n = n + 1
+  if n > most then wrk.thread:stop() end
+  return wrk.format("GET", "/", {{["Host"] = host, ["User-Agent"] = "Mozilla/5.0 (X11; Linux)"}})
+end
+"""
+
+
+async def _visit(port: int, file: Path) -> None:
+    """Ask for known hosts until killed; a line an answer: when, and how long it took, in seconds."""
+    with file.open("w", buffering=1) as log:
+
+        async def one(number: int) -> None:
+            connection = await Connection.open(port)
+            turn = number
+            while True:
+                turn += 1
+                began = time.monotonic()
+                status, _ = await connection.get(f"www.site{turn % _WARM}.com")
+                log.write(f"{began} {time.monotonic() - began} {status}\n")
+                await asyncio.sleep(_PAUSE)
+
+        await asyncio.gather(*(one(number) for number in range(_VISITORS)))
+
+
+def _waits(file: Path, begin: float, end: float) -> list[float]:
+    lines = (line.split() for line in file.read_text().splitlines()[:-1])
+    found = []
+    for at, took, status in lines:
+        if begin <= float(at) <= end:
+            if status != "200":
+                sys.exit(f"a known host was answered with {status}")
+            found.append(float(took) * 1000)
+    return sorted(found)
+
+
+def _burst(port: int, folder: Path, connections: int, *, first: int, hosts: int) -> tuple[float, float]:
+    """Send them; when that began and ended. Ends the run where one failed."""
+    script = folder / "burst.lua"
+    script.write_text(_LUA.format(first=first, hosts=hosts, most=_BURST))
+    began = time.monotonic()
+    command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{connections}", "-d60s", "--timeout", "30s"]
+    done = subprocess.run(
+        [*command, "-s", str(script), f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True
+    )
+    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        sys.exit(done.stdout)
+    seconds = float(re.findall(r"requests in ([\d.]+)s", done.stdout)[0])
+    return began, began + seconds
+
+
+async def _prepare(server: Postgres, crowd: Crowd) -> str:
+    database = await server.create(migrated=False)
+    await migrate(database)
+    await crowd.fill(database)
+    return database
+
+
+def _measure(node: Router, folder: Path, connections: int) -> bool:
+    file = folder / "waits"
+    visits = [sys.executable, "-m", "bench.burst", "--visit", str(node.proxy_port), "--file", str(file)]
+    with Process(["nice", "-n", "-15", *visits], folder / "visits.log", folder=Path.cwd()) as visitors:
+        visitors.until(lambda: file.exists() and file.stat().st_size > 50_000)
+        pin(visitors.pid, 0)
+        spans: list[tuple[str, tuple[float, float]]] = []
+
+        def run(what: str, *, first: int, hosts: int) -> None:
+            now = time.monotonic()
+            time.sleep(3)
+            spans.append(("nothing else", (now + 1, now + 3)))
+            spans.append((what, _burst(node.proxy_port, folder, connections, first=first, hosts=hosts)))
+
+        for _ in range(3):
+            run(f"{_BURST} requests for known hosts", first=0, hosts=_WARM)
+        run(f"{_BURST} hosts that nobody knows", first=_WARM, hosts=_BURST)
+        old = workers(node.process.pid)
+        node.process.signal(signal.SIGHUP)
+        until(lambda: node.process.output.count('"reloaded"') == 1, "a reload", 60)
+        until(lambda: not set(old) & set(workers(node.process.pid)), "the old worker has gone", 60)
+        pin(node.process.pid, 1)
+        run("the same, which Redis knows", first=_WARM, hosts=_BURST)
+        time.sleep(0.5)
+    p99s: dict[str, float] = {}
+    for what in dict.fromkeys(what for what, _ in spans):
+        waits = sorted(wait for name, span in spans if name == what for wait in _waits(file, *span))
+        took = statistics.median(end - begin for name, (begin, end) in spans if name == what)
+        p99s[what] = waits[len(waits) * 99 // 100]
+        print(
+            f"  beside {what:34} ({took:4.1f} s): {len(waits):5} answers, p50 {statistics.median(waits):6.2f} ms,"
+            f" p99 {p99s[what]:6.2f} ms, longest {waits[-1]:6.2f} ms"
+        )
+    _, known, *cold = p99s.values()
+    print(f"  p99, cold against known hosts: {', '.join(f'× {one / known:.2f}' for one in cold)}")
+    return all(one < 2 * known for one in cold)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=64, help="that wrk has")
+    parser.add_argument("--visit", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.visit is not None:
+        uvloop.run(_visit(words.visit, words.file))
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server, redis = stack.enter_context(Postgres()), stack.enter_context(Server(folder))
+        port = free_port()
+        program = [sys.executable, Path(__file__).with_name("backend.py"), str(port)]
+        backend = stack.enter_context(Process(program, folder / "backend.log"))
+        crowd = Crowd(100, 2 * _BURST, 2 * _BURST, lambda _: ("127.0.0.1", {"3000": port}))
+        database = asyncio.run(_prepare(server, crowd))
+        settings = {"workers": 1, "limits__drain_requests": 1, "limits__backend_idle": 1, "access_log": folder / "log"}
+        node = stack.enter_context(Router(folder, database_url=database, redis_url=redis.url, **settings))
+        pin(backend.pid, 0)
+        pin(node.process.pid, 1)
+        print(f"one worker, {words.connections} connections [load {os.getloadavg()[0]:.1f}]")
+        good = _measure(node, folder, words.connections)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
