@@ -41,6 +41,7 @@ from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.probe import HttpProbe
 from router.proxy import Proxy
+from router.rechecks import Rechecks
 from router.routes.batches import RecordSource
 from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
@@ -49,7 +50,7 @@ from router.store import Store
 from router.surface import resources_on
 from router.tasks import Tasks
 from router.tenancy.deliveries import EVERY, Deliveries
-from router.verbs import Verbs, destinations_of, open_lookup, open_store, verbs_on
+from router.verbs import Verbs, destinations_of, open_fetch, open_lookup, open_store, verbs_on
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
@@ -209,8 +210,9 @@ class App:
         if self._crew is not None:
             store.on_number(self._crew.announce)
         lookup = await stack.enter_async_context(open_lookup(settings, clock, self._metrics))
+        fetch = await stack.enter_async_context(open_fetch(settings, clock, lookup))
         probe = await stack.enter_async_context(HttpProbe())
-        verbs = verbs_on(store, settings, clock, lookup=lookup, probe=probe, own_listeners=own_listeners)
+        verbs = verbs_on(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe, own_listeners=own_listeners)
         stack.push_async_callback(verbs.publishing.close)
         metrics, evidence = self._metrics, self._evidence
         self._resolver = resolver = await self._follow(store)
@@ -426,8 +428,17 @@ class App:
 
     def _periodic(self, store: Store, verbs: Verbs, deliveries: Deliveries) -> list[Job]:
         """What one process of all nodes does. The names are the metrics' labels."""
-        now = self._clock.now
+        now, checks = self._clock.now, self._settings.checks
+        rechecks = Rechecks(
+            queue=verbs.checks,
+            checker=verbs.verification,
+            metrics=self._metrics,
+            clock=self._clock,
+            at_once=checks.at_once,
+        )
+        looking = Job(name="check_domains", every=1.0, within=60.0, work=rechecks.run)
         return [
+            *([looking] if checks.background else []),
             Job(
                 name="prune_answers",
                 every=3600.0,

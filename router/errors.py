@@ -214,6 +214,14 @@ DNS_UNKNOWN = Problem(
     True,
     60,
 )
+CHECKED_JUST_NOW = Problem(
+    "checked_just_now",
+    429,
+    _CLIENT,
+    "This domain was checked only seconds ago. Wait for the time in Retry-After, then ask again.",
+    True,
+    10,
+)
 IDEMPOTENCY_IN_PROGRESS = Problem(
     "idempotency_in_progress",
     409,
@@ -273,6 +281,7 @@ API_PROBLEMS: tuple[Problem, ...] = (
     VALIDATION_FAILED,
     CNAME_NOT_FOUND,
     DNS_UNKNOWN,
+    CHECKED_JUST_NOW,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_IDEMPOTENCY_KEY,

@@ -12,10 +12,12 @@ than the one before, and what must never be done twice is done in a transaction 
 """
 
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from router.clock import Clock
+from router.unit import T_co, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Lease:
     name: str
     holder: str
     token: int
+
+
+class GuardedUnit(Unit[T_co], Protocol[T_co]):
+    """A store whose transactions may go on under a lease: where that was lost they raise StoreUnavailableError."""
+
+    def begin(self, under: Lease | None = None) -> AbstractAsyncContextManager[T_co]:
+        """See `unit.Unit`."""
 
 
 class Leases(Protocol):

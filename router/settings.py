@@ -307,6 +307,20 @@ class Ca(_Group):
     )
 
 
+class Checks(_Group):
+    """Looks at customers' domains: whether they lead to us. Times in seconds."""
+
+    background: bool = Field(
+        True, description="Whether domains are looked at again and again by themselves, or only when somebody asks."
+    )
+    at_once: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="Domains looked at at once, over all nodes.")
+    ask_every: SecondsOrZero = Field(10.0, description="Time between two looks that somebody asks for, per domain.")
+    http_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        80, description="Port at which domains behind a CDN are asked whether they lead to us."
+    )
+    networks: Networks = Field((), description="Networks that may be asked so although they are not public.")
+
+
 class Settings(_Group):
     """Everything that can be set."""
 
@@ -386,6 +400,7 @@ class Settings(_Group):
     credits: Credits = Field(default_factory=Credits)
     webhooks: Webhooks = Field(default_factory=Webhooks)
     ca: Ca = Field(default_factory=Ca)
+    checks: Checks = Field(default_factory=Checks)
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -8,12 +8,18 @@ import structlog
 
 from router.clock import Clock, SystemClock
 from router.dns import DnsLookup
+from router.domains.challenge import Fetch
 from router.domains.custom import CustomDomains
 from router.domains.diagnoses import Diagnoses
+from router.domains.custom_life import CustomLife
+from router.domains.looking import Looker
 from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
+from router.domains.preview_life import PreviewLife
+from router.domains.queue import Queue
 from router.domains.verification import Verification
 from router.observe.metrics import Metrics
+from router.fetch import HttpFetch
 from router.probe import HttpProbe
 from router.settings import Settings
 from router.store import Store, migrate
@@ -66,6 +72,7 @@ def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int
         backends=settings.backend_networks,
         own_listeners=own_listeners,
     )
+    checks: Queue
 
 
 def verbs_on(
@@ -74,6 +81,7 @@ def verbs_on(
     clock: Clock,
     *,
     lookup: Lookup,
+    fetch: Fetch,
     probe: Probe,
     own_listeners: Collection[tuple[str, int]] = (),
 ) -> Verbs:
@@ -82,6 +90,13 @@ def verbs_on(
     reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
     custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
     preview_domains = PreviewDomains(store, clock, reserved=reserved)
+    looker = Looker(
+        lookup=lookup,
+        fetch=fetch,
+        ca=settings.ca,
+        targets=(settings.verify_target, settings.proxy_target),
+        clock=clock,
+    )
     resources = Resources(
         store,
         clock,
@@ -114,9 +129,9 @@ def verbs_on(
         verification=Verification(
             custom_domains=custom_domains,
             preview_domains=preview_domains,
-            lookup=lookup,
-            clock=clock,
-            targets=(settings.verify_target, settings.proxy_target),
+            custom_life=CustomLife(store, clock, ask_every=settings.checks.ask_every),
+            preview_life=PreviewLife(store, clock, ask_every=settings.checks.ask_every),
+            looker=looker,
         ),
         diagnoses=Diagnoses(
             store,
@@ -129,6 +144,7 @@ def verbs_on(
         ),
         events=Events(store, clock, retention=settings.event_retention),
         webhooks=Webhooks(store, clock, destinations=destinations_of(settings, own_listeners)),
+        checks=Queue(store, clock),
     )
 
 
@@ -160,9 +176,19 @@ async def open_lookup(settings: Settings, clock: Clock, metrics: Metrics | None 
         await lookup.close()
 
 
+def open_fetch(settings: Settings, clock: Clock, lookup: Lookup) -> HttpFetch:
+    """What asks domains behind a CDN whether they lead to us; to be entered."""
+    return HttpFetch(lookup, clock, networks=settings.checks.networks, port=settings.checks.http_port)
+
+
 @asynccontextmanager
 async def open_verbs(settings: Settings) -> AsyncIterator[Verbs]:
     """The verbs for one command. Raises StoreUnavailableError."""
     clock = SystemClock()
-    async with open_store(settings, clock) as store, open_lookup(settings, clock) as lookup, HttpProbe() as probe:
-        yield verbs_on(store, settings, clock, lookup=lookup, probe=probe)
+    async with (
+        open_store(settings, clock) as store,
+        open_lookup(settings, clock) as lookup,
+        open_fetch(settings, clock, lookup) as fetch,
+        HttpProbe() as probe,
+    ):
+        yield verbs_on(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe)

@@ -9,10 +9,10 @@ from router.api.endpoint import Bare, Call, Resource, endpoint
 from router.api.models import Body, HostName, Instant, Out
 from router.api.principal import Reach
 from router.api.scope import check_place, tenant_of
+from router.domains.looking import WILDCARDS, Look
 from router.domains.names import MAX_ZONE
 from router.domains.preview import PreviewDomain, Standing
 from router.domains.urls import Urls
-from router.domains.verification import WILDCARDS, ZoneCheck
 from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, RouterError
 from router.hostname import default_host, sandbox_host
 from router.routes.records import Scope
@@ -84,7 +84,7 @@ class Previews(Protocol):
 
 
 class Verifier(Protocol):
-    async def preview_domain(self, scope: Scope, scope_id: str) -> tuple[PreviewDomain, ZoneCheck]: ...
+    async def preview_domain(self, scope: Scope, scope_id: str) -> tuple[PreviewDomain, Look]: ...
 
 
 class _Workspaces(Protocol):
@@ -143,9 +143,7 @@ class _Surface(Resource):
         preview, check = await self._verification.preview_domain(scope, scope_id)
         return Bare(self._shown(scope, scope_id, Standing(preview, preview), check))
 
-    def _shown(
-        self, scope: Scope, scope_id: str, standing: Standing, check: ZoneCheck | None = None
-    ) -> PreviewDomainOut:
+    def _shown(self, scope: Scope, scope_id: str, standing: Standing, check: Look | None = None) -> PreviewDomainOut:
         own, effective = standing.own, standing.effective
         domain = effective.domain if effective is not None else self._urls.platform_domain
         dns_status = own.dns_status if own is not None else NOT_CONFIGURED
@@ -170,7 +168,7 @@ class _Surface(Resource):
         )
 
 
-def _records(own: PreviewDomain, check: ZoneCheck | None, target: str) -> list[RecordOut]:
+def _records(own: PreviewDomain, check: Look | None, target: str) -> list[RecordOut]:
     """The records that the domain needs, with what this look found, else the last one."""
     looked = (
         [record.noted() for record in check.records] if check is not None else (own.detail or {}).get("records", ())

@@ -7,9 +7,12 @@ The path says nothing of the proof, so that a server which sends back what it wa
 """
 
 import secrets
+from dataclasses import dataclass
+from typing import Protocol
 
 LABEL = "_miosa-challenge"
 PATH = "/.well-known/miosa-challenge/"
+MAX_BODY = 1024
 _BYTES = 16  # 128 bits
 
 
@@ -21,3 +24,25 @@ def new_token() -> str:
 def txt_name(name: str) -> str:
     """Where the TXT record of a name is looked for."""
     return f"{LABEL}.{name}"
+
+
+def proof_for(challenge: tuple[str, str], path: bytes) -> bytes | None:
+    """What to answer to a request for this path under a name with that challenge; None: it asks for something else."""
+    token, proof = challenge
+    return proof.encode("ascii") if path == f"{PATH}{token}".encode("ascii") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of a request: its status and the first bytes of its body, or None and a word on what went wrong."""
+
+    status: int | None
+    body: bytes = b""
+    reason: str | None = None
+
+
+class Fetch(Protocol):
+    """Asks a host by HTTP for a path, as its visitors would. The host is a stranger's, and so is its address."""
+
+    async def get(self, host: str, path: str, until: float) -> Fetched:
+        """The answer, at most `MAX_BODY` bytes of it. `until` is an instant of the monotonic clock. Raises nothing."""

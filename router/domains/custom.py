@@ -3,7 +3,7 @@
 DNS is looked at elsewhere; who looked says here what it means (`mark_verified`, `mark_active`, `mark_failed`).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -156,6 +156,12 @@ class DomainRows(Protocol):
     async def save(self, domain: CustomDomain, *, routed: bool = True) -> None:
         """Store every field anew. Not `routed` where nothing changed that its routing record shows."""
 
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
+        """The ids of those whose next look is due, with when it was due, the longest ago first."""
+
+    async def pull(self, fqdns: Collection[str], now: datetime, unless_since: datetime) -> int:
+        """Of those that wait, let the next look be due now, unless one was seen since then; how many."""
+
 
 class ForeignZones(Protocol):
     async def hold_names(self) -> None:
@@ -181,6 +187,8 @@ class Notes(Protocol):
 
 
 class DomainsTx(Protocol):
+    """What a transaction offers to custom domains."""
+
     @property
     def custom_domains(self) -> DomainRows: ...
 
@@ -252,7 +260,7 @@ class CustomDomains:
             )
             await _check_circle(tx, domain)
             await tx.custom_domains.add(domain)
-            await _tell(tx, domain, "registered", now)
+            await tell(tx, domain, "registered", now)
             return domain
 
     async def check(self, name: str, tenant_id: str, holder_id: str | None = None) -> bool:
@@ -269,13 +277,13 @@ class CustomDomains:
     async def get(self, domain_id: str) -> CustomDomain:
         """Raises RouterError: NOT_FOUND (also once it is removed)."""
         async with self._store.read() as tx:
-            return _live(await tx.custom_domains.get(domain_id))
+            return live(await tx.custom_domains.get(domain_id))
 
     async def find(self, name: str) -> CustomDomain:
         """The live domain of that name. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fqdn = registrable(name, (), field="domain")
         async with self._store.read() as tx:
-            return _live(await tx.custom_domains.by_fqdn(fqdn))
+            return live(await tx.custom_domains.by_fqdn(fqdn))
 
     async def list(self, where: DomainFilter, window: Window = FIRST) -> Listing[CustomDomain]:
         """The newest first; each condition of `where` narrows."""
@@ -295,7 +303,7 @@ class CustomDomains:
         """A certificate was issued and is in use; saying it again changes nothing. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()
         async with self._store.read() as tx:
-            domain = _live(await tx.custom_domains.get(domain_id))
+            domain = live(await tx.custom_domains.get(domain_id))
         if domain.status is DomainStatus.ACTIVE:
             return domain
         return await self._move(
@@ -315,12 +323,12 @@ class CustomDomains:
         """Block the name, or let it be reached again; its state stays. Raises RouterError: NOT_FOUND."""
         now = self._clock.now()
         async with self._store.begin() as tx:
-            old = _live(await tx.custom_domains.get(domain_id))
+            old = live(await tx.custom_domains.get(domain_id))
             if old.suspended is suspended:
                 return old
             new = replace(old, suspended=suspended, updated_at=now)
             await tx.custom_domains.save(new)
-            await _tell(tx, new, "suspended" if suspended else "resumed", now)
+            await tell(tx, new, "suspended" if suspended else "resumed", now)
             return new
 
     async def redirect(
@@ -329,7 +337,7 @@ class CustomDomains:
         """Set its redirect policy. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         policy = _policy(redirect_policy, redirect_status)
         async with self._store.begin() as tx:
-            old = _live(await tx.custom_domains.get(domain_id))
+            old = live(await tx.custom_domains.get(domain_id))
             new = replace(old, redirect_policy=policy, redirect_status=redirect_status, updated_at=self._clock.now())
             await _check_circle(tx, new)
             await tx.custom_domains.save(new)
@@ -344,14 +352,14 @@ class CustomDomains:
         self, domain_id: str, to: DomainStatus, now: datetime, changes: Callable[[CustomDomain], Mapping[str, Any]]
     ) -> CustomDomain:
         async with self._store.begin() as tx:
-            old = _live(await tx.custom_domains.get(domain_id))
+            old = live(await tx.custom_domains.get(domain_id))
             if not may_move(old.status, to):
                 if to is DomainStatus.VERIFIED:
                     raise RouterError(CONFLICT, ALREADY)
                 raise RouterError(CONFLICT, f"a domain that is {old.status} can't become {to}")
             new = replace(old, status=to, updated_at=now, **changes(old))
             await tx.custom_domains.save(new)
-            await _tell(tx, new, to.value, now)
+            await tell(tx, new, happened(old, to), now, reason=new.failure_reason)
             return new
 
     async def _make_room(self, tx: DomainsTx, fqdn: str, tenant_id: str, now: datetime) -> None:
@@ -360,7 +368,7 @@ class CustomDomains:
         if current is not None:
             gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
             await tx.custom_domains.save(gone)
-            await _tell(tx, gone, "removed", now)
+            await tell(tx, gone, "removed", now)
 
 
 async def _holding(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | None:
@@ -379,7 +387,8 @@ async def _holding(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | N
     return current
 
 
-def _live(domain: CustomDomain | None) -> CustomDomain:
+def live(domain: CustomDomain | None) -> CustomDomain:
+    """Raises RouterError NOT_FOUND where there is none, or one that was removed."""
     if domain is None or domain.removed_at is not None:
         raise RouterError(NOT_FOUND, "domain not found")
     return domain
@@ -407,7 +416,14 @@ async def _check_circle(tx: DomainsTx, domain: CustomDomain) -> None:
         )
 
 
-async def _tell(tx: DomainsTx, domain: CustomDomain, happened: str, now: datetime) -> None:
+def happened(old: CustomDomain, to: DomainStatus) -> str:
+    """The word for the move of a domain into another state."""
+    again = to is DomainStatus.VERIFIED and old.status is DomainStatus.FAILED and old.verified_at is not None
+    return "recovered" if again else to.value
+
+
+async def tell(tx: DomainsTx, domain: CustomDomain, happened: str, now: datetime, *, reason: str | None = None) -> None:
+    """Write down that something happened to the domain, in the transaction that makes it so."""
     await tx.events.note(
         f"domain.{happened}",
         now,
@@ -415,5 +431,5 @@ async def _tell(tx: DomainsTx, domain: CustomDomain, happened: str, now: datetim
         workspace_id=domain.workspace_id,
         project_id=domain.project_id,
         resource_id=domain.resource_id,
-        data={"domain_id": domain.id, "fqdn": domain.fqdn},
+        data={"domain_id": domain.id, "fqdn": domain.fqdn, "reason": reason},
     )

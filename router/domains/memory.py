@@ -1,7 +1,8 @@
-"""The in-memory twin of DNS; passes the same contract tests."""
+"""The in-memory twins of DNS, which passes the same contract tests, and of whoever answers for a host."""
 
 from collections.abc import Sequence
 
+from router.domains.challenge import Fetched
 from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
 
 _MOST_ALIASES = 8
@@ -93,3 +94,19 @@ class MemoryLookup:
 
     def _has_below(self, name: str) -> bool:
         return any(other.endswith(f".{name}") for other in self._names)
+
+
+class MemoryFetch:
+    """A Fetch whose hosts are put in by hand; all others are silent. `asked` keeps the host and path of each request."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Fetched] = {}
+        self.asked: list[tuple[str, str]] = []
+
+    def put(self, host: str, status: int | None, body: str = "", reason: str | None = None) -> None:
+        """What the host answers from now on, whatever is asked."""
+        self._answers[host] = Fetched(status, body.encode(), reason)
+
+    async def get(self, host: str, path: str, until: float) -> Fetched:  # noqa: ARG002  # knows at once
+        self.asked.append((host, path))
+        return self._answers.get(host, Fetched(None, reason="timeout"))

@@ -5,7 +5,7 @@ is used in generated URLs at once; hosts under it route and get certificates onc
 """
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -29,6 +29,18 @@ class PreviewStatus(enum.StrEnum):
     FAILED = "failed"
 
 
+# The words for what happens to a preview domain: its own, and those that it shares with custom domains.
+_OWN = frozenset({"set", "verified", "failed", "cleared"})
+_SHARED = {
+    "verified": "verified",
+    "failed": "failed",
+    "cleared": "removed",
+    "replaced": "removed",
+    "recovered": "recovered",
+    "transferred": "transferred",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewDomain:
     """One scope's preview domain. `dns_status` is the last look's result, `detail` what it saw, for its owner."""
@@ -41,6 +53,7 @@ class PreviewDomain:
     status: PreviewStatus = PreviewStatus.PENDING_DNS
     dns_status: str = "pending"
     detail: Mapping[str, Any] | None = None
+    failure_reason: str | None = None
     verified_at: datetime | None = None
     check: CheckState
     created_at: datetime
@@ -81,6 +94,14 @@ class ZoneRows(Protocol):
 
     async def clear(self, scope: Scope, scope_id: str) -> None: ...
 
+    async def by_id(self, preview_id: str) -> PreviewDomain | None: ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
+        """The ids of those whose next look is due, with when it was due, the longest ago first."""
+
+    async def pull(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
+        """Of those that wait, let the next look be due now, unless one was seen since then; how many."""
+
 
 class ForeignNames(Protocol):
     async def foreign(self, names: Collection[str], tenant_id: str) -> str | None:
@@ -120,6 +141,8 @@ class _Projects(Protocol):
 
 
 class ZonesTx(Protocol):
+    """What a transaction offers to preview domains."""
+
     @property
     def preview_domains(self) -> ZoneRows: ...
 
@@ -192,7 +215,9 @@ class PreviewDomains:
                 updated_at=now,
             )
             await tx.preview_domains.put(new)
-            await _tell(tx, new, "set", now)
+            if old is not None:
+                await tell(tx, old, "replaced", now)
+            await tell(tx, new, "set", now)
             return new
 
     async def mark_verified(
@@ -200,12 +225,6 @@ class PreviewDomains:
     ) -> PreviewDomain:
         """Both wildcard records of `domain` lead to us. Raises RouterError: NOT_FOUND, CONFLICT where it was changed."""
         return await self._mark(scope, scope_id, domain, PreviewStatus.VERIFIED, VERIFIED, detail)
-
-    async def note(
-        self, scope: Scope, scope_id: str, domain: str, dns_status: str, *, detail: Mapping[str, Any] | None = None
-    ) -> PreviewDomain:
-        """What a look at `domain` found out that changes nothing yet. Raises as `mark_verified`."""
-        return await self._mark(scope, scope_id, domain, None, dns_status, detail)
 
     async def mark_failed(
         self,
@@ -227,7 +246,7 @@ class PreviewDomains:
             old = await tx.preview_domains.get(scope, scope_id)
             if old is not None:
                 await tx.preview_domains.clear(scope, scope_id)
-                await _tell(tx, old, "cleared", now)
+                await tell(tx, old, "cleared", now)
             return old
 
     async def _mark(
@@ -235,7 +254,7 @@ class PreviewDomains:
         scope: Scope,
         scope_id: str,
         domain: str,
-        status: PreviewStatus | None,
+        status: PreviewStatus,
         dns_status: str,
         detail: Mapping[str, Any] | None,
     ) -> PreviewDomain:
@@ -246,8 +265,7 @@ class PreviewDomains:
                 raise RouterError(NOT_FOUND, "preview domain not found")
             if old.domain != domain:
                 raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
-            status = status or old.status
-            new = replace(old, status=status, dns_status=dns_status, detail=detail, updated_at=now)
+            new = replace(old, status=status, dns_status=dns_status, detail=detail, failure_reason=None, updated_at=now)
             if status is PreviewStatus.VERIFIED:
                 new = replace(new, check=succeeded(old.check, now, luck=luck_of(old.id)))
             if status is PreviewStatus.FAILED and old.status is not PreviewStatus.FAILED:
@@ -256,7 +274,7 @@ class PreviewDomains:
                 new = replace(new, verified_at=now)
             await tx.preview_domains.put(new)
             if new.status is not old.status:
-                await _tell(tx, new, status.value, now)
+                await tell(tx, new, happened(old, status), now)
             return new
 
 
@@ -304,12 +322,30 @@ async def _place(tx: ZonesTx, scope: Scope, scope_id: str) -> tuple[str, str | N
     raise RouterError(NOT_FOUND, f"{scope} not found")
 
 
-async def _tell(tx: ZonesTx, preview: PreviewDomain, happened: str, now: datetime) -> None:
-    await tx.events.note(
-        f"preview_domain.{happened}",
-        now,
-        tenant_id=preview.tenant_id,
-        workspace_id=preview.scope_id if preview.scope is Scope.WORKSPACE else None,
-        project_id=preview.scope_id if preview.scope is Scope.PROJECT else None,
-        data={"scope": preview.scope, "domain": preview.domain},
-    )
+def happened(old: PreviewDomain, to: PreviewStatus) -> str:
+    """The word for the move of a domain into another status."""
+    again = to is PreviewStatus.VERIFIED and old.status is PreviewStatus.FAILED and old.verified_at is not None
+    return "recovered" if again else to.value
+
+
+async def tell(tx: ZonesTx, preview: PreviewDomain, happened: str, now: datetime, *, reason: str | None = None) -> None:
+    """Write down that something happened to the domain, in the transaction that makes it so; what happens to custom
+    domains too, also as they call it."""
+    types = [f"preview_domain.{happened}"] if happened in _OWN else []
+    types += [f"domain.{_SHARED[happened]}"] if happened in _SHARED else []
+    data = {
+        "scope": preview.scope,
+        "domain": preview.domain,
+        "domain_id": preview.id,
+        "fqdn": preview.domain,
+        "reason": reason,
+    }
+    for event_type in types:
+        await tx.events.note(
+            event_type,
+            now,
+            tenant_id=preview.tenant_id,
+            workspace_id=preview.scope_id if preview.scope is Scope.WORKSPACE else None,
+            project_id=preview.scope_id if preview.scope is Scope.PROJECT else None,
+            data=data,
+        )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from router import errors
+from router.domains.challenge import proof_for
 from router.errors import Fault, Problem
 from router.http1.bodies import LAST_CHUNK, chunk, last_chunk
 from router.http1.forwarding import (
@@ -137,12 +138,7 @@ class Exchange(Facts):
     def admit(self, route: "Route") -> None:
         """The host has a route: refuse, redirect or go on."""
         self.route = route
-        problem = route.problem
-        if problem is not None:
-            self.answer(problem, "BA" if problem.fault is Fault.BACKEND else "EA")
-            return
-        if route.decision.redirect_to is not None:
-            self._reply(own.redirect(self, route.decision.redirect_to, route.decision.redirect_status), "--")
+        if route.aside and self._answered_aside(route):
             return
         edge = self.edge
         prepared: Prepared = route.prepared or edge.prepare(route)
@@ -162,6 +158,22 @@ class Exchange(Facts):
             prepared.seen_https = True
             edge.on_https(route.host)
         self.connect()
+
+    def _answered_aside(self, route: "Route") -> bool:
+        """Whether something else than the resource had to answer."""
+        decision, problem = route.decision, route.problem
+        if decision.challenge is not None:
+            proof = proof_for(decision.challenge, self.head.target)
+            if proof is not None:
+                self._reply(own.proof(self, proof), "--")
+                return True
+        if problem is not None:
+            self.answer(problem, "BA" if problem.fault is Fault.BACKEND else "EA")
+            return True
+        if decision.redirect_to is not None:
+            self._reply(own.redirect(self, decision.redirect_to, decision.redirect_status), "--")
+            return True
+        return False
 
     def connect(self) -> None:
         """Take a kept connection to the backend, or dial."""

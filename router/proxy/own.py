@@ -1,11 +1,11 @@
-"""The answers that the proxy gives by itself: problems and redirects."""
+"""The answers that the proxy gives by itself: problems, redirects, and proofs that a name leads here."""
 
 from router.errors import Problem
 from router.http1.replies import Answer, problem_headers
 from router.pages import Pages, wants_html
 from router.proxy.facts import Facts
 
-__all__ = ["Answer", "problem", "redirect"]
+__all__ = ["Answer", "problem", "proof", "redirect"]
 
 
 def problem(pages: Pages, facts: Facts, what: Problem) -> Answer:
@@ -32,3 +32,9 @@ def redirect(facts: Facts, host: str, status: int) -> Answer:
         location = f"{facts.scheme}://{host}:".encode("ascii") + port
     location += facts.head.target
     return Answer(status, ((b"Location", location), (b"X-Request-ID", facts.id)), b"")
+
+
+def proof(facts: Facts, body: bytes) -> Answer:
+    """To whoever looks for us under a name: what nobody else could answer. No cache on the way may keep it."""
+    headers = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"), (b"X-Request-ID", facts.id))
+    return Answer(200, headers, body)

@@ -16,10 +16,12 @@ class Route:
     `prepared` belongs to the data plane: it keeps there what it derives from the route once (its pool, above all).
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
-    `sources` says it of each key, and is kept for `explain` only.
+    `sources` says it of each key, and is kept for `explain` only. `aside` is whether something else than the resource
+    may have to answer: a problem, a redirect, or whoever looks for us under this name.
     """
 
     __slots__ = (
+        "aside",
         "decision",
         "expires",
         "host",
@@ -37,6 +39,7 @@ class Route:
         self.host = host
         self.decision = decision
         self.problem: Problem | None = decision.problem
+        self.aside = not (decision.problem is None and decision.redirect_to is None and decision.challenge is None)
         self.resource: ResourceRecord | None = decision.resource
         self.port = decision.port
         self.keys = keys

@@ -1,6 +1,7 @@
 """Stored custom domains. Their owner is their resource's: it is joined, not copied, so it can't be out of date."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,8 @@ from router.routes.records import DomainStatus, Kind, name_key
 from router.store.certificate_tables import certificates
 from router.store.certificates import JOINED as CERTIFICATE
 from router.store.certificates import SqlCertificates, joined_certificate
-from router.store.rows import Rows, check_fields, conditions, fields_of, read_check, unchecked
+from router.store.checks import check_fields, due, pull, read_check, unchecked
+from router.store.rows import Rows, conditions, fields_of
 from router.store.tables import custom_domains, resources
 from router.unit import Listing, Window
 
@@ -68,6 +70,20 @@ class SqlCustomDomains(Rows):
             self._changes.record(name_key(domain.fqdn))
         if domain.removed_at is not None:
             await SqlCertificates(self._connection, self._changes, writing=True).remove(domain.fqdn, domain.removed_at)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
+        return await due(self._connection, custom_domains, now, limit, custom_domains.c.removed_at.is_(None))
+
+    async def pull(self, fqdns: Collection[str], now: datetime, unless_since: datetime) -> int:
+        waiting = (custom_domains.c.fqdn.in_(sorted(fqdns)), custom_domains.c.removed_at.is_(None))
+        return await pull(
+            self._connection,
+            custom_domains,
+            now,
+            unless_since,
+            *waiting,
+            custom_domains.c.status == DomainStatus.PENDING,
+        )
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> CustomDomain | None:
         row = await self._one(self._locked(_select.where(*where), custom_domains))

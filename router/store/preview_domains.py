@@ -1,13 +1,15 @@
 """Stored preview domains, and the zones that they make."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
-from router.store.rows import Rows, check_fields, fields_of, read_check, unchecked
+from router.store.checks import check_fields, due, pull, read_check, unchecked
+from router.store.rows import Rows, fields_of
 from router.store.tables import preview_domains, zones
 from router.store.turns import hold_names
 from router.store.upsert import Upsert
@@ -47,6 +49,21 @@ class SqlPreviewDomains(Rows):
     async def _one_of(self, *where: sa.ColumnElement[bool]) -> str | None:
         domain: str | None = await self._connection.scalar(sa.select(zones.c.domain).where(*where).limit(1))
         return domain
+
+    async def by_id(self, preview_id: str) -> PreviewDomain | None:
+        select = sa.select(preview_domains).where(preview_domains.c.id == preview_id)
+        row = await self._one(self._locked(select, preview_domains))
+        return None if row is None else _read(row)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
+        return await due(self._connection, preview_domains, now, limit)
+
+    async def pull(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
+        waiting = (
+            preview_domains.c.domain.in_(sorted(domains)),
+            preview_domains.c.status == PreviewStatus.PENDING_DNS,
+        )
+        return await pull(self._connection, preview_domains, now, unless_since, *waiting)
 
     async def put(self, preview: PreviewDomain) -> None:
         old = await self.get(preview.scope, preview.scope_id)

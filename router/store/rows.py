@@ -6,8 +6,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from router.domains.checks import CheckState, Method
-from router.domains.pointing import Finding
 from router.store.changes import Changes
 from router.store.connection import Connection
 from router.unit import Listing, Window
@@ -63,32 +61,6 @@ def named(row: sa.Row[Any]) -> Mapping[Any, Any]:
 def fields_of(value: Any, *without: str) -> dict[str, Any]:
     """A dataclass's fields by name, not copied."""
     return {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.name not in without}
-
-
-def check_fields(state: CheckState) -> dict[str, Any]:
-    """The columns of a schedule of looks."""
-    return fields_of(state)
-
-
-def read_check(row: sa.Row[Any]) -> CheckState:
-    """The schedule of looks that a row has."""
-    values = named(row)
-    found = {name: values[name] for name in _OF_CHECKS}
-    return CheckState(
-        **found
-        | {
-            "finding": None if row.finding is None else Finding(row.finding),
-            "method": None if row.method is None else Method(row.method),
-        }
-    )
-
-
-def unchecked(row: sa.Row[Any]) -> dict[str, Any]:
-    """What else it has."""
-    return {name: value for name, value in named(row).items() if name not in _OF_CHECKS}
-
-
-_OF_CHECKS = frozenset(item.name for item in dataclasses.fields(CheckState))
 
 
 def conditions(table: sa.Table, **wanted: object) -> list[sa.ColumnElement[bool]]:

@@ -287,6 +287,7 @@ preview_domains = sa.Table(
     _text("status", 20),
     _text("dns_status", 40),
     _json("detail", nullable=True),
+    _text("failure_reason", 40, nullable=True),
     _at("verified_at", nullable=True),
     _at("created_at"),
     _at("updated_at"),

@@ -5,8 +5,15 @@ import uuid
 from typing import Any
 
 from router.clock import Clock
-from router.domains import CustomDomain, CustomDomains, PreviewDomains
+from router.domains import CustomDomain, CustomDomains, PreviewDomains, Verification
+from router.domains.challenge import Fetch
+from router.domains.custom_life import CustomLife
+from router.domains.looking import Looker
+from router.domains.lookup import Lookup
+from router.domains.memory import MemoryFetch
+from router.domains.preview_life import PreviewLife
 from router.routes.records import Kind, Scope, State
+from router.settings import Ca
 from router.store import Store
 from router.tenancy import (
     EndpointChange,
@@ -24,6 +31,7 @@ from router.tenancy.workspaces import Workspace, Workspaces
 
 NETWORKS = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "fd00::/8"))
 OWN_LISTENERS = frozenset({("127.0.0.1", 8081)})
+TARGETS = ("verify.miosa.ai", "proxy.miosa.ai")
 RESERVED = ("miosa.ai", "miosa.app")
 
 
@@ -32,6 +40,7 @@ class World:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
+        self._clock = clock
         self.tenants = Tenants(store, clock)
         self.keys = Keys(store, clock)
         self.workspaces = Workspaces(store, clock)
@@ -43,6 +52,17 @@ class World:
         self.events = Events(store, clock, retention=30 * 86400)
         self.domains = CustomDomains(store, clock, reserved=RESERVED, target="verify.miosa.ai")
         self.previews = PreviewDomains(store, clock, reserved=RESERVED)
+
+    def verification(self, lookup: Lookup, fetch: Fetch | None = None) -> Verification:
+        """What looks at its domains."""
+        looker = Looker(lookup=lookup, fetch=fetch or MemoryFetch(), ca=Ca(), targets=TARGETS, clock=self._clock)
+        return Verification(
+            custom_domains=self.domains,
+            preview_domains=self.previews,
+            custom_life=CustomLife(self.store, self._clock),
+            preview_life=PreviewLife(self.store, self._clock),
+            looker=looker,
+        )
 
     async def tenant(self, name: str = "Acme", **options: Any) -> Tenant:
         return await self.tenants.create(name, **options)

@@ -12,7 +12,7 @@ from router.api.endpoint import Endpoint
 from router.api.table import Table
 from router.api.tokens import Tokens
 from router.clock import ManualClock
-from router.domains.memory import MemoryLookup
+from router.domains.memory import MemoryFetch, MemoryLookup
 from router.probe import HttpProbe
 from router.settings import Rates, Settings, load
 from router.store import Store
@@ -43,10 +43,18 @@ def dns() -> MemoryLookup:
     return MemoryLookup()
 
 
+@pytest.fixture
+def web() -> MemoryFetch:
+    """Who answers for the hosts behind a CDN: nobody, until a test says so."""
+    return MemoryFetch()
+
+
 @pytest_asyncio.fixture
-async def verbs(store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup) -> AsyncIterator[Verbs]:
+async def verbs(
+    store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup, web: MemoryFetch
+) -> AsyncIterator[Verbs]:
     async with HttpProbe() as probe:
-        opened = verbs_on(store, settings, clock, lookup=dns, probe=probe)
+        opened = verbs_on(store, settings, clock, lookup=dns, fetch=web, probe=probe)
         yield opened
         await opened.publishing.close()
 

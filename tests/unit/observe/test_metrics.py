@@ -4,6 +4,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from router.domains.pointing import Finding
+from router.domains.queue import Sort
 from router.gate.policy import VERDICTS
 from router.observe.metrics import BOUNDS, LABEL_VALUES, OTHER, TABLE, Metrics
 from router.routes.chain import Level
@@ -43,6 +45,8 @@ def test_the_sets_are_those_of_the_code_that_uses_them() -> None:
     """The chain's levels and the gate's reasons are all there."""
     assert set(LABEL_VALUES["level"]) == {str(level) for level in Level}
     assert set(LABEL_VALUES["reason"]) == {*VERDICTS, "method_not_allowed"}
+    assert set(LABEL_VALUES["sort"]) == {str(sort) for sort in Sort}
+    assert set(LABEL_VALUES["finding"]) == {*map(str, Finding), "gone", "lost"}
 
 
 def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> None:
