@@ -7,14 +7,17 @@ from pydantic import AliasChoices, ConfigDict, Field
 from router import errors
 from router.api.endpoint import Call, Counted, Paged, Reply, endpoint
 from router.api.endpoint import Resource as ApiResource
-from router.api.models import Body, ExternalId, HostName, Id, Instant, Integer, Out
+from router.api.models import Body, ExternalId, HostName, Id, Instant, Integer, Out, RecordOut
 from router.api.owned import OwnerFilter
 from router.api.principal import Principal
 from router.api.scope import check_reach
 from router.api.wording import BLANK
 from router.domains.certificates import CertificateStatus
+from router.domains.checks import Method
 from router.domains.custom import CustomDomain, DomainFilter
+from router.domains.looking import dns_status
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy
+from router.domains.requirements import of_custom
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.records import DomainStatus, Kind
 from router.tenancy.resources import Resource
@@ -118,7 +121,13 @@ class CertOut(Out):
 
 
 class DomainOut(Out):
-    """A custom domain. `verified_at` and `tls_issued_at` are null until it is verified and has a certificate."""
+    """A custom domain. `verified_at` and `tls_issued_at` are null until it is verified and has a certificate.
+
+    `dns_status` is what the last look at DNS found: pending (none yet), verified, missing, wrong, propagating or unknown;
+    `records` are what is needed, with what was found. `method` is how the name leads here: by a `cname`, by an `address`
+    (flattened, or an ALIAS), or `proxied` by a CDN. `failure_reason` is a code: `never_verified`, `dns_moved`. `checked_at` is
+    when DNS was last looked at, `next_check_at` when it will be by itself.
+    """
 
     id: str
     computer_id: str | None
@@ -131,7 +140,13 @@ class DomainOut(Out):
     status: DomainStatus
     verification_target: str
     instructions: str
+    records: list[RecordOut]
+    dns_status: str
+    method: Method | None
+    caa_forbidden: bool
     failure_reason: str | None
+    checked_at: Instant | None
+    next_check_at: Instant
     redirect_policy: RedirectPolicy
     redirect_status: int
     verified_at: Instant | None
@@ -177,13 +192,16 @@ class Domains(Protocol):
 class Verifier(Protocol):
     async def custom_domain(self, domain_id: str) -> CustomDomain: ...
 
+    async def check_custom_domain(self, domain_id: str) -> CustomDomain: ...
+
 
 class Holders(Protocol):
     async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
 
 
 _TAKEN = (errors.CONFLICT,)
-_VERIFY = (errors.CONFLICT, errors.CNAME_NOT_FOUND, errors.DNS_UNKNOWN)
+_CHECK = (errors.CHECKED_JUST_NOW,)
+_VERIFY = (errors.CONFLICT, errors.CNAME_NOT_FOUND, errors.DNS_UNKNOWN, *_CHECK)
 
 
 class _Surface(ApiResource):
@@ -220,6 +238,9 @@ class _Surface(ApiResource):
     async def _verify(self, domain: CustomDomain) -> DomainOut:
         return _shown(await self._verification.custom_domain(domain.id))
 
+    async def _check(self, domain: CustomDomain) -> DomainOut:
+        return _shown(await self._verification.check_custom_domain(domain.id))
+
     async def _remove(self, domain: CustomDomain) -> RemovedOut:
         return RemovedOut.model_validate(await self._domains.remove(domain.id))
 
@@ -246,8 +267,13 @@ class ComputerDomains(_Surface):
 
     @endpoint("POST", "/{domain_id}/verify", "Verify a custom domain of a computer", problems=_VERIFY)
     async def verify(self, call: Call) -> Reply[DomainOut]:
-        """Looks at DNS now. Where the name leads to us it is `verified`; else nothing changes, so call it again."""
+        """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return Reply(await self._verify(await self._held(call, Kind.COMPUTER)))
+
+    @endpoint("POST", "/{domain_id}/check", "Look at a custom domain of a computer again", problems=_CHECK)
+    async def check(self, call: Call) -> Reply[DomainOut]:
+        """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
+        return Reply(await self._check(await self._held(call, Kind.COMPUTER)))
 
     @endpoint("DELETE", "/{domain_id}", "Remove a custom domain of a computer")
     async def remove(self, call: Call) -> Reply[RemovedOut]:
@@ -292,8 +318,13 @@ class DeploymentDomains(_Surface):
 
     @endpoint("POST", "/{domain_id}/verify", "Verify a custom domain of a deployment", problems=_VERIFY)
     async def verify(self, call: Call) -> Reply[DomainOut]:
-        """Looks at DNS now. Where the name leads to us it is `verified`; else nothing changes, so call it again."""
+        """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return Reply(await self._verify(await self._held(call, Kind.DEPLOYMENT)))
+
+    @endpoint("POST", "/{domain_id}/check", "Look at a custom domain of a deployment again", problems=_CHECK)
+    async def check(self, call: Call) -> Reply[DomainOut]:
+        """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
+        return Reply(await self._check(await self._held(call, Kind.DEPLOYMENT)))
 
     @endpoint("DELETE", "/{domain_id}", "Remove a custom domain of a deployment")
     async def remove(self, call: Call) -> Reply[RemovedOut]:
@@ -328,8 +359,13 @@ class FlatDomains(_Surface):
 
     @endpoint("POST", "/{id}/verify", "Verify a custom domain", problems=_VERIFY)
     async def verify(self, call: Call) -> Reply[DomainOut]:
-        """Looks at DNS now. Where the name leads to us it is `verified`; else nothing changes, so call it again."""
+        """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return Reply(await self._verify(await self._domain(call.principal, call.ids["id"])))
+
+    @endpoint("POST", "/{id}/check", "Look at a custom domain again", problems=_CHECK)
+    async def check(self, call: Call) -> Reply[DomainOut]:
+        """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
+        return Reply(await self._check(await self._domain(call.principal, call.ids["id"])))
 
     @endpoint("DELETE", "/{id}", "Remove a custom domain")
     async def remove(self, call: Call) -> Reply[RemovedOut]:
@@ -342,10 +378,16 @@ _OPTIONS = frozenset(
 )
 
 
-_MADE = frozenset({"cert", "instructions"})
-
-
 def _shown(domain: CustomDomain) -> DomainOut:
-    fields = {name: getattr(domain, name) for name in DomainOut.model_fields if name not in _MADE}
-    instructions = f"Add a CNAME record for {domain.fqdn} that points to {domain.verification_target}."
-    return DomainOut(**fields, cert=CertOut.model_validate(domain.cert), instructions=instructions)
+    check = domain.check
+    made = {
+        "cert": CertOut.model_validate(domain.cert),
+        "instructions": f"Add a CNAME record for {domain.fqdn} that points to {domain.verification_target}.",
+        "records": [RecordOut.model_validate(one) for one in of_custom(domain)],
+        "dns_status": dns_status(check.finding),
+        "method": check.method,
+        "caa_forbidden": check.caa_forbidden,
+        "checked_at": check.checked_at,
+        "next_check_at": check.next_check_at,
+    }
+    return DomainOut(**{name: made[name] if name in made else getattr(domain, name) for name in DomainOut.model_fields})

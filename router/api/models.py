@@ -193,3 +193,25 @@ class Paging(Query):
     def window(self) -> Window:
         """The part of the list that this page is."""
         return Window(offset=(self.page - 1) * self.page_size, limit=self.page_size)
+
+
+class RecordOut(Out):
+    """A DNS record that has to exist, or may instead where it is not `required`.
+
+    `fqdn` is its full name, `host` the label to type at the registrar, `name` what the domain's page calls it; `expected`
+    and `value` are what it must say. `status` is what the last look that told anything found: pending (none yet), valid,
+    missing, wrong, propagating or unknown; `observed` what was there.
+    """
+
+    purpose: str
+    type: str
+    name: str
+    host: str
+    fqdn: str
+    value: str
+    expected: str
+    required: bool
+    observed: list[str]
+    status: str
+    reason: str | None
+    checked_at: Instant | None

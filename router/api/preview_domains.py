@@ -1,19 +1,19 @@
 """Preview domains: of the tenant, of a workspace, of a project. The answers have no envelope, as their pages show."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
 from router.api.endpoint import Bare, Call, Resource, endpoint
-from router.api.models import Body, HostName, Instant, Out
+from router.api.models import Body, HostName, Instant, Out, RecordOut
 from router.api.principal import Reach
 from router.api.scope import check_place, tenant_of
-from router.domains.looking import WILDCARDS, Look
+from router.domains.looking import Look
 from router.domains.names import MAX_ZONE
 from router.domains.preview import PreviewDomain, Standing
+from router.domains.requirements import of_preview
 from router.domains.urls import Urls
-from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, RouterError
+from router.errors import CHECKED_JUST_NOW, CONFLICT, FORBIDDEN, NOT_FOUND, RouterError
 from router.hostname import default_host, sandbox_host
 from router.routes.records import Scope
 from router.tenancy.projects import Project
@@ -21,7 +21,7 @@ from router.tenancy.workspaces import Workspace
 
 NOT_CONFIGURED = "not_configured"
 _EXAMPLE_PORT = 3000
-_VERIFY = (NOT_FOUND, CONFLICT)
+_VERIFY = (NOT_FOUND, CONFLICT, CHECKED_JUST_NOW)
 
 
 class PutPreviewDomain(Body):
@@ -39,23 +39,11 @@ class UrlExamples(Out):
     deployment: str
 
 
-class RecordOut(Out):
-    """A DNS record that has to exist: `name` as it is typed at the registrar, `fqdn` in full. `status` is what the
-    last look found: pending, valid, missing, wrong or unknown."""
-
-    type: str
-    name: str
-    fqdn: str
-    value: str
-    status: str
-    observed: list[str]
-    reason: str | None
-
-
 class PreviewDomainOut(Out):
     """`preview_domain` is the scope's own, null where it inherits; `effective_domain` is what holds for it.
 
-    `domain`, `cname_target`, `target` and `verified` say the same in the words of the clients.
+    `domain`, `cname_target`, `target` and `verified` say the same in the words of the clients. `failure_reason` is a code:
+    `never_verified`, `dns_moved`. `checked_at` is when DNS was last looked at, `next_check_at` when it will be by itself.
     """
 
     scope: Scope
@@ -66,6 +54,10 @@ class PreviewDomainOut(Out):
     dns_status: str
     url_examples: UrlExamples
     records: list[RecordOut]
+    failure_reason: str | None
+    caa_forbidden: bool
+    checked_at: Instant | None
+    next_check_at: Instant | None
     verified_at: Instant | None
     domain: str | None
     cname_target: str
@@ -147,6 +139,8 @@ class _Surface(Resource):
         own, effective = standing.own, standing.effective
         domain = effective.domain if effective is not None else self._urls.platform_domain
         dns_status = own.dns_status if own is not None else NOT_CONFIGURED
+        seen = None if check is None or own is None else check.noted(own.check.checked_at or own.updated_at)
+        needed = () if own is None else of_preview(own, self._target, seen)
         return PreviewDomainOut(
             scope=scope,
             id=scope_id,
@@ -159,28 +153,17 @@ class _Surface(Resource):
                 port_preview=self._urls.at(sandbox_host("<slug>", domain, _EXAMPLE_PORT)),
                 deployment=self._urls.at(default_host("<deployment-slug>", domain)),
             ),
-            records=_records(own, check, self._target) if own is not None else [],
+            records=[RecordOut.model_validate(one) for one in needed],
+            failure_reason=own.failure_reason if own is not None else None,
+            caa_forbidden=own is not None and own.check.caa_forbidden,
+            checked_at=own.check.checked_at if own is not None else None,
+            next_check_at=own.check.next_check_at if own is not None else None,
             verified_at=own.verified_at if own is not None else None,
             domain=own.domain if own is not None else None,
             cname_target=self._target,
             target=self._target,
             verified=own is not None and own.verified,
         )
-
-
-def _records(own: PreviewDomain, check: Look | None, target: str) -> list[RecordOut]:
-    """The records that the domain needs, with what this look found, else the last one."""
-    looked = (
-        [record.noted() for record in check.records] if check is not None else (own.detail or {}).get("records", ())
-    )
-    seen: Mapping[str, Mapping[str, Any]] = {record["name"]: record for record in looked}
-    unseen: Mapping[str, Any] = {"status": "pending", "observed": [], "reason": None}
-    return [
-        RecordOut.model_validate(
-            {"type": "CNAME", "fqdn": f"{name}.{own.domain}", "value": target, "name": name, **seen.get(name, unseen)}
-        )
-        for name in WILDCARDS
-    ]
 
 
 class TenantPreviewDomain(_Surface):
@@ -212,6 +195,11 @@ class TenantPreviewDomain(_Surface):
         """The same as GET."""
         return await self._verify(Scope.TENANT, tenant_of(call.principal))
 
+    @endpoint("POST", "/check", "Look at the tenant's preview domain again", reach=Reach.TENANT, problems=_VERIFY)
+    async def look(self, call: Call) -> Bare[PreviewDomainOut]:
+        """The same, in the word that custom domains have for it."""
+        return await self._verify(Scope.TENANT, tenant_of(call.principal))
+
 
 class WorkspacePreviewDomain(_Surface):
     tag = "Workspace preview domain"
@@ -241,6 +229,11 @@ class WorkspacePreviewDomain(_Surface):
         """The same as GET."""
         return await self._verify(Scope.WORKSPACE, await self._workspace(call))
 
+    @endpoint("POST", "/check", "Look at a workspace's preview domain again", reach=Reach.WORKSPACE, problems=_VERIFY)
+    async def look(self, call: Call) -> Bare[PreviewDomainOut]:
+        """The same, in the word that custom domains have for it."""
+        return await self._verify(Scope.WORKSPACE, await self._workspace(call))
+
 
 class ProjectPreviewDomain(_Surface):
     tag = "Project preview domain"
@@ -268,4 +261,9 @@ class ProjectPreviewDomain(_Surface):
     @endpoint("POST", "/verify", "Verify a project's preview domain", problems=_VERIFY)
     async def verify(self, call: Call) -> Bare[PreviewDomainOut]:
         """The same as GET."""
+        return await self._verify(Scope.PROJECT, await self._project(call))
+
+    @endpoint("POST", "/check", "Look at a project's preview domain again", problems=_VERIFY)
+    async def look(self, call: Call) -> Bare[PreviewDomainOut]:
+        """The same, in the word that custom domains have for it."""
         return await self._verify(Scope.PROJECT, await self._project(call))

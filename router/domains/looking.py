@@ -74,7 +74,7 @@ class Look:
     @property
     def dns_status(self) -> str:
         """The finding, in the word that a domain has for it."""
-        return VERIFIED if self.finding is Finding.VALID else self.finding.value
+        return dns_status(self.finding)
 
     @property
     def caa_forbids(self) -> bool | None:
@@ -85,6 +85,13 @@ class Look:
         """As JSON, for whoever is told of it later."""
         noted: dict[str, Any] = {"checked_at": iso(now), "records": [record.noted() for record in self.records]}
         return noted if self.caa.advice is None else {**noted, "caa": self.caa.advice}
+
+
+def dns_status(finding: Finding | None) -> str:
+    """A finding in the word that domains have for it; None is that nobody has looked yet."""
+    if finding is None:
+        return "pending"
+    return VERIFIED if finding is Finding.VALID else finding.value
 
 
 class Looker:

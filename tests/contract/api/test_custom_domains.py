@@ -12,8 +12,9 @@ from miosa.resources.custom_domains import AsyncCustomDomains, CustomDomains
 
 from router.clock import ManualClock
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
-from router.routes.records import Kind, Scope
+from router.domains.memory import MemoryFetch, MemoryLookup
+from router.routes.records import Kind, NameRecord, Scope
+from router.store import Store
 from router.tenancy import Ownership, Resource
 from router.unit import new_id
 from router.verbs import Verbs
@@ -257,28 +258,34 @@ async def test_error_already_verified(api: ApiClient, path: str, dns: MemoryLook
     assert len(dns.asked) == asked
 
 
-async def test_error_cname_not_found(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+async def test_error_cname_not_found(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
     """Missing or elsewhere: told with what is there and what should be; the domain goes on waiting."""
     record = await register(api, path)
     answer = await api("POST", f"{path}/{record['id']}/verify")
     assert (answer.status, answer.code, message(answer)) == (422, "cname_not_found", "CNAME not found")
     assert answer.fields == {"fqdn": ["has no record yet; it must be a CNAME to verify.miosa.ai"]}
     dns.put(FQDN, RecordType.CNAME, "pages.elsewhere.example")
+    clock.advance(10)
     answer = await api("POST", f"{path}/{record['id']}/verify")
     assert (answer.status, message(answer)) == (422, "CNAME not found")
     assert answer.fields == {"fqdn": ["leads to pages.elsewhere.example; it must be a CNAME to verify.miosa.ai"]}
-    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
+    shown = (await api("GET", f"{path}/{record['id']}")).json["data"]
+    assert (shown["status"], shown["dns_status"], shown["updated_at"]) == ("pending", "wrong", record["updated_at"])
 
 
-async def test_error_unknown(api: ApiClient, path: str, dns: MemoryLookup) -> None:
+async def test_error_unknown(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
     """Name servers that fail say nothing about the domain: nothing changes, and a later try may work."""
     record = await register(api, path)
     dns.fail(FQDN)
     answer = await api("POST", f"{path}/{record['id']}/verify")
     assert (answer.status, answer.code) == (422, "dns_unknown")
     assert answer.headers["Retry-After"] == "60"
-    assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
+    shown = (await api("GET", f"{path}/{record['id']}")).json["data"]
+    assert (shown["dns_status"], shown["checked_at"]) == ("unknown", "2026-01-01T00:00:00Z")
+    looked = {"dns_status", "checked_at", "next_check_at"}
+    assert {name for name in record if record[name] != shown[name]} <= looked
     dns.fail(FQDN, None)
+    clock.advance(10)
     dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
     assert (await api("POST", f"{path}/{record['id']}/verify")).status == 200
 
@@ -295,6 +302,150 @@ async def test_error_flat_holder(api: ApiClient, computer: Resource, deployment:
     assert (await api("POST", flat, json={"domain": FQDN, "computer_id": "web-1"})).status == 422
     neither = await api("GET", flat, params={"computer_id": computer.id, "deployment_id": deployment.id})
     assert neither.json["data"] == []
+
+
+# Looking, and what is shown of it.
+
+
+async def test_records(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """What to add where, and what was found there; before the first look that is pending."""
+    record = await register(api, path)
+    routing, ownership = record["records"]
+    expected = {
+        "purpose": "routing",
+        "type": "CNAME",
+        "name": FQDN,
+        "fqdn": FQDN,
+        "host": "app",
+        "expected": "verify.miosa.ai",
+        "value": "verify.miosa.ai",
+        "required": True,
+        "observed": [],
+        "status": "pending",
+        "reason": None,
+        "checked_at": None,
+    }
+    assert routing == expected
+    shown = {name: ownership[name] for name in ("purpose", "type", "name", "host", "required", "status")}
+    assert shown == {
+        "purpose": "ownership",
+        "type": "TXT",
+        "name": f"_miosa-challenge.{FQDN}",
+        "host": "_miosa-challenge.app",
+        "required": False,
+        "status": "pending",
+    }
+    assert re.fullmatch(r"[0-9a-f]{32}", ownership["expected"])
+    dns.put(FQDN, RecordType.A, "198.51.100.7")
+    clock.advance(5)
+    await api("POST", f"{path}/{record['id']}/verify")
+    (listed,) = (await api("GET", path)).json["data"]
+    routing, other = listed["records"]
+    assert (routing["status"], routing["observed"], routing["reason"]) == ("wrong", ["198.51.100.7"], "other_addresses")
+    assert routing["checked_at"] == listed["checked_at"] == "2026-01-01T00:00:05Z"
+    assert (other["status"], other["observed"]) == ("missing", [])
+
+
+async def test_records_of_an_apex(api: ApiClient, path: str) -> None:
+    """No CNAME may stand there, and its label is the provider's word for the domain itself."""
+    record = await register(api, path, "yourcompany.co.uk")
+    assert [(one["type"], one["host"]) for one in record["records"]] == [("ALIAS", "@"), ("TXT", "_miosa-challenge")]
+
+
+async def test_flattened(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """The target's addresses are as good as the CNAME; an address more is not."""
+    record = await register(api, path, "yourcompany.com")
+    dns.put("verify.miosa.ai", RecordType.A, "203.0.113.7")
+    dns.put("yourcompany.com", RecordType.A, "203.0.113.7")
+    dns.put("yourcompany.com", RecordType.AAAA, "2001:db8::7")
+    assert (await api("POST", f"{path}/{record['id']}/verify")).status == 422
+    dns.put("yourcompany.com", RecordType.AAAA)
+    clock.advance(10)
+    verified = (await api("POST", f"{path}/{record['id']}/verify")).json["data"]
+    assert (verified["status"], verified["method"]) == ("verified", "address")
+
+
+async def test_behind_a_cdn(
+    api: ApiClient, path: str, dns: MemoryLookup, web: MemoryFetch, clock: ManualClock, store: Store
+) -> None:
+    """Its addresses hide ours: the TXT record and a request that reaches us show both together that it leads here."""
+    record = await register(api, path)
+    verify = f"{path}/{record['id']}/verify"
+    token = record["records"][1]["expected"]
+    found = (await store.records.fetch([f"name:{FQDN}"]))[f"name:{FQDN}"]
+    assert isinstance(found, NameRecord)
+    assert found.challenge is not None
+    assert found.challenge[0] == token
+    proof = found.challenge[1]
+    assert proof.encode() not in (await api("GET", f"{path}/{record['id']}")).body
+
+    dns.put(FQDN, RecordType.A, "104.16.0.1")
+    web.put(FQDN, 200, proof)
+    assert (await api("POST", verify)).status == 422  # anybody could send our visitors on
+    assert web.asked == []
+    dns.put(f"_miosa-challenge.{FQDN}", RecordType.TXT, "v=spf1 -all", token)
+    for status, body in ((200, token), (200, ""), (404, "not here"), (None, "")):
+        web.put(FQDN, status, body)
+        clock.advance(10)
+        answer = await api("POST", verify)
+        assert (answer.status, message(answer)) == (422, "CNAME not found")
+        assert "its CDN must pass on to us" in answer.fields["fqdn"][0]
+    assert set(web.asked) == {(FQDN, f"/.well-known/miosa-challenge/{token}")}
+    web.put(FQDN, 200, f"{proof}\n")
+    clock.advance(10)
+    verified = (await api("POST", verify)).json["data"]
+    assert (verified["status"], verified["method"]) == ("verified", "proxied")
+    assert [one["status"] for one in verified["records"]] == ["valid", "valid"]
+    # What the CDN answers while it is in trouble takes nothing down.
+    for status in (None, 403, 429, 500, 522):
+        web.put(FQDN, status)
+        clock.advance(10)
+        checked = (await api("POST", f"{path}/{record['id']}/check")).json["data"]
+        assert (checked["status"], checked["dns_status"]) == ("verified", "unknown")
+
+
+async def test_check(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """Looks in any state, and answers with what is so then."""
+    record = await register(api, path)
+    check = f"{path}/{record['id']}/check"
+    checked = await api("POST", check)
+    assert (checked.status, checked.json["data"]["status"], checked.json["data"]["dns_status"]) == (
+        200,
+        "pending",
+        "missing",
+    )
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    for _ in range(2):
+        clock.advance(10)
+        data = (await api("POST", check)).json["data"]
+        assert (data["status"], data["dns_status"], data["method"]) == ("verified", "verified", "cname")
+    dns.put(FQDN, RecordType.CNAME, "elsewhere.example")
+    clock.advance(10)
+    data = (await api("POST", check)).json["data"]
+    assert (data["status"], data["dns_status"]) == ("verified", "wrong")
+
+
+@pytest.mark.parametrize("words", [("verify", "verify"), ("verify", "check"), ("check", "check"), ("check", "verify")])
+async def test_error_too_soon(api: ApiClient, path: str, clock: ManualClock, words: tuple[str, str]) -> None:
+    """One look in ten seconds for each domain, whichever way it is asked for; another domain's is another matter."""
+    record, other = await register(api, path), await register(api, path, "www.yourcompany.com")
+    await api("POST", f"{path}/{record['id']}/{words[0]}")
+    clock.advance(3.5)
+    again = await api("POST", f"{path}/{record['id']}/{words[1]}")
+    assert (again.status, again.code, again.headers["Retry-After"]) == (429, "checked_just_now", "7")
+    assert (await api("POST", f"{path}/{other['id']}/{words[1]}")).status != 429
+    clock.advance(6.5)
+    assert (await api("POST", f"{path}/{record['id']}/{words[1]}")).status != 429
+
+
+async def test_asking_begins_the_schedule_anew(api: ApiClient, path: str, verbs: Verbs, clock: ManualClock) -> None:
+    """Whoever has waited for days and asks is looked at again soon."""
+    record = await register(api, path)
+    clock.advance(6 * 86400)
+    shown = (await api("POST", f"{path}/{record['id']}/check")).json["data"]
+    assert shown["next_check_at"] == "2026-01-07T00:01:03Z"
+    waiting = (await verbs.custom_domains.get(record["id"])).check
+    assert (waiting.checks, waiting.waiting_since) == (1, clock.now())
 
 
 # Names.
@@ -392,6 +543,7 @@ async def test_another_tenant_sees_nothing(
         ("GET", of_deployment),
         ("GET", f"/api/v1/custom-domains/{record['id']}"),
         ("POST", f"/api/v1/custom-domains/{record['id']}/verify"),
+        ("POST", f"/api/v1/custom-domains/{record['id']}/check"),
         ("DELETE", f"/api/v1/custom-domains/{record['id']}"),
     ]
     for base in (path, of_deployment, f"/api/v1/computers/{theirs.id}/domains"):
@@ -399,6 +551,7 @@ async def test_another_tenant_sees_nothing(
             ("GET", f"{base}/{record['id']}"),
             ("DELETE", f"{base}/{record['id']}"),
             ("POST", f"{base}/{record['id']}/verify"),
+            ("POST", f"{base}/{record['id']}/check"),
         ]
     calls.append(("PATCH", f"{of_deployment}/{record['id']}"))
     for method, where in calls:
@@ -440,7 +593,7 @@ async def test_a_domain_belongs_to_one_path(api: ApiClient, path: str, verbs: Ve
 # The official client.
 
 
-def walk_computer(client: miosa.Miosa, computer_id: str, dns: MemoryLookup) -> None:
+def walk_computer(client: miosa.Miosa, computer_id: str, dns: MemoryLookup, clock: ManualClock) -> None:
     domains = CustomDomains(client._transport, computer_id)
     domain = domains.register(FQDN)
     assert (domain.fqdn, domain.status, domain.verification_target) == (FQDN, "pending", "verify.miosa.ai")
@@ -449,6 +602,7 @@ def walk_computer(client: miosa.Miosa, computer_id: str, dns: MemoryLookup) -> N
     with pytest.raises(ValidationError, match="CNAME not found"):
         domains.verify(domain.id)
     dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    clock.advance(10)
     assert domains.verify(domain.id).status == "verified"
     assert [item.verified_at is not None for item in domains.list()] == [True]
     with pytest.raises(MiosaError, match="domain is already verified") as caught:
@@ -458,9 +612,11 @@ def walk_computer(client: miosa.Miosa, computer_id: str, dns: MemoryLookup) -> N
     assert domains.list() == []
 
 
-async def test_client_of_a_computer(client: miosa.Miosa, computer: Resource, dns: MemoryLookup) -> None:
+async def test_client_of_a_computer(
+    client: miosa.Miosa, computer: Resource, dns: MemoryLookup, clock: ManualClock
+) -> None:
     """`computer.domains`, method by method."""
-    await asyncio.to_thread(walk_computer, client, computer.id, dns)
+    await asyncio.to_thread(walk_computer, client, computer.id, dns, clock)
 
 
 def walk_deployment(client: miosa.Miosa, deployment_id: str, dns: MemoryLookup) -> None:

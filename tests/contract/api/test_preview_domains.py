@@ -78,6 +78,11 @@ async def test_page_put(api: ApiClient, acme: Account, scope: str) -> None:
         ("CNAME", "*.sandbox", "proxy.miosa.ai", "pending"),
     ]
     assert [item["fqdn"] for item in answer.json["records"]] == [f"*.{ZONE}", f"*.sandbox.{ZONE}"]
+    shown = [(item["purpose"], item["host"], item["expected"], item["checked_at"]) for item in answer.json["records"]]
+    assert shown == [
+        ("routing", "*.program", "proxy.miosa.ai", None),
+        ("routing", "*.sandbox.program", "proxy.miosa.ai", None),
+    ]
     assert (await api("GET", paths(acme)[scope])).json == answer.json
 
 
@@ -133,10 +138,11 @@ async def test_page_verify(
     assert [(item["status"], item["observed"]) for item in shown["records"]] == [("valid", ["proxy.miosa.ai"])] * 2
     assert (await api("GET", path)).json == shown
     clock.advance(60)
-    assert (await api(method, f"{path}/verify")).json == shown
+    again = (await api(method, f"{path}/verify")).json
+    assert {name for name in shown if again[name] != shown[name]} == {"records", "checked_at", "next_check_at"}
 
 
-async def test_both_records_are_needed(api: ApiClient, dns: MemoryLookup) -> None:
+async def test_both_records_are_needed(api: ApiClient, dns: MemoryLookup, clock: ManualClock) -> None:
     """`*` alone covers both, until `*.sandbox` exists and says something else; `*.sandbox` alone covers no slug."""
     await put(api, TENANT, ZONE)
     point(dns, ZONE, "*.sandbox")
@@ -146,35 +152,54 @@ async def test_both_records_are_needed(api: ApiClient, dns: MemoryLookup) -> Non
     assert (await api("GET", TENANT)).json == shown
     point(dns, ZONE, "*")
     point(dns, ZONE, "*.sandbox", target="elsewhere.example")
+    clock.advance(10)
     shown = (await api("GET", f"{TENANT}/verify")).json
     assert (shown["status"], shown["dns_status"]) == ("pending_dns", "wrong")
     assert [item["status"] for item in shown["records"]] == ["valid", "wrong"]
     assert shown["records"][1]["observed"] == ["elsewhere.example"]
 
 
-async def test_a_bad_look_takes_nothing_down(api: ApiClient, dns: MemoryLookup) -> None:
+async def test_a_bad_look_takes_nothing_down(api: ApiClient, dns: MemoryLookup, clock: ManualClock) -> None:
     """A verified domain whose records are gone is told so, and goes on routing: one look is not enough."""
     await put(api, TENANT, ZONE)
     point(dns, ZONE)
     await api("POST", f"{TENANT}/verify")
     dns.remove(f"*.{ZONE}")
+    clock.advance(10)
     shown = (await api("POST", f"{TENANT}/verify")).json
     assert (shown["status"], shown["dns_status"], shown["verified"]) == ("verified", "missing", True)
     point(dns, ZONE)
+    clock.advance(10)
     assert (await api("POST", f"{TENANT}/verify")).json["dns_status"] == "verified"
 
 
-async def test_not_knowing_changes_nothing(api: ApiClient, dns: MemoryLookup) -> None:
+async def test_not_knowing_changes_nothing(api: ApiClient, dns: MemoryLookup, clock: ManualClock) -> None:
     """Name servers that fail: told for this look, with the reason, and not kept."""
     await put(api, TENANT, ZONE)
     point(dns, ZONE)
     before = (await api("POST", f"{TENANT}/verify")).json
     dns.put(f"*.{ZONE}", RecordType.CNAME, "edge.agency.example")
     dns.fail("edge.agency.example", "timeout")
+    clock.advance(10)
     shown = (await api("POST", f"{TENANT}/verify")).json
     assert (shown["status"], shown["dns_status"], shown["verified"]) == ("verified", "unknown", True)
     assert [(item["status"], item["reason"]) for item in shown["records"]] == [("unknown", "timeout"), ("valid", None)]
-    assert (await api("GET", TENANT)).json == before
+    after = (await api("GET", TENANT)).json
+    assert {name for name in before if after[name] != before[name]} == {"checked_at", "next_check_at"}
+
+
+@pytest.mark.parametrize("scope", ["tenant", "workspace", "project"])
+async def test_error_too_soon(api: ApiClient, acme: Account, clock: ManualClock, scope: str) -> None:
+    """One look in ten seconds, whichever way it is asked for."""
+    path = paths(acme)[scope]
+    await put(api, path, ZONE)
+    for first, second in (("GET /verify", "POST /check"), ("POST /check", "POST /verify")):
+        clock.advance(10)
+        method, _, word = first.partition(" ")
+        assert (await api(method, path + word)).status == 200
+        method, _, word = second.partition(" ")
+        answer = await api(method, path + word)
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (429, "checked_just_now", "10")
 
 
 async def test_another_domain_starts_anew(api: ApiClient, dns: MemoryLookup) -> None:
@@ -296,7 +321,7 @@ async def test_a_repeated_request_changes_nothing(api: ApiClient) -> None:
     assert await effective(api, TENANT) == (None, "miosa.app")
 
 
-async def test_client(client: miosa.Miosa, dns: MemoryLookup) -> None:
+async def test_client(client: miosa.Miosa, dns: MemoryLookup, clock: ManualClock) -> None:
     """`tenant.preview_domain`, method by method, with what its documentation names."""
 
     def walk() -> None:
@@ -306,6 +331,7 @@ async def test_client(client: miosa.Miosa, dns: MemoryLookup) -> None:
         assert (shown["domain"], shown["cname_target"], shown["verified_at"]) == (ZONE, "proxy.miosa.ai", None)
         assert domain.verify()["verified"] is False
         point(dns, ZONE)
+        clock.advance(10)
         verified = domain.verify()
         assert (verified["verified"], verified["target"], len(verified["records"])) == (True, "proxy.miosa.ai", 2)
         domain.delete()
