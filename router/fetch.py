@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from router.addresses import is_public
 from router.clock import Clock
 from router.domains.challenge import MAX_BODY, Fetched
 from router.domains.lookup import Lookup, Question, RecordType
@@ -26,8 +27,6 @@ FETCH_TIME = 8.0  # seconds, where the caller has that long
 _HOPS = 2
 _AT_ONCE = 64
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Ways to write an IPv4 address as an IPv6 one that a gateway of ours might undo (RFC 6052, RFC 3056).
-_TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"))
 
 
 class HttpFetch:
@@ -137,10 +136,7 @@ class _NotDialledError(OSError):
 def may_be_dialled(address: str, networks: Sequence[Network] = ()) -> bool:
     """Whether an address that a stranger chose is a host on the public internet, or in one of `networks`."""
     ip = ipaddress.ip_address(address)
-    if any(ip.version == network.version and ip in network for network in networks):
-        return True
-    translated = any(ip.version == network.version and ip in network for network in _TRANSLATED)
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or translated)
+    return is_public(address) or any(ip.version == network.version and ip in network for network in networks)
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:

@@ -10,16 +10,16 @@ from router.clock import Clock, SystemClock
 from router.dns import DnsLookup
 from router.domains.challenge import Fetch
 from router.domains.custom import CustomDomains
-from router.domains.diagnoses import Diagnoses
 from router.domains.custom_life import CustomLife
+from router.domains.diagnoses import Diagnoses
 from router.domains.looking import Looker
 from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
 from router.domains.preview_life import PreviewLife
 from router.domains.queue import Queue
 from router.domains.verification import Verification
-from router.observe.metrics import Metrics
 from router.fetch import HttpFetch
+from router.observe.metrics import Metrics
 from router.probe import HttpProbe
 from router.settings import Settings
 from router.store import Store, migrate
@@ -63,6 +63,7 @@ class Verbs:
     diagnoses: Diagnoses
     events: Events
     webhooks: Webhooks
+    checks: Queue
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
@@ -72,7 +73,6 @@ def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int
         backends=settings.backend_networks,
         own_listeners=own_listeners,
     )
-    checks: Queue
 
 
 def verbs_on(

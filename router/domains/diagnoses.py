@@ -8,13 +8,13 @@ from typing import Protocol
 from router.clock import Clock
 from router.domains.custom import CustomDomain
 from router.domains.diagnosis import diagnose
+from router.domains.looking import WILDCARDS
 from router.domains.lookup import Lookup
 from router.domains.names import enclosing, registrable
 from router.domains.pace import Pace
 from router.domains.preview import PreviewDomain
 from router.domains.remarks import Facts, Remark, Severity
 from router.domains.survey import Subject, of_host, of_zone, survey
-from router.domains.verification import WILDCARDS
 from router.errors import NOT_FOUND, RouterError
 from router.routes.records import Scope
 from router.settings import Ca

@@ -12,12 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.domains.caa import CaaFinding, look_at_caa
+from router.domains.challenge import txt_name
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
 from router.domains.names import enclosing, registered_domain
 from router.domains.pointing import Finding, Pointing, follow
 from router.settings import Ca
-
-CHALLENGE = "_miosa-challenge"
 
 _ADDRESSES = (RecordType.A, RecordType.AAAA)
 # What may stand at a name. NS and SOA make it the top of a zone.
@@ -146,7 +145,7 @@ async def survey(lookup: Lookup, subject: Subject, targets: Collection[str], ca:
     seen = dict(zip(asked, await lookup.ask(asked, until, fresh=True), strict=True))
     zone = next((name for name in above if own_values(seen[Question(name, RecordType.SOA)])), registered)
     pointings = await follow(lookup, [probe for _, probe in names], targets, until, fresh=True)
-    proof_name = f"{CHALLENGE}.{subject.name}"
+    proof_name = txt_name(subject.name)
     nobody = f"{_nobody()}.{zone}"
     deeper = [
         Question(name, kind) for name in (nobody, *(f"{probe}.{zone}" for _, probe in names)) for kind in _DOUBLED

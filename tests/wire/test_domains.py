@@ -95,6 +95,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
                 "MIOSA_ROUTER_ROLES": "proxy,api",
                 "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path / 'router.db'}",
                 "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
+                "MIOSA_ROUTER_CHECKS__ASK_EVERY": "0",
                 "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL,
                 "MIOSA_ROUTER_DNS_SERVERS": dns.server,
                 "MIOSA_ROUTER_ACCESS_LOG": "",
