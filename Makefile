@@ -41,10 +41,12 @@ check: install ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## CPU per request, ours against other proxies in one run
+bench: install ## ours against other proxies in one run, a quarter of an hour; results in bench/results
+	@sh bench/install.sh
 	$(BIN)/python -m bench.run
 
-bench-quick: install ## the same in a minute, less exact
+bench-quick: install ## the same in a minute, less of it and less exact
+	@sh bench/install.sh
 	$(BIN)/python -m bench.run --quick
 
 fmt: install ## put the code into its one format

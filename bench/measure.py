@@ -1,59 +1,68 @@
-"""What a run costs: CPU time of a program and all its processes, and what wrk saw."""
+"""What a run costs: CPU time and memory of a program and all its processes, from /proc."""
 
 import os
-import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_QUOTAS = Path("/sys/fs/cgroup/cpu")  # cgroup v1; v2 has no way to limit a process of ours without moving all of them
+_PERIOD = 10_000  # microseconds: short, so that a worker that has used its share is soon back
+
+
+def family(pid: int) -> list[int]:
+    """A process and its living descendants."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError):
+            for child in task.read_text().split():
+                found += family(int(child))
+    return found
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far of a process and its living descendants, in seconds."""
-    own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    total = (int(own[11]) + int(own[12])) / _TICK
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
-    return total
+    """User and system time so far of a process and its descendants, in seconds; those that have ended are in it as
+    soon as their parent has waited for them."""
+    total = 0
+    for member in family(pid):
+        with suppress(FileNotFoundError):
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))  # utime stime cutime cstime
+    return total / _TICK
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep a process, its threads and its descendants on one core."""
-    subprocess.run(["taskset", "-a", "-p", "-c", str(core), str(pid)], check=True, stdout=subprocess.DEVNULL)
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            pin(int(child), core)
+def memory(pid: int, name: str = "Rss") -> int:
+    """Bytes that one process holds: Rss, or Pss, which splits what it shares with others among them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What wrk saw. `failed` counts answers other than 2xx and 3xx, and socket errors."""
-
-    requests: int
-    per_second: float
-    failed: int
+def family_memory(pid: int) -> int:
+    """Bytes that a process and its descendants hold together (Pss)."""
+    return sum(memory(member, "Pss") for member in family(pid))
 
 
-def wrk(url: str, host: str, *, connections: int, seconds: int, core: int) -> Load:
-    """Load `url` with browser-like requests from one core. Raises CalledProcessError where wrk fails."""
-    headers = (
-        f"Host: {host}",
-        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
-        "Accept-Encoding: gzip, deflate, br, zstd",
-        "Sec-Fetch-Dest: document",
-        "Sec-Fetch-Mode: navigate",
-        "Cookie: session=6f1d2b9c8a7e4f30; theme=dark",
-    )
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    for header in headers:
-        command += ["-H", header]
-    done = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=seconds + 30)
-    requests = int(re.findall(r"(\d+) requests in", done.stdout)[0])
-    rate = float(re.findall(r"Requests/sec:\s+([\d.]+)", done.stdout)[0])
-    failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", done.stdout)))
-    for errors in re.findall(r"Socket errors: (.*)", done.stdout):
-        failed += sum(map(int, re.findall(r"\d+", errors)))
-    return Load(requests, rate, failed)
+def pin(pid: int, *cores: int) -> None:
+    """Keep a process, its threads and its descendants on these cores."""
+    listed = ",".join(map(str, cores))
+    for member in family(pid):
+        subprocess.run(["taskset", "-a", "-p", "-c", listed, str(member)], check=False, capture_output=True)
+
+
+@contextmanager
+def quota(pid: int, share: float) -> Iterator[None]:
+    """Let one process have no more than this share of a core. Raises OSError where that can't be had (needs root)."""
+    group = _QUOTAS / f"miosa-bench-{pid}"
+    group.mkdir()
+    try:
+        (group / "cpu.cfs_period_us").write_text(str(_PERIOD))
+        (group / "cpu.cfs_quota_us").write_text(str(int(_PERIOD * share)))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        with suppress(OSError):
+            (_QUOTAS / "cgroup.procs").write_text(str(pid))
+        group.rmdir()

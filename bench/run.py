@@ -1,115 +1,105 @@
 """The bench: us and others on the same work in one run, interleaved. `python -m bench.run --quick`
 
-The figure is the proxy's CPU time per request, user and system of all its processes: it holds from run to run on a
-shared machine, and requests per second follow from it. Proxies have one core to themselves, load and backend the
-other. Ours runs as `serve` with everything on: access log to a file, metrics, limits, deadlines.
+The figure is the proxy's CPU time per unit of work, user and system of all its processes: it holds from run to run on a
+shared machine, and throughput follows from it. Proxies have one core to themselves, load and backends the other. Ours
+runs as `serve` with everything on: access log to a file, metrics, limits, deadlines, Redis. Tables, plots and the goals
+go to `bench/results/`. Whoever cannot start is shown as missing, and a scenario that fails says so; the rest goes on.
 """
 
 import argparse
+import resource
 import shutil
-import socket
-import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
-from bench.measure import Load, cpu_seconds, pin, wrk
-from bench.peers import caddy, nginx
-from tests.support.ports import free_port
-from tests.support.processes import Process
-from tests.support.router import PLATFORM_DOMAIN, Router
+from bench.goals import GOALS
+from bench.plot import bars
+from bench.results import FIGURES, Results, as_markdown, machine, rows_of
+from bench.scenarios import SCENARIOS, Bench
+from bench.stage import OURS, Stage
 
-_PROXY_CORE, _LOAD_CORE = 1, 0
-
-
-@dataclass
-class Contestant:
-    """A proxy under test, and what its rounds gave: CPU microseconds per request, requests per second."""
-
-    name: str
-    port: int
-    process: Process
-    cpu: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    failed: int = 0
-
-    def round(self, host: str, connections: int, seconds: int) -> None:
-        before = cpu_seconds(self.process.pid)
-        load: Load = wrk(
-            f"http://127.0.0.1:{self.port}/", host, connections=connections, seconds=seconds, core=_LOAD_CORE
-        )
-        self.cpu.append((cpu_seconds(self.process.pid) - before) / load.requests * 1e6)
-        self.rate.append(load.per_second)
-        self.failed += load.failed
+_FOLDER = Path(__file__).with_name("results")
+_QUICK = ("get-32", "get-differing", "new-connection", "1m-down", "ask")
+_QUICK_PEERS = frozenset((OURS, "nginx", "nginx+lua", "haproxy", "caddy"))
 
 
-def _listens(port: int) -> Callable[[], bool]:
-    def check() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    return check
+def _say(words: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
-def _contestants(stack: ExitStack, folder: Path) -> tuple[str, list[Contestant]]:
-    backend = free_port()
-    program = stack.enter_context(
-        Process([sys.executable, Path(__file__).with_name("backend.py"), str(backend)], folder / "backend.log")
-    )
-    program.until(_listens(backend))
-    pin(program.pid, _LOAD_CORE)
-    router = stack.enter_context(Router(folder, access_log=folder / "access.log", limits__drain_requests=0))
-    router.register(router.tenant("Bench"), "bench", backend)
-    found = [Contestant("miosa-router", router.proxy_port, router.process)]
-    for name, start in (("nginx", nginx.start), ("caddy", caddy.start)):
-        if name == "nginx" and shutil.which("nginx") is None:
-            print("nginx is not installed: left out")
+def _run(bench: Bench, names: list[str]) -> None:
+    for name in names:
+        _say(name)
+        try:
+            SCENARIOS[name](bench)
+        except Exception as error:  # noqa: BLE001 - one scenario's fault is shown, and costs no other its figures
+            traceback.print_exc()
+            table = bench.results.table(name, name, "request")
+            table.notes.append(f"Failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+def _write(results: Results, folder: Path) -> str:
+    """Write all forms of the results; the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    goals = [goal.judge(results) for goal in GOALS]
+    (folder / "results.json").write_text(results.as_json(goals))
+    parts = [
+        "# What was measured",
+        "",
+        f"{results.rounds} interleaved rounds after a warm-up: median (least–greatest).",
+    ]
+    parts += ["", *(f"- {what}: {words}" for what, words in results.machine.items())]
+    parts += [f"- {name}: {version}" for name, version in results.versions.items()]
+    parts += [f"- {name} is missing: {why}" for name, why in results.missing.items()]
+    parts += ["", "## Goals", "", "| | goal | figure | |", "|---|---:|---:|---|"]
+    parts += [f"| {row['goal']} | {row['bound']} | {row['figure']} | {row['met']} |" for row in goals]
+    for table in results.tables.values():
+        parts += ["", f"## {table.title}", "", *(note + "\n" for note in table.notes)]
+        if not table.values:
             continue
-        port = free_port()
-        process = stack.enter_context(start(folder, port, backend))
-        process.until(_listens(port))
-        found.append(Contestant(name, port, process))
-    for contestant in found:
-        pin(contestant.process.pid, _PROXY_CORE)
-    return f"3000-bench.sandbox.{PLATFORM_DOMAIN}", found
-
-
-def _table(contestants: list[Contestant], connections: int) -> str:
-    ours = statistics.median(contestants[0].cpu)
-    rows = [f"small GET, {connections} connections", f"{'':14}{'CPU µs/request':>20}{'requests/s':>12}{'ours ÷':>9}"]
-    for one in contestants:
-        median = statistics.median(one.cpu)
-        spread = f"{median:.1f} ({min(one.cpu):.1f}–{max(one.cpu):.1f})"
-        failed = f"  {one.failed} failed" if one.failed else ""
-        rows.append(f"{one.name:14}{spread:>20}{statistics.median(one.rate):>12.0f}{ours / median:>9.2f}{failed}")
-    return "\n".join(rows)
+        parts.append(as_markdown(rows_of(table, OURS)))
+        figure = table.figures()[0]
+        picture = bars(table, figure, FIGURES[figure].format(unit=table.unit), OURS)
+        if picture is not None:
+            (folder / f"{table.name}.svg").write_text(picture)
+            parts += ["", f"![{table.title}]({table.name}.svg)"]
+    text = "\n".join(parts) + "\n"
+    (folder / "results.md").write_text(text)
+    return text
 
 
 def main() -> int:
     """Run the bench; the exit status."""
-    options = argparse.ArgumentParser(description="CPU time per request, ours against others in one run.")
-    options.add_argument("--quick", action="store_true", help="one scenario, under a minute")
-    options.add_argument("--connections", type=int, default=32)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=int, default=2, help="per contestant and round")
+    options = argparse.ArgumentParser(description="CPU time per unit of work, ours against others in one run.")
+    options.add_argument("--quick", action="store_true", help="a few scenarios and peers, within a minute")
+    options.add_argument("--only", action="append", choices=sorted(SCENARIOS), help="this scenario; may be repeated")
+    options.add_argument("--peer", action="append", help="ours and this one only; may be repeated")
+    options.add_argument("--rounds", type=int)
+    options.add_argument("--seconds", type=int, default=1, help="of a round's load, of one contestant")
+    options.add_argument("--results", type=Path, help="where to write them (full run: bench/results)")
     chosen = options.parse_args()
     if shutil.which("wrk") is None:
         print("wrk is not installed; on Debian: apt-get install wrk", file=sys.stderr)
         return 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="miosa-bench-")))
-        host, contestants = _contestants(stack, folder)
-        for number in range(chosen.rounds + 1):
-            for contestant in contestants:
-                contestant.round(host, chosen.connections, chosen.seconds if number else 1)
-                if number == 0:  # warm-up
-                    contestant.cpu.clear()
-                    contestant.rate.clear()
-            print(f"round {number} of {chosen.rounds}", file=sys.stderr)
-        print(_table(contestants, chosen.connections))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    names = chosen.only or (list(_QUICK) if chosen.quick else list(SCENARIOS))
+    peers = frozenset((OURS, *chosen.peer)) if chosen.peer else _QUICK_PEERS if chosen.quick else None
+    rounds = chosen.rounds or (3 if chosen.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="miosa-bench-") as name:
+        before = machine()
+        with Stage(Path(name), peers) as stage:
+            results = Results(before, stage.versions, stage.missing, rounds)
+            _run(Bench(stage, results, rounds, chosen.seconds), names)
+    whole = not chosen.quick and not chosen.only
+    folder = chosen.results or (_FOLDER if whole else Path(tempfile.mkdtemp(prefix="miosa-bench-results-")))
+    print(_write(results, folder))
+    _say(f"written to {folder}")
     return 0
 
 

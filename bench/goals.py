@@ -1,0 +1,83 @@
+"""The goals, each as a ratio within one run where it can be one, and whether a run meets them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.results import Results, number
+from bench.stage import OURS
+
+Figure = Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Met where the figure is at most `most`, or at least `least`."""
+
+    what: str
+    figure: Figure
+    most: float | None = None
+    least: float | None = None
+    unit: str = "×"
+
+    def judge(self, results: Results) -> dict[str, str]:
+        bound = f"≤ {self.most}" if self.most is not None else f"≥ {self.least}"
+        value = self.figure(results)
+        row = {"goal": self.what, "bound": f"{bound} {self.unit}", "figure": "not measured", "met": "–"}
+        if value is not None:
+            met = value <= self.most if self.most is not None else value >= (self.least or 0)
+            row |= {"figure": f"{number(value)} {self.unit}", "met": "met" if met else "not met"}
+        return row
+
+
+def _cpu(scenario: str, peer: str) -> Figure:
+    """Our CPU time per unit over a peer's."""
+
+    def figure(results: Results) -> float | None:
+        ours, its = results.median(scenario, OURS, "cpu"), results.median(scenario, peer, "cpu")
+        return None if ours is None or not its else ours / its
+
+    return figure
+
+
+def _grows(scenario: str) -> Figure:
+    """Our CPU time per request over that of the 32 connections."""
+
+    def figure(results: Results) -> float | None:
+        more, base = results.median(scenario, OURS, "cpu"), results.median("get-32", OURS, "cpu")
+        return None if more is None or not base else more / base
+
+    return figure
+
+
+def _over_direct(quantile: str) -> Figure:
+    def figure(results: Results) -> float | None:
+        ours, direct = results.median("steady", OURS, quantile), results.median("steady", "direct", quantile)
+        return None if ours is None or direct is None else ours - direct
+
+    return figure
+
+
+def _own(scenario: str, figure: str, who: str = OURS) -> Figure:
+    return lambda results: results.median(scenario, who, figure)
+
+
+GOALS = (
+    Goal("small GET, 32 connections: CPU over nginx + Lua", _cpu("get-32", "nginx+lua"), most=1.0),
+    Goal("small GET, 32 connections: CPU over static nginx", _cpu("get-32", "nginx"), most=1.3),
+    Goal("small GET, 32 connections: CPU over Caddy", _cpu("get-32", "caddy"), most=0.30),
+    Goal("small GET, 32 connections: CPU over an aiohttp proxy", _cpu("get-32", "aiohttp"), most=0.15),
+    Goal("p50 at 2,000 requests/s over direct", _over_direct("p50"), most=0.15, unit="ms"),
+    Goal("p99 at 2,000 requests/s over direct", _over_direct("p99"), most=0.5, unit="ms"),
+    Goal("512 connections: CPU over 32", _grows("get-512"), most=1.15),
+    Goal("Zipf over 10,000 hosts: CPU over one host", _grows("zipf"), most=1.15),
+    Goal("new connection per request: CPU over haproxy", _cpu("new-connection", "haproxy"), most=1.3),
+    Goal("1 MiB down: CPU over haproxy", _cpu("1m-down", "haproxy"), most=1.0),
+    Goal("1 MiB up: CPU over haproxy", _cpu("1m-up", "haproxy"), most=1.0),
+    Goal("100 MiB down: CPU over haproxy", _cpu("100m-down", "haproxy"), most=0.7),
+    Goal("WebSocket echo of 64 bytes: CPU over Caddy", _cpu("echo", "caddy"), most=0.5),
+    Goal("WebSocket echo of 64 bytes: CPU over haproxy", _cpu("echo", "haproxy"), most=1.2),
+    Goal("an idle tunnel: router memory", _own("tunnels", "memory"), most=10.0, unit="KiB"),
+    Goal("two workers: throughput over one", _own("two-workers", "ratio"), least=1.7),
+    Goal("an idle worker: RSS", _own("idle", "rss", "worker of two"), most=60.0, unit="MiB"),
+    Goal("ask: CPU per answer", _own("ask", "cpu"), most=60.0, unit="µs"),
+)
