@@ -14,7 +14,7 @@ import hashlib
 import shutil
 import sys
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import cast
 
 import uvloop
 
@@ -74,8 +74,6 @@ def start_live(folder: Path, port: int) -> Process:
 class _Backend(asyncio.Protocol):
     """One connection. The proxies send no second request before the first is answered."""
 
-    listening: "ClassVar[set[_Backend]]" = set()  # to the events
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._buffer = b""
@@ -111,7 +109,7 @@ class _Backend(asyncio.Protocol):
             self._echoes = True
         elif path == b"/events":
             self.transport.write(_EVENTS)
-            self.listening.add(self)
+            _listening.add(self)
         else:
             self._answer = _CHUNKED if path == b"/chunked" else _sized(_SIZES.get(path, 100))
             length = lower.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
@@ -132,11 +130,14 @@ class _Backend(asyncio.Protocol):
         self.transport.write(b"".join(out))
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self.listening.discard(self)
+        _listening.discard(self)
 
 
 def _sized(length: int) -> bytes:
     return _OK + b"Content-Length: %d\r\n\r\n" % length + b"x" * length
+
+
+_listening: set[_Backend] = set()  # to the events
 
 
 async def _serve(port: int) -> None:
@@ -148,7 +149,7 @@ async def _serve(port: int) -> None:
             number += 1
             event = b'data: {"number": %d, "text": "something has happened"}\n\n' % number
             piece = b"%x\r\n%b\r\n" % (len(event), event)
-            for connection in tuple(_Backend.listening):
+            for connection in tuple(_listening):
                 connection.transport.write(piece)
 
 
