@@ -33,7 +33,9 @@ from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
+from router.gate.handshake import TlsHandshake
 from router.gate.ledger import Ledger
+from router.gate.warming import EVERY, Warming
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
@@ -219,8 +221,8 @@ class App:
         if self._membership is None:
             await self._keep_certificates(store)
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
+        ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
         if "admin" in sockets:
-            ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
             admin = Admin(
                 ask=ask.answer,
@@ -255,7 +257,7 @@ class App:
         if "jobs" in settings.roles:
             courier = Courier(lookup, destinations_of(settings, own_listeners), clock)
             self._deliveries = Deliveries(store, clock, sender=courier)
-            todo = self._periodic(store, verbs, self._deliveries)
+            todo = [*self._periodic(store, verbs, self._deliveries), self._warm(store, verbs, ask)]
             self._jobs = Jobs(todo, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)
             stack.push_async_callback(self._deliveries.close)
@@ -291,6 +293,23 @@ class App:
         )
         self._stack.push_async_callback(ledger.close)
         await ledger.start()
+
+    def _warm(self, store: Store, verbs: Verbs, ask: Ask) -> Job:
+        """What fetches certificates ahead, and makes domains active."""
+        gate = self._settings.gate
+        warming = Warming(
+            store=store,
+            domains=verbs.custom_domains,
+            opinion=ask.opinion,
+            handshake=None if gate.caddy is None else TlsHandshake(gate.caddy, gate.handshake_time),
+            evidence=self._evidence,
+            budgets=self._budgets,
+            backoff=gate.backoff,
+            at_once=gate.handshakes,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(warming.close)
+        return Job(name="warm_certificates", every=EVERY, within=30.0, work=warming.run)
 
     async def _follow(self, store: Store) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""

@@ -266,6 +266,14 @@ class Gate(_Group):
     unwritten: Count = Field(
         100, description="Attempts that may wait for a store that is away; then no further one begins."
     )
+    caddy: Bind | None = Field(
+        None,
+        description="Caddy's https listener. With it a domain's certificate is fetched before the first visitor comes, and again when it is due.",
+    )
+    handshake_time: Seconds = Field(
+        190.0, description="How long Caddy may take for that; it gives up itself after 180, and says so."
+    )
+    handshakes: Count = Field(5, description="How many of these are under way at once.")
     backoff: Steps = Field(
         (60.0, 600.0, 6000.0, 86400.0),
         description="How long a name waits after its first, second, … failure in a row; the last one repeats.",

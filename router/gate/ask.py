@@ -100,6 +100,15 @@ class Ask:
             return name
         return judge(decision, evidence=self._evidence.seen(name), standing=self._budgets.standing(name))
 
+    async def opinion(self, host: str) -> Verdict:
+        """What the answer for a canonical name is now. Counts nothing, and opens no attempt."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                route = await self._routes.resolve(host.encode("ascii"))
+        except TimeoutError:
+            return VERDICTS["not_ready"]
+        return self.judge(host, route.decision)
+
     async def _look_up(self, domain: str) -> Verdict:
         name = read_name(domain)
         assert isinstance(name, str)  # noqa: S101 - `at_once` has read it

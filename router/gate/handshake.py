@@ -1,0 +1,91 @@
+"""One TLS handshake with Caddy, as a visitor of the name would begin it: it makes Caddy get the certificate, if it has
+none or the one it has is due, and shows which one it has."""
+
+import asyncio
+import ssl
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from router.domains.certificates import Leaf
+from router.settings import split_bind
+
+_CLOSE = 1.0  # seconds to say goodbye
+
+
+class NoCertificateError(Exception):
+    """Caddy ended the handshake: it has no certificate for the name, and could not get one."""
+
+
+class UnreachableError(Exception):
+    """Nobody can tell: Caddy was not reached, or did not answer in time."""
+
+
+class Handshake(Protocol):
+    async def leaf(self, host: str) -> Leaf:
+        """The certificate that a visitor of the name gets. Raises NoCertificateError, UnreachableError."""
+
+
+class TlsHandshake:
+    """With the listener at `address`, each within so many seconds.
+
+    Who signed is not judged: the authority may be one's own, and it is Caddy that is asked, not a stranger. The name
+    has to be in the certificate, or visitors would be turned away.
+    """
+
+    def __init__(self, address: str, within: float) -> None:
+        self._host, self._port = split_bind(address)
+        self._within = within
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
+
+    async def leaf(self, host: str) -> Leaf:
+        """See `Handshake`."""
+        try:
+            async with asyncio.timeout(self._within):
+                encoded = await self._shake(host)
+        except ssl.SSLError as error:
+            raise NoCertificateError(error.reason or str(error)) from error
+        except (OSError, TimeoutError) as error:
+            raise UnreachableError(str(error) or "no answer in time") from error
+        certificate = x509.load_der_x509_certificate(encoded)
+        if not _is_for(certificate, host):
+            raise NoCertificateError("the certificate is for another name")
+        return Leaf(
+            issuer=_issuer(certificate),
+            serial=f"{certificate.serial_number:x}",
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+        )
+
+    async def _shake(self, host: str) -> bytes:
+        _, writer = await asyncio.open_connection(
+            self._host,
+            self._port,
+            ssl=self._context,
+            server_hostname=host,
+            ssl_handshake_timeout=self._within,
+            ssl_shutdown_timeout=_CLOSE,
+        )
+        encoded = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        if not isinstance(encoded, bytes):
+            raise UnreachableError("it showed no certificate")
+        return encoded
+
+
+def _is_for(certificate: x509.Certificate, host: str) -> bool:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    wildcard = f"*.{host.partition('.')[2]}"
+    return any(name.lower() in {host, wildcard} for name in names.get_values_for_type(x509.DNSName))
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    """The issuer's common name, or the whole of its name where it has none."""
+    common = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else certificate.issuer.rfc4514_string()
