@@ -30,6 +30,7 @@ run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
 	@exec $(BIN)/miosa-router demo
 
 test: check ## the checks and all tests
+	@sh tests/install-pebble.sh
 	$(BIN)/python -m pytest
 
 test-deep: install ## minutes of generated requests against the whole API

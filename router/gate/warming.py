@@ -36,7 +36,7 @@ from router.tasks import Tasks
 EVERY = 1.0  # seconds between two looks at what is due
 
 _AT_ONCE = 100  # domains looked at in one run
-_SOON = 30.0  # seconds until what nobody could tell is tried again
+_SOON = 10.0  # seconds until what nobody could tell is tried again
 _OVERDUE = (timedelta(seconds=2), timedelta(hours=6))  # between two looks at a certificate that is not renewed yet
 _OVERDUE_LOOKS = 8  # in what is left of its life
 _LATE = 1 / 6  # of its life: with less than this left it is `expiring`

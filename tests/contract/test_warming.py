@@ -211,7 +211,7 @@ async def test_what_the_gate_would_refuse_is_not_asked_for(
 
 @pytest.mark.parametrize("reason", ["not_ready", "unknown_host", "suspended"])
 async def test_a_name_that_is_not_served_now_changes_nothing(warm: Warm, reason: str) -> None:
-    """It is looked at again half a minute later."""
+    """It is looked at again soon."""
     domain = await warm.begin()
     warm.verdict = VERDICTS[reason]
     await warm.run()

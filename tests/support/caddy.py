@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.pebble import Pebble
 from tests.support.ports import answers, free_port
 from tests.support.processes import BIN, Process
 
@@ -14,31 +15,53 @@ CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 
 
 class Caddy:
-    """Signs with a CA of its own, in `folder`. `proxy` and `ask` are the router's addresses, HOST:PORT."""
+    """Signs with a CA of its own, in `folder`, unless it is to get its certificates from Pebble by `acme`. `proxy` and
+    `ask` are the router's addresses, HOST:PORT. `ports` are those for https and http, where somebody has to know them
+    before."""
 
-    def __init__(self, folder: Path, *, proxy: str, ask: str, environment: dict[str, str] | None = None) -> None:
-        self.port = free_port()
-        self.http_port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        proxy: str,
+        ask: str,
+        acme: Pebble | None = None,
+        ports: tuple[int, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.port, self.http_port = ports or (free_port(), free_port())
         self.storage = folder / "storage"
         self.root_certificate = self.storage / "pki" / "authorities" / "local" / "root.crt"
-        self.process = Process(
-            [BIN / "caddy", "run", "--config", CADDYFILE, "--adapter", "caddyfile"],
-            folder / "caddy.log",
-            {
-                "GODEBUG": "http2xconnect=1",
-                "HOME": str(folder),
-                "XDG_CONFIG_HOME": str(folder),
-                "MIOSA_CADDY_TLS": "internal",
-                "MIOSA_CADDY_STORAGE": str(self.storage),
-                "MIOSA_CADDY_BIND": "127.0.0.1",
-                "MIOSA_CADDY_HTTPS_PORT": str(self.port),
-                "MIOSA_CADDY_HTTP_PORT": str(self.http_port),
-                "MIOSA_CADDY_PUBLIC_PORT": f":{self.port}",
-                "MIOSA_CADDY_PROXY": proxy,
-                "MIOSA_CADDY_ASK": ask,
-                "MIOSA_CADDY_GRACE": "2s",
-                **(environment or {}),
-            },
+        authority = {"MIOSA_CADDY_TLS": "internal"}
+        if acme is not None:
+            self.root_certificate = acme.roots
+            authority = {
+                "MIOSA_CADDY_TLS": "acme",
+                "MIOSA_CADDY_ACME_DIRECTORY": acme.directory,
+                "SSL_CERT_FILE": str(acme.certificate),
+            }
+        self._log = folder / "caddy.log"
+        self._environment = {
+            "GODEBUG": "http2xconnect=1",
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder),
+            "MIOSA_CADDY_STORAGE": str(self.storage),
+            "MIOSA_CADDY_BIND": "127.0.0.1",
+            "MIOSA_CADDY_HTTPS_PORT": str(self.port),
+            "MIOSA_CADDY_HTTP_PORT": str(self.http_port),
+            "MIOSA_CADDY_PUBLIC_PORT": f":{self.port}",
+            "MIOSA_CADDY_PROXY": proxy,
+            "MIOSA_CADDY_ASK": ask,
+            "MIOSA_CADDY_GRACE": "2s",
+            "MIOSA_CADDY_MORE": str(folder / "more" / "*.caddy"),
+            **authority,
+            **(environment or {}),
+        }
+        self.process = self._begin()
+
+    def _begin(self) -> Process:
+        return Process(
+            [BIN / "caddy", "run", "--config", CADDYFILE, "--adapter", "caddyfile"], self._log, self._environment
         )
 
     def __enter__(self) -> Self:
@@ -48,6 +71,12 @@ class Caddy:
             self.process.stop()
             raise
         return self
+
+    def restart(self) -> None:
+        """Stop it and start it again: it remembers its storage only."""
+        self.process.stop()
+        self.process = self._begin()
+        self.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -61,11 +90,14 @@ class Caddy:
             context.set_alpn_protocols(list(protocols))
         return context
 
-    def certificate(self, name: str) -> Mapping[str, object]:
-        """The certificate that a handshake for `name` gets. Raises ssl.SSLError where it is refused."""
+    def certificate(self, name: str | None) -> Mapping[str, object]:
+        """The certificate that a handshake for `name` gets; None: one that says no name, which is not compared then.
+        Raises ssl.SSLError where it is refused."""
+        context = self.trust()
+        context.check_hostname = name is not None
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
-            self.trust().wrap_socket(plain, server_hostname=name) as secured,
+            context.wrap_socket(plain, server_hostname=name) as secured,
         ):
             found = secured.getpeercert()
             assert found is not None

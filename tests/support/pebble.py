@@ -1,0 +1,116 @@
+"""Pebble as a process: an ACME certificate authority for tests, of the people who run Let's Encrypt."""
+
+import datetime as dt
+import ipaddress
+import json
+import os
+import shutil
+import ssl
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.ports import answers, free_port
+from tests.support.processes import Process
+
+PROGRAM = "pebble"
+HOW = "tests/install-pebble.sh installs it from Debian's package `pebble`, as root"
+
+
+def find_pebble() -> str:
+    """Its path. Skips the test, and says so on the terminal in red, where it is not installed; in CI that fails."""
+    found = shutil.which(PROGRAM)
+    if found is None:
+        print(f"\n\x1b[1;31mNOT TESTED: certificates by ACME, for want of Pebble; {HOW}\x1b[0m", file=sys.__stderr__)
+        if "CI" in os.environ:
+            pytest.fail(f"Pebble is not installed; {HOW}")
+        pytest.skip(f"Pebble is not installed; {HOW}")
+    return found
+
+
+class Pebble:
+    """Validates at these ports of loopback, by names that it asks the server at `dns` for. `validity` is how long its
+    certificates live, in seconds."""
+
+    def __init__(self, folder: Path, *, dns: str, http_port: int, tls_port: int, validity: int = 90 * 86400) -> None:
+        program = find_pebble()
+        self._port, self._management = free_port(), free_port()
+        self.certificate = folder / "pebble.pem"
+        self.roots = folder / "pebble-roots.pem"
+        key = folder / "pebble.key"
+        _sign_itself(self.certificate, key)
+        settings = {
+            "listenAddress": f"127.0.0.1:{self._port}",
+            "managementListenAddress": f"127.0.0.1:{self._management}",
+            "certificate": str(self.certificate),
+            "privateKey": str(key),
+            "httpPort": http_port,
+            "tlsPort": tls_port,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+            "certificateValidityPeriod": validity,
+        }
+        config = folder / "pebble.json"
+        config.write_text(json.dumps({"pebble": settings}), encoding="utf-8")
+        self.process = Process(
+            [program, "-config", config, "-dnsserver", dns, "-strict", "false"],
+            folder / "pebble.log",
+            {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"},
+        )
+
+    @property
+    def directory(self) -> str:
+        return f"https://127.0.0.1:{self._port}/dir"
+
+    def __enter__(self) -> Self:
+        try:
+            self.process.until(lambda: answers(self._port) and answers(self._management))
+            context = ssl.create_default_context(cafile=str(self.certificate))
+            where = f"https://127.0.0.1:{self._management}/roots/0"
+            with urllib.request.urlopen(where, context=context, timeout=10) as answer:
+                self.roots.write_bytes(answer.read())
+        except BaseException:
+            self.process.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
+
+    @property
+    def issued(self) -> int:
+        """How many certificates it has issued."""
+        return self.process.output.count("Issued certificate serial")
+
+
+def _sign_itself(certificate: Path, key: Path) -> None:
+    """A certificate for its own listeners on loopback."""
+    own = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pebble")])
+    now = dt.datetime.now(dt.UTC)
+    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+        .sign(own, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
