@@ -35,7 +35,7 @@ from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
 from router.gate.handshake import TlsHandshake
 from router.gate.ledger import Ledger
-from router.gate.warming import EVERY, Warming
+from router.gate.warming import Warming
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
@@ -309,7 +309,7 @@ class App:
             clock=self._clock,
         )
         self._stack.push_async_callback(warming.close)
-        return Job(name="warm_certificates", every=EVERY, within=30.0, work=warming.run)
+        return Job(name="warm_certificates", every=1.0, within=30.0, work=warming.run)
 
     async def _follow(self, store: Store) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""

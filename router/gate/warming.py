@@ -33,8 +33,6 @@ from router.gate.policy import Verdict
 from router.leases import Lease
 from router.tasks import Tasks
 
-EVERY = 1.0  # seconds between two looks at what is due
-
 _AT_ONCE = 100  # domains looked at in one run
 _SOON = 10.0  # seconds until what nobody could tell is tried again
 _OVERDUE = (timedelta(seconds=2), timedelta(hours=6))  # between two looks at a certificate that is not renewed yet
