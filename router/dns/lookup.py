@@ -10,7 +10,7 @@ import structlog
 
 from router.addresses import is_public
 from router.clock import Clock
-from router.dns.addresses import ROOTS
+from router.dns.roots import ROOTS
 from router.dns.inquiry import Inquiry, Server
 from router.dns.remembered import Remembered, Search, Searches
 from router.dns.sources import Configured, InCharge, Source

@@ -100,19 +100,17 @@ def read(
 
 def _referral(message: dns.message.Message, name: dns.name.Name, zone: dns.name.Name) -> Referral | None:
     """Who else is in charge. Only ever of a zone further down towards the name, so that no referral leads in circles."""
-    if any(rrset.rdtype == dns.rdatatype.SOA for rrset in message.authority):
+    if _of_type(message.authority, dns.rdatatype.SOA):
         return None
     servers = next((rrset for rrset in _below(message, name, zone) if rrset.rdtype == dns.rdatatype.NS), None)
     if servers is None:
         return None
     hosts = sorted(record.target for record in servers)[:MAX_SERVERS]  # a server rotates them; people do not
     glue: dict[dns.name.Name, list[str]] = {host: [] for host in hosts}
-    for rrset in message.additional:
+    for rrset in _of_type(message.additional, dns.rdatatype.A, dns.rdatatype.AAAA):
         # The address of a name outside of its own zone is not a server's to say.
-        if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA) and rrset.name.is_subdomain(zone):
-            addresses = glue.get(rrset.name)
-            if addresses is not None:
-                addresses += [record.address for record in rrset]
+        if rrset.name in glue and rrset.name.is_subdomain(zone):
+            glue[rrset.name] += [record.address for record in rrset]
     return Referral(servers.name, {host: first_addresses(some) for host, some in glue.items()}, servers.ttl)
 
 
@@ -130,18 +128,20 @@ def _below(message: dns.message.Message, name: dns.name.Name, zone: dns.name.Nam
     """What the message says of who is in charge of a zone below `zone`, towards the name."""
     return [
         rrset
-        for rrset in message.authority
-        if rrset.rdtype in (dns.rdatatype.NS, dns.rdatatype.SOA)
-        and rrset.name != zone
-        and rrset.name.is_subdomain(zone)
-        and name.is_subdomain(rrset.name)
+        for rrset in _of_type(message.authority, dns.rdatatype.NS, dns.rdatatype.SOA)
+        if rrset.name != zone and rrset.name.is_subdomain(zone) and name.is_subdomain(rrset.name)
     ]
 
 
 def _negative_ttl(message: dns.message.Message) -> int:
     """RFC 2308 §5: as the zone's SOA says; without one nothing is to be remembered."""
-    soa = next((rrset for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA), None)
+    soa = next(iter(_of_type(message.authority, dns.rdatatype.SOA)), None)
     return 0 if soa is None else min(soa.ttl, soa[0].minimum)
+
+
+def _of_type(section: Iterable[dns.rrset.RRset], *types: dns.rdatatype.RdataType) -> list[dns.rrset.RRset]:
+    """A section's records of these types; other classes than the Internet's have other contents under the same types."""
+    return [rrset for rrset in section if rrset.rdclass == dns.rdataclass.IN and rrset.rdtype in types]
 
 
 def _values(rrset: dns.rrset.RRset) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from router.observe.metrics import Metrics
 QUERY_TIME = 2.0  # seconds for a server to answer
 PAYLOAD = 1232  # bytes of UDP that no network fragments (DNS Flag Day 2020)
 AT_ONCE = 4  # queries to one address
+ALL_AT_ONCE = 256  # queries; each has a socket
 
 _MOST_BYTES = 16 * 1024  # over TCP; a hundred times what a name needs
 _MOST_RECORDS = 600
@@ -46,6 +47,7 @@ class Transport:
         self._clock = clock
         self._query_time = query_time
         self._metrics = metrics
+        self._sockets = asyncio.Semaphore(ALL_AT_ONCE)
         self._slots: dict[Address, _Slots] = {}
 
     async def send(self, query: dns.message.Message, server: Address, until: float) -> dns.message.Message:
@@ -81,7 +83,7 @@ class Transport:
         slots = self._slots.setdefault(server, _Slots())
         slots.users += 1
         try:
-            async with slots.free:
+            async with slots.free, self._sockets:
                 yield
         finally:
             slots.users -= 1

@@ -23,7 +23,7 @@ import dns.rdatatype
 
 from router.addresses import is_public
 from router.clock import Clock
-from router.dns.addresses import ROOTS
+from router.dns.roots import ROOTS
 from router.dns.inquiry import Inquiry, Server
 from router.dns.reading import MAX_SERVERS, Kind, Reading, Referral, failed, first_addresses, name_text
 from router.dns.remembered import Remembered
