@@ -10,9 +10,9 @@ import structlog
 
 from router.addresses import is_public
 from router.clock import Clock
-from router.dns.roots import ROOTS
 from router.dns.inquiry import Inquiry, Server
 from router.dns.remembered import Remembered, Search, Searches
+from router.dns.roots import ROOTS
 from router.dns.sources import Configured, InCharge, Source
 from router.dns.transport import QUERY_TIME, Transport
 from router.dns.views import Step, unknown

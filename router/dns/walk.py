@@ -23,10 +23,10 @@ import dns.rdatatype
 
 from router.addresses import is_public
 from router.clock import Clock
-from router.dns.roots import ROOTS
 from router.dns.inquiry import Inquiry, Server
 from router.dns.reading import MAX_SERVERS, Kind, Reading, Referral, failed, first_addresses, name_text
 from router.dns.remembered import Remembered
+from router.dns.roots import ROOTS
 from router.dns.together import all_of, first_of, most_of
 from router.dns.views import View
 from router.tasks import Tasks

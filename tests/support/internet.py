@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from router.domains.lookup import RecordType
 from tests.support.nameserver import NameServer
 
 ROOT, TOP, FIRST, SECOND = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -24,6 +25,7 @@ class Internet:
         self.top.serve(*tops)
         for top in tops:
             self.root.delegate(top, {f"ns.{top}": [TOP]})
+            self.top.put(top, RecordType.NS, f"ns.{top}")
         for zone in zones:
             self.top.delegate(zone, {f"ns1.{zone}": [FIRST], f"ns2.{zone}": [SECOND]})
         for server in (self.first, self.second):

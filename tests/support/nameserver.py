@@ -177,8 +177,8 @@ class NameServer:
         for _ in range(_MOST_ALIASES):
             if failing and name in self._failing:
                 return self._failing[name]
-            zone = next((zone for zone in self._delegated if name.is_subdomain(zone)), None)
-            if zone is not None:
+            zone = self._zone_of(name)
+            if zone in self._delegated:
                 self._refer(response, zone)
                 return None
             node = self._find(name)
@@ -209,10 +209,15 @@ class NameServer:
                 kind = "AAAA" if ":" in address else "A"
                 response.additional.append(dns.rrset.from_text(_name(host), self.ttl, "IN", kind, address))
 
+    def _zone_of(self, name: dns.name.Name) -> dns.name.Name:
+        """The nearest zone above the name, ours or another's."""
+        zones = [zone for zone in (*self._zones, *self._delegated) if name.is_subdomain(zone)]
+        return max(zones, key=len, default=dns.name.root)
+
     def _add_soa(self, response: dns.message.Message, name: dns.name.Name) -> None:
         """RFC 2308: for how long there is nothing."""
         if self.ttl:
-            zone = next((zone for zone in self._zones if name.is_subdomain(zone)), dns.name.root)
+            zone = self._zone_of(name)
             soa = f"ns.test. hostmaster.test. 1 3600 600 86400 {self.ttl}"
             response.authority.append(dns.rrset.from_text(zone, self.ttl, "IN", "SOA", soa))
 
