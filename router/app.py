@@ -34,6 +34,7 @@ from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
 from router.gate.handshake import TlsHandshake
+from router.gate.lane import Lanes
 from router.gate.ledger import Ledger
 from router.gate.warming import Warming
 from router.jobs import Job, Jobs
@@ -233,7 +234,7 @@ class App:
                 gather=self._crew.figures if self._crew is not None else None,
                 explain=explainer.explain,
             )
-            await self._serve_admin(admin, sockets["admin"])
+            await self._serve_admin(admin, ask, sockets["admin"])
         if "proxy" in sockets:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
@@ -368,11 +369,14 @@ class App:
         self._tasks.start("record", recorder.run())
         return recorder
 
-    async def _serve_admin(self, admin: Admin, listening: socket.socket) -> None:
+    async def _serve_admin(self, admin: Admin, ask: Ask, listening: socket.socket) -> None:
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN)
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await web.SockSite(runner, listening).start()
+        assert runner.server is not None  # noqa: S101 - `setup` has made it
+        lanes = Lanes(ask, hand_over=runner.server)
+        self._stack.push_async_callback(lanes.close)
+        await lanes.start(listening)
 
     async def _serve_api(self, store: Store, verbs: Verbs, activity: ActivityFeed, listening: socket.socket) -> None:
         settings, clock = self._settings, self._clock

@@ -11,7 +11,7 @@ from router.clock import ManualClock
 from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
-from router.gate.policy import Verdict
+from router.gate.policy import CLEAR, Verdict
 from router.observe.metrics import Metrics
 from router.routes.chain import Decision, Level
 from router.routes.memory import MemoryRecords
@@ -19,7 +19,7 @@ from router.routes.records import DomainStatus
 from router.routes.resolver import Resolver
 from router.settings import Cache, Gate
 from tests.support.held import HeldRecords
-from tests.support.records import PLATFORM, name, resource
+from tests.support.records import PLATFORM, claim, name, resource, zone
 
 pytestmark = pytest.mark.asyncio
 
@@ -212,3 +212,18 @@ async def test_the_opinion_for_explain_counts_nothing(gate: Asked) -> None:
     assert gate.ask.judge("shop.miosa.app", served) == Verdict(200, "issued")
     assert gate.ask.judge("[::1]", Decision(Level.NONE, "unknown_host")) == Verdict(400, "ip_address")
     assert gate.counted("first_issue") == 0
+
+
+async def test_a_scanners_night() -> None:
+    """Twenty thousand names under a verified zone: not one certificate, no budget touched, nothing grows."""
+    gate = Asked(MemoryRecords())
+    gate.records.put(zone("previews.example", claim("tenant", "acme")))
+    with capture_logs() as logs:
+        for number in range(20_000):
+            host = f"{number:x}.previews.example" if number % 2 else f"www.{number:x}.sandbox.previews.example"
+            assert not (await gate.ask.answer([host])).allowed
+    assert (len(gate.budgets), len(gate.evidence), gate.budgets.in_flight) == (0, 0, 0)
+    assert (gate.counted("first_issue"), len(logs)) == (0, 1024)
+    assert len(gate.resolver) <= Cache().unknown_hosts
+    assert gate.budgets.standing("shop.previews.example") == CLEAR
+    await gate.resolver.close()
