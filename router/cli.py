@@ -206,11 +206,20 @@ def domains_verify(fqdn: str, config: Config = None, as_json: AsJson = False) ->
 
 
 @domains.command("diagnose")
-def domains_diagnose(fqdn: str, config: Config = None, as_json: AsJson = False) -> None:
+def domains_diagnose(
+    fqdn: str,
+    tenant: Annotated[str | None, typer.Option(help="As it stands for this tenant, by id or slug.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Look at DNS now and say what is wrong with a name, registered or not, and which record to change."""
+
+    async def look(verbs: Verbs) -> Diagnosis:
+        holder = None if tenant is None else await verbs.tenants.find(tenant)
+        return await verbs.diagnoses.name(fqdn, None if holder is None else holder.id)
+
     with _reported(as_json):
-        found = _with_verbs(config, lambda verbs: verbs.diagnoses.name(fqdn))
-        shown = _diagnosis(found)
+        shown = _diagnosis(_with_verbs(config, look))
         _print(shown, as_json, lambda: "\n".join(_finding_lines(shown)))
 
 

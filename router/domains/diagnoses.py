@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from router.clock import Clock
+from router.domains.certificates import CertificateStatus
 from router.domains.custom import CustomDomain
 from router.domains.diagnosis import diagnose
 from router.domains.looking import WILDCARDS
@@ -22,6 +23,8 @@ from router.unit import Unit
 
 LOOK_TIME = 10.0  # seconds for everything that one diagnosis asks
 EVERY = 10.0  # seconds between two of one domain
+
+_WITHOUT = frozenset({CertificateStatus.FAILED, CertificateStatus.RATE_LIMITED, CertificateStatus.EXPIRING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,9 @@ class Diagnoses:
             raise RouterError(NOT_FOUND, f"this {scope} has no preview domain")
         return await self._of_preview(preview, hosts)
 
-    async def name(self, text: str) -> Diagnosis:
-        """Any name: a custom domain, a preview domain, a host under one, or what nobody has registered.
+    async def name(self, text: str, tenant_id: str | None = None) -> Diagnosis:
+        """Any name: a custom domain, a preview domain, a host under one, or what nobody has registered. With a tenant, as it
+        stands for that one: what is somebody else's is held by another.
 
         Raises RouterError: VALIDATION_FAILED (`domain`), RATE_LIMITED.
         """
@@ -116,6 +120,10 @@ class Diagnoses:
         async with self._store.read() as tx:
             domain = await tx.custom_domains.by_fqdn(name)
             previews = await tx.preview_domains.at(enclosing(name))
+        holders = {one.tenant_id for one in (domain, *previews) if one is not None}
+        if tenant_id is not None and holders - {tenant_id}:
+            facts = Facts(now=self._clock.now(), held_by_another=True)
+            return await self._judge(of_host(name, self._verify_target), facts)
         if domain is not None:
             return await self._of_custom(domain)
         if previews:
@@ -124,14 +132,18 @@ class Diagnoses:
         return await self._judge(of_host(name, self._verify_target), Facts(now=self._clock.now()))
 
     async def _of_custom(self, domain: CustomDomain) -> Diagnosis:
+        cert = domain.cert
         facts = Facts(
             now=self._clock.now(),
             status=domain.status.value,
             routes=domain.status.routes,
             suspended=domain.suspended,
+            certificate_error=cert.last_error if cert.status in _WITHOUT else None,
+            limited=cert.status is CertificateStatus.RATE_LIMITED,
+            retry_at=cert.retry_at,
             verified_at=domain.verified_at,
         )
-        return await self._judge(of_host(domain.fqdn, domain.verification_target), facts)
+        return await self._judge(of_host(domain.fqdn, domain.verification_target, token=domain.token), facts)
 
     async def _of_preview(self, preview: PreviewDomain, hosts: Sequence[str]) -> Diagnosis:
         facts = Facts(

@@ -1,10 +1,11 @@
 """What is wrong with a domain, in plain words, each with the exact record to add, change or delete. Pure.
 
-A diagnosis is a list of remarks, made by three tables of rules, in their order:
+A diagnosis is a list of remarks, made by four tables of rules, in their order:
 
+    of the holder    may the asker have the name at all; all that apply
     of the zone      does the domain exist, do its servers answer; the first that applies ends what DNS can tell
     of each record   why a name does not lead to us; the first that applies
-    of the domain    what DNS does not know: who holds it, proof, certificates, its state; all that apply
+    of the domain    proof, certificates, its state; all that apply
 
 Where none of them is an error or a warning, the last remark says that everything is right, and the one before what is
 left to do.
@@ -31,6 +32,7 @@ from router.domains.remarks import (
     removal,
     target_of,
     to_add,
+    txt,
     unless_right,
     wanted,
 )
@@ -41,7 +43,7 @@ _ADDRESSES = (RecordType.A, RecordType.AAAA)
 
 def diagnose(survey: Survey, facts: Facts) -> tuple[Remark, ...]:
     """What is wrong, the first thing to do first."""
-    found: list[Remark] = []
+    found = [remark for rule in HOLDER_RULES if (remark := rule(survey, facts)) is not None]
     broken = next(filter(None, (rule(survey) for rule in ZONE_RULES)), None)
     if broken is not None:
         found.append(broken)
@@ -50,10 +52,7 @@ def diagnose(survey: Survey, facts: Facts) -> tuple[Remark, ...]:
         found += [remark for remark in of_spots if remark is not None]
         found += [_hidden(survey, host) for host in survey.hosts if _is_hidden(survey, host)]
         found += _caa(survey)
-    for rule in DOMAIN_RULES:
-        remark = rule(survey, facts)
-        if remark is not None:
-            found.append(remark)
+    found += [remark for rule in DOMAIN_RULES if (remark := rule(survey, facts)) is not None]
     if all(remark.severity is Severity.INFO for remark in found):
         found += _all_right(survey, facts)
     return tuple(found)
@@ -62,6 +61,25 @@ def diagnose(survey: Survey, facts: Facts) -> tuple[Remark, ...]:
 def _first(survey: Survey, spot: Spot, facts: Facts) -> Remark | None:
     rules = RIGHT_RULES if spot.right else WRONG_RULES
     return next(filter(None, (rule(survey, spot, facts) for rule in rules)), None)
+
+
+# Rules of the holder.
+
+
+def _held_by_another(survey: Survey, facts: Facts) -> Remark | None:
+    if not facts.held_by_another:
+        return None
+    how = "Remove it there first." if survey.proof is None else "Prove that it is yours, or remove it there."
+    return an_error("held_by_another", f"{survey.subject.name} is held by another account. {how}")
+
+
+def _suspended(survey: Survey, facts: Facts) -> Remark | None:
+    if not facts.suspended:
+        return None
+    return an_error("suspended", f"{survey.subject.name} is suspended, whatever its DNS says. Contact support.")
+
+
+HOLDER_RULES: tuple[Callable[[Survey, Facts], Remark | None], ...] = (_held_by_another, _suspended)
 
 
 # Rules of the zone.
@@ -209,18 +227,23 @@ def _behind_cdn(survey: Survey, spot: Spot, facts: Facts) -> Remark | None:
     network = network_of(spot.pointing.observed)
     if network is None:
         return None
-    proved = survey.proof is not None and survey.proof.given
-    if facts.routes or proved:
-        advice = f"That works as long as {network} sends its visitors on to {survey.subject.target}."
-        severity = Severity.INFO
-    else:
-        advice = f"Switch the proxy off for this record (DNS only), and let it be a CNAME to {survey.subject.target}."
-        severity = Severity.ERROR
-    return Remark(
-        code="behind_cdn",
-        severity=severity,
-        message=f"{spot.name} is proxied by {network}, which hides where it leads. {advice}",
-        records=() if severity is Severity.INFO else (cname(survey, spot.name, Action.CHANGE),),
+    hidden = f"{spot.name} is proxied by {network}, which hides where it leads."
+    proof = survey.proof
+    if facts.routes or (proof is not None and proof.given):
+        return an_info(
+            "behind_cdn", f"{hidden} That works as long as {network} sends visitors on to {target_of(survey)}."
+        )
+    if proof is None:
+        return an_error(
+            "behind_cdn",
+            f"{hidden} Switch the proxy off for this record (DNS only), and let it be a CNAME to {target_of(survey)}.",
+            cname(survey, spot.name, Action.CHANGE),
+        )
+    return an_error(
+        "behind_cdn",
+        f"{hidden} Switch the proxy off for this record (DNS only); or let {network} send visitors on to "
+        f"{target_of(survey)}, and add a TXT record at {proof.name} that says {proof.token}.",
+        txt(survey, proof.name, proof.token),
     )
 
 
@@ -385,19 +408,12 @@ def _caa(survey: Survey) -> list[Remark]:
 # Rules of the domain.
 
 
-def _held_by_another(survey: Survey, facts: Facts) -> Remark | None:
-    if not facts.held_by_another:
-        return None
-    how = "Remove it there first." if survey.proof is None else "Prove that it is yours, or remove it there."
-    return an_error("held_by_another", f"{survey.subject.name} is held by another account. {how}")
-
-
 def _proof_missing(survey: Survey, _facts: Facts) -> Remark | None:
     proof = survey.proof
-    if proof is None or proof.given:
+    if proof is None or proof.given or not survey.subject.to_prove:
         return None
     name, host, wrong = proof.name, survey.label(proof.name), own_values(proof.seen)
-    right = Remedy(action=Action.ADD, type=RecordType.TXT, name=name, host=host, value=proof.token)
+    right = txt(survey, name, proof.token)
     if proof.token in own_values(proof.doubled):
         deeper = removal(survey, proof.doubled_name, RecordType.TXT, proof.token)
         return an_error(
@@ -419,12 +435,6 @@ def _proof_missing(survey: Survey, _facts: Facts) -> Remark | None:
         f"{survey.subject.name} needs a proof that it is yours. Add a TXT record at {name} that says {proof.token}.",
         right,
     )
-
-
-def _suspended(survey: Survey, facts: Facts) -> Remark | None:
-    if not facts.suspended:
-        return None
-    return an_error("suspended", f"{survey.subject.name} is suspended, whatever its DNS says. Contact support.")
 
 
 def _certificate(survey: Survey, facts: Facts) -> Remark | None:
@@ -449,9 +459,7 @@ def _not_here(survey: Survey, facts: Facts) -> Remark | None:
 
 
 DOMAIN_RULES: tuple[Callable[[Survey, Facts], Remark | None], ...] = (
-    _held_by_another,
     _proof_missing,
-    _suspended,
     _certificate,
     _not_here,
 )
@@ -460,11 +468,12 @@ DOMAIN_RULES: tuple[Callable[[Survey, Facts], Remark | None], ...] = (
 def _all_right(survey: Survey, facts: Facts) -> list[Remark]:
     names = " and ".join(spot.name for spot in survey.spots)
     since = f" It was verified at {iso(facts.verified_at)}." if facts.verified_at is not None else ""
-    if not all(spot.right for spot in survey.spots):
-        return [an_info("all_right", f"Nothing is wrong with {names}, as far as DNS shows it.{since}")]
     verb = "leads" if len(survey.spots) == 1 else "lead"
-    right = an_info("all_right", f"Everything is right: {names} {verb} to us.{since}")
+    said = f"Everything is right: {names} {verb} to us."
+    if not all(spot.right for spot in survey.spots):
+        said = f"Nothing is wrong with {names}, as far as DNS shows it."
+    right = an_info("all_right", said + since)
     if facts.status is None or facts.routes:
         return [right]
-    name = survey.subject.name
-    return [an_info("not_verified", f"{name} is {facts.status} here, and its DNS is right. Verify it now."), right]
+    advice = f"{survey.subject.name} is {facts.status} here, and nothing is wrong with its DNS. Verify it now."
+    return [an_info("not_verified", advice), right]

@@ -97,6 +97,11 @@ def cname(survey: Survey, name: str, action: Action) -> Remedy:
     return Remedy(action=action, type=RecordType.CNAME, name=name, host=survey.label(name), value=survey.subject.target)
 
 
+def txt(survey: Survey, name: str, token: str) -> Remedy:
+    """The TXT record that proves who owns the name."""
+    return Remedy(action=Action.ADD, type=RecordType.TXT, name=name, host=survey.label(name), value=token)
+
+
 def to_add(survey: Survey, spot: Spot) -> tuple[Remedy, ...]:
     return addresses_to_add(survey, spot.name) if survey.is_top(spot) else wanted(survey, spot)
 

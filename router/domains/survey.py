@@ -34,19 +34,20 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is looked at. `hosts` are names that a wildcard should cover; `token` is what a TXT record must show, where one
-    has to."""
+    """What is looked at. `hosts` are names that a wildcard should cover. `token` is what a TXT record shows as a proof
+    that the name is its owner's; `to_prove` is whether one has to be given."""
 
     name: str
     target: str
     needed: tuple[Needed, ...]
     hosts: tuple[str, ...] = ()
     token: str | None = None
+    to_prove: bool = False
 
 
-def of_host(fqdn: str, target: str, *, token: str | None = None) -> Subject:
+def of_host(fqdn: str, target: str, *, token: str | None = None, to_prove: bool = False) -> Subject:
     """A custom domain."""
-    return Subject(name=fqdn, target=target, needed=(Needed(fqdn, fqdn),), token=token)
+    return Subject(name=fqdn, target=target, needed=(Needed(fqdn, fqdn),), token=token, to_prove=to_prove)
 
 
 def of_zone(domain: str, target: str, wildcards: Sequence[str], hosts: Sequence[str] = ()) -> Subject:

@@ -65,6 +65,14 @@ def walk(router: Router, dns: NameServer, port: int) -> None:
     assert missing.stderr == (
         "miosa-router: CNAME not found\n  fqdn: has no record yet; it must be a CNAME to verify.miosa.ai\n"
     )
+    diagnosed = run(router, "domains", "diagnose", FQDN)
+    assert (diagnosed.returncode, diagnosed.stderr) == (0, "")
+    assert diagnosed.stdout == (
+        f"error: {FQDN} has no address yet. Add a CNAME to verify.miosa.ai.\n  add CNAME app verify.miosa.ai\n"
+    )
+    unknown = router.command("domains", "diagnose", "other.yourcompany.com")
+    assert (unknown["status"], unknown["healthy"]) == (None, False)
+    assert [finding["code"] for finding in unknown["findings"]] == ["nothing_there", "not_registered"]
     dns.fail(FQDN)
     assert "could not be asked" in run(router, "domains", "verify", FQDN).stderr
     dns.fail(FQDN, None)
@@ -75,6 +83,7 @@ def walk(router: Router, dns: NameServer, port: int) -> None:
     assert (verified["id"], verified["status"]) == (registered["id"], "verified")
     until(lambda: status(router) == 200, "the node that serves has heard of it", 1.0)
     assert "already verified" in run(router, "domains", "verify", FQDN).stderr
+    assert router.command("domains", "diagnose", FQDN, "--tenant", "acme")["healthy"] is True
     lines = run(router, "domains", "list").stdout.splitlines()
     assert [line.split("\t")[1:3] for line in lines] == [["fqdn", "status"], [FQDN, "verified"]]
 
@@ -82,6 +91,7 @@ def walk(router: Router, dns: NameServer, port: int) -> None:
 async def test_verify_at_the_command_line(tmp_path: Path) -> None:
     """It says what is wrong, changes nothing then, and what it verifies a running node serves at once."""
     async with NameServer() as dns, Backend(hello) as backend:
+        dns.put("yourcompany.com", RecordType.SOA, "ns.yourcompany.com hostmaster.yourcompany.com 1 3600 600 86400 60")
 
         def story() -> None:
             with Router(tmp_path, dns_servers=dns.server) as router:

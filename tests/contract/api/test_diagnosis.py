@@ -1,10 +1,12 @@
 """What the API says is wrong with a domain."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from router.clock import ManualClock
+from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.errors import RATE_LIMITED
@@ -177,3 +179,43 @@ async def test_any_name(verbs: Verbs, acme: Account, store: Store) -> None:
         ZONE: (ZONE, "pending_dns"),
         "nobody.example.com": ("nobody.example.com", None),
     }
+
+
+async def test_certificates(verbs: Verbs, acme: Account, store: Store, dns: MemoryLookup, clock: ManualClock) -> None:
+    """What keeps a domain from its certificate is said with it."""
+    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await verbs.custom_domains.register(computer.id, APP)
+    await verbs.custom_domains.mark_verified(domain.id)
+    dns.put(APP, CNAME, "verify.miosa.ai")
+    later = clock.now() + timedelta(hours=1)
+    found = {}
+    for status in (CertificateStatus.RATE_LIMITED, CertificateStatus.FAILED, CertificateStatus.ISSUED):
+        certificate = Certificate(host=APP, status=status, last_error="no luck", retry_at=later, domain_id=domain.id)
+        async with store.begin() as tx:
+            await tx.certificates.put(certificate)
+        found[status] = [remark.code for remark in (await verbs.diagnoses.custom_domain(domain.id)).remarks]
+        clock.advance(10)
+    assert found == {
+        CertificateStatus.RATE_LIMITED: ["certificate_rate_limited"],
+        CertificateStatus.FAILED: ["certificate_failed"],
+        CertificateStatus.ISSUED: ["all_right"],
+    }
+
+
+async def test_a_name_as_it_stands_for_a_tenant(verbs: Verbs, acme: Account, globex: Account) -> None:
+    """What somebody else has registered, or lies in their zone, is held by another."""
+    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    await verbs.custom_domains.register(computer.id, APP)
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    found = {
+        (name, account.tenant.slug): [
+            remark.code for remark in (await verbs.diagnoses.name(name, account.tenant.id)).remarks
+        ]
+        for name, account in ((APP, globex), (f"box.{ZONE}", globex), ("new.example.com", globex))
+    }
+    assert found == {
+        (APP, "globex"): ["held_by_another", "nothing_there"],
+        (f"box.{ZONE}", "globex"): ["held_by_another", "nothing_there"],
+        ("new.example.com", "globex"): ["nothing_there", "not_registered"],
+    }
+    assert (await verbs.diagnoses.name(f"x.{ZONE}", acme.tenant.id)).status == "pending_dns"

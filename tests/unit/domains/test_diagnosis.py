@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 import pytest
 
@@ -17,20 +18,28 @@ APP, TOP = "app.example.com", "example.com"
 ZONE = "preview.example.com"
 VERIFY, PROXY = "verify.miosa.ai", "proxy.miosa.ai"
 TOKEN = "0123456789abcdef0123456789abcdef"
+SOA = "ns.example.com hostmaster.example.com 1 3600 600 86400 60"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PENDING = Facts(now=NOW, status="pending")
 ACTIVE = Facts(now=NOW, status="active", routes=True, verified_at=NOW - timedelta(days=3))
 
 HOST = of_host(APP, VERIFY)
 APEX = of_host(TOP, VERIFY)
-CLAIMED = of_host(APP, VERIFY, token=TOKEN)
+OWNED = of_host(APP, VERIFY, token=TOKEN)
+CLAIMED = of_host(APP, VERIFY, token=TOKEN, to_prove=True)
 WILD = of_zone(ZONE, PROXY, ("*", "*.sandbox"), (f"5173-box.sandbox.{ZONE}", f"box.{ZONE}"))
 
 Records = Mapping[str, Sequence[str]]  # by name: "TYPE value" each
-Prepare = Callable[[MemoryLookup], None]
+Prepare = Callable[[Any], None]
 
 HEALTHY = ("info all_right", "Everything is right: app.example.com leads to us.")
-UNVERIFIED = ("info not_verified", "app.example.com is pending here, and its DNS is right. Verify it now.")
+UNVERIFIED = ("info not_verified", "app.example.com is pending here, and nothing is wrong with its DNS. Verify it now.")
+
+
+class Data(Protocol):
+    """What DNS knows."""
+
+    def put(self, name: str, record_type: RecordType, *values: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Case:
     prepare: Prepare = lambda _: None
 
 
-def nothing(dns: MemoryLookup) -> None:
+def nothing(dns: Any) -> None:
     """The zone does not exist."""
     for name in (TOP, f"ns.{TOP}"):
         dns.remove(name)
@@ -93,7 +102,7 @@ CASES: Mapping[str, Case] = {
         APEX,
         {TOP: ["A 192.0.2.1", "AAAA 2001:db8::1"]},
         [
-            ("info not_verified", "example.com is pending here, and its DNS is right. Verify it now."),
+            ("info not_verified", "example.com is pending here, and nothing is wrong with its DNS. Verify it now."),
             ("info all_right", "Everything is right: example.com leads to us."),
         ],
     ),
@@ -207,7 +216,7 @@ CASES: Mapping[str, Case] = {
     ),
     "nothing there, in a zone below": Case(
         of_host(f"a.b.{APP}", VERIFY),
-        {f"b.{APP}": ["SOA ns.example.com"]},
+        {f"b.{APP}": [f"SOA {SOA}"]},
         [
             (
                 "error nothing_there",
@@ -526,17 +535,34 @@ CASES: Mapping[str, Case] = {
             )
         ],
     ),
+    "behind a proxy, and not proved": Case(
+        OWNED,
+        {APP: ["A 104.16.1.1"]},
+        [
+            (
+                "error behind_cdn",
+                (
+                    "app.example.com is proxied by Cloudflare, which hides where it leads. Switch the proxy off for this "
+                    "record (DNS only); or let Cloudflare send visitors on to verify.miosa.ai, and add a TXT record at "
+                    f"_miosa-challenge.app.example.com that says {TOKEN}."
+                ),
+                f"add TXT _miosa-challenge.app.example.com _miosa-challenge.app {TOKEN}",
+            )
+        ],
+    ),
+    "right, without a proof that nobody needs": Case(OWNED, {APP: [f"CNAME {VERIFY}"]}, [UNVERIFIED, HEALTHY]),
     "behind a proxy, and proved": Case(
-        CLAIMED,
+        OWNED,
         {APP: ["A 151.101.1.1"], f"_miosa-challenge.{APP}": [f"TXT {TOKEN}"]},
         [
             (
                 "info behind_cdn",
                 (
-                    "app.example.com is proxied by Fastly, which hides where it leads. That works as long as Fastly sends its "
+                    "app.example.com is proxied by Fastly, which hides where it leads. That works as long as Fastly sends "
                     "visitors on to verify.miosa.ai."
                 ),
             ),
+            UNVERIFIED,
             ("info all_right", "Nothing is wrong with app.example.com, as far as DNS shows it."),
         ],
     ),
@@ -548,7 +574,7 @@ CASES: Mapping[str, Case] = {
                 "info behind_cdn",
                 (
                     "app.example.com is proxied by Cloudflare, which hides where it leads. That works as long as Cloudflare "
-                    "sends its visitors on to verify.miosa.ai."
+                    "sends visitors on to verify.miosa.ai."
                 ),
             ),
             (
@@ -653,7 +679,7 @@ CASES: Mapping[str, Case] = {
     # Certificates.
     "another authority's alone": Case(
         HOST,
-        {APP: [f"CNAME {VERIFY}"], TOP: ["SOA ns.example.com", 'CAA 0 issue "ca.example"']},
+        {APP: [f"CNAME {VERIFY}"], TOP: [f"SOA {SOA}", 'CAA 0 issue "ca.example"']},
         [
             (
                 "error caa_forbids",
@@ -688,7 +714,7 @@ CASES: Mapping[str, Case] = {
         HOST,
         {
             APP: [f"CNAME {VERIFY}"],
-            TOP: ["SOA ns.example.com", 'CAA 0 issue "letsencrypt.org; accounturi=https://ca.example/1"'],
+            TOP: [f"SOA {SOA}", 'CAA 0 issue "letsencrypt.org; accounturi=https://ca.example/1"'],
         },
         [UNVERIFIED, HEALTHY],
     ),
@@ -805,18 +831,16 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def zone() -> MemoryLookup:
+def fill(dns: Data) -> None:
     """A zone with nothing in it, and our targets."""
-    dns = MemoryLookup()
-    dns.put(TOP, RecordType.SOA, "ns.example.com")
+    dns.put(TOP, RecordType.SOA, SOA)
     dns.put(TOP, RecordType.NS, "ns.example.com")
     for target in (VERIFY, PROXY):
         dns.put(target, RecordType.A, "192.0.2.1")
         dns.put(target, RecordType.AAAA, "2001:db8::1")
-    return dns
 
 
-def put(dns: MemoryLookup, records: Records) -> None:
+def put(dns: Data, records: Records) -> None:
     for name, lines in records.items():
         by_type: dict[RecordType, list[str]] = {RecordType.TXT: []}
         for line in lines:
@@ -835,7 +859,8 @@ def shown(remark: Remark) -> tuple[str, ...]:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 async def test_what_is_said(case: Case) -> None:
     """The severity and code, the sentence, and each record with what to do with it."""
-    dns = zone()
+    dns = MemoryLookup()
+    fill(dns)
     put(dns, case.records)
     case.prepare(dns)
     seen = await survey(dns, case.subject, (VERIFY, PROXY), Ca(), 10.0)

@@ -1,0 +1,69 @@
+"""Diagnoses from what a real name server answers: the cases of the unit tests, over the wire."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from router.clock import SystemClock
+from router.dns import DnsLookup
+from router.domains.diagnosis import diagnose
+from router.domains.survey import survey
+from router.settings import Ca
+from tests.support.nameserver import NameServer
+from tests.unit.domains.test_diagnosis import CASES, PROXY, VERIFY, fill, put, shown
+
+pytestmark = pytest.mark.asyncio
+
+# Those that are about what one server says in good health, or about how it fails.
+OVER_THE_WIRE = (
+    "right, and verified",
+    "a top that is flattened",
+    "wildcards that are right",
+    "the domain does not exist",
+    "servers that fail",
+    "signatures that are wrong",
+    "nothing there",
+    "nothing there, in a zone below",
+    "an alias to somebody else",
+    "an alias to nothing",
+    "an alias without the dot at its end",
+    "addresses of somebody else",
+    "a stray AAAA",
+    "the name typed in full",
+    "an alias at the top, to us",
+    "an alias beside other records",
+    "aliases in a circle",
+    "behind a proxy, and proved",
+    "no wildcard",
+    "the inner wildcard is missing",
+    "a wildcard typed in full",
+    "records that hide a wildcard",
+    "another authority's alone",
+    "a critical record that nobody knows",
+    "a proof that is another's",
+    "a proof typed in full",
+)
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[NameServer]:
+    async with NameServer() as started:
+        started.recursive = True
+        yield started
+
+
+@pytest.mark.parametrize("name", OVER_THE_WIRE)
+async def test_over_the_wire(server: NameServer, name: str) -> None:
+    """The same sentences."""
+    case = CASES[name]
+    fill(server)
+    put(server, case.records)
+    case.prepare(server)
+    clock = SystemClock()
+    lookup = DnsLookup([server.server], clock)
+    try:
+        seen = await survey(lookup, case.subject, (VERIFY, PROXY), Ca(), clock.monotonic() + 10)
+    finally:
+        await lookup.close()
+    assert [shown(remark) for remark in diagnose(seen, case.facts)] == [tuple(said) for said in case.said]
