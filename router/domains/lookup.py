@@ -75,8 +75,10 @@ class Answer:
     `10 mail.example.com`). They are whatever a stranger's server sent, with unprintable bytes escaped (`\\009`).
 
     `reason` says in a word why the outcome is unknown: `servfail`, `refused`, `timeout`, `lame` (no server is in charge),
-    `bogus` (DNSSEC), `unreachable`, `no_servers`, `bad_answer`, `alias_loop`, `too_many_aliases`, `closed`, or another
-    code of DNS. `errors` are extended errors (RFC 8914), as in `6 DNSSEC Bogus: signature expired`.
+    `bogus` (DNSSEC), `unreachable`, `bad_answer`, `no_address` (of the name's servers), `not_global` (they are at addresses
+    that are not the Internet's), `no_servers` (we have nobody to ask), `alias_loop`, `too_many_aliases`,
+    `too_many_referrals`, `too_many_queries`, `bad_name`, `closed`, `failed` (a bug of ours), or another code of DNS.
+    `errors` are extended errors (RFC 8914), as in `6 DNSSEC Bogus: signature expired`.
 
     `aliases` are the names that the question's name leads to, one after the other; the answer is about the last one.
 

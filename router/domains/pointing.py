@@ -6,7 +6,8 @@ addresses and every one of them is a target's. The second is what an apex has, w
 AAAA makes the whole wrong.
 
 Where the servers of a name differ, each of them is judged by itself: if all of them send visitors to us, or none does,
-that is what holds. Else a change is still on its way to some of them, and nothing is concluded.
+that is what holds. Else a change is still on its way to some of them, and nothing is concluded; and neither where one of
+them has an alias that is not one of our targets, since an alias that only some servers have is not followed.
 
 All names are followed in step, so that a check takes as many rounds as the longest chain has aliases.
 """
@@ -144,7 +145,10 @@ def _judge(path: _Path, theirs: Sequence[Answer], ours: Sequence[Answer]) -> Non
         return
     verdicts = {_verdict(path, seen, known) for seen in _by_server(theirs)}
     because = next((answer for answer in theirs if answer.servers), None)
-    if len(verdicts) == 1:
+    if any(view.type is RecordType.CNAME for answer in theirs for view in _answering(answer)):
+        # It had none a moment ago: an alias is on its way.
+        finding, reason = Finding.PROPAGATING, DIFFERING
+    elif len(verdicts) == 1:
         finding, reason = verdicts.pop()
     elif all(finding in (Finding.WRONG, Finding.MISSING) for finding, _ in verdicts):
         finding, reason = Finding.WRONG, "other_addresses"
@@ -173,7 +177,8 @@ def _by_server(answers: Sequence[Answer]) -> list[set[str]]:
 
 
 def _addresses(answer: Answer) -> list[str]:
-    return [*answer.values, *(address for view in _answering(answer) for address in view.values)]
+    views = [view for view in _answering(answer) if view.type is not RecordType.CNAME]
+    return [*answer.values, *(address for view in views for address in view.values)]
 
 
 def _answering(answer: Answer) -> list[ServerAnswer]:

@@ -4,13 +4,17 @@ what it may remember."""
 import asyncio
 from collections.abc import AsyncIterator
 
+import dns.flags
 import pytest
 import pytest_asyncio
 
-from router.clock import SystemClock
+from router.clock import ManualClock, SystemClock
 from router.dns import DnsLookup
+from router.dns.lookup import CHECKS
+from router.dns.transport import AT_ONCE
 from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
-from tests.support.nameserver import CUT, FORGED, GARBAGE, LAME, SILENT, NameServer
+from router.observe.metrics import Metrics
+from tests.support.nameserver import BOGUS, CUT, FORGED, GARBAGE, LAME, SILENT, NameServer
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -158,3 +162,138 @@ async def test_a_machine_without_name_servers() -> None:
         Answer(Outcome.UNKNOWN, reason="no_servers")
     ]
     await lookup.close()
+
+
+async def test_signatures_that_are_bogus(server: NameServer) -> None:
+    """SERVFAIL from a resolver that checks, and an answer where it is told not to."""
+    server.recursive = True
+    server.fail(NAME, BOGUS, "6 DNSSEC Bogus: expired")
+    expected = Answer(Outcome.UNKNOWN, reason="bogus", errors=("6 DNSSEC Bogus: expired",))
+    assert await ask(server.server) == expected
+    assert len(server.queries) == 2
+
+
+async def test_a_resolver_that_does_not_say_why(server: NameServer) -> None:
+    """It is asked to check once more: it might have been ill for a moment."""
+    server.recursive = True
+    server.fail(NAME, BOGUS)
+    assert await ask(server.server) == Answer(Outcome.UNKNOWN, reason="bogus")
+    checking = [not flags & dns.flags.CD for flags in server.flags]
+    assert checking == [True, False, True]
+
+
+async def test_a_resolver_that_names_another_reason(server: NameServer) -> None:
+    """Then signatures are not the matter, although it answers where it is not to check."""
+    server.recursive = True
+    server.fail(NAME, BOGUS, "22 No Reachable Authority")
+    expected = Answer(Outcome.UNKNOWN, reason="servfail", errors=("22 No Reachable Authority",))
+    assert await ask(server.server) == expected
+
+
+async def test_one_resolver_that_checks_is_enough(server: NameServer) -> None:
+    """An authority's checks as well, whatever another one says that does not."""
+    async with NameServer() as checking:
+        checking.put(NAME, A, "192.0.2.7")
+        checking.fail(NAME, BOGUS, "9 DNSKEY Missing")
+        answer = await ask(server.server, checking.server)
+    assert (answer.outcome, answer.reason, answer.values) == (Outcome.UNKNOWN, "bogus", ())
+    assert [view.outcome for view in answer.servers] == [Outcome.FOUND, Outcome.UNKNOWN]
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(10, 10), (60, 60), (86400, 60)])
+async def test_records_are_remembered_for_so_long(server: NameServer, ttl: int, kept: int) -> None:
+    """As long as they hold, and a minute at most."""
+    server.ttl = ttl
+    await remembered_for(server, NAME, kept)
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(10, 10), (86400, 30)])
+@pytest.mark.parametrize("name", ["none.example.com", "example.com"])
+async def test_nothing_is_remembered_for_so_long(server: NameServer, name: str, ttl: int, kept: int) -> None:
+    """As long as its zone says, and half a minute at most."""
+    server.ttl = ttl
+    await remembered_for(server, name, kept)
+
+
+async def remembered_for(server: NameServer, name: str, kept: int) -> None:
+    """Ask, and ask again before and after these seconds."""
+    clock = ManualClock()
+    lookup = DnsLookup([server.server], clock)
+    for wait, asked in ((0.0, 1), (kept - 0.5, 1), (1.0, 2)):
+        clock.advance(wait)
+        await lookup.ask([Question(name, A)], clock.monotonic() + 10)
+        assert len(server.queries) == asked
+    await lookup.close()
+
+
+async def test_what_does_not_hold_is_not_remembered(server: NameServer) -> None:
+    """No time, or nothing said about it."""
+    lookup = DnsLookup([server.server], SystemClock())
+    for _ in range(2):
+        await lookup.ask([Question(NAME, A), Question("none.example.com", A)], SystemClock().monotonic() + 10)
+    assert len(server.queries) == 4
+    await lookup.close()
+
+
+async def test_few_queries_at_once_to_one_server(server: NameServer) -> None:
+    """However many want to know something of it."""
+    server.delay = 0.05
+    lookup = DnsLookup([server.server], SystemClock())
+    questions = [Question(f"n{number}.example.com", A) for number in range(20)]
+    asking = asyncio.ensure_future(lookup.ask(questions, SystemClock().monotonic() + 10))
+    most = 0
+    while not asking.done():
+        await asyncio.sleep(0.005)
+        most = max(most, server.waiting)
+    assert most == AT_ONCE
+    assert {answer.outcome for answer in asking.result()} == {Outcome.NXDOMAIN}
+    assert not lookup._transport._slots
+    await lookup.close()
+
+
+async def test_so_many_checks_at_once(server: NameServer) -> None:
+    """The others wait for theirs, and say so where their time is over."""
+    server.fail(NAME, SILENT)
+    clock = SystemClock()
+    lookup = DnsLookup([server.server], clock, query_time=0.5)
+    checks = [asyncio.ensure_future(lookup.ask([Question(NAME, A)], clock.monotonic() + 10)) for _ in range(CHECKS)]
+    await eventually(lookup._checks.locked, "all checks are under way")
+    late = await lookup.ask([Question("none.example.com", A)], clock.monotonic() + 0.1)
+    assert late == [Answer(Outcome.UNKNOWN, reason="timeout")]
+    assert "none.example.com" not in [name for name, *_ in server.queries]
+    await asyncio.gather(*checks)
+    assert await lookup.ask([Question("none.example.com", A)], clock.monotonic() + 10) == [Answer(Outcome.NXDOMAIN)]
+    await lookup.close()
+
+
+async def test_whoever_waits_is_told_when_it_closes(server: NameServer) -> None:
+    """Nothing is raised, and nothing begins afterwards."""
+    server.fail(NAME, SILENT)
+    clock = SystemClock()
+    lookup = DnsLookup([server.server], clock)
+    asking = asyncio.ensure_future(lookup.ask([Question(NAME, A)], clock.monotonic() + 10))
+    await eventually(lambda: server.queries, "the question")
+    await lookup.close()
+    closed = [Answer(Outcome.UNKNOWN, reason="closed")]
+    assert await asking == closed
+    assert await lookup.ask([Question(NAME, A)], clock.monotonic() + 10) == closed
+
+
+@pytest.mark.parametrize("name", ["a..example.com", "x" * 64 + ".example.com", ".".join(["label"] * 60)])
+async def test_a_name_that_is_none(server: NameServer, name: str) -> None:
+    """Nobody is asked, and nothing is raised."""
+    assert await ask(server.server, name=name) == Answer(Outcome.UNKNOWN, reason="bad_name")
+    assert server.queries == []
+
+
+async def test_queries_and_answers_are_counted(server: NameServer) -> None:
+    """By what was said, and by what was learned; never by whom."""
+    server.truncating = True
+    metrics = Metrics()
+    lookup = DnsLookup([server.server], SystemClock(), metrics=metrics)
+    await lookup.ask([Question(NAME, A), Question("none.example.com", A)], SystemClock().monotonic() + 10)
+    await lookup.close()
+    shown = metrics.render("")[0].decode()
+    assert 'miosa_router_dns_queries_total{said="truncated"} 2.0' in shown
+    assert 'miosa_router_dns_queries_total{said="nxdomain"} 1.0' in shown
+    assert 'miosa_router_dns_lookups_total{learned="found"} 1.0' in shown

@@ -55,6 +55,7 @@ class NameServer:
         self.recursive = False  # says RA in place of AA
         self.authoritative = True  # False: has the records, and does not say that it is in charge of them
         self.delay = 0.0  # seconds before each answer over UDP
+        self.waiting = 0  # queries over UDP that are not answered yet, while there is a delay
 
     # What it knows; names and values are as in a Lookup's answers.
 
@@ -245,9 +246,14 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         if self._server.delay:
-            asyncio.get_running_loop().call_later(self._server.delay, self._answer, data, address)
+            self._server.waiting += 1
+            asyncio.get_running_loop().call_later(self._server.delay, self._answer_late, data, address)
         else:
             self._answer(data, address)
+
+    def _answer_late(self, data: bytes, address: tuple[str, int]) -> None:
+        self._server.waiting -= 1
+        self._answer(data, address)
 
     def _answer(self, data: bytes, address: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)

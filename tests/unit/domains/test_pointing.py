@@ -1,12 +1,13 @@
 """Whether somebody's DNS leads to us."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
-from router.domains.lookup import RecordType
+from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
 from router.domains.memory import MemoryLookup
-from router.domains.pointing import MAX_ALIASES, MAX_OBSERVED, Finding, Pointing, follow
+from router.domains.pointing import DIFFERING, MAX_ALIASES, MAX_OBSERVED, Finding, Pointing, follow
 
 pytestmark = pytest.mark.asyncio
 
@@ -149,6 +150,100 @@ async def test_our_own_addresses_may_be_unknown(dns: MemoryLookup) -> None:
     assert (await look(dns, "example.com")).finding is Finding.VALID
     dns.put("example.com", A)
     assert (await look(dns, "example.com")).finding is Finding.MISSING
+
+
+@pytest.mark.parametrize(
+    ("views", "finding"),
+    [
+        ([("verify.miosa.ai",), ("proxy.miosa.ai",)], Finding.VALID),
+        ([("verify.miosa.ai",), ("old.example.net",)], Finding.PROPAGATING),
+        ([("verify.miosa.ai",), ()], Finding.PROPAGATING),
+        ([("verify.miosa.ai", "old.example.net"), ("verify.miosa.ai",)], Finding.PROPAGATING),
+        # Not ours, and where they lead is not known: one of them may pass through another's name to us.
+        ([("old.example.net",), ("older.example.net",)], Finding.PROPAGATING),
+    ],
+)
+async def test_servers_with_different_aliases(
+    dns: MemoryLookup, views: list[tuple[str, ...]], finding: Finding
+) -> None:
+    """Only where every one of them leads to us, it is known where visitors go."""
+    dns.differ(APP, CNAME, *views)
+    found = await look(dns)
+    assert (found.finding, found.reason) == (finding, None if finding is Finding.VALID else DIFFERING)
+    assert found.observed == tuple(sorted({value for view in views for value in view}))
+    assert [view.values for view in found.servers] == [tuple(sorted(view)) for view in views]
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6", "finding", "reason"),
+    [
+        ([("192.0.2.1",), ("192.0.2.2",)], None, Finding.VALID, None),
+        ([("192.0.2.1",), ("198.51.100.9",)], None, Finding.PROPAGATING, DIFFERING),
+        ([("192.0.2.1",), ()], None, Finding.PROPAGATING, DIFFERING),
+        ([("198.51.100.8",), ("198.51.100.9",)], None, Finding.WRONG, "other_addresses"),
+        ([("198.51.100.8",), ()], None, Finding.WRONG, "other_addresses"),
+        # What they agree on belongs to each of them.
+        (None, [("2001:db8::bad",), ()], Finding.PROPAGATING, DIFFERING),
+        (None, [("2001:db8::bad",), ("2001:db8::bad", "2001:db8::1")], Finding.WRONG, "other_addresses"),
+        (None, [("2001:db8::1",), ()], Finding.VALID, None),
+        # Each server by itself: one has our address and a stray one, the other has ours only.
+        (
+            [("192.0.2.1",), ("192.0.2.2",)],
+            [("2001:db8::bad",), ("2001:db8::1",)],
+            Finding.PROPAGATING,
+            DIFFERING,
+        ),
+    ],
+)
+async def test_servers_with_different_addresses(
+    dns: MemoryLookup,
+    v4: list[tuple[str, ...]] | None,
+    v6: list[tuple[str, ...]] | None,
+    finding: Finding,
+    reason: str | None,
+) -> None:
+    """Where all of them send visitors to us, or none does, that holds; else a change is on its way."""
+    dns.put("example.com", A, "192.0.2.1")
+    if v4 is not None:
+        dns.differ("example.com", A, *v4)
+    if v6 is not None:
+        dns.differ("example.com", AAAA, *v6)
+    found = await look(dns, "example.com")
+    assert (found.finding, found.reason) == (finding, reason)
+    assert [view.values for view in found.servers] == [tuple(sorted(view)) for view in v4 or v6 or []]
+
+
+async def test_an_alias_that_comes_while_we_look(dns: MemoryLookup) -> None:
+    """The name had none, and then one of its servers has: that is no address of anybody."""
+    asked_before = dns.ask
+
+    class Changing(MemoryLookup):
+        async def ask(self, questions: Sequence[Question], until: float, *, fresh: bool = False) -> Sequence[Answer]:
+            answers = list(await asked_before(questions, until, fresh=fresh))
+            for place, question in enumerate(questions):
+                if question == Question("example.com", A):
+                    alias = ServerAnswer("ns1.example.net", CNAME, Outcome.FOUND, ("proxy.miosa.ai",))
+                    address = ServerAnswer("ns2.example.net", A, Outcome.FOUND, ("192.0.2.1",))
+                    answers[place] = Answer(Outcome.PROPAGATING, servers=(alias, address))
+            return answers
+
+    dns.put("example.com", A, "192.0.2.1")
+    found = await look(Changing(), "example.com")
+    assert (found.finding, found.reason, found.observed) == (Finding.PROPAGATING, DIFFERING, ("192.0.2.1",))
+
+
+async def test_our_own_servers_may_differ(dns: MemoryLookup) -> None:
+    """An address that one of them has is one of ours."""
+    dns.differ("proxy.miosa.ai", A, ["192.0.2.1"], ["192.0.2.1", "192.0.2.3"])
+    dns.put("example.com", A, "192.0.2.3")
+    assert (await look(dns, "example.com")).finding is Finding.VALID
+
+
+async def test_what_failed_is_told_along(dns: MemoryLookup) -> None:
+    """The extended errors of the answer that decided."""
+    dns.fail(APP, "bogus", "6 DNSSEC Bogus: expired")
+    found = await look(dns)
+    assert (found.finding, found.reason, found.errors) == (Finding.UNKNOWN, "bogus", ("6 DNSSEC Bogus: expired",))
 
 
 async def test_names_are_followed_together(dns: MemoryLookup) -> None:
