@@ -145,6 +145,8 @@ def _judge(path: _Path, theirs: Sequence[Answer], ours: Sequence[Answer]) -> Non
         return
     verdicts = {_verdict(path, seen, known) for seen in _by_server(theirs)}
     because = next((answer for answer in theirs if answer.servers), None)
+    finding: Finding
+    reason: str | None
     if any(view.type is RecordType.CNAME for answer in theirs for view in _answering(answer)):
         # It had none a moment ago: an alias is on its way.
         finding, reason = Finding.PROPAGATING, DIFFERING
