@@ -362,7 +362,9 @@ class Settings(_Group):
     verify_target: Domain = Field("verify.miosa.ai", description="Where a custom domain's CNAME must lead.")
     proxy_target: Domain = Field("proxy.miosa.ai", description="Where a preview domain's wildcard CNAMEs must lead.")
     dns_servers: Servers = Field(
-        (), description="Name servers (address or address:port) for every look-up. None: the system's."
+        (),
+        description="Name servers (address or address:port) for every look-up; all are asked and compared."
+        " None: those in charge of each name, from the root down, beside the system's resolvers.",
     )
     trusted_proxies: Networks = Field(
         (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128")),

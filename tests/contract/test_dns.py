@@ -107,6 +107,20 @@ async def test_an_answer_that_does_not_fit_comes_whole(server: NameServer) -> No
     assert server.queries[-1][2] == "tcp"
 
 
+@pytest.mark.parametrize(
+    ("record_type", "values"),
+    [
+        (A, [f"198.51.{number // 250}.{number % 250}" for number in range(400)]),
+        (RecordType.TXT, [f"{number} {'x' * 2000}" for number in range(10)]),
+    ],
+)
+async def test_an_answer_that_is_too_large(server: NameServer, record_type: RecordType, values: list[str]) -> None:
+    """In records, or in bytes: nobody reads it."""
+    server.put("large.example.com", record_type, *values)
+    answer = await ask(server.server, name="large.example.com", record_type=record_type)
+    assert answer == Answer(Outcome.UNKNOWN, reason="bad_answer")
+
+
 async def test_a_forged_answer_is_not_believed(server: NameServer) -> None:
     """It has the wrong id; the true one is still on its way."""
     server.put(NAME, A)
