@@ -43,7 +43,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.probe import HttpProbe
-from router.proxy import Proxy
+from router.proxy import PlainHttp, Proxy
 from router.rechecks import Rechecks
 from router.routes.batches import RecordSource
 from router.routes.explain import Explainer
@@ -219,7 +219,7 @@ class App:
         stack.push_async_callback(verbs.publishing.close)
         metrics, evidence = self._metrics, self._evidence
         self._resolver = resolver = await self._follow(store)
-        if self._membership is None:
+        if self._membership is None or settings.plain_http == "redirect":
             await self._keep_certificates(store)
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
         ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
@@ -247,6 +247,9 @@ class App:
                 backend_networks=settings.backend_networks,
                 own_listeners=own_listeners,
                 clock=clock,
+                plain=PlainHttp(evidence.seen, settings.gate.caddy is not None, settings.public_port)
+                if settings.plain_http == "redirect"
+                else None,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -280,9 +283,10 @@ class App:
             self._stack.callback(crew.close)
 
     async def _keep_certificates(self, store: Store) -> None:
-        """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process."""
+        """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process; it
+        follows the others' where it has to know which hosts have certificates."""
         settings = self._settings
-        folder = settings.state_dir
+        folder = settings.state_dir if self._membership is None else None
         ledger = Ledger(
             log=store.certificate_log,
             evidence=self._evidence,

@@ -136,6 +136,14 @@ STARTING = Problem(
 STOPPED = Problem(
     "stopped", 503, _BACKEND, "This preview is stopped. Start it from the console or the API, then try again.", True, 30
 )
+CERTIFICATE_PENDING = Problem(
+    "certificate_pending",
+    503,
+    _BACKEND,
+    "The certificate of this address is being issued, which takes a few seconds. Then it answers over HTTPS.",
+    True,
+    3,
+)
 RESOLVER_UNAVAILABLE = Problem(
     "resolver_unavailable",
     503,
@@ -174,6 +182,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     BAD_BACKEND_RESPONSE,
     STARTING,
     STOPPED,
+    CERTIFICATE_PENDING,
     RESOLVER_UNAVAILABLE,
     DRAINING,
     OVERLOADED,

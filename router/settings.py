@@ -391,6 +391,10 @@ class Settings(_Group):
     public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         None, description="Port of the URLs that the API makes. None: the scheme's own."
     )
+    plain_http: Literal["serve", "redirect"] = Field(
+        "serve",
+        description="What plain HTTP gets: what the host leads to, or a redirect to HTTPS; a domain whose certificate is still being fetched explains that until then.",
+    )
     access_log: str = Field("-", description="Access log: a file, `-` for standard output, empty for none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON.")

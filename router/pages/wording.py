@@ -29,6 +29,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "bad_backend_response": "The program here did not answer properly",
         "starting": "Just a moment",
         "stopped": "Not running",
+        "certificate_pending": "Just a moment",
         "resolver_unavailable": "Something is wrong on our side",
         "draining": "Back in a moment",
         "overloaded": "No room just now",
@@ -44,7 +45,7 @@ ABOUT_A_PREVIEW = frozenset(
 )
 
 # Problems that soon pass by themselves: the page loads itself again.
-RELOADING = frozenset(("port_closed", "starting"))
+RELOADING = frozenset(("port_closed", "starting", "certificate_pending"))
 
 
 def heading(problem: Problem, port: int | None) -> str:

@@ -5,6 +5,7 @@
 the deadlines, `edge.py` is what all of them share, and `listener.py` starts, drains and ends it all.
 """
 
+from router.proxy.edge import PlainHttp
 from router.proxy.listener import Proxy
 
-__all__ = ["Proxy"]
+__all__ = ["PlainHttp", "Proxy"]

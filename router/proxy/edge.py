@@ -7,6 +7,7 @@ read the time. It lags by at most one sweep.
 import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,6 +46,16 @@ class Load:
         self.active_at = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PlainHttp:
+    """How visitors who come without TLS are sent on to it. `has_certificate(host)` answers at once; `fetched` is whether
+    custom domains' certificates are fetched before the first visitor comes; `port` None is 443."""
+
+    has_certificate: Callable[[str], bool]
+    fetched: bool
+    port: int | None
+
+
 class Prepared:
     """What the data plane derives from a route once: its pool, its resource's load, what Host to say."""
 
@@ -75,6 +86,7 @@ class Edge:
         own_listeners: Collection[tuple[str, int]],
         clock: Clock,
         on_https: Callable[[str], None] | None,
+        plain: PlainHttp | None = None,
     ) -> None:
         self.resolver = resolver
         self.pages = pages
@@ -95,6 +107,7 @@ class Edge:
         self.draining = False  # each answer is its connection's last
         self.patient = False  # while draining: a connection without a request may still bring one
         self.on_https = on_https
+        self.plain = plain
         self.loads: dict[str, Load] = {}
         self._networks = tuple(backend_networks)
         self.own_listeners = own_listeners

@@ -43,11 +43,12 @@ from router.proxy import own
 from router.proxy.dial import DialError, dial
 from router.proxy.facts import Facts
 from router.proxy.tunnel import Tunnel
+from router.routes.chain import Level
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
-    from router.proxy.edge import Edge, Load, Prepared
+    from router.proxy.edge import Edge, Load, PlainHttp, Prepared
     from router.routes.route import Route
 
 _log = structlog.get_logger("router.proxy")
@@ -56,6 +57,9 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _NEVER = float("inf")
 _MOST_PASSES = 5  # times that a request may have come through here before it counts as a loop
+
+# Hosts for which nobody gets a certificate.
+_NEVER_OVER_TLS = frozenset(("suspended", "removed", "invalid_host", "resolver_unavailable"))
 
 # A problem that says that the request cannot be trusted ends its connection (RFC 9112 §2.2, §11.2).
 _CLOSING = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
@@ -138,6 +142,8 @@ class Exchange(Facts):
     def admit(self, route: "Route") -> None:
         """The host has a route: refuse, redirect or go on."""
         self.route = route
+        if self.edge.plain is not None and self.scheme == "http" and self._sent_to_https(self.edge.plain, route):
+            return
         if route.aside and self._answered_aside(route):
             return
         edge = self.edge
@@ -158,6 +164,19 @@ class Exchange(Facts):
             prepared.seen_https = True
             edge.on_https(route.host)
         self.connect()
+
+    def _sent_to_https(self, plain: "PlainHttp", route: "Route") -> bool:
+        """Whether a host that is served was visited without TLS, and is not to be."""
+        decision = route.decision
+        proven = decision.challenge is not None and proof_for(decision.challenge, self.head.target) is not None
+        if proven or route.problem is errors.HOST_NOT_FOUND or decision.reason in _NEVER_OVER_TLS:
+            return False
+        known = plain.has_certificate(route.host)
+        if known or not (plain.fetched and decision.level is Level.EXACT):
+            self._reply(own.to_https(self, plain.port, for_good=known), "--")
+        else:
+            self.answer(errors.CERTIFICATE_PENDING, "BA")
+        return True
 
     def _answered_aside(self, route: "Route") -> bool:
         """Whether something else than the resource had to answer."""

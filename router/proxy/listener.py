@@ -13,7 +13,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy.client import ClientConnection
-from router.proxy.edge import Edge
+from router.proxy.edge import Edge, PlainHttp
 from router.proxy.exchange import Exchange
 from router.proxy.sweep import sweep
 from router.routes.resolver import Resolver
@@ -45,8 +45,10 @@ class Proxy:
         own_listeners: Collection[tuple[str, int]],
         clock: Clock,
         on_https: Callable[[str], None] | None = None,
+        plain: PlainHttp | None = None,
     ) -> None:
-        """`own_listeners` may still grow after this call. `on_https(host)` hears of traffic that came over TLS."""
+        """`own_listeners` may still grow after this call. `on_https(host)` hears of traffic that came over TLS. `plain`
+        None serves what comes without it."""
         self._edge = Edge(
             resolver=resolver,
             pages=pages,
@@ -58,6 +60,7 @@ class Proxy:
             own_listeners=own_listeners,
             clock=clock,
             on_https=on_https,
+            plain=plain,
         )
         self._server: asyncio.Server | None = None
         resolver.on_drop(self._on_drop)

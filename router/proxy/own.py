@@ -5,7 +5,7 @@ from router.http1.replies import Answer, problem_headers
 from router.pages import Pages, wants_html
 from router.proxy.facts import Facts
 
-__all__ = ["Answer", "problem", "proof", "redirect"]
+__all__ = ["Answer", "problem", "proof", "redirect", "to_https"]
 
 
 def problem(pages: Pages, facts: Facts, what: Problem) -> Answer:
@@ -32,6 +32,16 @@ def redirect(facts: Facts, host: str, status: int) -> Answer:
         location = f"{facts.scheme}://{host}:".encode("ascii") + port
     location += facts.head.target
     return Answer(status, ((b"Location", location), (b"X-Request-ID", facts.id)), b"")
+
+
+def to_https(facts: Facts, port: int | None, *, for_good: bool) -> Answer:
+    """To the same host, path and query over TLS. `for_good`: browsers may remember it, since there is a certificate."""
+    host = facts.head.host.partition(b":")[0]
+    where = b"https://" + host + (b"" if port is None else b":%d" % port)
+    headers = [(b"Location", where + facts.head.target), (b"X-Request-ID", facts.id)]
+    if not for_good:
+        headers.append((b"Cache-Control", b"no-store"))
+    return Answer(308 if for_good else 307, tuple(headers), b"")
 
 
 def proof(facts: Facts, body: bytes) -> Answer:

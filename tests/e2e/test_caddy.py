@@ -1,15 +1,21 @@
 """Through real Caddy, as visitors come: certificates on demand, HTTP/1.1, HTTP/2, streams, who is told what."""
 
 import asyncio
+import shutil
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.e2e.conftest import Edge
 from tests.support.backends import Backend, Visit
+from tests.support.caddy import CADDYFILE, Caddy
+from tests.support.certificates import write_certificate
 from tests.support.http1 import Answer, Http1
 from tests.support.http2 import Http2, Stream
 from tests.support.router import PLATFORM_DOMAIN
@@ -204,3 +210,78 @@ async def test_without_a_router_caddy_says_so(edge: Edge) -> None:
                 assert answer.values("cache-control") == ["no-store"]
         finally:
             edge.router.start()
+
+
+async def test_a_host_that_was_not_the_connections_name_is_refused(edge: Edge) -> None:
+    """So https for a host proves a certificate for it, which the gate takes for evidence (RFC 9110 §15.5.20)."""
+    async with Backend(hello) as backend:
+        one, other = edge.host(backend.port), edge.host(backend.port)
+        async with Http1(edge.caddy.port, one, edge.caddy.trust("http/1.1")) as client:
+            await client.send(f"GET / HTTP/1.1\r\nHost: {other}\r\n\r\n".encode())
+            assert (await client.answer()).status == 421
+        with edge.caddy.process.log.open() as log:
+            assert other not in log.read()
+        assert edge.router.get_admin(f"/ask?domain={other}")[1]["x-ask-reason"] == "first_issue"
+
+
+async def test_scanners_without_a_name_cost_one_refused_question(edge: Edge) -> None:
+    """Caddy asks about the address that they came to; nothing is looked up, and TLS ends with an alert."""
+    before = asked_about_addresses(edge)
+    with pytest.raises(ssl.SSLError, match=r"(?i)internal.error"):
+        await asyncio.to_thread(edge.caddy.certificate, None)
+    assert asked_about_addresses(edge) - before == 1
+    assert not list(edge.caddy.storage.rglob("127.0.0.1*"))
+
+
+def asked_about_addresses(edge: Edge) -> float:
+    """How often the gate has been asked about an IP address."""
+    metrics = edge.router.get_admin("/metrics")[2].decode()
+    return next(float(line.split()[1]) for line in metrics.splitlines() if 'asks_total{reason="ip_address"}' in line)
+
+
+async def test_the_platforms_own_wildcards_never_ask(edge: Edge, tmp_path: Path) -> None:
+    """deploy/platform.caddy, with certificate files: both kinds of names are served by them, others are asked about."""
+    wildcards = [f"*.{PLATFORM_DOMAIN}", f"*.sandbox.{PLATFORM_DOMAIN}"]
+    certificate, key = write_certificate(tmp_path, *wildcards)
+    (tmp_path / "more").mkdir()
+    shutil.copy(CADDYFILE.with_name("platform.caddy"), tmp_path / "more")
+    environment = {
+        "MIOSA_CADDY_PLATFORM": PLATFORM_DOMAIN,
+        "MIOSA_CADDY_PLATFORM_CERT": str(certificate),
+        "MIOSA_CADDY_PLATFORM_KEY": str(key),
+    }
+
+    def story(port: int) -> None:
+        host = edge.host(port)
+        slug = host.partition(".")[0]
+        with Caddy(tmp_path, proxy=edge.router.proxy, ask=edge.router.admin, environment=environment) as caddy:
+            before = asks(edge)
+            for name in (host, f"3000-{slug}.sandbox.{PLATFORM_DOMAIN}", f"nobody.{PLATFORM_DOMAIN}"):
+                assert shown(caddy.port, name) == wildcards
+            assert asks(edge) == before
+            with pytest.raises(ssl.SSLError):
+                shown(caddy.port, "else.example.org")
+            assert asks(edge) == before + 1
+            assert not list(caddy.storage.rglob(f"*{slug}*"))
+
+    async with Backend(hello) as backend:
+        await asyncio.to_thread(story, backend.port)
+
+
+def asks(edge: Edge) -> float:
+    """How often the gate has been asked."""
+    metrics = edge.router.get_admin("/metrics")[2].decode()
+    return sum(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("miosa_router_asks_total{"))
+
+
+def shown(port: int, name: str) -> list[str]:
+    """The names of the certificate that is shown for this one, whoever signed it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secured,
+    ):
+        found = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)

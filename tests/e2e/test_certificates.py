@@ -83,6 +83,18 @@ class Customer:
             with error:
                 return error.code
 
+    def plainly(self) -> tuple[int, str | None, str | None]:
+        """What Caddy says to a visitor who comes by plain HTTP: the status, the code of an error, and where to go."""
+
+        async def visit() -> tuple[int, str | None, str | None]:
+            async with Http1(self.caddy.http_port, FQDN) as client:
+                answer = await client.request("GET", "/a?b")
+                heads = (answer.values(name) for name in ("x-miosa-error", "location"))
+                error, location = (values[0] if values else None for values in heads)
+                return answer.status, error, location
+
+        return asyncio.run(visit())
+
     def events(self, kind: str) -> int:
         """How many of these there are."""
         address = f"http://127.0.0.1:{self.router.api_port}/api/v1/events?type={kind}"
@@ -116,9 +128,20 @@ def everything(
             "gate__caddy": f"127.0.0.1:{ports[0]}",
             "state_dir": folder,
             "rates__workspace": 100_000,
+            "plain_http": "redirect",
+            "public_port": ports[0],
         }
         router = stack.enter_context(Router(folder, dns_servers=dns.server, **(given | settings)))
-        caddy = stack.enter_context(Caddy(folder, proxy=router.proxy, ask=router.admin, acme=pebble, ports=ports))
+        caddy = stack.enter_context(
+            Caddy(
+                folder,
+                proxy=router.proxy,
+                ask=router.admin,
+                acme=pebble,
+                ports=ports,
+                environment={"MIOSA_CADDY_HTTP": "pass"},
+            )
+        )
         customer = Customer(router, caddy, pebble, backend)
         stack.callback(customer.client.close)
         yield customer
@@ -143,6 +166,7 @@ async def test_from_registration_to_a_certificate(tmp_path: Path) -> None:
         registered = customer.domains.add(FQDN)
         assert (registered["status"], registered["cert"]["status"]) == ("pending", "pending")
         assert customer.ask() == (403, "not_verified")
+        assert customer.plainly()[:2] == (404, "host_not_found")
         dns.put(FQDN, RecordType.CNAME, TARGET)
         customer.verify()
         until(lambda: customer.domain()["status"] == "active", "active", 15.0)
@@ -155,6 +179,7 @@ async def test_from_registration_to_a_certificate(tmp_path: Path) -> None:
         assert found["cert"]["not_after"] > found["cert"]["not_before"]
         assert customer.pebble.issued == 1
         assert customer.ask() == (200, "issued")
+        assert customer.plainly() == (308, None, f"https://{FQDN}:{customer.caddy.port}/a?b")
         certificate = customer.caddy.certificate(FQDN)  # trusts Pebble's root only, and checks the name
         assert int(str(certificate["serialNumber"]), 16) == int(found["cert"]["serial"], 16)
         assert customer.pebble.issued == 1
@@ -213,6 +238,7 @@ async def test_a_certificate_that_can_not_be_had(tmp_path: Path) -> None:
         assert found["cert"]["last_error"]
         assert found["cert"]["retry_at"] > found["updated_at"]
         assert customer.ask() == (429, "failure_backoff")
+        assert customer.plainly()[:2] == (503, "certificate_pending")
         assert customer.pebble.issued == 0
 
     await played(story, tmp_path, gate__attempt_time=5.0, gate__handshake_time=4.0)

@@ -15,7 +15,7 @@ from router.observe.finished import Finished
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
-from router.proxy import Proxy, sweep
+from router.proxy import PlainHttp, Proxy, sweep
 from router.proxy.pool import Pool
 from router.routes.memory import MemoryRecords
 from router.routes.records import Endpoint, Record
@@ -52,6 +52,7 @@ class RunningEdge:
         *,
         backend_networks: tuple[Network, ...] = LOOPBACK,
         fetch_time: float = 2.0,
+        plain: PlainHttp | None = None,
         **limits: float,
     ) -> None:
         self.records = records or MemoryRecords()
@@ -79,6 +80,7 @@ class RunningEdge:
             own_listeners=self.own_listeners,
             clock=clock,
             on_https=self.seen_https.append,
+            plain=plain,
         )
         self.address = ("", 0)
         self.faults: list[dict[str, Any]] = []

@@ -1,7 +1,5 @@
 """Pebble as a process: an ACME certificate authority for tests, of the people who run Let's Encrypt."""
 
-import datetime as dt
-import ipaddress
 import json
 import os
 import shutil
@@ -13,11 +11,8 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import write_certificate
 from tests.support.ports import answers, free_port
 from tests.support.processes import Process
 
@@ -43,10 +38,8 @@ class Pebble:
     def __init__(self, folder: Path, *, dns: str, http_port: int, tls_port: int, validity: int = 90 * 86400) -> None:
         program = find_pebble()
         self._port, self._management = free_port(), free_port()
-        self.certificate = folder / "pebble.pem"
+        self.certificate, key = write_certificate(folder, "127.0.0.1", "localhost", stem="pebble")
         self.roots = folder / "pebble-roots.pem"
-        key = folder / "pebble.key"
-        _sign_itself(self.certificate, key)
         settings = {
             "listenAddress": f"127.0.0.1:{self._port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
@@ -91,26 +84,3 @@ class Pebble:
     def issued(self) -> int:
         """How many certificates it has issued."""
         return self.process.output.count("Issued certificate serial")
-
-
-def _sign_itself(certificate: Path, key: Path) -> None:
-    """A certificate for its own listeners on loopback."""
-    own = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pebble")])
-    now = dt.datetime.now(dt.UTC)
-    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(own.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .sign(own, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )

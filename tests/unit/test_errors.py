@@ -42,6 +42,7 @@ EDGE_STATUSES = {
     "port_closed": 502,
     "bad_backend_response": 502,
     "starting": 503,
+    "certificate_pending": 503,
     "stopped": 503,
     "resolver_unavailable": 503,
     "draining": 503,
@@ -50,7 +51,14 @@ EDGE_STATUSES = {
 }
 
 # Those which must tell when to come back.
-WITH_RETRY_AFTER = {"starting", "stopped", "resolver_unavailable", "draining", "too_many_requests"}
+WITH_RETRY_AFTER = {
+    "starting",
+    "certificate_pending",
+    "stopped",
+    "resolver_unavailable",
+    "draining",
+    "too_many_requests",
+}
 
 
 def label(problem: Problem) -> str:

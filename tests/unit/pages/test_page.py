@@ -168,7 +168,7 @@ def test_a_closed_port_without_a_number() -> None:
 def test_waiting_pages_load_themselves_again(problem: Problem) -> None:
     """Only the two whose trouble passes by itself, every three seconds and without a script."""
     reloads = b'<meta http-equiv="refresh" content="3">' in render(problem).body
-    assert reloads == (problem.code in {"port_closed", "starting"})
+    assert reloads == (problem.code in {"port_closed", "starting", "certificate_pending"})
 
 
 @pytest.mark.parametrize("html", [True, False], ids=["html", "json"])
