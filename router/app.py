@@ -260,7 +260,7 @@ class App:
             await self._serve_api(store, verbs, activity, sockets["api"])
         if "jobs" in settings.roles:
             courier = Courier(lookup, destinations_of(settings, own_listeners), clock)
-            self._deliveries = Deliveries(store, clock, sender=courier)
+            self._deliveries = Deliveries(store, clock, sender=courier, metrics=metrics)
             todo = [*self._periodic(store, verbs, self._deliveries), self._warm(store, verbs, ask)]
             self._jobs = Jobs(todo, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)

@@ -185,7 +185,8 @@ class WebhooksApi(Resource):
 
     @endpoint("POST", "", "Create a webhook", status=201, problems=(CONFLICT, NOT_FOUND))
     async def create(self, call: Call[CreateWebhook]) -> Reply[NewWebhookOut]:
-        """The answer is the only time that the secret is shown. How to check a signature: `docs/webhooks.md`."""
+        """The answer is the only time that the secret is shown. Each POST has the header `Miosa-Signature: t=…,v1=…`: the
+        HMAC-SHA256 under the secret of the time, a dot and the body, in hexadecimal digits."""
         body = call.body
         if body.project_id is not None:
             project = await self._projects.get(body.project_id)

@@ -63,8 +63,12 @@ TABLE = (
     Row("job_failures", "counter", ("job",), "Times that a job failed or took too long here"),
     Row("job_held", "gauge", ("job",), "Whether this process is the one that does the job"),
     Row("job_last_run_timestamp_seconds", "gauge", ("job",), "When the job last succeeded here"),
+    Row(
+        "webhook_deliveries", "counter", ("delivery",), "Tries to deliver a webhook, by what the delivery is afterwards"
+    ),
     Row("dns_queries", "counter", ("said",), "Queries to name servers, by response code or what came in place of one"),
     Row("dns_lookups", "counter", ("learned",), "What came of questions to DNS, remembered answers included"),
+    Row("webhook_deliveries_in_flight", "gauge", (), "Deliveries of webhooks under way"),
     Row("exchanges_in_flight", "gauge", (), "Exchanges under way"),
     Row("client_connections", "gauge", (), "Open connections from clients"),
     Row("tunnels", "gauge", (), "Open tunnels: WebSockets and other upgrades"),
@@ -132,11 +136,14 @@ LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
         "not_ready",
     ),
     "state": ("idle", "busy"),
+    "delivery": ("delivered", "pending", "given_up"),
     "job": (
         "prune_answers",
         "prune_certificates",
         "warm_certificates",
         "trim_outbox",
+        "prune_events",
+        "deliver_webhooks",
         "fail_lost_builds",
         "check_domains",
     ),

@@ -30,6 +30,7 @@ import structlog
 from router.clock import Clock, iso
 from router.errors import StoreUnavailableError
 from router.leases import Lease
+from router.observe.metrics import Metrics
 from router.tasks import Tasks
 from router.tenancy.events import Event
 
@@ -142,10 +143,12 @@ class Guarded(Protocol):
 class Deliveries:
     """Delivers. Owns what is under way; `close` it before the store and before the lease is given back."""
 
-    def __init__(self, store: Guarded, clock: Clock, *, sender: Sender) -> None:
+    def __init__(self, store: Guarded, clock: Clock, *, sender: Sender, metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._sender = sender
+        self._metrics = metrics
+        metrics.gauge("webhook_deliveries_in_flight", lambda: float(len(self)))
         self._tasks = Tasks("webhooks")
         self._under_way: dict[str, tuple[str, asyncio.Task[None]]] = {}  # webhook and task, by delivery
         self._failing: set[str] = set()
@@ -187,6 +190,7 @@ class Deliveries:
         except StoreUnavailableError as error:
             _log.warning("what came of a webhook is not written: it goes out again", delivery=due.id, error=str(error))
         else:
+            self._metrics.count("webhook_deliveries", settled.state.value)
             _log.info(
                 "webhook sent",
                 webhook=due.webhook_id,

@@ -11,6 +11,7 @@ import pytest_asyncio
 from router.clock import ManualClock
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.leases import Lease
+from router.observe.metrics import Metrics
 from router.tenancy import Tenant
 from router.tenancy.deliveries import PER_WEBHOOK, Attempt, Deliveries, Delivery
 from router.tenancy.destinations import Destinations
@@ -65,8 +66,9 @@ class Post:
         self.store = world.store
         self.clock = clock
         self.receivers = Receivers()
+        self.metrics = Metrics()
         self.webhooks = Webhooks(world.store, clock, destinations=Destinations())
-        self.deliveries = Deliveries(world.store, clock, sender=self.receivers)
+        self.deliveries = Deliveries(world.store, clock, sender=self.receivers, metrics=self.metrics)
         self.lease = Lease(JOB, "nobody", 0)
 
     async def begin(self, holder: str = "first") -> None:
@@ -176,6 +178,8 @@ async def test_delivered(post: Post) -> None:
     (delivery,) = await post.all(webhook)
     assert (url, sent, headers["Miosa-Delivery"]) == (webhook.url, event_id, delivery.id)
     assert (delivery.state, delivery.attempts, delivery.next_at, delivery.last_status) == ("delivered", 1, None, 204)
+    scraped = post.metrics.render("")[0].decode()
+    assert 'webhook_deliveries_total{delivery="delivered"} 1.0' in scraped
 
 
 async def test_tried_again_until_it_works(post: Post) -> None:
