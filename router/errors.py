@@ -62,6 +62,10 @@ class StoreUnavailableError(Exception):
     """The store could not answer in time. A fault of ours: never turned into a 404."""
 
 
+class GaveWayError(StoreUnavailableError):
+    """Transactions waited for each other in a circle, and this one was undone so that the others go on: it may begin anew."""
+
+
 _CLIENT, _BACKEND, _EDGE = Fault.CLIENT, Fault.BACKEND, Fault.EDGE
 
 # The proxy's own answers (codes are part of the outer surface).

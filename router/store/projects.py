@@ -23,6 +23,12 @@ class SqlProjects(Rows):
     async def get(self, project_id: str) -> Project | None:
         return await self._find(projects.c.id == project_id)
 
+    async def workspace_of(self, project_id: str) -> str | None:
+        found: str | None = await self._connection.scalar(
+            sa.select(projects.c.workspace_id).where(projects.c.id == project_id, projects.c.deleted_at.is_(None))
+        )
+        return found
+
     async def by_slug(self, workspace_id: str, slug: str) -> Project | None:
         return await self._find(projects.c.workspace_id == workspace_id, projects.c.slug == slug)
 

@@ -7,6 +7,7 @@ of a store (a `Protocol`), and its verbs.
 
 A verb checks what the caller sent (VALIDATION_FAILED, with every wrong field), then does its work in one transaction.
 Who may call it is not decided here: that is the API's.
+Where verbs had to wait for each other in a circle, one begins anew (`anew.py`).
 """
 
 from router.tenancy.endpoints import EndpointChange, Endpoints

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypedDict, cast
 from router.clock import Clock
 from router.routes.records import Kind, State
 from router.tenancy import lifecycle
+from router.tenancy.anew import anew
 from router.tenancy.fields import BLANK, Fields
 from router.tenancy.ownership import NOTHING, Ownership
 from router.tenancy.registry import Resources
@@ -120,6 +121,7 @@ class Deployments:
         self._clock = clock
         self._resources = resources
 
+    @anew
     async def create(
         self,
         tenant_id: str,
@@ -159,6 +161,7 @@ class Deployments:
             found = await tx.resources.list(replace(where, kind=Kind.DEPLOYMENT), window)
             return Listing(tuple(await tx.deployments.of(found.items)), found.total)
 
+    @anew
     async def update(
         self, deployment_id: str, *, slug: str | None = None, source: Source | None = None, **details: Any
     ) -> Deployment:
@@ -176,6 +179,7 @@ class Deployments:
             await tx.deployments.save(new)
             return new
 
+    @anew
     async def delete(self, deployment_id: str) -> Deployment:
         """For good: its hosts answer 410 from now on. Raises RouterError NOT_FOUND."""
         async with self._store.begin() as tx:

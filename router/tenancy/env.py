@@ -13,6 +13,7 @@ from typing import Protocol
 from router.clock import Clock
 from router.errors import NOT_FOUND, RouterError
 from router.routes.records import Kind
+from router.tenancy.anew import anew
 from router.tenancy.fields import Fields, invalid
 from router.tenancy.resources import ResourcesTx, live
 from router.tenancy.versions import PRODUCTION
@@ -71,6 +72,7 @@ class Env:
             live(await tx.resources.get(deployment_id), Kind.DEPLOYMENT)
             return await tx.env.list(deployment_id, environment)
 
+    @anew
     async def set(
         self,
         deployment_id: str,
@@ -111,6 +113,7 @@ class Env:
             await tx.env.put([kept[name] for name, value in values.items() if value is not None])
             return [kept[name] for name in sorted(kept)]
 
+    @anew
     async def delete(self, deployment_id: str, name: str, environment: str = PRODUCTION) -> EnvVar:
         """Forget one. Raises RouterError NOT_FOUND."""
         async with self._store.begin() as tx:

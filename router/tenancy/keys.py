@@ -10,6 +10,7 @@ from typing import Protocol
 
 from router.clock import Clock
 from router.errors import NOT_FOUND, RouterError
+from router.tenancy.anew import anew
 from router.tenancy.fields import Fields, invalid
 from router.tenancy.projects import Project
 from router.tenancy.tenants import Tenant
@@ -140,6 +141,7 @@ class Keys:
         self._store = store
         self._clock = clock
 
+    @anew
     async def create(
         self,
         tenant_id: str,
@@ -203,6 +205,7 @@ class Keys:
         async with self._store.read() as tx:
             return await tx.keys.list(window, tenant_id=tenant_id, scope_id=scope_id, without=without)
 
+    @anew
     async def revoke(self, key_id: str) -> Key:
         """From now on the key opens nothing; revoking twice changes nothing. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:

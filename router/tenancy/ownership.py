@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypedDict
 
-from router.errors import FORBIDDEN, NOT_FOUND, RouterError
+from router.errors import FORBIDDEN, NOT_FOUND, GaveWayError, RouterError
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.projects import Project, ProjectRows, add_project, select_workspace
 from router.tenancy.slugs import slugify
@@ -95,10 +95,14 @@ async def owners(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datetime)
     if wanted.within != EVERYWHERE:
         wanted = await _kept_within(tx, tenant_id, wanted)
     if wanted.project_id is not None:
+        now_in = await tx.projects.workspace_of(wanted.project_id)
+        holder = await tx.workspaces.get(now_in) if now_in is not None else None
         project = await tx.projects.get(wanted.project_id)
-        if project is None or project.tenant_id != tenant_id:
+        if holder is None or project is None or project.tenant_id != tenant_id:
             raise RouterError(NOT_FOUND, "project not found")
-        workspace = await select_workspace(tx.workspaces, tenant_id, project.workspace_id, None, None)
+        if project.workspace_id != holder.id:
+            raise GaveWayError("the project was moved at the same time")
+        workspace = holder
         if wanted.within.workspace_id not in (None, workspace.id):
             raise RouterError(FORBIDDEN)
         if wanted.workspace_id not in (None, workspace.id) or wanted.workspace_slug not in (None, workspace.slug):

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypedDict, Unpack
 from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.tenancy import lifecycle
+from router.tenancy.anew import anew
 from router.tenancy.fields import BLANK, Fields, invalid
 from router.tenancy.resources import MAX_PORTS, Resource, ResourcesTx, check_host_mode, check_port, live
 from router.unit import FIRST, Listing, Unit, Window, new_id
@@ -80,6 +81,7 @@ class Previews:
         self._clock = clock
         self._reserved_ports = frozenset(reserved_ports)
 
+    @anew
     async def put(
         self, resource_id: str, port: int | None = None, **changes: Unpack[PreviewChanges]
     ) -> tuple[Preview, bool]:
@@ -118,6 +120,7 @@ class Previews:
         async with self._store.read() as tx:
             return await tx.previews.list(resource_id, window)
 
+    @anew
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
         """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
         fields = Fields()
@@ -130,6 +133,7 @@ class Previews:
                 raise RouterError(NOT_FOUND, "port not found")
             return await _change(tx, old, changes, self._clock.now())
 
+    @anew
     async def delete(self, resource_id: str, preview_id: str) -> Preview:
         """Close the port of a preview. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:
@@ -138,6 +142,7 @@ class Previews:
             await self._close(tx, resource, preview.port, preview)
             return preview
 
+    @anew
     async def close(self, resource_id: str, port: int) -> None:
         """Close a port, whoever exposed it. Raises RouterError: NOT_FOUND (it was not exposed)."""
         async with self._store.begin() as tx:

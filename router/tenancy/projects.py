@@ -6,8 +6,16 @@ from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack
 
 from router.clock import Clock
-from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_REQUIRED, RouterError
+from router.errors import (
+    CONFLICT,
+    FORBIDDEN,
+    NOT_FOUND,
+    WORKSPACE_NOT_FOUND,
+    WORKSPACE_REQUIRED,
+    RouterError,
+)
 from router.routes.records import Kind, Scope
+from router.tenancy.anew import anew
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.slugs import free, slugify
 from router.tenancy.workspaces import KeysOfScope, Workspace, WorkspaceRows, ZonesOfScope
@@ -52,6 +60,9 @@ class ProjectRows(Protocol):
 
     async def get(self, project_id: str) -> Project | None: ...
 
+    async def workspace_of(self, project_id: str) -> str | None:
+        """The workspace that it is in. Unlike the others it holds nothing: it may be moved meanwhile."""
+
     async def by_slug(self, workspace_id: str, slug: str) -> Project | None: ...
 
     async def by_external_id(
@@ -92,7 +103,14 @@ class UsageOfProject(Protocol):
         """From `now` on, what the project's resources use counts for another workspace."""
 
 
+class _Tenants(Protocol):
+    async def get(self, tenant_id: str) -> object | None: ...
+
+
 class ProjectsTx(Protocol):
+    @property
+    def tenants(self) -> _Tenants: ...
+
     @property
     def workspaces(self) -> WorkspaceRows: ...
 
@@ -116,6 +134,7 @@ class Projects:
         self._store = store
         self._clock = clock
 
+    @anew
     async def create(
         self,
         tenant_id: str,
@@ -141,6 +160,7 @@ class Projects:
         _check_details(fields, external_workspace_id, external_project_id, description, metadata, None)
         fields.check()
         async with self._store.begin() as tx:
+            await tx.tenants.get(tenant_id)  # held until the end, as in `Workspaces.create`: of several one looks first
             if (workspace_id, workspace_slug, external_workspace_id) == (None, None, None):
                 workspace_id = within
             workspace = await select_workspace(
@@ -186,6 +206,7 @@ class Projects:
                 external_project_id=external_project_id,
             )
 
+    @anew
     async def update(self, project_id: str, **changes: Unpack[ProjectChanges]) -> Project:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
@@ -202,7 +223,10 @@ class Projects:
             changes.get("settings"),
         )
         fields.check()
+        async with self._store.read() as tx:
+            tenant_id = found(await tx.projects.get(project_id)).tenant_id
         async with self._store.begin() as tx:
+            await tx.tenants.get(tenant_id)
             old = found(await tx.projects.get(project_id))
             new = replace(old, **changes, updated_at=self._clock.now())
             if new.slug != old.slug and await tx.projects.by_slug(old.workspace_id, new.slug) is not None:
@@ -210,18 +234,22 @@ class Projects:
             await tx.projects.save(old, new)
             return new
 
+    @anew
     async def move(self, project_id: str, workspace_id: str) -> Project:
         """Into another workspace of the same tenant, with its resources; zones and routes follow.
 
         An `external_workspace_id` that it has from its workspace changes to the new one's. Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
         """
         now = self._clock.now()
+        async with self._store.read() as tx:
+            tenant_id = found(await tx.projects.get(project_id)).tenant_id
         async with self._store.begin() as tx:
+            await tx.tenants.get(tenant_id)  # of a tenant's projects one is moved at a time
+            now_in = await tx.projects.workspace_of(project_id) or workspace_id
+            places = {one: await tx.workspaces.get(one) for one in (now_in, workspace_id)}
             old = found(await tx.projects.get(project_id))
             if workspace_id == old.workspace_id:
                 return old
-            # Always in the same order: of two moves in opposite directions one waits.
-            places = {one: await tx.workspaces.get(one) for one in sorted((old.workspace_id, workspace_id))}
             left, workspace = places[old.workspace_id], places[workspace_id]
             if left is None or workspace is None or workspace.tenant_id != old.tenant_id:
                 raise RouterError(WORKSPACE_NOT_FOUND)
@@ -237,6 +265,7 @@ class Projects:
             await tx.usage.recut_project(project_id, workspace.id, now)
             return new
 
+    @anew
     async def delete(self, project_id: str) -> Project:
         """Delete an empty project; its keys stop working. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()

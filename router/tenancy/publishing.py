@@ -25,6 +25,7 @@ from router.routes.records import Kind, State
 from router.settings import Network
 from router.tasks import Tasks
 from router.tenancy import lifecycle
+from router.tenancy.anew import anew
 from router.tenancy.checks import BuildLog, Checks, FailedError, Probe
 from router.tenancy.deployments import Deployment, found_deployment
 from router.tenancy.env import check_environment
@@ -106,6 +107,7 @@ class Publishing:
         self._tasks = Tasks("publishing")
         self._running: dict[str, tuple[Version, asyncio.Task[None]]] = {}
 
+    @anew
     async def start(self, deployment_id: str, plan: Plan, *, by: str | None = None) -> Version:
         """Begin to publish; the version that it will be. `by` is who asked.
 
@@ -249,6 +251,7 @@ class Publishing:
             failed = "Our store did not answer. That is our fault: publish again."
         await self._end(version.resource_id, version.id, log, promote=promote, failed=failed)
 
+    @anew
     async def _end(
         self,
         deployment_id: str,

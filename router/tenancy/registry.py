@@ -11,6 +11,7 @@ from router.hostname import MAX_SLUG, is_slug
 from router.routes.records import Kind, State
 from router.settings import Network
 from router.tenancy import lifecycle
+from router.tenancy.anew import anew
 from router.tenancy.endpoints import Endpoints
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.machines import check_caps, measured, sandbox_size, with_defaults
@@ -53,6 +54,7 @@ class Resources:
         self._reserved_ports = frozenset(reserved_ports)
         self.endpoints = Endpoints(store, clock, networks=networks, own_listeners=own_listeners)
 
+    @anew
     async def put(
         self,
         resource_id: str,
@@ -103,6 +105,7 @@ class Resources:
             await lifecycle.change(tx, old, new, now)
             return new, False
 
+    @anew
     async def create(
         self,
         kind: Kind,
@@ -180,6 +183,7 @@ class Resources:
         async with self._store.read() as tx:
             return await tx.resources.places({resource.project_id for resource in resources})
 
+    @anew
     async def update(
         self, resource_id: str, *, slug: str | None = None, **details: Unpack[ResourceDetails]
     ) -> Resource:
@@ -207,6 +211,7 @@ class Resources:
         await lifecycle.change(tx, old, new, now)
         return new
 
+    @anew
     async def patch(self, resource_id: str, *, state: State | None = None, suspended: bool | None = None) -> Resource:
         """What the platform says happened. `destroyed` deletes. Raises RouterError: NOT_FOUND."""
         now = self._clock.now()
@@ -220,6 +225,7 @@ class Resources:
                 resource = await lifecycle.enter(tx, resource, state, now)
             return resource
 
+    @anew
     async def move(self, resource_id: str, to: Ownership) -> Resource:
         """Into another workspace or project of the same tenant; zones and routes follow.
 
@@ -230,9 +236,11 @@ class Resources:
         to.check(fields)
         fields.check()
         now = self._clock.now()
+        async with self._store.read() as tx:
+            tenant_id = live(await tx.resources.get(resource_id)).tenant_id
         async with self._store.begin() as tx:
+            workspace, project = await owners(tx, tenant_id, to, now)
             old = live(await tx.resources.get(resource_id))
-            workspace, project = await owners(tx, old.tenant_id, to, now)
             if project.id == old.project_id:
                 return old
             if old.kind is Kind.COMPUTER and workspace.id != old.workspace_id:
@@ -247,6 +255,7 @@ class Resources:
             await lifecycle.change(tx, old, new, now)
             return new
 
+    @anew
     async def delete(self, resource_id: str) -> Resource:
         """For good: its hosts answer 410 from now on. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:

@@ -13,6 +13,7 @@ from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import State
 from router.tenancy import lifecycle
+from router.tenancy.anew import anew
 from router.tenancy.deployments import Deployment, DeploymentsTx, found_deployment
 from router.tenancy.env import check_environment
 from router.tenancy.fields import Fields
@@ -121,6 +122,7 @@ class Releases:
         """
         return await self._switch(deployment_id, version_id, environment, Action.ROLLBACK)
 
+    @anew
     async def _switch(self, deployment_id: str, version_id: str | None, environment: str, action: Action) -> Deployment:
         fields = Fields()
         check_environment(fields, environment)

@@ -7,6 +7,7 @@ from typing import Protocol, TypedDict, Unpack
 
 from router.clock import Clock
 from router.errors import NOT_FOUND, RouterError
+from router.tenancy.anew import anew
 from router.tenancy.branding import check_branding
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.projects import Project, ProjectRows
@@ -167,6 +168,7 @@ class Tenants:
         async with self._store.read() as tx:
             return await tx.tenants.holdings(tenant_id)
 
+    @anew
     async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()

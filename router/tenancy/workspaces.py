@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict, Unpack, cast
 from router.clock import Clock
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NAME_EXISTS, RouterError
 from router.routes.records import Kind, Scope, State
+from router.tenancy.anew import anew
 from router.tenancy.fields import TAKEN, Fields, invalid
 from router.tenancy.sizes import SIZES
 from router.tenancy.slugs import free, slugify
@@ -169,6 +170,7 @@ class Workspaces:
         self._store = store
         self._clock = clock
 
+    @anew
     async def create(
         self,
         tenant_id: str,
@@ -242,6 +244,7 @@ class Workspaces:
                 window, tenant_id=tenant_id, workspace_id=workspace_id, external_workspace_id=external_workspace_id
             )
 
+    @anew
     async def update(self, workspace_id: str, **changes: Unpack[WorkspaceChanges]) -> Workspace:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
@@ -257,7 +260,10 @@ class Workspaces:
             changes.get("metadata"),
         )
         fields.check()
+        async with self._store.read() as tx:
+            tenant_id = found(await tx.workspaces.get(workspace_id)).tenant_id
         async with self._store.begin() as tx:
+            await tx.tenants.get(tenant_id)  # as in `create`: who looks for a name holds whoever has it
             old = found(await tx.workspaces.get(workspace_id))
             new = replace(old, **changes, updated_at=self._clock.now())
             if new.slug != old.slug and await tx.workspaces.by_slug(old.tenant_id, new.slug) is not None:
@@ -270,6 +276,7 @@ class Workspaces:
             await tx.workspaces.save(new)
             return new
 
+    @anew
     async def put_settings(self, workspace_id: str, **settings: Unpack[WorkspaceSettings]) -> Workspace:
         """Set the given caps and defaults; those not given stay. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
@@ -299,6 +306,7 @@ class Workspaces:
         async with self._store.read() as tx:
             return await tx.workspaces.stats(found(await tx.workspaces.get(workspace_id)))
 
+    @anew
     async def delete(self, workspace_id: str) -> Workspace:
         """Delete an empty workspace; its keys stop working. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()

@@ -13,7 +13,7 @@ from router.routes.records import Kind, Scope, State
 from router.store import Store
 from router.tenancy import Ownership, ResourceFilter
 from router.unit import Window, new_id
-from tests.support.database import on_sqlite
+from tests.support.database import on_postgresql, on_sqlite
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -170,6 +170,52 @@ async def test_fifty_verbs_at_once(world: World, store: Store) -> None:
         )
     running = await world.resources.list(ResourceFilter(state=State.RUNNING), Window(limit=100))
     assert running.total == 25
+
+
+async def test_verbs_that_wait_for_each_other(world: World) -> None:
+    """Where several hold what the others want, some begin anew: nobody hears of it as an outage."""
+    tenant = await world.tenant()
+    places = [await world.workspace(tenant, f"W{number}") for number in range(3)]
+    projects = [await world.project(place, f"P{number}") for number, place in enumerate(places)]
+
+    async def both_ways(turn: int) -> None:
+        here, there = places[turn % 3], places[(turn + 1 + turn % 2) % 3]
+        project = projects[turn % 3]
+        asked = [
+            world.workspaces.update(here.id, slug=there.slug),
+            world.projects.update(project.id, slug=f"p{(turn + 1) % 3}"),
+            world.projects.move(project.id, there.id),
+            world.resources.create(Kind.COMPUTER, tenant.id, ownership=Ownership(project_id=project.id)),
+            world.resources.create(
+                Kind.COMPUTER, tenant.id, ownership=Ownership(workspace_slug=here.slug, project_slug=project.slug)
+            ),
+        ]
+        for failure in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(failure, BaseException):  # that a name is taken is right
+                assert isinstance(failure, RouterError), failure
+
+    async with asyncio.timeout(120):
+        await asyncio.gather(*(both_ways(turn) for turn in range(18)))
+
+
+@on_postgresql
+async def test_transactions_that_wait_in_a_circle(world: World, store: Store) -> None:
+    """The database undoes one of them, which hears that it may begin anew; the other never notices."""
+    tenants = [await world.tenant("One"), await world.tenant("Other")]
+    holding = asyncio.Barrier(2)
+
+    async def rename(first: int) -> None:
+        async with store.begin() as tx:
+            await tx.tenants.get(tenants[first].id)
+            await holding.wait()
+            other = await tx.tenants.get(tenants[1 - first].id)
+            assert other is not None
+            await tx.tenants.save(replace(other, name="Renamed"))
+
+    outcomes = await asyncio.gather(rename(0), rename(1), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["GaveWayError", "NoneType"]
+    names = [(await world.tenants.get(tenant.id)).name for tenant in tenants]
+    assert names.count("Renamed") == 1
 
 
 async def test_two_stores_write_to_one_database(world: World, database: str, clock: ManualClock) -> None:
