@@ -13,10 +13,10 @@ from router.tenancy.deployments import Deployment
 from router.tenancy.env import ENVIRONMENT
 from router.tenancy.versions import (
     PRODUCTION,
-    Action,
     Build,
     BuildState,
     Release,
+    ReleaseAction,
     Version,
     VersionFilter,
     VersionKind,
@@ -109,7 +109,7 @@ class ReleaseOut(_Made):
     previous_version_id: str | None
     environment_id: None = None
     service_id: None = None
-    action: Action
+    action: ReleaseAction
     state: str
     storage_backend: None = None
     storage_uri: None = None

@@ -11,10 +11,10 @@ from router.store.connection import Connection
 from router.store.deployment_tables import builds, deployment_versions, releases
 from router.store.rows import Rows, conditions, fields_of, named
 from router.tenancy.versions import (
-    Action,
     Build,
     BuildState,
     Release,
+    ReleaseAction,
     Version,
     VersionFilter,
     VersionKind,
@@ -162,4 +162,4 @@ def _read_build(row: sa.Row[Any]) -> Build:
 
 
 def _read_release(row: sa.Row[Any]) -> Release:
-    return Release(**{**named(row), "action": Action(row.action), "current": bool(row.current)})
+    return Release(**{**named(row), "action": ReleaseAction(row.action), "current": bool(row.current)})

@@ -35,9 +35,9 @@ from router.tenancy.releases import ReleasesTx, point
 from router.tenancy.resources import Resource, check_port, live
 from router.tenancy.versions import (
     PRODUCTION,
-    Action,
     Build,
     BuildState,
+    ReleaseAction,
     Version,
     VersionKind,
     VersionState,
@@ -309,7 +309,7 @@ async def _promote(tx: ReleasesTx, version: Version, now: datetime) -> str:
         if newer is not None and newer.number > version.number:
             return f"Version {version.number} is ready. Version {newer.number} is live already and stays so."
     deployment = await found_deployment(tx, version.resource_id)
-    await point(tx, deployment, version, version.environment, Action.PUBLISH, now)
+    await point(tx, deployment, version, version.environment, ReleaseAction.PUBLISH, now)
     return f"Version {version.number} is live in {version.environment}."
 
 

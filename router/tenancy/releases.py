@@ -19,10 +19,10 @@ from router.tenancy.env import check_environment
 from router.tenancy.fields import Fields
 from router.tenancy.versions import (
     PRODUCTION,
-    Action,
     Build,
     BuildRows,
     Release,
+    ReleaseAction,
     ReleaseRows,
     Version,
     VersionFilter,
@@ -105,12 +105,12 @@ class Releases:
     async def promote(self, deployment_id: str, version_id: str, environment: str = PRODUCTION) -> Deployment:
         """Point an environment at a ready version. Raises RouterError: CONFLICT (not ready, or nothing runs it any
         more), VALIDATION_FAILED (`environment`)."""
-        return await self._switch(deployment_id, version_id, environment, Action.PROMOTE)
+        return await self._switch(deployment_id, version_id, environment, ReleaseAction.PROMOTE)
 
     async def promote_release(self, deployment_id: str, release_id: str) -> Deployment:
         """Point the environment of a release at its version again. Raises RouterError CONFLICT."""
         release, version = await self.release(deployment_id, release_id)
-        return await self._switch(deployment_id, version.id, release.environment, Action.PROMOTE)
+        return await self._switch(deployment_id, version.id, release.environment, ReleaseAction.PROMOTE)
 
     async def roll_back(
         self, deployment_id: str, version_id: str | None = None, environment: str = PRODUCTION
@@ -120,10 +120,12 @@ class Releases:
         Raises RouterError: CONFLICT (nothing is live, or nothing was before; not ready; live already),
         VALIDATION_FAILED.
         """
-        return await self._switch(deployment_id, version_id, environment, Action.ROLLBACK)
+        return await self._switch(deployment_id, version_id, environment, ReleaseAction.ROLLBACK)
 
     @anew
-    async def _switch(self, deployment_id: str, version_id: str | None, environment: str, action: Action) -> Deployment:
+    async def _switch(
+        self, deployment_id: str, version_id: str | None, environment: str, action: ReleaseAction
+    ) -> Deployment:
         fields = Fields()
         check_environment(fields, environment)
         fields.check()
@@ -134,7 +136,7 @@ class Releases:
             else:
                 version = found_version(await tx.versions.get(version_id), deployment_id)
             current = await tx.releases.current(deployment_id, environment)
-            if action is Action.ROLLBACK and current is not None and current.version_id == version.id:
+            if action is ReleaseAction.ROLLBACK and current is not None and current.version_id == version.id:
                 raise RouterError(CONFLICT, f"version {version.number} is live in {environment} already")
             await _check_serves(tx, deployment, version)
             await point(tx, deployment, version, environment, action, self._clock.now())
@@ -142,7 +144,7 @@ class Releases:
 
 
 async def point(
-    tx: ReleasesTx, deployment: Deployment, version: Version, environment: str, action: Action, now: datetime
+    tx: ReleasesTx, deployment: Deployment, version: Version, environment: str, action: ReleaseAction, now: datetime
 ) -> Release:
     """Point an environment at a version, and with `production` the deployment's hosts. Saying it again changes no
     release, but what was stopped is on air again."""

@@ -44,7 +44,7 @@ class BuildState(enum.StrEnum):
     FAILED = "failed"
 
 
-class Action(enum.StrEnum):
+class ReleaseAction(enum.StrEnum):
     """What put a version on air."""
 
     PUBLISH = "publish"
@@ -117,7 +117,7 @@ class Release:
     number: int
     previous_version_id: str | None
     environment: str
-    action: Action
+    action: ReleaseAction
     created_at: datetime
     current: bool = True
 
