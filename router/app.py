@@ -459,6 +459,7 @@ class App:
         rechecks = Rechecks(
             queue=verbs.checks,
             checker=verbs.verification,
+            claims=verbs.takeovers,
             metrics=self._metrics,
             clock=self._clock,
             at_once=checks.at_once,

@@ -35,6 +35,10 @@ class Checker(Protocol):
     async def recheck_preview_domain(self, preview_id: str, under: Lease) -> Finding: ...
 
 
+class Claims(Protocol):
+    async def recheck(self, claim_id: str, under: Lease) -> Finding: ...
+
+
 class Counter(Protocol):
     def count(self, name: str, *labels: str) -> None: ...
 
@@ -43,32 +47,40 @@ class Rechecks:
     """Looks at what is due."""
 
     def __init__(
-        self, *, queue: Queue, checker: Checker, metrics: Counter, clock: Clock, at_once: int = AT_ONCE
+        self, *, queue: Queue, checker: Checker, claims: Claims, metrics: Counter, clock: Clock, at_once: int = AT_ONCE
     ) -> None:
         self._queue = queue
         self._metrics = metrics
         self._now = clock.monotonic
         self._at_once = at_once
-        self._checks = {Sort.CUSTOM: checker.recheck_custom_domain, Sort.PREVIEW: checker.recheck_preview_domain}
+        self._checks = {
+            Sort.CUSTOM: checker.recheck_custom_domain,
+            Sort.PREVIEW: checker.recheck_preview_domain,
+            Sort.CLAIM: claims.recheck,
+        }
 
     async def run(self, lease: Lease) -> None:
         """Look until nothing is due, or for `RUN_TIME`. Raises StoreUnavailableError."""
-        tasks, busy = Tasks("rechecks"), dict[str, asyncio.Task[None]]()
+        tasks, busy, missed = Tasks("rechecks"), dict[str, asyncio.Task[bool]](), set[str]()
         end = self._now() + RUN_TIME
         try:
             while True:
                 room = self._at_once - len(busy)
                 if room and self._now() < end:
-                    for due in await self._queue.due(room, busy.keys()):
+                    for due in await self._queue.due(room, busy.keys() | missed):
                         busy[due.id] = tasks.start(f"look at {due.sort} {due.id}", self._check(due, lease))
                 if not busy:
                     return
                 await asyncio.wait(busy.values(), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-                busy = {key: task for key, task in busy.items() if not task.done()}
+                ended = {key: task for key, task in busy.items() if task.done()}
+                # What came to nothing is due still: for the next run, or this one would do nothing else.
+                missed |= {key for key, task in ended.items() if task.exception() is not None or not task.result()}
+                busy = {key: task for key, task in busy.items() if key not in ended}
         finally:
             await tasks.close()
 
-    async def _check(self, due: Due, lease: Lease) -> None:
+    async def _check(self, due: Due, lease: Lease) -> bool:
+        """Whether something came of it."""
         try:
             finding = await self._checks[due.sort](due.id, lease)
         except RouterError as error:
@@ -80,3 +92,5 @@ class Rechecks:
             self._metrics.count("domain_checks", due.sort, "lost")
         else:
             self._metrics.count("domain_checks", due.sort, finding.value)
+            return True
+        return False

@@ -17,6 +17,7 @@ from router.domains.lookup import Lookup
 from router.domains.preview import PreviewDomains
 from router.domains.preview_life import PreviewLife
 from router.domains.queue import Queue
+from router.domains.takeovers import Takeovers
 from router.domains.verification import Verification
 from router.fetch import HttpFetch
 from router.observe.metrics import Metrics
@@ -64,6 +65,7 @@ class Verbs:
     events: Events
     webhooks: Webhooks
     checks: Queue
+    takeovers: Takeovers
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
@@ -88,8 +90,6 @@ def verbs_on(
     """The verbs on an open store."""
     # Whoever registered one of these would answer for the platform itself, whatever else the operator reserves.
     reserved = (*settings.reserved_domains, settings.platform_domain, settings.verify_target, settings.proxy_target)
-    custom_domains = CustomDomains(store, clock, reserved=reserved, target=settings.verify_target)
-    preview_domains = PreviewDomains(store, clock, reserved=reserved)
     looker = Looker(
         lookup=lookup,
         fetch=fetch,
@@ -97,6 +97,11 @@ def verbs_on(
         targets=(settings.verify_target, settings.proxy_target),
         clock=clock,
     )
+    takeovers = Takeovers(
+        store, clock, looker=looker, target=settings.verify_target, ask_every=settings.checks.ask_every
+    )
+    custom_domains = CustomDomains(store, clock, proofs=takeovers, reserved=reserved, target=settings.verify_target)
+    preview_domains = PreviewDomains(store, clock, proofs=takeovers, reserved=reserved)
     resources = Resources(
         store,
         clock,
@@ -145,6 +150,7 @@ def verbs_on(
         events=Events(store, clock, retention=settings.event_retention),
         webhooks=Webhooks(store, clock, destinations=destinations_of(settings, own_listeners)),
         checks=Queue(store, clock),
+        takeovers=takeovers,
     )
 
 

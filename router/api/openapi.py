@@ -53,6 +53,11 @@ _ERROR: Schema = {
                     "description": "What is wrong with which field of the request.",
                     "additionalProperties": {"type": "array", "items": {"type": "string"}},
                 },
+                "claim": {
+                    "type": "object",
+                    "description": "Where a name is another tenant's: which `records` show that it is yours, until "
+                    "`expires_at`. Send the same request again once they are there, or wait: they are looked for.",
+                },
                 "existing": {"type": "object", "description": "What is in the way, where the caller may use it."},
             },
         }

@@ -4,7 +4,7 @@ DNS is looked at elsewhere; who looked says here what it means (`mark_verified`,
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from router.clock import Clock
 from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.challenge import new_token
 from router.domains.checks import CheckState, begin, failed, luck_of, succeeded
-from router.domains.names import enclosing, registrable
+from router.domains.claims import ClaimsTx, Names, Proofs, forget_claim, host_is_held, open_claim, taken
+from router.domains.names import registrable
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy, redirect_target
 from router.domains.states import may_move
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
@@ -20,7 +21,6 @@ from router.hostname import unicode_name
 from router.routes.records import DomainStatus, Kind
 from router.unit import FIRST, Listing, Unit, Window, new_id
 
-TAKEN = "has already been taken"
 ALREADY = "domain is already verified"
 
 
@@ -139,7 +139,7 @@ class Holders(Protocol):
     async def get(self, resource_id: str) -> Holder | None: ...
 
 
-class DomainRows(Protocol):
+class DomainRows(Names, Protocol):
     """Stored custom domains. What changes one counts as a change of its name's record."""
 
     async def add(self, domain: CustomDomain) -> None: ...
@@ -163,14 +163,6 @@ class DomainRows(Protocol):
         """Of those that wait, let the next look be due now, unless one was seen since then; how many."""
 
 
-class ForeignZones(Protocol):
-    async def hold_names(self) -> None:
-        """Until the end of the transaction nobody else sets or registers a domain. The first thing in it."""
-
-    async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's preview domain."""
-
-
 class Notes(Protocol):
     async def note(
         self,
@@ -186,14 +178,23 @@ class Notes(Protocol):
         """Store one event."""
 
 
-class DomainsTx(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What whoever registers a domain says of it beside its name."""
+
+    resource_id: str
+    redirect_policy: str = RedirectPolicy.NONE.value
+    redirect_status: int = DEFAULT_STATUS
+    external_workspace_id: str | None = None
+    external_user_id: str | None = None
+    external_project_id: str | None = None
+
+
+class DomainsTx(ClaimsTx, Protocol):
     """What a transaction offers to custom domains."""
 
     @property
     def custom_domains(self) -> DomainRows: ...
-
-    @property
-    def preview_domains(self) -> ForeignZones: ...
 
     @property
     def resources(self) -> Holders: ...
@@ -205,10 +206,13 @@ class DomainsTx(Protocol):
 class CustomDomains:
     """What can be done with custom domains. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[DomainsTx], clock: Clock, *, reserved: Collection[str], target: str) -> None:
+    def __init__(
+        self, store: Unit[DomainsTx], clock: Clock, *, proofs: Proofs, reserved: Collection[str], target: str
+    ) -> None:
         """`reserved` are the domains at and under which nobody may register; `target` is where CNAMEs must lead."""
         self._store = store
         self._clock = clock
+        self._proofs = proofs
         self._reserved = tuple(reserved)
         self._target = target
 
@@ -226,42 +230,38 @@ class CustomDomains:
         """A new domain in the state `pending`.
 
         Raises RouterError: NOT_FOUND (the resource), VALIDATION_FAILED (`domain`, `redirect_policy`,
-        `redirect_status`), CONFLICT "has already been taken": anybody's live domain, or a name inside another tenant's
-        preview domain (verified or not: their wildcard record would pass for this one's).
+        `redirect_status`), CONFLICT "has already been taken", with the record that proves a claim where another tenant is
+        in the way (`claims.py`). Asked again with that record in place, the name is the asker's.
         """
         fqdn = registrable(name, self._reserved, field="domain")
-        policy = _policy(redirect_policy, redirect_status)
+        wanted = Wanted(
+            resource_id=resource_id,
+            redirect_policy=_policy(redirect_policy, redirect_status).value,
+            redirect_status=redirect_status,
+            external_workspace_id=external_workspace_id,
+            external_user_id=external_user_id,
+            external_project_id=external_project_id,
+        )
         now = self._clock.now()
         async with self._store.begin() as tx:
             await tx.preview_domains.hold_names()
             holder = await tx.resources.get(resource_id)
             if holder is None or holder.deleted_at is not None:
                 raise RouterError(NOT_FOUND, "resource not found")
-            await self._make_room(tx, fqdn, holder.tenant_id, now)
-            domain = CustomDomain(
-                id=new_id(),
-                fqdn=fqdn,
-                resource_id=holder.id,
-                kind=holder.kind,
-                tenant_id=holder.tenant_id,
-                workspace_id=holder.workspace_id,
-                project_id=holder.project_id,
-                verification_target=self._target,
-                token=new_token(),
-                proof=new_token(),
-                check=begin(now),
-                redirect_policy=policy,
-                redirect_status=redirect_status,
-                external_workspace_id=external_workspace_id or holder.external_workspace_id,
-                external_user_id=external_user_id or holder.external_user_id,
-                external_project_id=external_project_id or holder.external_project_id,
-                created_at=now,
-                updated_at=now,
-            )
-            await _check_circle(tx, domain)
-            await tx.custom_domains.add(domain)
-            await tell(tx, domain, "registered", now)
-            return domain
+            current = await _own(tx, fqdn, holder.tenant_id)
+            if not await host_is_held(tx, fqdn, holder.tenant_id, now):
+                if current is not None:
+                    gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
+                    await tx.custom_domains.save(gone)
+                    await tell(tx, gone, "removed", now)
+                await forget_claim(tx, fqdn, holder.tenant_id)
+                return await make_custom(tx, holder, fqdn, wanted, now, target=self._target)
+            claim = await open_claim(tx, fqdn, holder.tenant_id, asdict(wanted), now)
+        if claim is None:
+            raise taken("domain")
+        if claim.created_at == now or not await self._proofs.prove(claim):
+            raise taken("domain", claim)
+        return await self.find(fqdn)
 
     async def check(self, name: str, tenant_id: str, holder_id: str | None = None) -> bool:
         """Whether `register` has something to do for that resource, or for a new one of the tenant: it has the name
@@ -271,7 +271,9 @@ class CustomDomains:
             current = await tx.custom_domains.by_fqdn(fqdn)
             if current is not None and current.resource_id == holder_id:
                 return False
-            await _holding(tx, fqdn, tenant_id)
+            await _own(tx, fqdn, tenant_id)
+            if await host_is_held(tx, fqdn, tenant_id, self._clock.now()):
+                raise taken("domain")
             return True
 
     async def get(self, domain_id: str) -> CustomDomain:
@@ -362,29 +364,61 @@ class CustomDomains:
             await tell(tx, new, happened(old, to), now, reason=new.failure_reason)
             return new
 
-    async def _make_room(self, tx: DomainsTx, fqdn: str, tenant_id: str, now: datetime) -> None:
-        """Raises RouterError CONFLICT unless the tenant may register the name now."""
-        current = await _holding(tx, fqdn, tenant_id)
-        if current is not None:
-            gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
-            await tx.custom_domains.save(gone)
-            await tell(tx, gone, "removed", now)
 
-
-async def _holding(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | None:
-    """The domain in whose place the tenant may register the name. Raises RouterError CONFLICT where it may not.
+async def _own(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | None:
+    """The tenant's own domain in whose place it may register the name. Raises RouterError CONFLICT where it is in use.
 
     A domain whose resource is deleted still holds its name: DNS still leads here, so whoever registered it next
     would be verified at once. Only the tenant itself may use it again.
     """
     current = await tx.custom_domains.by_fqdn(fqdn)
-    if current is not None:
-        holder = await tx.resources.get(current.resource_id)
-        if current.tenant_id != tenant_id or holder is None or holder.deleted_at is None:
-            raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
-    if await tx.preview_domains.foreign(enclosing(fqdn), tenant_id) is not None:
-        raise RouterError(CONFLICT, TAKEN, fields={"domain": [TAKEN]})
+    if current is None or current.tenant_id != tenant_id:
+        return None
+    holder = await tx.resources.get(current.resource_id)
+    if holder is not None and holder.deleted_at is None:
+        raise taken("domain")
     return current
+
+
+async def make_custom(
+    tx: DomainsTx,
+    holder: Holder,
+    fqdn: str,
+    wanted: Wanted,
+    now: datetime,
+    *,
+    target: str,
+    token: str | None = None,
+    at_once: bool = False,
+) -> CustomDomain:
+    """Store a new domain of a name that is free. Raises RouterError VALIDATION_FAILED (`redirect_policy`).
+
+    `token` is what the owner has published already; `at_once` is whether it is looked at now.
+    """
+    domain = CustomDomain(
+        id=new_id(),
+        fqdn=fqdn,
+        resource_id=holder.id,
+        kind=holder.kind,
+        tenant_id=holder.tenant_id,
+        workspace_id=holder.workspace_id,
+        project_id=holder.project_id,
+        verification_target=target,
+        token=token or new_token(),
+        proof=new_token(),
+        check=begin(now, at_once=at_once),
+        redirect_policy=RedirectPolicy(wanted.redirect_policy),
+        redirect_status=wanted.redirect_status,
+        external_workspace_id=wanted.external_workspace_id or holder.external_workspace_id,
+        external_user_id=wanted.external_user_id or holder.external_user_id,
+        external_project_id=wanted.external_project_id or holder.external_project_id,
+        created_at=now,
+        updated_at=now,
+    )
+    await _check_circle(tx, domain)
+    await tx.custom_domains.add(domain)
+    await tell(tx, domain, "registered", now)
+    return domain
 
 
 def live(domain: CustomDomain | None) -> CustomDomain:
@@ -407,13 +441,16 @@ def _policy(policy: str | None, status: int) -> RedirectPolicy:
 
 async def _check_circle(tx: DomainsTx, domain: CustomDomain) -> None:
     """Two names must not send their visitors to each other."""
-    if domain.redirect_to is None:
-        return
-    other = await tx.custom_domains.by_fqdn(domain.redirect_to)
-    if other is not None and other.redirect_to == domain.fqdn:
-        raise RouterError(
-            VALIDATION_FAILED, fields={"redirect_policy": [f"{other.fqdn} already redirects to this domain"]}
-        )
+    if await redirects_back(tx, domain.fqdn, domain.redirect_policy):
+        problem = f"{domain.redirect_to} already redirects to this domain"
+        raise RouterError(VALIDATION_FAILED, fields={"redirect_policy": [problem]})
+
+
+async def redirects_back(tx: DomainsTx, fqdn: str, policy: RedirectPolicy) -> bool:
+    """Whether the name that visitors would be sent to sends them here."""
+    target = redirect_target(fqdn, policy)
+    other = None if target is None else await tx.custom_domains.by_fqdn(target)
+    return other is not None and other.redirect_to == fqdn
 
 
 def happened(old: CustomDomain, to: DomainStatus) -> str:

@@ -20,6 +20,7 @@ from router.domains.checks import Method
 from router.domains.custom import CustomDomain
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
 from router.domains.pointing import MAX_OBSERVED, Finding, Pointing, follow
+from router.domains.requirement import OWNERSHIP
 from router.hostname import SANDBOX
 from router.settings import Ca
 
@@ -30,8 +31,7 @@ CHECK_TIME = 10.0  # seconds for everything that one check asks
 WILDCARDS = ("*", f"*.{SANDBOX}")
 _LABELS = 2  # random labels per wildcard: one alone may exist by chance, or be somebody's guess
 
-# What a custom domain's records are for.
-ROUTING, OWNERSHIP = "routing", "ownership"
+ROUTING = "routing"  # what a record that leads here is for
 
 VERIFIED = "verified"  # the word for a domain whose records were all right at the last look
 

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 from router.clock import Clock
 from router.domains.checks import CheckState, begin, failed, luck_of, succeeded
-from router.domains.custom import TAKEN, Notes
-from router.domains.names import enclosing, registrable_zone
+from router.domains.claims import ClaimsTx, Proofs, Zones, forget_claim, open_claim, taken, zone_is_held
+from router.domains.custom import Notes
+from router.domains.names import registrable_zone
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import Scope
 from router.unit import Unit, new_id
 
+CHANGED = "the preview domain was changed meanwhile"
 VERIFIED = "verified"  # the `dns_status` of a domain whose records were all right at the last look
 
 
@@ -73,26 +75,18 @@ class Standing:
     effective: PreviewDomain | None
 
 
-class ZoneRows(Protocol):
+class ZoneRows(Zones, Protocol):
     """Stored preview domains. What changes one counts as a change of its zone's record."""
 
     async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None: ...
 
     async def of_tenant(self, tenant_id: str) -> Iterable[PreviewDomain]: ...
 
-    async def hold_names(self) -> None:
-        """Until the end of the transaction nobody else sets or registers a domain. The first thing in it."""
-
-    async def foreign(self, domains: Collection[str], tenant_id: str) -> str | None:
-        """One of `domains` that is another tenant's preview domain."""
-
-    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
-        """Another tenant's preview domain under `domain`."""
-
     async def put(self, preview: PreviewDomain) -> None:
         """Store it in the place of what the scope had."""
 
-    async def clear(self, scope: Scope, scope_id: str) -> None: ...
+    async def clear(self, scope: Scope, scope_id: str, *, released: bool = True) -> None:
+        """What the scope had was let go of; not `released` where somebody else has it now."""
 
     async def by_id(self, preview_id: str) -> PreviewDomain | None: ...
 
@@ -101,14 +95,6 @@ class ZoneRows(Protocol):
 
     async def pull(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
         """Of those that wait, let the next look be due now, unless one was seen since then; how many."""
-
-
-class ForeignNames(Protocol):
-    async def foreign(self, names: Collection[str], tenant_id: str) -> str | None:
-        """One of `names` that is another tenant's live custom domain."""
-
-    async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
-        """Another tenant's live custom domain under `domain`."""
 
 
 class ScopeHolder(Protocol):
@@ -140,14 +126,11 @@ class _Projects(Protocol):
     async def get(self, scope_id: str, /) -> ProjectHolder | None: ...
 
 
-class ZonesTx(Protocol):
+class ZonesTx(ClaimsTx, Protocol):
     """What a transaction offers to preview domains."""
 
     @property
     def preview_domains(self) -> ZoneRows: ...
-
-    @property
-    def custom_domains(self) -> ForeignNames: ...
 
     @property
     def tenants(self) -> _Tenants: ...
@@ -165,9 +148,11 @@ class ZonesTx(Protocol):
 class PreviewDomains:
     """What can be done with preview domains. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[ZonesTx], clock: Clock, *, reserved: Collection[str]) -> None:
+    def __init__(self, store: Unit[ZonesTx], clock: Clock, *, proofs: Proofs, reserved: Collection[str]) -> None:
+        """`reserved` are the domains at and under which nobody may set one."""
         self._store = store
         self._clock = clock
+        self._proofs = proofs
         self._reserved = tuple(reserved)
 
     async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
@@ -193,7 +178,8 @@ class PreviewDomains:
         """Set the scope's preview domain; the same one again keeps what is known of it.
 
         Raises RouterError: NOT_FOUND (the scope), VALIDATION_FAILED (`preview_domain`), CONFLICT "has already been
-        taken": another tenant's preview or custom domain, or a name above or under one.
+        taken", with the record that proves a claim (`claims.py`): another tenant's preview or custom domain, or a name above
+        or under one. Asked again with that record in place, the domain is the asker's.
         """
         domain = registrable_zone(name, self._reserved, field="preview_domain")
         now = self._clock.now()
@@ -203,22 +189,19 @@ class PreviewDomains:
             old = await tx.preview_domains.get(scope, scope_id)
             if old is not None and old.domain == domain:
                 return old
-            await _check_neighbours(tx, domain, tenant_id)
-            new = PreviewDomain(
-                id=old.id if old is not None else new_id(),
-                scope=scope,
-                scope_id=scope_id,
-                tenant_id=tenant_id,
-                domain=domain,
-                check=begin(now),
-                created_at=old.created_at if old is not None else now,
-                updated_at=now,
-            )
-            await tx.preview_domains.put(new)
-            if old is not None:
-                await tell(tx, old, "replaced", now)
-            await tell(tx, new, "set", now)
-            return new
+            if not await zone_is_held(tx, domain, tenant_id, now):
+                await forget_claim(tx, domain, tenant_id)
+                return await _make(tx, scope, scope_id, tenant_id, domain, now)
+            wanted = {"scope": scope.value, "scope_id": scope_id}
+            claim = await open_claim(tx, domain, tenant_id, wanted, now)
+        if claim is None:
+            raise taken("preview_domain")
+        if claim.created_at == now or not await self._proofs.prove(claim):
+            raise taken("preview_domain", claim)
+        preview = await self.get(scope, scope_id)
+        if preview is None or preview.domain != domain:
+            raise RouterError(CONFLICT, CHANGED)
+        return preview
 
     async def mark_verified(
         self, scope: Scope, scope_id: str, domain: str, *, detail: Mapping[str, Any] | None = None
@@ -264,7 +247,7 @@ class PreviewDomains:
             if old is None:
                 raise RouterError(NOT_FOUND, "preview domain not found")
             if old.domain != domain:
-                raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
+                raise RouterError(CONFLICT, CHANGED)
             new = replace(old, status=status, dns_status=dns_status, detail=detail, failure_reason=None, updated_at=now)
             if status is PreviewStatus.VERIFIED:
                 new = replace(new, check=succeeded(old.check, now, luck=luck_of(old.id)))
@@ -289,16 +272,40 @@ def effective(
     )
 
 
-async def _check_neighbours(tx: ZonesTx, domain: str, tenant_id: str) -> None:
-    """Raises RouterError CONFLICT where other tenants have domains at, above or under `domain`.
+async def make_preview(
+    tx: ZonesTx, scope: Scope, scope_id: str, domain: str, now: datetime, *, at_once: bool = False
+) -> PreviewDomain | None:
+    """Store a domain that is free as a scope's; the same one again keeps what is known of it. None where there is no such
+    scope any more. `at_once` is whether it is looked at now."""
+    try:
+        tenant_id = await _tenant_of(tx, scope, scope_id)
+    except RouterError:
+        return None
+    old = await tx.preview_domains.get(scope, scope_id)
+    if old is not None and old.domain == domain:
+        return old
+    return await _make(tx, scope, scope_id, tenant_id, domain, now, at_once=at_once)
 
-    A wildcard record covers every name below it, so whoever may nest inside another's zone passes for its owner: their
-    look at DNS would find the other one's records. It doesn't matter which of the two came first or is verified.
-    """
-    above = enclosing(domain)
-    for rows in (tx.preview_domains, tx.custom_domains):
-        if await rows.foreign(above, tenant_id) or await rows.foreign_under(domain, tenant_id):
-            raise RouterError(CONFLICT, TAKEN, fields={"preview_domain": [TAKEN]})
+
+async def _make(
+    tx: ZonesTx, scope: Scope, scope_id: str, tenant_id: str, domain: str, now: datetime, *, at_once: bool = False
+) -> PreviewDomain:
+    old = await tx.preview_domains.get(scope, scope_id)
+    new = PreviewDomain(
+        id=old.id if old is not None else new_id(),
+        scope=scope,
+        scope_id=scope_id,
+        tenant_id=tenant_id,
+        domain=domain,
+        check=begin(now, at_once=at_once),
+        created_at=old.created_at if old is not None else now,
+        updated_at=now,
+    )
+    await tx.preview_domains.put(new)
+    if old is not None:
+        await tell(tx, old, "replaced", now)
+    await tell(tx, new, "set", now)
+    return new
 
 
 async def _tenant_of(tx: ZonesTx, scope: Scope, scope_id: str) -> str:

@@ -10,7 +10,7 @@ from router.clock import Clock
 from router.domains.checks import ASK_EVERY, REASONS, Move, Phase, after, asked, luck_of
 from router.domains.custom_life import check_turn
 from router.domains.looking import Look
-from router.domains.preview import PreviewDomain, PreviewStatus, ZonesTx, happened, tell
+from router.domains.preview import CHANGED, PreviewDomain, PreviewStatus, ZonesTx, happened, tell
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.leases import GuardedUnit, Lease
 
@@ -57,7 +57,7 @@ class PreviewLife:
         async with self._store.begin(under) as tx:
             old = _there(await tx.preview_domains.by_id(seen.id))
             if old.domain != seen.domain:
-                raise RouterError(CONFLICT, "the preview domain was changed meanwhile")
+                raise RouterError(CONFLICT, CHANGED)
             if old.check.checked_at != seen.check.checked_at and not asked_for:
                 return old
             new, move = _after(old, look, now)

@@ -1,4 +1,4 @@
-"""What is due: custom domains and preview domains whose next look has come, and what makes one come sooner."""
+"""What is due: custom domains, preview domains and claims whose next look has come, and what makes one come sooner."""
 
 import enum
 from collections.abc import Collection, Sequence
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from router.clock import Clock
+from router.domains.claims import ClaimRows
 from router.domains.custom import DomainRows
 from router.domains.names import enclosing
 from router.domains.preview import ZoneRows
@@ -33,11 +34,16 @@ class Due:
 
 
 class QueueTx(Protocol):
+    """What a transaction offers to the queue."""
+
     @property
     def custom_domains(self) -> DomainRows: ...
 
     @property
     def preview_domains(self) -> ZoneRows: ...
+
+    @property
+    def claims(self) -> ClaimRows: ...
 
 
 class Queue:
@@ -53,6 +59,7 @@ class Queue:
         async with self._store.read() as tx:
             found = [Due(since, Sort.CUSTOM, one) for since, one in await tx.custom_domains.due(now, most)]
             found += [Due(since, Sort.PREVIEW, one) for since, one in await tx.preview_domains.due(now, most)]
+            found += [Due(since, Sort.CLAIM, one) for since, one in await tx.claims.due(now, most)]
         return sorted(one for one in found if one.id not in without)[:limit]
 
     async def pull(self, host: str) -> int:

@@ -1,52 +1,14 @@
 """The records that a domain needs, as its owner is told: what to add where, and what the last look found there. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from router.domains.challenge import txt_name
 from router.domains.custom import CustomDomain
-from router.domains.looking import OWNERSHIP, ROUTING, WILDCARDS
-from router.domains.names import registered_domain
+from router.domains.looking import ROUTING, WILDCARDS
 from router.domains.preview import PreviewDomain
-
-PENDING = "pending"  # nobody has looked yet
-APEX = "@"  # how most DNS providers write the registered domain itself
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """One record. `name` is what the domain's page calls it, `fqdn` its full name, `host` the label to type at the
-    registrar. One that is not `required` is an alternative for domains behind a CDN.
-
-    `status` is a finding, or `pending`; `observed` what was there instead or as expected, `reason` a word on what is wrong.
-    """
-
-    purpose: str
-    type: str
-    name: str
-    fqdn: str
-    expected: str
-    required: bool = True
-    observed: tuple[str, ...] = ()
-    status: str = PENDING
-    reason: str | None = None
-    checked_at: datetime | None = None
-
-    @property
-    def host(self) -> str:
-        return host_label(self.fqdn)
-
-    @property
-    def value(self) -> str:
-        """The same as `expected`, in the word of the preview domains' page."""
-        return self.expected
-
-
-def host_label(fqdn: str) -> str:
-    """What is typed at the registrar for a full name: it goes without the registered domain."""
-    return fqdn.removesuffix(registered_domain(fqdn.removeprefix("*."))).removesuffix(".") or APEX
+from router.domains.requirement import APEX, OWNERSHIP, Requirement, host_label
 
 
 def of_custom(domain: CustomDomain) -> tuple[Requirement, ...]:
@@ -84,15 +46,6 @@ def of_preview(preview: PreviewDomain, target: str, detail: Mapping[str, Any] | 
             purpose=ROUTING, type="CNAME", name=name, fqdn=f"{name}.{preview.domain}", expected=target, **seen.of(name)
         )
         for name in WILDCARDS
-    )
-
-
-def of_claim(name: str, token: str, checked_at: datetime | None = None) -> Requirement:
-    """What shows that a name which somebody else has is one's own."""
-    txt = txt_name(name)
-    status = PENDING if checked_at is None else "missing"
-    return Requirement(
-        purpose=OWNERSHIP, type="TXT", name=txt, fqdn=txt, expected=token, status=status, checked_at=checked_at
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.domains.claims import TRANSFERRED
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.redirects import RedirectPolicy
 from router.routes.records import DomainStatus, Kind, name_key
@@ -13,6 +14,7 @@ from router.store.certificate_tables import certificates
 from router.store.certificates import JOINED as CERTIFICATE
 from router.store.certificates import SqlCertificates, joined_certificate
 from router.store.checks import check_fields, due, pull, read_check, unchecked
+from router.store.preview_domains import at_or_under
 from router.store.rows import Rows, conditions, fields_of
 from router.store.tables import custom_domains, resources
 from router.unit import Listing, Window
@@ -44,6 +46,50 @@ class SqlCustomDomains(Rows):
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
         return await self._foreign(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id)
+
+    async def released(self, names: Collection[str], tenant_id: str, since: datetime) -> str | None:
+        return await self._let_go(custom_domains.c.fqdn.in_(sorted(names)), tenant_id, since)
+
+    async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
+        return await self._let_go(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id, since)
+
+    async def _let_go(self, which: sa.ColumnElement[bool], tenant_id: str, since: datetime) -> str | None:
+        later = custom_domains.alias("later")
+        last = ~(
+            sa.select(later.c.id)
+            .where(
+                later.c.fqdn == custom_domains.c.fqdn,
+                later.c.id != custom_domains.c.id,
+                sa.or_(later.c.removed_at.is_(None), later.c.removed_at > custom_domains.c.removed_at),
+            )
+            .exists()
+        )
+        select = sa.select(custom_domains.c.fqdn).where(
+            which,
+            custom_domains.c.removed_at >= since,
+            custom_domains.c.tenant_id != tenant_id,
+            sa.func.coalesce(custom_domains.c.failure_reason, "") != TRANSFERRED,
+            last,
+        )
+        fqdn: str | None = await self._connection.scalar(select.limit(1))
+        return fqdn
+
+    async def others(self, name: str, tenant_id: str, *, under: bool) -> list[CustomDomain]:
+        which = at_or_under(custom_domains.c.fqdn, name, under=under)
+        select = _select.where(which, custom_domains.c.tenant_id != tenant_id, custom_domains.c.removed_at.is_(None))
+        rows = await self._connection.execute(self._locked(select.order_by(custom_domains.c.id), custom_domains))
+        return [_read(row) for row in rows]
+
+    async def forget_released(self, name: str, tenant_id: str, *, under: bool) -> None:
+        await self._connection.execute(
+            sa.update(custom_domains)
+            .where(
+                at_or_under(custom_domains.c.fqdn, name, under=under),
+                custom_domains.c.tenant_id != tenant_id,
+                custom_domains.c.removed_at.is_not(None),
+            )
+            .values(failure_reason=TRANSFERRED)
+        )
 
     async def _foreign(self, which: sa.ColumnElement[bool], tenant_id: str) -> str | None:
         select = sa.select(custom_domains.c.fqdn).where(

@@ -6,19 +6,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.domains.claims import LET_GO_TIME
 from router.domains.preview import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
+from router.store.changes import Changes
 from router.store.checks import check_fields, due, pull, read_check, unchecked
+from router.store.connection import Connection
 from router.store.rows import Rows, fields_of
-from router.store.tables import preview_domains, zones
+from router.store.tables import preview_domains, released_zones, zones
 from router.store.turns import hold_names
-from router.store.upsert import Upsert
+from router.store.upsert import Upsert, replacing
 
 _CLAIM = Upsert(zones, None)
+_RELEASE = Upsert(released_zones, replacing("tenant_id", "released_at"))
 
 
 class SqlPreviewDomains(Rows):
     """domains.preview.ZoneRows, domains.diagnoses.DiagnosesTx, tenancy.workspaces.ZonesOfScope"""
+
+    def __init__(self, connection: Connection, changes: Changes, *, writing: bool, now: datetime) -> None:
+        super().__init__(connection, changes, writing=writing)
+        self._now = now
 
     async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None:
         row = await self._one(self._locked(sa.select(preview_domains).where(*_of(scope, scope_id)), preview_domains))
@@ -45,6 +53,29 @@ class SqlPreviewDomains(Rows):
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
         return await self._one_of(zones.c.domain.endswith(f".{domain}"), zones.c.tenant_id != tenant_id)
+
+    async def released(self, domains: Collection[str], tenant_id: str, since: datetime) -> str | None:
+        return await self._let_go(released_zones.c.domain.in_(sorted(domains)), tenant_id, since)
+
+    async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
+        return await self._let_go(released_zones.c.domain.endswith(f".{domain}"), tenant_id, since)
+
+    async def _let_go(self, which: sa.ColumnElement[bool], tenant_id: str, since: datetime) -> str | None:
+        select = sa.select(released_zones.c.domain).where(
+            which, released_zones.c.tenant_id != tenant_id, released_zones.c.released_at >= since
+        )
+        domain: str | None = await self._connection.scalar(select.limit(1))
+        return domain
+
+    async def others(self, name: str, tenant_id: str, *, under: bool) -> list[PreviewDomain]:
+        which = at_or_under(preview_domains.c.domain, name, under=under)
+        select = sa.select(preview_domains).where(which, preview_domains.c.tenant_id != tenant_id)
+        rows = await self._connection.execute(self._locked(select.order_by(preview_domains.c.id), preview_domains))
+        return [_read(row) for row in rows]
+
+    async def forget_released(self, name: str, tenant_id: str, *, under: bool) -> None:
+        which = at_or_under(released_zones.c.domain, name, under=under)
+        await self._connection.execute(sa.delete(released_zones).where(which, released_zones.c.tenant_id != tenant_id))
 
     async def _one_of(self, *where: sa.ColumnElement[bool]) -> str | None:
         domain: str | None = await self._connection.scalar(sa.select(zones.c.domain).where(*where).limit(1))
@@ -81,16 +112,31 @@ class SqlPreviewDomains(Rows):
         if old is None or _routed(old) != _routed(preview):
             self._changes.record(zone_key(preview.domain))
 
-    async def clear(self, scope: Scope, scope_id: str) -> None:
-        await self._drop(await self.get(scope, scope_id))
+    async def clear(self, scope: Scope, scope_id: str, *, released: bool = True) -> None:
+        await self._drop(await self.get(scope, scope_id), released=released)
 
-    async def _drop(self, old: PreviewDomain | None) -> None:
+    async def _drop(self, old: PreviewDomain | None, *, released: bool = True) -> None:
         if old is None:
             return
         await self._connection.execute(sa.delete(preview_domains).where(*_of(old.scope, old.scope_id)))
         used = sa.select(preview_domains.c.domain).where(preview_domains.c.domain == old.domain)
-        await self._connection.execute(sa.delete(zones).where(zones.c.domain == old.domain, ~used.exists()))
+        unused = sa.delete(zones).where(zones.c.domain == old.domain, ~used.exists()).returning(zones.c.domain)
+        if await self._connection.scalar(unused) is not None and released:
+            await self._release(old)
         self._changes.record(zone_key(old.domain))
+
+    async def _release(self, old: PreviewDomain) -> None:
+        """Remember who had it, for as long as that matters."""
+        await self._connection.execute(
+            sa.delete(released_zones).where(released_zones.c.released_at < self._now - LET_GO_TIME)
+        )
+        row = {"domain": old.domain, "tenant_id": old.tenant_id, "released_at": self._now}
+        await self._connection.execute(_RELEASE.on(self._connection), row)
+
+
+def at_or_under(column: sa.ColumnElement[str], name: str, *, under: bool) -> sa.ColumnElement[bool]:
+    """Whether a column has that name, or also one under it."""
+    return sa.or_(column == name, column.endswith(f".{name}")) if under else column == name
 
 
 def _of(scope: Scope, scope_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from router.store.certificates import SqlCertificates
 from router.store.changes import Changes
+from router.store.claims import SqlClaims
 from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
 from router.store.deployments import SqlDeployments
@@ -45,7 +46,8 @@ class Transaction:
         self.webhooks = SqlWebhooks(*given, writing=writing)
         self.deliveries = SqlDeliveries(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
-        self.preview_domains = SqlPreviewDomains(*given, writing=writing)
+        self.preview_domains = SqlPreviewDomains(*given, writing=writing, now=now)
+        self.claims = SqlClaims(*given, writing=writing)
 
     async def seal(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """The last thing before the commit: versions and outbox. The touched keys, and the ids of their outbox rows."""

@@ -62,7 +62,12 @@ class Node:
         self.holder = holder
         self.queue = Queue(world.store, clock)
         self.rechecks = Rechecks(
-            queue=self.queue, checker=world.verification(dns), metrics=Metrics(), clock=clock, at_once=at_once
+            queue=self.queue,
+            checker=world.verification(dns),
+            claims=world.takeovers,
+            metrics=Metrics(),
+            clock=clock,
+            at_once=at_once,
         )
 
     async def lease(self) -> Lease | None:

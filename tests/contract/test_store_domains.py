@@ -227,8 +227,8 @@ async def test_a_scope_that_is_not_there(world: World, scope: Scope) -> None:
         refused(caught, NOT_FOUND)
 
 
-async def test_two_tenants_never_share_a_preview_domain(world: World) -> None:
-    """The scopes of one may; when the last of them lets go, another may take it."""
+async def test_two_tenants_never_share_a_preview_domain(world: World, clock: ManualClock) -> None:
+    """The scopes of one may; 30 days after the last of them let go, another may take it."""
     ours, theirs = await world.tenant("Ours"), await world.tenant("Theirs")
     workspace = await world.workspaces.default(ours.id)
     await world.previews.set(Scope.TENANT, ours.id, "example.com")
@@ -239,6 +239,7 @@ async def test_two_tenants_never_share_a_preview_domain(world: World) -> None:
         refused(caught, CONFLICT, "preview_domain")
         await world.previews.clear(Scope.TENANT, ours.id)
     await world.previews.clear(Scope.WORKSPACE, workspace.id)
+    clock.advance(30 * 86400 + 1)
     assert (await world.previews.set(Scope.TENANT, theirs.id, "example.com")).tenant_id == theirs.id
 
 

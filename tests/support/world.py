@@ -6,12 +6,12 @@ from typing import Any
 
 from router.clock import Clock
 from router.domains import CustomDomain, CustomDomains, PreviewDomains, Verification
-from router.domains.challenge import Fetch
 from router.domains.custom_life import CustomLife
 from router.domains.looking import Looker
 from router.domains.lookup import Lookup
-from router.domains.memory import MemoryFetch
+from router.domains.memory import MemoryFetch, MemoryLookup
 from router.domains.preview_life import PreviewLife
+from router.domains.takeovers import Takeovers
 from router.routes.records import Kind, Scope, State
 from router.settings import Ca
 from router.store import Store
@@ -39,6 +39,7 @@ class World:
     """The verbs on one store."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self.dns, self.web = MemoryLookup(), MemoryFetch()
         self.store = store
         self._clock = clock
         self.tenants = Tenants(store, clock)
@@ -50,12 +51,16 @@ class World:
         )
         self.ports = Previews(store, clock, reserved_ports=frozenset({49983}))
         self.events = Events(store, clock, retention=30 * 86400)
-        self.domains = CustomDomains(store, clock, reserved=RESERVED, target="verify.miosa.ai")
-        self.previews = PreviewDomains(store, clock, reserved=RESERVED)
+        self.takeovers = Takeovers(store, clock, looker=self._looker(self.dns), target="verify.miosa.ai")
+        self.domains = CustomDomains(store, clock, proofs=self.takeovers, reserved=RESERVED, target="verify.miosa.ai")
+        self.previews = PreviewDomains(store, clock, proofs=self.takeovers, reserved=RESERVED)
 
-    def verification(self, lookup: Lookup, fetch: Fetch | None = None) -> Verification:
+    def _looker(self, lookup: Lookup) -> Looker:
+        return Looker(lookup=lookup, fetch=self.web, ca=Ca(), targets=TARGETS, clock=self._clock)
+
+    def verification(self, lookup: Lookup | None = None) -> Verification:
         """What looks at its domains."""
-        looker = Looker(lookup=lookup, fetch=fetch or MemoryFetch(), ca=Ca(), targets=TARGETS, clock=self._clock)
+        looker = self._looker(lookup or self.dns)
         return Verification(
             custom_domains=self.domains,
             preview_domains=self.previews,

@@ -237,8 +237,11 @@ async def test_error_domain(api: ApiClient, domain: str, words: str) -> None:
 @pytest.mark.parametrize(
     "domain", ["globex.example", "preview.globex.example", "a.preview.globex.example", "sandbox.preview.globex.example"]
 )
-async def test_zones_of_two_tenants_do_not_nest(api: ApiClient, globex: Account, domain: str) -> None:
-    """At, above or under another tenant's, verified or not: their wildcards would pass for each other's."""
+async def test_zones_of_two_tenants_do_not_nest(
+    api: ApiClient, globex: Account, domain: str, clock: ManualClock
+) -> None:
+    """At, above or under another tenant's, verified or not: their wildcards would pass for each other's, for 30 days after
+    they are gone too."""
     assert (await put(api, TENANT, "preview.globex.example", key=globex.key)).status == 200
     answer = await put(api, TENANT, domain)
     assert (answer.status, answer.json["error"]["message"]) == (409, TAKEN)
@@ -246,19 +249,22 @@ async def test_zones_of_two_tenants_do_not_nest(api: ApiClient, globex: Account,
     assert (await api("GET", TENANT)).json["preview_domain"] is None
     assert (await put(api, TENANT, "other.globex.example")).status == 200
     await api("DELETE", TENANT, key=globex.key)
+    assert (await put(api, TENANT, domain)).status == 409
+    clock.advance(30 * 86400 + 1)
     assert (await put(api, TENANT, domain)).status == 200
 
 
 @pytest.mark.parametrize("domain", ["globex.example", "app.globex.example", "a.app.globex.example"])
 async def test_zones_stay_clear_of_other_tenants_custom_domains(
-    api: ApiClient, globex: Account, verbs: Verbs, domain: str
+    api: ApiClient, globex: Account, verbs: Verbs, domain: str, clock: ManualClock
 ) -> None:
-    """At, above or under one that is registered, until it is removed."""
+    """At, above or under one that is registered, until 30 days after it was removed."""
     computer = await verbs.resources.create(Kind.COMPUTER, globex.tenant.id)
     custom = await verbs.custom_domains.register(computer.id, "app.globex.example")
     assert (await put(api, TENANT, domain)).status == 409
     assert (await put(api, TENANT, "notapp.globex.example")).status == 200
     await verbs.custom_domains.remove(custom.id)
+    clock.advance(30 * 86400 + 1)
     assert (await put(api, TENANT, domain)).status == 200
 
 
