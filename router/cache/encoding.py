@@ -8,6 +8,7 @@ fields are only ever added, and those that this version does not know are skippe
 import functools
 import json
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any
 
 from router.routes.records import (
@@ -108,15 +109,15 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         id=fields["id"],
         kind=_KINDS[fields["kind"]],
         slug=fields["slug"],
-        tenant_id=fields["tenant"],
-        workspace_id=fields["workspace"],
-        project_id=fields["project"],
+        tenant_id=intern(fields["tenant"]),
+        workspace_id=intern(fields["workspace"]),
+        project_id=intern(fields["project"]),
         state=_STATES[fields["state"]],
         version=fields["version"],
         default_port=fields["port"],
-        exposed_ports=None if exposed is None else frozenset(map(int, exposed)),
+        exposed_ports=None if exposed is None else _ports(tuple(exposed)),
         suspended=fields.get("suspended", False),
-        endpoint=None if where is None else Endpoint(where[0], where[1], _by_port(where[2])),
+        endpoint=None if where is None else Endpoint(where[0], intern(where[1]), _by_port(where[2])),
         host_modes=_by_port(fields.get("hosts", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
@@ -175,8 +176,18 @@ def _claim(
     return ZoneClaim(Scope(scope), scope_id, tenant_id, verified, caa_forbidden is True, not_pointing is True)
 
 
-def _by_port(items: Mapping[str, Any]) -> dict[int, Any]:
-    return {int(port): value for port, value in items.items()}
+# A process keeps tens of thousands of records, and what many have in common it keeps once.
+
+_NO_PORTS: Mapping[int, Any] = {}
+
+
+def _by_port(items: Mapping[str, Any]) -> Mapping[int, Any]:
+    return {int(port): value for port, value in items.items()} or _NO_PORTS
+
+
+@functools.lru_cache(maxsize=1024)
+def _ports(ports: tuple[Any, ...]) -> frozenset[int]:
+    return frozenset(map(int, ports))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ who can be answered so waits to hear it again: a store that is frozen takes the 
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -64,9 +65,9 @@ class Resolver:
         self._batches = Batches(source, at_once=limits.fetches, time=limits.fetch_time, tasks=self._tasks)
         self._known: dict[bytes, Route] = {}
         self._unknown: dict[bytes, Route] = {}
-        self._hosts_of: dict[str, set[bytes]] = {}
+        self._hosts_of = _Hosts()
         self._flights: dict[bytes, _Flight] = {}
-        self._flights_of: dict[str, set[bytes]] = {}
+        self._flights_of = _Hosts()
         self._failing = False
         self._failing_until = 0.0
         self._listeners: list[Callable[[Route], None]] = []
@@ -137,11 +138,11 @@ class Resolver:
         """Forget every route that was assembled from one of `keys`; how many were remembered."""
         dropped: list[Route] = []
         for key in keys:
-            for host in tuple(self._flights_of.get(key, ())):
+            for host in self._flights_of.of(key):
                 flight = self._flights[host]
                 flight.detached = True
                 self._land(host, flight)
-            for host in tuple(self._hosts_of.get(key, ())):
+            for host in self._hosts_of.of(key):
                 dropped.append(self._known.get(host) or self._unknown[host])
                 self._forget(host)
         self._tell(dropped)
@@ -178,7 +179,7 @@ class Resolver:
         flight.task = self._tasks.start(f"look up {name}", self._look_up(name, host, meanings, flight))
         self._flights[host] = flight
         for key in flight.keys:
-            self._flights_of.setdefault(key, set()).add(host)
+            self._flights_of.add(key, host)
         return flight
 
     async def _look_up(self, name: str, host: bytes, meanings: tuple[Reading, ...], flight: _Flight) -> Route:
@@ -199,6 +200,7 @@ class Resolver:
             route = Route(name, decision, keys=keys, source=found.source, expires=self._now() + ttl)
             route.stale_until = route.expires + self._limits.stale_if_error
             if not flight.detached:
+                route.decision = replace(decision, steps=())  # `explain` decides anew: they would be kept for nobody
                 self._remember(host, route, known=known)
             return route
         finally:
@@ -209,7 +211,7 @@ class Resolver:
         """Whoever asks from now on starts a look-up of their own."""
         del self._flights[host]
         for key in flight.keys:
-            _discard(self._flights_of, key, host)
+            self._flights_of.discard(key, host)
 
     def _without_source(self, name: str, host: bytes, keys: tuple[str, ...], error: Exception) -> Route:
         now = self._now()
@@ -246,17 +248,34 @@ class Resolver:
             self._forget(next(iter(routes)))
         routes[host] = route
         for key in route.keys:
-            self._hosts_of.setdefault(key, set()).add(host)
+            self._hosts_of.add(key, host)
 
     def _forget(self, host: bytes) -> None:
         route = self._known.pop(host, None) or self._unknown.pop(host, None)
         if route is not None:
             for key in route.keys:
-                _discard(self._hosts_of, key, host)
+                self._hosts_of.discard(key, host)
 
 
-def _discard(hosts_of: dict[str, set[bytes]], key: str, host: bytes) -> None:
-    hosts = hosts_of[key]
-    hosts.discard(host)
-    if not hosts:
-        del hosts_of[key]
+class _Hosts(dict[str, bytes | set[bytes]]):
+    """Hosts by the keys that they depend on. Most keys have one, and a set for it would be a quarter of all memory."""
+
+    def of(self, key: str) -> tuple[bytes, ...]:
+        """As of now, whatever is added or taken away meanwhile."""
+        hosts = self.get(key, ())
+        return (hosts,) if isinstance(hosts, bytes) else tuple(hosts)
+
+    def add(self, key: str, host: bytes) -> None:
+        hosts = self.setdefault(key, host)
+        if isinstance(hosts, set):
+            hosts.add(host)
+        elif hosts != host:
+            self[key] = {hosts, host}
+
+    def discard(self, key: str, host: bytes) -> None:
+        hosts = self[key]
+        if isinstance(hosts, set):
+            hosts.discard(host)
+            if hosts:
+                return
+        del self[key]

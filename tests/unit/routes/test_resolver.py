@@ -71,7 +71,7 @@ def assert_consistent(resolver: Resolver) -> None:
     for host, route in (resolver._known | resolver._unknown).items():
         for key in route.keys:
             hosts_of.setdefault(key, set()).add(host)
-    assert resolver._hosts_of == hosts_of
+    assert {key: set(resolver._hosts_of.of(key)) for key in resolver._hosts_of} == hosts_of
     assert not resolver._known.keys() & resolver._unknown.keys()
     assert not resolver._flights
     assert not resolver._flights_of
