@@ -1,7 +1,7 @@
 """Ten thousand cold hosts at once, and who was there before: `python -m bench.burst`, two minutes.
 
 A node of one worker on PostgreSQL and Redis has core 1 to itself. A visitor program of its own asks for known hosts at a
-steady pace and notes how long each answer took, all the time. Beside it wrk sends 10,000 requests, first for hosts that
+steady pace and notes how long each answer took, all the time. Beside it another sends 10,000 requests, first for hosts that
 the worker knows (what so many requests cost whoever they are for), then for 10,000 that nobody knows, then, after the
 worker was replaced, for the same ones, which Redis knows by then.
 """
@@ -9,7 +9,6 @@ worker was replaced, for the same ones, which Redis knows by then.
 import argparse
 import asyncio
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -35,16 +34,6 @@ from tests.support.workers import Connection, workers
 _BURST = 10_000
 _WARM = 200  # hosts that are known
 _VISITORS, _PAUSE = 8, 0.01
-
-_LUA = """
-local n, first, hosts, most = 0, {first}, {hosts}, {most}
-request = function()
-  local host = "www.site" .. (first + n % hosts) .. ".com"
-  n = n + 1
-  if n > most then wrk.thread:stop() end
-  return wrk.format("GET", "/", {{["Host"] = host, ["User-Agent"] = "Mozilla/5.0 (X11; Linux)"}})
-end
-"""
 
 
 async def _visit(port: int, file: Path) -> None:
@@ -75,19 +64,31 @@ def _waits(file: Path, begin: float, end: float) -> list[float]:
     return sorted(found)
 
 
-def _burst(port: int, folder: Path, connections: int, *, first: int, hosts: int) -> tuple[float, float]:
-    """Send them; when that began and ended. Ends the run where one failed."""
-    script = folder / "burst.lua"
-    script.write_text(_LUA.format(first=first, hosts=hosts, most=_BURST))
+async def _send(port: int, connections: int, first: int, hosts: int) -> None:
+    """The burst: 10,000 requests, as fast as they are answered. Says when it began and ended, and how many were not 200."""
+    queue, failed = iter(range(_BURST)), 0
+    opened = [await Connection.open(port) for _ in range(connections)]
+
+    async def work(connection: Connection) -> None:
+        nonlocal failed
+        for number in queue:
+            status, _ = await connection.get(f"www.site{first + number % hosts}.com")
+            failed += status != 200
+
     began = time.monotonic()
-    command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{connections}", "-d60s", "--timeout", "30s"]
-    done = subprocess.run(
-        [*command, "-s", str(script), f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True
-    )
-    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        sys.exit(done.stdout)
-    seconds = float(re.findall(r"requests in ([\d.]+)s", done.stdout)[0])
-    return began, began + seconds
+    await asyncio.gather(*map(work, opened))
+    print(began, time.monotonic(), failed)
+
+
+def _burst(port: int, connections: int, *, first: int, hosts: int) -> tuple[float, float]:
+    """When it began and ended. Ends the run where a request failed."""
+    command = ["taskset", "-c", "0", sys.executable, "-m", "bench.burst"]
+    words = ["--send", str(port), "--connections", str(connections), "--first", str(first), "--hosts", str(hosts)]
+    done = subprocess.run([*command, *words], check=True, capture_output=True, text=True)
+    began, ended, failed = done.stdout.split()
+    if failed != "0":
+        sys.exit(f"{failed} requests were not answered with 200")
+    return float(began), float(ended)
 
 
 async def _prepare(server: Postgres, crowd: Crowd) -> str:
@@ -109,7 +110,7 @@ def _measure(node: Router, folder: Path, connections: int) -> bool:
             now = time.monotonic()
             time.sleep(3)
             spans.append(("nothing else", (now + 1, now + 3)))
-            spans.append((what, _burst(node.proxy_port, folder, connections, first=first, hosts=hosts)))
+            spans.append((what, _burst(node.proxy_port, connections, first=first, hosts=hosts)))
 
         for _ in range(3):
             run(f"{_BURST} requests for known hosts", first=0, hosts=_WARM)
@@ -137,12 +138,18 @@ def _measure(node: Router, folder: Path, connections: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, default=64, help="that wrk has")
+    parser.add_argument("--connections", type=int, default=64, help="on which the burst comes")
+    parser.add_argument("--send", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--first", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--hosts", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--visit", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.visit is not None:
         uvloop.run(_visit(words.visit, words.file))
+        return
+    if words.send is not None:
+        uvloop.run(_send(words.send, words.connections, words.first, words.hosts))
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

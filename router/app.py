@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,14 +16,6 @@ from aiohttp import web
 
 from router.activity import ActivityFeed
 from router.admin import Admin, Check
-from router.api.auth import Credentials
-from router.api.docs import pages
-from router.api.listener import Api
-from router.api.openapi import document
-from router.api.rates import MemoryLimiter
-from router.api.server import ApiServer
-from router.api.table import Table
-from router.api.tokens import Tokens
 from router.clock import Clock, SystemClock
 from router.courier import Courier
 from router.crew import Crew, Membership
@@ -33,10 +24,8 @@ from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
-from router.gate.handshake import TlsHandshake
 from router.gate.lane import Lanes
 from router.gate.ledger import Ledger
-from router.gate.warming import Warming
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
@@ -50,12 +39,12 @@ from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
 from router.store import Store
-from router.surface import resources_on
 from router.tasks import Tasks
 from router.tenancy.deliveries import EVERY, Deliveries
 from router.verbs import Verbs, destinations_of, open_fetch, open_lookup, open_store, verbs_on
 
 if TYPE_CHECKING:
+    from router.api.server import ApiServer
     from router.cache import SharedCache
 
 _GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
@@ -301,6 +290,9 @@ class App:
 
     def _warm(self, store: Store, verbs: Verbs, ask: Ask) -> Job:
         """What fetches certificates ahead, and makes domains active."""
+        from router.gate.handshake import TlsHandshake  # noqa: PLC0415 - no worker loads what reads certificates
+        from router.gate.warming import Warming  # noqa: PLC0415
+
         gate = self._settings.gate
         warming = Warming(
             store=store,
@@ -383,28 +375,11 @@ class App:
         await lanes.start(listening)
 
     async def _serve_api(self, store: Store, verbs: Verbs, activity: ActivityFeed, listening: socket.socket) -> None:
-        settings, clock = self._settings, self._clock
-        token = settings.internal_token
-        table = Table(resources_on(verbs, settings, activity))
-        api = Api(
-            table,
-            pages=pages(document(table, version=version("miosa-router"))),
-            authenticator=Credentials(
-                keys=verbs.keys,
-                tokens=Tokens(settings.jwt, clock),
-                tenants=verbs.tenants,
-                workspaces=verbs.workspaces,
-                projects=verbs.projects,
-                internal_token=token.get_secret_value() if token is not None else None,
-            ),
-            idempotency=store.idempotency,
-            limiter=MemoryLimiter(clock),
-            rates=settings.rates,
-            clock=clock,
-            trusted_proxies=settings.trusted_proxies,
-        )
+        # A worker has no use for it, and it is a sixth of what a process holds.
+        from router.surface import server_on  # noqa: PLC0415
+
         settled = self._crew.settled if self._crew is not None else None
-        self._api = server = ApiServer(api, drain=settings.limits.drain_requests, settled=settled)
+        self._api = server = server_on(store, verbs, self._settings, activity, settled=settled, clock=self._clock)
         self._stack.push_async_callback(server.close)
         await server.start(listening)
 

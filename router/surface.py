@@ -1,11 +1,16 @@
-"""What the API serves: every resource of it, given the verbs that it speaks for."""
+"""What the API serves: every resource of it, given the verbs that it speaks for; and the server in front of them."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 
 from router.api.api_keys import ApiKeysApi
+from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.deployments import DeploymentsApi, DeploymentShowcase
 from router.api.diagnosis import SURFACES as DIAGNOSES
+from router.api.docs import pages
 from router.api.endpoint import Resource
 from router.api.env import EnvApi
 from router.api.events import EventsApi
@@ -14,20 +19,28 @@ from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
 from router.api.links import Links
+from router.api.listener import Api
 from router.api.machines import Showcase
+from router.api.openapi import document
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
 from router.api.previews import SandboxPreviews
 from router.api.projects import ProjectsApi
 from router.api.publishing import PublishingApi
+from router.api.rates import MemoryLimiter
 from router.api.sandboxes import SandboxesApi
+from router.api.server import ApiServer
+from router.api.table import Table
 from router.api.tenant import TenantApi
+from router.api.tokens import Tokens
 from router.api.versions import VersionsApi
 from router.api.webhooks import WebhooksApi
 from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
+from router.clock import Clock
 from router.domains.urls import Urls
 from router.settings import Settings
+from router.store import Store
 from router.verbs import Verbs
 
 
@@ -97,3 +110,35 @@ def resources_on(verbs: Verbs, settings: Settings, activity: Activity) -> list[R
         InternalActivity(activity),
         InternalEnv(verbs.env),
     ]
+
+
+def server_on(
+    store: Store,
+    verbs: Verbs,
+    settings: Settings,
+    activity: Activity,
+    *,
+    settled: Callable[[], Awaitable[None]] | None,
+    clock: Clock,
+) -> ApiServer:
+    """The API's server. It answers a change when `settled` has returned: then the node's workers know of it."""
+    token = settings.internal_token
+    table = Table(resources_on(verbs, settings, activity))
+    api = Api(
+        table,
+        pages=pages(document(table, version=version("miosa-router"))),
+        authenticator=Credentials(
+            keys=verbs.keys,
+            tokens=Tokens(settings.jwt, clock),
+            tenants=verbs.tenants,
+            workspaces=verbs.workspaces,
+            projects=verbs.projects,
+            internal_token=token.get_secret_value() if token is not None else None,
+        ),
+        idempotency=store.idempotency,
+        limiter=MemoryLimiter(clock),
+        rates=settings.rates,
+        clock=clock,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    return ApiServer(api, drain=settings.limits.drain_requests, settled=settled)
