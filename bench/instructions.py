@@ -68,7 +68,8 @@ _FROM_CADDY = (
 )
 _ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
 
-_TEMPLATES = {"browser": _REQUEST, "caddy": _FROM_CADDY}
+# `page` is what a browser asks for one page: targets differ, and nothing else does.
+_TEMPLATES = {"page": _REQUEST.replace(b"%b; theme", b"f30; theme%.0b"), "browser": _REQUEST, "caddy": _FROM_CADDY}
 
 
 class _Wire:

@@ -43,18 +43,6 @@ class Contestant:
         return self.live_port if host == LIVE else self.port
 
 
-@dataclass(frozen=True, slots=True)
-class _Crowd(Crowd):
-    """The many hosts: every resource of them listens at the cheap backend."""
-
-    backend: int
-
-    def _endpoint(self, r: int) -> dict[str, Any]:
-        # Not super(): a dataclass with slots is another class than the one in whose body it stands.
-        row = Crowd._endpoint(self, r)  # noqa: SLF001 - as its own method would
-        return row | {"address": "127.0.0.1", "ports": {"3000": self.backend}}
-
-
 def host_of(number: int) -> str:
     """One of the many hosts."""
     return f"box{number}.{PLATFORM_DOMAIN}"
@@ -154,7 +142,8 @@ class Stage:
             folder, access_log=folder / "access.log", limits__drain_requests=0, limits__drain_tunnels=0, **settings
         )
         router.command("db", "upgrade")
-        asyncio.run(_Crowd(20, HOSTS, HOSTS, self.static).fill(f"sqlite:///{folder / 'router.db'}"))
+        crowd = Crowd(20, HOSTS, HOSTS, listens=lambda _resource: ("127.0.0.1", {"3000": self.static}))
+        asyncio.run(crowd.fill(f"sqlite:///{folder / 'router.db'}"))
         router.start()
         try:
             tenant = router.tenant("Bench")

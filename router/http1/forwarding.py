@@ -136,9 +136,10 @@ def _host_or(said: bytes | None, otherwise: bytes) -> bytes:
 
 def request_to_backend(head: RequestHead, origin: Origin, request_id: bytes, host_mode: bytes | None) -> bytes:
     """The head that goes to the backend. `host_mode` None keeps Host; else it is the Host to say instead."""
-    lines = head.lines
     if host_mode is not None:
-        lines = _rewrite_host(head, origin, host_mode)
+        block = b"\r\n".join(_rewrite_host(head, origin, host_mode))
+    else:
+        block = b"\r\n".join(head.lines) if head.block is None else head.block
     if head.upgrade:
         hop = b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
     elif head.trailers:
@@ -148,7 +149,7 @@ def request_to_backend(head: RequestHead, origin: Origin, request_id: bytes, hos
     return b"%b %b HTTP/1.1\r\n%b\r\n%bX-Request-ID: %b\r\nVia: 1.1 miosa-edge\r\n%b\r\n" % (
         head.method,
         head.target,
-        b"\r\n".join(lines),
+        block,
         origin.block,
         request_id,
         hop,
@@ -185,7 +186,10 @@ def response_to_client(
     location: tuple[bytes, bytes] | None,
 ) -> bytes:
     """The head that goes to the client. `location` = (the Host that the backend heard, the URL that clients use)."""
-    lines = head.lines
+    usual = keep_alive and client_version == 1 and location is None
+    if usual and head.ready is not None:
+        return head.ready
+    lines = list(head.lines)
     if location is not None and head.location_at >= 0:
         host, base = location
         match = _ABSOLUTE.fullmatch(value_of(lines[head.location_at]))
@@ -200,7 +204,10 @@ def response_to_client(
     elif client_version == 0:
         lines.append(b"Connection: keep-alive")
     lines.append(b"\r\n")
-    return b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, b"\r\n".join(lines))
+    out = b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, b"\r\n".join(lines))
+    if usual:
+        head.ready = out
+    return out
 
 
 def interim_to_client(head: ResponseHead) -> bytes:

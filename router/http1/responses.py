@@ -38,6 +38,7 @@ class ResponseHead:
     upgrade = b""
     location_at = -1
     connection: tuple[bytes, ...] = ()
+    ready: bytes | None = None  # what goes to a client of HTTP/1.1 that stays, once that has been made
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status
@@ -45,6 +46,34 @@ class ResponseHead:
         self.version = version
         self.lines: list[bytes] = []
         self.keep_alive = version == 1
+
+
+class ResponseReader:
+    """Reads heads, and remembers them: backends say the same thing again while their Date stands, and often for longer.
+
+    One head may belong to several exchanges then, so none of them may change it. Answers to HEAD are not remembered:
+    the same bytes mean another framing there. Bounded, since backends choose what they say.
+    """
+
+    _MOST = 512
+    _LONGEST = 2048
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._known: dict[bytes, ResponseHead] = {}
+
+    def read(self, raw: bytes, method: bytes) -> ResponseHead:
+        """As `read_response_head`."""
+        if method == b"HEAD":
+            return read_response_head(raw, method, self._limits)
+        head = self._known.get(raw)
+        if head is None:
+            head = read_response_head(raw, method, self._limits)
+            if len(raw) <= self._LONGEST:
+                if len(self._known) >= self._MOST:
+                    self._known.clear()
+                self._known[raw] = head
+        return head
 
 
 def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from router.http1.bodies import ChunkedReader, FramingError
 from router.http1.heads import RefusedError
-from router.http1.responses import read_response_head
 
 if TYPE_CHECKING:
     from router.proxy.edge import Edge
@@ -82,7 +81,7 @@ class BackendConnection(asyncio.Protocol):
                     self.buffer = data
                 return
             try:
-                head = read_response_head(data[: end + 4], exchange.head.method, limits)
+                head = self.edge.responses.read(data[: end + 4], exchange.head.method)
             except RefusedError as error:
                 exchange.bad_answer(str(error))
                 return

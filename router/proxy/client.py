@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from router import errors
 from router.http1.bodies import ChunkedReader, FramingError, chunk, last_chunk
 from router.http1.heads import CHUNKED, RefusedError
-from router.http1.requests import NO_HEAD, RequestHead, check_start, read_request_head
+from router.http1.requests import NO_HEAD, RequestHead, check_start
 from router.http1.upgrade import settle_upgrade
 from router.proxy.exchange import Exchange
 
@@ -146,11 +146,12 @@ class ClientConnection(asyncio.Protocol):
                 self._looked = max(0, len(data) - 3)
                 return False
             self._looked = 0
-            head = read_request_head(data[begin : end + 4], limits)
+            head = self.edge.requests.read(data[begin : end + 4])
         except RefusedError as error:
             self._refuse(error.problem, str(error))
             return True
-        settle_upgrade(head)
+        if head.upgrade:
+            settle_upgrade(head)
         self.buffer = data[end + 4 :]
         self._begin(head)
         return True

@@ -16,6 +16,8 @@ from router import errors
 from router.clock import Clock
 from router.errors import Problem
 from router.http1.forwarding import Forwarder
+from router.http1.requests import RequestReader
+from router.http1.responses import ResponseReader
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
@@ -96,6 +98,8 @@ class Edge:
         # A connection hands over at most one read at a time, on top of what is buffered already.
         self.high_water = max(0, limits.buffer - _READ_SIZE)
         self.forwarder = Forwarder(trusted_proxies)
+        self.requests = RequestReader(limits)
+        self.responses = ResponseReader(limits)
         self.time = clock.monotonic
         self.now = clock.monotonic()
         self.tasks = Tasks("proxy")

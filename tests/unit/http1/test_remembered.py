@@ -1,0 +1,134 @@
+"""What is remembered of heads changes nothing of what is read: the second time is as the first, and as without memory."""
+
+import itertools
+
+import pytest
+
+from router.http1.forwarding import response_framing, response_to_client
+from router.http1.heads import RefusedError
+from router.http1.requests import RequestReader, read_request_head
+from router.http1.responses import ResponseReader, read_response_head
+from tests.unit.http1.messages import LIMITS
+
+LINES = (
+    b"GET / HTTP/1.1",
+    b"POST /a?b=c HTTP/1.1",
+    b"HEAD /%41 HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"PROPFIND /a HTTP/1.1",
+    b"GET http://a.example/x HTTP/1.1",
+    b"GET http://b.example/x HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"GET /a#b HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"GET /\x80 HTTP/1.1",
+    b"get / HTTP/1.1",
+    b"NONSENSE / HTTP/1.1",
+    b"CONNECT / HTTP/1.1",
+    b"GET / HTTP/1.1 ",
+    b"GET /" + b"a" * LIMITS.request_line + b" HTTP/1.1",
+)
+SECTIONS = (
+    b"Host: a.example\r\n",
+    b"Host: a.example\r\nConnection: close\r\nCookie: a=b\r\n",
+    b"Host: a.example\r\nConnection: x-a, keep-alive\r\nX-A: b\r\nOrigin: http://a.example\r\n",
+    b"Host: a.example\r\nContent-Length: 3\r\n",
+    b"Host: a.example\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n",
+    b"Host: a.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    b"Host: a.example\r\nX-Forwarded-For: 192.0.2.1\r\nX-Request-ID: a\r\nVia: 1.1 miosa-edge\r\n",
+    b"Host: a.example\r\nExpect: 100-continue\r\nContent-Length: 1\r\n",
+    b"Host: a.example\r\nX-Long: " + b"a" * 5000 + b"\r\n",
+    b"Host: a.example\r\nHost: a.example\r\n",
+    b"Host: a.example\r\nX: a\nY: b\r\n",
+    b"X: y\r\n",
+    b"",
+)
+
+
+def outcome(read: object, *words: object) -> object:
+    try:
+        found = dict(vars(read(*words)))  # type: ignore[operator]
+    except RefusedError as error:
+        return error.problem, str(error)
+    found.pop("block", None)
+    return found
+
+
+def test_a_request_is_read_the_same_whatever_was_read_before() -> None:
+    reader = RequestReader(LIMITS)
+    for _, section, line in itertools.product(range(2), SECTIONS, LINES):
+        raw = line + b"\r\n" + section + b"\r\n"
+        assert outcome(reader.read, raw) == outcome(read_request_head, raw, LIMITS), raw
+
+
+def test_the_block_is_what_the_lines_are() -> None:
+    reader = RequestReader(LIMITS)
+    for section in SECTIONS[:8]:
+        heads = [reader.read(b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(2)]
+        assert heads[0].block is None
+        assert heads[1].block == b"\r\n".join(heads[1].lines)
+
+
+def test_each_target_of_a_known_section_is_judged() -> None:
+    reader = RequestReader(LIMITS)
+    section = b"\r\nHost: a.example\r\n\r\n"
+    reader.read(b"GET / HTTP/1.1" + section)
+    for byte in range(256):
+        raw = b"GET /%c HTTP/1.1" % byte + section
+        assert outcome(reader.read, raw) == outcome(read_request_head, raw, LIMITS), raw
+
+
+def test_memory_of_requests_is_bounded() -> None:
+    reader = RequestReader(LIMITS)
+    for number in range(3 * reader._MOST):
+        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: %d\r\n\r\n" % number)
+    assert len(reader._known) <= reader._MOST
+    reader._known.clear()
+    reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n")
+    assert not reader._known
+
+
+ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://localhost:3000/a\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"a" * 3000 + b"\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("raw", ANSWERS)
+def test_an_answer_goes_on_the_same_whatever_was_read_before(raw: bytes) -> None:
+    reader = ResponseReader(LIMITS)
+    hosts = (None, (b"localhost:3000", b"https://a.example"))
+    ways = list(itertools.product((b"GET", b"HEAD", b"POST"), (1, 0), (True, False), hosts))
+    for method, version, keep_alive, location in (*ways, *reversed(ways)):
+        told = {"client_version": version, "keep_alive": keep_alive, "location": location}
+        try:
+            fresh = read_response_head(raw, method, LIMITS)
+        except RefusedError:
+            with pytest.raises(RefusedError):
+                reader.read(raw, method)
+            continue
+        head = reader.read(raw, method)
+        framing = response_framing(fresh, method, version)
+        assert response_framing(head, method, version) == framing
+        assert response_to_client(head, framing=framing, **told) == response_to_client(fresh, framing=framing, **told)  # type: ignore[arg-type]
+        assert (head.status, head.keep_alive, head.framing) == (fresh.status, fresh.keep_alive, fresh.framing)
+
+
+def test_memory_of_answers_is_bounded() -> None:
+    reader = ResponseReader(LIMITS)
+    for number in range(3 * reader._MOST):
+        reader.read(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, b"GET")
+    assert len(reader._known) <= reader._MOST
+    reader._known.clear()
+    reader.read(b"HTTP/1.1 200 OK\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n", b"GET")
+    reader.read(b"HTTP/1.1 200 OK\r\n\r\n", b"HEAD")
+    assert not reader._known
