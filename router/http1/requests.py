@@ -59,7 +59,9 @@ class RequestHead:
     user_agent = b""  # the whole line, as is `referer`: their values are only needed when the access line is written
     referer = b""
     via = 0
-    block: bytes | None = None  # `lines` joined, of a head whose section is remembered
+    # Of a head whose section is remembered: `lines` joined, and the values of User-Agent and Referer.
+    block: bytes | None = None
+    visitor: tuple[bytes, bytes] | None = None
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
         self.method = method
@@ -132,7 +134,11 @@ class RequestReader:
         if len(section) <= self._LONGEST:
             if len(self._known) >= self._MOST:
                 self._known.clear()
-            self._known[section] = {**vars(head), "block": b"\r\n".join(head.lines)}
+            self._known[section] = {
+                **vars(head),
+                "block": b"\r\n".join(head.lines),
+                "visitor": (value_of(head.user_agent), value_of(head.referer)),
+            }
         return head
 
 

@@ -219,14 +219,17 @@ class Metrics(Collector):
         durations, first_bytes = self._histograms["exchange_seconds"], self._histograms["first_byte_seconds"]
         bucket = bisect.bisect_left
         received = sent = retries = 0
+        # As in the access line: what depends on the route only is often still right.
+        last: object = self
+        level, source = "none", ""
         for done in batch:
             route, started = done.route, done.started
-            if route is None:
-                level = "none"
-            else:
-                level = route.decision.level
-                source = (route.source, done.looked_up)
-                known_from[source] = known_from.get(source, 0) + 1
+            if route is not last:
+                last = route
+                level, source = ("none", "") if route is None else (route.decision.level, route.source)
+            if route is not None:
+                known = (source, done.looked_up)
+                known_from[known] = known_from.get(known, 0) + 1
             key = (level, done.status, done.ending)
             ended[key] = ended.get(key, 0) + 1
             received += done.received

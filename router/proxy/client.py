@@ -103,6 +103,14 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             if not self.buffer:
                 self.started = self.edge.time()
+                # Nearly always one whole head and nothing else: it is taken up at once, past the buffer.
+                if (
+                    0 < data.find(b"\r\n\r\n") == len(data) - 4
+                    and not self.write_paused
+                    and not data.startswith(b"\r\n")
+                ):
+                    self._read_head(data)
+                    return
                 self.deadline = self.edge.now + self.edge.limits.head_time
             self.buffer += data
             if self.write_paused:  # the client does not read its answers: what it asks meanwhile waits in the kernel
@@ -145,16 +153,23 @@ class ClientConnection(asyncio.Protocol):
                 check_start(data[begin:], limits)
                 self._looked = max(0, len(data) - 3)
                 return False
-            self._looked = 0
-            head = self.edge.requests.read(data[begin : end + 4])
         except RefusedError as error:
             self._refuse(error.problem, str(error))
             return True
+        self._looked = 0
+        self.buffer = data[end + 4 :]
+        self._read_head(data[begin : end + 4])
+        return True
+
+    def _read_head(self, raw: bytes) -> None:
+        try:
+            head = self.edge.requests.read(raw)
+        except RefusedError as error:
+            self._refuse(error.problem, str(error))
+            return
         if head.upgrade:
             settle_upgrade(head)
-        self.buffer = data[end + 4 :]
         self._begin(head)
-        return True
 
     def _begin(self, head: RequestHead) -> None:
         framing = head.framing

@@ -54,8 +54,10 @@ class Facts:
 
     @property
     def user_agent(self) -> bytes:
-        return value_of(self.head.user_agent)
+        visitor = self.head.visitor
+        return value_of(self.head.user_agent) if visitor is None else visitor[0]
 
     @property
     def referer(self) -> bytes:
-        return value_of(self.head.referer)
+        visitor = self.head.visitor
+        return value_of(self.head.referer) if visitor is None else visitor[1]

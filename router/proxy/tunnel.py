@@ -106,9 +106,8 @@ class _End(asyncio.Protocol):
         self._counter = counter == "sent"
 
     def data_received(self, data: bytes) -> None:
-        tunnel = self.tunnel
+        tunnel, other = self.tunnel, self.other
         tunnel.active_at = tunnel.edge.now
-        other = self.other
         other.written_last = True
         self.written_last = False
         if self._counter:

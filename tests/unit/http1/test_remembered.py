@@ -51,6 +51,7 @@ def outcome(read: object, *words: object) -> object:
     except RefusedError as error:
         return error.problem, str(error)
     found.pop("block", None)
+    found.pop("visitor", None)
     return found
 
 
@@ -67,6 +68,14 @@ def test_the_block_is_what_the_lines_are() -> None:
         heads = [reader.read(b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(2)]
         assert heads[0].block is None
         assert heads[1].block == b"\r\n".join(heads[1].lines)
+
+
+def test_the_visitor_is_who_the_lines_say() -> None:
+    reader = RequestReader(LIMITS)
+    raw = b"GET / HTTP/1.1\r\nHost: a.example\r\nuser-agent:  A \r\nReferer: https://b/\r\n\r\n"
+    heads = [reader.read(raw) for _ in range(2)]
+    assert heads[0].visitor is None
+    assert heads[1].visitor == (b"A", b"https://b/")
 
 
 def test_each_target_of_a_known_section_is_judged() -> None:
