@@ -28,6 +28,7 @@ from router.gate.lane import Lanes
 from router.gate.ledger import Ledger
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
+from router.nudges import Nudges
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
@@ -211,7 +212,16 @@ class App:
         if self._membership is None or settings.plain_http == "redirect":
             await self._keep_certificates(store)
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
-        ask = Ask(routes=resolver, evidence=evidence, budgets=self._budgets, metrics=metrics, clock=clock)
+        nudges = Nudges(queue=verbs.checks, clock=clock)
+        stack.push_async_callback(nudges.close)
+        ask = Ask(
+            routes=resolver,
+            evidence=evidence,
+            budgets=self._budgets,
+            metrics=metrics,
+            clock=clock,
+            on_pending=nudges,
+        )
         if "admin" in sockets:
             explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
             admin = Admin(

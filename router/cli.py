@@ -26,6 +26,7 @@ from router.clock import iso
 from router.demo import stage
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.diagnoses import Diagnosis
+from router.domains.looking import dns_status
 from router.errors import RouterError, StoreUnavailableError
 from router.listening import ListenError
 from router.observe import logs
@@ -369,11 +370,16 @@ def _domain(domain: CustomDomain) -> dict[str, Any]:
         "id": domain.id,
         "fqdn": domain.fqdn,
         "status": str(domain.status),
+        "dns_status": dns_status(domain.check.finding),
+        "method": domain.check.method,
+        "failure_reason": domain.failure_reason,
         "tenant_id": domain.tenant_id,
         "computer_id": domain.computer_id,
         "deployment_id": domain.deployment_id,
         "verified_at": _time(domain.verified_at),
         "tls_issued_at": _time(domain.tls_issued_at),
+        "checked_at": _time(domain.check.checked_at),
+        "next_check_at": _time(domain.check.next_check_at),
         "created_at": iso(domain.created_at),
     }
 

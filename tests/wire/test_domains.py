@@ -48,6 +48,7 @@ class Node:
         self._session = session
         self._key = key
         self.proxy = app.addresses["proxy"]
+        self.admin = app.addresses.get("admin", ("", 0))
         self._api = f"http://127.0.0.1:{app.addresses['api'][1]}"
 
     async def call(self, method: str, path: str, body: object = None, *, token: str = "") -> tuple[int, Any]:
