@@ -58,6 +58,13 @@ ALSO_RIGHT = {
     "POST /api/v1/computers/{id}/domains/{domain_id}/verify": "422",
     "POST /api/v1/deployments/{id}/domains/{domain_id}/verify": "422",
     "POST /api/v1/custom-domains/{id}/verify": "422",
+    # A webhook's URL must be one that may be called, its project one of its workspace.
+    "POST /api/v1/webhooks": "422",
+    "PATCH /api/v1/webhooks/{id}": "422",
+    # A host must be under the preview domain.
+    "GET /api/v1/tenant/preview-domain/diagnose": "422",
+    "GET /api/v1/workspaces/{id}/preview-domain/diagnose": "422",
+    "GET /api/v1/projects/{id}/preview-domain/diagnose": "422",
     # A sandbox may have no default port.
     "POST /api/v1/deployments/{id}/publish": "422",
     "POST /api/v1/sandboxes/{id}/deploy": "422",
@@ -80,7 +87,13 @@ NEVER = {
 }
 
 # What other fields of bodies have to say for the request to succeed.
-WORDS = {"address": "127.0.0.1", "environment": "production", "kind": "sandbox", "tenant_id": ""}
+WORDS = {
+    "address": "127.0.0.1",
+    "environment": "production",
+    "kind": "sandbox",
+    "tenant_id": "",
+    "url": "https://hooks.example.com/in",
+}
 
 # Deletions take from stocks of their own, so that the others find what they need: things inside others from one whose
 # others stay.
