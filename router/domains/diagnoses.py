@@ -7,6 +7,7 @@ from typing import Protocol
 
 from router.clock import Clock
 from router.domains.certificates import CertificateStatus
+from router.domains.claims import ClaimRows, Names, Zones, host_is_held
 from router.domains.custom import CustomDomain
 from router.domains.diagnosis import diagnose
 from router.domains.looking import WILDCARDS
@@ -48,13 +49,13 @@ class Diagnosis:
         return f"{self.docs_url}#{remark.code}"
 
 
-class _Custom(Protocol):
+class _Custom(Names, Protocol):
     async def get(self, domain_id: str) -> CustomDomain | None: ...
 
     async def by_fqdn(self, fqdn: str) -> CustomDomain | None: ...
 
 
-class _Preview(Protocol):
+class _Preview(Zones, Protocol):
     async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None: ...
 
     async def at(self, domains: Collection[str]) -> Sequence[PreviewDomain]:
@@ -62,6 +63,9 @@ class _Preview(Protocol):
 
 
 class DiagnosesTx(Protocol):
+    @property
+    def claims(self) -> ClaimRows: ...
+
     @property
     def custom_domains(self) -> _Custom: ...
 
@@ -112,7 +116,8 @@ class Diagnoses:
 
     async def name(self, text: str, tenant_id: str | None = None) -> Diagnosis:
         """Any name: a custom domain, a preview domain, a host under one, or what nobody has registered. With a tenant, as it
-        stands for that one: what is somebody else's is held by another.
+        stands for that one: what is somebody else's, or was until lately, is held by another, and a claim to it is looked
+        at.
 
         Raises RouterError: VALIDATION_FAILED (`domain`), RATE_LIMITED.
         """
@@ -120,10 +125,12 @@ class Diagnoses:
         async with self._store.read() as tx:
             domain = await tx.custom_domains.by_fqdn(name)
             previews = await tx.preview_domains.at(enclosing(name))
-        holders = {one.tenant_id for one in (domain, *previews) if one is not None}
-        if tenant_id is not None and holders - {tenant_id}:
-            facts = Facts(now=self._clock.now(), held_by_another=True)
-            return await self._judge(of_host(name, self._verify_target), facts)
+            held = tenant_id is not None and await host_is_held(tx, name, tenant_id, self._clock.now())
+            claim = await tx.claims.of(tenant_id, name) if tenant_id is not None and held else None
+        if held:
+            token = None if claim is None else claim.token
+            subject = of_host(name, self._verify_target, token=token, to_prove=claim is not None)
+            return await self._judge(subject, Facts(now=self._clock.now(), held_by_another=True))
         if domain is not None:
             return await self._of_custom(domain)
         if previews:

@@ -69,8 +69,13 @@ def _first(survey: Survey, spot: Spot, facts: Facts) -> Remark | None:
 def _held_by_another(survey: Survey, facts: Facts) -> Remark | None:
     if not facts.held_by_another:
         return None
-    how = "Remove it there first." if survey.proof is None else "Prove that it is yours, or remove it there."
-    return an_error("held_by_another", f"{survey.subject.name} is held by another account. {how}")
+    how = "register it here to be given the record that proves that it is yours"
+    if survey.proof is not None:
+        how = "prove that it is yours"
+    return an_error(
+        "held_by_another",
+        f"{survey.subject.name} is held by another account, or was within the last 30 days. Remove it there, or {how}.",
+    )
 
 
 def _suspended(survey: Survey, facts: Facts) -> Remark | None:

@@ -9,7 +9,7 @@ from router.clock import ManualClock
 from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
-from router.errors import RATE_LIMITED
+from router.errors import CONFLICT, RATE_LIMITED, RouterError
 from router.routes.records import Kind, Scope
 from router.store import Store
 from router.tenancy import KeyScope
@@ -219,3 +219,25 @@ async def test_a_name_as_it_stands_for_a_tenant(verbs: Verbs, acme: Account, glo
         ("new.example.com", "globex"): ["nothing_there", "not_registered"],
     }
     assert (await verbs.diagnoses.name(f"x.{ZONE}", acme.tenant.id)).status == "pending_dns"
+
+
+async def test_a_claim(verbs: Verbs, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock) -> None:
+    """Whoever has claimed a name is told which record proves it, and when it is there."""
+    desks = [
+        await verbs.resources.create(Kind.COMPUTER, account.tenant.id, slug=slug, name="Desk")
+        for account, slug in ((acme, "desk"), (globex, "other"))
+    ]
+    await verbs.custom_domains.register(desks[0].id, APP)
+    dns.put(APP, CNAME, "verify.miosa.ai")
+    with pytest.raises(RouterError) as refused:
+        await verbs.custom_domains.register(desks[1].id, APP)
+    assert refused.value.problem is CONFLICT
+    held, proof = (await verbs.diagnoses.name(APP, globex.tenant.id)).remarks
+    assert (held.code, proof.code) == ("held_by_another", "challenge_missing")
+    (record,) = proof.records
+    assert (record.name, record.host) == (f"_miosa-challenge.{APP}", "_miosa-challenge.app")
+    dns.put(record.name, RecordType.TXT, record.value)
+    clock.advance(10)
+    assert [remark.code for remark in (await verbs.diagnoses.name(APP, globex.tenant.id)).remarks] == [
+        "held_by_another"
+    ]

@@ -737,7 +737,15 @@ CASES: Mapping[str, Case] = {
     "somebody else's": Case(
         HOST,
         {APP: [f"CNAME {VERIFY}"]},
-        [("error held_by_another", "app.example.com is held by another account. Remove it there first.")],
+        [
+            (
+                "error held_by_another",
+                (
+                    "app.example.com is held by another account, or was within the last 30 days. Remove it there, or "
+                    "register it here to be given the record that proves that it is yours."
+                ),
+            )
+        ],
         Facts(now=NOW, held_by_another=True),
     ),
     "somebody else's, to be proved": Case(
@@ -746,7 +754,10 @@ CASES: Mapping[str, Case] = {
         [
             (
                 "error held_by_another",
-                "app.example.com is held by another account. Prove that it is yours, or remove it there.",
+                (
+                    "app.example.com is held by another account, or was within the last 30 days. Remove it there, or prove "
+                    "that it is yours."
+                ),
             ),
             (
                 "error challenge_missing",
