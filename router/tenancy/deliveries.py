@@ -152,6 +152,7 @@ class Deliveries:
         self._tasks = Tasks("webhooks")
         self._under_way: dict[str, tuple[str, asyncio.Task[None]]] = {}  # webhook and task, by delivery
         self._failing: set[str] = set()
+        self._choosing = asyncio.Lock()  # so that nothing is chosen twice
         self._stopped = False
 
     def __len__(self) -> int:
@@ -162,15 +163,15 @@ class Deliveries:
         if self._stopped:
             return
         now = self._clock.now()
-        async with self._store.read() as tx:
+        async with self._choosing, self._store.read() as tx:
             waiting = list(await tx.deliveries.waiting(now))
             random.shuffle(waiting)  # where there is no room for all, nobody is always the last
             for webhook_id in waiting:
-                mine = [delivery for delivery, (of, _) in self._under_way.items() if of == webhook_id]
+                mine = self._of(webhook_id)
                 most = 1 if webhook_id in self._failing else PER_WEBHOOK
                 room = min(most - len(mine), AT_ONCE - len(self))
                 for due in await tx.deliveries.due(webhook_id, now, mine, room) if room > 0 else ():
-                    task = self._tasks.start("deliver", self._deliver(due, lease))
+                    task = self._tasks.start("deliver", self._deliver_on(due, lease))
                     self._under_way[due.id] = webhook_id, task
 
     async def close(self) -> None:
@@ -180,29 +181,50 @@ class Deliveries:
             await asyncio.wait([task for _, task in self._under_way.values()], timeout=_LAST_WORDS)
         await self._tasks.close()
 
-    async def _deliver(self, due: Due, lease: Lease) -> None:
+    async def _deliver_on(self, due: Due, lease: Lease) -> None:
+        """Deliver, and then what is due for the same webhook, as long as that goes well: a burst need not wait for rounds."""
+        following: Due | None = due
         try:
-            attempt = await self._try(due)
-            (self._failing.discard if attempt.delivered else self._failing.add)(due.webhook_id)
-            settled = settle(due, attempt, self._clock.now(), random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
-            async with self._store.begin(under=lease) as tx:
-                await tx.deliveries.settle(settled)
+            while following is not None:
+                due, following = following, None
+                if await self._deliver(due, lease) and not self._stopped:
+                    following = await self._next(due)
         except StoreUnavailableError as error:
-            _log.warning("what came of a webhook is not written: it goes out again", delivery=due.id, error=str(error))
-        else:
-            self._metrics.count("webhook_deliveries", settled.state.value)
-            _log.info(
-                "webhook sent",
-                webhook=due.webhook_id,
-                delivery=due.id,
-                type=due.event.type,
-                state=settled.state.value,
-                attempt=settled.attempts,
-                status=attempt.status,
-                error=attempt.error,
-            )
+            _log.warning("what came of a webhook is not known: it goes out again", delivery=due.id, error=str(error))
         finally:
             self._under_way.pop(due.id, None)
+
+    async def _next(self, done: Due) -> Due | None:
+        """Another delivery of the same webhook in the place of one that is done."""
+        async with self._choosing, self._store.read() as tx:
+            found = await tx.deliveries.due(done.webhook_id, self._clock.now(), self._of(done.webhook_id), 1)
+            for due in found:
+                self._under_way[due.id] = self._under_way.pop(done.id)
+        return found[0] if found else None
+
+    def _of(self, webhook_id: str) -> list[str]:
+        """The deliveries of a webhook that are under way."""
+        return [delivery for delivery, (of, _) in self._under_way.items() if of == webhook_id]
+
+    async def _deliver(self, due: Due, lease: Lease) -> bool:
+        """Try once, and write down what came of it; whether it went well. Raises StoreUnavailableError."""
+        attempt = await self._try(due)
+        (self._failing.discard if attempt.delivered else self._failing.add)(due.webhook_id)
+        settled = settle(due, attempt, self._clock.now(), random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
+        async with self._store.begin(under=lease) as tx:
+            await tx.deliveries.settle(settled)
+        self._metrics.count("webhook_deliveries", settled.state.value)
+        _log.info(
+            "webhook sent",
+            webhook=due.webhook_id,
+            delivery=due.id,
+            type=due.event.type,
+            state=settled.state.value,
+            attempt=settled.attempts,
+            status=attempt.status,
+            error=attempt.error,
+        )
+        return attempt.delivered
 
     async def _try(self, due: Due) -> Attempt:
         try:

@@ -259,6 +259,18 @@ async def test_a_slow_one_keeps_its_domain_waiting(post: Post) -> None:
     assert post.receivers.at(webhook.url) == [first, second]
 
 
+async def test_a_burst_needs_one_look(post: Post) -> None:
+    """What is due for a webhook that answers goes out one after the other, without a pause, each once."""
+    tenant = await post.world.tenant()
+    webhook = await post.hook(tenant)
+    ids = [
+        await post.note(tenant, data={"domain_id": domain_id}) for domain_id in (new_id(), new_id()) for _ in range(15)
+    ]
+    await post.round()
+    assert sorted(post.receivers.at(webhook.url)) == sorted(ids)
+    assert set(await post.states(webhook)) == {"delivered"}
+
+
 async def test_a_dead_endpoint_holds_up_nobody(post: Post) -> None:
     """It gets a few connections, and one once it is known to fail; the others get all of theirs."""
     tenant = await post.world.tenant()
