@@ -25,7 +25,7 @@ from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
 from router.gate.lane import Lanes
-from router.gate.ledger import Ledger
+from router.gate.ledger import Ledger, recall
 from router.jobs import Job, Jobs
 from router.listening import listen, local_addresses
 from router.nudges import Nudges
@@ -60,16 +60,11 @@ async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
     clock = SystemClock()
     async with open_store(settings, clock) as store:
         resolver = _resolver(store.records, settings, clock)
-        budgets = Budgets(settings.gate, clock)
-        budgets.ready()
-        ask = Ask(
-            routes=resolver,
-            evidence=MemoryEvidence(clock),
-            budgets=budgets,
-            metrics=Metrics(),
-            clock=clock,
-        )
+        evidence, budgets = MemoryEvidence(clock), Budgets(settings.gate, clock)
+        ask = Ask(routes=resolver, evidence=evidence, budgets=budgets, metrics=Metrics(), clock=clock)
         try:
+            await recall(store.certificate_log, evidence, budgets, clock)
+            budgets.ready()
             yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
         finally:
             await resolver.close()

@@ -51,6 +51,21 @@ class CertificateLog(Protocol):
         `most` certificates that changed last. The same news may come twice."""
 
 
+async def recall(
+    log: CertificateLog, evidence: MemoryEvidence, budgets: Budgets, clock: Clock, since: float | None = None
+) -> News:
+    """Let both know what the store knows, or what has changed there. Raises StoreUnavailableError."""
+    news = await log.news(since, clock.now().timestamp() - budgets.kept, MOST)
+    budgets.merge(news.attempts)
+    live = {host: until.timestamp() for host, until in reversed(list(news.live.items())) if until is not None}
+    evidence.hold(live)
+    for host in live:
+        budgets.settle(host, Outcome.ISSUED)
+    for host in news.live.keys() - live.keys():
+        evidence.forget(host)
+    return news
+
+
 class Ledger:
     """Keeps `evidence` and `budgets` and the store alike. `copy` None: no copy on this machine."""
 
@@ -153,15 +168,7 @@ class Ledger:
             self._budgets.full = len(self._attempts) >= self._limits.unwritten
 
     async def _read(self) -> None:
-        kept = self._clock.now().timestamp() - self._budgets.kept
-        news = await self._store.news(self._since, kept, MOST)
-        self._budgets.merge(news.attempts)
-        live = {host: until.timestamp() for host, until in reversed(list(news.live.items())) if until is not None}
-        self._evidence.hold(live)
-        for host in live:
-            self._budgets.settle(host, Outcome.ISSUED)
-        for host in news.live.keys() - live.keys():
-            self._evidence.forget(host)
+        news = await recall(self._store, self._evidence, self._budgets, self._clock, self._since)
         self._changed = self._changed or bool(news.live)
         if self._since is None:
             self._budgets.ready()

@@ -327,6 +327,34 @@ async def test_a_removed_domain_s_certificate_is_no_evidence(warm: Warm) -> None
     assert warm.caddy.asked == [HOST, HOST]
 
 
+async def test_a_domain_that_failed_meanwhile_does_not_become_active(warm: Warm) -> None:
+    """It was verified when its certificate was asked for, and is not any more: the next look says what it is."""
+    domain = await warm.begin()
+    warm.caddy.slow = asyncio.Event()
+    await warm.warming.run(warm.lease)
+    await eventually(lambda: warm.caddy.asked, "the handshake is under way")
+    await warm.world.domains.mark_failed(domain.id, "moved")
+    warm.caddy.slow.set()
+    await eventually(lambda: not warm.warming.busy, "it has ended")
+    assert (await warm.domain(domain)).status is DomainStatus.FAILED
+
+
+@pytest.mark.parametrize("found", ["certificate", "failure"])
+async def test_a_domain_that_was_removed_meanwhile_stays_removed(warm: Warm, found: str) -> None:
+    """What comes of its handshake is written nowhere."""
+    domain = await warm.begin()
+    warm.caddy.slow = asyncio.Event()
+    if found == "failure":
+        warm.caddy.found = NoCertificateError("no")
+    await warm.warming.run(warm.lease)
+    await eventually(lambda: warm.caddy.asked, "the handshake is under way")
+    await warm.world.domains.remove(domain.id)
+    warm.caddy.slow.set()
+    await eventually(lambda: not warm.warming.busy, "it has ended")
+    assert await warm.happened() == []
+    assert (await warm.store.certificate_log.news(None, 0.0, 10)).live == {}
+
+
 async def test_a_suspended_domain_is_left_alone(warm: Warm) -> None:
     """Until it may be reached again."""
     domain = await warm.begin()

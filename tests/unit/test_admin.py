@@ -81,6 +81,13 @@ async def test_ask(parts: Parts, path: str, method: str, said: Said) -> None:
     assert parts.asked == [["Shop.example"]]
 
 
+async def test_a_refusal_for_now_says_until_when(parts: Parts) -> None:
+    """In seconds, for people: Caddy does not read it."""
+    parts.verdict = Said(429, "budget_account", 90)
+    answer = await parts.client.get("/ask?domain=x.org")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "90")
+
+
 @pytest.mark.parametrize(
     ("query", "domains"),
     [

@@ -204,6 +204,16 @@ async def test_an_answer_does_not_wait_for_ever() -> None:
     await gate.resolver.close()
 
 
+async def test_an_opinion_looks_up_and_opens_nothing(gate: Asked) -> None:
+    """For whoever would fetch a certificate ahead; a source that does not answer is no opinion."""
+    assert await gate.ask.opinion("shop.miosa.app") == Verdict(200, "first_issue")
+    assert await gate.ask.opinion("absent.miosa.app") == Verdict(404, "no_such_resource")
+    assert (len(gate.budgets), gate.counted("first_issue")) == (0, 0)
+    held = Asked(HeldRecords(), deadline=0.01)
+    assert await held.ask.opinion("shop.miosa.app") == Verdict(503, "not_ready")
+    await held.resolver.close()
+
+
 async def test_the_opinion_for_explain_counts_nothing(gate: Asked) -> None:
     """The same table, without the question."""
     served = Decision(Level.PLATFORM, "served", resource=SHOP, port=3000)
