@@ -2,14 +2,13 @@
 
 A node of one worker on PostgreSQL and Redis has core 1 to itself. A visitor program of its own asks for known hosts at a
 steady pace and notes how long each answer took, all the time. Beside it another sends 10,000 requests, first for hosts that
-the worker knows (what so many requests cost whoever they are for), then for 10,000 that nobody knows, then, after the
-worker was replaced, for the same ones, which Redis knows by then.
+the worker knows (what so many requests cost whoever they are for), then for 10,000 that nobody knows, then for as many
+that only Redis does.
 """
 
 import argparse
 import asyncio
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.cold import all_of, started
 from bench.measure import pin
 from router.store import migrate
 from tests.support.crowd import Crowd
@@ -28,8 +28,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import Process
 from tests.support.redis import Server
 from tests.support.router import Router
-from tests.support.waiting import until
-from tests.support.workers import Connection, workers
+from tests.support.workers import Connection
 
 _BURST = 10_000
 _WARM = 200  # hosts that are known
@@ -91,10 +90,20 @@ def _burst(port: int, connections: int, *, first: int, hosts: int) -> tuple[floa
     return float(began), float(ended)
 
 
-async def _prepare(server: Postgres, crowd: Crowd) -> str:
+async def _prepare(server: Postgres, redis: Server, crowd: Crowd) -> str:
+    """The database; and in Redis what the last burst asks for."""
     database = await server.create(migrated=False)
     await migrate(database)
     await crowd.fill(database)
+    async with started(database, redis) as process:
+        stored = 0
+        for first in range(_WARM + _BURST, _WARM + 2 * _BURST, 500):
+            hosts = [crowd.name(number) for number in range(first, first + 500)]
+            if await all_of(process, hosts):
+                sys.exit("hosts that should lead somewhere do not")
+            stored += 500
+            while process.count("redis_fills", "stored") < stored:
+                await asyncio.sleep(0.01)
     return database
 
 
@@ -115,12 +124,7 @@ def _measure(node: Router, folder: Path, connections: int) -> bool:
         for _ in range(3):
             run(f"{_BURST} requests for known hosts", first=0, hosts=_WARM)
         run(f"{_BURST} hosts that nobody knows", first=_WARM, hosts=_BURST)
-        old = workers(node.process.pid)
-        node.process.signal(signal.SIGHUP)
-        until(lambda: node.process.output.count('"reloaded"') == 1, "a reload", 60)
-        until(lambda: not set(old) & set(workers(node.process.pid)), "the old worker has gone", 60)
-        pin(node.process.pid, 1)
-        run("the same, which Redis knows", first=_WARM, hosts=_BURST)
+        run(f"{_BURST} hosts that Redis knows", first=_WARM + _BURST, hosts=_BURST)
         time.sleep(0.5)
     p99s: dict[str, float] = {}
     for what in dict.fromkeys(what for what, _ in spans):
@@ -157,8 +161,8 @@ def main() -> None:
         port = free_port()
         program = [sys.executable, Path(__file__).with_name("backend.py"), str(port)]
         backend = stack.enter_context(Process(program, folder / "backend.log"))
-        crowd = Crowd(100, 2 * _BURST, 2 * _BURST, lambda _: ("127.0.0.1", {"3000": port}))
-        database = asyncio.run(_prepare(server, crowd))
+        crowd = Crowd(100, 3 * _BURST, 3 * _BURST, lambda _: ("127.0.0.1", {"3000": port}))
+        database = asyncio.run(_prepare(server, redis, crowd))
         settings = {"workers": 1, "limits__drain_requests": 1, "limits__backend_idle": 1, "access_log": folder / "log"}
         node = stack.enter_context(Router(folder, database_url=database, redis_url=redis.url, **settings))
         pin(backend.pid, 0)

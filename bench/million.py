@@ -99,7 +99,8 @@ async def _ask_all(port: int, pids: Sequence[int], hosts: Sequence[str], each: i
     async def ask(connection: Connection, mine: Sequence[str]) -> None:
         nonlocal good
         for host in mine:
-            good += (await connection.get(host))[0] == 200
+            status, _ = await connection.get(host)
+            good += status == 200
 
     await asyncio.gather(
         *(ask(one, hosts[turn::each]) for connections in found.values() for turn, one in enumerate(connections))
