@@ -246,6 +246,36 @@ async def test_a_store_that_says_nothing_holds_up_nobody_whom_redis_can_answer(
                 await asyncio.sleep(0.01)
 
 
+async def test_visitors_of_known_hosts_do_not_wait_for_two_that_are_frozen(
+    folder: Path, limits: Redis, ledger: Ledger
+) -> None:
+    """Whoever comes first after the route's time waits once, as long as a look-up may take; then nobody does, however
+    often it is found out anew that both still say nothing."""
+    cache = Cache(ttl=0.05, fetch_time=1.0)
+    with Server(folder) as server:
+        async with Member(server.url, ledger, limits=limits, cache=cache) as member:
+            await hears(member)
+            member.commit("slug:shop", SHOP)
+            resolver, host = member.resolver, b"shop.miosa.app"
+            assert (await resolver.resolve(host)).resource == SHOP
+            server.freeze()
+            ledger.silent = True
+            await eventually(lambda: resolver.peek(host) is None, "the route's time is over")
+            assert (await resolver.resolve(host)).source == "stale"
+            for _ in range(3):
+                await eventually(lambda: resolver.peek(host) is None, "it would be looked up again")
+                before = time.monotonic()
+                route = await resolver.resolve(host)
+                assert (route.resource, route.source) == (SHOP, "stale")
+                assert time.monotonic() - before < cache.fetch_time / 2
+            server.thaw()
+            ledger.silent = False
+            await eventually(lambda: resolver.peek(host) is None, "it would be looked up again")
+            async with asyncio.timeout(10):
+                while (await resolver.resolve(host)).source == "stale":
+                    await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_whoever_commits_shows_that_the_store_is_back(
     server: Server, limits: Redis, ledger: Ledger, elsewhere: bool
