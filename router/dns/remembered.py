@@ -47,9 +47,6 @@ class Remembered(Generic[K, V]):
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
-    def forget(self, key: K) -> None:
-        self._kept.pop(key, None)
-
 
 class Search(Generic[V]):
     """Something that is being found out. `until` is the last instant that anybody waits for it."""

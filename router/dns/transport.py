@@ -111,7 +111,10 @@ async def _over_udp(query: dns.message.Message, server: Address, within: float) 
         done, _ = await asyncio.wait([waiting.reply], timeout=within)
         if not done:
             raise NoReplyError("bad_answer" if waiting.garbage else "timeout")
-        return waiting.reply.result()
+        said = waiting.reply.result()
+        if isinstance(said, Exception):
+            raise said
+        return said
     finally:
         transport.abort()
 
@@ -139,7 +142,8 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def __init__(self, query: dns.message.Message) -> None:
         self._query = query
-        self.reply: asyncio.Future[dns.message.Message] = asyncio.get_running_loop().create_future()
+        # A failure is a result too: whoever waits may be gone, and nobody would retrieve an exception then.
+        self.reply: asyncio.Future[dns.message.Message | Exception] = asyncio.get_running_loop().create_future()
         self.garbage = 0
 
     def datagram_received(self, data: bytes, address: Any) -> None:  # noqa: ARG002  # the kernel compared it
@@ -151,11 +155,11 @@ class _Datagrams(asyncio.DatagramProtocol):
             return
         self.garbage += 1
         if self.garbage >= _MOST_GARBAGE:
-            self.reply.set_exception(NoReplyError("bad_answer"))
+            self.reply.set_result(NoReplyError("bad_answer"))
 
     def error_received(self, error: Exception) -> None:
         if not self.reply.done():
-            self.reply.set_exception(error)
+            self.reply.set_result(error)
 
 
 def _read(wire: bytes, query: dns.message.Message) -> dns.message.Message | None:

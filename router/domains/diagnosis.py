@@ -95,6 +95,8 @@ _SILENCE = {
     "refused": "they refused (REFUSED)",
     "unreachable": "they can't be reached",
     "no_servers": "there are none to ask",
+    "no_address": "nobody knows their addresses",
+    "not_global": "their addresses are not on the Internet",
 }
 
 

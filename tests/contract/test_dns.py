@@ -5,13 +5,19 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import dns.flags
+import dns.name
+import dns.rdatatype
 import pytest
 import pytest_asyncio
 
 from router.clock import ManualClock, SystemClock
 from router.dns import DnsLookup
+from router.dns.inquiry import MOST_QUERIES, Inquiry, Server
 from router.dns.lookup import CHECKS
-from router.dns.transport import AT_ONCE
+from router.dns.remembered import Search
+from router.dns.sources import InCharge
+from router.dns.transport import AT_ONCE, Transport
+from router.dns.views import Step
 from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
 from router.observe.metrics import Metrics
 from tests.support.nameserver import BOGUS, CUT, FORGED, GARBAGE, LAME, SILENT, NameServer
@@ -311,3 +317,50 @@ async def test_queries_and_answers_are_counted(server: NameServer) -> None:
     assert 'miosa_router_dns_queries_total{said="truncated"} 2.0' in shown
     assert 'miosa_router_dns_queries_total{said="nxdomain"} 1.0' in shown
     assert 'miosa_router_dns_lookups_total{learned="found"} 1.0' in shown
+
+
+async def test_one_search_has_so_many_queries(server: NameServer) -> None:
+    """Whatever it is led to; then it knows no more."""
+    clock = SystemClock()
+    search = Search[Answer](clock.monotonic() + 10)
+    inquiry = Inquiry(Transport(clock), clock, search)
+    asked = Server(server.server, ((server.address, server.port),))
+    names = [dns.name.from_text(f"n{number}.example.com") for number in range(MOST_QUERIES + 1)]
+    readings = [await inquiry.authoritative(asked, name, dns.rdatatype.A, dns.name.root) for name in names]
+    assert {reading.reason for reading in readings[:-1]} == {None}
+    assert readings[-1].reason == "too_many_queries"
+    assert len(server.queries) == MOST_QUERIES
+
+
+async def test_a_server_that_sends_rubbish_without_end(server: NameServer) -> None:
+    """It is given up before its time is over."""
+    server.fail(NAME, GARBAGE)
+    server.garbage = 100
+    clock = SystemClock()
+    lookup = DnsLookup([server.server], clock, query_time=60.0)
+    assert await lookup.ask([Question(NAME, A)], clock.monotonic() + 60) == [
+        Answer(Outcome.UNKNOWN, reason="bad_answer")
+    ]
+    await lookup.close()
+
+
+async def test_the_systems_resolvers() -> None:
+    """Are those beside the walk where nobody said otherwise, if the system has any."""
+    lookup = DnsLookup([], SystemClock())
+    assert isinstance(lookup._source, InCharge)
+    assert all(server.addresses[0][1] == 53 for server in lookup._source._resolvers)
+    await lookup.close()
+
+
+async def test_a_bug_of_ours_is_not_raised(server: NameServer) -> None:
+    """Whoever asked may have others to ask for; it is logged."""
+
+    class Broken:
+        async def find(self, *_: object, **__: object) -> Step:
+            raise ValueError("a bug")
+
+    lookup = DnsLookup([server.server], SystemClock())
+    lookup._source = Broken()
+    answers = await lookup.ask([Question(NAME, A)], SystemClock().monotonic() + 10)
+    assert answers == [Answer(Outcome.UNKNOWN, reason="failed")]
+    await lookup.close()

@@ -55,6 +55,7 @@ class NameServer:
         self.recursive = False  # says RA in place of AA
         self.authoritative = True  # False: has the records, and does not say that it is in charge of them
         self.delay = 0.0  # seconds before each answer over UDP
+        self.garbage = 1  # datagrams where the fault is GARBAGE
         self.waiting = 0  # queries over UDP that are not answered yet, while there is a delay
 
     # What it knows; names and values are as in a Lookup's answers.
@@ -260,7 +261,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         fault = self._server.fault(query)
         if fault == GARBAGE:
             self._server.queries.append((query.question[0].name.to_text(omit_final_dot=True), "", "udp"))
-            self._send(data[:2] + b"\xff" * 30, address)
+            for _ in range(self._server.garbage):
+                self._send(data[:2] + b"\xff" * 30, address)
             return
         if fault == FORGED:
             self._server.queries.append((query.question[0].name.to_text(omit_final_dot=True), "", "udp"))
