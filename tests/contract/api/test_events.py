@@ -46,7 +46,7 @@ async def test_one_event(api: ApiClient, verbs: Verbs, acme: Account) -> None:
         "project_id": acme.project.id,
         "resource_id": resource.id,
         "domain_id": registered.id,
-        "data": {"domain_id": registered.id, "fqdn": "shop.example.com"},
+        "data": {"domain_id": registered.id, "fqdn": "shop.example.com", "reason": None},
         "created_at": "2026-01-01T00:00:00Z",
     }
     assert (await api("GET", f"{EVENTS}/{shown['id']}")).json == {"data": shown}
