@@ -262,7 +262,7 @@ async def test_a_node_that_ends_loses_nothing(tmp_path: Path, step: str, how: si
         customer.verify()
         if step == "verified":
             end()
-        until(lambda: customer.domain()["status"] == "active", "active", 20.0)
+        until(lambda: customer.domain()["status"] == "active", "active", 40.0)  # a killed node's leases last 15 s
         if step == "active":
             end()
         assert customer.ask() == (200, "issued")
