@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from router.api.endpoint import Endpoint
+from router.clock import ManualClock
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.routes.records import Kind
@@ -263,11 +264,12 @@ async def test_list(page: Page, verbs: Verbs) -> None:
     assert set(listed) == {"data", "total"}
 
 
-async def test_verify(page: Page, dns: MemoryLookup) -> None:
+async def test_verify(page: Page, dns: MemoryLookup, clock: ManualClock) -> None:
     """422 until the record is there, then the domain is verified, and 409 from then on."""
     await register(page)
     refuses(await page.curl(VERIFY), 422, "CNAME not found")
     dns.put("app.yourcompany.com", RecordType.CNAME, "verify.miosa.ai")
+    clock.advance(10)
     shows(
         await page.curl(VERIFY),
         200,

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from router.api.endpoint import Endpoint
+from router.clock import ManualClock
 from router.domains.lookup import RecordType
 from router.domains.memory import MemoryLookup
 from router.tenancy import Workspace
@@ -179,7 +180,7 @@ async def test_derived_records_inherit(page: Page, api: ApiClient) -> None:
         assert answer.json["data"] | attributed == answer.json["data"]
 
 
-async def test_preview_domain(page: Page, dns: MemoryLookup) -> None:
+async def test_preview_domain(page: Page, dns: MemoryLookup, clock: ManualClock) -> None:
     """Set, the records that it needs, verify, and clear to inherit again."""
     answer = await page.curl("""curl -X PUT https://api.miosa.ai/api/v1/projects/{id}/preview-domain
 -H "Authorization: Bearer $MIOSA_API_KEY"
@@ -212,6 +213,7 @@ async def test_preview_domain(page: Page, dns: MemoryLookup) -> None:
     assert (await page.curl(verify)).json["status"] == "pending_dns"
     for _, name, value in records:
         dns.put(f"{name}.program.drsmithclinic.com", RecordType.CNAME, value)
+    clock.advance(10)
     assert (await page.curl(verify)).json["status"] == "verified"
     cleared = await page.curl("""curl -X DELETE https://api.miosa.ai/api/v1/projects/{id}/preview-domain
 -H "Authorization: Bearer $MIOSA_API_KEY" """)

@@ -224,7 +224,7 @@ async def test_settings(page: Page, api: ApiClient, globex: Account) -> None:
     refuses(await page.curl(line, id=new_id()), 404, "workspace not found")
 
 
-async def test_preview_domain(page: Page, dns: MemoryLookup) -> None:
+async def test_preview_domain(page: Page, dns: MemoryLookup, clock: ManualClock) -> None:
     """Set, verify and clear."""
     await clinic(page)
     answer = await page.curl("""curl -X PUT https://api.miosa.ai/api/v1/workspaces/{id}/preview-domain
@@ -258,6 +258,7 @@ async def test_preview_domain(page: Page, dns: MemoryLookup) -> None:
     assert (await page.curl(verify)).json["status"] == "pending_dns"
     for name in ("*", "*.sandbox"):
         dns.put(f"{name}.drsmithclinic.com", RecordType.CNAME, "proxy.miosa.ai")
+    clock.advance(10)
     assert (await page.curl(verify)).json["status"] == "verified"
     cleared = await page.curl("""curl -X DELETE https://api.miosa.ai/api/v1/workspaces/{id}/preview-domain
 -H "Authorization: Bearer $MIOSA_API_KEY" """)
