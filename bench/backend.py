@@ -46,6 +46,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096 reuseport;
     location / {{ return 200 "{body}"; }}
+    location /assets/ {{ add_header ETag '"$request_id"'; return 200 "{body}"; }}
     location = /1m {{ root {folder}/files; }}
     location = /100m {{ root {folder}/files; }}
   }}

@@ -31,7 +31,8 @@ def _say(words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
-def _run(bench: Bench, names: list[str]) -> None:
+def _run(bench: Bench, names: list[str], folder: Path) -> None:
+    """Run the scenarios, and write what there is after each: a run that is ended leaves what it has."""
     for name in names:
         _say(name)
         try:
@@ -40,6 +41,7 @@ def _run(bench: Bench, names: list[str]) -> None:
             traceback.print_exc()
             table = bench.results.table(name, name, "request")
             table.notes.append(f"Failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        _write(bench.results, folder)
 
 
 def _write(results: Results, folder: Path) -> str:
@@ -91,13 +93,13 @@ def main() -> int:
     names = chosen.only or (list(_QUICK) if chosen.quick else list(SCENARIOS))
     peers = frozenset((OURS, *chosen.peer)) if chosen.peer else _QUICK_PEERS if chosen.quick else None
     rounds = chosen.rounds or (3 if chosen.quick else 5)
+    whole = not chosen.quick and not chosen.only
+    folder = chosen.results or (_FOLDER if whole else Path(tempfile.mkdtemp(prefix="miosa-bench-results-")))
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as name:
         before = machine()
         with Stage(Path(name), peers) as stage:
             results = Results(before, stage.versions, stage.missing, rounds)
-            _run(Bench(stage, results, rounds, chosen.seconds), names)
-    whole = not chosen.quick and not chosen.only
-    folder = chosen.results or (_FOLDER if whole else Path(tempfile.mkdtemp(prefix="miosa-bench-results-")))
+            _run(Bench(stage, results, rounds, chosen.seconds), names, folder)
     print(_write(results, folder))
     _say(f"written to {folder}")
     return 0

@@ -406,7 +406,7 @@ _REQUESTS = (
         "get-differing",
         "small GET, 32 connections, no two heads alike",
         script="differing.lua",
-        note="Path, query and cookie differ from request to request: what a proxy remembers of heads does not help it.",
+        note="Path, query, cookie and the answer's ETag differ each time: what a proxy remembers of heads does not help it.",
     ),
     Requests("new-connection", "a new connection for each request", headers=("Connection: close",)),
     Requests(

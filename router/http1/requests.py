@@ -105,9 +105,10 @@ class RequestReader:
     """Reads heads, and remembers what follows the request line: the header section.
 
     What a page loads is asked for with one section and many targets, and who polls repeats himself to the byte. Each
-    section is judged once, which took 35% off our own part of a request whose section is known, and costs a new one 3%
-    (bench/README.md). Nothing that we look at in it depends on the request line, as long as that is a plain one; any
-    other is read in full. Bounded, since clients choose sections, and it holds their cookies no longer than that.
+    section is judged once, which took 35% off our own part of a request whose section is known, and costs a new one
+    next to nothing (bench/README.md). Nothing that we look at in it depends on the request line, as long as that is a
+    plain one; any other is read in full. Bounded, since clients choose sections, and it holds their cookies no longer
+    than that.
     """
 
     _MOST = 1024
