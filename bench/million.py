@@ -68,7 +68,8 @@ async def _put_into_redis(database: str, redis: Server, keys: Iterable[str]) -> 
             while some := list(itertools.islice(queue, _BATCH)):
                 found: Snapshot = await process.store.records.fetch_versioned(some)
                 for shelf, mine in process.shared._shelves.sorted(found).items():  # noqa: SLF001 - a bench may look inside
-                    count += await shelf.fill({key: found[key] for key in mine}, found.seen)
+                    stored = await shelf.fill({key: found[key] for key in mine}, found.seen)
+                    count += stored
 
         await asyncio.gather(*(work() for _ in range(2)))
     return count
