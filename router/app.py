@@ -6,78 +6,34 @@ from the store outwards, and ends in the reverse order.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web
 
-from router.activity import ActivityFeed
-from router.admin import Admin, Check
 from router.clock import Clock, SystemClock
-from router.courier import Courier
 from router.crew import Crew, Membership
-from router.domains.certificates import LIFETIME
-from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
-from router.gate.lane import Lanes
-from router.gate.ledger import Ledger, recall
-from router.jobs import Job, Jobs
+from router.gate.ledger import Ledger
 from router.listening import listen, local_addresses
-from router.nudges import Nudges
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
-from router.probe import HttpProbe
 from router.proxy import PlainHttp, Proxy
-from router.rechecks import Rechecks
-from router.routes.batches import RecordSource
-from router.routes.explain import Explainer
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
-from router.store import Store
+from router.store import Store, open_store
 from router.tasks import Tasks
-from router.tenancy.deliveries import EVERY, Deliveries
-from router.verbs import Verbs, destinations_of, open_fetch, open_lookup, open_store, verbs_on
 
 if TYPE_CHECKING:
-    from router.api.server import ApiServer
     from router.cache import SharedCache
-
-_GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
-_SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
+    from router.control import Control
 
 _log = structlog.get_logger("router.app")
-
-
-@asynccontextmanager
-async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
-    """An explainer for one command: it reads the store, and knows nothing of any running node's memory."""
-    clock = SystemClock()
-    async with open_store(settings, clock) as store:
-        resolver = _resolver(store.records, settings, clock)
-        evidence, budgets = MemoryEvidence(clock), Budgets(settings.gate, clock)
-        ask = Ask(routes=resolver, evidence=evidence, budgets=budgets, metrics=Metrics(), clock=clock)
-        try:
-            await recall(store.certificate_log, evidence, budgets, clock)
-            budgets.ready()
-            yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
-        finally:
-            await resolver.close()
-
-
-def _resolver(source: RecordSource, settings: Settings, clock: Clock) -> Resolver:
-    return Resolver(
-        source,
-        platform_domain=settings.platform_domain,
-        reserved_ports=settings.reserved_ports,
-        limits=settings.cache,
-        clock=clock,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +73,7 @@ class App:
         self._resolver: Resolver | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
-        self._api: ApiServer | None = None
-        self._jobs: Jobs | None = None
-        self._deliveries: Deliveries | None = None
+        self._control: Control | None = None
         self._shared: SharedCache | None = None
         self._state = "starting"
         self._crew: Crew | None = None
@@ -155,17 +109,15 @@ class App:
         limits = self._settings.limits
         self._state = "draining"
         _log.info("draining")
-        if self._deliveries is not None:
-            await self._deliveries.close()  # before the lease goes: what comes of them is written under it
-        if self._jobs is not None:
-            await self._jobs.close()  # another node may have them at once
+        if self._control is not None:
+            await self._control.let_go()
         if not replaced:
             await asyncio.sleep(limits.drain_not_ready)
         if self._membership is not None:
             self._membership.serving(False)
         drains = []
-        if self._api is not None:
-            drains.append(self._tasks.start("drain the API", self._api.close()))
+        if self._control is not None:
+            drains.append(self._tasks.start("drain the API", self._control.drain()))
         if self._proxy is not None:
             drain = self._proxy.drain(limits.drain_requests, limits.drain_tunnels, patient=replaced)
             drains.append(self._tasks.start("drain the proxy", drain))
@@ -197,38 +149,11 @@ class App:
         store = await stack.enter_async_context(open_store(settings, clock))
         if self._crew is not None:
             store.on_number(self._crew.announce)
-        lookup = await stack.enter_async_context(open_lookup(settings, clock, self._metrics))
-        fetch = await stack.enter_async_context(open_fetch(settings, clock, lookup))
-        probe = await stack.enter_async_context(HttpProbe())
-        verbs = verbs_on(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe, own_listeners=own_listeners)
-        stack.push_async_callback(verbs.publishing.close)
         metrics, evidence = self._metrics, self._evidence
         self._resolver = resolver = await self._follow(store)
         if self._membership is None or settings.plain_http == "redirect":
             await self._keep_certificates(store)
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
-        nudges = Nudges(queue=verbs.checks, clock=clock)
-        stack.push_async_callback(nudges.close)
-        ask = Ask(
-            routes=resolver,
-            evidence=evidence,
-            budgets=self._budgets,
-            metrics=metrics,
-            clock=clock,
-            on_pending=nudges,
-        )
-        if "admin" in sockets:
-            explainer = Explainer(resolver=resolver, gate=ask.judge, clock=clock)
-            admin = Admin(
-                ask=ask.answer,
-                metrics=metrics,
-                checks={"serving": self._is_serving},
-                advice=self._advice(),
-                facts=self._facts,
-                gather=self._crew.figures if self._crew is not None else None,
-                explain=explainer.explain,
-            )
-            await self._serve_admin(admin, ask, sockets["admin"])
         if "proxy" in sockets:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
@@ -247,19 +172,28 @@ class App:
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
-        activity = self._activity(verbs)
-        if self._crew is not None or (self._proxy is not None and self._membership is None):
-            self._tasks.start("copy activity", activity.run())
-        if "api" in sockets:
-            await self._serve_api(store, verbs, activity, sockets["api"])
-        if "jobs" in settings.roles:
-            courier = Courier(lookup, destinations_of(settings, own_listeners), clock)
-            self._deliveries = Deliveries(store, clock, sender=courier, metrics=metrics)
-            todo = [*self._periodic(store, verbs, self._deliveries), self._warm(store, verbs, ask)]
-            self._jobs = Jobs(todo, leases=store.leases, metrics=metrics, clock=clock)
-            stack.push_async_callback(self._jobs.close)
-            stack.push_async_callback(self._deliveries.close)
-            self._jobs.start()
+        if self._membership is None:
+            self._control = control = self._take_control(store, resolver, own_listeners)
+            stack.push_async_callback(control.close)
+            await control.start(sockets)
+
+    def _take_control(self, store: Store, resolver: Resolver, own_listeners: Collection[tuple[str, int]]) -> "Control":
+        from router.control import Control  # noqa: PLC0415 - it is half of what a process holds, and no worker has it
+
+        return Control(
+            self._settings,
+            store=store,
+            resolver=resolver,
+            evidence=self._evidence,
+            budgets=self._budgets,
+            metrics=self._metrics,
+            clock=self._clock,
+            crew=self._crew,
+            shared=self._shared,
+            own_listeners=own_listeners,
+            used=self._used,
+            state=lambda: self._state,
+        )
 
     def _meet_the_others(self) -> None:
         """What ties this process to the node's others."""
@@ -293,31 +227,11 @@ class App:
         self._stack.push_async_callback(ledger.close)
         await ledger.start()
 
-    def _warm(self, store: Store, verbs: Verbs, ask: Ask) -> Job:
-        """What fetches certificates ahead, and makes domains active."""
-        from router.gate.handshake import TlsHandshake  # noqa: PLC0415 - no worker loads what reads certificates
-        from router.gate.warming import Warming  # noqa: PLC0415
-
-        gate = self._settings.gate
-        warming = Warming(
-            store=store,
-            domains=verbs.custom_domains,
-            opinion=ask.opinion,
-            handshake=None if gate.caddy is None else TlsHandshake(gate.caddy, gate.handshake_time),
-            evidence=self._evidence,
-            budgets=self._budgets,
-            backoff=gate.backoff,
-            at_once=gate.handshakes,
-            clock=self._clock,
-        )
-        self._stack.push_async_callback(warming.close)
-        return Job(name="warm_certificates", every=1.0, within=30.0, work=warming.run)
-
     async def _follow(self, store: Store) -> Resolver:
         """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
         settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
         if settings.redis_url is None:
-            resolver = _resolver(store.records, settings, clock)
+            resolver = Resolver.of(store.records, settings, clock)
             stack.push_async_callback(resolver.close)
             store.after_commit(resolver.drop)
             follower = store.follow(resolver.drop, resolver.drop_all)
@@ -338,7 +252,7 @@ class App:
             clock=clock,
         )
         stack.push_async_callback(shared.close)
-        resolver = _resolver(shared.records, settings, clock)
+        resolver = Resolver.of(shared.records, settings, clock)
         stack.push_async_callback(resolver.close)
         store.on_number(shared.committed)
         store.after_commit(resolver.drop)
@@ -370,59 +284,6 @@ class App:
         self._tasks.start("record", recorder.run())
         return recorder
 
-    async def _serve_admin(self, admin: Admin, ask: Ask, listening: socket.socket) -> None:
-        runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN)
-        self._stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        assert runner.server is not None  # noqa: S101 - `setup` has made it
-        lanes = Lanes(ask, hand_over=runner.server)
-        self._stack.push_async_callback(lanes.close)
-        await lanes.start(listening)
-
-    async def _serve_api(self, store: Store, verbs: Verbs, activity: ActivityFeed, listening: socket.socket) -> None:
-        # A worker has no use for it, and it is a sixth of what a process holds.
-        from router.surface import server_on  # noqa: PLC0415
-
-        settled = self._crew.settled if self._crew is not None else None
-        self._api = server = server_on(store, verbs, self._settings, activity, settled=settled, clock=self._clock)
-        self._stack.push_async_callback(server.close)
-        await server.start(listening)
-
-    async def _is_serving(self) -> str | None:
-        """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
-        and the other nodes have the same store."""
-        if self._state == "serving" and self._crew is not None and not self._crew.serving:
-            return "no worker takes connections"
-        return None if self._state == "serving" else self._state
-
-    async def _all_serve(self) -> str | None:
-        crew = self._crew
-        return None if crew is None or crew.serving >= crew.size else f"{crew.serving} of {crew.size} workers serve"
-
-    def _advice(self) -> dict[str, Check]:
-        advice: dict[str, Check] = {}
-        if self._shared is not None:
-            advice["redis"] = self._shared.check
-        if self._crew is not None:
-            advice["workers"] = self._all_serve
-        return advice
-
-    def _facts(self) -> dict[str, object]:
-        facts: dict[str, object] = {}
-        if self._crew is not None:
-            facts["workers"] = {"serving": self._crew.serving, "of": self._crew.size}
-        if self._shared is not None:
-            facts["changes"] = self._shared.facts()
-        return facts
-
-    def _activity(self, verbs: Verbs) -> ActivityFeed:
-        crew = self._crew
-        if crew is None:
-            return ActivityFeed(used=self._used, rows=verbs.resources, clock=self._clock)
-        return ActivityFeed(
-            used=crew.used, rows=verbs.resources, clock=self._clock, gather=crew.gather, lag=_GATHERED_LATE
-        )
-
     def _changed(self, keys: Sequence[str], number: int) -> None:
         """The control process has committed a change. Where nothing has been looked up yet nothing is wrong."""
         if self._shared is not None:
@@ -432,42 +293,3 @@ class App:
 
     def _used(self) -> dict[str, float]:
         return dict(self._proxy.activity) if self._proxy is not None else {}
-
-    def _periodic(self, store: Store, verbs: Verbs, deliveries: Deliveries) -> list[Job]:
-        """What one process of all nodes does. The names are the metrics' labels."""
-        now, checks = self._clock.now, self._settings.checks
-        rechecks = Rechecks(
-            queue=verbs.checks,
-            checker=verbs.verification,
-            claims=verbs.takeovers,
-            metrics=self._metrics,
-            clock=self._clock,
-            at_once=checks.at_once,
-        )
-        looking = Job(name="check_domains", every=1.0, within=60.0, work=rechecks.run)
-        return [
-            *([looking] if checks.background else []),
-            Job(
-                name="prune_answers",
-                every=3600.0,
-                within=60.0,
-                work=lambda _lease: store.idempotency.prune(now()),
-            ),
-            Job(
-                name="prune_certificates",
-                every=3600.0,
-                within=60.0,
-                work=lambda _lease: store.certificate_log.prune(
-                    now().timestamp() - self._budgets.kept, now() - 2 * LIFETIME
-                ),
-            ),
-            Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
-            Job(name="prune_events", every=3600.0, within=60.0, work=lambda _lease: verbs.events.prune()),
-            Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
-            Job(
-                name="fail_lost_builds",
-                every=10.0,
-                within=30.0,
-                work=lambda _lease: verbs.publishing.fail_overdue(),
-            ),
-        ]

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from router import workers
-from router.app import open_explainer
 from router.clock import iso
+from router.control import open_explainer
 from router.demo import stage
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.diagnoses import Diagnosis

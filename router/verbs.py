@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from router.clock import Clock, SystemClock
 from router.dns import DnsLookup
 from router.domains.challenge import Fetch
@@ -23,7 +21,7 @@ from router.fetch import HttpFetch
 from router.observe.metrics import Metrics
 from router.probe import HttpProbe
 from router.settings import Settings
-from router.store import Store, migrate
+from router.store import Store, open_store
 from router.tenancy.checks import Probe
 from router.tenancy.deployments import Deployments
 from router.tenancy.destinations import Destinations
@@ -39,8 +37,6 @@ from router.tenancy.tenants import Tenants
 from router.tenancy.usage import Usage
 from router.tenancy.webhooks import Webhooks
 from router.tenancy.workspaces import Workspaces
-
-_log = structlog.get_logger("router.store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,24 +148,6 @@ def verbs_on(
         checks=Queue(store, clock),
         takeovers=takeovers,
     )
-
-
-@asynccontextmanager
-async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    """The settings' store. Raises StoreUnavailableError, also where its schema is older than this version needs.
-
-    An SQLite file is made and migrated here: it is this program's own. A PostgreSQL database is shared, so migrating it
-    is somebody's decision (`miosa-router db upgrade`).
-    """
-    if settings.database_url.startswith("sqlite:"):
-        before, after = await migrate(settings.database_url)
-        if before != after:
-            _log.info("database migrated", before=before, after=after)
-    store = await Store.open(settings.database_url, clock=clock, limits=settings.database)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager

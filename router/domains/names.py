@@ -1,17 +1,30 @@
 """Which names may be registered. Pure: the public suffix list is the snapshot that comes with tldextract."""
 
 from collections.abc import Collection
-
-import tldextract
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from router.errors import VALIDATION_FAILED, RouterError
 from router.hostname import MAX_LABEL, MAX_NAME, SANDBOX, InvalidNameError, canonical_name
 
-# Offline, and with the private section: `github.io` is as little one customer's name as `co.uk` is.
-_suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
+if TYPE_CHECKING:
+    import tldextract
 
 # A zone D must leave room for `<port>-<slug>.sandbox.D`.
 MAX_ZONE = MAX_NAME - MAX_LABEL - len(f".{SANDBOX}.")
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> "tldextract.TLDExtract":
+    """The public suffix list. Reading it takes a while, the first time: who may not wait later calls this when it starts.
+
+    Offline, and with the private section: `github.io` is as little one customer's name as `co.uk` is.
+    """
+    import tldextract  # noqa: PLC0415 - a worker, which never needs the list, would load a hundred modules
+
+    found = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
+    found("example.com")
+    return found
 
 
 def registrable(text: str, reserved: Collection[str], *, field: str) -> str:
@@ -27,7 +40,7 @@ def registrable(text: str, reserved: Collection[str], *, field: str) -> str:
     for domain in reserved:
         if name == domain or name.endswith("." + domain):
             raise RouterError(VALIDATION_FAILED, fields={field: [f"must not be {domain} or end with it"]})
-    if _suffixes(name).suffix == name:
+    if suffixes()(name).suffix == name:
         raise RouterError(VALIDATION_FAILED, fields={field: ["is a public suffix"]})
     return name
 
@@ -43,7 +56,7 @@ def registrable_zone(text: str, reserved: Collection[str], *, field: str) -> str
 def registered_domain(name: str) -> str:
     """What certificate authorities count a canonical name under: its public suffix with one label more (`example.co.uk`,
     `somebody.github.io`); the name itself where it is a suffix."""
-    read = _suffixes(name)
+    read = suffixes()(name)
     if not read.suffix:
         return ".".join(name.split(".")[-2:])  # the list's default rule: a suffix that it does not have is one label
     return read.top_domain_under_public_suffix or name

@@ -25,7 +25,7 @@ from router.routes.batches import Batches, RecordSource
 from router.routes.chain import Decision, Level, Step, decide
 from router.routes.records import keys_of
 from router.routes.route import Route
-from router.settings import Cache
+from router.settings import Cache, Settings
 from router.tasks import Tasks
 
 _log = structlog.get_logger("router.routes")
@@ -71,6 +71,17 @@ class Resolver:
         self._failing = False
         self._failing_until = 0.0
         self._listeners: list[Callable[[Route], None]] = []
+
+    @classmethod
+    def of(cls, source: RecordSource, settings: Settings, clock: Clock) -> "Resolver":
+        """As the settings say."""
+        return cls(
+            source,
+            platform_domain=settings.platform_domain,
+            reserved_ports=settings.reserved_ports,
+            limits=settings.cache,
+            clock=clock,
+        )
 
     def __len__(self) -> int:
         return len(self._known) + len(self._unknown)
