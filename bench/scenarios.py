@@ -202,8 +202,7 @@ def events(bench: Bench) -> None:
     hosts = [LIVE]
     contestants = [one for one in bench.contestants() if one.process is not None]
     with ExitStack() as stack:
-        # Ours lets one resource have 256 exchanges at once unless told otherwise.
-        router = stack.enter_context(bench.stage.our_router("events", limits__exchanges_per_resource=20_000))
+        router = stack.enter_context(bench.stage.our_router("events"))
         ours = _contest(OURS, router.proxy_port, router.process)
         for one in [ours if one.name == OURS else one for one in contestants]:
             with Sockets("events", one.live_port, hosts, _STREAMS) as opened:
@@ -244,7 +243,7 @@ def tunnels(bench: Bench) -> None:
     if most < _TUNNELS:
         table.notes.append(f"A process may open no more files here; {_TUNNELS:,} were meant.")
     with ExitStack() as stack:
-        router = stack.enter_context(bench.stage.our_router("tunnels", limits__exchanges_per_resource=20_000))
+        router = stack.enter_context(bench.stage.our_router("tunnels"))
         ours = _contest(OURS, router.proxy_port, router.process)
         for one in bench.contestants():
             this = ours if one.name == OURS else one

@@ -138,9 +138,9 @@ class Stage:
         """One of ours with all hosts in its database, as `serve` runs it: everything on, the access log in a file."""
         folder = self.folder / name
         folder.mkdir()
-        router = Router(
-            folder, access_log=folder / "access.log", limits__drain_requests=0, limits__drain_tunnels=0, **settings
-        )
+        # One resource may have 256 exchanges at once unless told otherwise, and 512 connections ask for more.
+        told = {"limits__exchanges_per_resource": 20_000, "limits__drain_requests": 0, "limits__drain_tunnels": 0}
+        router = Router(folder, access_log=folder / "access.log", **told, **settings)
         router.command("db", "upgrade")
         crowd = Crowd(20, HOSTS, HOSTS, listens=lambda _resource: ("127.0.0.1", {"3000": self.static}))
         asyncio.run(crowd.fill(f"sqlite:///{folder / 'router.db'}"))

@@ -30,6 +30,8 @@ _MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 _LONGEST_NAME = 64
 _LONGEST_LIST = 128
 
+_SEEN = 4096  # hashes
+
 
 class RefusedError(Exception):
     """A message that is not passed on. `problem` answers it; `str()` says what was wrong, for the log."""
@@ -139,6 +141,16 @@ def apply_connection(head: Head) -> set[bytes]:
     elif b"keep-alive" in options:
         head.keep_alive = True
     return {option for option in options if option not in STICKY}
+
+
+def seen_before(seen: set[int], this: int) -> bool:
+    """Whether `this` is in `seen`, where it is from now on; what was seen long ago is forgotten."""
+    if this in seen:
+        return True
+    if len(seen) >= _SEEN:
+        seen.clear()
+    seen.add(this)
+    return False
 
 
 def place_of(lines: list[bytes], name: bytes) -> int:

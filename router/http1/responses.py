@@ -20,6 +20,7 @@ from router.http1.heads import (
     note_connection,
     note_upgrade,
     place_of,
+    seen_before,
     value_of,
     without,
 )
@@ -52,7 +53,8 @@ class ResponseReader:
     """Reads heads, and remembers them: backends say the same thing again while their Date stands, and often for longer.
 
     One head may belong to several exchanges then, so none of them may change it. Answers to HEAD are not remembered:
-    the same bytes mean another framing there. Bounded, since backends choose what they say.
+    the same bytes mean another framing there. Bounded, since backends choose what they say, and kept when they come the
+    second time, as in RequestReader.
     """
 
     _MOST = 512
@@ -60,6 +62,7 @@ class ResponseReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._seen: set[int] = set()
         self._known: dict[bytes, ResponseHead] = {}
 
     def read(self, raw: bytes, method: bytes) -> ResponseHead:
@@ -69,7 +72,7 @@ class ResponseReader:
         head = self._known.get(raw)
         if head is None:
             head = read_response_head(raw, method, self._limits)
-            if len(raw) <= self._LONGEST:
+            if seen_before(self._seen, hash(raw)) and len(raw) <= self._LONGEST:
                 if len(self._known) >= self._MOST:
                     self._known.clear()
                 self._known[raw] = head

@@ -57,7 +57,7 @@ def outcome(read: object, *words: object) -> object:
 
 def test_a_request_is_read_the_same_whatever_was_read_before() -> None:
     reader = RequestReader(LIMITS)
-    for _, section, line in itertools.product(range(2), SECTIONS, LINES):
+    for _, section, line in itertools.product(range(3), SECTIONS, LINES):
         raw = line + b"\r\n" + section + b"\r\n"
         assert outcome(reader.read, raw) == outcome(read_request_head, raw, LIMITS), raw
 
@@ -65,23 +65,24 @@ def test_a_request_is_read_the_same_whatever_was_read_before() -> None:
 def test_the_block_is_what_the_lines_are() -> None:
     reader = RequestReader(LIMITS)
     for section in SECTIONS[:8]:
-        heads = [reader.read(b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(2)]
-        assert heads[0].block is None
-        assert heads[1].block == b"\r\n".join(heads[1].lines)
+        heads = [reader.read(b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(3)]
+        assert [head.block for head in heads[:2]] == [None, None]
+        assert heads[2].block == b"\r\n".join(heads[2].lines)
 
 
 def test_the_visitor_is_who_the_lines_say() -> None:
     reader = RequestReader(LIMITS)
     raw = b"GET / HTTP/1.1\r\nHost: a.example\r\nuser-agent:  A \r\nReferer: https://b/\r\n\r\n"
-    heads = [reader.read(raw) for _ in range(2)]
+    heads = [reader.read(raw) for _ in range(3)]
     assert heads[0].visitor is None
-    assert heads[1].visitor == (b"A", b"https://b/")
+    assert heads[2].visitor == (b"A", b"https://b/")
 
 
 def test_each_target_of_a_known_section_is_judged() -> None:
     reader = RequestReader(LIMITS)
     section = b"\r\nHost: a.example\r\n\r\n"
-    reader.read(b"GET / HTTP/1.1" + section)
+    for _ in range(2):
+        reader.read(b"GET / HTTP/1.1" + section)
     for byte in range(256):
         raw = b"GET /%c HTTP/1.1" % byte + section
         assert outcome(reader.read, raw) == outcome(read_request_head, raw, LIMITS), raw
@@ -89,11 +90,12 @@ def test_each_target_of_a_known_section_is_judged() -> None:
 
 def test_memory_of_requests_is_bounded() -> None:
     reader = RequestReader(LIMITS)
-    for number in range(3 * reader._MOST):
-        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: %d\r\n\r\n" % number)
-    assert len(reader._known) <= reader._MOST
+    for number in range(6 * reader._MOST):
+        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: %d\r\n\r\n" % (number // 2))
+    assert 0 < len(reader._known) <= reader._MOST
     reader._known.clear()
-    reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n")
+    for _ in range(2):
+        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n")
     assert not reader._known
 
 
@@ -132,12 +134,23 @@ def test_an_answer_goes_on_the_same_whatever_was_read_before(raw: bytes) -> None
         assert (head.status, head.keep_alive, head.framing) == (fresh.status, fresh.keep_alive, fresh.framing)
 
 
+def test_what_comes_once_is_not_kept() -> None:
+    requests, answers = RequestReader(LIMITS), ResponseReader(LIMITS)
+    for number in range(10_000):
+        requests.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: %d\r\n\r\n" % number)
+        answers.read(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, b"GET")
+    assert not requests._known
+    assert not answers._known
+    assert len(requests._seen) <= 4096
+
+
 def test_memory_of_answers_is_bounded() -> None:
     reader = ResponseReader(LIMITS)
-    for number in range(3 * reader._MOST):
-        reader.read(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, b"GET")
-    assert len(reader._known) <= reader._MOST
+    for number in range(6 * reader._MOST):
+        reader.read(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % (number // 2), b"GET")
+    assert 0 < len(reader._known) <= reader._MOST
     reader._known.clear()
-    reader.read(b"HTTP/1.1 200 OK\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n", b"GET")
+    for _ in range(2):
+        reader.read(b"HTTP/1.1 200 OK\r\nX: " + b"a" * reader._LONGEST + b"\r\n\r\n", b"GET")
     reader.read(b"HTTP/1.1 200 OK\r\n\r\n", b"HEAD")
     assert not reader._known
