@@ -87,10 +87,11 @@ class HttpFetch:
         """Where a redirect leads; None where that is not for us to follow."""
         try:
             ahead = url.join(URL(location))
+            same = ahead.host == url.host  # read only now: a host may be no IDN
         except ValueError:
             return None
         usual = {"http": self._port, "https": 443}.get(ahead.scheme)
-        return ahead if ahead.host == url.host and ahead.port == usual else None
+        return ahead if same and ahead.port == usual else None
 
 
 class _Resolver(AbstractResolver):

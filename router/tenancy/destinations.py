@@ -27,18 +27,19 @@ class Destinations:
         """What is wrong with a URL, in the words of a field; None where nothing is, as far as the text shows it."""
         try:
             url = URL(text)
+            host = url.host  # read only now: it may be no IDN
         except ValueError:
             return "is not a URL"
         schemes = ("https", "http") if self.private else ("https",)
         if url.scheme not in schemes:
             return f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-        if not url.host or url.port in {None, 0}:
+        if not host or url.port in {None, 0}:
             return "is not a URL"
         if url.user is not None or url.password is not None:
             return "must not have a user or a password"
         if url.fragment or "#" in text:
             return "must not have a fragment"
-        if _is_address(url.host) and not self.allows(url, url.host):
+        if _is_address(host) and not self.allows(url, host):
             return "must lead to a public address"
         return None
 

@@ -46,6 +46,8 @@ class Site:
             await visit.answer(b"", b"302 Found", b"Location: http://elsewhere.example/secret")
         elif path == "/otherport":
             await visit.answer(b"", b"302 Found", f"Location: http://{HOST}:6379/".encode())
+        elif path == "/garbage":
+            await visit.answer(b"", b"302 Found", b"Location: http://xn--a/")
         else:
             await visit.answer(b"no", b"404 Not Found")
 
@@ -103,7 +105,7 @@ async def test_redirects(fetch: HttpFetch, site: Site) -> None:
     site.hosts.clear()
     looping = await fetch.get(HOST, "/loop", soon())
     assert (looping.status, looping.reason, len(site.hosts)) == (302, "too_many_redirects", 3)
-    for path in ("/elsewhere", "/otherport"):
+    for path in ("/elsewhere", "/otherport", "/garbage"):
         site.hosts.clear()
         found = await fetch.get(HOST, path, soon())
         assert (found.status, found.reason, len(site.hosts)) == (302, "redirected_elsewhere", 1)

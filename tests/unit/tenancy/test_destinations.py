@@ -86,6 +86,7 @@ def test_private_networks() -> None:
         ("https:///in", "is not a URL"),
         ("https://hooks.example.com:99999/", "is not a URL"),
         ("https://[::1", "is not a URL"),
+        ("https://xn--a/", "is not a URL"),
         ("https://user@hooks.example.com/", "must not have a user or a password"),
         ("https://:word@hooks.example.com/", "must not have a user or a password"),
         ("https://hooks.example.com/#", "must not have a fragment"),
