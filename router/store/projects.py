@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import projects, resources
+from router.store.webhook_tables import webhooks
 from router.tenancy.projects import Project
 from router.unit import Listing, Window
 
@@ -80,6 +81,10 @@ class SqlProjects(Rows):
         )
         for resource_id in moved.scalars():
             self._changes.resource(resource_id)
+        # Whoever is in charge of the workspace that it left must not send its events elsewhere.
+        await self._connection.execute(
+            sa.update(webhooks).where(webhooks.c.project_id == new.id).values(workspace_id=new.workspace_id)
+        )
 
     async def contents(self, project_id: str) -> Mapping[str, int]:
         inside = (resources.c.project_id == project_id, resources.c.deleted_at.is_(None))

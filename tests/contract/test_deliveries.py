@@ -407,6 +407,18 @@ async def test_deleted_while_it_is_under_way(post: Post) -> None:
     assert refused.value.problem is NOT_FOUND
 
 
+async def test_a_project_s_webhooks_go_where_it_goes(post: Post) -> None:
+    """Whoever is in charge of the workspace that it left must not be able to send its events elsewhere."""
+    tenant = await post.world.tenant()
+    left, entered = [await post.world.workspace(tenant, name) for name in ("Left", "Entered")]
+    project = await post.world.project(left, "Site")
+    hook = await post.hook(tenant, workspace_id=left.id, project_id=project.id)
+    other = await post.hook(tenant, workspace_id=left.id)
+    await post.world.projects.move(project.id, entered.id)
+    assert (await post.webhooks.get(hook.id)).workspace_id == entered.id
+    assert (await post.webhooks.get(other.id)).workspace_id == left.id
+
+
 async def test_a_test_goes_to_one_alone(post: Post) -> None:
     """Whatever the others asked for; it is an event like any other."""
     tenant = await post.world.tenant()
