@@ -2,8 +2,9 @@
 
 Who is in the way of a name:
 
-    whoever has it            as a custom domain, as a preview domain, or inside or around one: a wildcard record covers
-                              every name below it, so whoever nests inside another's zone passes for its owner
+    whoever has it            as a custom domain, as a preview domain, or a name around it as either: a wildcard record
+                              covers every name below it, so whoever nests inside another's zone passes for its owner;
+                              round a preview domain, whoever has a name inside
     whoever let go of it      within 30 days: DNS may lead here for as long as nobody changed it, so whoever came next would
                               be verified at once, by records of somebody else's
 
@@ -119,7 +120,7 @@ async def host_is_held(tx: ClaimsTx, fqdn: str, tenant_id: str, now: datetime) -
     """Whether somebody else is in the way of a custom domain."""
     since, above = now - LET_GO_TIME, enclosing(fqdn)
     return bool(
-        await tx.custom_domains.foreign([fqdn], tenant_id)
+        await tx.custom_domains.foreign(above, tenant_id)
         or await tx.preview_domains.foreign(above, tenant_id)
         or await tx.custom_domains.released([fqdn], tenant_id, since)
         or await tx.preview_domains.released(above, tenant_id, since)

@@ -251,9 +251,7 @@ class CustomDomains:
             current = await _own(tx, fqdn, holder.tenant_id)
             if not await host_is_held(tx, fqdn, holder.tenant_id, now):
                 if current is not None:
-                    gone = replace(current, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
-                    await tx.custom_domains.save(gone)
-                    await tell(tx, gone, "removed", now)
+                    await give_up(tx, current, now)
                 await forget_claim(tx, fqdn, holder.tenant_id)
                 return await make_custom(tx, holder, fqdn, wanted, now, target=self._target)
             claim = await open_claim(tx, fqdn, holder.tenant_id, asdict(wanted), now)
@@ -261,7 +259,10 @@ class CustomDomains:
             raise taken("domain")
         if claim.created_at == now or not await self._proofs.prove(claim):
             raise taken("domain", claim)
-        return await self.find(fqdn)
+        found = await self.find(fqdn)
+        if found.resource_id != resource_id:
+            raise taken("domain")
+        return found
 
     async def check(self, name: str, tenant_id: str, holder_id: str | None = None) -> bool:
         """Whether `register` has something to do for that resource, or for a new one of the tenant: it has the name
@@ -374,10 +375,22 @@ async def _own(tx: DomainsTx, fqdn: str, tenant_id: str) -> CustomDomain | None:
     current = await tx.custom_domains.by_fqdn(fqdn)
     if current is None or current.tenant_id != tenant_id:
         return None
-    holder = await tx.resources.get(current.resource_id)
-    if holder is not None and holder.deleted_at is None:
+    if await in_use(tx, current):
         raise taken("domain")
     return current
+
+
+async def in_use(tx: DomainsTx, domain: CustomDomain) -> bool:
+    """Whether the domain still has a resource."""
+    holder = await tx.resources.get(domain.resource_id)
+    return holder is not None and holder.deleted_at is None
+
+
+async def give_up(tx: DomainsTx, domain: CustomDomain, now: datetime) -> None:
+    """The end of a domain whose tenant uses the name for another resource."""
+    gone = replace(domain, status=DomainStatus.REMOVED, updated_at=now, removed_at=now)
+    await tx.custom_domains.save(gone)
+    await tell(tx, gone, "removed", now)
 
 
 async def make_custom(

@@ -125,6 +125,9 @@ class _Scoped(Protocol):
 class _Projects(Protocol):
     async def get(self, scope_id: str, /) -> ProjectHolder | None: ...
 
+    async def workspace_of(self, project_id: str) -> str | None:
+        """The workspace that it is in, which may change meanwhile: the project is not held."""
+
 
 class ZonesTx(ClaimsTx, Protocol):
     """What a transaction offers to preview domains."""
@@ -274,13 +277,10 @@ def effective(
 
 async def make_preview(
     tx: ZonesTx, scope: Scope, scope_id: str, domain: str, now: datetime, *, at_once: bool = False
-) -> PreviewDomain | None:
-    """Store a domain that is free as a scope's; the same one again keeps what is known of it. None where there is no such
-    scope any more. `at_once` is whether it is looked at now."""
-    try:
-        tenant_id = await _tenant_of(tx, scope, scope_id)
-    except RouterError:
-        return None
+) -> PreviewDomain:
+    """Store a domain that is free as a scope's; the same one again keeps what is known of it. `at_once` is whether it is
+    looked at now. Raises RouterError NOT_FOUND where there is no such scope."""
+    tenant_id = await _tenant_of(tx, scope, scope_id)
     old = await tx.preview_domains.get(scope, scope_id)
     if old is not None and old.domain == domain:
         return old
@@ -306,6 +306,15 @@ async def _make(
         await tell(tx, old, "replaced", now)
     await tell(tx, new, "set", now)
     return new
+
+
+async def scope_exists(tx: ZonesTx, scope: Scope, scope_id: str) -> bool:
+    """Whether the scope is still there."""
+    try:
+        await _place(tx, scope, scope_id)
+    except RouterError:
+        return False
+    return True
 
 
 async def _tenant_of(tx: ZonesTx, scope: Scope, scope_id: str) -> str:
@@ -347,12 +356,16 @@ async def tell(tx: ZonesTx, preview: PreviewDomain, happened: str, now: datetime
         "fqdn": preview.domain,
         "reason": reason,
     }
+    project_id = preview.scope_id if preview.scope is Scope.PROJECT else None
+    workspace_id = preview.scope_id if preview.scope is Scope.WORKSPACE else None
+    if project_id is not None:
+        workspace_id = await tx.projects.workspace_of(project_id)
     for event_type in types:
         await tx.events.note(
             event_type,
             now,
             tenant_id=preview.tenant_id,
-            workspace_id=preview.scope_id if preview.scope is Scope.WORKSPACE else None,
-            project_id=preview.scope_id if preview.scope is Scope.PROJECT else None,
+            workspace_id=workspace_id,
+            project_id=project_id,
             data=data,
         )

@@ -13,11 +13,20 @@ from typing import Protocol
 from router.clock import Clock
 from router.domains.checks import ASK_EVERY, wait
 from router.domains.claims import TRANSFERRED, Claim, ClaimRows
-from router.domains.custom import CustomDomain, DomainRows, DomainsTx, Wanted, make_custom, redirects_back
+from router.domains.custom import (
+    CustomDomain,
+    DomainRows,
+    DomainsTx,
+    Wanted,
+    give_up,
+    in_use,
+    make_custom,
+    redirects_back,
+)
 from router.domains.custom import tell as tell_custom
 from router.domains.looking import Looker
 from router.domains.pointing import Finding
-from router.domains.preview import PreviewDomain, ZoneRows, ZonesTx, make_preview
+from router.domains.preview import PreviewDomain, ZoneRows, ZonesTx, make_preview, scope_exists
 from router.domains.preview import tell as tell_preview
 from router.domains.redirects import RedirectPolicy
 from router.leases import GuardedUnit, Lease
@@ -123,7 +132,9 @@ class Takeovers:
             return False
         current = await tx.custom_domains.by_fqdn(claim.name)
         if current is not None and current.tenant_id == claim.tenant_id:
-            return True
+            if await in_use(tx, current):
+                return True
+            await give_up(tx, current, now)
         await _take(tx, claim, now, under=False)
         if await redirects_back(tx, claim.name, RedirectPolicy(wanted.redirect_policy)):
             # The other one of the pair was told to since: better no redirect than no domain.
@@ -136,10 +147,10 @@ class Takeovers:
 
     async def _to_preview(self, tx: TakeoversTx, claim: Claim, now: datetime) -> bool:
         scope, scope_id = Scope(claim.wanted["scope"]), claim.wanted["scope_id"]
+        if not await scope_exists(tx, scope, scope_id):
+            return False
         await _take(tx, claim, now, under=True)
         new = await make_preview(tx, scope, scope_id, claim.name, now, at_once=True)
-        if new is None:
-            return False
         await tell_preview(tx, new, "transferred", now, reason=FROM_ANOTHER)
         return True
 

@@ -324,6 +324,53 @@ async def test_a_claim_whose_resource_is_gone(world: World, store: Store, clock:
     assert await two.happened(two.ours) == []
 
 
+async def test_a_claim_whose_project_is_gone(world: World, clock: ManualClock) -> None:
+    """Nobody loses a preview domain to a scope that is not there."""
+    two = await pair(world)
+    project = await world.project(await world.workspaces.default(two.theirs.id), "Site")
+    await world.zone(Scope.TENANT, two.ours.id, ZONE)
+    await world.domain(two.shop, APP)
+    record = await claim(world.previews.set(Scope.PROJECT, project.id, ZONE))
+    await world.projects.delete(project.id)
+    world.dns.put(f"_miosa-challenge.{ZONE}", RecordType.TXT, record["expected"])
+    clock.advance(60)
+    await run_checks(world, clock)
+    assert [preview.domain for preview in await world.previews.of_tenant(two.ours.id)] == [ZONE]
+    assert (await world.domains.find(APP)).tenant_id == two.ours.id
+    assert await two.happened(two.ours) == []
+
+
+async def test_proven_again_for_another_resource(world: World, clock: ManualClock) -> None:
+    """Inside another's preview domain each registration is proven; whose resource is gone may use the name for a new one."""
+    two = await pair(world)
+    await world.zone(Scope.TENANT, two.ours.id, ZONE)
+    record = await claim(world.domains.register(two.news.id, APP))
+    world.dns.put(f"_miosa-challenge.{APP}", RecordType.TXT, record["expected"])
+    clock.advance(10)
+    old = await world.domains.register(two.news.id, APP)
+    await world.resources.delete(two.news.id)
+    blog = await world.sandbox(two.theirs, "blog")
+    record = await claim(world.domains.register(blog.id, APP))
+    world.dns.put(f"_miosa-challenge.{APP}", RecordType.TXT, record["expected"])
+    clock.advance(10)
+    new = await world.domains.register(blog.id, APP)
+    assert (new.resource_id, new.id == old.id) == (blog.id, False)
+    told = await two.happened(two.theirs)
+    assert sorted(word for word, _ in told) == ["domain.removed", "domain.transferred", "domain.transferred"]
+
+
+async def test_a_name_under_another_s_custom_domain(world: World, clock: ManualClock) -> None:
+    """Its owner may have a wildcard beside it, by which any name below would be verified at once."""
+    two = await pair(world)
+    await world.domain(two.shop, ZONE)
+    record = await claim(world.domains.register(two.news.id, APP))
+    assert (await world.domains.register(two.shop.id, "www.example.com")).tenant_id == two.ours.id
+    world.dns.put(f"_miosa-challenge.{APP}", RecordType.TXT, record["expected"])
+    clock.advance(10)
+    assert (await world.domains.register(two.news.id, APP)).tenant_id == two.theirs.id
+    assert (await world.domains.find(ZONE)).tenant_id == two.ours.id
+
+
 async def test_a_holder_of_the_job_that_was_frozen(world: World, store: Store, clock: ManualClock) -> None:
     """It moves nothing once another has the job."""
     two = await pair(world)

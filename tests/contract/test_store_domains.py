@@ -263,3 +263,15 @@ async def test_which_preview_domain_holds(world: World) -> None:
     other = effective(await world.previews.of_tenant(tenant.id), new_id(), new_id())
     assert other is not None
     assert other.domain == "tenant.example.com"
+
+
+async def test_events_of_a_project_s_preview_domain(world: World) -> None:
+    """They lie in its workspace too: whoever listens there hears of them."""
+    tenant = await world.tenant()
+    workspace = await world.workspace(tenant, "Clinic")
+    project = await world.project(workspace, "Site")
+    await world.zone(Scope.PROJECT, project.id, "example.com")
+    await world.previews.clear(Scope.PROJECT, project.id)
+    told = (await world.events.list(tenant_id=tenant.id, workspace_id=workspace.id, type="preview_domain.*")).items
+    assert sorted(event.type.partition(".")[2] for event in told) == ["cleared", "set", "verified"]
+    assert {event.project_id for event in told} == {project.id}
