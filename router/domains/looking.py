@@ -35,9 +35,9 @@ ROUTING = "routing"  # what a record that leads here is for
 
 VERIFIED = "verified"  # the word for a domain whose records were all right at the last look
 
-# Statuses by which a CDN refuses a program like ours, whatever it would do with visitors; as all above 499, they say
-# nothing.
-_NO_ANSWER = frozenset({401, 403, 429})
+# Statuses by which a CDN refuses a program like ours, whatever it would do with visitors, and the one by which we refuse
+# everybody ourselves where a domain is suspended; as all above 499, they say nothing.
+_NO_ANSWER = frozenset({401, 403, 429, 451})
 
 # Where several looks at one record differ, the worst counts; what is certain before what is not.
 _WORST_FIRST = (Finding.WRONG, Finding.MISSING, Finding.PROPAGATING, Finding.UNKNOWN, Finding.VALID)

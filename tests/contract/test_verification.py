@@ -7,6 +7,7 @@ import pytest
 
 from router.clock import ManualClock
 from router.domains import Verification
+from router.domains.checks import Method
 from router.domains.looking import CHECK_TIME
 from router.domains.lookup import Answer, Question, RecordType
 from router.domains.memory import MemoryLookup
@@ -197,3 +198,18 @@ async def test_names_of_two_tenants_never_nest_even_at_once(world: World) -> Non
         refusals = [error.problem for error in results[:3] if isinstance(error, RouterError)]
         assert refusals in ([CONFLICT], [CONFLICT, CONFLICT]), results
         assert not [error for error in results[3:] if isinstance(error, BaseException)]
+
+
+async def test_a_blocked_domain_behind_a_cdn(world: World, clock: ManualClock) -> None:
+    """What we answer for it ourselves, 451, says nothing of where it leads: blocked for a week, it is not lost."""
+    domain = await world.domains.register((await world.sandbox(await world.tenant(), "shop")).id, APP)
+    world.dns.put(APP, RecordType.A, "198.51.100.7")
+    world.dns.put(f"_miosa-challenge.{APP}", RecordType.TXT, domain.token)
+    world.web.put(APP, 200, domain.proof)
+    verification = world.verification()
+    assert (await verification.custom_domain(domain.id)).check.method is Method.PROXIED
+    await world.domains.suspend(domain.id)
+    world.web.put(APP, 451, "blocked")
+    for _ in range(4):
+        clock.advance(12 * 3600)
+        assert (await verification.check_custom_domain(domain.id)).status == "verified"
