@@ -125,7 +125,8 @@ class Diagnoses:
         async with self._store.read() as tx:
             domain = await tx.custom_domains.by_fqdn(name)
             previews = await tx.preview_domains.at(enclosing(name))
-            held = tenant_id is not None and await host_is_held(tx, name, tenant_id, self._clock.now())
+            own = domain is not None and domain.tenant_id == tenant_id
+            held = not own and tenant_id is not None and await host_is_held(tx, name, tenant_id, self._clock.now())
             claim = await tx.claims.of(tenant_id, name) if tenant_id is not None and held else None
         if held:
             token = None if claim is None else claim.token

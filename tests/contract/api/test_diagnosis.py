@@ -221,6 +221,22 @@ async def test_a_name_as_it_stands_for_a_tenant(verbs: Verbs, acme: Account, glo
     assert (await verbs.diagnoses.name(f"x.{ZONE}", acme.tenant.id)).status == "pending_dns"
 
 
+async def test_one_s_own_inside_another_s(
+    verbs: Verbs, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock
+) -> None:
+    """Whoever has shown a name in another's zone to be theirs is told of it as of any other."""
+    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    desk = await verbs.resources.create(Kind.COMPUTER, globex.tenant.id, slug="desk", name="Desk")
+    name = f"app.{ZONE}"
+    with pytest.raises(RouterError) as refused:
+        await verbs.custom_domains.register(desk.id, name)
+    beside: Any = refused.value.beside["claim"]
+    dns.put(f"_miosa-challenge.{name}", RecordType.TXT, beside["records"][0]["expected"])
+    clock.advance(10)
+    await verbs.custom_domains.register(desk.id, name)
+    assert (await verbs.diagnoses.name(name, globex.tenant.id)).status == "pending"
+
+
 async def test_a_claim(verbs: Verbs, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock) -> None:
     """Whoever has claimed a name is told which record proves it, and when it is there."""
     desks = [
