@@ -11,6 +11,7 @@ from router.unit import new_id
 from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.ids import SOME_ID
 from tests.support.routes import Routes
 
 pytestmark = pytest.mark.asyncio
@@ -331,8 +332,8 @@ async def test_narrower_keys(api: ApiClient, acme: Account, verbs: Verbs) -> Non
         ("POST", "/expose", {"port": 3000}),
         ("GET", "/previews", None),
         ("POST", "/previews", {"port": 3000}),
-        ("GET", f"/previews/{new_id()}", None),
-        ("DELETE", f"/previews/{new_id()}", None),
+        ("GET", f"/previews/{SOME_ID}", None),
+        ("DELETE", f"/previews/{SOME_ID}", None),
     ],
 )
 async def test_isolation(

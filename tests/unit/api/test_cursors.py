@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from router.api.cursors import CursorPaging, MomentCursor, NumberCursor, moment_cursor, read_moment
 from router.unit import Window, new_id
+from tests.support.ids import SOME_ID
 
 
 class ByMoment(CursorPaging):
@@ -38,12 +39,12 @@ def test_no_cursor_is_no_position() -> None:
         "",
         "_",
         "5",
-        f"_{new_id()}",
-        f"-5_{new_id()}",
-        f"5.0_{new_id()}",
-        f"{'9' * 17}_{new_id()}",
+        f"_{SOME_ID}",
+        f"-5_{SOME_ID}",
+        f"5.0_{SOME_ID}",
+        f"{'9' * 17}_{SOME_ID}",
         "5_x",
-        f"5_{new_id()} ",
+        f"5_{SOME_ID} ",
     ],
 )
 def test_what_is_no_moment(cursor: str) -> None:

@@ -7,8 +7,8 @@ import pytest
 from router import errors
 from router.clock import ManualClock
 from router.errors import RouterError, StoreUnavailableError
-from router.unit import new_id
 from tests.support.api import ApiClient
+from tests.support.ids import SOME_ID
 from tests.unit.api.shelf import ShelfApi
 
 pytestmark = pytest.mark.asyncio
@@ -38,7 +38,7 @@ async def test_same_request_is_replayed(api: ApiClient, shelf: ShelfApi) -> None
         ("POST", BOOKS, {"title": "Emma"}),
         ("POST", f"{BOOKS}?x=1", {"title": "Dune"}),
         ("POST", "/api/v1/shelves", {"title": "Dune"}),
-        ("DELETE", f"{BOOKS}/{new_id()}", None),
+        ("DELETE", f"{BOOKS}/{SOME_ID}", None),
     ],
 )
 async def test_different_request(
