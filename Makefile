@@ -29,9 +29,11 @@ $(STAMP): requirements-dev.lock pyproject.toml
 run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
 	@exec $(BIN)/miosa-router demo
 
+# What looks at real time, sockets and processes runs by itself; the rest shares the processors.
 test: check ## the checks and all tests
 	@sh tests/install-pebble.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit tests/contract
+	$(BIN)/python -m pytest tests/wire tests/e2e
 
 test-deep: install ## minutes of generated requests against the whole API
 	$(BIN)/python -m pytest -m deep
