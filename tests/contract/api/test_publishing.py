@@ -525,6 +525,7 @@ async def test_what_publish_refuses(
 
 async def test_a_sandbox_without_a_port(api: ApiClient, site: dict[str, Any], verbs: Verbs, acme: Account) -> None:
     """Which port is meant must be known: the only one on which it listens, or the one that was exposed first."""
+    be_impatient(verbs)
     portless = await sandbox_of(verbs, acme, default_port=None)
     assert (await publish(api, site, portless)).fields == {"port": ["can't be blank"]}
 
