@@ -9,7 +9,7 @@ What a CDN answers while it is in trouble says nothing about where it leads: unk
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from router.domains.challenge import PATH, Fetch, Fetched, txt_name
 from router.domains.checks import Method
 from router.domains.custom import CustomDomain
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
-from router.domains.pointing import MAX_OBSERVED, Finding, Pointing, follow
+from router.domains.pointing import MAX_OBSERVED, UNCOMPARED, Finding, Pointing, follow
 from router.domains.requirement import OWNERSHIP
 from router.hostname import SANDBOX
 from router.settings import Ca
@@ -108,6 +108,7 @@ class Looker:
         """Where it leads, within `CHECK_TIME`. `fresh` goes past what is remembered."""
         until = self._until()
         (found,) = await follow(self._lookup, [domain.fqdn], self._targets, until, fresh=fresh)
+        found = _blameless(found, domain.check.method)
         routing = RecordCheck(ROUTING, found.finding, found.observed, found.reason)
         finding, method, records = found.finding, self._method(found), [routing]
         if found.finding is Finding.WRONG:
@@ -123,11 +124,13 @@ class Looker:
         caa = await look_at_caa(self._lookup, domain.fqdn, self._ca, until, fresh=fresh)
         return Look(finding=finding, records=tuple(records), caa=caa, method=method)
 
-    async def zone(self, domain: str, *, fresh: bool = False) -> Look:
-        """Where the hosts of a preview domain lead; `records` are in the order of `WILDCARDS`."""
+    async def zone(self, domain: str, *, before: Method | None = None, fresh: bool = False) -> Look:
+        """Where the hosts of a preview domain lead, which led to us by the method `before`; `records` are in the order of
+        `WILDCARDS`."""
         until = self._until()
         names = [f"{_label()}{wildcard[1:]}.{domain}" for wildcard in WILDCARDS for _ in range(_LABELS)]
-        found = await follow(self._lookup, names, self._targets, until, fresh=fresh)
+        seen = await follow(self._lookup, names, self._targets, until, fresh=fresh)
+        found = [_blameless(one, before) for one in seen]
         groups = [found[place : place + _LABELS] for place in range(0, len(found), _LABELS)]
         records = tuple(_of_wildcard(name, group) for name, group in zip(WILDCARDS, groups, strict=True))
         finding = _worst([record.finding for record in records])
@@ -164,6 +167,13 @@ def sentence(look: Look, target: str) -> str:
     if any(other.finding is Finding.VALID for other in others):
         return f"{leads}, or its CDN must pass on to us what is asked under {PATH}"
     return leads
+
+
+def _blameless(found: Pointing, before: Method | None) -> Pointing:
+    """What was found, but that our own targets' addresses are missing is no domain's fault that led to them before."""
+    if before is Method.ADDRESS and found.reason == UNCOMPARED:
+        return replace(found, finding=Finding.UNKNOWN)
+    return found
 
 
 def _of_txt(answer: Answer, token: str) -> RecordCheck:

@@ -21,6 +21,7 @@ from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType,
 MAX_ALIASES = 8  # resolvers follow between 8 and 16; customers need two
 MAX_OBSERVED = 16  # what a stranger's server sends is shown and stored
 DIFFERING = "servers_differ"
+UNCOMPARED = "our_addresses_missing"  # our targets have no addresses that others could be compared with
 
 
 class Finding(enum.StrEnum):
@@ -161,7 +162,7 @@ def _judge(path: _Path, theirs: Sequence[Answer], ours: Sequence[Answer]) -> Non
 
 def _verdict(path: _Path, addresses: Collection[str], known: Collection[str]) -> tuple[Finding, str | None]:
     if any(address not in known for address in addresses):
-        return Finding.WRONG, "other_addresses"
+        return Finding.WRONG, "other_addresses" if known else UNCOMPARED
     if addresses:
         return Finding.VALID, None
     return (Finding.WRONG if path.aliases else Finding.MISSING), "nodata"

@@ -72,7 +72,7 @@ class Verification:
         if preview is None:
             raise RouterError(NOT_FOUND, f"this {scope} has no preview domain")
         seen = await self._preview_life.ask(preview.id)
-        look = await self._looker.zone(seen.domain, fresh=True)
+        look = await self._looker.zone(seen.domain, before=seen.check.method, fresh=True)
         return await self._preview_life.note(seen, look, asked_for=True), look
 
     async def recheck_custom_domain(self, domain_id: str, under: Lease) -> Finding:
@@ -85,7 +85,7 @@ class Verification:
     async def recheck_preview_domain(self, preview_id: str, under: Lease) -> Finding:
         """A look that is due. Raises RouterError: NOT_FOUND, CONFLICT."""
         preview = await self._preview_life.get(preview_id)
-        look = await self._looker.zone(preview.domain)
+        look = await self._looker.zone(preview.domain, before=preview.check.method)
         await self._preview_life.note(preview, look, under=under)
         return look.finding
 

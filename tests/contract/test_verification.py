@@ -11,6 +11,7 @@ from router.domains.checks import Method
 from router.domains.looking import CHECK_TIME
 from router.domains.lookup import Answer, Question, RecordType
 from router.domains.memory import MemoryLookup
+from router.domains.pointing import Finding
 from router.errors import CHECKED_JUST_NOW, CONFLICT, NOT_FOUND, RouterError
 from router.hostname import readings
 from router.routes.records import DomainStatus, Scope
@@ -213,3 +214,39 @@ async def test_a_blocked_domain_behind_a_cdn(world: World, clock: ManualClock) -
     for _ in range(4):
         clock.advance(12 * 3600)
         assert (await verification.check_custom_domain(domain.id)).status == "verified"
+
+
+async def test_when_our_own_addresses_are_missing(
+    world: World, verification: Verification, dns: Watched, clock: ManualClock
+) -> None:
+    """Nobody can tell whether domains that copy them still lead to us: a mistake in our own DNS takes none of them down.
+    A domain that never led to us is told what it lacks."""
+    shop = await world.sandbox(await world.tenant(), "shop")
+    flattened = await world.domains.register(shop.id, "example.com")
+    stranger = await world.domains.register(shop.id, "example.org")
+    for name in ("example.com", "verify.miosa.ai"):
+        dns.put(name, RecordType.A, "192.0.2.1")
+    dns.put("example.org", RecordType.A, "198.51.100.7")
+    assert (await verification.custom_domain(flattened.id)).check.method is Method.ADDRESS
+    dns.remove("verify.miosa.ai")
+    clock.advance(3600)
+    seen = (await verification.check_custom_domain(flattened.id)).check
+    assert (seen.finding, seen.failures, seen.not_pointing) == (Finding.UNKNOWN, 0, False)
+    assert (await verification.check_custom_domain(stranger.id)).check.finding is Finding.WRONG
+
+
+async def test_when_our_own_addresses_are_missing_to_a_zone(
+    world: World, verification: Verification, dns: Watched, clock: ManualClock
+) -> None:
+    """The same of a preview domain whose wildcards copy them."""
+    tenant = await zone(world)
+    for name in ("*", "*.sandbox"):
+        dns.remove(f"{name}.{ZONE}")
+        dns.put(f"{name}.{ZONE}", RecordType.A, "192.0.2.1")
+    dns.put("proxy.miosa.ai", RecordType.A, "192.0.2.1")
+    preview, _ = await verification.preview_domain(Scope.TENANT, tenant.id)
+    assert preview.check.method is Method.ADDRESS
+    dns.remove("proxy.miosa.ai")
+    clock.advance(3600)
+    preview, look = await verification.preview_domain(Scope.TENANT, tenant.id)
+    assert (preview.verified, look.finding) == (True, Finding.UNKNOWN)

@@ -337,6 +337,7 @@ async def test_records(api: ApiClient, path: str, dns: MemoryLookup, clock: Manu
     }
     assert re.fullmatch(r"[0-9a-f]{32}", ownership["expected"])
     dns.put(FQDN, RecordType.A, "198.51.100.7")
+    dns.put("verify.miosa.ai", RecordType.A, "192.0.2.1")
     clock.advance(5)
     await api("POST", f"{path}/{record['id']}/verify")
     (listed,) = (await api("GET", path)).json["data"]
