@@ -2,7 +2,7 @@
 
 `--domains 10000 --resources 2000 --tenants 20` for a glance. Three figures: what a host costs that the process does not
 know but Redis does; what a worker holds when its cache has all the routes that it may have by default (each worker is
-asked for 20,000 hosts that exist and 5,000 that don't, and then for as many others); and what a warm request costs in
+asked for as many hosts that exist and that don't, and then for as many others); and what a warm request costs in
 CPU time, drawn from a thousand hosts, there and on a node that has a thousand domains in all.
 """
 
@@ -23,6 +23,7 @@ import uvloop
 from bench.cold import one_by_one, shown, started
 from bench.measure import cpu_seconds
 from router.routes.records import Snapshot
+from router.settings import Cache
 from router.store import migrate
 from tests.support.backends import Backend, Visit
 from tests.support.crowd import Crowd
@@ -36,7 +37,7 @@ from tests.support.waiting import until
 from tests.support.workers import Connection, owner, workers
 
 _FEW = 1000  # hosts that are warm, and all that the small node has
-_KNOWN, _UNKNOWN = 20_000, 5_000  # what a worker's cache holds by default
+_KNOWN, _UNKNOWN = Cache().hosts, Cache().unknown_hosts  # what a worker's cache holds by default
 _ALONE = 2000  # cold hosts, one after the other
 _BATCH = 1000  # records put into Redis at once
 _ROUNDS, _SECONDS = 5, 3

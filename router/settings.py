@@ -188,7 +188,7 @@ class Database(_Group):
 class Cache(_Group):
     """The process's cache of routes. Times in seconds."""
 
-    hosts: Count = Field(20_000, description="Routes kept; the oldest go first.")
+    hosts: Count = Field(12_000, description="Routes kept, about 3 KB each; the oldest go first.")
     unknown_hosts: Count = Field(5_000, description="Unknown hosts remembered, apart, so that a scan evicts no route.")
     ttl: Seconds = Field(60.0, description="How long a route is used. A backstop: changes evict at once.")
     unknown_ttl: Seconds = Field(5.0, description="How long an unknown host is remembered. A backstop as well.")
