@@ -6,7 +6,7 @@ the other side, and every operation is O(1).
 """
 
 from collections.abc import Iterator
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from router.proxy.backend import BackendConnection
 from router.routes.records import Endpoint, ResourceRecord
@@ -15,7 +15,7 @@ from router.routes.records import Endpoint, ResourceRecord
 class Pool:
     """The kept connections of one port of one resource, of one generation."""
 
-    __slots__ = ("address", "busy", "generation", "idle", "name", "port", "retired", "siblings")
+    __slots__ = ("__weakref__", "address", "busy", "generation", "idle", "name", "port", "retired", "siblings")
 
     def __init__(self, address: str, port: int, generation: str, siblings: "_Siblings | None" = None) -> None:
         self.siblings = siblings  # held, so that they are found as long as one of them is in use
@@ -63,10 +63,23 @@ class Pool:
             del self.idle[:keep]
 
 
-class _Siblings(dict[int, Pool]):
-    """The pools of one resource, by public port, and the version of the record that they were last made from."""
+class _Siblings(dict[int, "ref[Pool]"]):
+    """The pools of one resource, by public port, and the version of the record that they were last made from.
+
+    They hold it and it does not hold them, or each resource would leave a cycle for the collector, which comes seldom:
+    a kilobyte for each host that a worker has forgotten.
+    """
 
     version = 0
+
+    def living(self) -> Iterator[tuple[int, Pool]]:
+        """Those that somebody has; the others are dropped."""
+        for port, known in tuple(self.items()):
+            pool = known()
+            if pool is None:
+                del self[port]
+            else:
+                yield port, pool
 
 
 class Pools:
@@ -77,10 +90,11 @@ class Pools:
 
     def __iter__(self) -> Iterator[Pool]:
         for pools in tuple(self._of_resource.values()):
-            yield from tuple(pools.values())
+            for _, pool in pools.living():
+                yield pool
 
     def __len__(self) -> int:
-        return sum(map(len, self._of_resource.values()))
+        return sum(1 for _ in self)
 
     def of(self, resource: ResourceRecord, endpoint: Endpoint, public_port: int) -> Pool:
         """The pool of that port. A new generation or address closes the old ones of all the resource's ports.
@@ -96,21 +110,26 @@ class Pools:
             late.retired = True
             return late
         pools.version = resource.version
-        for port, pool in tuple(pools.items()):
+        known: Pool | None = None
+        for port, pool in pools.living():
             if (pool.generation, pool.address) != (endpoint.generation, endpoint.address):
-                pools.pop(port).retire()
+                del pools[port]
+                pool.retire()
+            elif port == public_port:
+                known = pool
         dialled = endpoint.port(public_port)
-        known = pools.get(public_port)
         if known is not None:
             if known.port == dialled:
                 return known
             known.retire()
-        made = pools[public_port] = Pool(endpoint.address, dialled, endpoint.generation, pools)
+        made = Pool(endpoint.address, dialled, endpoint.generation, pools)
+        pools[public_port] = ref(made)
         return made
 
     def retire(self, resource: ResourceRecord) -> None:
         """Close what is kept for a resource that has gone."""
-        for pool in (self._of_resource.pop((resource.id, resource.slug), None) or {}).values():
+        pools = self._of_resource.pop((resource.id, resource.slug), None)
+        for _, pool in pools.living() if pools is not None else ():
             pool.retire()
 
     def sweep(self, since: float) -> None:
