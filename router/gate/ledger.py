@@ -12,6 +12,7 @@ say `not_ready`, and are counted as such.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -48,7 +49,7 @@ class CertificateLog(Protocol):
 
     async def news(self, since: float | None, opened_since: float, most: int) -> News:
         """What has changed since then; None: all that counts, attempts that were opened after `opened_since`, and the
-        `most` certificates that changed last. The same news may come twice."""
+        `most` certificates that changed last, removed ones too: the node's copy may still have them. The same news may come twice."""
 
 
 async def recall(
@@ -57,12 +58,16 @@ async def recall(
     """Let both know what the store knows, or what has changed there. Raises StoreUnavailableError."""
     news = await log.news(since, clock.now().timestamp() - budgets.kept, MOST)
     budgets.merge(news.attempts)
-    live = {host: until.timestamp() for host, until in reversed(list(news.live.items())) if until is not None}
+    now = clock.now()
+    # One that has expired is no evidence, and no sign that a later attempt got another.
+    newest_last = reversed(list(news.live.items()))
+    live = {host: until.timestamp() for host, until in newest_last if until is not None and until > now}
     evidence.hold(live)
     for host in live:
         budgets.settle(host, Outcome.ISSUED)
-    for host in news.live.keys() - live.keys():
-        evidence.forget(host)
+    for host, until in news.live.items():
+        if until is None:
+            evidence.forget(host)
     return news
 
 
@@ -123,11 +128,10 @@ class Ledger:
 
     async def _keep(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._look):
                     await self._something.wait()
-            except TimeoutError:
-                self._budgets.sweep()
+            self._budgets.sweep()
             await self._exchange()
             now = self._clock.monotonic()
             if self._changed and (self._copied is None or now - self._copied >= _COPY_EVERY):

@@ -38,7 +38,7 @@ class MemoryCertificateLog:
         self._check()
         if since is None:
             attempts = [one for _, one in self._attempts.values() if one.opened_at > opened_since]
-            hosts = [(at, one) for at, one in self._hosts.values() if one.live_until is not None]
+            hosts = [(at, one) for at, one in self._hosts.values() if one.seen_at is not None]
         else:
             attempts = [one for at, one in self._attempts.values() if at > since]
             hosts = [(at, one) for at, one in self._hosts.values() if at > since]

@@ -109,9 +109,7 @@ class SqlCertificateLog:
         hosts = sa.select(*columns)
         if since is None:
             attempts = attempts.where(certificate_attempts.c.opened_at > opened_since)
-            hosts = hosts.where(
-                certificates.c.seen_at.is_not(None), certificates.c.status != CertificateStatus.REMOVED.value
-            )
+            hosts = hosts.where(certificates.c.seen_at.is_not(None))
         else:
             attempts = attempts.where(certificate_attempts.c.changed_at > since)
             hosts = hosts.where(certificates.c.changed_at > since)

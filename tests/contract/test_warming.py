@@ -49,6 +49,7 @@ class Warm:
         self.clock = clock
         self.caddy = Caddy(clock)
         self.verdict: Verdict = VERDICTS["first_issue"]
+        self.verdicts: dict[str, Verdict] = {}  # of single names
         self.settled: list[tuple[str, str]] = []
         self.live: dict[str, float] = {}
         self.lease: Lease
@@ -65,7 +66,7 @@ class Warm:
         )
 
     async def opinion(self, host: str) -> Verdict:
-        return self.verdict
+        return self.verdicts.get(host, self.verdict)
 
     async def leaf(self, host: str) -> Leaf:
         self.caddy.asked.append(host)
@@ -310,6 +311,26 @@ async def test_one_slow_name_holds_up_no_other(warm: Warm) -> None:
     assert len(set(warm.caddy.asked)) == len(warm.caddy.asked) == 4
 
 
+async def test_domains_that_are_not_served_keep_nobody_waiting(warm: Warm) -> None:
+    """However many there are, of a tenant whose resources were suspended: they take no others' turns."""
+    domain = await warm.begin()
+    resource = await warm.world.resources.get(domain.resource_id)
+    for number in range(110):
+        await warm.world.domain(resource, f"x{number}.example.net")
+    warm.clock.advance(1.0)
+    newest = await warm.world.domain(resource, "newest.example.org")
+    warm.verdicts = {newest.fqdn: VERDICTS["first_issue"]}
+    warm.verdict = VERDICTS["suspended"]
+    for _ in range(70):
+        await warm.run()
+        warm.clock.advance(1.0)
+    assert warm.caddy.asked == [newest.fqdn]
+    warm.verdict = VERDICTS["first_issue"]
+    warm.clock.advance(300.0)
+    await warm.run()
+    assert len(warm.caddy.asked) > 1
+
+
 async def test_a_removed_domain_s_certificate_is_no_evidence(warm: Warm) -> None:
     """Not of the name, and not for whoever registers it next; who is verified anew is looked at anew."""
     domain = await warm.begin()
@@ -318,7 +339,7 @@ async def test_a_removed_domain_s_certificate_is_no_evidence(warm: Warm) -> None
     await warm.world.domains.remove(domain.id)
     assert (await warm.store.certificate_log.news(since, 0.0, 10)).live == {HOST: None}
     await warm.store.certificate_log.save_visits([Seen(HOST, warm.clock.now() - timedelta(seconds=1))])
-    assert (await warm.store.certificate_log.news(None, 0.0, 10)).live == {}
+    assert (await warm.store.certificate_log.news(None, 0.0, 10)).live == {HOST: None}
     warm.clock.advance(60.0)
     again = await warm.world.domain(await warm.world.resources.get(domain.resource_id), HOST)
     assert again.cert.status is CertificateStatus.PENDING

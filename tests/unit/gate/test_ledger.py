@@ -1,6 +1,7 @@
 """What ties the gate's memory to the store: nothing is lost, nothing waits, and what happens while the store is away."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from router.clock import ManualClock
-from router.domains.certificates import Certificate, CertificateStatus, Outcome
+from router.domains.certificates import Certificate, CertificateStatus, Leaf, Outcome, Source
 from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MemoryEvidence
@@ -118,6 +119,55 @@ async def test_a_removed_name_is_forgotten_everywhere(start: Callable[..., Node]
     await eventually(lambda: not node.evidence.seen("a.org"), "forgotten")
     node.evidence.note("a.org", 0.5)
     assert not node.evidence.seen("a.org")
+
+
+async def test_what_was_removed_while_a_node_was_away_is_forgotten(start: Callable[..., Node]) -> None:
+    """Its copy still has the name, which may be somebody else's by now."""
+    first = start("here")
+    await first.ledger.start()
+    first.evidence.note("a.org")
+    await first.written()
+    await first.ledger.close()
+    first.clock.advance(1.0)
+    first.log.put(Certificate(host="a.org", status=CertificateStatus.REMOVED, seen_at=first.clock.now()))
+    second = start("here")
+    await second.ledger.start()
+    assert not second.evidence.seen("a.org")
+
+
+async def test_a_certificate_that_has_expired_ends_no_attempt(start: Callable[..., Node]) -> None:
+    """Neither when a node starts nor when its row changes: or each failure would count as a success."""
+    node = start()
+    now = node.clock.now()
+    leaf = Leaf(issuer="CA", serial="1", not_before=now - timedelta(days=99), not_after=now - timedelta(days=9))
+    old = Certificate(
+        host="a.org", status=CertificateStatus.FAILED, leaf=leaf, seen_at=leaf.not_before, source=Source.PROBE
+    )
+    await node.ledger.start()
+    node.budgets.open("a.org", "acme")
+    node.budgets.settle("a.org", Outcome.FAILED)
+    node.budgets.open("b.org", "acme")
+    node.log.put(old)
+    node.log.put(Certificate(host="b.org", status=CertificateStatus.ISSUED, seen_at=now))
+    await eventually(lambda: node.evidence.seen("b.org"), "the node has looked")
+    assert node.budgets.standing("a.org").reason == "failure_backoff"
+    await node.written()
+    successor = start()
+    await successor.ledger.start()
+    assert successor.budgets.standing("a.org").reason == "failure_backoff"
+    assert not successor.evidence.seen("a.org")
+
+
+async def test_attempts_are_swept_while_there_is_much_to_do(start: Callable[..., Node]) -> None:
+    """Not only when nothing has happened for a while."""
+    node = start()
+    node.ledger._look = 60.0
+    await node.ledger.start()
+    node.budgets.open("a.org", None)
+    await node.written()
+    node.clock.advance(200.0)
+    node.evidence.note("b.org")
+    await eventually(lambda: not node.budgets.in_flight, "the attempt has ended")
 
 
 async def test_while_the_store_is_away(start: Callable[..., Node]) -> None:
