@@ -35,6 +35,7 @@ from router.tasks import Tasks
 
 _AT_ONCE = 100  # domains looked at in one run
 _SOON = 10.0  # seconds until what nobody could tell is tried again
+_UNSERVED = 300.0  # the longest wait for what is not served: its owner, or we, said so
 _OVERDUE = (timedelta(seconds=2), timedelta(hours=6))  # between two looks at a certificate that is not renewed yet
 _OVERDUE_LOOKS = 8  # in what is left of its life
 _LATE = 1 / 6  # of its life: with less than this left it is `expiring`
@@ -143,6 +144,7 @@ class Warming:
         self._clock = clock
         self._busy: set[str] = set()
         self._later: dict[str, float] = {}
+        self._unserved: dict[str, int] = {}  # how often in a row, of what is due
         self._tasks = Tasks("warming")
 
     @property
@@ -154,12 +156,15 @@ class Warming:
         """Start what is due. Raises StoreUnavailableError."""
         async with self._store.read() as tx:
             unconfirmed = await tx.certificates.unconfirmed(_AT_ONCE)
-            due = await tx.certificates.due(self._clock.now(), _AT_ONCE) if self._handshake is not None else ()
+            # Those that have to wait stay due, and may be the longest due: the others come behind them.
+            most = _AT_ONCE + len(self._busy) + len(self._later)
+            due = await tx.certificates.due(self._clock.now(), most) if self._handshake is not None else ()
         for domain_id, _ in unconfirmed:
             await self._activate(domain_id)
         now = self._clock.monotonic()
         self._later = {host: at for host, at in self._later.items() if at > now}
-        for domain_id, host, _ in due:
+        self._unserved = {host: self._unserved[host] for _, host, _ in due if host in self._unserved}
+        for domain_id, host, _ in sorted(due, key=lambda one: self._unserved.get(one[1], 0)):
             if len(self._busy) >= self._most:
                 break
             if host not in self._busy and host not in self._later:
@@ -184,6 +189,7 @@ class Warming:
         if not verdict.allowed:
             await self._refused(lease, domain_id, host, verdict)
             return
+        self._unserved.pop(host, None)
         assert self._handshake is not None  # noqa: S101 - nothing is due without
         try:
             leaf = await self._handshake.leaf(host)
@@ -208,8 +214,10 @@ class Warming:
             )
         elif verdict.reason in _SENTENCES:
             await self._failed(lease, domain_id, host, _SENTENCES[verdict.reason])
-        else:  # not served any more, or nobody can tell
-            self._later[host] = self._clock.monotonic() + _SOON
+        else:
+            tries = 0 if verdict.reason == "not_ready" else self._unserved.get(host, 0)
+            self._unserved[host] = min(tries + 1, 10)
+            self._later[host] = self._clock.monotonic() + min(_SOON * 2**tries, _UNSERVED)
 
     async def _issued(self, lease: Lease, domain_id: str, host: str, leaf: Leaf) -> None:
         now = self._clock.now()
