@@ -11,7 +11,8 @@ class Membership:
     """A worker's side. There is one control process, or two for a while when one takes over from the other.
 
     `on_change(keys, number)` hears of a committed change. `used(since)` and `https(since)` give what was used, and
-    reached by https, from that instant of the monotonic clock on: all processes of a machine have the same one.
+    what is known to have been reached by https, since that instant of the monotonic clock: all processes of a machine
+    have the same one.
     `figures()` are the metrics.
     """
 

@@ -9,7 +9,7 @@ certificate for a name that is not served here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from router.clock import Clock
 from router.domains import certificates
@@ -20,6 +20,8 @@ LIFETIME = certificates.LIFETIME.total_seconds()
 MOST = 100_000  # names; about 20 MB
 _ANEW = 86400.0  # seconds by which a visit must make evidence last longer before anybody hears of it again
 _GONE = 10_000  # removed names that are remembered as such
+
+_Value = TypeVar("_Value")
 
 # Called with a name, the instant of the monotonic clock at which it was reached, and the tenant where that is known.
 Listener = Callable[[str, float, str | None], object]
@@ -42,7 +44,8 @@ class MemoryEvidence:
         self._most = most
         self._lifetime = lifetime
         self._until: dict[str, float] = {}
-        self._recent: dict[str, float] = {}  # by when they were last reached by https, the longest ago first
+        # When a name was reached by https, and when we learnt of it: a stream is learnt of when it ends. By the latter.
+        self._recent: dict[str, tuple[float, float]] = {}
         self._gone: dict[str, float] = {}
         self._told: dict[str, float] = {}  # until when the listeners, or whoever told us, take the name to have one
         self._listeners: list[Listener] = []
@@ -61,10 +64,12 @@ class MemoryEvidence:
 
     def note(self, host: str, at: float | None = None, tenant_id: str | None = None) -> None:
         """A canonical name has a live certificate now, or had one at that instant."""
-        at = self._now() if at is None else at
+        now = self._now()
+        at = now if at is None else at
         if at <= self._gone.get(host, float("-inf")):
             return
-        _put(self._recent, host, max(at, self._recent.get(host, at)), self._most)
+        reached, _ = self._recent.get(host, (at, now))
+        _put(self._recent, host, (max(at, reached), now), self._most)
         until, before = at + self._lifetime, self._until.get(host, float("-inf"))
         self._keep(host, max(until, before))
         if until - self._told.get(host, float("-inf")) >= _ANEW:
@@ -87,10 +92,10 @@ class MemoryEvidence:
         _put(self._gone, host, self._now(), _GONE)
 
     def since(self, instant: float) -> dict[str, float]:
-        """What was reached from then on: for another process."""
+        """What we have learnt of from then on, and when it was reached: for another process."""
         found: dict[str, float] = {}
-        for host, at in reversed(self._recent.items()):
-            if at < instant:
+        for host, (at, learnt) in reversed(self._recent.items()):
+            if learnt < instant:
                 break
             found[host] = at
         return found
@@ -121,7 +126,7 @@ class MemoryEvidence:
         return self._clock.now().timestamp() - self._now()
 
 
-def _put(names: dict[str, float], host: str, value: float, most: int) -> None:
+def _put(names: dict[str, _Value], host: str, value: _Value, most: int) -> None:
     names.pop(host, None)
     while len(names) >= most:
         del names[next(iter(names))]

@@ -106,6 +106,17 @@ def test_what_was_reached_lately(clock: ManualClock) -> None:
     assert evidence.since(25.0) == {"a.org": 30.0}
 
 
+def test_a_long_stream_is_told_of_when_it_ends(clock: ManualClock) -> None:
+    """It began before the last look. Nor does it hide those that ended before it."""
+    evidence = MemoryEvidence(clock)
+    clock.advance(3600.0)
+    evidence.note("short.org")
+    evidence.note("long.org", 10.0)
+    assert evidence.since(3590.0) == {"short.org": 3600.0, "long.org": 10.0}
+    clock.advance(100.0)
+    assert evidence.since(3690.0) == {}
+
+
 def test_the_longest_unseen_goes_first(clock: ManualClock) -> None:
     """Memory is bounded; busy names stay."""
     evidence = MemoryEvidence(clock, most=2)
