@@ -21,7 +21,7 @@ a second or two, and in one second it starts at most `starts` of its own. So n n
 nodes in front of which Caddys run, lower `registered_domain` by ten for each.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -113,6 +113,7 @@ class Budgets:
             elif ours.may_become(theirs.outcome):
                 ours.outcome, ours.closed_at = theirs.outcome, theirs.closed_at
                 self._shut(ours)
+        self._pull_back(self._now().timestamp())
 
     def sweep(self) -> None:
         """End what has been open for too long, and forget what no longer counts."""
@@ -164,7 +165,9 @@ class Budgets:
         failed, last = 0, 0.0
         for attempt in self._by_host.get(host, ()):
             if attempt.outcome in _FAILURES:
-                failed, last = failed + 1, attempt.closed_at or attempt.opened_at
+                # No later than it can have ended: what a clock that was ahead said counts for nothing.
+                ended = attempt.opened_at + self._limits.attempt_time
+                failed, last = failed + 1, min(attempt.closed_at or attempt.opened_at, ended)
             elif attempt.outcome is Outcome.ISSUED:
                 failed = 0
         if not failed:
@@ -193,9 +196,23 @@ class Budgets:
             del self._open[attempt.host]
 
     def _expire(self, now: float) -> None:
+        self._pull_back(now)
         late = [one for one in self._open.values() if one.opened_at <= now - self._limits.attempt_time]
         for attempt in late:
             self._end(attempt, Outcome.EXPIRED, attempt.opened_at + self._limits.attempt_time)
+
+    def _pull_back(self, now: float) -> None:
+        """What lies in the future counts as of now: a clock was ahead, ours or another node's, or the limits would stay
+        spent until that time has come."""
+        ahead = bisect_right(self._all, now, key=_instant)
+        attempts = [self._by_id[key] for _, key in self._all[ahead:]]
+        del self._all[ahead:]
+        for attempt in attempts:
+            self._forget(attempt)
+            attempt.opened_at = now
+            if attempt.closed_at is not None:
+                attempt.closed_at = now
+            self._add(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
         self._shut(attempt)
@@ -207,6 +224,10 @@ class Budgets:
     def _tell(self, attempt: Attempt) -> None:
         for listener in self._listeners:
             listener(attempt)
+
+
+def _instant(item: tuple[float, str]) -> float:
+    return item[0]
 
 
 def _opened(attempt: Attempt) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -205,6 +206,49 @@ def test_other_nodes_attempts_count(spent: Spent) -> None:
     spent.budgets.merge([ended, replace(theirs, outcome=Outcome.OPEN)])
     assert spent.says("a.org") == ("failure_backoff", 60.0)
     assert (len(spent.budgets), spent.told) == (1, [])
+
+
+def test_a_clock_that_was_ahead_blocks_nobody_for_long(spent: Spent) -> None:
+    """Another node's, by a year: its attempts count as begun when they were heard of."""
+    ahead = spent.clock.now().timestamp() + 365 * DAY
+    theirs = [attempt(spent.clock, id=str(number), host=f"x{number}.org", opened_at=ahead) for number in range(9)]
+    failed = attempt(spent.clock, id="f", host="f.org", opened_at=ahead, closed_at=ahead, outcome=Outcome.FAILED)
+    spent.budgets.merge([*theirs, failed])
+    assert spent.says("new.org") == ("budget_account", 10)
+    assert spent.says("x1.org")[0] == "in_flight"
+    spent.clock.advance(60.0)
+    assert spent.says("f.org") == (None, 0)
+    spent.clock.advance(140.0)
+    spent.budgets.sweep()
+    assert spent.budgets.in_flight == 0
+    spent.clock.advance(8 * DAY)
+    spent.budgets.sweep()
+    assert len(spent.budgets) == 0
+
+
+def test_a_clock_that_is_set_back_blocks_nobody_for_long() -> None:
+    """Our own: what was begun in what is now the future counts as begun now."""
+    clock = SetClock()
+    budgets = Budgets(Gate(), clock)
+    budgets.ready()
+    for number in range(10):
+        budgets.open(f"x{number}.org", None)
+    budgets.settle("x0.org", Outcome.FAILED)
+    clock.set(timedelta(days=-30))
+    standing = budgets.standing("new.org")
+    assert (standing.reason, round(standing.retry_after, 3)) == ("budget_account", 10)
+    clock.advance(60.0)
+    assert budgets.standing("x0.org") == CLEAR
+    clock.advance(140.0)
+    budgets.sweep()
+    assert (budgets.in_flight, budgets.standing("new.org")) == (0, CLEAR)
+
+
+class SetClock(ManualClock):
+    """Somebody sets its wall clock."""
+
+    def set(self, by: timedelta) -> None:
+        self._start += by
 
 
 def test_a_restart_forgets_nothing(spent: Spent) -> None:
