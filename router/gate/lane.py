@@ -10,6 +10,7 @@ matches is a whole well-formed request without a body, and what does not is some
     …                                    any other fields but those that change how the message is read
 
 A name that has to be looked up first is waited for, and its connection is not read meanwhile: answers keep their order.
+Nor is one whose answers are not read.
 """
 
 import asyncio
@@ -85,7 +86,8 @@ class Lane(asyncio.Protocol):
         self._lanes = lanes
         self._transport: asyncio.Transport
         self._buffer = b""
-        self._waiting = False
+        self._waiting = False  # for a verdict
+        self._choked = False  # too many answers are not read
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -100,8 +102,15 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        if not self._waiting:
-            self._read()
+        self._read()
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        self._go_on()
 
     def close(self) -> None:
         """End the connection."""
@@ -109,7 +118,7 @@ class Lane(asyncio.Protocol):
 
     def _read(self) -> None:
         """Answer every whole request that has come, as far as that is ours to do."""
-        while self._buffer and not self._waiting:
+        while self._buffer and not self._waiting and not self._choked:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0 and len(self._buffer) <= _LONGEST and self._may_be_ours():
                 return
@@ -132,8 +141,13 @@ class Lane(asyncio.Protocol):
         self._waiting = False
         if not self._transport.is_closing():
             self._transport.write(_written(verdict))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what comes, unless something has to be waited for still."""
+        self._read()
+        if not self._waiting and not self._choked and not self._transport.is_closing():
             self._transport.resume_reading()
-            self._read()
 
     def _may_be_ours(self) -> bool:
         return any(path.startswith(self._buffer[:_SHORTEST]) or self._buffer.startswith(path) for path in _PATHS)
@@ -157,7 +171,7 @@ class Lane(asyncio.Protocol):
         if left > 0 or self._waiting:
             self._timer = self._loop.call_later(max(left, 1.0), self._look)
         else:
-            self._transport.close()
+            self._transport.abort()  # a close would wait for whoever reads no answers
 
 
 _plain: dict[bytes, bool] = {}  # blocks of fields that came before, and whether they are plain

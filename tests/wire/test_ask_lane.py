@@ -1,8 +1,9 @@
 """Ask by its short way: raw bytes in, raw bytes out, and everything that is not exactly Caddy's handed over."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.asyncio
 
 FIELDS = b"Host: 127.0.0.1:8082\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
 ISSUED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Ask-Reason: issued\r\n\r\n"
+MANY = 150_000  # questions: the answers are more than the system takes
 LATER = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nX-Ask-Reason: not_verified\r\n\r\n"
 
 
@@ -72,14 +74,23 @@ class Listener:
         await self.lanes.start(listening)
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def client(
+        self, receives: int | None = None
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """`receives` is how many bytes the system takes before they are read."""
+        connection = socket.socket()
+        if receives is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             async with asyncio.timeout(10):
                 yield reader, writer
         finally:
             writer.close()
-            await writer.wait_closed()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @pytest_asyncio.fixture
@@ -201,6 +212,38 @@ async def test_the_idle_are_closed() -> None:
         assert await reader.read() == ISSUED
         assert await quiet.read() == b""
     await listener.lanes.close()
+
+
+async def test_who_reads_no_answers_is_not_read_either() -> None:
+    """They fill no memory, and the connection is closed when it has been idle for too long."""
+    listener = Listener(idle=0.5)
+    await listener.start()
+    async with listener.client(receives=4096) as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(question(b"a.org") * MANY)
+        await eventually(lambda: listener.gate.asked, "some are answered")
+        (lane,) = listener.lanes.open
+        await eventually(lambda: not listener.lanes.open, "closed")
+        answered = len(listener.gate.asked)
+        assert 0 < answered < MANY
+        assert lane._transport.is_closing()
+        writer.transport.abort()
+    await listener.lanes.close()
+
+
+async def test_who_reads_late_gets_every_answer(listener: Listener) -> None:
+    """In their order, what had to be looked up among them."""
+    async with listener.client(receives=4096) as (reader, writer):
+        writer.transport.pause_reading()
+        writer.write(question(b"a.org") * MANY + question(b"later.org") + question(b"b.org"))
+        await eventually(lambda: listener.lanes.open, "connected")
+        (lane,) = listener.lanes.open
+        await eventually(lambda: lane._choked, "answers wait")
+        listener.gate.go.set()
+        writer.transport.resume_reading()
+        got = await reader.readexactly(MANY * len(ISSUED) + len(LATER + ISSUED))
+    whole = got == ISSUED * MANY + LATER + ISSUED
+    assert whole
 
 
 async def test_the_end_closes_what_is_open(listener: Listener) -> None:
