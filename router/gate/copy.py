@@ -10,6 +10,7 @@ A new file takes the old one's place whole. One that is damaged is as good as no
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,7 @@ class EvidenceCopy:
     def __init__(self, folder: Path, *, most: int) -> None:
         self._path = folder / NAME
         self._most = most
+        self._one = threading.Lock()  # a node that ends doesn't wait for the write under way, and writes again
 
     def read(self) -> dict[str, float]:
         """Each name, and until when it has a certificate. Empty where there is no file, or none that can be used."""
@@ -52,11 +54,12 @@ class EvidenceCopy:
         body += f"end {len(lines) - 1} {hashlib.sha256(body.encode('ascii')).hexdigest()}\n"
         beside = self._path.with_name(f"{NAME}.new")
         try:
-            with beside.open("w", encoding="ascii") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            with self._one:
+                with beside.open("w", encoding="ascii") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(self._path)
         except OSError as error:
             _log.warning("the copy of certificates can't be written", file=str(self._path), error=str(error))
 
