@@ -1,4 +1,4 @@
-"""Ask as HTTP, the short way: what Caddy sends is recognised by its bytes, and answered in some 15 µs of CPU.
+"""Ask as HTTP, the short way: what Caddy sends is recognised by its bytes, and answered at once.
 
 Caddy (Go's HTTP client) sends the same head each time, but for the name. A connection whose requests look like that is
 served here; the first request that looks any different, and all after it, go to `hand_over`: the admin listener's
