@@ -8,6 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
 # The Python that makes the venv: `make install PYTHON=python3.13` uses another one.
 PYTHON ?=
 
@@ -17,13 +18,19 @@ PYTHON ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-install: $(STAMP) ## the venv in .venv with every dependency, as locked; instant the second time
+install: $(COMPILED) ## the venv in .venv with every dependency, as locked, and the data plane compiled; instant the second time
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@PYTHON="$(PYTHON)" sh deploy/make-venv.sh $(VENV)
 	@echo "installing the locked dependencies into $(VENV)"
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# More than what is compiled, rather than a list that could miss one; what has not changed is compiled no second time.
+$(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/http1/*.py router/observe/*.py router/proxy/*.py \
+		router/routes/*.py) router/gate/evidence.py
+	@$(BIN)/python deploy/compile.py
 	@touch $@
 
 run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
@@ -68,5 +75,6 @@ lock: install ## resolve the dependencies anew and write both locks
 	$(LOCK) --constraint requirements-dev.lock --no-annotate --output-file requirements.lock
 
 clean: ## remove the venv, the demo's state and every cache
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) build .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find router -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from router.listening import listen, local_addresses
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
-from router.proxy import PlainHttp, Proxy
+from router.proxy import COMPILED, PlainHttp, Proxy
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
 from router.store import Store, open_store
@@ -92,7 +92,9 @@ class App:
         self._state = "serving"
         if self._membership is not None:
             self._membership.serving(True)
-        _log.info("serving", **{name: f"{host}:{port}" for name, (host, port) in self.addresses.items()})
+        _log.info(
+            "serving", compiled=COMPILED, **{name: f"{host}:{port}" for name, (host, port) in self.addresses.items()}
+        )
 
     async def join(self, end: socket.socket, number: int) -> None:
         """The process with that number is at the other end: a worker's control process, or one of its workers."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,6 +14,14 @@ from tests.support.redis import Server
 # that a red run is about the change. At a desk each run tries new ones.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Python prefers what was compiled of a module, and would test the code of yesterday."""
+    for compiled in (Path(__file__).parent.parent / "router").glob("*/*.so"):
+        source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
+        if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
+            pytest.exit(f"{source} is newer than what was compiled of it: run `make install`", returncode=3)
 
 
 @pytest.fixture(scope="session")

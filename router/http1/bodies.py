@@ -8,14 +8,21 @@ llhttp is not asked here: it cannot say where in its input a message ended, and 
 """
 
 import re
+from typing import Final
 
 from router.http1.names import NOT_BEGINNING_TRAILERS, NOT_IN_TRAILERS
 
-_MAX_LINE = 4096  # a chunk's size line with its extensions
+_MAX_LINE: Final = 4096  # a chunk's size line with its extensions
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 
-LAST_CHUNK = b"0\r\n\r\n"
+# What a ChunkedReader waits for: a chunk's size, its content, the line end behind that, or a trailer.
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class FramingError(Exception):
@@ -30,14 +37,12 @@ class ChunkedReader:
 
     __slots__ = ("_buffer", "_left", "_most", "_state", "_trailer_size", "done", "rest", "trailers")
 
-    _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
-
     def __init__(self, most_trailers: int) -> None:
         """`most_trailers` bounds the trailer section, in bytes."""
         self._buffer = b""
         self._left = 0
         self._most = most_trailers
-        self._state = self._SIZE
+        self._state = _SIZE
         self._trailer_size = 0
         self.done = False
         self.rest = b""
@@ -45,10 +50,10 @@ class ChunkedReader:
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, without its framing. Raises FramingError."""
-        if self._state == self._DATA and len(data) <= self._left:  # the middle of a large chunk: nothing to look for
+        if self._state == _DATA and len(data) <= self._left:  # the middle of a large chunk: nothing to look for
             self._left -= len(data)
             if self._left == 0:
-                self._state = self._DATA_END
+                self._state = _DATA_END
             return data
         if self._buffer:
             data = self._buffer + data
@@ -56,20 +61,20 @@ class ChunkedReader:
         content: list[bytes] = []
         at, size = 0, len(data)
         while at < size:
-            if self._state == self._DATA:
+            if self._state == _DATA:
                 piece = data[at : at + self._left]
                 content.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
                 if self._left == 0:
-                    self._state = self._DATA_END
-            elif self._state == self._DATA_END:
+                    self._state = _DATA_END
+            elif self._state == _DATA_END:
                 if size - at < 2:
                     break
                 if data[at : at + 2] != b"\r\n":
                     raise FramingError("no CRLF behind a chunk")
                 at += 2
-                self._state = self._SIZE
+                self._state = _SIZE
             else:
                 end = data.find(b"\r\n", at, at + _MAX_LINE + 2)
                 if end < 0:
@@ -77,7 +82,7 @@ class ChunkedReader:
                     break
                 line = data[at:end]
                 at = end + 2
-                if self._state == self._SIZE:
+                if self._state == _SIZE:
                     self._read_size(line)
                 elif not line:
                     self.done = True
@@ -93,7 +98,7 @@ class ChunkedReader:
             raise FramingError("chunk line too long")
         if b"\n" in line or b"\r" in line[:-1]:
             raise FramingError("bare CR or LF in a chunk line")
-        if self._state == self._SIZE and line and line[0] not in b"0123456789abcdefABCDEF":
+        if self._state == _SIZE and line and line[0] not in b"0123456789abcdefABCDEF":
             raise FramingError("bad chunk size")
 
     def _read_size(self, line: bytes) -> None:
@@ -101,7 +106,7 @@ class ChunkedReader:
         if match is None:
             raise FramingError("bad chunk size")
         self._left = int(match[1], 16)
-        self._state = self._DATA if self._left else self._TRAILERS
+        self._state = _DATA if self._left else _TRAILERS
 
     def _read_trailer(self, line: bytes) -> None:
         self._trailer_size += len(line) + 2
@@ -125,4 +130,4 @@ def last_chunk(trailers: list[bytes]) -> bytes:
     """The end of a chunked body."""
     if not trailers:
         return LAST_CHUNK
-    return b"0\r\n" + b"".join(line + b"\r\n" for line in trailers) + b"\r\n"
+    return b"0\r\n" + b"".join([line + b"\r\n" for line in trailers]) + b"\r\n"

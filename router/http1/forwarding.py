@@ -9,7 +9,6 @@ whole set of forwarding headers is written anew.
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from router.hostname import InvalidHostError, parse_host
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, value_of
@@ -25,14 +24,16 @@ _ABSOLUTE = re.compile(rb"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE)
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
     """Who sent a request: the client's address, the scheme it used, and the header block that says so to backends."""
 
-    client: str
-    scheme: bytes
-    host: bytes
-    block: bytes
+    __slots__ = ("block", "client", "host", "scheme")
+
+    def __init__(self, client: str, scheme: bytes, host: bytes, block: bytes) -> None:
+        self.client = client
+        self.scheme = scheme
+        self.host = host
+        self.block = block
 
 
 class Forwarder:

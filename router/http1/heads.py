@@ -7,16 +7,16 @@ llhttp approved. Header lines that go on are kept as the bytes they came in, in 
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from router.errors import Problem
 from router.http1.names import STICKY
 from router.settings import Limits
 
 # Framing of a body: a length in bytes, or one of these.
-NONE = 0
-CHUNKED = -1
-UNTIL_CLOSE = -2
+NONE: Final = 0
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
 
 # What most of them say, and what HTTP/1.1 does anyway.
 _NOTHING_NEW = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")
@@ -24,13 +24,14 @@ _NOTHING_NEW = (b"Connection: keep-alive", b"connection: keep-alive", b"Connecti
 NO_CALLBACKS = object()  # llhttp only judges; nobody listens
 
 _ZERO = ord("0")
-_MAX_LENGTH = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
+_MAX_LENGTH: Final = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 
 # Others choose names and lists, so what is remembered of them is short, or one visitor could fill our memory.
-_LONGEST_NAME = 64
-_LONGEST_LIST = 128
+_LONGEST_NAME: Final = 64
+_LONGEST_LIST: Final = 128
+_MOST_NAMES: Final = 4096
 
-_SEEN = 4096  # hashes
+_SEEN: Final = 4096  # hashes
 
 
 class RefusedError(Exception):
@@ -48,8 +49,6 @@ class Rules(dict[bytes, Callable[[Any, bytes], None] | None]):
     and looking at every name of every head (bench/README.md). Bounded, since clients choose spellings.
     """
 
-    _MOST = 4096
-
     def __init__(self, by_name: Mapping[bytes, Callable[[Any, bytes], None]], is_ours: Callable[[bytes], bool]) -> None:
         """`by_name` has lower-case names; `is_ours` says of any other lower-case name whether it is left out."""
         super().__init__()
@@ -62,7 +61,7 @@ class Rules(dict[bytes, Callable[[Any, bytes], None] | None]):
         if rule is None and self._is_ours(lower):
             rule = drop
         if len(name) <= _LONGEST_NAME:
-            if len(self) >= self._MOST:
+            if len(self) >= _MOST_NAMES:
                 self.clear()
             self[name] = rule
         return rule

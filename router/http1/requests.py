@@ -1,7 +1,7 @@
 """Heads of requests: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
-from typing import Any
+from typing import Final
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
@@ -27,15 +27,15 @@ from router.http1.heads import (
 from router.http1.names import FORWARDING, HOP_BY_HOP, OURS, X_FORWARDED
 from router.settings import Limits
 
-_TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
+_TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
 _COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
-_PLAIN_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
+_PLAIN_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
 # How far a head is looked through each time that more of it has arrived: it may come byte by byte.
-_EARLY = 4096
+_EARLY: Final = 4096
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
 
 
@@ -50,19 +50,17 @@ class RequestHead:
     host = b""
     host_at = -1
     origin_at = -1
-    framing = NONE
+    framing: int = 0  # NONE
     expect = False
     trailers = False
     upgrade = b""
     connection: tuple[bytes, ...] = ()
     forwarding: dict[bytes, bytes] | None = None
     request_id = b""
-    user_agent = b""  # the whole line, as is `referer`: their values are only needed when the access line is written
+    user_agent = b""
     referer = b""
     via = 0
-    # Of a head whose section is remembered: `lines` joined, and the values of User-Agent and Referer.
-    block: bytes | None = None
-    visitor: tuple[bytes, bytes] | None = None
+    block: bytes | None = None  # `lines` joined, of a head whose section is remembered
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
         self.method = method
@@ -71,13 +69,32 @@ class RequestHead:
         self.lines: list[bytes] = []
         self.keep_alive = version == 1
 
+    def with_line(self, method: bytes, target: bytes) -> "RequestHead":
+        """The same header section behind another request line of the same version."""
+        head = RequestHead(method, target, self.version)
+        head.lines = self.lines
+        head.keep_alive = self.keep_alive
+        head.host = self.host
+        head.host_at = self.host_at
+        head.origin_at = self.origin_at
+        head.framing = self.framing
+        head.expect = self.expect
+        head.trailers = self.trailers
+        head.upgrade = self.upgrade
+        head.connection = self.connection
+        head.forwarding = self.forwarding
+        head.request_id = self.request_id
+        head.user_agent = self.user_agent
+        head.referer = self.referer
+        head.via = self.via
+        head.block = self.block
+        return head
+
     def value(self, name: bytes) -> bytes | None:
         """The value of the first line of that lower-case name, None without one. For what few requests need."""
         place = place_of(self.lines, name)
         return None if place < 0 else value_of(self.lines[place])
 
-
-_without_init = RequestHead.__new__
 
 NO_HEAD = RequestHead(b"", b"", 1)  # of what never became a request
 NO_HEAD.keep_alive = False
@@ -102,6 +119,10 @@ def check_start(partial: bytes, limits: Limits) -> None:
         raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
 
+_MOST: Final = 1024  # header sections that are remembered
+_LONGEST: Final = 4096  # bytes of one of them
+
+
 class RequestReader:
     """Reads heads, and remembers what follows the request line: the header section.
 
@@ -113,36 +134,29 @@ class RequestReader:
     else out of the processor's cache, which doubled the cost of a request.
     """
 
-    _MOST = 1024
-    _LONGEST = 4096
-
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        # Of the limits, what every head is measured by.
+        self._most = limits.header
+        self._most_line = limits.request_line
         self._seen: set[int] = set()  # hashes of what came once
-        self._known: dict[bytes, dict[str, Any]] = {}  # the attributes of a head but those of its first line
+        self._known: dict[bytes, RequestHead] = {}
 
     def read(self, raw: bytes) -> RequestHead:
         """Read a head that ends with its empty line. Raises RefusedError."""
         line, _, section = raw.partition(b"\r\n")
-        limits = self._limits
         plain = _PLAIN_LINE.fullmatch(line)
-        if plain is None or len(raw) > limits.header or len(line) > limits.request_line:
-            return read_request_head(raw, limits)
+        if plain is None or len(raw) > self._most or len(line) > self._most_line:
+            return read_request_head(raw, self._limits)
         known = self._known.get(section)
         if known is not None:
-            head = _without_init(RequestHead)
-            head.__dict__ = known.copy()
-            head.method, head.target = plain.groups()
-            return head
-        head = read_request_head(raw, limits)
-        if seen_before(self._seen, hash(section)) and len(section) <= self._LONGEST:
-            if len(self._known) >= self._MOST:
+            return known.with_line(plain[1], plain[2])
+        head = read_request_head(raw, self._limits)
+        if seen_before(self._seen, hash(section)) and len(section) <= _LONGEST:
+            if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[section] = {
-                **vars(head),
-                "block": b"\r\n".join(head.lines),
-                "visitor": (value_of(head.user_agent), value_of(head.referer)),
-            }
+            self._known[section] = known = head.with_line(head.method, head.target)
+            known.block = b"\r\n".join(head.lines)
         return head
 
 
@@ -292,12 +306,12 @@ def _request_id(head: RequestHead, line: bytes) -> None:
 
 
 def _user_agent(head: RequestHead, line: bytes) -> None:
-    head.user_agent = line
+    head.user_agent = value_of(line)
     head.lines.append(line)
 
 
 def _referer(head: RequestHead, line: bytes) -> None:
-    head.referer = line
+    head.referer = value_of(line)
     head.lines.append(line)
 
 
@@ -308,7 +322,7 @@ def _via(head: RequestHead, line: bytes) -> None:
 
 _TWINS = FORWARDING | {b"x-request-id", b"host", b"content-length", b"transfer-encoding", b"connection"}
 
-_REQUEST_RULES = Rules(
+_REQUEST_RULES: Final = Rules(
     {
         **dict.fromkeys(HOP_BY_HOP, drop),
         **dict.fromkeys(FORWARDING, _forwarded),

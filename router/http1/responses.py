@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -35,7 +36,7 @@ class ResponseHead:
     """An answer's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
 
     # Defaults stand on the class: a head sets only what it has.
-    framing = UNTIL_CLOSE
+    framing: int = -2  # UNTIL_CLOSE
     upgrade = b""
     location_at = -1
     connection: tuple[bytes, ...] = ()
@@ -49,6 +50,10 @@ class ResponseHead:
         self.keep_alive = version == 1
 
 
+_MOST: Final = 512  # heads that are remembered
+_LONGEST: Final = 2048  # bytes of one of them
+
+
 class ResponseReader:
     """Reads heads, and remembers them: backends say the same thing again while their Date stands, and often for longer.
 
@@ -56,9 +61,6 @@ class ResponseReader:
     the same bytes mean another framing there. Bounded, since backends choose what they say, and kept when they come the
     second time, as in RequestReader.
     """
-
-    _MOST = 512
-    _LONGEST = 2048
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -72,8 +74,8 @@ class ResponseReader:
         head = self._known.get(raw)
         if head is None:
             head = read_response_head(raw, method, self._limits)
-            if seen_before(self._seen, hash(raw)) and len(raw) <= self._LONGEST:
-                if len(self._known) >= self._MOST:
+            if seen_before(self._seen, hash(raw)) and len(raw) <= _LONGEST:
+                if len(self._known) >= _MOST:
                     self._known.clear()
                 self._known[raw] = head
         return head
@@ -141,7 +143,7 @@ def _location(head: ResponseHead, line: bytes) -> None:
     head.lines.append(line)
 
 
-_RESPONSE_RULES = Rules(
+_RESPONSE_RULES: Final = Rules(
     {
         **dict.fromkeys(HOP_BY_HOP, drop),
         b"connection": note_connection,

@@ -26,15 +26,16 @@ once, of all of it together, whether there is anything to escape.
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
-from router.observe.finished import Finished, SeenRoute
+from router.observe.finished import Finished
 from router.observe.secrets import mask_keys, mask_query
+from router.routes.route import Route
 
-_MILLISECONDS = tuple(f"{number:03d}" for number in range(1000))
-_LONGEST = 1024  # bytes of one field; the rest is cut, so that no visitor writes megabytes of log
+_THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
+_LONGEST: Final = 1024  # bytes of one field; the rest is cut, so that no visitor writes megabytes of log
 _CUT = "…".encode()
-_REMEMBERED = 1024  # combinations of texts
+_REMEMBERED: Final = 1024  # combinations of texts
 
 _Said = tuple[bytes, bytes, bytes, str, str]  # host, User-Agent, Referer, client, backend
 
@@ -78,7 +79,8 @@ class JsonLines:
         worker = self._worker
         second, date = -1, ""
         # Visitors come in bursts, a page and all that it needs: what depends on the route only is often still right.
-        route, looked_up = None, False
+        route: Route | None = None
+        looked_up = False
         led = _led(route, looked_up=looked_up)
         before: _Said | None = None
         host = agent = referer = client = backend = ""
@@ -97,21 +99,21 @@ class JsonLines:
             # Latin-1 decodes anything; bytes beyond ASCII are read again, and properly, where they are escaped.
             method, path = done.method.decode("latin-1"), raw_path.decode("latin-1")
             query = raw_query.decode("latin-1")
-            request_id = done.request_id
+            request_id = done.id.decode("latin-1")
             if not _is_plain(f"{request_id}{method}{path}{query}"):
                 method, path, query = _escape(done.method), _escape(raw_path), _escape(raw_query)
-                request_id = _escape_text(request_id)
+                request_id = _escape(done.id)
             said = (done.host, done.user_agent, done.referer, done.client, done.backend)
             if said != before:
                 before = said
                 host, agent, referer, client, backend = self._texts(said)
-            begun = f"{(first_byte - started) * 1000:.3f}" if first_byte else "null"
+            begun = _milliseconds(first_byte - started) if first_byte else "null"
             error = f'"{problem.code}"' if problem else "null"
             add(
-                f'{{"ts":"{date}{_MILLISECONDS[int((instant - whole) * 1000)]}Z","request_id":"{request_id}",'
+                f'{{"ts":"{date}{_THOUSANDTHS[int((instant - whole) * 1000)]}Z","request_id":"{request_id}",'
                 f'"client":"{client}","method":"{method}","scheme":"{done.scheme}","host":"{host}","path":"{path}",'
                 f'"query":"{query}","bytes_in":{done.received},"bytes_out":{done.sent},'
-                f'"duration_ms":{(ended - started) * 1000:.3f},"first_byte_ms":{begun},"http":"1.{done.version}",'
+                f'"duration_ms":{_milliseconds(ended - started)},"first_byte_ms":{begun},"http":"1.{done.version}",'
                 f'"status":{done.status},"ending":"{done.ending}",{led},"backend":{backend},"tries":{done.tries},'
                 f'"reused":{"true" if done.reused else "false"},"error":{error},"worker":{worker},"ua":"{agent}",'
                 f'"referer":"{referer}"}}\n'
@@ -133,7 +135,7 @@ class TextLines:
         instant = done.ended + epoch
         path, _, query = done.target.partition(b"?")
         words = [
-            f"{_date(int(instant))[11:]}{_MILLISECONDS[int(instant % 1 * 1000)]}",
+            f"{_date(int(instant))[11:]}{_THOUSANDTHS[int(instant % 1 * 1000)]}",
             self._status(done.status),
             done.ending,
             _escape(done.method),
@@ -165,7 +167,13 @@ def _date(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
-def _led(route: SeenRoute | None, *, looked_up: bool) -> str:
+def _milliseconds(seconds: float) -> str:
+    """To the microsecond. By whole numbers, which is twice as fast as to format a fraction."""
+    micros = int(seconds * 1e6 + 0.5)
+    return f"{micros // 1000}.{_THOUSANDTHS[micros % 1000]}"
+
+
+def _led(route: Route | None, *, looked_up: bool) -> str:
     """The members that say where the host led."""
     if route is None:
         return '"level":null,"source":null,"resource":null,"slug":null,"tenant":null,"port":null'

@@ -1,49 +1,11 @@
 """What the proxy hands over when an exchange has ended, as far as observing it cares."""
 
-from typing import Protocol
-
 from router.errors import Problem
+from router.routes.route import Route
 
 
-class SeenResource(Protocol):
-    """The resource that was reached."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def slug(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def tenant_id(self) -> str: ...
-
-
-class SeenDecision(Protocol):
-    """What the precedence chain said."""
-
-    @property
-    def level(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class SeenRoute(Protocol):
-    """The answer for the host; `host` is its canonical name."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def decision(self) -> SeenDecision: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def resource(self) -> SeenResource | None: ...
-    @property
-    def port(self) -> int | None: ...
-
-
-class Finished(Protocol):
-    """One exchange that has ended.
+class Finished:
+    """One exchange that has ended. Defaults stand on the class: most exchanges leave most of them alone.
 
     Times are instants of the monotonic clock in seconds; `first_byte` is 0.0 where no answer began. `received` and
     `sent` count body or tunnel bytes from and to the client. `method`, `target`, `host`, `user_agent` and `referer` are
@@ -51,49 +13,30 @@ class Finished(Protocol):
     route came out of the process's cache.
     """
 
+    started = 0.0
+    first_byte = 0.0
+    ended = 0.0
+    client = ""
+    id = b""  # the request's, which is made and sent as bytes
+    method = b""
+    target = b""
+    host = b""
+    scheme = "http"
+    version = 1
+    user_agent = b""
+    referer = b""
+    status = 0
+    received = 0
+    sent = 0
+    ending = ""
+    problem: Problem | None = None
+    route: Route | None = None
+    looked_up = False
+    backend = ""
+    tries = 0
+    reused = False
+    tunnel = False
+
     @property
-    def started(self) -> float: ...
-    @property
-    def first_byte(self) -> float: ...
-    @property
-    def ended(self) -> float: ...
-    @property
-    def client(self) -> str: ...
-    @property
-    def method(self) -> bytes: ...
-    @property
-    def target(self) -> bytes: ...
-    @property
-    def host(self) -> bytes: ...
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def received(self) -> int: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def ending(self) -> str: ...
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def problem(self) -> Problem | None: ...
-    @property
-    def route(self) -> SeenRoute | None: ...
-    @property
-    def looked_up(self) -> bool: ...
-    @property
-    def backend(self) -> str: ...
-    @property
-    def tries(self) -> int: ...
-    @property
-    def reused(self) -> bool: ...
-    @property
-    def tunnel(self) -> bool: ...
-    @property
-    def user_agent(self) -> bytes: ...
-    @property
-    def referer(self) -> bytes: ...
+    def request_id(self) -> str:
+        return self.id.decode("ascii")

@@ -14,7 +14,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -170,8 +170,25 @@ LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
 }
 
 # Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-_BUCKETS = (*(str(bound) for bound in BOUNDS), "+Inf")
+BOUNDS: Final[tuple[float, ...]] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+)
+_BUCKETS: Final = (*[str(bound) for bound in BOUNDS], "+Inf")
 
 
 class _Histogram:
@@ -195,8 +212,8 @@ class _Histogram:
         return cumulative
 
 
-class Metrics(Collector):
-    """The numbers of one process. `worker` is its number, where there are several, and becomes a label."""
+class Metrics:
+    """The numbers of one process: a Collector of prometheus_client in all but name, since it is compiled. `worker` is its number, where there are several, and becomes a label."""
 
     def __init__(self, worker: int | None = None) -> None:
         self._worker = {} if worker is None else {"worker": str(worker)}
@@ -209,7 +226,7 @@ class Metrics(Collector):
         self._gauges: dict[str, GaugeCallback] = {}
         self._build = (importlib.metadata.version("miosa-router"), platform.python_version())
         self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self._registry.register(cast(Collector, self))
         ProcessCollector(registry=self._registry)
 
     def exchange(self, batch: Sequence[Finished]) -> None:

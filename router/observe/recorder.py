@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
@@ -14,7 +14,7 @@ from router.observe.output import Output
 
 # Exchanges after which the proxy flushes without waiting for the interval. Few, so that what they leave in memory is
 # still in the processor's cache when it is read again: 64 instead of some thousands took 28% off a request's CPU time.
-BATCH = 64
+BATCH: Final = 64
 
 INTERVAL = 0.1  # seconds between flushes
 _COMPLAIN_EVERY = 60.0  # seconds between two complaints about a log that cannot be written

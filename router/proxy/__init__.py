@@ -5,7 +5,11 @@
 the deadlines, `edge.py` is what all of them share, and `listener.py` starts, drains and ends it all.
 """
 
+from router.proxy import exchange
 from router.proxy.edge import PlainHttp
 from router.proxy.listener import Proxy
 
-__all__ = ["PlainHttp", "Proxy"]
+__all__ = ["COMPILED", "PlainHttp", "Proxy"]
+
+# Whether the data plane runs as machine code (deploy/compile.py), rather than in the interpreter.
+COMPILED = not exchange.__file__.endswith(".py")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from router.proxy.pool import Pool
 
 
-class BackendConnection(asyncio.Protocol):
-    """See the module. `left` counts down a sized body; `chunks` reads a chunked one; `until_close` has no end."""
+class BackendConnection:
+    """See the module, and `ClientConnection` for why this inherits nothing. `left` counts down a sized body; `chunks` reads a chunked one; `until_close` has no end."""
 
     __slots__ = (
         "_paused",

@@ -9,7 +9,7 @@ import asyncio
 import math
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from router import errors
 from router.http1.bodies import ChunkedReader, FramingError, chunk, last_chunk
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from router.proxy.edge import Edge
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close with a reset
-_AHEAD = 16 * 1024  # bytes that a client may send behind a request that is being answered
-_LINGER = 2.0  # seconds that a client may go on sending after an answer that ends its connection
+_AHEAD: Final = 16 * 1024  # bytes that a client may send behind a request that is being answered
+_LINGER: Final = 2.0  # seconds that a client may go on sending after an answer that ends its connection
 
 
-class ClientConnection(asyncio.Protocol):
-    """See the module. `deadline` is an instant of the monotonic clock, kept by the sweep."""
+class ClientConnection:
+    """See the module. An asyncio.Protocol in all but name: a class that is compiled has no base that is not.
+
+    `deadline` is an instant of the monotonic clock, kept by the sweep."""
 
     __slots__ = (
         "_body_left",
@@ -121,9 +123,7 @@ class ClientConnection(asyncio.Protocol):
             self.buffer += data
             if len(self.buffer) > _AHEAD:
                 self.pause()
-                self.deadline = min(
-                    self.deadline, self.edge.now + self.edge.limits.body_idle
-                )  # nor waited for for ever
+                self.deadline = min(self.deadline, self.edge.now + self.edge.body_idle)  # nor waited for for ever
         else:
             content = self.read_body(data)
             if content:
@@ -196,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
     def read_body(self, data: bytes) -> bytes:
         """What of `data` belongs to the request's body, framed for the backend; the rest goes to `buffer`."""
         exchange = cast(Exchange, self.exchange)
-        self.deadline = self.edge.now + self.edge.limits.body_idle
+        self.deadline = self.edge.now + self.edge.body_idle
         if self._chunks is not None:
             return self._read_chunks(exchange, self._chunks, data)
         size = len(data)
@@ -219,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.bad_body(errors.BAD_REQUEST, str(error))
             return b""
         exchange.received += len(content)
-        most = self.edge.limits.body
+        most = self.edge.most_body
         if most and exchange.received > most:
             exchange.bad_body(errors.PAYLOAD_TOO_LARGE, "chunked body too large")
             return b""
@@ -276,7 +276,7 @@ class ClientConnection(asyncio.Protocol):
             return
         edge = self.edge
         if self.write_paused:  # the client does not read its answers: no further request until it does
-            self.deadline = edge.now + edge.limits.body_idle
+            self.deadline = edge.now + edge.body_idle
             return
         if self.buffer:
             self.started = edge.time()
@@ -291,7 +291,7 @@ class ClientConnection(asyncio.Protocol):
             if edge.draining and not edge.patient:
                 self.finish()
                 return
-            self.deadline = edge.now + edge.limits.client_idle
+            self.deadline = edge.now + edge.client_idle
         self.resume()
 
     def _busy(self) -> bool:
@@ -308,12 +308,12 @@ class ClientConnection(asyncio.Protocol):
         self.closing = True
         edge = self.edge
         if self.eof or (self.request_done and not self.buffer):
-            self.deadline = edge.now + edge.limits.body_idle  # a client that does not read is not waited for for ever
+            self.deadline = edge.now + edge.body_idle  # a client that does not read is not waited for for ever
             self.transport.close()
             return
         self.buffer = b""
         self._lingering = True
-        self._linger_until = edge.now + edge.limits.body_idle
+        self._linger_until = edge.now + edge.body_idle
         self.deadline = edge.now + _LINGER
         if self._paused:
             self._paused = False

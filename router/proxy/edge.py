@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from router.proxy.client import ClientConnection
     from router.proxy.tunnel import Tunnel
 
-_READ_SIZE = 256_000  # uvloop reads at most this much at once (UV_STREAM_RECV_BUF_SIZE)
+_READ_SIZE: Final = 256_000  # uvloop reads at most this much at once (UV_STREAM_RECV_BUF_SIZE)
 
 _log = structlog.get_logger("router.proxy")
 
@@ -95,6 +95,11 @@ class Edge:
         self.recorder = recorder
         self.metrics = metrics
         self.limits = limits
+        # Of the limits, what each exchange or each piece of a body looks at: a pydantic model is slow to ask.
+        self.most_exchanges = limits.exchanges_per_resource
+        self.most_body = limits.body
+        self.body_idle = limits.body_idle
+        self.client_idle = limits.client_idle
         # A connection hands over at most one read at a time, on top of what is buffered already.
         self.high_water = max(0, limits.buffer - _READ_SIZE)
         self.forwarder = Forwarder(trusted_proxies)

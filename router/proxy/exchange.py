@@ -18,7 +18,7 @@ kept connection died before the first byte of an answer, for a request without a
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -38,10 +38,10 @@ from router.http1.replies import reply
 from router.http1.requests import NO_HEAD, RequestHead
 from router.http1.responses import ResponseHead
 from router.http1.upgrade import accepts
+from router.observe.finished import Finished
 from router.observe.recorder import BATCH
 from router.proxy import own
 from router.proxy.dial import DialError, dial
-from router.proxy.facts import Facts
 from router.proxy.tunnel import Tunnel
 from router.routes.chain import Level
 
@@ -53,20 +53,20 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("router.proxy")
 
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
-_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-_NEVER = float("inf")
-_MOST_PASSES = 5  # times that a request may have come through here before it counts as a loop
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_NEVER: Final = float("inf")
+_MOST_PASSES: Final = 5  # times that a request may have come through here before it counts as a loop
 
 # Hosts for which nobody gets a certificate.
 _NEVER_OVER_TLS = frozenset(("suspended", "removed", "invalid_host", "resolver_unavailable"))
 
 # A problem that says that the request cannot be trusted ends its connection (RFC 9112 §2.2, §11.2).
-_CLOSING = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
+_CLOSING: Final = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
 
 
-class Exchange(Facts):
-    """See the module. After its end it is a record of facts, which `observe` turns into a line and into metrics."""
+class Exchange(Finished):
+    """See the module. After its end it is a record, which `observe` turns into a line and into metrics."""
 
     # Defaults stand on the class: most exchanges leave most of them alone.
     phase = "A"
@@ -76,7 +76,7 @@ class Exchange(Facts):
     load: "Load | None" = None
     outgoing: "BackendConnection | None" = None
     answer_head: ResponseHead | None = None
-    framing = NONE  # of the answer, towards the client
+    framing: int = 0  # NONE; of the answer, towards the client
     keep_alive = False
     half_closed = False
     waiting: "asyncio.Task[Any] | None" = None
@@ -87,6 +87,12 @@ class Exchange(Facts):
         self.incoming = incoming
         self.head = head
         self.started = started
+        self.method = head.method
+        self.target = head.target
+        self.host = head.host
+        self.version = head.version
+        self.user_agent = head.user_agent
+        self.referer = head.referer
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.ending or self.phase}>"
@@ -100,7 +106,7 @@ class Exchange(Facts):
         if head.via >= _MOST_PASSES:
             self.answer(errors.LOOP_DETECTED, "EA")
             return
-        most = edge.limits.body
+        most = edge.most_body
         if most and head.framing > most:
             self.answer(errors.PAYLOAD_TOO_LARGE, "EA")
             return
@@ -153,7 +159,7 @@ class Exchange(Facts):
             self.answer(prepared.problem, "ED")
             return
         load = prepared.load
-        if load.exchanges >= edge.limits.exchanges_per_resource:
+        if load.exchanges >= edge.most_exchanges:
             self.answer(errors.TOO_MANY_REQUESTS, "EA")
             return
         load.exchanges += 1
@@ -256,7 +262,7 @@ class Exchange(Facts):
         if incoming.request_done:
             self.wait_for_answer()
         else:
-            incoming.deadline = self.edge.now + self.edge.limits.body_idle
+            incoming.deadline = self.edge.now + self.edge.body_idle
             incoming.resume()
             if incoming.buffer:
                 data, incoming.buffer = incoming.buffer, b""
@@ -343,7 +349,7 @@ class Exchange(Facts):
             incoming.write(out + data)
             self.complete(clean=True)
         else:
-            incoming.deadline = edge.now + edge.limits.body_idle
+            incoming.deadline = edge.now + edge.body_idle
             incoming.write(out)
             if incoming.write_paused:
                 backend.pause()
@@ -357,7 +363,7 @@ class Exchange(Facts):
         """More of the answer's body, without its framing."""
         incoming, edge = self.incoming, self.edge
         self.sent += len(data)
-        incoming.deadline = edge.now + edge.limits.body_idle
+        incoming.deadline = edge.now + edge.body_idle
         incoming.write(chunk(data) if self.framing == CHUNKED else data)
 
     def relay_last(self, content: bytes, trailers: list[bytes]) -> None:

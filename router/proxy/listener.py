@@ -4,6 +4,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
 
 import structlog
 
@@ -92,7 +93,9 @@ class Proxy:
         """Serve on a socket that is bound already; its address."""
         edge = self._edge
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: ClientConnection(edge), sock=listener, backlog=_BACKLOG)
+        self._server = await loop.create_server(
+            lambda: cast(asyncio.Protocol, ClientConnection(edge)), sock=listener, backlog=_BACKLOG
+        )
         edge.tasks.start("sweep", sweep(edge))
         address = listener.getsockname()
         return str(address[0]), int(address[1])

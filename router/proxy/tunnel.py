@@ -7,7 +7,7 @@ frame may only stand between two frames, so it is sent when nothing has passed f
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds without a byte after which a WebSocket is taken to stand between two frames. `active_at` is of the coarse
 # clock, so it may be half a second before the last byte.
-_QUIET = 0.75
+_QUIET: Final = 0.75
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 
 
@@ -46,8 +46,8 @@ class Tunnel:
     def start(self, early: bytes) -> None:
         """Take the connections over; `early` is what the client sent before the 101."""
         incoming, outgoing = self.client.transport, self.backend.transport
-        incoming.set_protocol(self.client)
-        outgoing.set_protocol(self.backend)
+        incoming.set_protocol(cast(asyncio.Protocol, self.client))
+        outgoing.set_protocol(cast(asyncio.Protocol, self.backend))
         if early:
             outgoing.write(early)
         outgoing.resume_reading()
@@ -87,12 +87,12 @@ class Tunnel:
             self.client.transport.write(b"\x88\x02" + _GOING_AWAY)
         if not self.backend.ended:
             mask = os.urandom(4)  # clients' frames are masked (RFC 6455 §5.3)
-            masked = bytes(byte ^ mask[place] for place, byte in enumerate(_GOING_AWAY))
+            masked = bytes([byte ^ mask[place] for place, byte in enumerate(_GOING_AWAY)])
             self.backend.transport.write(b"\x88\x82" + mask + masked)
 
 
-class _End(asyncio.Protocol):
-    """One side. `ended`: we have closed our sending half towards it."""
+class _End:
+    """One side, as a protocol of asyncio. `ended`: we have closed our sending half towards it."""
 
     __slots__ = ("_counter", "ended", "other", "transport", "tunnel", "written_last")
 

@@ -1,8 +1,6 @@
 """Exchanges that have ended, for what watches them. Every field can be replaced."""
 
-from dataclasses import dataclass, field
-
-from router.errors import Problem
+from router.observe.finished import Finished
 from router.routes.chain import Decision, Level
 from router.routes.route import Route
 from tests.support.records import PLATFORM, resource
@@ -14,30 +12,28 @@ def route(slug: str = "shop", *, reason: str = "served", source: str = "sql", le
     return Route(f"{slug}.{PLATFORM}", decision, keys=(), source=source, expires=60.0)
 
 
-@dataclass
-class Ended:
+def ended(**changes: object) -> Finished:
     """A GET that took 250 ms, its first byte 100 ms, in the tenth second."""
-
-    started: float = 10.0
-    first_byte: float = 10.1
-    ended: float = 10.25
-    client: str = "203.0.113.9"
-    method: bytes = b"GET"
-    target: bytes = b"/index.html"
-    host: bytes = b"shop.miosa.app"
-    scheme: str = "https"
-    version: int = 1
-    status: int = 200
-    received: int = 0
-    sent: int = 1234
-    ending: str = "--"
-    request_id: str = "0193f0a1c2d3"
-    problem: Problem | None = None
-    route: Route | None = field(default_factory=route)
-    looked_up: bool = True
-    backend: str = "10.0.0.1:3000"
-    tries: int = 1
-    reused: bool = False
-    tunnel: bool = False
-    user_agent: bytes = b"curl/8"
-    referer: bytes = b""
+    done = Finished()
+    fields = {
+        "started": 10.0,
+        "first_byte": 10.1,
+        "ended": 10.25,
+        "client": "203.0.113.9",
+        "id": b"0193f0a1c2d3",
+        "method": b"GET",
+        "target": b"/index.html",
+        "host": b"shop.miosa.app",
+        "scheme": "https",
+        "status": 200,
+        "sent": 1234,
+        "ending": "--",
+        "route": route(),
+        "looked_up": True,
+        "backend": "10.0.0.1:3000",
+        "tries": 1,
+        "user_agent": b"curl/8",
+    }
+    for name, value in (fields | changes).items():
+        setattr(done, name, value)
+    return done

@@ -8,7 +8,7 @@ from router.clock import ManualClock
 from router.gate.evidence import MemoryEvidence
 from router.routes.chain import REASONS
 from router.routes.route import Route
-from tests.support.ended import Ended, route
+from tests.support.ended import ended, route
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def with_reason(slug: str, reason: str) -> Route:
 def test_https_traffic_is_evidence(clock: ManualClock) -> None:
     """For the canonical name, whatever the Host header's spelling."""
     evidence = MemoryEvidence(clock)
-    evidence.learn([Ended(host=b"SHOP.miosa.app:443"), Ended(route=route("plain"), scheme="http"), Ended(route=None)])
+    evidence.learn([ended(host=b"SHOP.miosa.app:443"), ended(route=route("plain"), scheme="http"), ended(route=None)])
     assert evidence.seen("shop.miosa.app")
     assert not evidence.seen("plain.miosa.app")
     assert len(evidence) == 1
@@ -35,7 +35,7 @@ def test_https_traffic_is_evidence(clock: ManualClock) -> None:
 def test_only_names_that_get_certificates_leave_evidence(clock: ManualClock, reason: str) -> None:
     """A Host that a stranger put into somebody else's connection proves nothing."""
     evidence = MemoryEvidence(clock)
-    evidence.learn([Ended(route=with_reason("shop", reason))])
+    evidence.learn([ended(route=with_reason("shop", reason))])
     assert evidence.seen("shop.miosa.app") == (reason in {"served", "redirect", "starting", "stopped"})
 
 
@@ -71,10 +71,10 @@ def test_a_removed_name_is_forgotten(clock: ManualClock) -> None:
     clock.advance(100.0)
     evidence.note("x.org")
     evidence.forget("x.org")
-    evidence.learn([Ended(route=route("shop"), started=99.0)])
+    evidence.learn([ended(route=route("shop"), started=99.0)])
     assert evidence.seen("shop.miosa.app")
     evidence.forget("shop.miosa.app")
-    evidence.learn([Ended(route=route("shop"), started=99.0)])
+    evidence.learn([ended(route=route("shop"), started=99.0)])
     evidence.note("x.org", 100.0)
     assert (evidence.seen("x.org"), evidence.seen("shop.miosa.app"), evidence.since(0.0)) == (False, False, {})
     evidence.note("x.org", 100.5)
@@ -87,7 +87,7 @@ def test_visits_are_told_once_a_day(clock: ManualClock) -> None:
     heard: list[tuple[str, float, str | None]] = []
     evidence.on_visit(lambda *visit: heard.append(visit))
     for _ in range(3):
-        evidence.learn([Ended(route=route("shop"), started=clock.monotonic()) for _ in range(10)])
+        evidence.learn([ended(route=route("shop"), started=clock.monotonic()) for _ in range(10)])
         clock.advance(40_000.0)
     assert heard == [("shop.miosa.app", 0.0, "acme")]
     clock.advance(40_000.0)

@@ -203,9 +203,9 @@ def test_rules_judge_a_spelling_once() -> None:
 def test_rules_are_bounded() -> None:
     """Clients choose spellings, so only so many are remembered, and none that is long."""
     rules = Rules({b"host": noted}, lambda _: False)
-    for number in range(Rules._MOST + 10):
+    for number in range(heads._MOST_NAMES + 10):
         assert rules[b"x-%d" % number] is None
-        assert len(rules) <= Rules._MOST
+        assert len(rules) <= heads._MOST_NAMES
     before = len(rules)
     assert rules[b"x" * 10_000] is None
     assert len(rules) == before

@@ -9,7 +9,7 @@ from router.domains.queue import Sort
 from router.gate.policy import VERDICTS
 from router.observe.metrics import BOUNDS, LABEL_VALUES, OTHER, TABLE, Metrics
 from router.routes.chain import Level
-from tests.support.ended import Ended, route
+from tests.support.ended import ended, route
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -52,8 +52,8 @@ def test_the_sets_are_those_of_the_code_that_uses_them() -> None:
 def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> None:
     """One series per combination that occurred."""
     exact = route(level=Level.EXACT)
-    metrics.exchange([Ended(), Ended(status=204), Ended(status=502, ending="BD", route=exact)])
-    metrics.exchange([Ended(), Ended(status=0, ending="CR", route=None)])
+    metrics.exchange([ended(), ended(status=204), ended(status=502, ending="BD", route=exact)])
+    metrics.exchange([ended(), ended(status=0, ending="CR", route=None)])
     assert one(metrics, "exchanges_total", level="platform", status="2xx", ending="--") == 3
     assert one(metrics, "exchanges_total", level="exact", status="5xx", ending="BD") == 1
     assert one(metrics, "exchanges_total", level="none", status="none", ending="CR") == 1
@@ -61,7 +61,7 @@ def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> N
 
 def test_words_outside_their_set_become_other(metrics: Metrics) -> None:
     """A bug of ours makes no new label value, and is not hidden."""
-    metrics.exchange([Ended(status=777, ending="zz"), Ended(status=601, ending="yy", route=route(source="cloud"))])
+    metrics.exchange([ended(status=777, ending="zz"), ended(status=601, ending="yy", route=route(source="cloud"))])
     metrics.count_ask("because")
     metrics.count_ask("therefore")
     assert one(metrics, "exchanges_total", level="platform", status=OTHER, ending=OTHER) == 2
@@ -71,7 +71,7 @@ def test_words_outside_their_set_become_other(metrics: Metrics) -> None:
 
 def test_bytes_and_retries_add_up(metrics: Metrics) -> None:
     """The first try is no retry, nor is none at all."""
-    metrics.exchange([Ended(received=10, sent=1, tries=0), Ended(received=5, sent=2, tries=1), Ended(sent=4, tries=4)])
+    metrics.exchange([ended(received=10, sent=1, tries=0), ended(received=5, sent=2, tries=1), ended(sent=4, tries=4)])
     assert one(metrics, "received_bytes_total") == 15
     assert one(metrics, "sent_bytes_total") == 7
     assert one(metrics, "retries_total") == 3
@@ -80,7 +80,7 @@ def test_bytes_and_retries_add_up(metrics: Metrics) -> None:
 def test_resolutions_by_source(metrics: Metrics) -> None:
     """An exchange that came to no host resolved nothing."""
     stale = route(source="stale")
-    metrics.exchange([Ended(), Ended(looked_up=False), Ended(route=stale, looked_up=False), Ended(route=None)])
+    metrics.exchange([ended(), ended(looked_up=False), ended(route=stale, looked_up=False), ended(route=None)])
     counted = {source: one(metrics, "resolutions_total", source=source) for source in LABEL_VALUES["source"]}
     assert counted == {"process": 1, "sql": 1, "redis": 0, "memory": 0, "stale": 1, "none": 0}
 
@@ -88,7 +88,7 @@ def test_resolutions_by_source(metrics: Metrics) -> None:
 def test_histograms(metrics: Metrics) -> None:
     """A duration counts in its bucket and all above; the bound belongs to the bucket."""
     durations = (0.0005, 0.001, 0.0011, 0.3, 1000.0)
-    metrics.exchange([Ended(started=0.0, first_byte=0.0, ended=seconds) for seconds in durations])
+    metrics.exchange([ended(started=0.0, first_byte=0.0, ended=seconds) for seconds in durations])
     buckets = {bound: one(metrics, "exchange_seconds_bucket", level="platform", le=str(bound)) for bound in BOUNDS}
     assert (buckets[0.001], buckets[0.0025], buckets[0.25], buckets[0.5], buckets[300.0]) == (2, 3, 3, 4, 4)
     assert one(metrics, "exchange_seconds_bucket", level="platform", le="+Inf") == 5
@@ -99,14 +99,14 @@ def test_histograms(metrics: Metrics) -> None:
 
 def test_first_bytes_count_where_there_was_one(metrics: Metrics) -> None:
     """From the start of the exchange."""
-    metrics.exchange([Ended(started=1.0, first_byte=1.04, ended=2.0), Ended(first_byte=0.0)])
+    metrics.exchange([ended(started=1.0, first_byte=1.04, ended=2.0), ended(first_byte=0.0)])
     assert one(metrics, "first_byte_seconds_count", level="platform") == 1
     assert one(metrics, "first_byte_seconds_sum", level="platform") == pytest.approx(0.04)
 
 
 def test_tunnels_are_in_no_histogram(metrics: Metrics) -> None:
     """How long people keep a WebSocket open says nothing about speed; they count as exchanges."""
-    metrics.exchange([Ended(tunnel=True, status=101)])
+    metrics.exchange([ended(tunnel=True, status=101)])
     assert one(metrics, "exchanges_total", level="platform", status="1xx", ending="--") == 1
     assert ("exchange_seconds_count", frozenset({("level", "platform")})) not in series(metrics)
 
@@ -153,7 +153,7 @@ def test_a_worker_is_a_label_on_all_of_its_own() -> None:
     """Where there are several processes, their series differ."""
     metrics = Metrics(worker=2)
     metrics.gauge("tunnels", lambda: 0)
-    metrics.exchange([Ended()])
+    metrics.exchange([ended()])
     ours = [labels for name, labels in series(metrics) if not name.startswith(("process_", "python_"))]
     assert ours
     assert all(("worker", "2") in labels for labels in ours)
@@ -161,7 +161,7 @@ def test_a_worker_is_a_label_on_all_of_its_own() -> None:
 
 def test_the_scraper_chooses_the_format(metrics: Metrics) -> None:
     """OpenMetrics for whom asks for it, else the text format; both parse."""
-    metrics.exchange([Ended()])
+    metrics.exchange([ended()])
     metrics.gauge("backend_connections", lambda: {"idle": 3})
     text, content_type = metrics.render("*/*")
     assert content_type.startswith("text/plain; version=0.0.4")
@@ -176,7 +176,7 @@ def test_histogram_series_whose_level_is_unknown_are_one(metrics: Metrics) -> No
     for level in ("new", "newer"):
         found = route()
         object.__setattr__(found.decision, "level", level)
-        metrics.exchange([Ended(route=found)])
+        metrics.exchange([ended(route=found)])
     assert one(metrics, "exchange_seconds_count", level=OTHER) == 2
 
 

@@ -15,7 +15,7 @@ from router.observe.metrics import Metrics
 from router.observe.output import Output
 from router.observe.recorder import AccessLog, Recorder, open_access_log
 from router.tasks import Tasks
-from tests.support.ended import Ended
+from tests.support.ended import ended
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def test_a_flush_counts_and_writes_what_has_ended(tmp_path: Path, clock: ManualC
     file = tmp_path / "access.log"
     recorder = Recorder(metrics=metrics, clock=clock, access=AccessLog(Output(str(file)), JsonLines(), clock))
     recorder.flush()
-    recorder.finished += [Ended(request_id="a"), Ended(request_id="b")]
+    recorder.finished += [ended(id=b"a"), ended(id=b"b")]
     recorder.flush()
     recorder.flush()
-    recorder.finished.append(Ended(request_id="c"))
+    recorder.finished.append(ended(id=b"c"))
     recorder.close()
     assert [json.loads(line)["request_id"] for line in file.read_text().splitlines()] == ["a", "b", "c"]
     assert value(metrics, 'exchanges_total{ending="--",level="platform",status="2xx"}') == 3
@@ -56,9 +56,9 @@ def test_the_list_stays_the_same(clock: ManualClock, metrics: Metrics) -> None:
     """The data plane may keep `finished.append` for ever."""
     recorder = Recorder(metrics=metrics, clock=clock)
     append = recorder.finished.append
-    append(Ended())
+    append(ended())
     recorder.flush()
-    append(Ended())
+    append(ended())
     recorder.flush()
     assert value(metrics, "sent_bytes_total") == 2 * 1234
 
@@ -68,7 +68,7 @@ def test_dates_follow_the_wall_clock(tmp_path: Path, clock: ManualClock, metrics
     file = tmp_path / "access.log"
     recorder = Recorder(metrics=metrics, clock=clock, access=AccessLog(Output(str(file)), JsonLines(), clock))
     clock.advance(100.0)
-    recorder.finished.append(Ended(started=59.0, ended=61.5))
+    recorder.finished.append(ended(started=59.0, ended=61.5))
     recorder.close()
     assert json.loads(file.read_text())["ts"] == "2026-01-01T00:01:01.500Z"
 
@@ -77,7 +77,7 @@ def test_consumers_get_each_batch(clock: ManualClock, metrics: Metrics) -> None:
     """Whoever else learns from traffic sees what has ended."""
     seen: list[Sequence[Finished]] = []
     recorder = Recorder(metrics=metrics, clock=clock, consumers=(seen.append,))
-    first, second = Ended(), Ended()
+    first, second = ended(), ended()
     recorder.finished += [first, second]
     recorder.flush()
     assert seen == [[first, second]]
@@ -88,11 +88,11 @@ def test_lines_that_cannot_be_written_are_counted_and_said_once_a_minute(clock: 
     recorder = Recorder(metrics=metrics, clock=clock, access=AccessLog(Output("/dev/full"), JsonLines(), clock))
     with capture_logs() as logs:
         for _ in range(3):
-            recorder.finished += [Ended(), Ended()]
+            recorder.finished += [ended(), ended()]
             recorder.flush()
             clock.advance(29.0)
         assert [line["event"] for line in logs] == ["access lines were lost"]
-        recorder.finished += [Ended(), Ended()]
+        recorder.finished += [ended(), ended()]
         recorder.close()
     assert [line["exc_info"] for line in logs] == [True, True]
     assert value(metrics, "access_lines_lost_total") == 8
@@ -107,7 +107,7 @@ def test_a_consumer_with_a_bug_harms_nobody_else(clock: ManualClock, metrics: Me
         raise ZeroDivisionError
 
     recorder = Recorder(metrics=metrics, clock=clock, consumers=(broken, seen.append))
-    recorder.finished.append(Ended())
+    recorder.finished.append(ended())
     with capture_logs() as logs:
         recorder.flush()
     assert len(seen) == 1
@@ -120,10 +120,10 @@ def test_reopening(tmp_path: Path, clock: ManualClock, metrics: Metrics) -> None
     recorder = Recorder(
         metrics=metrics, clock=clock, access=open_access_log(str(file), "json", worker=None, clock=clock)
     )
-    recorder.finished.append(Ended(request_id="a"))
+    recorder.finished.append(ended(id=b"a"))
     file.rename(tmp_path / "moved")
     recorder.reopen()
-    recorder.finished.append(Ended(request_id="b"))
+    recorder.finished.append(ended(id=b"b"))
     recorder.close()
     assert [json.loads((tmp_path / name).read_text())["request_id"] for name in ("moved", "access.log")] == ["a", "b"]
 
@@ -137,7 +137,7 @@ def test_what_ends_after_the_log_was_closed_is_counted_only(
         metrics=metrics, clock=clock, access=open_access_log(str(file), "json", worker=None, clock=clock)
     )
     recorder.close()
-    recorder.finished.append(Ended())
+    recorder.finished.append(ended())
     recorder.close()
     assert file.read_bytes() == b""
     assert value(metrics, "sent_bytes_total") == 1234
@@ -172,9 +172,9 @@ async def test_the_task_flushes_by_itself_and_once_more_at_its_end(clock: Manual
     recorder = Recorder(metrics=metrics, clock=clock, consumers=(consume,))
     tasks = Tasks("test")
     tasks.start("flush", recorder.run(interval=0.001))
-    recorder.finished.append(Ended())
+    recorder.finished.append(ended())
     async with asyncio.timeout(5):
         await flushed.wait()
-    recorder.finished.append(Ended())
+    recorder.finished.append(ended())
     await tasks.close()
     assert value(metrics, "sent_bytes_total") == 2 * 1234
