@@ -29,7 +29,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 # More than what is compiled, rather than a list that could miss one; what has not changed is compiled no second time.
 $(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/http1/*.py router/observe/*.py router/proxy/*.py \
-		router/routes/*.py) router/gate/evidence.py
+		router/routes/*.py router/gate/*.py) router/hostname.py
 	@$(BIN)/python deploy/compile.py
 	@touch $@
 

@@ -17,19 +17,19 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from router.gate.policy import Verdict
 from router.tasks import Tasks
 
 IDLE = 75.0  # seconds without a whole request; Caddy itself keeps idle connections for 90 or less
 
-_PATHS = (b"GET /ask?domain=", b"GET /tls/ask?domain=")
-_END = b" HTTP/1.1"
-_SHORTEST = max(map(len, _PATHS))
-_LONGEST = 4096  # bytes of a head
-_NAME = re.compile(rb"[!\"$'-*,-:<-~]*")  # visible, without # % & + ;
-_FIELD = re.compile(rb"([A-Za-z0-9-]+):[ \t]*[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_PATHS: Final = (b"GET /ask?domain=", b"GET /tls/ask?domain=")
+_END: Final = b" HTTP/1.1"
+_SHORTEST: Final = max(map(len, _PATHS))
+_LONGEST: Final = 4096  # bytes of a head
+_NAME: Final = re.compile(rb"[!\"$'-*,-:<-~]*")  # visible, without # % & + ;
+_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _OTHERWISE = frozenset(
     (b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer")
 )
@@ -68,7 +68,9 @@ class Lanes:
 
     async def start(self, listening: socket.socket) -> None:
         """Take connections from a socket that is bound."""
-        self._server = await asyncio.get_running_loop().create_server(lambda: Lane(self), sock=listening)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: cast(asyncio.Protocol, Lane(self)), sock=listening
+        )
 
     async def close(self) -> None:
         """Take none any more, and close those that are served here."""
@@ -79,8 +81,8 @@ class Lanes:
             lane.close()
 
 
-class Lane(asyncio.Protocol):
-    """One connection."""
+class Lane:
+    """One connection, as a protocol of asyncio: a class that is compiled has no base that is not."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -174,14 +176,15 @@ class Lane(asyncio.Protocol):
             self._transport.abort()  # a close would wait for whoever reads no answers
 
 
-_plain: dict[bytes, bool] = {}  # blocks of fields that came before, and whether they are plain
+_plain: Final[dict[bytes, bool]] = {}  # blocks of fields that came before, and whether they are plain
 
 
 def _read_head(head: bytes) -> str | None:
     """The name that a head asks about; None where somebody else should read it."""
     line, _, fields = head.partition(b"\r\n")
-    path = next((path for path in _PATHS if line.startswith(path)), None)
-    if path is None or not line.endswith(_END):
+    ask, tls_ask = _PATHS
+    path = ask if line.startswith(ask) else tls_ask
+    if not line.startswith(path) or not line.endswith(_END):
         return None
     name = line[len(path) : -len(_END)]
     if _NAME.fullmatch(name) is None:
@@ -202,7 +205,7 @@ def _is_plain(fields: bytes) -> bool:
     return len(names) == len(found) and names.count(b"host") == 1 and _OTHERWISE.isdisjoint(names)
 
 
-_answers: dict[Verdict, bytes] = {}  # those without a time, of which there are as many as there are reasons
+_answers: Final[dict[Verdict, bytes]] = {}  # those without a time, of which there are as many as there are reasons
 
 
 def _written(verdict: Verdict) -> bytes:
