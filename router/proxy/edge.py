@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from router.proxy.client import ClientConnection
     from router.proxy.tunnel import Tunnel
 
+_LOADS_EVERY: Final = 60.0
 _READ_SIZE: Final = 256_000  # uvloop reads at most this much at once (UV_STREAM_RECV_BUF_SIZE)
 
 _log = structlog.get_logger("router.proxy")
@@ -118,6 +119,7 @@ class Edge:
         self.on_https = on_https
         self.plain = plain
         self.loads: dict[str, Load] = {}
+        self._look_at_loads = 0.0
         self._networks = tuple(backend_networks)
         self.own_listeners = own_listeners
         self._id_prefix = b"req_" + os.urandom(8).hex().encode("ascii")
@@ -159,6 +161,12 @@ class Edge:
         self.leaving = [(until, transport) for until, transport in self.leaving if until >= before]
 
     def forget_idle_loads(self, before: float) -> None:
-        """Drop the loads of resources that have nothing in flight and were last used before that instant."""
+        """Drop the loads of resources that have nothing in flight and were last used before that instant.
+
+        Once a minute: there may be as many as there are hosts, and everybody waits meanwhile.
+        """
+        if self.now < self._look_at_loads:
+            return
+        self._look_at_loads = self.now + _LOADS_EVERY
         for key in [key for key, load in self.loads.items() if not load.exchanges and load.active_at < before]:
             del self.loads[key]

@@ -71,8 +71,8 @@ class Proxy:
         metrics.gauge("backend_connections", self._backend_connections)
 
     def _backend_connections(self) -> dict[str, float]:
-        pools = tuple(self._edge.pools)
-        return {"idle": sum(len(pool.idle) for pool in pools), "busy": sum(pool.busy for pool in pools)}
+        idle = self._edge.pools.idle
+        return {"idle": idle, "busy": len(self._edge.backends) - idle}
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; where. Port 0 takes a free one. Raises OSError where the port is taken."""

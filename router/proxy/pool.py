@@ -5,6 +5,7 @@ another's. A pool is last in, first out, so that the connection used is the one 
 the other side, and every operation is O(1).
 """
 
+import heapq
 from collections.abc import Iterator
 from weakref import WeakValueDictionary, ref
 
@@ -15,10 +16,31 @@ from router.routes.records import Endpoint, ResourceRecord
 class Pool:
     """The kept connections of one port of one resource, of one generation."""
 
-    __slots__ = ("__weakref__", "address", "busy", "generation", "idle", "name", "port", "retired", "siblings")
+    __slots__ = (
+        "__weakref__",
+        "_watched",
+        "address",
+        "busy",
+        "generation",
+        "idle",
+        "name",
+        "port",
+        "retired",
+        "siblings",
+        "watch",
+    )
 
-    def __init__(self, address: str, port: int, generation: str, siblings: "_Siblings | None" = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        generation: str,
+        siblings: "_Siblings | None" = None,
+        watch: "_Watch | None" = None,
+    ) -> None:
         self.siblings = siblings  # held, so that they are found as long as one of them is in use
+        self.watch: _Watch = [] if watch is None else watch
+        self._watched = False
         self.address = address
         self.port = port
         self.generation = generation
@@ -45,6 +67,9 @@ class Pool:
             return
         backend.idle_since = now
         self.idle.append(backend)
+        if not self._watched:
+            self._watched = True
+            heapq.heappush(self.watch, (now, id(self), self))
 
     def retire(self) -> None:
         """Close what is idle; what is busy is closed when its exchange is over."""
@@ -52,6 +77,13 @@ class Pool:
         for backend in self.idle:
             backend.close()
         self.idle.clear()
+
+    def look(self, since: float) -> None:
+        """As `close_idle`, and be looked at again when the oldest that is left may be due."""
+        self.close_idle(since)
+        self._watched = bool(self.idle)
+        if self._watched:
+            heapq.heappush(self.watch, (self.idle[0].idle_since, id(self), self))
 
     def close_idle(self, since: float) -> None:
         """Close connections that have been idle since before `since`; the oldest are first in the list."""
@@ -61,6 +93,11 @@ class Pool:
             keep += 1
         if keep:
             del self.idle[:keep]
+
+
+# Pools that keep connections, and since when the oldest may have been idle: a heap, so that nobody looks at ten thousand
+# of them to find the few that are due. Each is in it once.
+_Watch = list[tuple[float, int, Pool]]
 
 
 class _Siblings(dict[int, "ref[Pool]"]):
@@ -86,6 +123,7 @@ class Pools:
     """All pools of a worker, held weakly: a pool lives as long as a remembered route or a connection has it."""
 
     def __init__(self) -> None:
+        self._watch: _Watch = []
         self._of_resource: WeakValueDictionary[tuple[str, str], _Siblings] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Pool]:
@@ -106,7 +144,7 @@ class Pools:
         if pools is None:
             pools = self._of_resource[key] = _Siblings()
         if resource.version < pools.version:
-            late = Pool(endpoint.address, endpoint.port(public_port), endpoint.generation)
+            late = Pool(endpoint.address, endpoint.port(public_port), endpoint.generation, watch=self._watch)
             late.retired = True
             return late
         pools.version = resource.version
@@ -122,7 +160,7 @@ class Pools:
             if known.port == dialled:
                 return known
             known.retire()
-        made = Pool(endpoint.address, dialled, endpoint.generation, pools)
+        made = Pool(endpoint.address, dialled, endpoint.generation, pools, self._watch)
         pools[public_port] = ref(made)
         return made
 
@@ -134,9 +172,14 @@ class Pools:
 
     def sweep(self, since: float) -> None:
         """Close connections idle since before `since`."""
-        for pool in self:
-            if pool.idle:
-                pool.close_idle(since)
+        watch = self._watch
+        while watch and watch[0][0] < since:
+            heapq.heappop(watch)[2].look(since)
+
+    @property
+    def idle(self) -> int:
+        """How many connections are kept and not in use."""
+        return sum(len(pool.idle) for _, _, pool in self._watch)
 
     def close(self) -> None:
         """Close everything that is idle and keep nothing from now on."""

@@ -263,3 +263,35 @@ def test_close() -> None:
     kept.give(busy, 2.0)
     assert aborted(busy)
     assert len(pools) == 0
+
+
+def test_a_look_at_ten_thousand_pools_touches_the_few_that_are_due() -> None:
+    """What is idle for a shorter time is not even looked at: everybody waits while it is swept."""
+    pools = Pools()
+    kept = [of(pools, slug=f"box{number}") for number in range(100)]
+    for number, pool in enumerate(kept):
+        pool.give(connect(EDGE, pool), float(number))
+    pools.sweep(2.0)
+    assert [len(pool.idle) for pool in kept] == [0] * 2 + [1] * 98
+    assert pools.idle == 98
+    assert len(pools._watch) == 98
+
+
+def test_a_pool_that_is_used_is_looked_at_when_its_oldest_connection_may_be_due() -> None:
+    """Connections come and go between two looks; each is closed at its time."""
+    pools = Pools()
+    pool = of(pools)
+    one, two = connect(EDGE, pool), connect(EDGE, pool)
+    pool.give(one, 1.0)
+    assert pool.take() is one
+    pool.give(two, 2.0)
+    pool.give(one, 3.0)
+    pools.sweep(2.0)
+    assert pool.idle == [two, one]
+    pools.sweep(2.5)
+    assert pool.idle == [one]
+    pools.sweep(3.5)
+    assert pool.idle == []
+    assert pools._watch == []
+    pool.give(connect(EDGE, pool), 4.0)
+    assert len(pools._watch) == 1

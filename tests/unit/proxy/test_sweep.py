@@ -68,7 +68,8 @@ def test_a_pass_forgets_resources_that_nobody_uses() -> None:
     run(edge)
     routes = [route(record(slug=slug)) for slug in ("idle", "used", "busy")]
     idle, used, busy = [edge.prepare(way).load for way in routes]
-    idle.active_at, used.active_at, busy.active_at = 6_399.0, 6_400.0, 0.0
+    idle.active_at, used.active_at, busy.active_at = 6_459.0, 6_460.0, 0.0
     busy.exchanges = 1
+    clock.advance(60)
     run(edge)
     assert list(edge.loads) == ["id-of-used", "id-of-busy"]
