@@ -54,7 +54,6 @@ class Budgets:
         self._listeners: list[Callable[[Attempt], object]] = []
         self._ready = not limits.budgets
         self.full = False  # whoever keeps the attempts can take no more
-        registered_domain("example.com")  # the list is read on first use, which takes a while
 
     def __len__(self) -> int:
         return len(self._by_id)
