@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from router.clock import Clock, SystemClock
-from router.crew import Crew, Membership
+from router.crew import AskedStore, Crew, Membership
 from router.gate.budgets import Budgets
 from router.gate.copy import EvidenceCopy
 from router.gate.evidence import MOST, MemoryEvidence
@@ -26,12 +26,15 @@ from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
-from router.store import Store, open_store
 from router.tasks import Tasks
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
     from router.control import Control
+    from router.routes.follower import OutboxFollower
+    from router.store import Store
+
+_PATIENCE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
 
 _log = structlog.get_logger("router.app")
 
@@ -40,11 +43,13 @@ _log = structlog.get_logger("router.app")
 class Part:
     """Which process this is of a node that has several. 0 is the control process, the workers count from 1.
 
-    `addresses` has every listener of the node, whichever process serves it.
+    `addresses` has every listener of the node, whichever process serves it. `control` is whether the node has a control
+    process: one that has only the proxy's role has none.
     """
 
     number: int
     addresses: Mapping[str, tuple[str, int]]
+    control: bool
 
 
 class App:
@@ -75,6 +80,7 @@ class App:
         self._proxy: Proxy | None = None
         self._control: Control | None = None
         self._shared: SharedCache | None = None
+        self._follower: OutboxFollower | None = None
         self._state = "starting"
         self._crew: Crew | None = None
         self._membership: Membership | None = None
@@ -129,6 +135,8 @@ class App:
     async def close(self) -> None:
         """End everything now."""
         served, self._state = self._state != "starting", "closed"
+        if self._follower is not None:
+            await self._follower.close()  # before those whom it asks are left
         if self._membership is not None:
             self._membership.close()
         await self._tasks.close()
@@ -148,13 +156,16 @@ class App:
         settings, clock, stack = self._settings, self._clock, self._stack
         sockets = self._listen()
         own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
-        store = await stack.enter_async_context(open_store(settings, clock))
-        if self._crew is not None:
-            store.on_number(self._crew.announce)
         metrics, evidence = self._metrics, self._evidence
-        self._resolver = resolver = await self._follow(store)
-        if self._membership is None or settings.plain_http == "redirect":
-            await self._keep_certificates(store)
+        store: Store | None = None
+        if self._membership is not None and self._asks:
+            self._resolver = resolver = await self._follow(await self._ask(self._membership))
+        else:
+            store = await self._open_store()
+            self._resolver = resolver = await self._follow(store)
+            self._share(store, resolver)
+            if self._membership is None or settings.plain_http == "redirect":
+                await self._keep_certificates(store)
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
         if "proxy" in sockets:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
@@ -174,12 +185,43 @@ class App:
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
-        if self._membership is None:
+        if self._membership is None and store is not None:
             self._control = control = self._take_control(store, resolver, own_listeners)
             stack.push_async_callback(control.close)
             await control.start(sockets)
 
-    def _take_control(self, store: Store, resolver: Resolver, own_listeners: Collection[tuple[str, int]]) -> "Control":
+    @property
+    def _asks(self) -> bool:
+        """Whether this process asks another for what is in the store. One that must know which names have certificates
+        reads that itself: it may be a hundred thousand at the start, and news each second."""
+        return self._part is not None and self._part.control and self._settings.plain_http != "redirect"
+
+    async def _ask(self, membership: Membership) -> AskedStore:
+        """The control process's store. Raises StoreUnavailableError where nobody answers for as long as a start may take."""
+        limits, within = self._settings.limits, self._settings.cache.fetch_time
+        await membership.met(limits.process_start * _PATIENCE)
+        return AskedStore(membership, self._clock, within=within)
+
+    async def _open_store(self) -> "Store":
+        from router.store import open_store  # noqa: PLC0415 - SQL is a third of what a process holds; who asks has none
+
+        store = await self._stack.enter_async_context(open_store(self._settings, self._clock))
+        if self._crew is not None:
+            self._stack.push_async_callback(self._crew.close)  # who is answered out of the store goes before it
+        return store
+
+    def _share(self, store: "Store", resolver: Resolver) -> None:
+        """What this process commits is told here first, then to its workers, which may ask for everything from now on."""
+        if self._shared is not None:
+            store.on_number(self._shared.committed)
+        store.after_commit(resolver.drop)
+        if self._crew is not None:
+            store.on_number(self._crew.announce)
+            self._crew.answer(store)
+
+    def _take_control(
+        self, store: "Store", resolver: Resolver, own_listeners: Collection[tuple[str, int]]
+    ) -> "Control":
         from router.control import Control  # noqa: PLC0415 - it is half of what a process holds, and no worker has it
 
         return Control(
@@ -210,9 +252,9 @@ class App:
             self._crew = crew = Crew(
                 self._settings.workers, metrics=self._metrics, clock=self._clock, on_https=self._evidence.note
             )
-            self._stack.callback(crew.close)
+            self._stack.push_async_callback(crew.close)
 
-    async def _keep_certificates(self, store: Store) -> None:
+    async def _keep_certificates(self, store: "Store") -> None:
         """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process; it
         follows the others' where it has to know which hosts have certificates."""
         settings = self._settings
@@ -229,14 +271,15 @@ class App:
         self._stack.push_async_callback(ledger.close)
         await ledger.start()
 
-    async def _follow(self, store: Store) -> Resolver:
-        """The resolver, which hears of every change from here on: its own process's, and everybody else's."""
+    async def _follow(self, store: "Store | AskedStore") -> Resolver:
+        """The resolver, which hears of every change from here on that another process commits."""
         settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
         if settings.redis_url is None:
             resolver = Resolver.of(store.records, settings, clock)
             stack.push_async_callback(resolver.close)
-            store.after_commit(resolver.drop)
-            follower = store.follow(resolver.drop, resolver.drop_all)
+            self._follower = follower = store.follow(
+                lambda keys: self._heard(resolver, keys), lambda: self._heard(resolver, None)
+            )
             stack.push_async_callback(follower.close)
             await follower.start()
             metrics.gauge("outbox_position", lambda: float(follower.position))
@@ -256,8 +299,6 @@ class App:
         stack.push_async_callback(shared.close)
         resolver = Resolver.of(shared.records, settings, clock)
         stack.push_async_callback(resolver.close)
-        store.on_number(shared.committed)
-        store.after_commit(resolver.drop)
         await shared.start(resolver.drop, resolver.drop_all)
         return resolver
 
@@ -290,8 +331,19 @@ class App:
         """The control process has committed a change. Where nothing has been looked up yet nothing is wrong."""
         if self._shared is not None:
             self._shared.committed(keys, number)
+        if self._follower is not None:
+            self._follower.committed(keys, number)
         if self._resolver is not None:
             self._resolver.drop(keys)
+
+    def _heard(self, resolver: Resolver, keys: Sequence[str] | None) -> None:
+        """Another node, or a command, has committed a change; None: there may be some that were missed."""
+        if keys is None:
+            resolver.drop_all()
+        else:
+            resolver.drop(keys)
+        if self._crew is not None:
+            self._crew.moved()
 
     def _used(self) -> dict[str, float]:
         return dict(self._proxy.activity) if self._proxy is not None else {}

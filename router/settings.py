@@ -173,7 +173,8 @@ class Limits(_Group):
 
 
 class Database(_Group):
-    """How the store is talked to. Times in seconds. Each process has its own connections to PostgreSQL."""
+    """How the store is talked to. Times in seconds. Each process that has the store has its own connections to
+    PostgreSQL: of several on a node only the control process, which the workers ask."""
 
     connections: Count = Field(
         10, description="PostgreSQL: most connections for changes, and as many again for look-ups."

@@ -15,12 +15,12 @@ import structlog
 
 from router.cache.breaker import Breaker
 from router.cache.client import CacheUnavailableError
-from router.cache.encoding import CorruptValueError, NewerFormatError, decode
 from router.cache.shelves import Shelf, Shelves
 from router.cache.standing import Standing
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 from router.routes.batches import Found
+from router.routes.encoding import CorruptValueError, NewerFormatError, decode
 from router.routes.records import Record, Snapshot
 from router.tasks import Tasks
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from router.cache.client import Client, Script
-from router.cache.encoding import encode
 from router.redis_url import Layout
+from router.routes.encoding import encode
 from router.routes.records import Record
 from router.settings import Redis as Limits
 

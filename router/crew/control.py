@@ -9,9 +9,11 @@ from typing import Any
 import structlog
 
 from router.clock import Clock
+from router.crew.answers import Answers, Store
 from router.crew.link import Link, Message
 from router.observe.gathered import Figures
 from router.observe.metrics import Metrics
+from router.tasks import Tasks
 
 ACKNOWLEDGED = 0.25  # seconds for a worker to say that it knows of a change
 ANSWERED = 1.0  # seconds for a worker to say anything else
@@ -29,6 +31,7 @@ class _Worker:
         self.link: Link
         self.met = False  # it has said something: until then it starts, knows nothing, and answers nothing
         self.serving = False
+        self.answers: Answers | None = None  # None until there is a store to answer from
         self.pending: set[asyncio.Future[Any]] = set()  # changes that it has not acknowledged yet
         self.late = False
         self.told_until = float("-inf")
@@ -47,6 +50,8 @@ class Crew:
         self._metrics = metrics
         self._now = clock.monotonic
         self._on_https = on_https
+        self._store: Store | None = None
+        self._tasks = Tasks("crew")  # answers under way
         self._workers: list[_Worker] = []  # a successor comes after those before it
         self._used: dict[str, float] = {}
         metrics.gauge("workers_serving", lambda: float(self.serving))
@@ -54,9 +59,11 @@ class Crew:
     async def join(self, end: socket.socket, number: int) -> None:
         """A worker is at the other end."""
         worker = _Worker(number)
-        worker.link = await Link.over(end, lambda message: self._hear(worker, message), lambda _: self._lost(worker))
+        worker.link = await Link.over(end, lambda _, message: self._hear(worker, message), lambda _: self._lost(worker))
         if not worker.link.closed:
             self._workers.append(worker)
+            if self._store is not None:
+                self._answer(worker, self._store)
 
     @property
     def size(self) -> int:
@@ -101,6 +108,23 @@ class Crew:
             worker.late = False
             _log.info("a worker acknowledges changes again", number=worker.number)
 
+    # What workers ask.
+
+    def answer(self, store: Store) -> None:
+        """Answer every worker's questions out of this store. From here on it must be told what `moved`."""
+        self._store = store
+        for worker in self._workers:
+            self._answer(worker, store)
+
+    def moved(self) -> None:
+        """Others have committed something, or may have."""
+        for worker in self._workers:
+            worker.link.send({"do": "moved"})
+
+    def _answer(self, worker: _Worker, store: Store) -> None:
+        worker.answers = Answers(store, self._tasks)
+        worker.link.send({"do": "ready"})
+
     # What workers have seen.
 
     def used(self) -> Mapping[str, float]:
@@ -126,23 +150,27 @@ class Crew:
         found = {id(worker): answer for answer, worker in await _answers(asked)}
         return [found[id(worker)] for worker in self._workers if id(worker) in found]
 
-    def close(self) -> None:
-        """Leave."""
+    async def close(self) -> None:
+        """Leave. Before the store is closed: what is being read for a worker ends here."""
         for worker in tuple(self._workers):
             worker.link.close()
+        await self._tasks.close()
 
     def _met(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.met]
 
-    def _hear(self, worker: _Worker, message: Message) -> None:
+    def _hear(self, worker: _Worker, message: Message) -> object:
         worker.met = True
         match message["do"]:
             case "serving":
                 worker.serving = message["serving"]
             case "news":
                 self._learn(message)
+            case _ if worker.answers is not None:
+                return worker.answers.to(message)
             case unknown:
-                raise ValueError(f"unknown message {unknown!r}")
+                raise LookupError(f"unknown message {unknown!r}")
+        return None
 
     def _learn(self, news: Message) -> None:
         for resource_id, at in news["used"].items():

@@ -19,9 +19,10 @@ _log = structlog.get_logger("router.crew")
 
 
 class Link(asyncio.Protocol):
-    """One end. `on_message` hears each message that is no answer; what it returns, unless None, is the answer."""
+    """One end. `on_message(link, message)` hears each message that is no answer; what it returns is the answer, or will be
+    where it is a task: one that fails leaves whoever asked without."""
 
-    def __init__(self, on_message: Callable[[Message], object], on_lost: Callable[["Link"], object]) -> None:
+    def __init__(self, on_message: Callable[["Link", Message], object], on_lost: Callable[["Link"], object]) -> None:
         self._on_message = on_message
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -31,9 +32,9 @@ class Link(asyncio.Protocol):
 
     @classmethod
     async def over(
-        cls, end: socket.socket, on_message: Callable[[Message], object], on_lost: Callable[["Link"], object]
+        cls, end: socket.socket, on_message: Callable[["Link", Message], object], on_lost: Callable[["Link"], object]
     ) -> "Link":
-        """A link on a connected Unix socket, which is its own from here on."""
+        """A link on a connected Unix socket, which is its own from here on. Messages may come before this returns."""
         loop = asyncio.get_running_loop()
         _, link = await loop.create_unix_connection(lambda: cls(on_message, on_lost), sock=end)
         return link
@@ -100,9 +101,17 @@ class Link(asyncio.Protocol):
             return
         asked = message.pop("call", None)
         try:
-            value = self._on_message(message)
+            value = self._on_message(self, message)
         except Exception:  # noqa: BLE001 - one message that fails must not end all that follow
             _log.exception("a message between processes failed", what=message.get("do"))
             return
-        if asked is not None:
+        if asked is None:
+            return
+        if isinstance(value, asyncio.Task):
+            value.add_done_callback(partial(self._answer, asked))
+        else:
             self.send({"answers": asked, "value": value})
+
+    def _answer(self, asked: int, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.send({"answers": asked, "value": task.result()})

@@ -1,10 +1,16 @@
-"""A worker among its node's processes: it hears of changes, and tells what it has seen when it is asked."""
+"""A worker among its node's processes: it hears of changes, asks what it does not know, and tells what it has seen."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.crew.link import Link, Message
+from router.errors import StoreUnavailableError
+
+
+class FaultError(Exception):
+    """The control process stumbled over a question: a fault of ours, and no outage."""
 
 
 class Membership:
@@ -13,7 +19,7 @@ class Membership:
     `on_change(keys, number)` hears of a committed change. `used(since)` and `https(since)` give what was used, and
     what is known to have been reached by https, since that instant of the monotonic clock: all processes of a machine
     have the same one.
-    `figures()` are the metrics.
+    `figures()` are the metrics. `heard` counts how often there was reason to look at the outbox.
     """
 
     def __init__(
@@ -29,11 +35,14 @@ class Membership:
         self._https = https
         self._figures = figures
         self._links: set[Link] = set()
+        self._answering: list[Link] = []  # to those that answer questions; a successor comes after those before it
         self._serving = False
+        self._news_heard = asyncio.Event()
+        self.heard = 0
 
     async def join(self, end: socket.socket) -> None:
         """A control process is at the other end."""
-        link = await Link.over(end, self._hear, self._links.discard)
+        link = await Link.over(end, self._hear, self._lost)
         if not link.closed:
             self._links.add(link)
             link.send({"do": "serving", "serving": self._serving})
@@ -44,13 +53,52 @@ class Membership:
         for link in self._links:
             link.send({"do": "serving", "serving": serving})
 
+    async def ask(self, question: Message, within: float) -> Message:
+        """What a control process answers. Raises StoreUnavailableError where that is nothing, FaultError where it can't."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        asked: set[Link] = set()
+        while link := next((one for one in reversed(self._answering) if one not in asked), None):
+            asked.add(link)
+            try:
+                async with asyncio.timeout_at(until):
+                    answer: Message = await link.call({**question, "within": until - loop.time()})
+            except ConnectionError:
+                continue  # it has gone, or reads nothing; there may be another, by now perhaps
+            except TimeoutError as error:
+                raise StoreUnavailableError(f"the control process did not answer within {within:g} s") from error
+            if "fault" in answer:
+                raise FaultError(answer["fault"])
+            if "error" in answer:
+                raise StoreUnavailableError(answer["error"])
+            return answer
+        raise StoreUnavailableError("the control process is away")
+
+    async def met(self, within: float) -> None:
+        """Until a control process answers questions. Raises StoreUnavailableError where none does in time."""
+        try:
+            async with asyncio.timeout(within):
+                while not self._answering:
+                    await self.news()
+        except TimeoutError as error:
+            raise StoreUnavailableError("the control process does not answer questions") from error
+
+    async def news(self) -> None:
+        """Until there is reason to look at the outbox: something was committed elsewhere, or can be asked for again."""
+        await self._news_heard.wait()
+
     def close(self) -> None:
         """Tell for the last time, and leave."""
         for link in tuple(self._links):
             link.send({"do": "news", **self._news(float("-inf"))})
             link.close()
 
-    def _hear(self, message: Message) -> object:
+    def _lost(self, link: Link) -> None:
+        self._links.discard(link)
+        if link in self._answering:
+            self._answering.remove(link)
+
+    def _hear(self, link: Link, message: Message) -> object:
         match message["do"]:
             case "change":
                 self._on_change(message["keys"], message["number"])
@@ -59,7 +107,19 @@ class Membership:
                 return self._news(message["since"])
             case "figures":
                 return self._figures()
+            case "ready":
+                self._answering.append(link)
+                self._hear_of_news()
+                return None
+            case "moved":
+                self._hear_of_news()
+                return None
         raise ValueError(f"unknown message {message['do']!r}")
 
     def _news(self, since: float) -> Message:
         return {"used": self._used(since), "https": self._https(since)}
+
+    def _hear_of_news(self) -> None:
+        self.heard += 1
+        self._news_heard.set()
+        self._news_heard = asyncio.Event()

@@ -1,4 +1,5 @@
-"""How a record is kept: its version, a blank, and the record as JSON, or `-` where there is none at that version.
+"""How a record is kept in Redis, and told to another process: its version, a blank, and the record as JSON, or `-` where
+there is none at that version.
 
 The version stands in front so that a script can compare it without reading JSON. `f` is the format's number: a value
 of a higher one was written by a program that means something else by it, and is as good as absent. Within a format,

@@ -21,8 +21,7 @@ need of them. `changes.py` is what ties a changed row to the routing records tha
 from router.store.database import Store
 from router.store.migrate import migrate
 from router.store.opening import open_store
-from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
 
-__all__ = ["OutboxFollower", "SqlRecords", "Store", "Transaction", "migrate", "open_store"]
+__all__ = ["SqlRecords", "Store", "Transaction", "migrate", "open_store"]

@@ -4,7 +4,7 @@ The rows' classes say what they touch while they work; before the commit `write`
 record and puts it into the outbox, in the same transaction. So no verb can forget it, and no change is ever lost.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -122,8 +122,3 @@ def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
     """`items` in pieces that fit one statement."""
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]
-
-
-def ordered(keys: Iterable[str]) -> tuple[str, ...]:
-    """Each key once, in the order of its first appearance."""
-    return tuple(dict.fromkeys(keys))

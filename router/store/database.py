@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 
 from router.clock import Clock
 from router.leases import Lease
+from router.routes.follower import OutboxFollower, Watch
 from router.settings import Database
 from router.store.certificates import SqlCertificateLog
 from router.store.engine import parsed, reading_engine, writing_engine
@@ -17,10 +18,9 @@ from router.store.feed import Feed
 from router.store.idempotency import SqlIdempotency
 from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
-from router.store.outbox import OutboxFollower
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
-from router.store.watch import DataVersion, Notifications, Watch
+from router.store.watch import DataVersion, Notifications
 
 _log = structlog.get_logger("router.store")
 
@@ -76,9 +76,9 @@ class Store:
                 transaction = Transaction(connection, self._clock.now(), writing=True)
                 yield transaction
                 keys, ids = await transaction.seal()
-        for follower in self._followers:
-            follower.committed(ids)
         if keys:
+            for follower in self._followers:
+                follower.committed(keys, ids[-1])
             self._tell(keys, ids[-1])
 
     @asynccontextmanager
@@ -98,7 +98,7 @@ class Store:
 
     def follow(self, on_keys: Listener, on_gap: Callable[[], object]) -> OutboxFollower:
         """A follower of what other processes commit; `start` it before anything is cached, `close` it before the store."""
-        follower = OutboxFollower(self._reader, self._watch(), on_keys=on_keys, on_gap=on_gap)
+        follower = OutboxFollower(self.feed, self._watch(), on_keys=on_keys, on_gap=on_gap)
         self._followers.append(follower)
         return follower
 

@@ -5,16 +5,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from router.routes.follower import Watch
 from router.routes.records import Change
 from router.store.connection import Engine
 from router.store.failures import translated
 from router.store.journal_tables import outbox
 from router.store.outbox import trim
-from router.store.watch import Watch
 
 
 class Feed:
-    """cache.publisher.Feed. Every read raises StoreUnavailableError."""
+    """routes.follower.Feed, cache.publisher.Feed. Every read raises StoreUnavailableError."""
 
     def __init__(self, reader: Engine, writer: Engine, watch: Watch) -> None:
         self._reader = reader

@@ -7,7 +7,7 @@ and one connection per process listens; where it can't, and once a second anyway
 
 import asyncio
 import sqlite3
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -39,21 +39,8 @@ async def notify(connection: Connection) -> None:
         await connection.execute(_NOTIFY)
 
 
-class Watch(Protocol):
-    """One reader's view: what it has been told is not told again."""
-
-    def moved(self) -> bool:
-        """Whether somebody may have committed since the last call. True too where it can't be told."""
-
-    async def pause(self) -> None:
-        """Wait until it is time to ask again: a moment, or until there is news where news come by themselves."""
-
-    def close(self) -> None:
-        """Let go of what it has open."""
-
-
 class DataVersion:
-    """SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
+    """routes.follower.Watch: SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
 
     def __init__(self, url: URL) -> None:
         self._path = url.database or ""
@@ -74,6 +61,9 @@ class DataVersion:
 
     async def pause(self) -> None:
         await asyncio.sleep(_LOOK_EVERY)
+
+    async def back_off(self, wait: float) -> None:
+        await asyncio.sleep(wait)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -154,7 +144,7 @@ class Notifications:
 
 
 class NotificationWatch:
-    """Watch"""
+    """routes.follower.Watch"""
 
     def __init__(self, source: Notifications, clock: Clock) -> None:
         self._source = source
@@ -174,6 +164,9 @@ class NotificationWatch:
     async def pause(self) -> None:
         if self._source.heard == self._heard:
             await self._source.news(BACKSTOP if self._source.listening else _LOOK_EVERY)
+
+    async def back_off(self, wait: float) -> None:
+        await asyncio.sleep(wait)
 
     def close(self) -> None:
         """Nothing: the source is the store's."""

@@ -74,7 +74,9 @@ class _Child:
             settings = _settings(how)
             logs.configure(settings, how["number"])
             addresses = {name: (host, port) for name, (host, port) in how["addresses"].items()}
-            app = App(settings, sockets=self._sockets, part=Part(number=how["number"], addresses=addresses))
+            control = bool(set(how["fixed"]["roles"]) - {"proxy"})
+            part = Part(number=how["number"], addresses=addresses, control=control)
+            app = App(settings, sockets=self._sockets, part=part)
         except SettingsError as error:
             self._line.send({"failed": str(error), "settings": error.problems})
             return

@@ -83,7 +83,9 @@ class Supervisor:
         control = bool(self._settings.roles - {"proxy"})
         workers = self._settings.workers
         at_once = asyncio.Semaphore(max(1, workers // 2))
-        self._posts = [Post(number, self._start, at_once) for number in range(0 if control else 1, workers + 1)]
+        self._posts = [Post(number, self._start, at_once) for number in range(1, workers + 1)]
+        if control:  # a worker that starts waits for it, so it must not wait for workers that start
+            self._posts.insert(0, Post(0, self._start, asyncio.Semaphore(1)))
         for post in self._posts:
             self._tasks.start(f"keep {post.number}", post.keep())
         self._tasks.start("reload", self._reload_when_told())

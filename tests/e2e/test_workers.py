@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,97 @@ async def test_lost_worker_takes_only_its_own_connections(node: Router, tenant: 
         assert before[1] in workers(node.process.pid)
         assert '"after": 0.1' in node.process.output
         await asyncio.to_thread(settle, node)
+
+
+HEAVY = {"aiohttp", "alembic", "asyncpg", "cryptography", "dns", "jwt", "redis", "sqlalchemy", "sqlite3", "tldextract"}
+
+
+def test_workers_load_what_they_need(node: Router) -> None:
+    """What only the control process works with no worker has in its memory: it is most of what a process holds."""
+    found = "import sys, router.workers.child; print(*sys.modules)"
+    loaded = subprocess.run(  # what a worker starts with
+        [BIN / "python", "-P", "-c", found], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert HEAVY & set(loaded.stdout.split()) == set()
+    for pid in workers(node.process.pid):  # what it has loaded since, as far as that are shared objects
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+        assert "uvloop" in maps
+        assert {name for name in HEAVY if f"/{name}/" in maps or f"/_{name}." in maps} == set()
+
+
+@pytest.mark.asyncio
+async def test_lost_control_process_fails_no_known_host(node: Router, tenant: str) -> None:
+    """kill -9: hosts that a worker knows are served on, others are 503 with Retry-After at worst until its successor is
+    there; from then on all is as before."""
+    async with Backend(hello) as backend:
+        host = await asyncio.to_thread(register, node, tenant, "ruled", backend.port)
+        async with one_to_each(node) as connections:
+            for connection in connections.values():
+                assert await connection.get(host) == (200, b"hello")
+                assert (await connection.get(f"later.{PLATFORM_DOMAIN}"))[0] == 404
+            seen: Counter[int] = Counter()
+            (victim,) = control(node.process.pid)
+            kill(victim)
+            number = 0
+            while (now := control(node.process.pid)) in ([], [victim]) or standing_or_none(node) is None:
+                for connection in connections.values():
+                    number += 1
+                    assert await connection.get(host) == (200, b"hello")
+                    status, _ = await connection.get(f"stranger{number}.{PLATFORM_DOMAIN}")
+                    assert status == 404 or (status == 503 and b"retry-after:" in connection.head)
+                    seen[status] += 1
+                await asyncio.sleep(0.02)
+            assert now != [victim]
+            assert seen[503] > 0
+            await asyncio.to_thread(register, node, tenant, "later", backend.port)
+            for connection in connections.values():
+                assert await connection.get(f"later.{PLATFORM_DOMAIN}") == (200, b"hello")
+                assert (await connection.get(f"stranger.{PLATFORM_DOMAIN}"))[0] == 404
+        await asyncio.to_thread(settle, node)
+
+
+def standing_or_none(router: Router) -> object:
+    try:
+        return standing(router)
+    except (OSError, KeyError):
+        return None
+
+
+class Front(Router):
+    """A node that carries traffic and nothing else."""
+
+    def ready(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.proxy_port), 1):
+            return self.output.count("a process is ready") == 2
+        return False
+
+
+def test_workers_without_a_control_process(tmp_path: Path) -> None:
+    """A node of proxies alone: each has the store itself, and hears of what other nodes change."""
+    folder = tmp_path / "front"
+    folder.mkdir()
+    with (
+        Router(tmp_path) as first,
+        Front(folder, workers=2, roles="proxy", database_url=f"sqlite:///{tmp_path / 'router.db'}") as front,
+    ):
+
+        async def changes() -> None:
+            async with Backend(hello) as backend, one_to_each(front) as connections:
+                assert len(connections) == 2
+                host = f"fronted.{PLATFORM_DOMAIN}"
+                for connection in connections.values():
+                    assert (await connection.get(host))[0] == 404
+                await asyncio.to_thread(register, first, first.tenant("Acme"), "fronted", backend.port)
+
+                async def known() -> bool:
+                    return [await one.get(host) for one in connections.values()] == [(200, b"hello")] * 2
+
+                async with asyncio.timeout(5):
+                    while not await known():
+                        await asyncio.sleep(0.01)
+
+        asyncio.run(changes())
+        assert control(front.process.pid) == []
 
 
 def test_stopped_supervisor_blames_nobody(node: Router) -> None:

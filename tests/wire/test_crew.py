@@ -66,7 +66,7 @@ async def node() -> AsyncIterator[Node]:
     yield made
     for worker in made.workers:
         worker.membership.close()
-    made.crew.close()
+    await made.crew.close()
     await eventually(lambda: not made.crew._workers, "every link is closed")
 
 
@@ -88,7 +88,7 @@ async def test_a_worker_that_hangs_is_waited_for_once(node: Node) -> None:
         end.setblocking(False)
     await node.crew.join(ours, 1)
     heard: list[dict[str, object]] = []
-    link = await Link.over(theirs, lambda message: heard.append(message) or True, lambda _: None)  # type: ignore[func-returns-value]
+    link = await Link.over(theirs, lambda _, message: heard.append(message) or True, lambda _: None)  # type: ignore[func-returns-value]
     link.send({"do": "serving", "serving": True})
     await eventually(lambda: node.crew.serving == 1, "it serves")
     transport = link._transport

@@ -6,11 +6,11 @@ import pytest
 import pytest_asyncio
 
 from router.cache.client import Client
-from router.cache.encoding import decode
 from router.cache.shelves import SHELVES, Shelf, Shelves
 from router.clock import SystemClock
 from router.observe.metrics import Metrics
 from router.redis_url import Layout, parse_redis_url
+from router.routes.encoding import decode
 from router.routes.records import Record
 from router.settings import Redis
 from tests.support import records as make

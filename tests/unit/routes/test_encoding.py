@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from router.cache.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
+from router.routes.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
 from router.routes.records import (
     DomainStatus,
     Endpoint,
