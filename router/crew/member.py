@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from router.crew.link import Link, Message
@@ -54,25 +55,27 @@ class Membership:
             link.send({"do": "serving", "serving": serving})
 
     async def ask(self, question: Message, within: float) -> Message:
-        """What a control process answers. Raises StoreUnavailableError where that is nothing, FaultError where it can't."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + within
+        """What a control process answers. Raises StoreUnavailableError where that is nothing, FaultError where it can't.
+
+        Who serves hears at once that there is nobody to ask, and goes on with what it knows. Who starts can't, and waits:
+        at a reload one control process ends while the other is about to be met.
+        """
         asked: set[Link] = set()
-        while link := next((one for one in reversed(self._answering) if one not in asked), None):
-            asked.add(link)
-            try:
-                async with asyncio.timeout_at(until):
-                    answer: Message = await link.call({**question, "within": until - loop.time()})
-            except ConnectionError:
-                continue  # it has gone, or reads nothing; there may be another, by now perhaps
-            except TimeoutError as error:
-                raise StoreUnavailableError(f"the control process did not answer within {within:g} s") from error
-            if "fault" in answer:
-                raise FaultError(answer["fault"])
-            if "error" in answer:
-                raise StoreUnavailableError(answer["error"])
-            return answer
-        raise StoreUnavailableError("the control process is away")
+        try:
+            async with asyncio.timeout(within) as limit:
+                while True:
+                    link = next((one for one in reversed(self._answering) if one not in asked), None)
+                    if link is not None:
+                        asked.add(link)
+                        left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+                        with suppress(ConnectionError):  # it has gone, or reads nothing: another may be there by now
+                            return _judged(await link.call({**question, "within": left}))
+                    elif self._serving:
+                        raise StoreUnavailableError("the control process is away")
+                    else:
+                        await self.news()
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"the control process did not answer within {within:g} s") from error
 
     async def met(self, within: float) -> None:
         """Until a control process answers questions. Raises StoreUnavailableError where none does in time."""
@@ -123,3 +126,12 @@ class Membership:
         self.heard += 1
         self._news_heard.set()
         self._news_heard = asyncio.Event()
+
+
+def _judged(answer: Message) -> Message:
+    """The answer, unless it is why there is none."""
+    if "fault" in answer:
+        raise FaultError(answer["fault"])
+    if "error" in answer:
+        raise StoreUnavailableError(answer["error"])
+    return answer

@@ -246,6 +246,14 @@ def standing_or_none(router: Router) -> object:
         return None
 
 
+def test_all_lost_at_once(node: Router) -> None:
+    """As when memory runs out: workers wait for the control process, and it for nobody."""
+    for pid in children(node.process.pid):
+        kill(pid)
+    until(lambda: standing_or_none(node) == {"serving": 2, "of": 2}, "two workers serve again", 15)
+    settle(node)
+
+
 class Front(Router):
     """A node that carries traffic and nothing else."""
 

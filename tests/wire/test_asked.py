@@ -97,6 +97,7 @@ class Worker:
         await self.membership.met(5)
         self.follower = self.store.follow(self._hear, self._gap)
         await self.follower.start()
+        self.membership.serving(True)
 
     async def resolve(self, host: bytes = HOST) -> Route:
         async with asyncio.timeout(10):
@@ -327,11 +328,31 @@ async def test_whoever_is_there_already_is_asked(control: Control) -> None:
     await worker.close()
 
 
-async def test_nobody_to_ask(ledger: HeldLedger) -> None:
-    """A start without anybody who answers fails in time, also where there is one that has no store yet."""
-    worker, silent = Worker(), Control(ledger)
+async def test_a_start_in_the_middle_of_a_succession(control: Control, ledger: HeldLedger) -> None:
+    """Whoever starts beside a control process that is about to go waits for the one that comes; who serves does not."""
+    worker, successor = Worker(), Control(ledger)
+    await worker.meet(control)
+    await worker.membership.met(5)
+    await control.crew.close()
+    starting = asyncio.create_task(worker.follow())
+    await eventually(lambda: not worker.membership._answering, "the old one has gone")
+    await worker.meet(successor)
+    successor.crew.answer(ledger)
+    async with asyncio.timeout(5):
+        await starting
+    assert await worker.state() is State.RUNNING
+    await successor.crew.close()
+    await eventually(lambda: not worker.membership._answering, "nobody is left")
     with pytest.raises(StoreUnavailableError, match="is away"):
         await worker.store.records.fetch(["slug:shop"])
+    await worker.close()
+
+
+async def test_nobody_to_ask(ledger: HeldLedger) -> None:
+    """A start without anybody who answers fails in time, also where there is one that has no store yet."""
+    worker, silent = Worker(within=0.05), Control(ledger)
+    with pytest.raises(StoreUnavailableError, match="did not answer"):
+        await worker.store.feed.newest()
     await worker.meet(silent)
     with pytest.raises(StoreUnavailableError, match="does not answer"):
         await worker.membership.met(0.05)
