@@ -42,28 +42,39 @@ class RefusedError(Exception):
         super().__init__(why)
 
 
-class Rules(dict[bytes, Callable[[Any, bytes], None] | None]):
-    """What to do with a header line, by its name as it is spelled; None keeps the line.
+# What to do with a header line, given the line and its value without the blanks around it.
+Rule = Callable[[Any, bytes, bytes], None]
 
-    Each spelling is judged once: `rules[name]` is one look-up from then on, which is measurably cheaper than lower-casing
-    and looking at every name of every head (bench/README.md). Bounded, since clients choose spellings.
+
+class Rules:
+    """What to do with a header line, by its name as it is spelled.
+
+    Each spelling is judged once, and is one look-up from then on, which is measurably cheaper than lower-casing and
+    looking at every name of every head (bench/README.md). Bounded, since clients choose spellings.
     """
 
-    def __init__(self, by_name: Mapping[bytes, Callable[[Any, bytes], None]], is_ours: Callable[[bytes], bool]) -> None:
+    def __init__(self, by_name: Mapping[bytes, Rule], is_ours: Callable[[bytes], bool]) -> None:
         """`by_name` has lower-case names; `is_ours` says of any other lower-case name whether it is left out."""
-        super().__init__()
         self._by_name = by_name
         self._is_ours = is_ours
+        self._known: dict[bytes, Rule | None] = {}
 
-    def __missing__(self, name: bytes) -> Callable[[Any, bytes], None] | None:
+    def of(self, name: bytes) -> Rule | None:
+        """What to do with the lines of that name; None keeps them."""
+        try:
+            return self._known[name]
+        except KeyError:
+            return self._judge(name)
+
+    def _judge(self, name: bytes) -> Rule | None:
         lower = name.lower()
         rule = self._by_name.get(lower)
         if rule is None and self._is_ours(lower):
             rule = drop
         if len(name) <= _LONGEST_NAME:
-            if len(self) >= _MOST_NAMES:
-                self.clear()
-            self[name] = rule
+            if len(self._known) >= _MOST_NAMES:
+                self._known.clear()
+            self._known[name] = rule
         return rule
 
 
@@ -116,19 +127,19 @@ def length_of(value: bytes, problem: Problem) -> int:
     return length
 
 
-def note_connection(head: Head, line: bytes) -> None:
+def note_connection(head: Head, line: bytes, value: bytes) -> None:
     """Collect the options of a Connection line; several lines are one list."""
     if line in _NOTHING_NEW and head.version == 1:
         return
-    head.connection += tokens(value_of(line))
+    head.connection += tokens(value)
 
 
-def note_upgrade(head: Head, line: bytes) -> None:
+def note_upgrade(head: Head, _line: bytes, value: bytes) -> None:
     """Collect what an Upgrade line offers or accepts."""
-    head.upgrade = head.upgrade + b", " + value_of(line) if head.upgrade else value_of(line)
+    head.upgrade = head.upgrade + b", " + value if head.upgrade else value
 
 
-def drop(_head: Head, _line: bytes) -> None:
+def drop(_head: Head, _line: bytes, _value: bytes) -> None:
     """Leave a line out."""
 
 

@@ -11,6 +11,7 @@ from router.http1.heads import (
     NO_CALLBACKS,
     NONE,
     RefusedError,
+    Rule,
     Rules,
     apply_connection,
     check_sizes,
@@ -175,13 +176,14 @@ def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
     except HttpParserError as error:
         raise RefusedError(errors.BAD_REQUEST, str(error)) from None
     del lines[0]
-    keep = head.lines.append
+    kept = head.lines
     for line in lines:
-        rule = _REQUEST_RULES[line.partition(b":")[0]]
+        name, _, value = line.partition(b":")
+        rule = _REQUEST_RULES.of(name)
         if rule is None:
-            keep(line)
+            kept.append(line)
         else:
-            rule(head, line)
+            rule(head, line, value.strip(b" \t"))
     _check_host(head)
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
@@ -235,25 +237,25 @@ def _is_ours(name: bytes) -> bool:
     return name in _TWINS or name.startswith((OURS, X_FORWARDED))
 
 
-# What a header means to us. Each rule gets the head and the line.
+# What a header means to us. Each rule gets the head, the line and its value.
 
 
-def _host(head: RequestHead, line: bytes) -> None:
+def _host(head: RequestHead, line: bytes, value: bytes) -> None:
     if head.host_at >= 0:
         raise RefusedError(errors.INVALID_HOST, "more than one Host")
-    head.host = value_of(line)
+    head.host = value
     head.host_at = len(head.lines)
     head.lines.append(line)
 
 
-def _request_length(head: RequestHead, line: bytes) -> None:
+def _request_length(head: RequestHead, line: bytes, value: bytes) -> None:
     if head.framing == CHUNKED:
         raise RefusedError(errors.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
-    head.framing = length_of(value_of(line), errors.BAD_REQUEST)
+    head.framing = length_of(value, errors.BAD_REQUEST)
     head.lines.append(line)
 
 
-def _request_coding(head: RequestHead, line: bytes) -> None:
+def _request_coding(head: RequestHead, line: bytes, _value: bytes) -> None:
     if head.framing != NONE or head.version == 0 or line[line.find(b":") + 1 :].strip(b" ").lower() != b"chunked":
         raise RefusedError(errors.BAD_REQUEST, "Transfer-Encoding is not exactly one chunked in HTTP/1.1")
     if any(kept[:15].lower() == b"content-length:" for kept in head.lines):
@@ -262,8 +264,8 @@ def _request_coding(head: RequestHead, line: bytes) -> None:
     head.lines.append(b"Transfer-Encoding: chunked")
 
 
-def _expect(head: RequestHead, line: bytes) -> None:
-    if value_of(line).lower() != b"100-continue":
+def _expect(head: RequestHead, line: bytes, value: bytes) -> None:
+    if value.lower() != b"100-continue":
         raise RefusedError(errors.EXPECTATION_FAILED, "Expect")
     # RFC 9110 §10.1.1: ignored in HTTP/1.0.
     if head.version == 1 and not head.expect:
@@ -271,23 +273,25 @@ def _expect(head: RequestHead, line: bytes) -> None:
         head.lines.append(line)
 
 
-def _te(head: RequestHead, line: bytes) -> None:
-    if b"trailers" in tokens(value_of(line)):
+def _te(head: RequestHead, _line: bytes, value: bytes) -> None:
+    if b"trailers" in tokens(value):
         head.trailers = True
 
 
-def _forwarded(head: RequestHead, line: bytes) -> None:
-    name = line[: line.find(b":")].lower()
-    said = head.forwarding
-    if said is None:
-        said = head.forwarding = {}
-    before = said.get(name)
-    said[name] = value_of(line) if before is None else before + b", " + value_of(line)
+def _forwarded(name: bytes) -> Rule:
+    def note(head: RequestHead, _line: bytes, value: bytes) -> None:
+        said = head.forwarding
+        if said is None:
+            said = head.forwarding = {}
+        before = said.get(name)
+        said[name] = value if before is None else before + b", " + value
+
+    return note
 
 
-def _cookie(head: RequestHead, line: bytes) -> None:
+def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if b"__Host-miosa" in line:
-        kept, ours = _COOKIE_OF_OURS.subn(b"", value_of(line))
+        kept, ours = _COOKIE_OF_OURS.subn(b"", value)
         if ours:
             kept = kept.lstrip(b"; \t")
             if not kept:
@@ -296,26 +300,26 @@ def _cookie(head: RequestHead, line: bytes) -> None:
     head.lines.append(line)
 
 
-def _origin(head: RequestHead, line: bytes) -> None:
+def _origin(head: RequestHead, line: bytes, _value: bytes) -> None:
     head.origin_at = len(head.lines)
     head.lines.append(line)
 
 
-def _request_id(head: RequestHead, line: bytes) -> None:
-    head.request_id = value_of(line)
+def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
+    head.request_id = value
 
 
-def _user_agent(head: RequestHead, line: bytes) -> None:
-    head.user_agent = value_of(line)
+def _user_agent(head: RequestHead, line: bytes, value: bytes) -> None:
+    head.user_agent = value
     head.lines.append(line)
 
 
-def _referer(head: RequestHead, line: bytes) -> None:
-    head.referer = value_of(line)
+def _referer(head: RequestHead, line: bytes, value: bytes) -> None:
+    head.referer = value
     head.lines.append(line)
 
 
-def _via(head: RequestHead, line: bytes) -> None:
+def _via(head: RequestHead, line: bytes, _value: bytes) -> None:
     head.via += line.count(b" miosa-edge")
     head.lines.append(line)
 
@@ -325,7 +329,7 @@ _TWINS = FORWARDING | {b"x-request-id", b"host", b"content-length", b"transfer-e
 _REQUEST_RULES: Final = Rules(
     {
         **dict.fromkeys(HOP_BY_HOP, drop),
-        **dict.fromkeys(FORWARDING, _forwarded),
+        **{name: _forwarded(name) for name in FORWARDING},
         b"host": _host,
         b"connection": note_connection,
         b"content-length": _request_length,

@@ -22,7 +22,6 @@ from router.http1.heads import (
     note_upgrade,
     place_of,
     seen_before,
-    value_of,
     without,
 )
 from router.http1.names import HOP_BY_HOP, OURS
@@ -94,13 +93,14 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
     except HttpParserError as error:
         raise RefusedError(errors.BAD_BACKEND_RESPONSE, str(error)) from None
     del lines[0]
-    keep = head.lines.append
+    kept = head.lines
     for line in lines:
-        rule = _RESPONSE_RULES[line.partition(b":")[0]]
+        name, _, value = line.partition(b":")
+        rule = _RESPONSE_RULES.of(name)
         if rule is None:
-            keep(line)
+            kept.append(line)
         else:
-            rule(head, line)
+            rule(head, line, value.strip(b" \t"))
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
@@ -121,24 +121,24 @@ def _read_status_line(line: bytes) -> tuple[int, bytes, int]:
     return int(match[2]), match[3] or b"", int(match[1])
 
 
-# What a header means to us. Each rule gets the head and the line.
+# What a header means to us. Each rule gets the head, the line and its value.
 
 
-def _response_length(head: ResponseHead, line: bytes) -> None:
+def _response_length(head: ResponseHead, line: bytes, value: bytes) -> None:
     if head.framing != UNTIL_CLOSE:
         raise RefusedError(errors.BAD_BACKEND_RESPONSE, "conflicting framing")
-    head.framing = length_of(value_of(line), errors.BAD_BACKEND_RESPONSE)
+    head.framing = length_of(value, errors.BAD_BACKEND_RESPONSE)
     if head.status >= 200 and head.status != 204:  # RFC 9110 §8.6: never in 1xx and 204
         head.lines.append(line)
 
 
-def _response_coding(head: ResponseHead, line: bytes) -> None:
-    if head.framing != UNTIL_CLOSE or head.version == 0 or value_of(line).lower() != b"chunked":
+def _response_coding(head: ResponseHead, _line: bytes, value: bytes) -> None:
+    if head.framing != UNTIL_CLOSE or head.version == 0 or value.lower() != b"chunked":
         raise RefusedError(errors.BAD_BACKEND_RESPONSE, "Transfer-Encoding is not exactly one chunked in HTTP/1.1")
     head.framing = CHUNKED
 
 
-def _location(head: ResponseHead, line: bytes) -> None:
+def _location(head: ResponseHead, line: bytes, _value: bytes) -> None:
     head.location_at = len(head.lines)
     head.lines.append(line)
 

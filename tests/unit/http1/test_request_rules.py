@@ -396,8 +396,8 @@ def test_any_cookies(cookies: list[tuple[bool, bytes, bytes]]) -> None:
 def test_framing_is_judged_here_too() -> None:
     """llhttp refuses both framings in one head; should it ever not, our own rules do."""
     with pytest.raises(RefusedError, match="both"):
-        requests._request_length(read(b"Transfer-Encoding: chunked"), b"Content-Length: 5")
+        requests._request_length(read(b"Transfer-Encoding: chunked"), b"Content-Length: 5", b"5")
     with pytest.raises(RefusedError, match="both"):
-        requests._request_coding(read(b"content-length: 0"), b"Transfer-Encoding: chunked")
+        requests._request_coding(read(b"content-length: 0"), b"Transfer-Encoding: chunked", b"chunked")
     with pytest.raises(RefusedError, match="not exactly one"):
-        requests._request_coding(read(b"Content-Length: 5"), b"Transfer-Encoding: chunked")
+        requests._request_coding(read(b"Content-Length: 5"), b"Transfer-Encoding: chunked", b"chunked")

@@ -348,6 +348,6 @@ def test_anything_is_a_head_or_refused(raw: bytes, method: bytes) -> None:
 def test_framing_is_judged_here_too() -> None:
     """llhttp refuses both framings in one head; should it ever not, our own rules do."""
     with pytest.raises(RefusedError, match="conflicting"):
-        responses._response_length(answer(b"Transfer-Encoding: chunked"), b"Content-Length: 5")
+        responses._response_length(answer(b"Transfer-Encoding: chunked"), b"Content-Length: 5", b"5")
     with pytest.raises(RefusedError, match="not exactly one"):
-        responses._response_coding(answer(b"Content-Length: 5"), b"Transfer-Encoding: chunked")
+        responses._response_coding(answer(b"Content-Length: 5"), b"Transfer-Encoding: chunked", b"chunked")
