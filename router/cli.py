@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router import workers
 from router.clock import iso
 from router.control import open_explainer
 from router.demo import stage
@@ -38,6 +37,7 @@ from router.tenancy.keys import Key, KeyScope, read_scope
 from router.tenancy.tenants import Tenant
 from router.unit import Listing, Window
 from router.verbs import Verbs, open_verbs
+from router.workers import serving
 
 T = TypeVar("T")
 Json = Mapping[str, Any] | Sequence[Any]
@@ -83,7 +83,7 @@ def serve(
     with _reported(as_json):
         settings = parse(read())
         logs.configure(settings)
-        workers.serve(settings, read)
+        serving.serve(settings, read)
 
 
 @app.command("check-config")

@@ -1,8 +1,10 @@
-"""What the resolver may expect of any source of records, asked of the one in memory, of the one in SQL, and of Redis before it.
+"""What the resolver may expect of any source of records, asked of the one in memory, of the one in SQL, of Redis before
+it, and of the one that a worker has, which asks another process for SQL's.
 
 A `Scene` is filled with the same few things in each; the one in SQL is filled through the verbs.
 """
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest_asyncio
 
 from router.cache import SharedCache
 from router.clock import ManualClock, SystemClock
+from router.crew import AskedStore, Crew, Membership
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
@@ -154,14 +157,34 @@ async def redis_before(store: Store, server: Server) -> AsyncIterator[RecordSour
     await shared.close()
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql", "redis"])
+@asynccontextmanager
+async def asked(store: Store) -> AsyncIterator[RecordSource]:
+    """The store as a worker has it, over a socket."""
+    clock = SystemClock()
+    crew = Crew(1, metrics=Metrics(0), clock=clock, on_https=lambda _host, _at: None)
+    membership = Membership(
+        on_change=lambda _keys, _number: None, used=lambda _: {}, https=lambda _: {}, figures=lambda: None
+    )
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    crew.answer(store)
+    await crew.join(ours, 1)
+    await membership.join(theirs)
+    await membership.met(5)
+    yield AskedStore(membership, clock, within=5).records
+    membership.close()
+    await crew.close()
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql", "redis", "asked"])
 async def scene(request: pytest.FixtureRequest, databases: Databases, clock: ManualClock) -> AsyncIterator[Scene]:
     if request.param == "memory":
         twin = MemoryScene()
         await twin.fill()
         yield twin
         return
-    async with databases.new("sqlite" if request.param == "redis" else request.param) as database:
+    async with databases.new("sqlite" if request.param in ("redis", "asked") else request.param) as database:
         store = await Store.open(database, clock=clock)
         scene = SqlScene(World(store, clock), database)
         async with AsyncExitStack() as stack:
@@ -169,6 +192,8 @@ async def scene(request: pytest.FixtureRequest, databases: Databases, clock: Man
             if request.param == "redis":
                 server: Server = request.getfixturevalue("redis_server")
                 scene.source = await stack.enter_async_context(redis_before(store, server))
+            if request.param == "asked":
+                scene.source = await stack.enter_async_context(asked(store))
             await scene.fill()
             yield scene
 
