@@ -41,6 +41,7 @@ MODULES = (
     "router/proxy/exchange.py",
     "router/proxy/sweep.py",
     "router/proxy/tunnel.py",
+    "router/proxy/turns.py",
     "router/routes/resolver.py",
     "router/routes/route.py",
 )

@@ -22,6 +22,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy.pool import Pool, Pools
+from router.proxy.turns import Turns
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Limits, Network
@@ -110,6 +111,7 @@ class Edge:
         self.now = clock.monotonic()
         self.tasks = Tasks("proxy")
         self.pools = Pools()
+        self.turns = Turns()
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self.leaving: list[tuple[float, asyncio.Transport]] = []  # what tunnels left, and how long it may still send

@@ -116,7 +116,7 @@ class Exchange(Finished):
         else:
             self.looked_up = True
             self._hold_body()
-            self.waiting = edge.tasks.start("look up a host", self._look_up())
+            edge.turns.take(self._start_look_up)
 
     def _identify(self, head: RequestHead) -> None:
         incoming = self.incoming
@@ -134,6 +134,10 @@ class Exchange(Finished):
             self.id = given
         else:
             self.id = self.edge.request_id()
+
+    def _start_look_up(self) -> None:
+        if not self.over:
+            self.waiting = self.edge.tasks.start("look up a host", self._look_up())
 
     async def _look_up(self) -> None:
         try:
@@ -212,7 +216,11 @@ class Exchange(Finished):
     def _dial(self) -> None:
         self.phase = "D"
         self._hold_body()
-        self.waiting = self.edge.tasks.start("dial", self._dialled())
+        self.edge.turns.take(self._start_dial)
+
+    def _start_dial(self) -> None:
+        if not self.over:
+            self.waiting = self.edge.tasks.start("dial", self._dialled())
 
     def _hold_body(self) -> None:
         """Read no more of a body that cannot go anywhere yet: its end, and the client's, come behind it."""

@@ -31,6 +31,7 @@ from router.tasks import Tasks
 _log = structlog.get_logger("router.routes")
 
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
+_CHANCES = 8  # routes that are passed over for one that is forgotten, at most
 _CALM = 2.0  # seconds, and those of a look-up, without a failure; then the source is taken to work again
 
 
@@ -96,6 +97,7 @@ class Resolver:
         if route is None:
             return self._peek_slowly(raw_host)
         if route.expires > self._now():
+            route.used = True
             return route
         return None
 
@@ -105,7 +107,10 @@ class Resolver:
         except InvalidHostError as error:
             return self._invalid(raw_host, str(error))
         route = self._known.get(host) or self._unknown.get(host)
-        return route if route is not None and route.expires > self._now() else None
+        if route is None or route.expires <= self._now():
+            return None
+        route.used = True
+        return route
 
     async def resolve(self, raw_host: bytes) -> Route:
         """The route of a Host header's bytes. What goes wrong is a route with a problem; this raises nothing."""
@@ -254,12 +259,24 @@ class Resolver:
     def _remember(self, host: bytes, route: Route, *, known: bool) -> None:
         self._forget(host)
         routes, most = (self._known, self._limits.hosts) if known else (self._unknown, self._limits.unknown_hosts)
-        # The oldest goes first. Reordering on each use would cost the hot path more than a look-up now and then.
         while len(routes) >= most:
-            self._forget(next(iter(routes)))
+            self._forget_one(routes)
         routes[host] = route
         for key in route.keys:
             self._hosts_of.add(key, host)
+
+    def _forget_one(self, routes: dict[bytes, Route]) -> None:
+        """Make room: the oldest goes first, but whoever was asked for meanwhile gets a second chance, so that ten thousand
+        hosts that are asked for once don't push out those that are busy. To keep the order of use itself would cost each
+        request more."""
+        for _ in range(_CHANCES):
+            host = next(iter(routes))
+            route = routes[host]
+            if not route.used:
+                break
+            route.used = False
+            routes[host] = routes.pop(host)
+        self._forget(next(iter(routes)))
 
     def _forget(self, host: bytes) -> None:
         route = self._known.pop(host, None) or self._unknown.pop(host, None)

@@ -17,7 +17,8 @@ class Route:
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `aside` is whether something else than the resource
-    may have to answer: a problem, a redirect, or whoever looks for us under this name.
+    may have to answer: a problem, a redirect, or whoever looks for us under this name. `used`: since it was remembered, or
+    was last considered for being forgotten.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Route:
         "source",
         "sources",
         "stale_until",
+        "used",
     )
 
     def __init__(self, host: str, decision: Decision, *, keys: tuple[str, ...], source: str, expires: float) -> None:
@@ -48,6 +50,7 @@ class Route:
         self.expires = expires
         self.stale_until = expires
         self.prepared: Any = None
+        self.used = False
 
     def __repr__(self) -> str:
         to = self.problem.code if self.problem else f"{self.resource.slug if self.resource else '-'}:{self.port}"

@@ -271,10 +271,22 @@ def test_a_look_at_ten_thousand_pools_touches_the_few_that_are_due() -> None:
     kept = [of(pools, slug=f"box{number}") for number in range(100)]
     for number, pool in enumerate(kept):
         pool.give(connect(EDGE, pool), float(number))
-    pools.sweep(2.0)
+    assert not pools.sweep(2.0)
     assert [len(pool.idle) for pool in kept] == [0] * 2 + [1] * 98
     assert pools.idle == 98
     assert len(pools._watch) == 98
+
+
+def test_of_many_that_are_due_a_few_are_closed_at_once() -> None:
+    """The rest is left to the next look."""
+    pools = Pools()
+    kept = [of(pools, slug=f"box{number}") for number in range(10)]
+    for pool in kept:
+        pool.give(connect(EDGE, pool), 1.0)
+    assert pools.sweep(2.0, most=6)
+    assert pools.idle == 4
+    assert not pools.sweep(2.0, most=6)
+    assert pools.idle == 0
 
 
 def test_a_pool_that_is_used_is_looked_at_when_its_oldest_connection_may_be_due() -> None:

@@ -165,6 +165,34 @@ async def test_known_routes_are_bounded_and_the_oldest_goes_first(source: Memory
     assert_consistent(resolver)
 
 
+async def test_hosts_that_are_asked_for_once_push_out_none_that_is_busy(build: Build) -> None:
+    """A crawler that visits every host of the platform evicts what it has visited, and not the busy ones."""
+    source = MemoryRecords()
+    for number in range(50):
+        source.put(resource(slug=f"box{number}"))
+    resolver = build(source)
+    busy = await resolver.resolve(b"box0.miosa.app")
+    for number in range(1, 50):
+        assert resolver.peek(b"box0.miosa.app") is busy
+        await resolver.resolve(b"box%d.miosa.app" % number)
+    assert len(resolver) == 4
+    assert_consistent(resolver)
+
+
+async def test_busy_hosts_are_bounded_too(build: Build) -> None:
+    """Where all have been used, the oldest goes."""
+    source = MemoryRecords()
+    for number in range(50):
+        source.put(resource(slug=f"box{number}"))
+    resolver = build(source, hosts=20)
+    for number in range(50):
+        host = b"box%d.miosa.app" % number
+        await resolver.resolve(host)
+        assert resolver.peek(host) is not None
+    assert len(resolver) == 20
+    assert_consistent(resolver)
+
+
 @pytest.mark.parametrize("pattern", ["no-%d.miosa.app", "%d-shop.sandbox.miosa.app", "x%d.example.org"])
 async def test_a_scan_evicts_no_route(source: MemoryRecords, build: Build, pattern: str) -> None:
     """Unknown hosts, and ports that a resource does not expose, have a table of their own."""

@@ -1,0 +1,43 @@
+"""What is dear and can wait a moment takes turns: a few steps per turn of the loop.
+
+Ten thousand hosts that nobody has asked for cost a quarter of a millisecond each, for a look-up and a new connection. Where
+dozens of them are due in one turn of the loop, a request on a warm route waits for all of them, twice: once with its
+head, once with its answer. Now it waits for a few (`bench/burst.py`), and they take no longer in all.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+_MOST: Final = 4  # steps per turn
+
+
+class Turns:
+    """See the module. A step must not raise."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._scheduled = False
+
+    def take(self, step: Callable[[], None]) -> None:
+        """Run `step` now, or in the first turn that has room for it."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._next)
+        if self._left and not self._waiting:
+            self._left -= 1
+            step()
+        else:
+            self._waiting.append(step)
+
+    def _next(self) -> None:
+        """Another turn of the loop: what came in from sockets meanwhile has been served."""
+        self._left = _MOST
+        while self._left and self._waiting:
+            self._left -= 1
+            self._waiting.popleft()()
+        self._scheduled = self._left < _MOST
+        if self._scheduled:
+            asyncio.get_running_loop().call_soon(self._next)

@@ -1,0 +1,49 @@
+"""What is dear takes turns: a few steps per turn of the loop, in their order."""
+
+import asyncio
+
+import pytest
+
+from router.proxy.turns import Turns
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_the_first_steps_are_taken_at_once_and_the_rest_in_later_turns() -> None:
+    """Whoever comes while there is room does not wait; ten steps don't fall into one turn."""
+    turns, taken = Turns(), list[int]()
+    for number in range(10):
+        turns.take(lambda number=number: taken.append(number))  # type: ignore[misc]
+    seen = [len(taken)]
+    while len(taken) < 10:
+        await asyncio.sleep(0)
+        seen.append(len(taken))
+    assert seen == [4, 8, 10]
+    assert taken == list(range(10))
+
+
+async def test_a_step_may_ask_for_another() -> None:
+    """The second stands behind those that wait already, and none is lost."""
+    turns, taken = Turns(), list[str]()
+
+    def first() -> None:
+        taken.append("first")
+        turns.take(lambda: taken.append("second"))
+
+    turns.take(first)
+    for _ in range(20):
+        turns.take(lambda: taken.append("other"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert sorted(taken) == ["first", *["other"] * 20, "second"]
+
+
+async def test_room_comes_back_when_nothing_waits() -> None:
+    """After a quiet turn the next step is taken at once again."""
+    turns, taken = Turns(), list[int]()
+    for number in range(4):
+        turns.take(lambda number=number: taken.append(number))  # type: ignore[misc]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    turns.take(lambda: taken.append(4))
+    assert taken == [0, 1, 2, 3, 4]
