@@ -106,6 +106,10 @@ class Lane:
         self._buffer = self._buffer + data if self._buffer else data
         self._read()
 
+    def eof_received(self) -> bool:
+        """Who asks no more is gone: what is written goes out, and the connection ends."""
+        return False
+
     def pause_writing(self) -> None:
         self._choked = True
         self._transport.pause_reading()

@@ -150,6 +150,18 @@ async def test_answers_keep_their_order(listener: Listener) -> None:
         assert await reader.readexactly(len(LATER + ISSUED)) == LATER + ISSUED
 
 
+async def test_who_asks_no_more_is_let_go_in_peace(listener: Listener) -> None:
+    """The end of what a client sends is the end of its connection, and nothing to complain about."""
+    wrong: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    async with listener.client() as (reader, writer):
+        writer.write(question(b"a.org"))
+        writer.write_eof()
+        assert await reader.read() == ISSUED
+    await eventually(lambda: not listener.lanes.open, "it is closed")
+    assert wrong == []
+
+
 async def test_who_leaves_while_something_is_looked_up(listener: Listener) -> None:
     """Nothing is left of it."""
     async with listener.client() as (_, writer):
