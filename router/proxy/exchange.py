@@ -239,6 +239,7 @@ class Exchange(Finished):
                 if not self.over:
                     self.answer(error.problem, "bD" if error.by_time else "BD")
                 return
+            self.waiting = None
             if (
                 self.over
             ):  # the client left meanwhile; a dial is not cancelled, since it may be done at that very moment

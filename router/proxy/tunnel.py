@@ -95,6 +95,7 @@ class _End:
     """One side, as a protocol of asyncio. `ended`: we have closed our sending half towards it."""
 
     __slots__ = ("_counter", "ended", "other", "transport", "tunnel", "written_last")
+    __deletable__ = ("other", "tunnel")
 
     other: "_End"
 
@@ -128,11 +129,12 @@ class _End:
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        tunnel = self.tunnel
-        if tunnel.over:
-            return
-        who = "B" if self._counter else "C"
-        tunnel.finish("--" if exc is None else f"{who}T")
+        if not self.tunnel.over:
+            who = "B" if self._counter else "C"
+            self.tunnel.finish("--" if exc is None else f"{who}T")
+        # Nothing more is heard here. The two sides would keep each other, and all that belongs to them, until the
+        # collector looks at what is old, which it hardly ever does.
+        del self.other, self.tunnel
 
     def pause_writing(self) -> None:
         self.other.transport.pause_reading()

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
 
 from router.errors import HOST_NOT_FOUND
+from router.proxy.exchange import Exchange
+from router.proxy.tunnel import Tunnel
 from tests.support.edge import RunningEdge, until
 from tests.support.wire import Backend, End, Ended
 from tests.wire.conftest import BuildEdge
@@ -405,3 +408,22 @@ async def test_an_unknown_host_is_no_tunnel(edge: RunningEdge) -> None:
     client = await edge.client()
     await client.send(OFFER.replace(b"shop", b"nothing"))
     assert (await client.read_response()).status == HOST_NOT_FOUND.status
+
+
+async def test_a_tunnel_that_is_over_leaves_nothing_to_the_collector(edge: RunningEdge) -> None:
+    """It was old, and what is old the collector hardly ever looks at: thousands a day would fill the memory."""
+    client, end, _ = await tunnel(edge)
+    await client.send(b"ping")
+    assert await end.read_exactly(4) == b"ping"
+    gc.collect()
+    gc.disable()
+    try:
+        client.close()
+        end.close()
+        await edge.settled()
+        edge.recorder.flush()
+        await edge.turns()
+        left = [thing for thing in gc.get_objects() if type(thing) in (Tunnel, Exchange)]
+        assert not left
+    finally:
+        gc.enable()
