@@ -38,6 +38,36 @@ async def test_a_step_may_ask_for_another() -> None:
     assert sorted(taken) == ["first", *["other"] * 20, "second"]
 
 
+async def test_the_more_wait_the_more_are_taken() -> None:
+    """Where turns are long more may come in than a fixed number would take, and the last would wait for ever."""
+    turns, taken = Turns(), list[int]()
+    for number in range(10_000):
+        turns.take(lambda number=number: taken.append(number))  # type: ignore[misc]
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    assert len(taken) == 10_000
+
+
+async def test_a_step_that_fails_keeps_nobody_else_waiting() -> None:
+    """A fault of ours is one exchange's, not that of every host that is cold from now on."""
+    turns, taken = Turns(), list[int]()
+    faults = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    error = RuntimeError("a step failed")
+
+    def fail() -> None:
+        raise error
+
+    for _ in range(4):
+        turns.take(lambda: taken.append(0))
+    turns.take(fail)
+    turns.take(lambda: taken.append(1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    turns.take(lambda: taken.append(2))
+    assert (taken, faults) == ([0, 0, 0, 0, 1, 2], [error])
+
+
 async def test_room_comes_back_when_nothing_waits() -> None:
     """After a quiet turn the next step is taken at once again."""
     turns, taken = Turns(), list[int]()
