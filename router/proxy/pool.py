@@ -184,8 +184,8 @@ class Pools:
 
     @property
     def idle(self) -> int:
-        """How many connections are kept and not in use."""
-        return sum(len(pool.idle) for _, _, pool in self._watch)
+        """How many connections are kept and not in use. What the other side has given up is found out later."""
+        return sum(not backend.closing for _, _, pool in self._watch for backend in pool.idle)
 
     def close(self) -> None:
         """Close everything that is idle and keep nothing from now on."""

@@ -223,6 +223,15 @@ async def test_a_backend_that_closes_an_idle_connection_is_dialled_again(edge: R
     assert edge.finished[-1].tries == 1
 
 
+async def test_what_a_backend_has_given_up_counts_no_more(edge: RunningEdge) -> None:
+    """The metric says what is there: nothing, and never less than that."""
+    _, _, end = await warm(edge)
+    assert edge.proxy._backend_connections() == {"idle": 1, "busy": 0}
+    end.close()
+    await until(lambda: not edge.proxy._edge.backends)
+    assert edge.proxy._backend_connections() == {"idle": 0, "busy": 0}
+
+
 async def test_idle_connections_are_closed_in_time(build_edge: BuildEdge) -> None:
     """After `backend_idle` the backend has its socket back."""
     edge = await build_edge(backend_idle=0.05)
