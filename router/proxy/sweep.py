@@ -34,12 +34,15 @@ async def sweep(edge: Edge) -> None:
     pause = pause_of(edge.limits)
     while True:
         await asyncio.sleep(pause)
-        while run(edge):  # noqa: ASYNC110 - nobody else is to be waited for: the rest of the work takes turns
+        more = run(edge)
+        while more:
             await asyncio.sleep(0)
+            edge.now = edge.time()
+            more = edge.pools.sweep(edge.now - edge.limits.backend_idle)
 
 
 def run(edge: Edge) -> bool:
-    """One pass; whether it has left something to the next, so that nobody has to wait for it for long."""
+    """One pass; whether it has left idle connections open that are due, so that nobody has to wait for long."""
     edge.now = now = edge.time()
     for client in [client for client in edge.clients if client.deadline < now]:
         client.expired()
