@@ -1,7 +1,7 @@
 """When resources were last used: from the proxy's memory, where each request leaves it, to the store, where the platform
 asks for it.
 
-The proxy keeps one instant per resource; copying what is new every few seconds costs one transaction, whatever the
+The proxy keeps one instant per resource; copying what is new every few seconds costs a few transactions, whatever the
 traffic. Whoever asks in this process gets what is in memory too.
 """
 
