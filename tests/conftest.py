@@ -1,6 +1,7 @@
 """What all kinds of tests may ask for: servers that are started once, when the first test needs them."""
 
 import os
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,15 @@ hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure() -> None:
-    """Python prefers what was compiled of a module, and would test the code of yesterday."""
-    for compiled in (Path(__file__).parent.parent / "router").glob("*/*.so"):
-        source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
+    """Python prefers what was compiled of a module, and would test the code of yesterday.
+
+    Python looks at nothing that another version has left there, and neither do we.
+    """
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for compiled in (Path(__file__).parent.parent / "router").rglob(f"*{suffix}"):
+        source = compiled.with_name(compiled.name.removesuffix(suffix) + ".py")
+        if compiled.name.startswith("compiled__"):
+            continue  # what all of them share
         if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: run `make install`", returncode=3)
 
