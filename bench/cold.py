@@ -178,7 +178,7 @@ def calm_the_collector() -> None:
     """As a node does once it has started."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(1_000, 3, 5_000)
+    gc.set_threshold(1_000, 3, 500)
 
 
 def main() -> None:

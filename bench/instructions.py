@@ -212,7 +212,7 @@ def main() -> None:
         requests = _heads(_TEMPLATES[chosen.template], chosen.only or _COUNTED)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(1_000, 3, 5_000)  # as a node does once it has started
+        gc.set_threshold(1_000, 3, 500)  # as a node does once it has started
         if chosen.only:
             rig.run(requests, _ANSWER)
             return

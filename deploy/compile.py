@@ -55,6 +55,13 @@ def objects() -> list[Path]:
     return [path for path in (*beside, ROOT / f"router/compiled__mypyc{suffix}") if path.exists()]
 
 
+def are_current() -> bool:
+    """Whether each module has an object that is not older than itself."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    pairs = [(ROOT / module, (ROOT / module).with_suffix(suffix)) for module in MODULES]
+    return all(made.exists() and made.stat().st_mtime >= source.stat().st_mtime for source, made in pairs)
+
+
 def obstacle() -> str | None:
     """Why nothing can be compiled here."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
@@ -88,11 +95,14 @@ def compile_modules() -> None:
 
 
 def main() -> None:
+    remove = "--remove" in sys.argv[1:]
+    why = None if remove else obstacle()
+    if why is not None and are_current():
+        return  # made by somebody who could
     for old in objects():
         old.unlink()
-    if "--remove" in sys.argv[1:]:
+    if remove:
         return
-    why = obstacle()
     if why is not None:
         print(
             f"the data plane is left to the interpreter, at half as much processor time again: {why}", file=sys.stderr

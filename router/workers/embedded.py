@@ -58,7 +58,7 @@ def calm_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(1_000, 3, 5_000)
+    gc.set_threshold(1_000, 3, 500)
 
 
 class _Signals:

@@ -4,6 +4,7 @@ by a strict reading of ours in any case. A tool that is missing is said on the t
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -403,3 +404,18 @@ def test_only_caddy_is_reachable_from_outside() -> None:
             assert name == "caddy" or port.startswith("127.0.0.1:"), f"{name}: {port}"
     assert document["networks"]["data"] == {"internal": True}
     assert [document["services"][name]["networks"] for name in ("postgres", "redis")] == [["data"], ["data"]]
+
+
+# What is compiled.
+
+
+def test_what_is_compiled_is_there() -> None:
+    """deploy/compile.py names modules of the router, each once, and make looks at where they are."""
+    namespace: dict[str, Any] = runpy.run_path(str(DEPLOY / "compile.py"))
+    modules = namespace["MODULES"]
+    assert len(set(modules)) == len(modules)
+    assert [name for name in modules if not (ROOT / name).is_file()] == []
+    watched = (ROOT / "Makefile").read_text(encoding="utf-8")
+    folders = {str(Path(name).parent) for name in modules if Path(name).parent != Path("router")}
+    assert [folder for folder in folders if f"{folder}/*.py" not in watched] == []
+    assert [name for name in modules if Path(name).parent == Path("router") and name not in watched] == []
