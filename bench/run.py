@@ -23,7 +23,7 @@ from bench.scenarios import SCENARIOS, Bench
 from bench.stage import OURS, Stage
 
 _FOLDER = Path(__file__).with_name("results")
-_QUICK = ("get-32", "get-differing", "new-connection", "1m-down", "ask")
+_QUICK = ("get-32", "1m-down")
 _QUICK_PEERS = frozenset((OURS, "nginx", "nginx+lua", "haproxy", "caddy"))
 
 
@@ -92,7 +92,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     names = chosen.only or (list(_QUICK) if chosen.quick else list(SCENARIOS))
     peers = frozenset((OURS, *chosen.peer)) if chosen.peer else _QUICK_PEERS if chosen.quick else None
-    rounds = chosen.rounds or (3 if chosen.quick else 5)
+    rounds = chosen.rounds or (1 if chosen.quick else 5)
     whole = not chosen.quick and not chosen.only
     folder = chosen.results or (_FOLDER if whole else Path(tempfile.mkdtemp(prefix="miosa-bench-results-")))
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as name:
