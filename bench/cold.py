@@ -8,7 +8,6 @@ late its turns come is what its visitors notice.
 
 import argparse
 import asyncio
-import gc
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Cache, Redis
 from router.store import Store, migrate
+from router.workers.embedded import calm_the_collector
 from tests.support.crowd import Crowd
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
@@ -172,13 +172,6 @@ async def one_by_one(process: Process, hosts: Sequence[str]) -> list[float]:
         await process.resolver.resolve(host.encode())
         took.append(time.perf_counter() - began)
     return took
-
-
-def calm_the_collector() -> None:
-    """As a node does once it has started."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000, 3, 500)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ the time of a request through sockets: the least CPU time of many rounds, the in
 
 import argparse
 import asyncio
-import gc
 import math
 import re
 import subprocess
@@ -34,6 +33,7 @@ from router.proxy.edge import Edge
 from router.routes.memory import MemoryRecords
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
+from router.workers.embedded import calm_the_collector
 from tests.support.edge import LOOPBACK
 from tests.support.records import PLATFORM, resource
 
@@ -210,9 +210,7 @@ def main() -> None:
         rig = Rig(Path(folder) / "access.log")
         asyncio.run(rig.warm_up())
         requests = _heads(_TEMPLATES[chosen.template], chosen.only or _COUNTED)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(1_000, 3, 500)  # as a node does once it has started
+        calm_the_collector()
         if chosen.only:
             rig.run(requests, _ANSWER)
             return

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class BackendConnection:
-    """See the module, and `ClientConnection` for why this inherits nothing. `left` counts down a sized body; `chunks` reads a chunked one; `until_close` has no end."""
+    """See the module, and `ClientConnection` for why this inherits nothing.
+
+    `left` counts down a sized body; `chunks` reads a chunked one; `until_close` has no end.
+    """
 
     __slots__ = (
         "_paused",

@@ -30,7 +30,8 @@ _LINGER: Final = 2.0  # seconds that a client may go on sending after an answer 
 class ClientConnection:
     """See the module. An asyncio.Protocol in all but name: a class that is compiled has no base that is not.
 
-    `deadline` is an instant of the monotonic clock, kept by the sweep."""
+    `deadline` is an instant of the monotonic clock, kept by the sweep.
+    """
 
     __slots__ = (
         "_body_left",

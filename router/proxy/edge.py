@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from router.proxy.client import ClientConnection
     from router.proxy.tunnel import Tunnel
 
-_LOADS_EVERY: Final = 60.0
+_LOADS_EVERY: Final = 60.0  # seconds between two looks at all loads
 _READ_SIZE: Final = 256_000  # uvloop reads at most this much at once (UV_STREAM_RECV_BUF_SIZE)
 
 _log = structlog.get_logger("router.proxy")

@@ -256,7 +256,6 @@ class Exchange(Finished):
         """Send the head, and what has come of the body."""
         incoming, head = self.incoming, self.head
         pool = backend.pool
-        pool.busy += 1
         self.outgoing = backend
         self.backend = pool.name
         backend.exchange = self
@@ -564,7 +563,6 @@ class Exchange(Finished):
         self.outgoing = None
         backend.exchange = None
         pool = backend.pool
-        pool.busy -= 1
         if reusable and not backend.write_paused and not backend.transport.get_write_buffer_size():
             backend.resume()
             pool.give(backend, self.edge.now)

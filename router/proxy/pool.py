@@ -22,7 +22,6 @@ class Pool:
         "__weakref__",
         "_watched",
         "address",
-        "busy",
         "generation",
         "idle",
         "name",
@@ -48,11 +47,10 @@ class Pool:
         self.generation = generation
         self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         self.idle: list[BackendConnection] = []
-        self.busy = 0
         self.retired = False
 
     def __repr__(self) -> str:
-        return f"<Pool {self.address}:{self.port} {self.generation}: {len(self.idle)} idle, {self.busy} busy>"
+        return f"<Pool {self.address}:{self.port} {self.generation}: {len(self.idle)} idle>"
 
     def take(self) -> BackendConnection | None:
         """The connection given back last, or None."""

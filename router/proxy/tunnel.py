@@ -77,7 +77,6 @@ class Tunnel:
         exchange = self.exchange
         outgoing = exchange.outgoing
         if outgoing is not None:
-            outgoing.pool.busy -= 1
             edge.backends.discard(outgoing)
             exchange.outgoing = None
         exchange._end(ending)  # noqa: SLF001 - a tunnel is the last chapter of its exchange

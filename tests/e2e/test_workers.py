@@ -230,14 +230,15 @@ async def test_lost_control_process_fails_no_known_host(node: Router, tenant: st
             (victim,) = control(node.process.pid)
             kill(victim)
             number = 0
-            while (now := control(node.process.pid)) in ([], [victim]) or standing_or_none(node) is None:
-                for connection in connections.values():
-                    number += 1
-                    assert await connection.get(host) == (200, b"hello")
-                    status, _ = await connection.get(f"stranger{number}.{PLATFORM_DOMAIN}")
-                    assert status == 404 or (status == 503 and b"retry-after:" in connection.head)
-                    seen[status] += 1
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(30):
+                while (now := control(node.process.pid)) in ([], [victim]) or standing_or_none(node) is None:
+                    for connection in connections.values():
+                        number += 1
+                        assert await connection.get(host) == (200, b"hello")
+                        status, _ = await connection.get(f"stranger{number}.{PLATFORM_DOMAIN}")
+                        assert status == 404 or (status == 503 and b"retry-after:" in connection.head)
+                        seen[status] += 1
+                    await asyncio.sleep(0.02)
             assert now != [victim]
             assert seen[503] > 0
             await asyncio.to_thread(register, node, tenant, "later", backend.port)

@@ -153,7 +153,6 @@ class RunningEdge:
         found += [f"exchange of {client.exchange!r}" for client in edge.clients if client.exchange is not None]
         found += [f"tunnel {tunnel!r}" for tunnel in edge.tunnels]
         found += [f"task {task.get_name()}" for task in self._strays()]
-        found += [f"pool {pool!r}" for pool in pools if pool.busy]
         found += [f"load of {key}" for key, load in edge.loads.items() if load.exchanges]
         kept = sum(len([backend for backend in pool.idle if not backend.closing]) for pool in pools)
         if len(edge.backends) != kept:

@@ -207,7 +207,7 @@ class SlowLedger(Ledger):
 
     async def fetch_versioned(self, keys: Sequence[str]) -> Snapshot:
         snapshot = await super().fetch_versioned(keys)
-        await asyncio.sleep(self.chance.random() * 0.004)
+        await asyncio.sleep(self.chance.random() * 0.004)  # the same delays in each run: they make answers overtake
         return snapshot
 
 
@@ -256,7 +256,9 @@ async def test_nothing_is_older_than_what_was_told(stack: AsyncExitStack) -> Non
         else:
             ledger.commit("slug:shop", record)
             control.crew.moved()
-            await asyncio.sleep(ledger.chance.random() * 0.004)
+            await asyncio.sleep(
+                ledger.chance.random() * 0.004
+            )  # so that changes fall before, between and behind answers
         # Each begins a look-up of its own where the change has detached the one before, which is still under way.
         asking += [asyncio.create_task(ask(number)) for number in (0, 1)]
     await asyncio.gather(*asking)

@@ -1,4 +1,4 @@
-"""What is dear takes turns: a few steps per turn of the loop, in their order."""
+"""What is dear takes turns: a few steps per turn of the loop, in their order. `sleep(0)` is one turn: what is counted."""
 
 import asyncio
 
@@ -26,16 +26,18 @@ async def test_a_step_may_ask_for_another() -> None:
     """The second stands behind those that wait already, and none is lost."""
     turns, taken = Turns(), list[str]()
 
-    def first() -> None:
+    def asks() -> None:
         taken.append("first")
         turns.take(lambda: taken.append("second"))
 
-    turns.take(first)
+    for _ in range(4):  # all the room of this turn
+        turns.take(lambda: taken.append("before"))
+    turns.take(asks)
     for _ in range(20):
         turns.take(lambda: taken.append("other"))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert sorted(taken) == ["first", *["other"] * 20, "second"]
+    assert taken == [*["before"] * 4, "first", *["other"] * 20, "second"]
 
 
 async def test_the_more_wait_the_more_are_taken() -> None:
