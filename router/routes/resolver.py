@@ -32,7 +32,8 @@ from router.tasks import Tasks
 _log = structlog.get_logger("router.routes")
 
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
-_CHANCES = 8  # routes that are passed over for one that is forgotten, at most
+_CHANCES = 256  # routes that are passed over for one that is forgotten, at most: they take 100 µs
+_AHEAD = 64  # routes that a hand takes up at once
 _CALM = 2.0  # seconds, and those of a look-up, without a failure; then the source is taken to work again
 
 
@@ -67,6 +68,7 @@ class Resolver:
         self._batches = Batches(source, at_once=limits.fetches, time=limits.fetch_time, tasks=self._tasks)
         self._known: dict[bytes, Route] = {}
         self._unknown: dict[bytes, Route] = {}
+        self._known_hand, self._unknown_hand = _Hand(self._known), _Hand(self._unknown)
         self._hosts_of = _Hosts()
         self._flights: dict[bytes, _Flight] = {}
         self._flights_of = _Hosts()
@@ -259,32 +261,52 @@ class Resolver:
 
     def _remember(self, host: bytes, route: Route, *, known: bool) -> None:
         self._forget(host)
-        routes, most = (self._known, self._limits.hosts) if known else (self._unknown, self._limits.unknown_hosts)
+        if known:
+            routes, hand, most = self._known, self._known_hand, self._limits.hosts
+        else:
+            routes, hand, most = self._unknown, self._unknown_hand, self._limits.unknown_hosts
         while len(routes) >= most:
-            self._forget_one(routes)
+            self._forget(hand.next())
         routes[host] = route
         for key in route.keys:
             self._hosts_of.add(key, host)
-
-    def _forget_one(self, routes: dict[bytes, Route]) -> None:
-        """Make room: the oldest goes first, but whoever was asked for meanwhile gets a second chance, so that ten thousand
-        hosts that are asked for once don't push out those that are busy. To keep the order of use itself would cost each
-        request more."""
-        # Taken at once: a dictionary walks past all that was taken out at its beginning each time it is asked for its first.
-        for host in tuple(islice(routes, _CHANCES)):
-            route = routes[host]
-            if not route.used:
-                self._forget(host)
-                return
-            route.used = False
-            routes[host] = routes.pop(host)
-        self._forget(next(iter(routes)))
 
     def _forget(self, host: bytes) -> None:
         route = self._known.pop(host, None) or self._unknown.pop(host, None)
         if route is not None:
             for key in route.keys:
                 self._hosts_of.discard(key, host)
+
+
+class _Hand:
+    """Goes through remembered routes, the oldest first, and points at the one to forget: the CLOCK algorithm.
+
+    Whoever was asked for since it came by last is passed over, so that ten thousand hosts that are asked for once don't
+    push out those that are busy. To keep the order of use itself would cost each request more.
+    """
+
+    def __init__(self, routes: dict[bytes, Route]) -> None:
+        self._routes = routes
+        # Several at once: a dictionary walks past all that was taken out at its beginning each time it is asked for its first.
+        self._ahead: list[bytes] = []
+
+    def next(self) -> bytes:
+        """The host whose route is to be forgotten. There has to be one."""
+        routes = self._routes
+        chances = _CHANCES
+        while True:
+            if not self._ahead:
+                self._ahead = list(islice(routes, _AHEAD))
+                self._ahead.reverse()
+            host = self._ahead.pop()
+            route = routes.get(host)
+            if route is None:  # dropped meanwhile
+                continue
+            if chances == 0 or not route.used:
+                return host
+            chances -= 1
+            route.used = False
+            routes[host] = routes.pop(host)
 
 
 class _Hosts(dict[str, bytes | set[bytes]]):

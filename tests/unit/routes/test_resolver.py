@@ -179,6 +179,35 @@ async def test_hosts_that_are_asked_for_once_push_out_none_that_is_busy(build: B
     assert_consistent(resolver)
 
 
+async def test_many_busy_hosts_in_a_row_are_passed_over(build: Build) -> None:
+    """The oldest two hundred are all busy when the first room is needed: none of them goes."""
+    source = MemoryRecords()
+    for number in range(300):
+        source.put(resource(slug=f"box{number}"))
+    resolver = build(source, hosts=240)
+    busy = [b"box%d.miosa.app" % number for number in range(200)]
+    for number in range(300):
+        await resolver.resolve(b"box%d.miosa.app" % number)
+        assert all(resolver.peek(host) for host in busy[:number])
+    assert len(resolver) == 240
+    assert_consistent(resolver)
+
+
+async def test_what_is_dropped_while_room_is_made_is_not_forgotten_twice(build: Build) -> None:
+    """A change takes away a route that was about to make room; the next one does."""
+    source = MemoryRecords()
+    for number in range(50):
+        source.put(resource(slug=f"box{number}"))
+    resolver = build(source, hosts=20)
+    for number in range(25):  # the first five are forgotten
+        await resolver.resolve(b"box%d.miosa.app" % number)
+    assert resolver.drop(["slug:box5"]) == 1
+    for number in range(25, 27):  # one into its place, one for the oldest
+        await resolver.resolve(b"box%d.miosa.app" % number)
+    assert [number for number in range(27) if resolver.peek(b"box%d.miosa.app" % number)] == list(range(7, 27))
+    assert_consistent(resolver)
+
+
 async def test_busy_hosts_are_bounded_too(build: Build) -> None:
     """Where all have been used, the oldest goes."""
     source = MemoryRecords()
