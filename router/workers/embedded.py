@@ -58,7 +58,7 @@ def calm_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(1_000, 3, 500)
+    gc.set_threshold(1_000, 3, 2_000)
 
 
 class _Signals:
