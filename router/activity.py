@@ -33,7 +33,7 @@ class ActivityRows(Protocol):
 
 
 class ActivityFeed:
-    """`used` gives the proxy's instants by resource id, of the monotonic clock.
+    """`used(since)` gives the proxy's instants by resource id, of the monotonic clock: of what was used at or after that one.
 
     Where other processes have them, `gather` asks these before each copy, and an instant may be known `lag` seconds
     late.
@@ -42,7 +42,7 @@ class ActivityFeed:
     def __init__(
         self,
         *,
-        used: Callable[[], Mapping[str, float]],
+        used: Callable[[float], Mapping[str, float]],
         rows: ActivityRows,
         clock: Clock,
         gather: Callable[[], Awaitable[object]] | None = None,
@@ -65,7 +65,7 @@ class ActivityFeed:
         if self._gather is not None:
             await self._gather()
         monotonic, now = self._clock.monotonic(), self._clock.now()
-        fresh = [(key, at) for key, at in self._used().items() if at >= self._copied_until - self._lag]
+        fresh = tuple(self._used(self._copied_until - self._lag).items())
         for begin in range(0, len(fresh), _AT_ONCE):
             await self._rows.record_activity(
                 {

@@ -244,7 +244,7 @@ class App:
         if "proxy" in self._settings.roles:
             self._membership = Membership(
                 on_change=self._changed,
-                used=lambda since: {key: at for key, at in self._used().items() if at >= since},
+                used=self._used,
                 https=self._evidence.since,
                 figures=self._metrics.figures,
             )
@@ -345,5 +345,5 @@ class App:
         if self._crew is not None:
             self._crew.moved()
 
-    def _used(self) -> dict[str, float]:
-        return dict(self._proxy.activity) if self._proxy is not None else {}
+    def _used(self, since: float) -> Mapping[str, float]:
+        return self._proxy.used(since) if self._proxy is not None else {}

@@ -63,7 +63,7 @@ async def open_explainer(settings: Settings) -> AsyncIterator[Explainer]:
 
 
 class Control:
-    """See the module. `used` says when each resource was last used by this process's traffic, `state` what the node is
+    """See the module. `used(since)` says when each resource was last used by this process's traffic, `state` what the node is
     doing: `serving`, or else why it is not ready."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Control:
         crew: Crew | None,
         shared: "SharedCache | None",
         own_listeners: Collection[tuple[str, int]],
-        used: Callable[[], Mapping[str, float]],
+        used: Callable[[float], Mapping[str, float]],
         state: Callable[[], str],
     ) -> None:
         self._settings = settings

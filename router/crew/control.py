@@ -127,9 +127,9 @@ class Crew:
 
     # What workers have seen.
 
-    def used(self) -> Mapping[str, float]:
-        """When each resource was last used, as far as `gather` was told."""
-        return dict(self._used)
+    def used(self, since: float) -> Mapping[str, float]:
+        """When each resource was last used, where that was at or after `since`, as far as `gather` was told."""
+        return {resource_id: at for resource_id, at in self._used.items() if at >= since}
 
     async def gather(self) -> None:
         """Ask every worker what is new."""

@@ -162,6 +162,16 @@ class Edge:
                 transport.abort()
         self.leaving = [(until, transport) for until, transport in self.leaving if until >= before]
 
+    def used(self, since: float) -> dict[str, float]:
+        """When each resource was last used, where that was at or after `since`. A stream or tunnel that is open uses it."""
+        used: dict[str, float] = {}
+        for key, load in self.loads.items():
+            if load.exchanges:
+                used[key] = self.now
+            elif load.active_at >= since:
+                used[key] = load.active_at
+        return used
+
     def forget_idle_loads(self, before: float) -> None:
         """Drop the loads of resources that have nothing in flight and were last used before that instant.
 

@@ -100,11 +100,9 @@ class Proxy:
         address = listener.getsockname()
         return str(address[0]), int(address[1])
 
-    @property
-    def activity(self) -> Mapping[str, float]:
-        """When each resource was last used, as instants of the monotonic clock. A stream or tunnel that is open uses it."""
-        now = self._edge.now
-        return {key: now if load.exchanges else load.active_at for key, load in self._edge.loads.items()}
+    def used(self, since: float) -> Mapping[str, float]:
+        """When each resource was last used, of those that were at or after `since`; as instants of the monotonic clock."""
+        return self._edge.used(since)
 
     @property
     def idle(self) -> bool:

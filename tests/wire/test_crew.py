@@ -129,11 +129,11 @@ async def test_what_workers_saw_is_gathered(node: Node) -> None:
     one.used, other.used = {"a": now - 5, "b": now}, {"a": now - 1}
     other.https = {"shop.example": now - 1}
     await node.crew.gather()
-    assert node.crew.used() == {"a": now - 1, "b": now}
+    assert node.crew.used(0) == {"a": now - 1, "b": now}
     assert node.https == {"shop.example": now - 1}
     other.used = {"c": now}
     other.membership.close()
-    await eventually(lambda: "c" in node.crew.used(), "the last word arrives")
+    await eventually(lambda: "c" in node.crew.used(0), "the last word arrives")
 
 
 async def test_metrics_of_all_are_one_page(node: Node) -> None:
