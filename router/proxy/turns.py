@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-_MOST: Final = 4  # steps per turn
+_MOST: Final = 2  # steps per turn
 # A share of those that wait is taken all the same. A turn is long where there is much to do, and with a fixed number they
 # would come in faster than they are taken, and wait for ever.
 _MOST_TURNS: Final = 64

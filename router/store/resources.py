@@ -1,5 +1,6 @@
 """Stored resources, with their exposed ports, endpoints, tombstones and activity."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ from router.store.tables import (
     tombstones,
     workspaces,
 )
-from router.store.types import JsonHas
+from router.store.types import InstantOf, JsonHas, JsonTexts, instant_text
 from router.store.upsert import Upsert, replacing
 from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
 from router.unit import Listing, Window
@@ -50,7 +51,14 @@ _PLACES = (
 )
 
 _PUT_ENDPOINT = Upsert(endpoints, replacing("address", "generation", "ports", "updated_at"))
-_SEEN = Upsert(activity, replacing("last_at"), where=lambda new: activity.c.last_at < new.last_at)
+_TOLD = JsonTexts(sa.bindparam("seen", type_=sa.String)).table_valued("key", "value")
+_SEEN = Upsert(
+    activity,
+    replacing("last_at"),
+    where=lambda new: activity.c.last_at < new.last_at,
+    # In one order, so that two that write the same rows don't wait for each other.
+    select=sa.select(resources.c.id, InstantOf(_TOLD.c.value)).where(resources.c.id == _TOLD.c.key).order_by(resources.c.id),
+)
 _EXPOSE = Upsert(exposed_ports, None)
 
 
@@ -173,11 +181,8 @@ class SqlResources(Rows):
         return await self._connection.scalar(sa.select(deployment_versions.c.id).where(*of_resource)) is not None
 
     async def seen(self, seen: Mapping[str, datetime]) -> None:
-        for chunk in chunks(sorted(seen)):
-            known = await self._connection.scalars(sa.select(resources.c.id).where(resources.c.id.in_(chunk)))
-            rows = [{"resource_id": resource_id, "last_at": seen[resource_id]} for resource_id in known]
-            if rows:
-                await self._connection.execute(_SEEN.on(self._connection), rows)
+        texts = json.dumps({resource_id: instant_text(at) for resource_id, at in seen.items()})
+        await self._connection.execute(_SEEN.on(self._connection), {"seen": texts})
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
         # Whoever is asked for by a deployment that it serves is in use, too: else it would be stopped under it.

@@ -74,6 +74,50 @@ def _id_on_postgresql(_element: NewId, _compiler: SQLCompiler, **_options: Any) 
     return "CAST(gen_random_uuid() AS VARCHAR)"
 
 
+class JsonTexts(FunctionElement[Any]):
+    """The pairs of an object of texts in JSON, as a table: `JsonTexts(text).table_valued("key", "value")`.
+
+    Some hundred rows in one parameter: each of its own would cost the event loop several times as much.
+    """
+
+    name = "json_texts"
+    inherit_cache = True
+
+
+@compiles(JsonTexts, "sqlite")
+def _texts_on_sqlite(element: JsonTexts, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({', '.join(compiler.process(clause, **options) for clause in element.clauses)})"
+
+
+@compiles(JsonTexts, "postgresql")
+def _texts_on_postgresql(element: JsonTexts, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each_text(CAST({', '.join(compiler.process(clause, **options) for clause in element.clauses)} AS JSON))"
+
+
+class InstantOf(FunctionElement[datetime]):
+    """The Instant that a text is, of the form that `instant_text` makes."""
+
+    name = "instant_of"
+    type = Instant()
+    inherit_cache = True
+
+
+def instant_text(instant: datetime) -> str:
+    """As SQLite keeps it: 2026-01-01 00:00:00.000000, in UTC."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+@compiles(InstantOf, "sqlite")
+def _instant_on_sqlite(element: InstantOf, compiler: SQLCompiler, **options: Any) -> str:
+    return ", ".join(compiler.process(clause, **options) for clause in element.clauses)
+
+
+@compiles(InstantOf, "postgresql")
+def _instant_on_postgresql(element: InstantOf, compiler: SQLCompiler, **options: Any) -> str:
+    text = ", ".join(compiler.process(clause, **options) for clause in element.clauses)
+    return f"(CAST({text} AS TIMESTAMP) AT TIME ZONE 'UTC')"
+
+
 class JsonHas(FunctionElement[bool]):
     """Whether a list in JSON holds a text: `JsonHas(column, text)`."""
 

@@ -13,7 +13,8 @@ Update = Callable[[Any], Mapping[str, Any]]
 
 class Upsert:
     """A statement to be executed with rows: inserts each; where its primary key exists, sets what `update(excluded)`
-    says, or nothing for None. `where(excluded)` narrows which existing rows are updated.
+    says, or nothing for None. `where(excluded)` narrows which existing rows are updated. With `select` the rows are what
+    that finds; SQLite wants it to have a WHERE (https://www.sqlite.org/lang_upsert.html, 2.2).
 
     Made once per use, not per execution: making one costs more than running it, and SQLAlchemy compiles the same
     statement only once.
@@ -26,10 +27,13 @@ class Upsert:
         *,
         where: Callable[[Any], sa.ColumnElement[bool]] | None = None,
         returning: Collection[sa.Column[Any]] = (),
+        select: sa.Select[Any] | None = None,
     ) -> None:
         self._statements: dict[str, sa.Executable] = {}
         for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite)):
             insert = dialect.insert(table)
+            if select is not None:
+                insert = insert.from_select(list(table.columns), select)
             key = list(table.primary_key.columns)
             if update is None:
                 insert = insert.on_conflict_do_nothing(index_elements=key)
