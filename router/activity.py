@@ -16,7 +16,7 @@ from router.clock import Clock
 from router.errors import StoreUnavailableError
 
 INTERVAL = 5.0  # seconds between two copies
-_AT_ONCE = 200  # resources, lest ten thousand that were used lately hold up everybody for 15 ms
+_AT_ONCE = 50  # resources, lest ten thousand that were used lately hold up everybody for 15 ms
 _LAG = 1.0  # seconds by which the proxy's coarse clock may be late: what lies that close to a copy is copied again
 
 _log = structlog.get_logger("router.activity")

@@ -17,7 +17,7 @@ _MOST: Final = 2  # steps per turn
 _MOST_TURNS: Final = 64
 # The collector counts what is new less what has gone. Where each new host pushes out another it sees next to nothing, and
 # comes when everybody has to wait 6 ms for it; so it comes with the steps.
-_COLLECTED: Final = 64  # steps whose objects it looks at within half a millisecond
+_COLLECTED: Final = 32  # steps whose objects it looks at within half a millisecond
 
 
 class Turns:

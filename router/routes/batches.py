@@ -1,9 +1,10 @@
 """Look-ups that wait at the same time share a round trip.
 
-The first goes at once. While as many round trips are under way as there may be, the rest gather; so ten thousand cold
-hosts cost some hundred round trips, each key of a round trip is asked for once, and nothing is ever answered from a
-read that began before it was asked: a look-up joins only what has not left yet. Few round trips with few keys each:
-what they bring is worked through on the loop that also carries everybody else's traffic.
+The first goes at once. While a round trip is under way the rest gather, for a moment at most, so that one that hangs
+holds up nobody else; so ten thousand cold hosts cost some thousand round trips, each key of a round trip is asked for
+once, and nothing is ever answered from a read that began before it was asked: a look-up joins only what has not left
+yet. Few round trips with few keys each: what they bring is worked through on the loop that also carries everybody
+else's traffic.
 
 A queue that moves is no outage. Those who wait give up when the source has brought nothing for as long as a round trip
 may take, or when they have waited several times that.
@@ -19,6 +20,7 @@ from router.routes.records import Record
 from router.tasks import Tasks
 
 _KEYS = 32  # per round trip: what takes the event loop about a millisecond to work through
+_MOMENT = 0.02  # seconds that look-ups gather beside a round trip: longer than one takes
 _PATIENCE = 5  # times what a round trip may take: how long a look-up waits for its turn at most
 _SWEEPS = 4  # looks at who has waited too long, in the time that a round trip may take
 
@@ -82,6 +84,7 @@ class Batches:
         self._waiting: deque[_Waiting] = deque()
         self._under_way = 0
         self._leaving: asyncio.Handle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._brought = 0.0  # when the source last brought something
 
@@ -98,14 +101,30 @@ class Batches:
 
     def close(self) -> None:
         """Look no more after those who wait."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for timer in (self._gathering, self._sweeping):
+            if timer is not None:
+                timer.cancel()
 
     def _leave(self) -> None:
         self._leaving = None
-        while self._under_way < self._at_once and not self._tasks.closed and (batch := self._next()):
-            self._under_way += 1
-            self._tasks.start("fetch", self._travel(batch))
+        while self._under_way < self._at_once and not self._tasks.closed and self._gathered():
+            if batch := self._next():
+                self._under_way += 1
+                self._tasks.start("fetch", self._travel(batch))
+
+    def _gathered(self) -> bool:
+        """Whether some who wait should travel now. If they should in a moment, they will."""
+        if not self._waiting or not self._under_way:
+            return bool(self._waiting)
+        loop = asyncio.get_running_loop()
+        left = self._waiting[0].since + _MOMENT - loop.time()
+        if left > 0 and self._gathering is None:
+            self._gathering = loop.call_later(left, self._moment_passed)
+        return left <= 0
+
+    def _moment_passed(self) -> None:
+        self._gathering = None
+        self._leave()
 
     def _next(self) -> list[_Waiting]:
         """The next round trip's look-ups, the oldest first; those that nobody waits for any more are left out."""
