@@ -3,12 +3,13 @@
 A node of one worker on PostgreSQL and Redis has core 1 to itself. A visitor program of its own asks for known hosts at a
 steady pace and notes how long each answer took, all the time. Beside it another asks for 10,000 hosts that nobody knows,
 then for the same again, which costs as many connections to backends and no look-up, then for as many that only Redis
-knows. Nothing may fail, and the visitors' p99 beside cold hosts may be at most twice that beside known ones.
+knows. Nothing may fail, and the visitors' p99 beside cold hosts should be less than twice that beside nothing else.
 """
 
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from tests.support.workers import Connection
 
 _BURST = 10_000
 _WARM = 200  # hosts that are known
-_VISITORS, _PAUSE = 8, 0.01
+_VISITORS, _PAUSE = 8, 0.01  # seconds between an answer and the next request: some are longer, some shorter
 _FIRST = -15  # niceness of what visitors wait for on the core that all share: they and the backend
 _KEPT = 2  # seconds that connections are kept: longer than between two visits of a host, shorter than between bursts
 
@@ -44,13 +45,15 @@ async def _visit(port: int, file: Path) -> None:
 
         async def one(number: int) -> None:
             connection = await Connection.open(port)
-            turn = number * _WARM // _VISITORS  # apart, so that each host is visited again before long
+            chance = random.Random(number)  # or all who waited for one stall would come together from then on
+            own = _WARM // _VISITORS  # hosts, so that each is visited again before long
+            turn = 0
             while True:
                 turn += 1
                 began = time.monotonic()
-                status, _ = await connection.get(f"www.site{turn % _WARM}.com")
+                status, _ = await connection.get(f"www.site{number * own + turn % own}.com")
                 log.write(f"{began} {time.monotonic() - began} {status}\n")
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(chance.expovariate(1 / _PAUSE))
 
         await asyncio.gather(*(one(number) for number in range(_VISITORS)))
 
@@ -137,10 +140,10 @@ def _measure(node: Router, folder: Path, connections: int) -> bool:
             f"  beside {what:34} ({took:4.1f} s): {len(waits):5} answers, p50 {statistics.median(waits):6.2f} ms,"
             f" p99 {p99s[what]:6.2f} ms, longest {waits[-1]:6.2f} ms"
         )
-    _, nobody, known, redis = p99s.values()
-    cold = nobody, redis
-    print(f"  p99, cold against known hosts: {', '.join(f'× {one / known:.2f}' for one in cold)}")
-    return all(one < 2 * known for one in cold)
+    nothing, nobody, known, redis = p99s.values()
+    for what, base in (("nothing else", nothing), ("known hosts", known)):
+        print(f"  p99 beside cold hosts against {what}: × {nobody / base:.2f}, × {redis / base:.2f}")
+    return max(nobody, redis) < 2 * nothing
 
 
 def main() -> None:

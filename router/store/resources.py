@@ -57,7 +57,9 @@ _SEEN = Upsert(
     replacing("last_at"),
     where=lambda new: activity.c.last_at < new.last_at,
     # In one order, so that two that write the same rows don't wait for each other.
-    select=sa.select(resources.c.id, InstantOf(_TOLD.c.value)).where(resources.c.id == _TOLD.c.key).order_by(resources.c.id),
+    select=sa.select(resources.c.id, InstantOf(_TOLD.c.value))
+    .where(resources.c.id == _TOLD.c.key)
+    .order_by(resources.c.id),
 )
 _EXPOSE = Upsert(exposed_ports, None)
 

@@ -1,5 +1,6 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,12 +87,12 @@ class JsonTexts(FunctionElement[Any]):
 
 @compiles(JsonTexts, "sqlite")
 def _texts_on_sqlite(element: JsonTexts, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_each({', '.join(compiler.process(clause, **options) for clause in element.clauses)})"
+    return f"json_each({_arguments(element, compiler, options)})"
 
 
 @compiles(JsonTexts, "postgresql")
 def _texts_on_postgresql(element: JsonTexts, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_each_text(CAST({', '.join(compiler.process(clause, **options) for clause in element.clauses)} AS JSON))"
+    return f"json_each_text(CAST({_arguments(element, compiler, options)} AS JSON))"
 
 
 class InstantOf(FunctionElement[datetime]):
@@ -109,13 +110,12 @@ def instant_text(instant: datetime) -> str:
 
 @compiles(InstantOf, "sqlite")
 def _instant_on_sqlite(element: InstantOf, compiler: SQLCompiler, **options: Any) -> str:
-    return ", ".join(compiler.process(clause, **options) for clause in element.clauses)
+    return _arguments(element, compiler, options)
 
 
 @compiles(InstantOf, "postgresql")
 def _instant_on_postgresql(element: InstantOf, compiler: SQLCompiler, **options: Any) -> str:
-    text = ", ".join(compiler.process(clause, **options) for clause in element.clauses)
-    return f"(CAST({text} AS TIMESTAMP) AT TIME ZONE 'UTC')"
+    return f"(CAST({_arguments(element, compiler, options)} AS TIMESTAMP) AT TIME ZONE 'UTC')"
 
 
 class JsonHas(FunctionElement[bool]):
@@ -135,4 +135,8 @@ def _on_sqlite(element: JsonHas, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(JsonHas, "postgresql")
 def _on_postgresql(element: JsonHas, compiler: SQLCompiler, **options: Any) -> str:
     # What the operator `?` calls; the operator itself reads like a parameter.
-    return f"jsonb_exists({', '.join(compiler.process(clause, **options) for clause in element.clauses)})"
+    return f"jsonb_exists({_arguments(element, compiler, options)})"
+
+
+def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: Mapping[str, Any]) -> str:
+    return ", ".join(compiler.process(clause, **options) for clause in element.clauses)

@@ -107,6 +107,40 @@ async def test_a_long_queue_is_cut_into_trips() -> None:
         trip.answer()
     await asyncio.gather(*waiting)
     assert sizes == [32, 32, 32, 4]
+
+
+async def test_one_trip_at_a_time_where_they_are_quick() -> None:
+    """Whoever comes while a trip is under way waits for it, so that the next one is shared by many."""
+    source = Source()
+    made = batches(source, at_once=4)
+    first = go(made, "slug:shop")
+    trip = await source.asked()
+    rest = [go(made, f"slug:x{number}") for number in range(8)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    trip.answer()
+    trip = await source.asked()
+    assert len(trip.keys) == 8
+    trip.answer()
+    await asyncio.gather(first, *rest)
+    assert source.most_under_way == 1
+
+
+async def test_a_trip_that_hangs_holds_up_others_for_a_moment_only() -> None:
+    """Where the source is slow there are as many trips at once as there may be, and not one more."""
+    source = Source()
+    made = batches(source, at_once=4)
+    waiting, trips = [], []
+    for number in range(4):
+        waiting.append(go(made, f"slug:x{number}"))
+        trips.append(await source.asked())
+    waiting.append(go(made, "slug:x4"))
+    trips[0].answer()
+    trips.append(await source.asked())
+    assert [trip.keys for trip in trips] == [(f"slug:x{number}",) for number in range(5)]
+    for trip in trips[1:]:
+        trip.answer()
+    await asyncio.gather(*waiting)
     assert source.most_under_way == 4
 
 
