@@ -1,6 +1,6 @@
 """What the store needs of a database: connections on which statements are awaited, and one way to read in one go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -34,8 +34,9 @@ class Reader(Protocol):
     @property
     def dialect(self) -> sa.Dialect: ...
 
-    async def one(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Row[*tuple[Any, ...]]:
-        """The one row of a statement that only reads, without a transaction around it."""
+    async def one(self, statement: sa.Select[Any], parameters: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """The one row of a statement that only reads, by column name, without a transaction around it. The parameters
+        and what is found are as the driver has them."""
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` returns, run in one transaction that only reads. Raises StoreUnavailableError."""

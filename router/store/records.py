@@ -32,7 +32,6 @@ from router.routes.records import (
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
-from router.store.rows import named
 from router.tenancy.branding import on_pages
 
 _PRESERVE = "preserve"
@@ -62,7 +61,7 @@ class SqlRecords:
         sought = {"keys": list(wanted), "names": names, "slugs": slugs, "zones": zones}
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
-        return _read(AtOnce(named(found)), wanted)
+        return _read(AtOnce(found), wanted)
 
 
 def _sorted(keys: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -10,7 +10,7 @@ which no waiting cures. Readers never wait: the journal is a WAL.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -61,8 +61,8 @@ class SqliteEngine:
     def dialect(self) -> sa.Dialect:
         return self._engine.dialect
 
-    async def one(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Row[*tuple[Any, ...]]:
-        return await self.run(lambda connection: connection.execute(statement, parameters).one())
+    async def one(self, statement: sa.Select[Any], parameters: Mapping[str, Any], /) -> Mapping[str, Any]:
+        return await self.run(lambda connection: dict(connection.execute(statement, parameters).mappings().one()))
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         def once(connection: sa.Connection) -> T:
