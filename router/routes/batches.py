@@ -19,7 +19,7 @@ from router.errors import StoreUnavailableError
 from router.routes.records import Record
 from router.tasks import Tasks
 
-_KEYS = 32  # per round trip: what takes the event loop about a millisecond to work through
+_KEYS = 12  # per round trip: what takes the event loop some hundred microseconds to work through
 _MOMENT = 0.02  # seconds that look-ups gather beside a round trip: longer than one takes
 _PATIENCE = 5  # times what a round trip may take: how long a look-up waits for its turn at most
 _SWEEPS = 4  # looks at who has waited too long, in the time that a round trip may take

@@ -96,17 +96,17 @@ async def test_whoever_gave_up_does_not_travel() -> None:
 
 
 async def test_a_long_queue_is_cut_into_trips() -> None:
-    """A trip has some thirty keys, so that answering it holds up nobody for long."""
+    """A trip has a dozen keys, so that answering it holds up nobody for long."""
     source = Source()
     made = batches(source, at_once=4)
     waiting = [go(made, f"slug:x{number}", f"name:x{number}.org") for number in range(50)]
     sizes = []
-    for _ in range(4):
+    for _ in range(9):
         trip = await source.asked()
         sizes.append(len(trip.keys))
         trip.answer()
     await asyncio.gather(*waiting)
-    assert sizes == [32, 32, 32, 4]
+    assert sizes == [12] * 8 + [4]
 
 
 async def test_one_trip_at_a_time_where_they_are_quick() -> None:
