@@ -20,7 +20,7 @@ import aiohttp
 from router.unit import new_id
 from tests.support.backends import Backend, Visit
 from tests.support.postgres import Postgres
-from tests.support.processes import children
+from tests.support.processes import alive, children
 from tests.support.redis import Sentinels
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually, until
@@ -377,12 +377,21 @@ def family(node: Router) -> list[int]:
 
 
 def kill_all(pids: Sequence[int], before: Callable[[], object]) -> None:
-    """Stop processes where they are, look, and kill them: what each of them had is known exactly."""
+    """Stop processes where they are, look, and kill them: what each of them had is known exactly.
+
+    Ends when all have let go of their sockets, while everything else stands still: until then a connection may still be
+    taken into a queue that nobody will serve, and would count as another's failure.
+    """
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     before()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 5
+    while any(map(alive, pids)):
+        if time.monotonic() > until:
+            raise TimeoutError("what was killed does not end")
+        time.sleep(0.001)
 
 
 def worker_of(node: Router) -> int:
