@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary, ref
 from router.proxy.backend import BackendConnection
 from router.routes.records import Endpoint, ResourceRecord
 
-_AT_ONCE = 32  # pools, of which each may have connections to close at some 15 µs
+_AT_ONCE = 8  # pools, of which each may have connections to close at some 15 µs
 
 
 class Pool:
