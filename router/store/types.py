@@ -104,7 +104,9 @@ class InstantOf(FunctionElement[datetime]):
 
 
 def instant_text(instant: datetime) -> str:
-    """As SQLite keeps it: 2026-01-01 00:00:00.000000, in UTC."""
+    """As SQLite keeps it: 2026-01-01 00:00:00.000000, in UTC. Raises ValueError for an instant without a zone."""
+    if instant.tzinfo is None:
+        raise ValueError("naive datetime")
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
