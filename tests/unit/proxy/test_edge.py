@@ -6,6 +6,7 @@ from collections.abc import Collection
 import pytest
 from structlog.testing import capture_logs
 
+from router.clock import ManualClock
 from router.errors import PORT_CLOSED
 from router.routes.records import ResourceRecord
 from router.settings import Networks
@@ -37,6 +38,19 @@ def test_one_load_for_all_routes_of_a_resource() -> None:
     assert one.load is not other.load
     assert one.pool is not two.pool
     assert one.pool is not other.pool
+
+
+def test_used_since() -> None:
+    """Whoever copies activity gets what was used at that instant or later; what is under way is used now."""
+    edge = build_edge(clock=(clock := ManualClock()))
+    loads = {slug: edge.prepare(route(record(slug=slug))).load for slug in ("early", "late", "open")}
+    loads["early"].active_at, loads["late"].active_at = 1.0, 2.0
+    loads["open"].exchanges = 1
+    clock.advance(5)
+    edge.now = clock.monotonic()
+    ids = {slug: record(slug=slug).id for slug in loads}
+    assert edge.used(2.0) == {ids["late"]: 2.0, ids["open"]: 5.0}
+    assert edge.used(0.0) == {ids["early"]: 1.0, ids["late"]: 2.0, ids["open"]: 5.0}
 
 
 def test_one_pool_for_all_hosts_of_a_port() -> None:
