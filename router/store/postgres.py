@@ -22,9 +22,8 @@ T = TypeVar("T")
 # index whatever the values are.
 _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
 
-_Compiled = tuple[
-    str, tuple[str, ...], Mapping[str, Any]
-]  # a statement, its parameters in order, what is constant of them
+# A statement's text, the names of its parameters in their order, and those that are constant.
+_Compiled = tuple[str, tuple[str, ...], Mapping[str, Any]]
 
 _GRACE = 1.0  # seconds that the server has to say that a statement took too long
 

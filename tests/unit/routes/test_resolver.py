@@ -165,12 +165,16 @@ async def test_known_routes_are_bounded_and_the_oldest_goes_first(source: Memory
     assert_consistent(resolver)
 
 
+def boxes(count: int) -> MemoryRecords:
+    """So many resources, box0 and on."""
+    source = MemoryRecords()
+    source.put(*(resource(slug=f"box{number}") for number in range(count)))
+    return source
+
+
 async def test_hosts_that_are_asked_for_once_push_out_none_that_is_busy(build: Build) -> None:
     """A crawler that visits every host of the platform evicts what it has visited, and not the busy ones."""
-    source = MemoryRecords()
-    for number in range(50):
-        source.put(resource(slug=f"box{number}"))
-    resolver = build(source)
+    resolver = build(boxes(50))
     busy = await resolver.resolve(b"box0.miosa.app")
     for number in range(1, 50):
         assert resolver.peek(b"box0.miosa.app") is busy
@@ -181,10 +185,7 @@ async def test_hosts_that_are_asked_for_once_push_out_none_that_is_busy(build: B
 
 async def test_many_busy_hosts_in_a_row_are_passed_over(build: Build) -> None:
     """The oldest two hundred are all busy when the first room is needed: none of them goes."""
-    source = MemoryRecords()
-    for number in range(300):
-        source.put(resource(slug=f"box{number}"))
-    resolver = build(source, hosts=240)
+    resolver = build(boxes(300), hosts=240)
     busy = [b"box%d.miosa.app" % number for number in range(200)]
     for number in range(300):
         await resolver.resolve(b"box%d.miosa.app" % number)
@@ -195,10 +196,7 @@ async def test_many_busy_hosts_in_a_row_are_passed_over(build: Build) -> None:
 
 async def test_what_is_dropped_while_room_is_made_is_not_forgotten_twice(build: Build) -> None:
     """A change takes away a route that was about to make room; the next one does."""
-    source = MemoryRecords()
-    for number in range(50):
-        source.put(resource(slug=f"box{number}"))
-    resolver = build(source, hosts=20)
+    resolver = build(boxes(50), hosts=20)
     for number in range(25):  # the first five are forgotten
         await resolver.resolve(b"box%d.miosa.app" % number)
     assert resolver.drop(["slug:box5"]) == 1
@@ -210,10 +208,7 @@ async def test_what_is_dropped_while_room_is_made_is_not_forgotten_twice(build: 
 
 async def test_busy_hosts_are_bounded_too(build: Build) -> None:
     """Where all have been used, the oldest goes."""
-    source = MemoryRecords()
-    for number in range(50):
-        source.put(resource(slug=f"box{number}"))
-    resolver = build(source, hosts=20)
+    resolver = build(boxes(50), hosts=20)
     for number in range(50):
         host = b"box%d.miosa.app" % number
         await resolver.resolve(host)
