@@ -1,5 +1,6 @@
 """The register on a real store: slugs, owners, endpoints, and what is left of a resource that was deleted."""
 
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -346,3 +347,13 @@ async def test_activity_only_moves_forward(world: World, clock: ManualClock) -> 
     await world.resources.record_activity({shop.id: early})
     assert await world.resources.activity() == {shop.id: late, blog.id: early}
     assert await world.resources.activity(late) == {shop.id: late}
+
+
+async def test_activity_is_of_an_instant(world: World, clock: ManualClock) -> None:
+    """Microseconds and other zones are kept as they are meant; a time of nowhere is refused and changes nothing."""
+    shop = await world.sandbox(await world.tenant(), "shop")
+    seen = clock.now().replace(microsecond=123_456).astimezone(timezone(timedelta(hours=5, minutes=30)))
+    await world.resources.record_activity({shop.id: seen})
+    with pytest.raises(ValueError, match="naive"):
+        await world.resources.record_activity({shop.id: (seen + timedelta(hours=1)).replace(tzinfo=None)})
+    assert await world.resources.activity() == {shop.id: seen}
