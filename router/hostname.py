@@ -8,7 +8,7 @@ In a zone D (a configured preview domain, or the platform domain):
     anything else              an exact custom domain, or nothing
 
 A name is parsed once, here, into a lower-case string without its port and trailing dot; everything after this file
-works on that string. Where D ends is not known from the name, so `readings` gives each possible reading, the most
+works on that string. Where D ends is not known from the name, so `host_meanings` gives each possible reading, the most
 specific D first: at most two.
 """
 
@@ -85,7 +85,7 @@ class InvalidNameError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class HostMeaning:
     """One thing that a name can mean: `slug` in the zone `zone`, on `port` (None: the resource's default port)."""
 
     zone: str
@@ -117,9 +117,11 @@ def _parse_ipv6(raw: bytes) -> str:
         raise InvalidHostError("empty" if not raw else "not a host name")
     _check_port(match[2])
     try:
-        return f"[{ipaddress.IPv6Address(match[1].decode('ascii'))}]"
+        address = ipaddress.IPv6Address(match[1].decode("ascii"))
     except ipaddress.AddressValueError:
         raise InvalidHostError("not an IPv6 address") from None
+    mapped = address.ipv4_mapped  # Python 3.13 writes these as RFC 5952 §5 recommends, older ones in hexadecimal
+    return f"[{address}]" if mapped is None else f"[::ffff:{mapped}]"
 
 
 def _check_port(digits: bytes | None) -> None:
@@ -133,14 +135,14 @@ def is_address(name: str) -> bool:
     return name.startswith("[") or _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
 
 
-def readings(name: str) -> tuple[Reading, ...]:
+def host_meanings(name: str) -> tuple[HostMeaning, ...]:
     """What a canonical name can mean inside a zone, the longest zone first; empty for IP literals and single labels."""
     label, _, rest = name.partition(".")
     if not rest or is_address(name):
         return ()
     found = []
     if is_slug(label):
-        found.append(Reading(zone=rest, slug=label, port=None))
+        found.append(HostMeaning(zone=rest, slug=label, port=None))
     middle, _, zone = rest.partition(".")
     if middle == SANDBOX and zone:
         inner = _read_sandbox_label(label, zone)
@@ -149,12 +151,12 @@ def readings(name: str) -> tuple[Reading, ...]:
     return tuple(found)
 
 
-def _read_sandbox_label(label: str, zone: str) -> Reading | None:
+def _read_sandbox_label(label: str, zone: str) -> HostMeaning | None:
     match = _PORT_SLUG.fullmatch(label)
     if match is None:
-        return Reading(zone, label, None) if is_slug(label) else None
+        return HostMeaning(zone, label, None) if is_slug(label) else None
     port, slug = int(match[1]), match[2]
-    return Reading(zone, slug, port) if port <= 65535 and is_slug(slug) else None
+    return HostMeaning(zone, slug, port) if port <= 65535 and is_slug(slug) else None
 
 
 def is_slug(text: str) -> bool:
@@ -172,7 +174,7 @@ def is_slug(text: str) -> bool:
 
 
 def canonical_name(text: str) -> str:
-    """The A-label form of a name that somebody wants to register, given in either form (IDNA 2008, UTS #46 mapped).
+    """The A-label form of a name to be registered, given in either form (IDNA 2008, UTS #46 mapped).
 
     Raises InvalidNameError for what is not a fully qualified host name: single labels, addresses, wildcards, ports,
     schemes, labels over 63 or names over 253 characters.

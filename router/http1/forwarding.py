@@ -1,6 +1,6 @@
-"""Heads on their way through: what is said to the backend about the client, and what to the client of the answer.
+"""Heads as they are forwarded: the request's to the backend, the response's to the client.
 
-`Forwarder` decides who the client is. A proxy's word counts only where the connection comes from a trusted network;
+`Forwarder` decides who the client is. Forwarding headers are believed only if the connection comes from a trusted proxy;
 then X-Forwarded-For is walked from the right, past trusted proxies, and the first other address is the client
 (RFC 7239 §5.2 leaves it open; every trusted hop appends, so only the right end can be believed). In every case the
 whole set of forwarding headers is written anew.
@@ -8,23 +8,26 @@ whole set of forwarding headers is written anew.
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
+from router.base.addresses import Network
 from router.hostname import InvalidHostError, parse_host
+from router.http1.cookies import narrow_cookies
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, value_of
-from router.http1.requests import RequestHead
+from router.http1.host_rewrite import ToldHost, public_lines, public_location, told_forwarding, told_lines
+from router.http1.requests import RequestHead, without_dot
 from router.http1.responses import ResponseHead
-from router.http1.upgrade import is_upgrade_answer
-from router.settings import Network
+from router.http1.upgrade import is_upgrade_response
 
-_KNOWN_ADDRESSES = 10_000
-_LONGEST_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
-# A URL's authority and the rest of it. The scheme may be missing; whoever believes X-Forwarded-Proto says https.
-_ABSOLUTE = re.compile(rb"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE)
+_MAX_ADDRESSES = 10_000
+_MAX_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
+_NODE = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9A-Za-z._-]{1,32})?")
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
+_FIRST_HOP: Final = b"X-Miosa-Hops: 1\r\n"
 
 
-class Origin:
+class ClientInfo:
     """Who sent a request: the client's address, the scheme it used, and the header block that says so to backends."""
 
     __slots__ = ("block", "client", "host", "scheme")
@@ -36,26 +39,57 @@ class Origin:
         self.block = block
 
 
-class Forwarder:
-    """Who the client of a request is. One per worker; keeps a bounded memory of addresses that it has judged."""
+class HeadRules:
+    """What a route changes in heads, besides what is done to every head.
 
-    def __init__(self, trusted: Sequence[Network]) -> None:
+    `told` says which Host the backend is told instead of the visited one (`host_rewrite.py`); `host` is a `told` that never
+    changes.
+    `cookie_scope` is the widest domain that the backend may set cookies for, in lower case; None allows any.
+    """
+
+    def __init__(
+        self, host: bytes | None = None, cookie_scope: bytes | None = None, *, told: ToldHost | None = None
+    ) -> None:
+        self.told = ToldHost(host) if told is None else told
+        self.cookie_scope = cookie_scope
+
+    @property
+    def host(self) -> bytes | None:
+        """The Host that the backend is told at this moment, None for the visited one."""
+        return self.told.host
+
+    def change(self, head: ResponseHead) -> bool:
+        """Whether this response's head may become another one on this route. Every rule for responses needs its line here:
+        without it, one tenant's rendered head would be sent to another's visitors."""
+        return (
+            head.location_at >= 0
+            or self.told.host is not None
+            or (self.cookie_scope is not None and head.domain_cookies)
+        )
+
+
+class Forwarder:
+    """Decides who the client of a request is. One per worker; remembers a bounded number of addresses."""
+
+    def __init__(self, trusted: Sequence[Network], passed: Mapping[Network, Collection[str]] | None = None) -> None:
+        """`passed` are the headers of `router/base/proxy_only_headers.py` that are believed from a network of trusted proxies."""
         self._trusted = tuple(trusted)
+        self._passed = {network: frozenset(map(_lower, names)) for network, names in (passed or {}).items()}
         self._addresses: dict[bytes, tuple[str, bool] | None] = {}
 
     def peer(self, address: str) -> tuple[str, bool]:
         """The address of a connection's other end in canonical form, and whether its forwarding headers are believed."""
-        # The zone of a link-local address (`%eth0`) is this machine's name for the way there, and nobody else's.
+        # The zone of a link-local address (`%eth0`) has a meaning on this machine only.
         return self._judge(address.partition("%")[0].encode("ascii", "replace")) or (address, False)
 
-    def origin(self, head: RequestHead, peer: str, *, trusted: bool) -> Origin:
+    def client_info(self, head: RequestHead, peer: str, *, trusted: bool) -> ClientInfo:
         """Who sent `head`, which came over a connection from `peer`: both arguments as `peer` gives them."""
         client, scheme, host, port = peer, b"http", head.host, b""
         said = head.forwarding
         if trusted and said is not None:
             chain = said.get(b"x-forwarded-for")
             if chain is not None:
-                client = self._walk(chain, peer)
+                client = self.walk(chain, peer)
             elif (forwarded := said.get(b"forwarded")) is not None:
                 client, scheme = self._read_forwarded(forwarded, peer)
             proto = said.get(b"x-forwarded-proto", b"").lower()
@@ -73,12 +107,22 @@ class Forwarder:
             b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
             b'Forwarded: for=%b;host="%b";proto=%b\r\n' % (address, scheme, host, port, node, host, scheme)
         )
-        return Origin(client, scheme, host, block)
+        return ClientInfo(client, scheme, host, block)
 
-    def _walk(self, chain: bytes, peer: str) -> str:
+    def passed(self, head: RequestHead, peer: str) -> bytes:
+        """Those of its asserted lines that are believed from `peer`, a trusted proxy; as a block."""
+        if not self._passed:
+            return b""
+        address = ipaddress.ip_address(peer)
+        believed = {name for network, names in self._passed.items() if address in network for name in names}
+        return b"".join([line + b"\r\n" for name, line in head.asserted if name in believed])
+
+    def walk(self, chain: bytes, peer: str) -> str:
+        """The client that an X-Forwarded-For names, which came from `peer`, a trusted proxy: the first address from the
+        right that is no trusted proxy's. What is no address ends the walk at the one before it."""
         client = peer
         for part in reversed(chain.split(b",")):
-            known = self._judge(part.strip(b" \t"))
+            known = self._judge(_without_port(part.strip(b" \t")))
             if known is None:
                 break
             client, trusted = known
@@ -108,7 +152,7 @@ class Forwarder:
             return self._addresses[raw]
         except KeyError:
             pass
-        if len(raw) > _LONGEST_ADDRESS or b"%" in raw:
+        if len(raw) > _MAX_ADDRESS or b"%" in raw:
             return None
         known: tuple[str, bool] | None
         try:
@@ -119,10 +163,22 @@ class Forwarder:
             if isinstance(address, ipaddress.IPv6Address):
                 address = address.ipv4_mapped or address
             known = (str(address), any(address in network for network in self._trusted))
-        if len(self._addresses) >= _KNOWN_ADDRESSES:
+        if len(self._addresses) >= _MAX_ADDRESSES:
             self._addresses.clear()
         self._addresses[raw] = known
         return known
+
+
+def _lower(name: str) -> bytes:
+    return name.lower().encode("ascii")
+
+
+def _without_port(node: bytes) -> bytes:
+    """The address of `1.2.3.4:5678`, `[2001:db8::1]:443` or `[2001:db8::1]`, as several balancers write it."""
+    if node.count(b":") != 1 and not node.startswith(b"["):
+        return node
+    match = _NODE.fullmatch(node)
+    return b"" if match is None else match[1] or match[2]
 
 
 def _host_or(said: bytes | None, otherwise: bytes) -> bytes:
@@ -132,13 +188,18 @@ def _host_or(said: bytes | None, otherwise: bytes) -> bytes:
         parse_host(said)
     except InvalidHostError:
         return otherwise
-    return said
+    return without_dot(said)
 
 
-def request_to_backend(head: RequestHead, origin: Origin, request_id: bytes, host_mode: bytes | None) -> bytes:
-    """The head that goes to the backend. `host_mode` None keeps Host; else it is the Host to say instead."""
-    if host_mode is not None:
-        block = b"\r\n".join(_rewrite_host(head, origin, host_mode))
+def request_to_backend(
+    head: RequestHead, client_info: ClientInfo, request_id: bytes, rules: HeadRules, passed: bytes = b""
+) -> bytes:
+    """The head that goes to the backend. `passed` are the asserted headers of a proxy in front of us that are believed."""
+    forwarding = client_info.block
+    host = rules.told.host
+    if host is not None and rules.told.covers(head.target):
+        block = b"\r\n".join(told_lines(head, client_info, host))
+        forwarding = told_forwarding(client_info, host)
     else:
         block = b"\r\n".join(head.lines) if head.block is None else head.block
     if head.upgrade:
@@ -147,30 +208,36 @@ def request_to_backend(head: RequestHead, origin: Origin, request_id: bytes, hos
         hop = b"Connection: TE\r\nTE: trailers\r\n"
     else:
         hop = b""
-    return b"%b %b HTTP/1.1\r\n%b\r\n%bX-Request-ID: %b\r\nVia: 1.1 miosa-edge\r\n%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\n%b\r\n%bX-Request-ID: %b\r\n%b%b\r\n" % (
         head.method,
         head.target,
         block,
-        origin.block,
+        forwarding + passed if passed else forwarding,
         request_id,
+        _FIRST_HOP if head.hops == 0 else b"X-Miosa-Hops: %d\r\n" % (head.hops + 1),
         hop,
     )
 
 
-def _rewrite_host(head: RequestHead, origin: Origin, host: bytes) -> list[bytes]:
-    """Host replaced, and Origin with it where it is the preview's own, so that a dev server sees one story."""
+def _apply(rules: HeadRules, head: ResponseHead, client_info: ClientInfo) -> list[bytes]:
+    """A response's header lines as a route has them; a list of the caller's own."""
     lines = list(head.lines)
-    lines[head.host_at] = b"Host: " + host
-    if head.origin_at >= 0 and value_of(lines[head.origin_at]).lower() == b"%b://%b" % (
-        origin.scheme,
-        origin.host.lower(),
-    ):
-        lines[head.origin_at] = b"Origin: http://" + host
+    host = rules.told.host
+    if host is not None:
+        lines = public_lines(lines, client_info, host)
+    elif head.location_at >= 0:
+        line = lines[head.location_at]
+        value = value_of(line)
+        public = public_location(value, client_info)
+        if public != value:
+            lines[head.location_at] = line[: line.find(b":")] + b": " + public
+    if rules.cookie_scope is not None and head.domain_cookies:
+        lines = narrow_cookies(lines, rules.cookie_scope)
     return lines
 
 
 def response_framing(head: ResponseHead, method: bytes, client_version: int) -> int:
-    """How the answer's body is framed towards the client: NONE, a length, CHUNKED or UNTIL_CLOSE."""
+    """How the response's body is framed towards the client: NONE, a length, CHUNKED or UNTIL_CLOSE."""
     if method == b"HEAD" or head.status in (204, 304):
         return NONE
     if head.framing >= 0:
@@ -180,22 +247,24 @@ def response_framing(head: ResponseHead, method: bytes, client_version: int) -> 
 
 def response_to_client(
     head: ResponseHead,
+    client_info: ClientInfo,
+    rules: HeadRules,
     *,
+    request_id: bytes,
     framing: int,
     client_version: int,
     keep_alive: bool,
-    location: tuple[bytes, bytes] | None,
 ) -> bytes:
-    """The head that goes to the client. `location` = (the Host that the backend heard, the URL that clients use)."""
-    usual = keep_alive and client_version == 1 and location is None
-    if usual and head.ready is not None:
-        return head.ready
-    lines = list(head.lines)
-    if location is not None and head.location_at >= 0:
-        host, base = location
-        match = _ABSOLUTE.fullmatch(value_of(lines[head.location_at]))
-        if match is not None and match[1].lower() == host.lower():
-            lines[head.location_at] = b"Location: " + base + match[2]
+    """The head that goes to the client, on a connection that is kept or not. It says `request_id`, unless the backend has
+    named one of its own.
+
+    One head may answer many exchanges, of several tenants (`ResponseReader`). So what is rendered is remembered on it only
+    where nothing but the head and `framing` went into it; the request's id comes behind.
+    """
+    common = keep_alive and client_version == 1 and not rules.change(head)
+    if common and head.rendered is not None and head.rendered_framing == framing:
+        return head.rendered if head.has_request_id else head.rendered + request_id + b"\r\n\r\n"
+    lines = _apply(rules, head, client_info)
     if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22: it must say what to upgrade to
         lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
     if framing == CHUNKED:
@@ -204,17 +273,20 @@ def response_to_client(
         lines.append(b"Connection: close")
     elif client_version == 0:
         lines.append(b"Connection: keep-alive")
-    lines.append(b"\r\n")
+    lines.append(b"\r\n" if head.has_request_id else b"X-Request-ID: ")
     out = b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, b"\r\n".join(lines))
-    if usual:
-        head.ready = out
-    return out
+    if common:
+        head.rendered = out
+        head.rendered_framing = framing
+    return out if head.has_request_id else out + request_id + b"\r\n\r\n"
 
 
-def interim_to_client(head: ResponseHead) -> bytes:
-    """A 1xx answer. A 101 keeps its upgrade."""
-    lines = list(head.lines)
-    if is_upgrade_answer(head):
+def interim_to_client(head: ResponseHead, client_info: ClientInfo, rules: HeadRules, request_id: bytes = b"") -> bytes:
+    """A 1xx response. A 101 keeps its upgrade, and says `request_id`: it is the only response that there will be."""
+    lines = _apply(rules, head, client_info)
+    if is_upgrade_response(head):
         lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
+        if request_id and not head.has_request_id:
+            lines.append(b"X-Request-ID: " + request_id)
     lines.append(b"\r\n")
     return b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, b"\r\n".join(lines))

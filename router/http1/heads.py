@@ -1,44 +1,54 @@
-"""What heads of requests and answers have in common: refusals, sizes, lines, lists, and what Connection says.
+"""What heads of requests and responses have in common: refusals, sizes, lines, lists, and what Connection says.
 
-A head is read in three steps. Our own look at the first line and at the sizes; llhttp over the whole head, which
-leaves no bare CR or LF, no obs-fold, no blank in a name and no conflicting framing; then one pass over the lines that
-llhttp approved. Header lines that go on are kept as the bytes they came in, in their order.
+A head is read in three steps: we check the first line and the sizes; llhttp parses the whole head and refuses bare CR or
+LF, obs-fold, blanks in names and conflicting framing; then one pass over the lines that llhttp has accepted. Header lines that go on are kept as the bytes they came in, in their order.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from router.errors import Problem
 from router.http1.names import STICKY
-from router.settings import Limits
 
 # Framing of a body: a length in bytes, or one of these.
 NONE: Final = 0
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
-# What most of them say, and what HTTP/1.1 does anyway.
-_NOTHING_NEW = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")
+# The most frequent Connection lines, which say what HTTP/1.1 does anyway.
+_REDUNDANT = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")
 
-NO_CALLBACKS = object()  # llhttp only judges; nobody listens
+NO_CALLBACKS = object()  # llhttp only validates, so it needs no callbacks
 
 _ZERO = ord("0")
 _MAX_LENGTH: Final = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 
-# Others choose names and lists, so what is remembered of them is short, or one visitor could fill our memory.
-_LONGEST_NAME: Final = 64
-_LONGEST_LIST: Final = 128
-_MOST_NAMES: Final = 4096
+# Clients choose names and lists: only short ones are remembered, or one visitor could fill our memory.
+_MAX_NAME: Final = 64
+_MAX_LIST: Final = 128
+_MAX_NAMES: Final = 4096
 
 _SEEN: Final = 4096  # hashes
 
 
-class RefusedError(Exception):
-    """A message that is not passed on. `problem` answers it; `str()` says what was wrong, for the log."""
+# Schemes that authenticate a connection rather than a request (RFC 4559 §6), among the members of a list of them.
+_OF_A_CONNECTION: Final = re.compile(rb"(?:^|,)[ \t]*(?:NTLM|Negotiate)(?:[ \t,]|$)", re.IGNORECASE)
 
-    def __init__(self, problem: Problem, why: str) -> None:
+
+def authenticates_connection(value: bytes) -> bool:
+    """Whether an Authorization or a WWW-Authenticate is of a scheme that authenticates the connection that it is sent on."""
+    return _OF_A_CONNECTION.search(value) is not None
+
+
+class RefusedError(Exception):
+    """A message that is not passed on. `problem` is the response; `str()` says what was wrong, for the log. `lines` are the
+    header lines of a request whose bytes can be trusted to be that: they say how to respond."""
+
+    def __init__(self, problem: Problem, why: str, lines: tuple[bytes, ...] = ()) -> None:
         self.problem = problem
+        self.lines = lines
         super().__init__(why)
 
 
@@ -53,10 +63,10 @@ class Rules:
     looking at every name of every head (bench/README.md). Bounded, since clients choose spellings.
     """
 
-    def __init__(self, by_name: Mapping[bytes, Rule], is_ours: Callable[[bytes], bool]) -> None:
-        """`by_name` has lower-case names; `is_ours` says of any other lower-case name whether it is left out."""
+    def __init__(self, by_name: Mapping[bytes, Rule], otherwise: Callable[[bytes], Rule | None]) -> None:
+        """`by_name` has lower-case names; `otherwise` has the rule for any other lower-case name."""
         self._by_name = by_name
-        self._is_ours = is_ours
+        self._otherwise = otherwise
         self._known: dict[bytes, Rule | None] = {}
 
     def of(self, name: bytes) -> Rule | None:
@@ -68,11 +78,9 @@ class Rules:
 
     def _judge(self, name: bytes) -> Rule | None:
         lower = name.lower()
-        rule = self._by_name.get(lower)
-        if rule is None and self._is_ours(lower):
-            rule = drop
-        if len(name) <= _LONGEST_NAME:
-            if len(self._known) >= _MOST_NAMES:
+        rule = self._by_name.get(lower) or self._otherwise(lower)
+        if len(name) <= _MAX_NAME:
+            if len(self._known) >= _MAX_NAMES:
                 self._known.clear()
             self._known[name] = rule
         return rule
@@ -88,14 +96,6 @@ class Head(Protocol):
     connection: tuple[bytes, ...]
 
 
-def check_sizes(raw: bytes, lines: list[bytes], limits: Limits, problem: Problem) -> None:
-    """Refuse a head over the limits with `problem`. `lines` has the first line in it."""
-    if len(raw) > limits.headers or len(lines) - 1 > limits.header_count:
-        raise RefusedError(problem, "too many or too large headers")
-    if max(map(len, lines[1:]), default=0) > limits.header:
-        raise RefusedError(problem, "header too large")
-
-
 def value_of(line: bytes) -> bytes:
     """A header line's value without the blanks around it."""
     return line.partition(b":")[2].strip(b" \t")
@@ -103,7 +103,7 @@ def value_of(line: bytes) -> bytes:
 
 def tokens(value: bytes) -> tuple[bytes, ...]:
     """The lower-case members of a comma-separated list; empty ones are passed over (RFC 9110 §5.6.1.2)."""
-    return _short_tokens(value) if len(value) <= _LONGEST_LIST else _split(value)
+    return _short_tokens(value) if len(value) <= _MAX_LIST else _split(value)
 
 
 def _split(value: bytes) -> tuple[bytes, ...]:
@@ -129,7 +129,7 @@ def length_of(value: bytes, problem: Problem) -> int:
 
 def note_connection(head: Head, line: bytes, value: bytes) -> None:
     """Collect the options of a Connection line; several lines are one list."""
-    if line in _NOTHING_NEW and head.version == 1:
+    if line in _REDUNDANT and head.version == 1:
         return
     head.connection += tokens(value)
 

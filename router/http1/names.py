@@ -16,7 +16,6 @@ FORWARDING = frozenset(
         b"x-forwarded-ssl",
         b"x-forwarded-scheme",
         b"x-forwarded-prefix",
-        b"x-real-ip",
         b"forwarded",
     )
 )
@@ -24,10 +23,11 @@ FORWARDING = frozenset(
 # How the names begin of what only we may say, in either direction.
 OURS = b"x-miosa-"
 
-# How all of a request's begin that only proxies may say: some tell there who is logged in (X-Forwarded-User).
-X_FORWARDED = b"x-forwarded-"
+# How often a request has come through here: a preview that proxies to itself is noticed by it. `Via` would be for that (RFC
+# 9110 §7.6.3 wants it of gateways), but nginx, IIS and others don't compress for a request that has one.
+HOPS = b"x-miosa-hops"
 
-# What `Connection` can never remove: routing, framing, authentication, and what we add. Its own options stand here too.
+# What `Connection` can never remove: routing, framing, authentication, how far it may go, and what we add. Its own options stand here too.
 STICKY = FORWARDING | frozenset(
     (
         b"host",
@@ -37,6 +37,7 @@ STICKY = FORWARDING | frozenset(
         b"te",
         b"upgrade",
         b"expect",
+        b"max-forwards",
         b"authorization",
         b"cookie",
         b"set-cookie",
@@ -48,16 +49,15 @@ STICKY = FORWARDING | frozenset(
     )
 )
 
-# Never taken from a trailer section (RFC 9110 §6.5.1): framing, routing, authentication, content, and our own. First
+# Never taken from a trailer section (RFC 9110 §6.5.1), beside those of `router/base/proxy_only_headers.py`: framing, routing, authentication, content, and our own. First
 # how such names begin, then the other names.
-NOT_BEGINNING_TRAILERS = (OURS, X_FORWARDED, b"content-")
+NOT_BEGINNING_TRAILERS = (OURS, b"content-")
 NOT_IN_TRAILERS = (
     STICKY
     | HOP_BY_HOP
     | frozenset(
         (
             b"cache-control",
-            b"max-forwards",
             b"www-authenticate",
             b"location",
             b"range",
@@ -67,6 +67,7 @@ NOT_IN_TRAILERS = (
             b"retry-after",
             b"vary",
             b"warning",
+            b"alt-svc",
         )
     )
 )

@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from router import errors
+from router.base.proxy_only_headers import is_asserted, twin
 from router.http1.heads import (
     CHUNKED,
     NO_CALLBACKS,
@@ -14,7 +15,7 @@ from router.http1.heads import (
     Rule,
     Rules,
     apply_connection,
-    check_sizes,
+    authenticates_connection,
     drop,
     length_of,
     note_connection,
@@ -25,18 +26,28 @@ from router.http1.heads import (
     value_of,
     without,
 )
-from router.http1.names import FORWARDING, HOP_BY_HOP, OURS, X_FORWARDED
+from router.http1.names import FORWARDING, HOP_BY_HOP, HOPS, OURS
+from router.http1.request_sizes import check_sizes, line_too_long
 from router.settings import Limits
 
-_TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")  # no `#`, no blank, nothing outside ASCII (RFC 9112 §3.2)
+_TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+")  # no `#`, no blank, no control (RFC 9112 §3.2)
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND", b"QUERY"))
+# Any token is a method (RFC 9110 §9.1). The longest one that is in use, BASELINE-CONTROL or RPC_OUT_DATA, has half of this.
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MAX_METHOD: Final = 32
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
 _PLAIN_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
+_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e\x80-\xff]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
 # How far a head is looked through each time that more of it has arrived: it may come byte by byte.
 _EARLY: Final = 4096
+NO_LIMIT: Final = -1
+UNREADABLE: Final = -2
+_MAX_DIGITS: Final = 10
+_MAX_HOPS_DIGITS: Final = 4
+_MAX_FORWARDS: Final = 2**31 - 1
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
 
 
@@ -45,6 +56,10 @@ class RequestHead:
 
     `framing` is NONE, CHUNKED or a length. `target` is in origin-form. `host_at` is the place of the Host line in
     `lines`. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
+    `asserted` are the lines of `router/base/proxy_only_headers.py`, each with its lower-case name: they are not among `lines`.
+    `plain_http` is what a port of plain HTTP asks for: to be sent on to https, see `proxy/local_responses.py`.
+    `max_forwards` is how far the request may go, NO_LIMIT or UNREADABLE; only TRACE and OPTIONS mind. `hops` is how often it
+    has come through here already.
     """
 
     # Defaults stand on the class: a head sets only what it has.
@@ -60,7 +75,11 @@ class RequestHead:
     request_id = b""
     user_agent = b""
     referer = b""
-    via = 0
+    hops = 0
+    max_forwards: int = -1  # NO_LIMIT
+    binds = False  # it authenticates the connection that it is sent on
+    asserted: tuple[tuple[bytes, bytes], ...] = ()
+    plain_http = b""
     block: bytes | None = None  # `lines` joined, of a head whose section is remembered
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
@@ -87,8 +106,22 @@ class RequestHead:
         head.request_id = self.request_id
         head.user_agent = self.user_agent
         head.referer = self.referer
-        head.via = self.via
+        head.hops = self.hops
+        head.max_forwards = self.max_forwards
+        head.binds = self.binds
+        head.asserted = self.asserted
+        head.plain_http = self.plain_http
         head.block = self.block
+        return head
+
+    def one_hop_on(self) -> "RequestHead":
+        """The head as it goes on, with `Max-Forwards` counted down where the method minds it (RFC 9110 §7.6.2)."""
+        if self.max_forwards < 0 or self.method not in (b"TRACE", b"OPTIONS"):
+            return self
+        head = self.with_line(self.method, self.target)
+        left = b"Max-Forwards: %d" % (self.max_forwards - 1)
+        head.lines = [left if line[:13].lower() == b"max-forwards:" else line for line in self.lines]
+        head.block = None
         return head
 
     def value(self, name: bytes) -> bytes | None:
@@ -97,8 +130,23 @@ class RequestHead:
         return None if place < 0 else value_of(self.lines[place])
 
 
+def may_be_repeated(head: RequestHead) -> bool:
+    """Whether a request that may have arrived can be sent once more without doing anything twice (RFC 9110 §9.2.2)."""
+    return head.method in _IDEMPOTENT and head.framing == NONE and not head.upgrade
+
+
 NO_HEAD = RequestHead(b"", b"", 1)  # of what never became a request
 NO_HEAD.keep_alive = False
+
+
+def refused_head(lines: tuple[bytes, ...]) -> RequestHead:
+    """What stands for a request that was refused: nothing but how to respond to it."""
+    if not lines:
+        return NO_HEAD
+    head = RequestHead(b"GET", b"", 1)
+    head.keep_alive = False
+    head.lines = list(lines)
+    return head
 
 
 def check_start(partial: bytes, limits: Limits) -> None:
@@ -109,19 +157,19 @@ def check_start(partial: bytes, limits: Limits) -> None:
     line_end = partial.find(b"\r\n")
     if line_end < 0:
         if len(partial.removesuffix(b"\r")) > limits.request_line:
-            raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+            raise line_too_long(len(partial), [], limits)
         if partial and partial != b"\r" and _START.fullmatch(partial) is None:
             raise RefusedError(errors.BAD_REQUEST, "not HTTP")
     elif line_end > limits.request_line:
-        raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+        raise line_too_long(line_end, partial.split(b"\r\n"), limits)
     elif len(partial) > limits.headers:
-        raise RefusedError(errors.HEADERS_TOO_LARGE, "headers too large")
+        check_sizes(partial, partial.split(b"\r\n"), limits)
     elif partial.count(b"\n", 0, _EARLY) != partial.count(b"\r\n", 0, _EARLY):  # lines that end so never make a head
         raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
 
-_MOST: Final = 1024  # header sections that are remembered
-_LONGEST: Final = 4096  # bytes of one of them
+_MAX_REMEMBERED: Final = 1024  # header sections that are remembered
+_MAX_REMEMBERED_SIZE: Final = 4096  # bytes of one of them
 
 
 class RequestReader:
@@ -138,7 +186,7 @@ class RequestReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # Of the limits, what every head is measured by.
-        self._most = limits.header
+        self._most = min(limits.header, limits.request_line + _MAX_REMEMBERED_SIZE)
         self._most_line = limits.request_line
         self._seen: set[int] = set()  # hashes of what came once
         self._known: dict[bytes, RequestHead] = {}
@@ -153,8 +201,8 @@ class RequestReader:
         if known is not None:
             return known.with_line(plain[1], plain[2])
         head = read_request_head(raw, self._limits)
-        if seen_before(self._seen, hash(section)) and len(section) <= _LONGEST:
-            if len(self._known) >= _MOST:
+        if seen_before(self._seen, hash(section)) and len(section) <= _MAX_REMEMBERED_SIZE:
+            if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[section] = known = head.with_line(head.method, head.target)
             known.block = b"\r\n".join(head.lines)
@@ -164,17 +212,15 @@ class RequestReader:
 def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
     """Read a head that ends with its empty line. Raises RefusedError."""
     lines = raw[:-4].split(b"\r\n")
-    head = _read_request_line(lines[0], limits)
+    head = _read_request_line(lines, limits)
     if len(raw) > limits.header or len(lines) > limits.header_count:  # most heads are far from any limit
-        check_sizes(raw, lines, limits, errors.HEADERS_TOO_LARGE)
+        check_sizes(raw, lines, limits)
     try:
-        HttpRequestParser(NO_CALLBACKS).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # an offer to upgrade; whether it is one is decided below
-    except HttpParserInvalidMethodError:
-        raise RefusedError(errors.METHOD_NOT_IMPLEMENTED, "unknown method") from None
+        _validate(raw)
     except HttpParserError as error:
-        raise RefusedError(errors.BAD_REQUEST, str(error)) from None
+        if _PLAIN_LINE.fullmatch(lines[0]) is not None:
+            raise RefusedError(errors.BAD_REQUEST, str(error)) from None
+        _validate_section(head, raw[len(lines[0]) :])
     del lines[0]
     kept = head.lines
     for line in lines:
@@ -192,9 +238,43 @@ def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
     return head
 
 
-def _read_request_line(line: bytes, limits: Limits) -> RequestHead:
+def _validate(raw: bytes) -> None:
+    """Have llhttp read it. Raises HttpParserError."""
+    try:
+        HttpRequestParser(NO_CALLBACKS).feed_data(raw)
+    except HttpParserUpgrade:
+        return  # an offer to upgrade; whether it is one is decided elsewhere
+
+
+def _validate_section(head: RequestHead, section: bytes) -> None:
+    """Have llhttp read what follows the request line, which is checked already.
+
+    llhttp knows a fixed set of methods, and of targets what it likes. What it refuses is read once more behind a line
+    that it takes: POST, since nothing in the section means anything else for another method.
+    """
+    try:
+        _validate(b"POST / HTTP/1.%d%b" % (head.version, section))
+    except HttpParserError as error:
+        raise RefusedError(errors.BAD_REQUEST, str(error)) from None
+
+
+def _check_method(method: bytes) -> None:
+    """Refuse what is no method, and the few that can't go on."""
+    if _METHOD.fullmatch(method) is None:
+        raise RefusedError(errors.BAD_REQUEST, "bad method")
+    upper = method.upper()
+    if upper == b"CONNECT":  # in any case: whoever folds it would open a tunnel
+        raise RefusedError(errors.METHOD_NOT_ALLOWED, "CONNECT")
+    # A program that folds `head` sends no body, and one that does not sends one: nobody could say where the response ends.
+    # PRI is HTTP/2's (RFC 9113 §11.6). Too long: RFC 9112 §3.
+    if upper in (b"HEAD", b"PRI") or len(method) > _MAX_METHOD:
+        raise RefusedError(errors.METHOD_NOT_IMPLEMENTED, "method")
+
+
+def _read_request_line(lines: list[bytes], limits: Limits) -> RequestHead:
+    line = lines[0]
     if len(line) > limits.request_line:
-        raise RefusedError(errors.URI_TOO_LONG, "request line too long")
+        raise line_too_long(len(line), lines, limits)
     parts = line.split(b" ")
     if len(parts) != 3:
         raise RefusedError(errors.BAD_REQUEST, "request line is not three words")
@@ -207,11 +287,19 @@ def _read_request_line(line: bytes, limits: Limits) -> RequestHead:
         raise RefusedError(errors.VERSION_NOT_SUPPORTED, "version")
     else:
         raise RefusedError(errors.BAD_REQUEST, "not an HTTP version")
-    if (method not in _COMMON and _METHOD.fullmatch(method) is None) or _TARGET.fullmatch(target) is None:
-        raise RefusedError(errors.BAD_REQUEST, "bad method or target")
-    if method == b"CONNECT":
-        raise RefusedError(errors.METHOD_NOT_ALLOWED, "CONNECT")
+    if method not in _COMMON:
+        _check_method(method)
+    if _TARGET.fullmatch(target) is None:
+        raise RefusedError(errors.BAD_REQUEST, "bad target")
+    if not target.isascii():
+        # RFC 3986 §2: no URI has such bytes, and old browsers, scripts and `curl` with a raw URL send them. Written as the
+        # URI that is meant (RFC 3987 §3.1): no byte is lost, and nobody behind us has to guess.
+        target = _NOT_ASCII.sub(_percent, target)
     return RequestHead(method, target, minor)
+
+
+def _percent(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % byte[0][0]
 
 
 def _check_host(head: RequestHead) -> None:
@@ -219,22 +307,60 @@ def _check_host(head: RequestHead) -> None:
     if head.host_at < 0:
         # RFC 9112 §3.2: 1.1 must have it. In 1.0 it may be missing, but then nothing says whom to route to.
         raise RefusedError(errors.INVALID_HOST, "no Host")
-    if target.startswith(b"/"):
-        return
+    if not target.startswith(b"/"):
+        _check_absolute(head, target)
+    if head.host.endswith(b".") or b".:" in head.host:
+        _leave_out_dot(head)
+
+
+def _check_absolute(head: RequestHead, target: bytes) -> None:
     match = _ABSOLUTE.fullmatch(target)
     if match is None or match[1].lower() not in (b"http", b"https"):
         raise RefusedError(errors.BAD_REQUEST, "target form")
-    # RFC 9112 §3.2.2 lets the target win over Host; two authorities that differ are an attack on somebody's parser.
+    # RFC 9112 §3.2.2 lets the target win over Host; two authorities that differ are an attack on a parser behind us.
     if match[2].lower() != head.host.lower() or b"@" in match[2]:
         raise RefusedError(errors.BAD_REQUEST, "authority differs from Host")
     path = match[3]
     head.target = path if path.startswith(b"/") else b"/" + path
 
 
-def _is_ours(name: bytes) -> bool:
-    """Whether only proxies or we may say this name, or CGI and WSGI would read it as one: `X_Forwarded_For`."""
-    name = name.replace(b"_", b"-")
-    return name in _TWINS or name.startswith((OURS, X_FORWARDED))
+def _leave_out_dot(head: RequestHead) -> None:
+    """Write its Host without the dot wherever the visited host stands: who compares Origin with Host finds them equal if the
+    visitor's were."""
+    host = without_dot(head.host)
+    if host == head.host:
+        return
+    said = head.host.lower()
+    head.host = host
+    for place, line in enumerate(head.lines):
+        name, _, value = line.partition(b":")
+        if place == head.host_at:
+            head.lines[place] = name + b": " + host
+        elif name.lower() in (b"origin", b"referer"):
+            scheme, mark, rest = value.strip(b" \t").partition(b"://")
+            if mark and rest[: len(said)].lower() == said and rest[len(said) : len(said) + 1] in (b"", b"/", b"?"):
+                head.lines[place] = name + b": " + scheme + mark + host + rest[len(said) :]
+
+
+def without_dot(host: bytes) -> bytes:
+    """A Host without the dot that ends an absolute domain name (RFC 3986 §3.2.2).
+
+    `https://name./` is a way to write `https://name/`: programs and their host checks know the second only.
+    """
+    name, colon, port = host.partition(b":")
+    if len(name) > 1 and name.endswith(b".") and not name.endswith(b".."):
+        return name[:-1] + colon + port
+    return host
+
+
+def _otherwise(name: bytes) -> Rule | None:
+    """What only proxies or we may say is dropped, and what CGI and WSGI would read as that: `X_Forwarded_For`."""
+    read = twin(name)
+    if read in _TWINS or read.startswith(OURS):
+        return drop
+    if is_asserted(read):
+        return _asserted(name) if read == name else drop
+    return None
 
 
 # What a header means to us. Each rule gets the head, the line and its value.
@@ -289,6 +415,22 @@ def _forwarded(name: bytes) -> Rule:
     return note
 
 
+def _asserted(name: bytes) -> Rule:
+    def keep_aside(head: RequestHead, line: bytes, _value: bytes) -> None:
+        head.asserted = (*head.asserted, (name, line))
+
+    return keep_aside
+
+
+def _max_forwards(head: RequestHead, line: bytes, value: bytes) -> None:
+    digits = value.lstrip(b"0") or b"0"
+    if head.max_forwards != NO_LIMIT or not value.isdigit():
+        head.max_forwards = UNREADABLE
+    else:
+        head.max_forwards = min(int(digits), _MAX_FORWARDS) if len(digits) <= _MAX_DIGITS else _MAX_FORWARDS
+    head.lines.append(line)
+
+
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if b"__Host-miosa" in line:
         kept, ours = _COOKIE_OF_OURS.subn(b"", value)
@@ -309,6 +451,15 @@ def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
     head.request_id = value
 
 
+def _authorization(head: RequestHead, line: bytes, value: bytes) -> None:
+    head.binds = head.binds or authenticates_connection(value)
+    head.lines.append(line)
+
+
+def _plain_http(head: RequestHead, _line: bytes, value: bytes) -> None:
+    head.plain_http = value
+
+
 def _user_agent(head: RequestHead, line: bytes, value: bytes) -> None:
     head.user_agent = value
     head.lines.append(line)
@@ -319,9 +470,12 @@ def _referer(head: RequestHead, line: bytes, value: bytes) -> None:
     head.lines.append(line)
 
 
-def _via(head: RequestHead, line: bytes, _value: bytes) -> None:
-    head.via += line.count(b" miosa-edge")
-    head.lines.append(line)
+def _hops(head: RequestHead, _line: bytes, value: bytes) -> None:
+    """Anybody may have written it: who makes it larger is refused sooner, and who leaves it out is a loop that the limits
+    on exchanges end. So nothing is won by a lie, and it is taken from everybody: a loop comes back as a visitor does."""
+    for said in tokens(value):
+        if said.isdigit():
+            head.hops = max(head.hops, int(said[:_MAX_HOPS_DIGITS]))
 
 
 _TWINS = FORWARDING | {b"x-request-id", b"host", b"content-length", b"transfer-encoding", b"connection"}
@@ -340,9 +494,12 @@ _REQUEST_RULES: Final = Rules(
         b"cookie": _cookie,
         b"origin": _origin,
         b"x-request-id": _request_id,
+        b"authorization": _authorization,
+        b"x-miosa-plain-http": _plain_http,
         b"user-agent": _user_agent,
         b"referer": _referer,
-        b"via": _via,
+        HOPS: _hops,
+        b"max-forwards": _max_forwards,
     },
-    _is_ours,
+    _otherwise,
 )

@@ -1,4 +1,4 @@
-"""Heads of backends' answers: from the bytes up to the empty line to a value, or to a refusal."""
+"""Heads of backends' responses: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
 from functools import lru_cache
@@ -15,31 +15,97 @@ from router.http1.heads import (
     RefusedError,
     Rules,
     apply_connection,
-    check_sizes,
+    authenticates_connection,
     drop,
     length_of,
     note_connection,
     note_upgrade,
     place_of,
     seen_before,
+    tokens,
+    value_of,
     without,
 )
 from router.http1.names import HOP_BY_HOP, OURS
 from router.settings import Limits
 
 # The longest reasons are some tens of bytes; these lines are remembered, so a backend may not choose long ones.
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]{0,512}))?")
+
+_KEEP_ALIVE = re.compile(rb"(timeout|max) *= *\"?([0-9]{1,9})\"?")
+
+
+def _prefixes(parts: tuple[bytes, ...]) -> bytes:
+    """A pattern for every beginning of what matches these parts in a row."""
+    pattern = b""
+    for part in reversed(parts):
+        pattern = b"(?:%b%b)?" % (part, pattern)
+    return pattern
+
+
+# Every beginning of a status line, without its end.
+_STATUS_LINE_BEGINS = re.compile(
+    _prefixes(
+        (
+            *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" "),
+            *(b"[1-9]", b"[0-9]", b"[0-9]", b" "),
+            rb"[\t\x20-\x7e\x80-\xff]{1,512}",
+        )
+    )
+)
+
+
+class HeadBeginning:
+    """Validates a head that has not arrived completely: what cannot become one any more is refused at once.
+
+    A server of another protocol sends something of its own and then waits for us: an SSH banner, an error of Redis, a TLS
+    alert, lines that end with LF. `size` is how many bytes have been fed.
+    """
+
+    __slots__ = ("_line", "_parser", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._line: bytes | None = b""  # the status line so far, until it is whole
+        self._parser = HttpResponseParser(NO_CALLBACKS)
+
+    def feed(self, data: bytes) -> None:
+        """More of it, up to the head's end at most. Raises RefusedError(BAD_BACKEND_RESPONSE)."""
+        self.size += len(data)
+        if self._line is not None:
+            line, end, _ = (self._line + data).partition(b"\r\n")
+            if end:
+                _read_status_line(line)
+                self._line = None
+            elif _STATUS_LINE_BEGINS.fullmatch(line.removesuffix(b"\r")) is None:
+                raise RefusedError(errors.BAD_BACKEND_RESPONSE, "not HTTP")
+            else:
+                self._line = line
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            raise RefusedError(errors.BAD_BACKEND_RESPONSE, str(error)) from None
 
 
 class ResponseHead:
-    """An answer's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
+    """A response's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
 
     # Defaults stand on the class: a head sets only what it has.
     framing: int = -2  # UNTIL_CLOSE
     upgrade = b""
     location_at = -1
+    may_refuse = False  # whether the program may say here that it does not serve this host (`proxy/host_refusal.py`)
+    # Seconds that the backend keeps an idle connection, as it says (`Keep-Alive: timeout`); 0: it does not say.
+    keep_for = 0
+    binds = False  # it asks for something that authenticates the connection that it came on
+    domain_cookies = False  # a cookie of its is for more than one host, as it seems
+    has_request_id = False
     connection: tuple[bytes, ...] = ()
-    ready: bytes | None = None  # what goes to a client of HTTP/1.1 that stays, once that has been made
+    # As `response_to_client` has rendered it for a client of HTTP/1.1 whose connection is kept, and with which framing. It ends
+    # with its empty line, or where the request's id goes.
+    rendered: bytes | None = None
+    rendered_framing: int = 0
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status
@@ -49,14 +115,16 @@ class ResponseHead:
         self.keep_alive = version == 1
 
 
-_MOST: Final = 512  # heads that are remembered
-_LONGEST: Final = 2048  # bytes of one of them
+_REFUSALS: Final = (400, 403)
+_SHORT: Final = 19  # bytes of "Invalid Host header", which older webpack-dev-servers say with status 200
+_MAX_REMEMBERED: Final = 512  # heads that are remembered
+_MAX_REMEMBERED_SIZE: Final = 2048  # bytes of one of them
 
 
 class ResponseReader:
     """Reads heads, and remembers them: backends say the same thing again while their Date stands, and often for longer.
 
-    One head may belong to several exchanges then, so none of them may change it. Answers to HEAD are not remembered:
+    One head may belong to several exchanges then, so none of them may change it. Responses to HEAD are not remembered:
     the same bytes mean another framing there. Bounded, since backends choose what they say, and kept when they come the
     second time, as in RequestReader.
     """
@@ -73,19 +141,21 @@ class ResponseReader:
         head = self._known.get(raw)
         if head is None:
             head = read_response_head(raw, method, self._limits)
-            if seen_before(self._seen, hash(raw)) and len(raw) <= _LONGEST:
-                if len(self._known) >= _MOST:
+            if seen_before(self._seen, hash(raw)) and len(raw) <= _MAX_REMEMBERED_SIZE:
+                if len(self._known) >= _MAX_REMEMBERED:
                     self._known.clear()
                 self._known[raw] = head
         return head
 
 
 def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:
-    """Read the head of an answer to a request of that method. Raises RefusedError(BAD_BACKEND_RESPONSE)."""
+    """Read the head of a response to a request of that method. Raises RefusedError(BAD_BACKEND_RESPONSE)."""
     lines = raw[:-4].split(b"\r\n")
     head = ResponseHead(*_read_status_line(lines[0]))
-    if len(raw) > limits.header or len(lines) > limits.header_count:  # most heads are far from any limit
-        check_sizes(raw, lines, limits, errors.BAD_BACKEND_RESPONSE)
+    if len(raw) > limits.headers:
+        check_size(raw, limits)
+    if len(lines) - 1 > limits.header_count:
+        raise RefusedError(errors.BAD_BACKEND_RESPONSE, f"it has more than {limits.header_count} header lines")
     try:
         HttpResponseParser(NO_CALLBACKS).feed_data(raw)
     except HttpParserUpgrade:
@@ -104,12 +174,31 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
+    if head.keep_for < 0:
+        head.keep_alive = False
     status = head.status
+    head.may_refuse = status in _REFUSALS or head.framing == _SHORT
     if method == b"HEAD" or status < 200 or status in (204, 304):
-        if status == 204 and head.framing not in (NONE, UNTIL_CLOSE):
-            head.keep_alive = False  # the body that it announces may still come, and is not the next answer
+        announced = head.framing
+        if announced == CHUNKED if status == 304 else announced not in (NONE, UNTIL_CLOSE) and method != b"HEAD":
+            head.keep_alive = False  # the body that it announces may still come, and is not the next response
         head.framing = NONE
     return head
+
+
+def check_size(raw: bytes, limits: Limits) -> None:
+    """Refuse a head over the limit, or as much of it as has arrived; say which header is to blame."""
+    if len(raw) <= limits.headers:
+        return
+    lines = raw.split(b"\n")
+    largest = max(lines[1:], key=len, default=b"")
+    name = largest.partition(b":")[0].strip(b" \t")
+    known = name.decode("ascii") if _NAME.fullmatch(name) else "one without a name"
+    size = f"at least {len(largest)}" if largest is lines[-1] else f"{len(largest)}"
+    raise RefusedError(
+        errors.BAD_BACKEND_RESPONSE,
+        f"its headers are longer than {limits.headers} bytes; the longest of them, {known}, has {size}",
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -138,8 +227,43 @@ def _response_coding(head: ResponseHead, _line: bytes, value: bytes) -> None:
     head.framing = CHUNKED
 
 
+def _keep_alive(head: ResponseHead, _line: bytes, value: bytes) -> None:
+    """How long the backend keeps the connection, and for how many requests (RFC 2068 §19.7.1.1)."""
+    for parameter in tokens(value):
+        match = _KEEP_ALIVE.fullmatch(parameter)
+        if match is None:
+            continue
+        number = int(match[2])
+        if number == 0:
+            head.keep_for = -1
+        elif match[1] == b"timeout" and head.keep_for >= 0:
+            head.keep_for = number
+
+
 def _location(head: ResponseHead, line: bytes, _value: bytes) -> None:
     head.location_at = len(head.lines)
+    head.lines.append(line)
+
+
+def _www_authenticate(head: ResponseHead, line: bytes, value: bytes) -> None:
+    head.binds = head.binds or authenticates_connection(value)
+    head.lines.append(line)
+
+
+def is_event_stream(head: ResponseHead) -> bool:
+    """Whether it says that it is one. Looked up where it matters, since nearly every head has a Content-Type."""
+    place = place_of(head.lines, b"content-type")
+    return place >= 0 and value_of(head.lines[place]).partition(b";")[0].strip(b" \t").lower() == b"text/event-stream"
+
+
+def _set_cookie(head: ResponseHead, line: bytes, value: bytes) -> None:
+    if b"domain" in value.lower():
+        head.domain_cookies = True
+    head.lines.append(line)
+
+
+def _request_id(head: ResponseHead, line: bytes, _value: bytes) -> None:
+    head.has_request_id = True
     head.lines.append(line)
 
 
@@ -147,10 +271,16 @@ _RESPONSE_RULES: Final = Rules(
     {
         **dict.fromkeys(HOP_BY_HOP, drop),
         b"connection": note_connection,
+        b"keep-alive": _keep_alive,
         b"content-length": _response_length,
         b"transfer-encoding": _response_coding,
         b"upgrade": note_upgrade,
         b"location": _location,
+        b"set-cookie": _set_cookie,
+        b"www-authenticate": _www_authenticate,
+        # It names a port or a host of the backend's own network, where visitors would look for us (RFC 7838 §3).
+        b"alt-svc": drop,
+        b"x-request-id": _request_id,
     },
-    lambda name: name.startswith(OURS),
+    lambda name: drop if name.startswith(OURS) else None,
 )

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from router.hostname import (
     MAX_SLUG,
     RESERVED_SLUGS,
+    HostMeaning,
     InvalidHostError,
     InvalidNameError,
-    Reading,
     canonical_name,
     default_host,
+    host_meanings,
     is_address,
     is_slug,
     parse_host,
-    readings,
     sandbox_host,
     unicode_name,
 )
@@ -71,14 +71,14 @@ VALID_HOSTS = [
     (b"[::]", "[::]"),
     (b"[2001:DB8::1]", "[2001:db8::1]"),
     (b"[2001:0db8:0000:0000:0000:0000:0000:0001]", "[2001:db8::1]"),
-    (b"[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+    (b"[::ffff:7f00:1]", "[::ffff:127.0.0.1]"),
     # boundaries
     (L63.encode() + b".com", f"{L63}.com"),
     (NAME_253.encode(), NAME_253),
     (NAME_253.encode() + b".", NAME_253),
     (NAME_253.encode() + b":65535", NAME_253),
     (NAME_253.encode() + b".:65535", NAME_253),
-    # what a zone makes of them is told by `readings`
+    # what a zone makes of them is told by `host_meanings`
     (b"5173-x.sandbox.example.com", "5173-x.sandbox.example.com"),
     (b"sandbox.sandbox.sandbox", "sandbox.sandbox.sandbox"),
     (b"sandbox", "sandbox"),
@@ -415,16 +415,16 @@ def test_the_table_of_hosts_is_wide_enough() -> None:
 @pytest.mark.parametrize(("name", "meanings"), READINGS)
 def test_a_name_means_at_most_two_things(name: str, meanings: list[tuple[str, str, int | None]]) -> None:
     """The grammar of design: port and slug under `sandbox.D`, a slug under D, the longest zone first."""
-    assert readings(name) == tuple(Reading(*meaning) for meaning in meanings)
+    assert host_meanings(name) == tuple(HostMeaning(*meaning) for meaning in meanings)
 
 
 @pytest.mark.parametrize("text", SLUGS)
 def test_slugs_are_labels_that_cannot_pass_for_something_else(text: str) -> None:
     """A slug reads as itself in every place of a zone."""
     assert is_slug(text)
-    assert Reading("d.com", text, None) in readings(default_host(text, "d.com"))
-    assert Reading("d.com", text, None) in readings(sandbox_host(text, "d.com"))
-    assert readings(sandbox_host(text, "d.com", 65535)) == (Reading("d.com", text, 65535),)
+    assert HostMeaning("d.com", text, None) in host_meanings(default_host(text, "d.com"))
+    assert HostMeaning("d.com", text, None) in host_meanings(sandbox_host(text, "d.com"))
+    assert host_meanings(sandbox_host(text, "d.com", 65535)) == (HostMeaning("d.com", text, 65535),)
 
 
 @pytest.mark.parametrize("text", NOT_SLUGS)
@@ -526,8 +526,8 @@ _labels = st.one_of(st.just("sandbox"), st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}
 
 @given(st.lists(_labels, min_size=1, max_size=6).map(".".join))
 def test_readings_are_few_and_the_longest_zone_comes_first(name: str) -> None:
-    """At most two readings, each of which makes the name again."""
-    found = readings(name)
+    """At most two host_meanings, each of which makes the name again."""
+    found = host_meanings(name)
     assert len(found) <= 2
     assert [len(reading.zone) for reading in found] == sorted((len(reading.zone) for reading in found), reverse=True)
     for reading in found:
@@ -544,6 +544,6 @@ def test_a_slug_and_a_port_come_back_from_the_host_they_make(slug: str, port: in
     host = sandbox_host(slug, "example.com", port)
     if is_slug(slug):
         assert parse_host(host.encode()) == host
-        assert readings(host) == (Reading("example.com", slug, port),)
+        assert host_meanings(host) == (HostMeaning("example.com", slug, port),)
     else:
-        assert readings(host) == ()
+        assert host_meanings(host) == ()

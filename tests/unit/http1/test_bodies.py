@@ -1,6 +1,8 @@
 """Chunked framing: taken apart in any pieces, put on anew, refused where two readers could disagree."""
 
+import contextlib
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -8,12 +10,16 @@ from hypothesis import strategies as st
 
 from router.http1.bodies import LAST_CHUNK, ChunkedReader, FramingError, chunk, last_chunk
 
-MOST_TRAILERS = 1024
+MOST_TRAILERS = 1024  # bytes
+
+
+def new_reader() -> ChunkedReader:
+    return ChunkedReader(MOST_TRAILERS)
 
 
 def read(data: bytes, *cuts: int) -> tuple[bytes, list[bytes], bytes]:
     """(content, trailers, rest) of `data`, fed in pieces that end at `cuts`. The body must be complete."""
-    reader = ChunkedReader(MOST_TRAILERS)
+    reader = new_reader()
     content = b""
     places = [0, *sorted(cuts), len(data)]
     for start, end in itertools.pairwise(places):
@@ -128,6 +134,11 @@ REFUSED = [
     ("DEL in a trailer", b"0\r\nA: \x7f\r\n\r\n"),
     ("trailers over the limit", b"0\r\nA: %b\r\n\r\n" % (b"a" * 1020)),
     ("many trailers over the limit", b"0\r\n" + b"A: b\r\n" * 171 + b"\r\n"),
+    ("a size over 2^63", b"8000000000000000\r\nhello"),
+    ("a size that only unsigned readers hold", b"ffffffffffffffff\r\nhello"),
+    ("padded sizes without end", b"0000000000000001\r\nx\r\n" * 20_000),
+    ("extensions without end", b"1;abcdefghijklmnopqrst\r\nx\r\n" * 4_000),
+    ("long extensions, again and again", (b"1;" + b"a" * 4000 + b"\r\nx\r\n") * 5),
     ("a trailer without end", b"0\r\nA: " + b"a" * 10_000),
 ]
 
@@ -135,11 +146,11 @@ REFUSED = [
 @pytest.mark.parametrize("data", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_refused(data: bytes) -> None:
     """What two readers could read in two ways is refused, whole and byte by byte."""
-    whole = ChunkedReader(MOST_TRAILERS)
+    whole = new_reader()
     with pytest.raises(FramingError):
         whole.feed(data)
     assert not whole.done
-    slow = ChunkedReader(MOST_TRAILERS)
+    slow = new_reader()
     with pytest.raises(FramingError):
         dribble(slow, data)
     assert not slow.done
@@ -163,12 +174,12 @@ EARLY = [
 def test_refused_early(data: bytes) -> None:
     """What can no longer become a line is refused when it arrives, not when its end does."""
     with pytest.raises(FramingError):
-        ChunkedReader(MOST_TRAILERS).feed(data)
+        new_reader().feed(data)
 
 
 def test_the_longest_line_may_be_cut_inside_its_end() -> None:
     """The CR of a line's end is not of the line: the limit is the same in whatever pieces it arrives."""
-    reader = ChunkedReader(MOST_TRAILERS)
+    reader = new_reader()
     assert reader.feed(b"5;" + b"a" * 4094 + b"\r") == b""
     assert reader.feed(b"\nhello") == b"hello"
 
@@ -191,14 +202,14 @@ INCOMPLETE = [
 @pytest.mark.parametrize("data", INCOMPLETE)
 def test_incomplete(data: bytes) -> None:
     """A body is not done before its last line end: a connection that ends here was cut off."""
-    reader = ChunkedReader(MOST_TRAILERS)
+    reader = new_reader()
     reader.feed(data)
     assert not reader.done
 
 
 def test_content_comes_as_it_arrives() -> None:
     """Nothing waits for a chunk to be complete: every feed gives the content that it held."""
-    reader = ChunkedReader(MOST_TRAILERS)
+    reader = new_reader()
     assert reader.feed(b"a\r\n012") == b"012"
     assert reader.feed(b"345") == b"345"
     assert reader.feed(b"6789") == b"6789"
@@ -313,7 +324,7 @@ def test_anything_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     """Any bytes are a body, the beginning of one, or a FramingError; cutting them up changes nothing of that."""
 
     def outcome(places: list[int]) -> tuple[bytes, list[bytes], bytes] | str:
-        reader, content = ChunkedReader(MOST_TRAILERS), b""
+        reader, content = new_reader(), b""
         for start, end in itertools.pairwise(places):
             if reader.done:
                 return content, reader.trailers, reader.rest + data[start:]
@@ -324,6 +335,66 @@ def test_anything_in_any_pieces(data: bytes, cuts: list[int]) -> None:
         return (content, reader.trailers, reader.rest) if reader.done else "incomplete"
 
     assert outcome([0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]) == outcome([0, len(data)])
+
+
+def test_trailers_are_counted() -> None:
+    """A limit in bytes alone would let in thousands of trailers of four bytes, each of which has to be judged."""
+    reader = ChunkedReader(65_536)
+    reader.feed(b"0\r\n" + b"A:\r\n" * 256)
+    assert len(reader.trailers) == 256
+    with pytest.raises(FramingError):
+        reader.feed(b"A:\r\n")
+
+
+PLENTY = [
+    ("chunks of one byte", b"1\r\nx\r\n"),
+    ("sizes of eight digits", b"00000001\r\nx\r\n"),
+    ("short extensions", b"1;a=b\r\nx\r\n"),
+    ("extensions of some length, and content that pays for them", b"40;" + b"a" * 120 + b"\r\n" + b"x" * 64 + b"\r\n"),
+    ("large chunks", b"8000;a\r\n" + b"x" * 32768 + b"\r\n"),
+]
+
+
+@pytest.mark.parametrize("piece", [case[1] for case in PLENTY], ids=[case[0] for case in PLENTY])
+def test_small_chunks_may_go_on_for_ever(piece: bytes) -> None:
+    """An event stream or a program's output may come a byte at a time all day: only padding adds up."""
+    reader = new_reader()
+    for _ in range(200):
+        assert reader.feed(piece * 100) == read(piece + b"0\r\n\r\n")[0] * 100
+    assert reader.lines == 20_000
+
+
+_WHOLE = re.compile(rb"(?:[0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+
+def slow_read(data: bytes) -> bytes | None:
+    """What a reader that looks at one line after the other makes of `data`; None where it refuses or is not done."""
+    content, at = b"", 0
+    while True:
+        match = _WHOLE.match(data, at)
+        if match is None:
+            return None
+        size, at = int(match[0].split(b";")[0], 16), match.end()
+        if size == 0:
+            end = data.find(b"\r\n", at)
+            return content if end == at else None  # trailers are another test's
+        if data[at + size : at + size + 2] != b"\r\n":
+            return None
+        content += data[at : at + size]
+        at += size + 2
+
+
+@given(_NOISE | bodies().map(lambda body: body[0]))
+def test_a_slow_reader_agrees(data: bytes) -> None:
+    """Places and native integers, and a reader of lines by regular expressions, find the same content."""
+    expected = slow_read(data)
+    if expected is not None:
+        assert read(data)[0] == expected
+    else:
+        reader = new_reader()
+        with contextlib.suppress(FramingError):
+            reader.feed(data)
+        assert not reader.done or reader.trailers or b":" in data
 
 
 @given(bodies())

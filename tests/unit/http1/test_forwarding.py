@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.base.addresses import Network
 from router.http1 import forwarding
-from router.http1.forwarding import Forwarder, Origin
-from router.settings import Network
+from router.http1.forwarding import ClientInfo, Forwarder
 from tests.unit.http1.messages import read
 
 TRUSTED: tuple[Network, ...] = (
@@ -23,11 +23,11 @@ FRONT = "127.0.0.1"
 STRANGER = "192.0.2.77"
 
 
-def origin(*lines: bytes, peer: str = FRONT, host: bytes = b"shop.miosa.app") -> Origin:
+def origin(*lines: bytes, peer: str = FRONT, host: bytes = b"shop.miosa.app") -> ClientInfo:
     """Who a request comes from, by a forwarder that trusts `TRUSTED`."""
     forwarder = Forwarder(TRUSTED)
     address, trusted = forwarder.peer(peer)
-    return forwarder.origin(read(*lines, host=host), address, trusted=trusted)
+    return forwarder.client_info(read(*lines, host=host), address, trusted=trusted)
 
 
 def told(block: bytes) -> dict[str, str]:
@@ -104,8 +104,23 @@ CHAINS = [
     (FRONT, [b"192.0.2.1, unknown, 10.0.0.1"], "10.0.0.1"),
     (FRONT, [b"unknown, 192.0.2.1"], "192.0.2.1"),
     (FRONT, [b"192.0.2.1, , 10.0.0.1"], "10.0.0.1"),
-    (FRONT, [b"192.0.2.1:8080"], FRONT),
-    (FRONT, [b"[2001:db8::1]"], FRONT),
+    # with a port, as some balancers write it
+    (FRONT, [b"192.0.2.1:8080"], "192.0.2.1"),
+    (FRONT, [b"192.0.2.1:5678, 10.0.0.1:443"], "192.0.2.1"),
+    (FRONT, [b"198.51.100.1:1, 192.0.2.1:2"], "192.0.2.1"),
+    (FRONT, [b"[2001:db8::1]"], "2001:db8::1"),
+    (FRONT, [b"[2001:DB8::1]:443"], "2001:db8::1"),
+    (FRONT, [b"[::ffff:192.0.2.1]:443"], "192.0.2.1"),
+    (FRONT, [b"[192.0.2.1]:443"], "192.0.2.1"),
+    (FRONT, [b"192.0.2.1:"], FRONT),
+    (FRONT, [b"192.0.2.1:80:80"], FRONT),
+    (FRONT, [b"192.0.2.1:8 0"], FRONT),
+    (FRONT, [b"[2001:db8::1"], FRONT),
+    (FRONT, [b"[2001:db8::1]x"], FRONT),
+    (FRONT, [b"[2001:db8::1]:"], FRONT),
+    (FRONT, [b"[fe80::1%eth0]:443"], FRONT),
+    (FRONT, [b":8080"], FRONT),
+    (FRONT, [b"host:8080"], FRONT),
     (FRONT, [b'"192.0.2.1"'], FRONT),
     (FRONT, [b"192.0.2.1;192.0.2.2"], FRONT),
     (FRONT, [b"192.0.2.1 192.0.2.2"], FRONT),
@@ -159,9 +174,9 @@ def test_addresses_are_remembered_within_bounds() -> None:
     forwarder = Forwarder(TRUSTED)
     assert forwarder.peer("a" * 1000) == ("a" * 1000, False)
     assert len(forwarder._addresses) == 0
-    for number in range(forwarding._KNOWN_ADDRESSES + 5):
+    for number in range(forwarding._MAX_ADDRESSES + 5):
         forwarder.peer(f"2001:db8::{number:x}")
-        assert 0 < len(forwarder._addresses) <= forwarding._KNOWN_ADDRESSES
+        assert 0 < len(forwarder._addresses) <= forwarding._MAX_ADDRESSES
     assert forwarder.peer("127.0.0.1") == ("127.0.0.1", True)
 
 
@@ -325,7 +340,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize(("found", "block"), BLOCKS)
-def test_block(found: Origin, block: bytes) -> None:
+def test_block(found: ClientInfo, block: bytes) -> None:
     """The whole set of forwarding headers is written anew, IPv6 quoted and in brackets where RFC 7239 §6 asks for it."""
     assert found.block == block
 
@@ -350,3 +365,20 @@ def test_anything_that_proxies_say(said: list[tuple[bytes, bytes]], trusted: boo
     if not trusted:
         assert found.client == STRANGER
         assert found.host == b"shop.miosa.app"
+
+
+@pytest.mark.parametrize(
+    ("peer", "passed"),
+    [
+        ("127.0.0.1", b"X-Real-IP: 192.0.2.1\r\n"),
+        ("10.0.0.1", b"X-Real-IP: 192.0.2.1\r\nCf-Ray: 1\r\n"),
+        ("fd00::1", b""),
+    ],
+)
+def test_what_a_proxy_asserts_is_believed_by_its_network(peer: str, passed: bytes) -> None:
+    """The lines that are named for the network, as they came."""
+    of_network = {TRUSTED[0]: ["X-Real-IP"], TRUSTED[2]: ["X-Real-IP", "CF-Ray"]}
+    head = read(b"X-Real-IP: 192.0.2.1", b"CF-IPCountry: AT")
+    head.asserted = ((b"x-real-ip", b"X-Real-IP: 192.0.2.1"), (b"cf-ray", b"Cf-Ray: 1"))
+    assert Forwarder(TRUSTED, of_network).passed(head, peer) == passed
+    assert Forwarder(TRUSTED).passed(head, peer) == b""

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from router.errors import BAD_REQUEST, HEADERS_TOO_LARGE
 from router.http1 import heads
-from router.http1.heads import RefusedError, Rules, check_sizes, drop, length_of, place_of, tokens, value_of, without
+from router.http1.heads import (
+    RefusedError,
+    Rule,
+    Rules,
+    authenticates_connection,
+    drop,
+    length_of,
+    place_of,
+    tokens,
+    value_of,
+    without,
+)
+from router.http1.request_sizes import check_sizes
 from router.settings import Limits
 
 LENGTHS = [
@@ -146,6 +158,29 @@ def sized(lines: int, length: int) -> tuple[bytes, list[bytes]]:
     return b"\r\n".join(parts) + b"\r\n\r\n", parts
 
 
+AUTHENTICATIONS = [
+    (b"NTLM", True),
+    (b"ntlm TlRMTVNTUAAB", True),
+    (b"Negotiate", True),
+    (b"NEGOTIATE oYG2", True),
+    (b"Negotiate, NTLM", True),
+    (b'Basic realm="a", NTLM', True),
+    (b"Basic realm=a,\tNegotiate", True),
+    (b"", False),
+    (b"Basic TlRMTQ==", False),
+    (b"Bearer NTLM", False),
+    (b"NTLMv2 x", False),
+    (b"Basic realm=NTLM", False),
+    (b"X-Negotiate a", False),
+]
+
+
+@pytest.mark.parametrize(("value", "binds"), AUTHENTICATIONS)
+def test_what_authenticates_a_connection(value: bytes, binds: bool) -> None:
+    """NTLM and Negotiate, as one of several too, in any case."""
+    assert authenticates_connection(value) is binds
+
+
 SMALL = Limits(headers=2048, header=1024, header_count=5)
 SIZES = [
     (0, 0, True),
@@ -165,17 +200,17 @@ def test_sizes(lines: int, length: int, fits: bool) -> None:
     """A head keeps to three limits: bytes in all, bytes of one line, number of lines."""
     raw, parts = sized(lines, length)
     if fits:
-        check_sizes(raw, parts, SMALL, HEADERS_TOO_LARGE)
+        check_sizes(raw, parts, SMALL)
     else:
         with pytest.raises(RefusedError) as refusal:
-            check_sizes(raw, parts, SMALL, HEADERS_TOO_LARGE)
-        assert refusal.value.problem is HEADERS_TOO_LARGE
+            check_sizes(raw, parts, SMALL)
+        assert refusal.value.problem.code == HEADERS_TOO_LARGE.code
 
 
 def test_the_first_line_has_a_limit_of_its_own() -> None:
     """A long first line counts for the whole only: its own limit is judged elsewhere."""
     first = b"GET /%b HTTP/1.1" % (b"a" * 1500)
-    check_sizes(first + b"\r\n\r\n", [first], SMALL, HEADERS_TOO_LARGE)
+    check_sizes(first + b"\r\n\r\n", [first], SMALL)
 
 
 def noted(_head: Any, _line: bytes, _value: bytes) -> None:
@@ -186,11 +221,11 @@ def test_rules_judge_a_spelling_once() -> None:
     """A name is lower-cased and looked up when it is first seen in that spelling, and remembered."""
     asked = []
 
-    def is_ours(name: bytes) -> bool:
+    def otherwise(name: bytes) -> Rule | None:
         asked.append(name)
-        return name.startswith(b"x-ours")
+        return drop if name.startswith(b"x-ours") else None
 
-    rules = Rules({b"host": noted}, is_ours)
+    rules = Rules({b"host": noted}, otherwise)
     assert rules.of(b"Host") is rules.of(b"HOST") is rules.of(b"host") is noted
     assert asked == []
     assert rules.of(b"X-Ours-1") is drop
@@ -202,10 +237,10 @@ def test_rules_judge_a_spelling_once() -> None:
 
 def test_rules_are_bounded() -> None:
     """Clients choose spellings, so only so many are remembered, and none that is long."""
-    rules = Rules({b"host": noted}, lambda _: False)
-    for number in range(heads._MOST_NAMES + 10):
+    rules = Rules({b"host": noted}, lambda _: None)
+    for number in range(heads._MAX_NAMES + 10):
         assert rules.of(b"x-%d" % number) is None
-        assert len(rules._known) <= heads._MOST_NAMES
+        assert len(rules._known) <= heads._MAX_NAMES
     before = len(rules._known)
     assert rules.of(b"x" * 10_000) is None
     assert len(rules._known) == before

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from router.http1 import requests, responses
-from router.http1.forwarding import response_framing, response_to_client
+from router.http1.forwarding import ClientInfo, HeadRules, response_framing, response_to_client
 from router.http1.heads import RefusedError
 from router.http1.requests import RequestReader, read_request_head
 from router.http1.responses import ResponseReader, read_response_head
@@ -89,12 +89,12 @@ def test_each_target_of_a_known_section_is_judged() -> None:
 
 def test_memory_of_requests_is_bounded() -> None:
     reader = RequestReader(LIMITS)
-    for number in range(6 * requests._MOST):
+    for number in range(6 * requests._MAX_REMEMBERED):
         reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: %d\r\n\r\n" % (number // 2))
-    assert 0 < len(reader._known) <= requests._MOST
+    assert 0 < len(reader._known) <= requests._MAX_REMEMBERED
     reader._known.clear()
     for _ in range(2):
-        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"a" * requests._LONGEST + b"\r\n\r\n")
+        reader.read(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"a" * requests._MAX_REMEMBERED_SIZE + b"\r\n\r\n")
     assert not reader._known
 
 
@@ -106,20 +106,24 @@ ANSWERS = (
     b"HTTP/1.1 204 No Content\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n",
     b"HTTP/1.1 302 Found\r\nLocation: http://localhost:3000/a\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Domain=a.example\r\nContent-Length: 3\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nSet-Cookie: a=1; domain=example\r\nLocation: //localhost:3000/\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nX: " + b"a" * 3000 + b"\r\n\r\n",
 )
+# Each field of HeadRules, alone and with the others.
+RULES = [HeadRules(*both) for both in itertools.product((None, b"localhost:3000"), (None, b"a.example", b"b.example"))]
+CLIENTS = [ClientInfo("192.0.2.1", b"https", host, b"") for host in (b"a.example", b"b.example")]
 
 
 @pytest.mark.parametrize("raw", ANSWERS)
-def test_an_answer_goes_on_the_same_whatever_was_read_before(raw: bytes) -> None:
+def test_a_response_goes_on_the_same_whatever_was_read_before(raw: bytes) -> None:
+    """Whoever asks: each route's rules and each client's words for itself are applied to the head that all share."""
     reader = ResponseReader(LIMITS)
-    hosts = (None, (b"localhost:3000", b"https://a.example"))
-    ways = list(itertools.product((b"GET", b"HEAD", b"POST"), (1, 0), (True, False), hosts))
-    for method, version, keep_alive, location in (*ways, *reversed(ways)):
-        told = {"client_version": version, "keep_alive": keep_alive, "location": location}
+    ways = list(itertools.product((b"GET", b"HEAD", b"POST"), (1, 0), (True, False), RULES, CLIENTS))
+    for method, version, keep_alive, rules, client in (*ways, *reversed(ways)):
         try:
             fresh = read_response_head(raw, method, LIMITS)
         except RefusedError:
@@ -129,7 +133,19 @@ def test_an_answer_goes_on_the_same_whatever_was_read_before(raw: bytes) -> None
         head = reader.read(raw, method)
         framing = response_framing(fresh, method, version)
         assert response_framing(head, method, version) == framing
-        assert response_to_client(head, framing=framing, **told) == response_to_client(fresh, framing=framing, **told)  # type: ignore[arg-type]
+        both = [
+            response_to_client(
+                one,
+                client,
+                rules,
+                request_id=b"r-1",
+                framing=framing,
+                client_version=version,
+                keep_alive=keep_alive,
+            )
+            for one in (head, fresh)
+        ]
+        assert both[0] == both[1]
         assert (head.status, head.keep_alive, head.framing) == (fresh.status, fresh.keep_alive, fresh.framing)
 
 
@@ -145,11 +161,11 @@ def test_what_comes_once_is_not_kept() -> None:
 
 def test_memory_of_answers_is_bounded() -> None:
     reader = ResponseReader(LIMITS)
-    for number in range(6 * responses._MOST):
+    for number in range(6 * responses._MAX_REMEMBERED):
         reader.read(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % (number // 2), b"GET")
-    assert 0 < len(reader._known) <= responses._MOST
+    assert 0 < len(reader._known) <= responses._MAX_REMEMBERED
     reader._known.clear()
     for _ in range(2):
-        reader.read(b"HTTP/1.1 200 OK\r\nX: " + b"a" * responses._LONGEST + b"\r\n\r\n", b"GET")
+        reader.read(b"HTTP/1.1 200 OK\r\nX: " + b"a" * responses._MAX_REMEMBERED_SIZE + b"\r\n\r\n", b"GET")
     reader.read(b"HTTP/1.1 200 OK\r\n\r\n", b"HEAD")
     assert not reader._known

@@ -323,22 +323,68 @@ def test_what_the_access_line_needs() -> None:
     assert head.lines == [HOST, *lines]
 
 
-VIAS = [
+PASSES = [
     ([], 0),
-    ([b"Via: 1.1 caddy"], 0),
-    ([b"Via: 1.1 miosa-edge"], 1),
-    ([b"Via: 1.1 a, 1.1 miosa-edge, 1.0 miosa-edge"], 2),
-    ([b"Via: 1.1 miosa-edge", b"via: 1.1 miosa-edge"], 2),
-    ([b"Via: 1.1 xmiosa-edge"], 0),
+    ([b"X-Miosa-Hops: 1"], 1),
+    ([b"x-miosa-hops:04"], 4),
+    ([b"X-Miosa-Hops: 2, 7"], 7),
+    ([b"X-Miosa-Hops: 7", b"X-Miosa-Hops: 2"], 7),
+    ([b"X-Miosa-Hops: " + b"9" * 5000], 9999),
+    ([b"X-Miosa-Hops: -3"], 0),
+    ([b"X-Miosa-Hops: \xd9\xa5"], 0),
+    ([b"X-Miosa-Hops: x", b"X-Miosa-Hops:"], 0),
+    ([b"X_Miosa_Hops: 3"], 0),
 ]
 
 
-@pytest.mark.parametrize(("lines", "passes"), VIAS)
-def test_via(lines: list[bytes], passes: int) -> None:
-    """How often a request came through here is counted over all Via lines, which go on."""
-    head = read(*lines)
-    assert head.via == passes
-    assert head.lines == [HOST, *lines]
+@pytest.mark.parametrize(("lines", "passes"), PASSES)
+def test_hops(lines: list[bytes], passes: int) -> None:
+    """How often a request has come through here: the most that any line says, and none of them goes on."""
+    head = read(b"Via: 1.1 caddy", *lines)
+    assert head.hops == passes
+    assert head.lines == [HOST, b"Via: 1.1 caddy"]
+
+
+DOTS = [
+    (b"shop.miosa.app.", b"shop.miosa.app"),
+    (b"Shop.Miosa.App.:8443", b"Shop.Miosa.App:8443"),
+    (b"shop.miosa.app.:", b"shop.miosa.app:"),
+    (b"shop.miosa.app", b"shop.miosa.app"),
+    (b"shop.miosa.app..", b"shop.miosa.app.."),
+    (b".", b"."),
+    (b".:80", b".:80"),
+    (b"a.", b"a"),
+    (b"[::1]", b"[::1]"),
+    (b"127.0.0.1.", b"127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("said", "goes_on"), DOTS)
+def test_a_dot_behind_the_host_ends_here(said: bytes, goes_on: bytes) -> None:
+    """`name.` is a way to write `name` that programs don't know; what is no name stays as it is, to be refused."""
+    head = read(b"X: y", host=said)
+    assert (head.host, head.lines) == (goes_on, [b"Host: " + goes_on, b"X: y"])
+    head = read(first=b"GET http://" + said + b"/a HTTP/1.1", host=said)
+    assert (head.host, head.target) == (goes_on, b"/a")
+
+
+DOTTED = [
+    (b"Origin: https://shop.miosa.app.", b"Origin: https://shop.miosa.app"),
+    (b"referer:https://SHOP.miosa.app./a?b", b"referer: https://shop.miosa.app/a?b"),
+    (b"Referer: https://shop.miosa.app.?b", b"Referer: https://shop.miosa.app?b"),
+    (b"Origin: https://shop.miosa.app.evil.example", b"Origin: https://shop.miosa.app.evil.example"),
+    (b"Origin: https://shop.miosa.app.:8443", b"Origin: https://shop.miosa.app.:8443"),
+    (b"Origin: https://blog.miosa.app.", b"Origin: https://blog.miosa.app."),
+    (b"Origin: null", b"Origin: null"),
+    (b"X: https://shop.miosa.app.", b"X: https://shop.miosa.app."),
+]
+
+
+@pytest.mark.parametrize(("line", "becomes"), DOTTED)
+def test_origin_agrees_with_a_host_that_lost_its_dot(line: bytes, becomes: bytes) -> None:
+    """Programs compare the two; others' origins are not ours to touch."""
+    assert read(line, host=b"shop.miosa.app.").lines == [HOST, becomes]
+    assert read(line).lines == [HOST, line]
 
 
 COOKIES = [

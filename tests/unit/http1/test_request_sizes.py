@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.http1.heads import RefusedError
-from router.http1.requests import check_start
+from router.http1.requests import check_start, read_request_head
 from router.settings import Limits
 from tests.unit.http1.messages import refusal, request
 
@@ -38,6 +38,53 @@ SIZES = [
 def test_sizes(raw: bytes, outcome: tuple[int, str]) -> None:
     """Each limit counts to the byte: 414 for the request line, 431 for the headers."""
     assert refusal(raw, SMALL) == outcome
+
+
+KINDS = [
+    [b"X-A: " + b"a" * 60 * 1024],
+    [b"X-%d: a" % number for number in range(200)],
+    [b"Authorization: Negotiate " + b"A" * 20_000],
+    [b"Cookie: a=" + b"A" * 20_000],
+    [b"Cookie: a%d=%b" % (number, b"A" * 4000) for number in range(12)],
+]
+
+
+@pytest.mark.parametrize("lines", KINDS, ids=["one line", "many lines", "a ticket", "a cookie", "cookies"])
+def test_the_sum_counts_not_the_line(lines: list[bytes]) -> None:
+    """By default: whatever fits into 64 KiB together goes on."""
+    assert refusal(request(*lines), Limits()) == TAKEN
+    assert refusal(request(*lines, b"X-B: " + b"b" * 65_000), Limits()) == TOO_LARGE
+
+
+MESSAGES = [
+    (
+        request(b"X: y", b"Cookie: " + b"a" * 1100, b"Accept: text/html"),
+        "The request's header Cookie has 1,108 bytes, and may have 1,024. Clear this site's cookies and try again.",
+    ),
+    (
+        request(*[b"X: " + b"a" * 900] * 4, b"Authorization: " + b"a" * 1000),
+        (
+            "The request's headers have 4,677 bytes together, and may have 4,096. The largest of them is Authorization with "
+            "1,015. Use a shorter token."
+        ),
+    ),
+    (request(*[b"X: y"] * 10), "The request has 11 header lines, and may have 10. Shorten it and try again."),
+    (request(first=sized_line(1025)), "The request line has 1,025 bytes, and may have 1,024. Shorten the URL."),
+    (
+        request(b"<b>: " + b"a" * 1100),
+        "The request's header without a name has 1,105 bytes, and may have 1,024. Shorten it and try again.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "message"), MESSAGES)
+def test_a_refusal_says_what_is_too_large(raw: bytes, message: str) -> None:
+    """Which header, how large it is and may be, and what to do. Whole, or at once when the beginning is too much."""
+    with pytest.raises(RefusedError) as error:
+        read_request_head(raw, SMALL)
+    assert error.value.problem.message == message
+    assert str(error.value) in message
+    assert [line for line in error.value.lines if not line.startswith(b"Accept:")] == []
 
 
 def started(partial: bytes, limits: Limits = SMALL) -> tuple[int, str]:
@@ -84,7 +131,8 @@ STARTS = [
     (b"GET\t/", BAD),
     (b"GET / FTP/1.1", BAD),
     (b"GET / HTTP/1.1 ", BAD),
-    (b"GET /\xc3\xa4", BAD),
+    (b"GET /\xc3\xa4", TAKEN),
+    (b"GET\xc3\xa4", BAD),
     (b"A" * 33, BAD),
     (b"GET / HTTP/1.1\n", BAD),
     (b"GET / HTTP/1.1\nHost: a\n\n", BAD),

@@ -1,11 +1,14 @@
 """Heads of requests: the request line, what it is about, and how large it may be."""
 
+import re
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.http1.heads import NONE
-from router.http1.requests import NO_HEAD
+from router.http1.requests import NO_HEAD, NO_LIMIT, UNREADABLE, RequestHead, may_be_repeated
 from tests.unit.http1.messages import read, refusal, request
 
 TAKEN = (0, "")
@@ -25,6 +28,62 @@ METHODS += [b"MOVE", b"LOCK", b"UNLOCK", b"REPORT", b"SEARCH", b"PURGE", b"M-SEA
 def test_methods(method: bytes) -> None:
     """Every registered method goes through as it is."""
     assert read(first=method + b" / HTTP/1.1").method == method
+
+
+# Of programs: Vault, Consul and Nomad, Varnish, RTSP's names over HTTP, Remote Desktop gateways, ones of one's own.
+OTHERS = [b"LIST", b"get", b"patch", b"BAN", b"DESCRIBE", b"SETUP", b"RPC_IN_DATA", b"BASELINE-CONTROL", b"X", b"1"]
+OTHERS += [b"!#$%&'*+-.^_`|~", b"A" * 32, b"FROB", b"SOURCE", b"BREW"]
+_SPELT = st.text("abcXYZ019-_.!#$%&'*+^`|~", min_size=1, max_size=32).map(str.encode)
+
+
+@pytest.mark.parametrize("method", OTHERS)
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_methods_are_an_open_set(method: bytes, version: bytes) -> None:
+    """Any token is a method (RFC 9110 §9.1), and what it means is the program's business."""
+    head = read(b"Content-Length: 5", b"X-A: b", first=b"%b /a?b %b" % (method, version))
+    assert (head.method, head.target, head.framing) == (method, b"/a?b", 5)
+    assert head.lines[1:] == [b"Content-Length: 5", b"X-A: b"]
+
+
+@given(_SPELT, st.sampled_from(["lines", "framing"]), st.data())
+def test_a_method_changes_nothing_else(method: bytes, what: str, data: st.DataObject) -> None:
+    """A section is refused behind any method exactly if it is behind POST, and read alike."""
+    sections = BAD_LINES if what == "lines" else [b"Content-Length: 5, 5", b"Transfer-Encoding: chunked, x", b"X: y"]
+    line = data.draw(st.sampled_from(sections))
+    if method.upper() in (b"CONNECT", b"HEAD", b"PRI"):
+        return
+    assert refusal(request(line, first=method + b" / HTTP/1.1")) == refusal(request(line, first=b"POST / HTTP/1.1"))
+
+
+PERCENT = [
+    (b"/\xe3\x81\x97", b"/%E3%81%97"),
+    (b"/get?nick=\xe3\x81\x97", b"/get?nick=%E3%81%97"),
+    (b"/\xfc", b"/%FC"),
+    (b"/%fc\xfc%", b"/%fc%FC%"),
+    (b"/a\xa0b\x80\xff", b"/a%A0b%80%FF"),
+    (b'/"<>\\^`{|}\xc3\xa9', b'/"<>\\^`{|}%C3%A9'),
+    (b"http://shop.miosa.app/\xe9?\xe9", b"/%E9?%E9"),
+    (b"http://shop.miosa.app?\xe9", b"/?%E9"),
+]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"LIST"])
+@pytest.mark.parametrize(("target", "becomes"), PERCENT)
+def test_raw_bytes_of_a_target_are_encoded(target: bytes, becomes: bytes, method: bytes) -> None:
+    """One `%XX` a byte, whatever encoding they are of (RFC 3986 §2.1); what is ASCII stays as it is."""
+    assert read(first=b"%b %b HTTP/1.1" % (method, target)).target == becomes
+
+
+@given(st.binary(max_size=50))
+def test_encoded_targets_say_what_was_sent(tail: bytes) -> None:
+    """Decoded, they are the bytes that came; nothing in them is a control, a blank, `#` or not ASCII."""
+    target = b"/" + tail
+    if re.search(rb"[\x00-\x20#\x7f]", tail) is not None:
+        assert refusal(request(first=b"GET " + target + b" HTTP/1.1")) == BAD
+        return
+    goes_on = read(first=b"GET " + target + b" HTTP/1.1").target
+    assert re.fullmatch(rb"[\x21\x22\x24-\x7e]+", goes_on)
+    assert unquote_to_bytes(goes_on) == unquote_to_bytes(target)
 
 
 TARGETS = [
@@ -119,11 +178,15 @@ FIRST_LINES = [
     (b"GET  HTTP/1.1", BAD),
     (b" / HTTP/1.1", BAD),
     # methods
-    (b"get / HTTP/1.1", UNKNOWN_METHOD),
-    (b"BREW / HTTP/1.1", UNKNOWN_METHOD),
-    (b"GETT / HTTP/1.1", UNKNOWN_METHOD),
-    (b"G / HTTP/1.1", UNKNOWN_METHOD),
-    (b"DESCRIBE / HTTP/1.1", BAD),
+    (b"head / HTTP/1.1", UNKNOWN_METHOD),
+    (b"Head / HTTP/1.1", UNKNOWN_METHOD),
+    (b"PRI / HTTP/1.1", UNKNOWN_METHOD),
+    (b"pri * HTTP/1.1", UNKNOWN_METHOD),
+    (b"A" * 33 + b" / HTTP/1.1", UNKNOWN_METHOD),
+    (b"connect / HTTP/1.1", NOT_ALLOWED),
+    (b"cOnnect shop.miosa.app:443 HTTP/1.1", NOT_ALLOWED),
+    (b"DESCRIBE * HTTP/1.1", BAD),
+    (b"LIST shop.miosa.app:443 HTTP/1.1", BAD),
     (b"G@T / HTTP/1.1", BAD),
     (b"GET: / HTTP/1.1", BAD),
     (b"GET\x00 / HTTP/1.1", BAD),
@@ -152,9 +215,13 @@ FIRST_LINES = [
     (b"GET /a\x7fb HTTP/1.1", BAD),
     (b"GET /a\rb HTTP/1.1", BAD),
     (b"GET /a\nb HTTP/1.1", BAD),
-    (b"GET /\x80 HTTP/1.1", BAD),
-    (b"GET /\xc3\xa4 HTTP/1.1", BAD),
-    (b"GET /\xa0 HTTP/1.1", BAD),
+    (b"GET \xc3\xa4 HTTP/1.1", BAD),
+    (b"GET \xa0/ HTTP/1.1", BAD),
+    (b"GET /\xc3\xa4#\xa4 HTTP/1.1", BAD),
+    (b"GET /\xc3\xa4\x00 HTTP/1.1", BAD),
+    (b"GET http://shop.miosa.app\xc3\xa4/ HTTP/1.1", BAD),
+    (b"GET http://\xc3\xa4/ HTTP/1.1", BAD),
+    (b"GET h\xc3\xa4://shop.miosa.app/ HTTP/1.1", BAD),
     (b"GET http://shop.miosa.app/ HTTP/1.1", TAKEN),
     (b"GET http://other.miosa.app/ HTTP/1.1", BAD),
     (b"GET http://shop.miosa.app:80/ HTTP/1.1", BAD),
@@ -213,7 +280,7 @@ def test_exactly_one_host(lines: list[bytes], outcome: tuple[int, str], version:
     assert refusal(request(*lines, first=b"GET / " + version, host=None)) == outcome
 
 
-HOST_VALUES = [b"a.b", b"A.B:80", b"a b", b"a, b", b"", b"\xff", b"a.b.", b"[::1]:8080", b"u@a", b"a/b"]
+HOST_VALUES = [b"a.b", b"A.B:80", b"a b", b"a, b", b"", b"\xff", b"a.b..", b"[::1]:8080", b"u@a", b"a/b"]
 
 
 @pytest.mark.parametrize("value", HOST_VALUES)
@@ -314,9 +381,9 @@ def test_every_byte_in_its_place(line: bytes, taken: list[int]) -> None:
 
 
 FIRST_BYTES = [
-    ("in a method", b"GE%cT / HTTP/1.1", []),
-    ("before a method", b"%cGET / HTTP/1.1", []),
-    ("in a target", b"GET /%c HTTP/1.1", [0x21, 0x22, *range(0x24, 0x7F)]),
+    ("in a method", b"GE%cT / HTTP/1.1", NAME),
+    ("before a method", b"%cGET / HTTP/1.1", NAME),
+    ("in a target", b"GET /%c HTTP/1.1", [0x21, 0x22, *range(0x24, 0x7F), *range(0x80, 0x100)]),
     ("before a version", b"GET / %cHTTP/1.1", []),
     ("behind a version", b"GET / HTTP/1.1%c", []),
     ("a minor version", b"GET / HTTP/1.%c", [*b"01"]),
@@ -350,7 +417,7 @@ def test_defaults() -> None:
     """What a head does not say."""
     head = read()
     assert (head.framing, head.expect, head.trailers, head.upgrade, head.connection) == (NONE, False, False, b"", ())
-    assert (head.forwarding, head.request_id, head.user_agent, head.referer, head.via) == (None, b"", b"", b"", 0)
+    assert (head.forwarding, head.request_id, head.user_agent, head.referer, head.hops) == (None, b"", b"", b"", 0)
     assert (head.host_at, head.origin_at) == (0, -1)
 
 
@@ -406,3 +473,71 @@ def test_anything_is_a_head_or_refused(raw: bytes) -> None:
     raw = raw.replace(b"\r\n\r\n", b"\r\n") + b"\r\n\r\n"
     assert refusal(raw)[0] in REFUSALS
     assert refusal(b"GET / HTTP/1.1\r\nHost: a\r\n" + raw)[0] in REFUSALS
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit"),
+    [
+        ([], NO_LIMIT),
+        ([b"Max-Forwards: 0"], 0),
+        ([b"Max-Forwards: 0010"], 10),
+        ([b"Max-Forwards: 2147483648"], 2**31 - 1),
+        ([b"Max-Forwards: 99999999999"], 2**31 - 1),
+        ([b"Max-Forwards: "], UNREADABLE),
+        ([b"Max-Forwards: -1"], UNREADABLE),
+        ([b"Max-Forwards: 1", b"Max-Forwards: 1"], UNREADABLE),
+    ],
+)
+def test_max_forwards(lines: list[bytes], limit: int) -> None:
+    """How far a request may go: a number, no limit, or nothing that can be read."""
+    head = read(*lines, first=b"TRACE / HTTP/1.1")
+    assert head.max_forwards == limit
+    assert head.lines[1:] == lines
+
+
+@pytest.mark.parametrize("method", [b"TRACE", b"OPTIONS"])
+def test_a_hop_counts(method: bytes) -> None:
+    """The head that goes on is another one, with one hop less; the one that came is unchanged."""
+    head = read(b"X-A: 1", b"max-forwards: 3", first=method + b" / HTTP/1.1")
+    assert head.one_hop_on().lines[1:] == [b"X-A: 1", b"Max-Forwards: 2"]
+    assert head.lines[1:] == [b"X-A: 1", b"max-forwards: 3"]
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"TRACE / HTTP/1.1"])
+def test_no_hop_counts(first: bytes) -> None:
+    """Of other methods, and without a limit: the same head goes on."""
+    lines = [b"Max-Forwards: 3"] if first.startswith(b"GET") else []
+    head = read(*lines, first=first)
+    assert head.one_hop_on() is head
+
+
+@pytest.mark.parametrize(
+    ("head", "repeated"),
+    [
+        (read(), True),
+        (read(first=b"DELETE / HTTP/1.1"), True),
+        (read(first=b"QUERY / HTTP/1.1"), True),
+        (read(first=b"get / HTTP/1.1"), False),
+        (read(first=b"LIST / HTTP/1.1"), False),
+        (read(first=b"POST / HTTP/1.1"), False),
+        (read(b"Content-Length: 1", first=b"PUT / HTTP/1.1"), False),
+        (read(b"Connection: Upgrade", b"Upgrade: websocket"), False),
+    ],
+    ids=["GET", "DELETE", "QUERY", "lower case", "LIST", "POST", "with a body", "upgrade"],
+)
+def test_what_may_be_repeated(head: RequestHead, repeated: bool) -> None:
+    """What does nothing twice, has no body and no tunnel."""
+    assert may_be_repeated(head) is repeated
+
+
+def test_a_value() -> None:
+    """Of the first line of a name, whatever its case."""
+    head = read(b"X-A: 1", b"x-a: 2")
+    assert (head.value(b"x-a"), head.value(b"x-b")) == (b"1", None)
+
+
+def test_what_only_a_proxy_may_say_is_kept_aside() -> None:
+    """It does not reach the backend by itself; a name that only reads the same is dropped."""
+    head = read(b"X-Real-IP: 192.0.2.1", b"X_Real_IP: 192.0.2.2")
+    assert head.asserted == ((b"x-real-ip", b"X-Real-IP: 192.0.2.1"),)
+    assert head.lines == [b"Host: shop.miosa.app"]

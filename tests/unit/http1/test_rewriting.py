@@ -3,7 +3,8 @@
 import pytest
 
 from router.http1.forwarding import (
-    Origin,
+    ClientInfo,
+    HeadRules,
     interim_to_client,
     request_to_backend,
     response_framing,
@@ -14,14 +15,26 @@ from router.http1.requests import RequestHead
 from router.http1.upgrade import settle_upgrade
 from tests.unit.http1.messages import answer, read
 
-ORIGIN = Origin("192.0.2.1", b"https", b"shop.miosa.app", b"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n")
-EDGE = ORIGIN.block + b"X-Request-ID: r-1\r\nVia: 1.1 miosa-edge\r\n"
+NO_RULES = HeadRules()
+CLIENT = ClientInfo(
+    "192.0.2.1", b"https", b"shop.miosa.app", b"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n"
+)
+OURS = b"X-Request-ID: r-1\r\nX-Miosa-Hops: 1\r\n"
+EDGE = CLIENT.block + OURS
 
 
-def forwarded(head: RequestHead, host_mode: bytes | None = None, origin: Origin = ORIGIN) -> bytes:
-    """The head that the backend reads."""
+def told(host: bytes, port: bytes) -> bytes:
+    """What we add for a program that is told another Host."""
+    return (
+        b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
+        b'Forwarded: for=192.0.2.1;host="%b";proto=http\r\n' % (host, port, host)
+    ) + OURS
+
+
+def forwarded(head: RequestHead, host: bytes | None = None) -> bytes:
+    """The head that the backend reads, with another Host where one is given."""
     settle_upgrade(head)
-    return request_to_backend(head, origin, b"r-1", host_mode)
+    return request_to_backend(head, CLIENT, b"r-1", HeadRules(host))
 
 
 def test_request() -> None:
@@ -90,7 +103,14 @@ ORIGINS = [
 def test_origin_follows_host(line: bytes, becomes: bytes) -> None:
     """With another Host, the preview's own Origin is that Host's; any other Origin is the truth, and stays."""
     out = forwarded(read(b"A: b", line), b"localhost:5173")
-    assert out == b"GET / HTTP/1.1\r\nHost: localhost:5173\r\nA: b\r\n" + becomes + b"\r\n" + EDGE + b"\r\n"
+    assert (
+        out
+        == b"GET / HTTP/1.1\r\nHost: localhost:5173\r\nA: b\r\n"
+        + becomes
+        + b"\r\n"
+        + told(b"localhost:5173", b"5173")
+        + b"\r\n"
+    )
 
 
 def test_origin_stays_with_host() -> None:
@@ -108,7 +128,7 @@ def test_origin_is_that_of_the_first_proxy() -> None:
 def test_host_is_rewritten_where_it_stands() -> None:
     """Also where Connection has taken lines out before it; and a retry reads the head as the first try did."""
     head = read(b"X-A: 1", b"Host: a", b"Origin: https://shop.miosa.app", b"Connection: x-a", host=None)
-    expected = b"GET / HTTP/1.1\r\nHost: b\r\nOrigin: http://b\r\n" + EDGE + b"\r\n"
+    expected = b"GET / HTTP/1.1\r\nHost: b\r\nOrigin: http://b\r\n" + told(b"b", b"80") + b"\r\n"
     assert forwarded(head, b"b") == expected
     assert forwarded(head, b"b") == expected
     assert head.lines == [b"Host: a", b"Origin: https://shop.miosa.app"]
@@ -156,12 +176,16 @@ def passed_on(
     method: bytes = b"GET",
     version: int = 1,
     keep_alive: bool = True,
-    location: tuple[bytes, bytes] | None = None,
+    rules: HeadRules = NO_RULES,
 ) -> bytes:
     """The head that the client reads of an answer."""
     head = answer(*lines, first=first, method=method)
     framing = response_framing(head, method, version)
-    return response_to_client(head, framing=framing, client_version=version, keep_alive=keep_alive, location=location)
+    out = response_to_client(
+        head, CLIENT, rules, request_id=b"r-1", framing=framing, client_version=version, keep_alive=keep_alive
+    )
+    assert out.endswith(b"\r\nX-Request-ID: r-1\r\n\r\n")
+    return out.removesuffix(b"X-Request-ID: r-1\r\n\r\n") + b"\r\n"
 
 
 def whole(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK") -> bytes:
@@ -202,6 +226,24 @@ RESPONSES = [
 def test_responses(version: int, keep_alive: bool, lines: list[bytes], becomes: list[bytes]) -> None:
     """Framing and persistence are ours to say, for the client's version."""
     assert passed_on(*lines, version=version, keep_alive=keep_alive) == whole(*becomes)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_response_says_its_request(kept: bool) -> None:
+    """Each its own, also where the head is remembered; a backend that names one keeps it, once."""
+    head = answer(b"Content-Length: 0")
+    rest = [] if kept else [b"Connection: close"]
+    for name in (b"r-1", b"r-2"):
+        out = response_to_client(
+            head, CLIENT, NO_RULES, request_id=name, framing=NONE, client_version=1, keep_alive=kept
+        )
+        assert out == whole(b"Content-Length: 0", *rest, b"X-Request-ID: " + name)
+    own = answer(b"x-request-ID: mine", b"Content-Length: 0")
+    for _ in range(2):
+        out = response_to_client(
+            own, CLIENT, NO_RULES, request_id=b"r-1", framing=NONE, client_version=1, keep_alive=kept
+        )
+        assert out == whole(b"x-request-ID: mine", b"Content-Length: 0", *rest)
 
 
 BODILESS = [
@@ -266,8 +308,7 @@ LOCATIONS = [
 @pytest.mark.parametrize(("value", "becomes"), LOCATIONS)
 def test_location_follows_host(value: bytes, becomes: bytes) -> None:
     """Where a backend heard another Host, its redirects to itself lead to what the client calls it."""
-    location = (b"localhost:5173", b"https://shop.miosa.app")
-    out = passed_on(b"A: b", b"Location: " + value, b"Content-Length: 0", location=location)
+    out = passed_on(b"A: b", b"Location: " + value, b"Content-Length: 0", rules=HeadRules(b"localhost:5173"))
     assert out == whole(b"A: b", b"Location: " + becomes, b"Content-Length: 0")
 
 
@@ -275,7 +316,7 @@ def test_location_stays() -> None:
     """Without another Host redirects go on as they came, and without Location there is nothing to rewrite."""
     line = b"location:http://localhost:5173/"
     assert passed_on(line, b"Content-Length: 0") == whole(line, b"Content-Length: 0")
-    out = passed_on(b"Content-Length: 0", location=(b"localhost:5173", b"https://shop.miosa.app"))
+    out = passed_on(b"Content-Length: 0", rules=HeadRules(b"localhost:5173"))
     assert out == whole(b"Content-Length: 0")
 
 
@@ -315,5 +356,7 @@ INTERIMS = [
 def test_interim(first: bytes, lines: list[bytes], becomes: list[bytes]) -> None:
     """1xx answers go on without framing and without a word of persistence; a 101 keeps its upgrade."""
     head = answer(*lines, first=first)
-    assert interim_to_client(head) == whole(*becomes, first=first)
-    assert interim_to_client(head) == whole(*becomes, first=first)
+    for _ in range(2):
+        assert interim_to_client(head, CLIENT, NO_RULES) == whole(*becomes, first=first)
+    said = [b"X-Request-ID: r-1"] if b" 101 " in first else []
+    assert interim_to_client(head, CLIENT, NO_RULES, b"r-1") == whole(*becomes, *said, first=first)

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.http1.forwarding import (
+    ClientInfo,
     Forwarder,
+    HeadRules,
     interim_to_client,
     request_to_backend,
     response_framing,
@@ -27,6 +29,7 @@ from tests.unit.http1.messages import LIMITS
 T = TypeVar("T")
 
 FORWARDER = Forwarder(())
+CLIENT = ClientInfo("192.0.2.1", b"https", b"a.b", b"")
 HOP = HOP_BY_HOP | {b"connection", b"te", b"upgrade"}
 
 # A reader of our own for the tests: it knows nothing but the grammar of RFC 9112.
@@ -79,6 +82,7 @@ _name = st.sampled_from(
         b"Authorization",
         b"Trailer",
         b"Content_Length",
+        b"X-Miosa-Hops",
         b"User-Agent",
     ]
 )
@@ -99,6 +103,7 @@ _value = st.sampled_from(
         b"/a",
         b"*/*",
         b"1.1 miosa-edge",
+        b"3",
         b"a\tb",
         b'"a"',
     ]
@@ -160,9 +165,10 @@ def _lines(draw: st.DrawFn) -> list[bytes]:
     return draw(st.permutations(lines))
 
 
-_METHODS = mostly([b"GET", b"HEAD", b"POST", b"DELETE", b"M-SEARCH"], [b"get", b"G@T"])
+_METHODS = mostly([b"GET", b"HEAD", b"POST", b"DELETE", b"M-SEARCH", b"LIST", b"get", b"DESCRIBE"], [b"head", b"G@T"])
 _TARGETS = mostly(
-    [b"/", b"/a?b=c", b"//a/../%2e", b"http://a.b/c", b"HTTP://A.b?c"], [b"*", b"a.b:80", b"/a b", b"/a#b"]
+    [b"/\xc3\xbc?\xff", b"/", b"/a?b=c", b"//a/../%2e", b"http://a.b/c", b"HTTP://A.b?c"],
+    [b"*", b"a.b:80", b"/a b", b"/a#b"],
 )
 _VERSIONS = mostly([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"], [b"HTTP/2.0", b"HTTP/0.9"])
 
@@ -181,20 +187,15 @@ _MUTATED = st.tuples(requests(), st.integers(0, 400), st.binary(max_size=3)).map
 )
 
 
-def to_backend(head: RequestHead, host_mode: bytes | None) -> bytes:
+def to_backend(head: RequestHead, host: bytes | None) -> bytes:
     """What the backend reads of a request from an address that nobody trusts."""
     settle_upgrade(head)
-    return request_to_backend(head, FORWARDER.origin(head, "192.0.2.1", trusted=False), b"r-1", host_mode)
-
-
-def end_to_end(lines: list[bytes]) -> list[bytes]:
-    """Without what each hop adds anew."""
-    return [line for line in lines if line != b"Via: 1.1 miosa-edge"]
+    return request_to_backend(head, FORWARDER.client_info(head, "192.0.2.1", trusted=False), b"r-1", HeadRules(host))
 
 
 @settings(max_examples=400, deadline=None)
 @given(requests() | _MUTATED, st.sampled_from([None, b"localhost:3000"]))
-def test_requests(raw: bytes, host_mode: bytes | None) -> None:
+def test_requests(raw: bytes, host: bytes | None) -> None:
     """An accepted request means the same to the backend: method, target, framing, upgrade, and what is end to end."""
     if raw.find(b"\r\n\r\n") != len(raw) - 4:
         return  # a reader is given a head that ends with its first empty line
@@ -202,13 +203,14 @@ def test_requests(raw: bytes, host_mode: bytes | None) -> None:
         head = read_request_head(raw, LIMITS)
     except RefusedError:
         return
-    out = to_backend(head, host_mode)
+    out = to_backend(head, host)
     first, headers = well_formed(out)
     assert first == head.method + b" " + head.target + b" HTTP/1.1"
-    assert [value for name, value in headers if name == b"host"] == [host_mode or head.host]
+    assert [value for name, value in headers if name == b"host"] == [host or head.host]
     assert [value for name, value in headers if name == b"x-forwarded-for"] == [b"192.0.2.1"]
     assert [value for name, value in headers if name == b"x-request-id"] == [b"r-1"]
-    assert not [name for name, _ in headers if name.startswith(b"x-miosa-") or name in HOP_BY_HOP]
+    ours = [name for name, _ in headers if name.startswith(b"x-miosa-") or name in HOP_BY_HOP]
+    assert ours == [b"x-miosa-hops"]
     assert not [value for name, value in headers if name == b"cookie" and b"__Host-miosa" in value]
     twins = {name.replace(b"_", b"-") for name, _ in headers if b"_" in name}
     assert not twins & {b"content-length", b"transfer-encoding", *FORWARDING}
@@ -217,9 +219,10 @@ def test_requests(raw: bytes, host_mode: bytes | None) -> None:
     settle_upgrade(again)
     assert (again.method, again.target, again.framing) == (head.method, head.target, head.framing)
     assert (again.upgrade, again.expect, again.version) == (head.upgrade, head.expect, 1)
-    if host_mode is None:
+    if host is None:
         assert again.host == head.host
-        assert end_to_end(again.lines) == end_to_end(head.lines)
+        assert again.lines == head.lines
+        assert again.hops == head.hops + 1
     framed = [name for name, _ in headers if name in (b"content-length", b"transfer-encoding")]
     assert framed or again.framing == NONE
 
@@ -263,8 +266,10 @@ def test_answers(raw: bytes, method: bytes, version: int, wanted: bool, rewritte
     kept, status, reason = list(head.lines), head.status, head.reason
     framing = response_framing(head, method, version)
     keep_alive = wanted and framing != UNTIL_CLOSE
-    location = (b"localhost:3000", b"https://a.b") if rewritten else None
-    out = response_to_client(head, framing=framing, client_version=version, keep_alive=keep_alive, location=location)
+    rules = HeadRules(b"localhost:3000") if rewritten else HeadRules()
+    out = response_to_client(
+        head, CLIENT, rules, request_id=b"r-1", framing=framing, client_version=version, keep_alive=keep_alive
+    )
     first, headers = well_formed(out)
     assert first == b"HTTP/1.1 %d %b" % (status, reason)
     assert not [name for name, _ in headers if name.startswith(b"x-miosa-") or name in HOP_BY_HOP]
@@ -277,7 +282,7 @@ def test_answers(raw: bytes, method: bytes, version: int, wanted: bool, rewritte
     assert version == 1 or not [name for name, _ in headers if name == b"transfer-encoding"]
     assert framing != CHUNKED or version == 1
     if not rewritten:
-        assert again.lines == kept
+        assert again.lines == (kept if head.has_request_id else [*kept, b"X-Request-ID: r-1"])
 
 
 @given(responses().map(lambda raw: re.sub(rb" [0-9]{3}", b" 103", raw, count=1)))
@@ -286,7 +291,7 @@ def test_interim_answers(raw: bytes) -> None:
     head = read_answer(raw, b"GET")
     if head is None:
         return
-    first, headers = well_formed(interim_to_client(head))
+    first, headers = well_formed(interim_to_client(head, CLIENT, HeadRules()))
     assert first == b"HTTP/1.1 103 " + head.reason
     names = {name for name, _ in headers}
     assert not names & {b"content-length", b"transfer-encoding", *(HOP - {b"te"})}

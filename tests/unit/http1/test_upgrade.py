@@ -3,7 +3,7 @@
 import pytest
 
 from router.http1.requests import RequestHead
-from router.http1.upgrade import accepts, is_upgrade_answer, settle_upgrade
+from router.http1.upgrade import accepts, is_upgrade_response, settle_upgrade
 from tests.unit.http1.messages import answer, read, refused, response
 
 WEBSOCKET = [
@@ -30,6 +30,9 @@ OFFERS = [
     ("closing otherwise", [b"Connection: close, upgrade", b"Upgrade: x"], b"x"),
     ("several protocols", [b"Connection: upgrade", b"Upgrade: a/1, b", b"Upgrade: c"], b"a/1, b, c"),
     ("with an empty body", [*WEBSOCKET, b"Content-Length: 0"], b"websocket"),
+    ("with a sized body", [b"Connection: Upgrade", b"Upgrade: tcp", b"Content-Length: 5"], b"tcp"),
+    ("with a chunked body", [b"Connection: Upgrade", b"Upgrade: tcp", b"Transfer-Encoding: chunked"], b"tcp"),
+    ("with Expect", [b"Connection: Upgrade", b"Upgrade: tcp", b"Content-Length: 5", b"Expect: 100-continue"], b"tcp"),
 ]
 
 
@@ -46,8 +49,6 @@ NO_OFFERS = [
     ("a Connection that names other headers", [b"Connection: x", b"Upgrade: websocket"]),
     ("no Upgrade", [b"Connection: upgrade"]),
     ("an empty Upgrade", [b"Connection: upgrade", b"Upgrade:"]),
-    ("a sized body", [*WEBSOCKET, b"Content-Length: 5"]),
-    ("a chunked body", [*WEBSOCKET, b"Transfer-Encoding: chunked"]),
     ("h2c", [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"]),
     ("h2c in capitals", [b"Connection: Upgrade", b"Upgrade: H2C"]),
     ("h2c among others", [b"Connection: Upgrade", b"Upgrade: websocket, h2c"]),
@@ -87,7 +88,7 @@ def test_answers(lines: list[bytes], accepted: bool) -> None:
     head = answer(*lines, first=SWITCHING)
     assert accepts(settled(*WEBSOCKET), head) is accepted
     assert not accepts(settled(), head)
-    assert not accepts(settled(*WEBSOCKET, b"Content-Length: 5"), head)
+    assert accepts(settled(*WEBSOCKET, b"Content-Length: 5"), head) is accepted
 
 
 HALF_ANSWERS = [
@@ -118,5 +119,5 @@ def test_an_offer_of_several_is_accepted_by_one() -> None:
 def test_only_a_101_upgrades(status: int) -> None:
     """Any other answer that names a protocol is an answer like others."""
     head = answer(b"Upgrade: websocket", b"Connection: Upgrade", first=b"HTTP/1.1 %d x" % status)
-    assert not is_upgrade_answer(head)
+    assert not is_upgrade_response(head)
     assert not accepts(settled(*WEBSOCKET), head)
