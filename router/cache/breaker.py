@@ -1,18 +1,18 @@
-"""The circuit breaker: a Redis that fails again and again is left alone for a while.
+"""The circuit breaker: after repeated failures Redis is not used for a while.
 
-Each operation on a Redis that hangs costs its caller the whole budget before the store is asked, and its connection.
-After `failures` in a row nobody asks any more; after `pause` seconds one operation tries, while the others go on
-without, and what becomes of it decides. Pure but for the clock.
+Each operation on a Redis that hangs costs its caller the whole deadline before the store is asked, and a connection.
+After `failures` failures in a row the breaker opens: operations are refused at once. After `pause` seconds one operation
+is let through; its result closes the breaker or keeps it open. Pure but for the clock.
 """
 
-from router.clock import Clock
+from router.base.clock import Clock
 
 
 class Breaker:
-    """Not thread-safe. Whoever was admitted says afterwards how it went: `succeeded`, `failed` or `released`."""
+    """Not thread-safe. A caller that was admitted reports how it went: `succeeded`, `failed` or `released`."""
 
     def __init__(self, *, failures: int, pause: float, clock: Clock) -> None:
-        self._most = failures
+        self._max_failures = failures
         self._pause = pause
         self._now = clock.monotonic
         self._failures = 0
@@ -21,7 +21,7 @@ class Breaker:
 
     @property
     def closed(self) -> bool:
-        """Whether everybody is admitted."""
+        """Whether all operations are admitted."""
         return self._until is None
 
     def admits(self) -> bool:
@@ -43,9 +43,9 @@ class Breaker:
         """It did not answer, or not in time."""
         self._failures += 1
         self._probing = False
-        if self._failures >= self._most:
+        if self._failures >= self._max_failures:
             self._until = self._now() + self._pause
 
     def released(self) -> None:
-        """Whoever asked went away before it could tell."""
+        """The caller was cancelled before there was a result."""
         self._probing = False

@@ -8,8 +8,9 @@ client that is looking for its nodes would never come to the one that answers.
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -22,13 +23,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from router.base.clock import Clock
+from router.base.tasks import Tasks
 from router.cache.breaker import Breaker
-from router.clock import Clock
 from router.observe.metrics import Metrics
-from router.redis_url import Layout, RedisAddress
-from router.settings import Redis as Limits
+from router.settings import Redis as RedisSettings
 from router.settings import SettingsError
-from router.tasks import Tasks
+from router.settings.redis_url import Layout, RedisAddress
 
 T = TypeVar("T")
 Word = str | bytes | int
@@ -39,7 +40,7 @@ _log = structlog.get_logger("router.cache")
 
 
 class CacheUnavailableError(Exception):
-    """Redis did not answer in time, or is left alone for now. Never a fault that a client sees: the store is asked."""
+    """Redis did not answer in time, or the circuit breaker is open. No client sees this: the store is asked instead."""
 
 
 class Script:
@@ -51,46 +52,46 @@ class Script:
 
 
 class Client:
-    """Every operation raises CacheUnavailableError within `limits.operation_time`. Not thread-safe.
+    """Every operation raises CacheUnavailableError within `settings.operation_time`. Not thread-safe.
 
     Making one connects to nothing, and raises SettingsError for a file that is not there.
     """
 
-    def __init__(self, address: RedisAddress, limits: Limits, *, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, address: RedisAddress, settings: RedisSettings, *, metrics: Metrics, clock: Clock) -> None:
         self.layout = address.layout
         self.error: str | None = None  # what went wrong last; None once something went right
         self._address = address
-        self._limits = limits
+        self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._tasks = Tasks("redis")
-        self._turns = asyncio.Semaphore(limits.connections)
+        self._slots = asyncio.Semaphore(settings.connections)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._sentinel: Sentinel | None = None
         self._redis = self._connect()
 
     def breaker(self) -> Breaker:
         """A breaker for a part of this Redis that can fail without the others."""
-        return Breaker(failures=self._limits.failures, pause=self._limits.pause, clock=self._clock)
+        return Breaker(failures=self._settings.failures, pause=self._settings.pause, clock=self._clock)
 
     async def run(self, operation: str, breaker: Breaker, *command: Word) -> Any:
         """The answer to one command, sent to the node that has its key."""
-        return await self._run(operation, breaker, self._redis.execute_command(*command))
+        return await self._run(operation, breaker, partial(self._redis.execute_command, *command))
 
     async def script(self, operation: str, breaker: Breaker, script: Script, keys: Sequence[str], *values: Word) -> Any:
         """What the script answers. Its keys are in one slot."""
-        return await self._run(operation, breaker, self._evaluate(script, len(keys), *keys, *values))
+        return await self._run(operation, breaker, partial(self._evaluate, script, len(keys), *keys, *values))
 
     async def publish(self, breaker: Breaker, channel: str, message: bytes) -> None:
-        """Tell all subscribers, whichever node of a Cluster they listen to."""
-        await self._run("publish", breaker, self._publish(breaker, channel, message))
+        """Send to all subscribers, on whichever node of a Cluster they are."""
+        await self._run("publish", breaker, partial(self._publish, breaker, channel, message))
 
     async def scan(self, breaker: Breaker, pattern: str) -> AsyncIterator[list[bytes]]:
         """All keys that match, in pieces."""
-        for node in await self._run("scan", breaker, self._primaries()):
+        for node in await self._run("scan", breaker, self._primaries):
             cursor = 0
             while True:
-                cursor, keys = await self._run("scan", breaker, self._scan(node, cursor, pattern))
+                cursor, keys = await self._run("scan", breaker, partial(self._scan, node, cursor, pattern))
                 if keys:
                     yield keys
                 if cursor == 0:
@@ -107,18 +108,20 @@ class Client:
         pubsub = redis.pubsub()
         try:
             await pubsub.subscribe(channel)
-            if await pubsub.get_message(timeout=self._limits.operation_time) is None:
+            if await pubsub.get_message(timeout=self._settings.operation_time) is None:
                 raise TimeoutError("no answer to a subscription")
             yield pubsub
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
-            if redis is not self._redis:
-                await redis.aclose()
+            try:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+            finally:  # also where the subscriber is cancelled while it closes a subscription that was lost
+                if redis is not self._redis:
+                    await redis.aclose()
 
     async def close(self) -> None:
         """Let what is under way end, which it does by itself within the sockets' time-outs, and close every connection."""
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=4 * self._limits.operation_time)
+            await asyncio.wait(self._under_way, timeout=4 * self._settings.operation_time)
         await self._tasks.close()
         await self._redis.aclose()
         if isinstance(
@@ -129,23 +132,22 @@ class Client:
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
-    async def _run(self, operation: str, breaker: Breaker, work: Coroutine[Any, Any, T]) -> T:
+    async def _run(self, operation: str, breaker: Breaker, work: Callable[[], Awaitable[T]]) -> T:
         if not breaker.admits():
-            work.close()
             self._metrics.count("redis_operations", operation, "refused")
-            raise CacheUnavailableError(f"left alone after failures: {self.error}")
+            raise CacheUnavailableError(f"circuit breaker open after failures: {self.error}")
         task = self._tasks.start(operation, self._outcome(work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
-            done, _ = await asyncio.wait((task,), timeout=self._limits.operation_time)
+            done, _ = await asyncio.wait((task,), timeout=self._settings.operation_time)
         except asyncio.CancelledError:
             breaker.released()
             raise
         if not done:
-            self._fail(operation, "timeout", breaker, f"no answer within {self._limits.operation_time:g} s")
+            self._fail(operation, "timeout", breaker, f"no answer within {self._settings.operation_time:g} s")
         answer, error = task.result()
-        if isinstance(error, ResponseError):  # it is there, and won't
+        if isinstance(error, ResponseError):  # Redis answered with an error
             breaker.succeeded()
             self._metrics.count("redis_operations", operation, "error")
             raise CacheUnavailableError(str(error)) from error
@@ -162,18 +164,16 @@ class Client:
         self.error = error
         self._metrics.count("redis_operations", operation, outcome)
         if closed and not breaker.closed:
-            _log.warning("Redis is left alone for a while", error=error)
+            _log.warning("circuit breaker open: Redis not used", error=error)
         raise CacheUnavailableError(error)
 
-    async def _outcome(self, work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
-        """The answer or the error, as a value: nobody may be waiting for it any more."""
+    async def _outcome(self, work: Callable[[], Awaitable[T]]) -> tuple[T | None, Exception | None]:
+        """The answer or the error, as a value: the caller may have stopped waiting."""
         try:
-            async with self._turns:
-                return await work, None
-        except Exception as error:  # noqa: BLE001 - whatever a client that lost its connection stumbles over is an outage
+            async with self._slots:
+                return await work(), None
+        except Exception as error:  # noqa: BLE001 - whatever error a client raises that lost its connection is an outage
             return None, error
-        finally:
-            work.close()  # where its turn never came
 
     async def _evaluate(self, script: Script, *arguments: Word) -> Any:
         try:
@@ -209,17 +209,17 @@ class Client:
                 startup_nodes=nodes,
                 require_full_coverage=False,  # the part of a Cluster that is there is of use
                 reinitialize_steps=0,  # a slot that moved is followed; starting anew would cut off everybody's commands
-                max_connections=self._limits.connections,
+                max_connections=self._settings.connections,
                 **options,
                 **self._tls(),
             )
         options = {**options, "db": address.db}
         if address.layout is Layout.SENTINEL:
-            password = self._limits.sentinel_password
+            password = self._settings.sentinel_password
             of_sentinels = {
                 **self._options(),
                 **self._tls(),
-                "username": self._limits.sentinel_username,
+                "username": self._settings.sentinel_username,
                 "password": password.get_secret_value() if password is not None else None,
             }
             self._sentinel = Sentinel(address.nodes, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
@@ -236,20 +236,20 @@ class Client:
             "username": self._address.username,
             "password": self._address.password,
             "protocol": 3,
-            "socket_timeout": self._limits.operation_time,
-            "socket_connect_timeout": self._limits.operation_time,
+            "socket_timeout": self._settings.operation_time,
+            "socket_connect_timeout": self._settings.operation_time,
             "retry": Retry(NoBackoff(), 0),  # the breaker decides, and the store answers meanwhile
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
             "client_name": "miosa-router",
         }
 
     def _tls(self) -> dict[str, Any]:
-        limits = self._limits
+        settings = self._settings
         if not self._address.tls:
             return {}
-        options: dict[str, Any] = {"ssl": True, "ssl_check_hostname": limits.check_names}
+        options: dict[str, Any] = {"ssl": True, "ssl_check_hostname": settings.check_names}
         for option, key in (("ssl_ca_certs", "ca_file"), ("ssl_certfile", "cert_file"), ("ssl_keyfile", "key_file")):
-            file: Path | None = getattr(limits, key)
+            file: Path | None = getattr(settings, key)
             if file is not None:
                 if not file.is_file():
                     raise SettingsError([(f"redis.{key}", f"{file} is no file")])

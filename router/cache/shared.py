@@ -2,35 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from router.base.clock import Clock
 from router.cache.breaker import Breaker
 from router.cache.client import Client
-from router.cache.publisher import Feed, Publisher
-from router.cache.records import CachedRecords, VersionedSource
-from router.cache.shelves import Shelves
-from router.cache.standing import Standing
+from router.cache.counts import RedisCounts
+from router.cache.publisher import Publisher
+from router.cache.records import CachedRecords
+from router.cache.shards import Shards
 from router.cache.subscriber import Subscriber
-from router.clock import Clock
+from router.cache.watermark import Watermark
 from router.observe.metrics import Metrics
-from router.redis_url import parse_redis_url
-from router.settings import Redis as Limits
-
-
-class Store(Protocol):
-    """The store, as the cache sees it."""
-
-    @property
-    def records(self) -> VersionedSource:
-        """Records with their versions."""
-
-    @property
-    def feed(self) -> Feed:
-        """The outbox."""
+from router.routes.feed import RecordStore
+from router.settings import Redis
+from router.settings.redis_url import parse_redis_url
 
 
 class SharedCache:
-    """`records` is the source for the resolver. `committed` must hear of this process's commits before anybody else.
+    """`records` is the source for the resolver, `counts` are the API's rate limits of all nodes. `committed` must hear of this process's commits before any other listener.
 
     With `publishes` this process delivers the outbox too: each that commits changes should. A look-up has `fetch_time`
     seconds; what Redis may take of them is left out of what the store has.
@@ -39,37 +28,40 @@ class SharedCache:
     def __init__(
         self,
         redis_url: str,
-        limits: Limits,
+        settings: Redis,
         *,
         fetch_time: float,
-        store: Store,
+        store: RecordStore,
         publishes: bool,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self._limits = limits
+        self._settings = settings
         self._store = store
         self._publishes = publishes
         self._metrics = metrics
         self._clock = clock
-        self._client = Client(parse_redis_url(redis_url), limits, metrics=metrics, clock=clock)
-        self._shelves = Shelves(self._client, limits)
-        self._standing = Standing(self._shelves.of)
+        self._client = Client(parse_redis_url(redis_url), settings, metrics=metrics, clock=clock)
+        self._shards = Shards(self._client, settings)
+        self._watermark = Watermark(self._shards.of)
+        self.counts = RedisCounts(self._client, settings.prefix, metrics)
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
         self.records = CachedRecords(
-            self._shelves,
+            self._shards,
             store.records,
-            standing=self._standing,
-            breaker=Breaker(failures=limits.failures, pause=limits.pause, clock=clock),
-            store_time=max(fetch_time / 2, fetch_time - 2 * limits.operation_time),
+            watermark=self._watermark,
+            breaker=Breaker(failures=settings.failures, pause=settings.pause, clock=clock),
+            store_time=max(fetch_time / 2, fetch_time - 2 * settings.operation_time),
             metrics=metrics,
         )
 
-    async def start(self, on_keys: Callable[[Sequence[str]], object], on_gap: Callable[[], object]) -> None:
+    async def start(
+        self, on_keys: Callable[[Sequence[str]], object], on_gap: Callable[[], object], *, store_required: bool = True
+    ) -> None:
         """Hear of others' changes: `on_keys` of those that are known, `on_gap` where something was missed.
 
-        Redis need not be there. Raises StoreUnavailableError.
+        Redis need not be there. Raises StoreUnavailableError, unless the store need not be either.
         """
 
         def heard(keys: Sequence[str]) -> None:
@@ -78,22 +70,22 @@ class SharedCache:
 
         self._subscriber = subscriber = Subscriber(
             self._client,
-            self._limits,
+            self._settings,
             feed=self._store.feed,
-            standing=self._standing,
+            watermark=self._watermark,
             on_keys=heard,
             on_gap=on_gap,
             metrics=self._metrics,
             clock=self._clock,
         )
-        await subscriber.start()
-        self._metrics.gauge("redis_available", lambda: float(self._shelves.available))
+        await subscriber.start(required=store_required)
+        self._metrics.gauge("redis_available", lambda: float(self._shards.available))
         self._metrics.gauge("bus_connected", lambda: float(subscriber.connected))
         if self._publishes:
             self._publisher = publisher = Publisher(
                 self._client,
-                self._shelves,
-                self._limits,
+                self._shards,
+                self._settings,
                 feed=self._store.feed,
                 source=self._store.records,
                 bus=subscriber,
@@ -105,20 +97,22 @@ class SharedCache:
 
     def committed(self, keys: Sequence[str], number: int) -> None:
         """This process has changed these records; `number` is the newest of the changes."""
-        self._standing.committed(keys, number)
+        self._watermark.committed(keys, number)
         self.records.store_works()
+        if self._subscriber is not None:
+            self._subscriber.committed(keys, number)
         if self._publisher is not None:
             self._publisher.committed(number)
 
-    async def check(self) -> str | None:
+    def check(self) -> str | None:
         """For /readyz: what is not as it should be. Never a reason to send traffic elsewhere."""
-        if not self._shelves.available:
+        if not self._shards.available:
             return f"Redis is away ({self._client.error}); the store is asked instead"
         if self._subscriber is not None and not self._subscriber.connected:
             return f"the bus is not heard ({self._subscriber.error}); the store is followed instead"
         if self._publisher is not None and self._publisher.error is not None:
             return f"{self._publisher.waiting} changes wait for Redis ({self._publisher.error})"
-        if self._publisher is not None and self._publisher.lag > self._limits.silence:
+        if self._publisher is not None and self._publisher.lag > self._settings.silence:
             return f"{self._publisher.waiting} changes wait, the first for {self._publisher.lag:.0f} s"
         return None
 

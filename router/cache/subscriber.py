@@ -1,53 +1,55 @@
 """Hears of every change that any process has committed: from the bus, and from the store while the bus is lost.
 
-Messages carry the numbers of the changes that they tell of, so what is missed is noticed: a message that begins after
-what was heard last, a heartbeat that is further. Then everything is dropped, and after every reconnection. A
-subscription may be dead without an error (its server frozen, or cut off from the rest), so in silence it calls on the
-bus itself, and whoever does not hear his own call connects anew.
+Each message on the bus says which rows of the outbox it covers, so a missed one is noticed: a message that starts after
+the last known row, or a heartbeat that is further. Then everything remembered is dropped, as it is after every
+reconnection. A subscription may be dead without an error (its server frozen, or cut off from the rest): after some
+silence we publish a probe ourselves, and connect anew where we do not hear it.
 
-Without a heartbeat the store is asked for changes instead, from where the bus fell silent. So Redis, and whoever
-publishes, may be away for as long as they like, and a change still arrives everywhere in a moment.
+While no heartbeat comes, the store is read instead (`routes/follower.py`), from where the bus fell silent. So Redis and
+all publishers may be away for any time, and a change still arrives everywhere within moments.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from router.base.clock import Clock
+from router.base.tasks import Tasks
 from router.cache.client import CacheUnavailableError, Client
-from router.cache.news import PROBE, News, decode_news
-from router.cache.standing import Standing
-from router.clock import Clock
-from router.errors import StoreUnavailableError
+from router.cache.messages import PROBE, BusMessage, decode_message
+from router.cache.watermark import Watermark
 from router.observe.metrics import Metrics
-from router.routes.records import Change
-from router.settings import Redis as Limits
-from router.tasks import Tasks
+from router.routes.feed import Feed
+from router.routes.follower import OutboxFollower
+from router.settings import Redis
 
-_LOOK_EVERY = 0.05  # seconds between looks at the store while the bus is lost
-_BATCH = 1000  # changes per look
+_POLL_INTERVAL = 0.05  # seconds between reads of the outbox while the bus is lost
 _RETRY = (0.05, 1.0)  # seconds between tries to subscribe: the first, the longest
 
 _log = structlog.get_logger("router.cache")
 
 
-class Feed(Protocol):
-    """The outbox, as a subscriber sees it. Both raise StoreUnavailableError."""
+class _BusSilence:
+    """routes.follower.Watch: there is something to read in the store while the bus is not heard."""
 
-    async def newest(self) -> int:
-        """The number of the newest change."""
+    def __init__(self, connected: Callable[[], bool]) -> None:
+        self._connected = connected
 
-    async def oldest(self) -> int:
-        """The number of the oldest change that is still kept."""
+    def moved(self) -> bool:
+        return not self._connected()
 
-    async def after(self, number: int, most: int) -> Sequence[Change]:
-        """At most so many of the changes after this one, in their order."""
+    async def pause(self) -> None:
+        await asyncio.sleep(_POLL_INTERVAL)
+
+    async def back_off(self, wait: float) -> None:
+        await asyncio.sleep(min(wait, _RETRY[1]))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Subscriber:
@@ -56,153 +58,121 @@ class Subscriber:
     def __init__(
         self,
         client: Client,
-        limits: Limits,
+        settings: Redis,
         *,
         feed: Feed,
-        standing: Standing,
+        watermark: Watermark,
         on_keys: Callable[[Sequence[str]], object],
         on_gap: Callable[[], object],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._client = client
-        self._limits = limits
-        self._feed = feed
-        self._standing = standing
-        self._on_keys = on_keys
-        self._on_gap = on_gap
+        self._settings = settings
+        self._watermark = watermark
         self._metrics = metrics
         self._clock = clock
         self._now = clock.monotonic
         self._breaker = client.breaker()
         self._tasks = Tasks("subscriber")
-        self._told: int | None = None  # everything up to this change has been passed on
-        self._word_at: float | None = None  # when the bus last said anything, our own calls included
-        self._news_at: float | None = None  # when a publisher last did
+        self._follower = OutboxFollower(
+            feed,
+            _BusSilence(lambda: self.connected),
+            on_keys=on_keys,
+            on_gap=on_gap,
+            on_position=self._happened,
+        )
+        self._heard_at: float | None = None  # when the bus last said anything, our own probes included
+        self._message_at: float | None = None  # when a publisher last did
         self.published = 0  # everything up to this change has been on the bus
         self.error: str | None = "not connected yet"
 
     @property
     def connected(self) -> bool:
         """Whether the bus is heard."""
-        return self._news_at is not None and self._now() - self._news_at < self._limits.silence
+        return self._message_at is not None and self._now() - self._message_at < self._settings.silence
 
-    async def start(self) -> None:
-        """Hear of what is committed from now on. Raises StoreUnavailableError."""
-        self._told = await self._feed.newest()
-        self._standing.heard_all(self._told)
+    async def start(self, *, required: bool = True) -> None:
+        """Hear of what is committed from now on. Raises StoreUnavailableError where the store is away and `required`; else
+        Redis is believed as it stands until the store says more."""
+        await self._follower.start(required=required)
         self._tasks.start("listen", self._listen())
-        self._tasks.start("follow the store", self._follow())
+
+    def committed(self, keys: Sequence[str], number: int) -> None:
+        """This process has changed these records; `number` is the newest of the changes."""
+        self._follower.committed(keys, number)
 
     async def close(self) -> None:
         """Hear no more."""
         await self._tasks.close()
+        await self._follower.close()
+
+    def _happened(self, to: int, numbers: Mapping[str, int] | None) -> None:
+        # From now on Redis must know of these changes to be believed. A heartbeat, which has no keys, comes from a
+        # publisher that has told every shard of as much.
+        if numbers:
+            self._watermark.heard(numbers.items())
+        else:
+            self._watermark.heard_all(to)
 
     async def _listen(self) -> None:
         first, longest = _RETRY
         wait = first
         while True:
             try:
-                async with self._client.subscription(f"{self._limits.prefix}bus") as pubsub:
-                    await self._joined()
+                async with self._client.subscription(f"{self._settings.prefix}bus") as pubsub:
+                    # What was committed before may have been missed; what is committed from now on will be heard.
+                    await self._follower.restart()
+                    self._heard_at = self._now()
                     wait = first
                     await self._hear_all(pubsub)
             except (RedisError, OSError, CacheUnavailableError) as error:
                 if self.error is None:
-                    _log.warning("the bus is lost", error=str(error))
+                    _log.warning("bus lost", error=str(error))
                 self.error = str(error) or type(error).__name__
-                self._news_at = None
+                self._message_at = None
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
             wait = min(wait * 2, longest)
 
-    async def _joined(self) -> None:
-        """Whatever was committed before has perhaps been missed; what is committed from now on will be heard."""
-        with suppress(StoreUnavailableError):  # then nothing new was committed either, or it is heard of later
-            self._told = max(self._told or 0, await self._feed.newest())
-            # Redis is believed only once it knows of everything that we might have missed.
-            self._standing.heard_all(self._told)
-        self._word_at = self._now()
-        self._tell(self._on_gap)
-
     async def _hear_all(self, pubsub: PubSub) -> None:
-        silence, called = self._limits.silence, False
+        silence, called = self._settings.silence, False
         while True:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=silence / 4)
-            quiet = self._now() - (self._word_at or 0)
+            quiet = self._now() - (self._heard_at or 0)
             if message is not None and message["type"] == "message":
-                self._word_at, called = self._now(), False
+                self._heard_at, called = self._now(), False
                 self._hear(message["data"])
             elif quiet >= silence:
                 raise CacheUnavailableError(f"the bus was silent for {quiet:.1f} s")
             elif quiet >= silence / 2 and not called:
                 called = True
-                await self._client.publish(self._breaker, f"{self._limits.prefix}bus", PROBE)
+                await self._client.publish(self._breaker, f"{self._settings.prefix}bus", PROBE)
 
     def _hear(self, data: bytes) -> None:
         try:
-            news = decode_news(data)
+            message = decode_message(data)
         except ValueError as error:
-            _log.warning("a message on the bus is malformed", error=str(error))
+            _log.warning("malformed message on the bus", error=str(error))
             self._metrics.count("bus_messages", "malformed")
-            self._tell(self._on_gap)
+            self._follower.missed()
             return
-        if news is None:
+        if message is None:
             return
         if self.error is not None:
-            _log.info("the bus is heard")
+            _log.info("bus heard")
         self.error = None
-        self._news_at = self._now()
-        self.published = max(self.published, news.to)
-        if self._told is not None and news.start > self._told:
-            _log.warning("changes were missed on the bus", told=self._told, missing=news.start - self._told)
+        self._message_at = self._now()
+        self.published = max(self.published, message.to)
+        if not self._follower.push(message.start, message.to, message.changes, message.moved):
+            _log.warning("changes were missed on the bus", missing=message.start - self._follower.position)
             self._metrics.count("bus_messages", "gap")
-            self._pass_on(None, max(news.start, news.to))
-        elif news.changes:
+            self._follower.skip_to(max(message.start, message.to))
+        elif message.changes:
             self._metrics.count("bus_messages", "changes")
-            self._count_delay(news)
-            self._pass_on(tuple(news.changes.items()), news.to)
+            self._count_delay(message)
         else:
             self._metrics.count("bus_messages", "heartbeat")
-            self._standing.heard_all(news.to)  # whoever sent it has first told every shelf of as much
-            self._told = max(self._told or 0, news.to)
 
-    def _count_delay(self, news: News) -> None:
-        if news.at is not None:  # clocks of two machines may disagree by more than it took
-            self._metrics.observe("change_seconds", max(0.0, self._clock.now().timestamp() - news.at))
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            if self.connected or self._told is None:
-                continue
-            try:
-                await self._look(self._told)
-            except StoreUnavailableError:
-                await asyncio.sleep(_RETRY[1])  # whoever needs the store says so
-
-    async def _look(self, told: int) -> None:
-        changes = await self._feed.after(told, _BATCH)
-        if not changes:
-            return
-        trimmed = changes[0].number > told + 1 and await self._feed.oldest() > told + 1
-        pairs = None if trimmed else [(change.key, change.number) for change in changes]
-        self._pass_on(pairs, changes[-1].number)
-
-    def _pass_on(self, changes: Sequence[tuple[str, int]] | None, to: int) -> None:
-        """Tell of these changes, None for whatever they were; from now on Redis must know of them to be believed."""
-        self._told = max(self._told or 0, to)
-        if changes is None:
-            self._standing.heard_all(to)
-            self._tell(self._on_gap)
-            return
-        # What this process has committed itself it was told of at once, and has read anew since.
-        keys = tuple(dict.fromkeys(key for key, number in changes if not self._standing.made(key, number)))
-        self._standing.heard(changes)
-        if keys:
-            self._tell(partial(self._on_keys, keys))
-
-    def _tell(self, what: Callable[[], object]) -> None:
-        try:
-            what()
-        except Exception:  # noqa: BLE001  # a subscriber that ends with its listener's mistake leaves stale routes for ever
-            _log.exception("a listener failed")
+    def _count_delay(self, message: BusMessage) -> None:
+        if message.at is not None:  # clocks of two machines may disagree by more than it took
+            self._metrics.observe("change_seconds", max(0.0, self._clock.now().timestamp() - message.at))

@@ -1,21 +1,55 @@
-"""Connecting to a backend. The one place of the data plane where something is awaited besides a look-up.
+"""Connect to a backend. Besides look-ups of hosts this is the only place of the data plane that awaits.
 
-A refusal or a reset at once means that nothing has been acted on, so it is tried again: a dev server that restarts
-refuses for some hundred milliseconds. A time-out is not: the time is spent.
+After a refusal or an immediate reset the dial is tried again, since nothing can have been acted on: a dev server that
+restarts refuses for some hundred milliseconds. Where there is no answer, it begins anew after 0.3 s, twice that, and so on:
+the kernel would repeat its SYN after one, three and seven seconds, and where a listener's short queue was full that is
+long. After `limits.dial` it is over, unless the backend has accepted or answered anything meanwhile. If we have no
+descriptor or port left, idle connections are closed and the dial is tried again too; what fails then is our fault, not
+the backend's.
+
+A port whose scheme is https is spoken to over TLS, the handshake within the same deadline. Its certificate is not looked
+at: programs in sandboxes make their own, and who can stand between us and a sandbox is the platform itself. What TLS is
+for here is that such programs can be reached at all.
 """
 
 import asyncio
+import errno
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar, cast
 
-from router.errors import BACKEND_TIMEOUT, PORT_CLOSED, Problem
+from router.errors import CONNECT_TIMEOUT, OVERLOADED, PORT_CLOSED, TLS_EXPECTED, WRONG_PROTOCOL, Problem
 from router.proxy.backend import BackendConnection
-from router.proxy.edge import Edge
+from router.proxy.h2_backend import Http2Backend
 from router.proxy.pool import Pool
+from router.proxy.worker_state import WorkerState
+from router.routes.records import H2C
 
-_FIRST_PAUSE = 0.05  # doubled each time: 50, 100, 200 ms fit four tries into the default window of 1 s
+_FIRST_PAUSE = 0.05  # seconds, doubled each time: 50, 100, 200 ms fit four tries into the default window of 1 s
+_FIRST_PATIENCE: Final = 0.3  # seconds for an answer to a SYN, doubled each time
+_SLACK: Final = 0.001  # seconds by which a timer may be early
+_USED_UP: Final = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
+)
+
+
+def _any_certificate(protocol: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+_TLS: Final = _any_certificate("http/1.1")
+_TLS_HTTP2: Final = _any_certificate("h2")
+
+Dialled = TypeVar("Dialled", BackendConnection, Http2Backend)
 
 
 class DialError(Exception):
-    """No connection. `problem` is what to answer, `kind` the metric's label, `by_time` whether time ran out."""
+    """No connection. `problem` is the response, `kind` the metric's label, `by_time` whether time ran out."""
 
     def __init__(self, problem: Problem, kind: str, tries: int, *, by_time: bool) -> None:
         self.problem = problem
@@ -25,33 +59,122 @@ class DialError(Exception):
         super().__init__(kind)
 
 
-async def dial(edge: Edge, pool: Pool) -> tuple[BackendConnection, int]:
-    """A new connection for `pool`, and how many tries it took. Raises DialError."""
+async def dial(worker: WorkerState, pool: Pool, slow: Callable[[], None]) -> tuple[BackendConnection, int]:
+    """A new connection for `pool`, and how many tries it took. `slow` is called where none comes up at once. Raises
+    DialError."""
+    if pool.protocol == H2C:
+        return await _stream(worker, pool)
+    return await _connect(worker, pool, lambda: BackendConnection(worker, pool), _TLS, slow)
+
+
+async def _stream(worker: WorkerState, pool: Pool) -> tuple[BackendConnection, int]:
+    """A stream of the pool's connection. Those that come while it is dialled wait for the same dial, which goes on when one
+    of them leaves."""
+    known = pool.http2
+    if known is not None and known.usable:
+        return known.stream(), 1
+    dialling = pool.dialling
+    if dialling is None or dialling.done():
+        dialling = pool.dialling = worker.tasks.start("dial HTTP/2", _connect_http2(worker, pool))
+    failed = await asyncio.shield(dialling)
+    if failed is not None:
+        raise DialError(failed.problem, failed.kind, failed.tries, by_time=failed.by_time)
+    made = pool.http2
+    if made is None or not made.usable:  # it has ended at once
+        raise DialError(WRONG_PROTOCOL, "dial_http2", 1, by_time=False)
+    return made.stream(), 1
+
+
+async def _connect_http2(worker: WorkerState, pool: Pool) -> DialError | None:
+    """Dial `pool.http2`, and wait for its settings."""
+    try:
+        made, tries = await _connect(worker, pool, lambda: Http2Backend(worker, pool), _TLS_HTTP2, _ignore)
+    except DialError as error:
+        return error
+    try:
+        async with asyncio.timeout(worker.limits.dial):
+            speaks = await made.settled
+    except TimeoutError:
+        made.forget()
+        return DialError(CONNECT_TIMEOUT, "dial_timeout", tries, by_time=True)
+    except asyncio.CancelledError:
+        made.forget()
+        raise
+    if not speaks:
+        return DialError(WRONG_PROTOCOL, "dial_http2", tries, by_time=False)
+    pool.http2 = made
+    return None
+
+
+def _ignore() -> None:
+    pass
+
+
+async def _connect(
+    worker: WorkerState, pool: Pool, make: Callable[[], Dialled], tls: ssl.SSLContext, slow: Callable[[], None]
+) -> tuple[Dialled, int]:
+    """A connection for a protocol that `make` makes, and how many tries it took. Raises DialError."""
     loop = asyncio.get_running_loop()
-    limits = edge.limits
-    started = edge.time()
+    limits = worker.limits
+    started = patient_since = worker.time()
+    patience = _FIRST_PATIENCE if pool.server_name is None else limits.dial  # which a TLS handshake may need
     pause = _FIRST_PAUSE
     tries = 0
+    worker.connection_limits.dialling()
     while True:
         tries += 1
-        backend = BackendConnection(edge, pool)
+        made = make()
+        protocol: asyncio.Protocol = cast(asyncio.Protocol, made)
         try:
-            async with asyncio.timeout(limits.dial):
-                await loop.create_connection(lambda made=backend: made, pool.address, pool.port)  # type: ignore[misc]
+            left = patient_since + limits.dial - worker.time()
+            async with asyncio.timeout(min(patience, max(left, 0.0))):
+                await loop.create_connection(
+                    partial(_same, protocol),
+                    pool.address,
+                    pool.port,
+                    ssl=None if pool.server_name is None else tls,
+                    server_hostname=pool.server_name,
+                )
         except asyncio.CancelledError:
-            # It may have come up at this very moment; the loop then closes it without a word to the protocol.
-            backend.forget()
+            # It may have connected at this very moment; the loop then closes it without calling the protocol.
+            made.forget()
             raise
         except TimeoutError:
-            backend.forget()
-            raise DialError(BACKEND_TIMEOUT, "dial_timeout", tries, by_time=True) from None
-        except (ConnectionRefusedError, ConnectionResetError) as error:
-            if tries >= limits.dial_tries or edge.time() - started + pause > limits.dial_window:
-                kind = "dial_refused" if isinstance(error, ConnectionRefusedError) else "dial_reset"
-                raise DialError(PORT_CLOSED, kind, tries, by_time=False) from None
+            made.forget()
+            slow()
+            tries -= 1
+            patience *= 2
+            if worker.time() - patient_since >= limits.dial - _SLACK:
+                if pool.progress_at <= patient_since:
+                    raise DialError(CONNECT_TIMEOUT, "dial_timeout", tries + 1, by_time=True) from None
+                patient_since = worker.time()
+                patience = _FIRST_PATIENCE
+        except OSError as error:
+            problem, kind = _failure(error, tls=pool.server_name is not None)
+            if problem is OVERLOADED:
+                worker.connection_limits.used_up(error)
+            last = tries >= limits.dial_tries or worker.time() - started + pause > limits.dial_window
+            if last or kind in ("dial_unreachable", "dial_tls"):
+                raise DialError(problem, kind, tries, by_time=False) from error
             await asyncio.sleep(pause)
             pause *= 2
-        except OSError as error:
-            raise DialError(PORT_CLOSED, "dial_unreachable", tries, by_time=False) from error
         else:
-            return backend, tries
+            return made, tries
+
+
+def _same(protocol: asyncio.Protocol) -> asyncio.Protocol:
+    return protocol
+
+
+def _failure(error: OSError, *, tls: bool) -> tuple[Problem, str]:
+    """The response, and the metric's label."""
+    # A program that does not know TLS answers the handshake in its own words, closes, or resets.
+    if tls and isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError)):
+        return TLS_EXPECTED, "dial_tls"
+    if isinstance(error, ConnectionRefusedError):
+        return PORT_CLOSED, "dial_refused"
+    if isinstance(error, ConnectionResetError):
+        return PORT_CLOSED, "dial_reset"
+    if error.errno in _USED_UP:
+        return OVERLOADED, "no_descriptor"
+    return PORT_CLOSED, "dial_unreachable"

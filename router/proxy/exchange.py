@@ -1,89 +1,155 @@
-"""One request's story, in the order in which it happens. Every exchange ends in `_end`, exactly once.
+"""One request's story, in the order in which it happens. Every exchange ends in `end`, exactly once.
 
-    begin      who sent it, and is it something we take at all                                    phase A
+    begin      who sent it, and is it something that we take at all                               phase A
     admit      its host has a route: a problem, a redirect, or a resource with room for one more
+    admitted   it has waited for that room (`queue.py`)                                           phase Q
     connect    a kept connection from the pool, or a new one                                      phase D
     forward    the head goes to the backend, the body behind it as it comes                       phase H
-    answered   the backend's head goes to the client, the body behind it as it comes              phase B
+    response   the backend's head goes to the client, the body behind it as it comes              phase B
     complete   the connection goes back to the pool, the client's to its next request
-    _end       one record: who ended it, in which phase
+    end        one record: who ended it, in which phase
+
+The request's half and the end are here; what becomes of the bytes that the backend sends is in `response.py`.
 
 Nothing here awaits: the two things that may take time (an unknown host, a new connection) are tasks that come back
 with `admit` and `forward`. A request on a warm route with a kept connection runs through in two callbacks, one for the
-client's head and one for the backend's answer.
+client's head and one for the backend's response.
 
-It may be retried only while nothing of it can have been acted on (RFC 9110 §9.2.2): when dialling failed, or when a
-kept connection died before the first byte of an answer, for a request without a body whose method is idempotent.
+A request may be sent again only while nothing of it can have been acted on (RFC 9110 §9.2.2): when dialling failed, or
+when a kept connection died before the first byte of a response, for a request without a body whose method is idempotent.
+
+What can happen in each phase, and the next phase or the ending (`observe/endings.py`) that follows.
+`tests/unit/proxy/test_exchange.py` has a transcript for each row.
+
+    phase  what happens                                                  then
+    R      the head is complete                                          A
+    R      the head is refused                                           ER
+    R      the head takes too long                                       cR
+    R      the client leaves                                             CR
+    A      the host has a route to a resource with a kept connection     H
+    A      the host has a route to a resource without one                D
+    A      the resource cannot be dialled in its state                   BA
+    A      the host has no route, or a limit is reached                  EA
+    A      the resource's address may not be dialled                     ED
+    A      a response of our own takes the resource's place              --
+    A      the resource has as many exchanges as it may                  Q
+    A      the request's body breaks its framing or a limit              EA
+    A      the client leaves                                             CA
+    A      the drain runs out                                            EA
+    Q      a place becomes free, and there is a kept connection          H
+    Q      a place becomes free, and there is none                       D
+    Q      no place becomes free in time                                 EQ
+    Q      the client leaves                                             CQ
+    Q      the client has shut down its sending side, and time passes    CQ
+    Q      the drain runs out                                            EQ
+    D      the backend accepts the connection                            H
+    D      a connection is given back meanwhile                          H
+    D      the backend refuses every try                                 BD
+    D      the backend does not accept in time                           bD
+    D      the new connection speaks before it is asked                  BH
+    D      no descriptor or port is left to dial from                    ED
+    D      the client leaves                                             CD
+    D      the drain runs out                                            ED
+    H      a 1xx response                                                H
+    H      a kept connection brings what is left of another response     D
+    H      the response's head                                           B
+    H      a 101 that was asked for                                      T
+    H      something that is not a response to the request               BH
+    H      a kept connection closes, and the request may be sent again   D
+    H      the connection closes, and it may not                         BH
+    H      no response in time                                           bH
+    H      the request's body breaks its framing or a limit              EH
+    H      the request's body stops coming                               cH
+    H      the client leaves                                             CH
+    H      the client has shut down its sending side, and time passes    CH
+    H      the drain runs out                                            EH
+    B      the response's last byte                                      --
+    B      the connection closes, which ends a response without a length --
+    B      the connection closes before the response's end               BB
+    B      the response breaks its framing                               BB
+    B      the backend sends nothing for too long                        bB
+    B      the client takes nothing for too long                         cB
+    B      the client leaves                                             CB
+    B      the client has shut down its sending side, and time passes    CB
+    B      the request's body breaks its framing or a limit              EB
+    B      the drain runs out                                            EB
+    T      both sides close                                              --
+    T      the client resets the tunnel                                  CT
+    T      the backend resets the tunnel                                 BT
+    T      the client owes the next byte for too long                    cT
+    T      the backend owes the next byte for too long                   bT
+    T      the tunnel reaches its longest life                           ET
+    T      the drain runs out                                            ET
 """
 
-import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from router import errors
-from router.domains.challenge import proof_for
 from router.errors import Fault, Problem
-from router.http1.bodies import LAST_CHUNK, chunk, last_chunk
 from router.http1.forwarding import (
-    Origin,
-    interim_to_client,
+    ClientInfo,
     request_to_backend,
-    response_framing,
-    response_to_client,
 )
-from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
-from router.http1.replies import reply
-from router.http1.requests import NO_HEAD, RequestHead
+from router.http1.heads import CHUNKED, UNTIL_CLOSE
+from router.http1.local_heads import LocalResponse, render
+from router.http1.other_protocols import recognise
+from router.http1.requests import NO_HEAD, NO_LIMIT, RequestHead, may_be_repeated
 from router.http1.responses import ResponseHead
-from router.http1.upgrade import accepts
-from router.observe.finished import Finished
+from router.http1.whole_bodies import may_come_whole
+from router.observe import endings
+from router.observe.ended_exchange import Finished
 from router.observe.recorder import BATCH
-from router.proxy import own
-from router.proxy.dial import DialError, dial
-from router.proxy.tunnel import Tunnel
-from router.routes.chain import Level
+from router.proxy import local_responses
+from router.proxy.callers import join
+from router.proxy.dial import DialError
+from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
+from router.proxy.response import switch
+from router.proxy.whole_body import WholeBody
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
-    from router.proxy.edge import Edge, Load, PlainHttp, Prepared
+    from router.proxy.connection_limits import Share
+    from router.proxy.worker_state import Activity, Prepared, WorkerState
     from router.routes.route import Route
 
-_log = structlog.get_logger("router.proxy")
 
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-_NEVER: Final = float("inf")
-_MOST_PASSES: Final = 5  # times that a request may have come through here before it counts as a loop
-
-# Hosts for which nobody gets a certificate.
-_NEVER_OVER_TLS = frozenset(("suspended", "removed", "invalid_host", "resolver_unavailable"))
-
-# A problem that says that the request cannot be trusted ends its connection (RFC 9112 §2.2, §11.2).
-_CLOSING: Final = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
+_MAX_PASSES: Final = 5  # times that a request may have come through here before it counts as a loop
 
 
 class Exchange(Finished):
-    """See the module. After its end it is a record, which `observe` turns into a line and into metrics."""
+    """See the module. After its end it is a record, which `observe` turns into an access line and into metrics."""
 
-    # Defaults stand on the class: most exchanges leave most of them alone.
-    phase = "A"
+    # Defaults stand on the class: most exchanges keep most of them.
+    phase = endings.ADMISSION
     over = False
     prepared: "Prepared"  # since `admit`
-    origin: Origin  # since `begin`
-    load: "Load | None" = None
+    client_info: ClientInfo  # since `begin`
+    activity: "Activity | None" = None
+    tenant: "Share | None" = None
+    visitor: "Share | None" = None
     outgoing: "BackendConnection | None" = None
-    answer_head: ResponseHead | None = None
-    framing: int = 0  # NONE; of the answer, towards the client
+    response_head: ResponseHead | None = None
+    framing: int = 0  # NONE; of the response, towards the client
     keep_alive = False
     half_closed = False
-    waiting: "asyncio.Task[Any] | None" = None
-    interims = 0
+    place = EXCHANGE  # what it takes of its resource, as in `queue.py`
+    due = False  # a response of our own is queued
+    waiting: Any = None  # a task or a Caller, which the end cancels; in a union of three mypyc leaves out the default
+    interims = 0  # 1xx responses so far
+    interims_left = 0.0  # that may follow the last one at once
+    interim_at = 0.0
+    body_idle = 0.0  # seconds that the response's body may rest
+    early_switch: tuple[ResponseHead, bytes] | None = None  # a 101 that came before the end of the request
+    whole_body: "WholeBody | None" = None  # while a moment is waited for it
+    body_start: bytes | None = None  # of the request, framed as `head` says, since that
+    repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
-    def __init__(self, edge: "Edge", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
-        self.edge = edge
+    def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
+        self.worker = worker
         self.incoming = incoming
         self.head = head
         self.started = started
@@ -100,32 +166,33 @@ class Exchange(Finished):
     # The request.
 
     def begin(self) -> None:
-        """Take the request up."""
-        head, edge = self.head, self.edge
+        """Start with the request: who sent it, and whether we take it at all."""
+        head, worker = self.head, self.worker
         self._identify(head)
-        if head.via >= _MOST_PASSES:
-            self.answer(errors.LOOP_DETECTED, "EA")
+        if head.hops >= _MAX_PASSES:
+            self.respond(errors.LOOP_DETECTED, endings.EDGE_IN_ADMISSION)
             return
-        most = edge.most_body
-        if most and head.framing > most:
-            self.answer(errors.PAYLOAD_TOO_LARGE, "EA")
+        max_body = worker.max_body
+        if max_body and head.framing > max_body:
+            self.respond(errors.PAYLOAD_TOO_LARGE, endings.EDGE_IN_ADMISSION)
             return
-        route = edge.resolver.peek(head.host)
+        route = worker.resolver.peek(head.host)
         if route is not None:
             self.admit(route)
         else:
             self.looked_up = True
             self._hold_body()
-            edge.turns.take(self._start_look_up)
+            worker.pacer.take(self._start_look_up)
 
     def _identify(self, head: RequestHead) -> None:
         incoming = self.incoming
         said = head.forwarding
-        before = incoming.origin_of
+        before = incoming.client_info_key
         if before is None or before[0] != head.host or before[1] != said:
-            incoming.origin = self.edge.forwarder.origin(head, incoming.peer, trusted=incoming.trusted)
-            incoming.origin_of = (head.host, said)
-        self.origin = origin = incoming.origin
+            incoming.client_info = self.worker.forwarder.client_info(head, incoming.peer, trusted=incoming.trusted)
+            incoming.client_info_key = (head.host, said)
+            incoming.share = self.worker.connection_limits.share_of(incoming, incoming.client_info.client)
+        self.client_info = origin = incoming.client_info
         self.client = origin.client
         if origin.scheme == b"https":
             self.scheme = "https"
@@ -133,144 +200,236 @@ class Exchange(Finished):
         if given and incoming.trusted and _SANE_ID.fullmatch(given) is not None:
             self.id = given
         else:
-            self.id = self.edge.request_id()
+            self.id = self.worker.request_id()
 
     def _start_look_up(self) -> None:
         if not self.over:
-            self.waiting = self.edge.tasks.start("look up a host", self._look_up())
+            self.waiting = self.worker.tasks.start("look up a host", self._look_up())
 
     async def _look_up(self) -> None:
         try:
-            route = await self.edge.resolver.resolve(self.head.host)
+            route = await self.worker.resolver.resolve(self.head.host)
             self.waiting = None
             if not self.over:
                 self.admit(route)
         except Exception:
-            self._crash()
+            self.crash()
             raise
 
     def admit(self, route: "Route") -> None:
-        """The host has a route: refuse, redirect or go on."""
+        """The host has a route: send a response of our own, or go on to its backend."""
         self.route = route
-        if self.edge.plain is not None and self.scheme == "http" and self._sent_to_https(self.edge.plain, route):
-            return
-        if route.aside and self._answered_aside(route):
-            return
-        edge = self.edge
-        prepared: Prepared = route.prepared or edge.prepare(route)
+        worker, head = self.worker, self.head
+        plain = worker.plain
+        if (
+            route.special
+            or head.max_forwards != NO_LIMIT
+            or ((plain is not None or head.plain_http) and self.scheme == "http")
+        ):
+            instead = local_responses.instead(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
+            if instead is not None:
+                ending = local_responses.ending_of(instead)
+                if isinstance(instead, Problem):
+                    self.respond(instead, ending)
+                else:
+                    self._send(instead, ending)
+                return
+            self.head = head.one_hop_on()
+        prepared: Prepared = route.prepared or worker.prepare(route)
         if prepared.problem is not None:
-            edge.metrics.count_backend_error("not_allowed")
-            self.answer(prepared.problem, "ED")
+            worker.metrics.count("backend_errors", "not_allowed")
+            self.respond(prepared.problem, endings.EDGE_IN_DIAL)
             return
-        load = prepared.load
-        if load.exchanges >= edge.most_exchanges:
-            self.answer(errors.TOO_MANY_REQUESTS, "EA")
+        activity = prepared.activity
+        tenant, visitor = prepared.tenant, self.incoming.share
+        if tenant.exchanges >= worker.connection_limits.exchanges_of_tenant or (
+            visitor is not None and visitor.exchanges >= worker.connection_limits.exchanges_of_address
+        ):
+            self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_ADMISSION)
             return
-        load.exchanges += 1
-        load.active_at = edge.now
-        self.load = load
+        if activity.exchanges < worker.max_exchanges and not head.upgrade:
+            activity.exchanges += 1
+        elif not self._find_place(activity, tenant):
+            self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_ADMISSION)
+            return
+        activity.active_at = worker.now
+        self.activity = activity
+        tenant.exchanges += 1
+        self.tenant = tenant
+        if visitor is not None:
+            visitor.exchanges += 1
+            self.visitor = visitor
         self.prepared = prepared
-        if not prepared.seen_https and self.scheme == "https" and edge.on_https is not None:
-            prepared.seen_https = True
-            edge.on_https(route.host)
-        self.connect()
-
-    def _sent_to_https(self, plain: "PlainHttp", route: "Route") -> bool:
-        """Whether a host that is served was visited without TLS, and is not to be."""
-        decision = route.decision
-        proven = decision.challenge is not None and proof_for(decision.challenge, self.head.target) is not None
-        if proven or route.problem is errors.HOST_NOT_FOUND or decision.reason in _NEVER_OVER_TLS:
-            return False
-        known = plain.has_certificate(route.host)
-        if known or not (plain.fetched and decision.level is Level.EXACT):
-            self._reply(own.to_https(self, plain.port, for_good=known), "--")
+        if self.place == QUEUED:
+            self.phase = endings.QUEUE
+            self._hold_body()
         else:
-            self.answer(errors.CERTIFICATE_PENDING, "BA")
+            self.connect()
+
+    def _find_place(self, activity: "Activity", tenant: "Share") -> bool:
+        """Whether there is a place for an offer to upgrade, or in the queue."""
+        worker = self.worker
+        if not self.head.upgrade:
+            return worker.queues.join(self, activity, tenant, worker.time())
+        if activity.tunnels >= worker.max_tunnels:
+            return False
+        activity.tunnels += 1
+        self.place = TUNNEL
         return True
 
-    def _answered_aside(self, route: "Route") -> bool:
-        """Whether something else than the resource had to answer."""
-        decision, problem = route.decision, route.problem
-        if decision.challenge is not None:
-            proof = proof_for(decision.challenge, self.head.target)
-            if proof is not None:
-                self._reply(own.proof(self, proof), "--")
-                return True
-        if problem is not None:
-            self.answer(problem, "BA" if problem.fault is Fault.BACKEND else "EA")
+    def admitted(self) -> None:
+        """A place has become free. What is known of the route may have changed meanwhile."""
+        if self.over:
+            return
+        if self.half_closed:
+            self.incoming.deadline = self.worker.now + self.worker.limits.half_close
+        route = self.route
+        if route is not None and self.leads_elsewhere(route):
+            self.readmit(route)
+        else:
+            self.phase = endings.ADMISSION
+            self.connect()
+
+    def leads_elsewhere(self, route: "Route") -> bool:
+        """Whether this route of the exchange's host, which is newer, has another backend than it waits for, or none."""
+        resource, pool = route.resource, self.prepared.pool
+        if route.problem is not None or resource is None or resource.endpoint is None or route.port is None:
             return True
-        if decision.redirect_to is not None:
-            self._reply(own.redirect(self, decision.redirect_to, decision.redirect_status), "--")
-            return True
-        return False
+        endpoint = resource.endpoint
+        return (
+            pool.generation != endpoint.generation
+            or pool.address != endpoint.address
+            or pool.port != endpoint.port(route.port)
+        )
+
+    def readmit(self, route: "Route") -> None:
+        """Its resource has moved or stopped while it waited for a place or a connection. The address that a resource has left
+        is soon another's, so nothing goes there any more; nothing has gone there yet, so it is admitted as if it had just
+        come."""
+        try:
+            self.release(reusable=False)
+            self._leave()
+            self.place = EXCHANGE
+            self.phase = endings.ADMISSION
+            self.admit(route)
+        except Exception:
+            self.crash()
+            raise
 
     def connect(self) -> None:
         """Take a kept connection to the backend, or dial."""
-        backend = self.prepared.pool.take()
+        if self.head.framing == CHUNKED and self.body_start is None and self._wait_for_whole_body():
+            return
+        backend = None if self.incoming.bound is None else self._take_bound()
+        if backend is None:
+            pool = self.prepared.pool
+            backend = pool.take() if may_be_repeated(self.head) else pool.take_sure(self.worker.time())
         if backend is not None:
             self.reused = True
             self.forward(backend)
         else:
-            self._dial()
+            self.dial()
 
-    def _dial(self) -> None:
-        self.phase = "D"
+    def _wait_for_whole_body(self) -> bool:
+        """Whether the body may come whole in a moment; then `admitted` follows."""
+        chunks = self.incoming.chunks
+        if chunks is None or not self.worker.whole_body or not may_come_whole(self.head):
+            return False
+        self.whole_body = WholeBody(self, chunks)
+        self.whole_body.start()
+        return True
+
+    def _take_bound(self) -> "BackendConnection | None":
+        """The connection that authenticates as the visitor of the request before, if this one is surely of the same. It is
+        nobody else's: what it does not serve now, it never will.
+
+        A proxy in front of us sends several visitors' requests over one connection, and addresses are shared. There each
+        request has to authenticate itself, which browsers do by themselves when they are asked.
+        """
+        incoming, pool = self.incoming, self.prepared.pool
+        backend, incoming.bound = incoming.bound, None
+        if backend is None or backend.closing:
+            return None
+        if (
+            backend.pool is pool
+            and not pool.retired
+            and backend.visitor == self.client
+            and (self.head.binds or not incoming.trusted)
+        ):
+            return backend
+        backend.close()
+        return None
+
+    def dial(self) -> None:
+        self.phase = endings.DIAL
         self._hold_body()
-        self.edge.turns.take(self._start_dial)
-
-    def _start_dial(self) -> None:
-        if not self.over:
-            self.waiting = self.edge.tasks.start("dial", self._dialled())
+        if not self.half_closed:  # no longer than a response may take; most dials end long before
+            self.incoming.deadline = self.worker.now + self.prepared.first_byte
+        self.waiting = join(self.worker, self.prepared.pool, self)
 
     def _hold_body(self) -> None:
-        """Read no more of a body that cannot go anywhere yet: its end, and the client's, come behind it."""
+        """Read no more of a body that cannot be passed on yet. Its end, and the client's, wait behind it."""
         if not self.incoming.request_done:
             self.incoming.pause()
 
-    async def _dialled(self) -> None:
-        pool = self.prepared.pool
+    def connected(self, backend: "BackendConnection", tries: int) -> None:
+        """A connection has come up after so many tries; 0: one that was given back meanwhile."""
+        self.waiting = None
         try:
-            try:
-                backend, tries = await dial(self.edge, pool)
-            except DialError as error:
-                self.waiting = None
-                self.tries += error.tries
-                self.edge.metrics.count_backend_error(error.kind)
-                if not self.over:
-                    self.answer(error.problem, "bD" if error.by_time else "BD")
+            self.reused = tries == 0
+            if not self.reused:
+                self.tries += tries - 1  # `forward` counts the one that worked
+            if backend.closing:  # it spoke before it was asked, or closed again
+                self.worker.metrics.count("backend_errors", "bad_response")
+                self.tries += 1
+                spoke = recognise(backend.buffer) if backend.buffer else errors.CONNECTION_CLOSED
+                self.respond(spoke, endings.BACKEND_IN_RESPONSE_HEAD)
                 return
-            self.waiting = None
-            if (
-                self.over
-            ):  # the client left meanwhile; a dial is not cancelled, since it may be done at that very moment
-                backend.close()
-                return
-            self.tries += tries - 1  # `forward` counts the one that worked
-            self.reused = False
             self.forward(backend)
         except Exception:
-            self._crash()
+            self.crash()
             raise
 
+    def not_connected(self, error: DialError) -> None:
+        """None has come up."""
+        self.waiting = None
+        self.tries += error.tries
+        ours = error.problem.fault is Fault.EDGE
+        self.respond(
+            error.problem,
+            endings.BACKEND_TIMEOUT_IN_DIAL
+            if error.by_time
+            else endings.EDGE_IN_DIAL
+            if ours
+            else endings.BACKEND_IN_DIAL,
+        )
+
     def forward(self, backend: "BackendConnection") -> None:
-        """Send the head, and what has come of the body."""
+        """Send the head, and what has arrived of the body."""
         incoming, head = self.incoming, self.head
         pool = backend.pool
         self.outgoing = backend
+        if head.binds:
+            backend.visitor = self.client
         self.backend = pool.name
         backend.exchange = self
+        if not self.reused:
+            pool.sent(backend)
         self.tries += 1
-        self.phase = "H"
+        self.phase = endings.RESPONSE_HEAD
         out = request_to_backend(
             head,
-            self.origin,
+            self.client_info,
             self.id,
-            self.prepared.host_mode,
+            self.prepared.rules,
+            self.worker.forwarder.passed(head, incoming.peer) if head.asserted and incoming.trusted else b"",
         )
+        if self.body_start is not None:
+            out += self.body_start
         if incoming.request_done:
-            self.wait_for_answer()
+            self.wait_for_response()
         else:
-            incoming.deadline = self.edge.now + self.edge.body_idle
+            incoming.deadline = self.worker.now + self.worker.body_idle
             incoming.resume()
             if incoming.buffer:
                 data, incoming.buffer = incoming.buffer, b""
@@ -283,219 +442,107 @@ class Exchange(Finished):
         """More of the request's body, framed."""
         if self.outgoing is not None:
             self.outgoing.write(content)
+            if self.early_switch is not None and self.incoming.request_done:
+                head, data = self.early_switch
+                self.early_switch = None
+                self.outgoing.resume()
+                switch(self, head, data)
 
-    def wait_for_answer(self) -> None:
-        """The request is complete: from now on the backend has `first_byte` seconds, where that is set."""
-        incoming = self.incoming
-        if self.phase == "H":
-            limit = self.prepared.first_byte
-            if self.half_closed:
-                incoming.deadline = self.edge.now + self.edge.limits.half_close
-            elif limit is not None:
-                incoming.deadline = self.edge.now + limit
-            else:
-                incoming.deadline = _NEVER
+    def wait_for_response(self) -> None:
+        """The request is complete: from now on the backend has `first_byte` seconds for its response's head."""
+        worker = self.worker
+        if self.phase == endings.RESPONSE_HEAD:
+            limit = worker.limits.half_close if self.half_closed else self.prepared.first_byte
+            self.incoming.deadline = worker.now + limit
 
     def bad_body(self, problem: Problem, why: str) -> None:
-        """The request's body breaks its framing or a limit. The backend must not take what it got for the whole."""
-        _log.info("request body refused", why=why, client=self.client, request_id=self.request_id)
-        if self.phase == "B":
-            self._cut("EB")
+        """The request's body breaks its framing or a limit. The backend must not take the part it has for the whole."""
+        self.worker.refusals.info("request body refused", why=why, client=self.client, request_id=self.request_id)
+        if self.phase == endings.BODIES:
+            self.cut(endings.EDGE_IN_BODIES)
         else:
-            self.answer(problem, "EH")
+            self.respond(problem, endings.EDGE + self.phase)
 
     def refuse(self, problem: Problem, why: str) -> None:
-        """Answer what never became a request."""
-        self.phase = "R"
+        """Respond to something that never became a request."""
+        self.phase = endings.REQUEST_HEAD
         incoming = self.incoming
         self.client = incoming.peer
-        self.id = self.edge.request_id()
-        _log.info("request refused", code=problem.code, why=why, client=self.client, request_id=self.request_id)
-        self.answer(problem, "cR" if problem is errors.REQUEST_TIMEOUT else "ER")
-
-    # The answer.
-
-    def interim(self, head: ResponseHead) -> bool:
-        """A 1xx answer; False where there have been too many."""
-        self.interims += 1
-        if self.interims > self.edge.limits.interim_responses:
-            self.bad_answer("too many 1xx answers")
-            return False
-        if self.head.version == 1:
-            self.incoming.write(interim_to_client(head))
-        return True
-
-    def answered(self, head: ResponseHead, data: bytes) -> None:
-        """The answer's head; `data` is what came behind it."""
-        incoming, backend, request, edge = self.incoming, self.outgoing, self.head, self.edge
-        if backend is None:
-            return
-        self.first_byte = edge.time()
-        self.phase = "B"
-        self.status = head.status
-        self.answer_head = head
-        self.framing = framing = response_framing(head, request.method, request.version)
-        # An answer before the request is complete ends the connection: the rest of the body is never read as a request.
-        self.keep_alive = keep_alive = (
-            request.keep_alive
-            and incoming.request_done
-            and framing != UNTIL_CLOSE
-            and not edge.draining
-            and not (request.upgrade and incoming.buffer)
+        self.id = self.worker.request_id()
+        self.worker.refusals.info(
+            "request refused", code=problem.code, why=why, client=self.client, request_id=self.request_id
         )
-        host = self.prepared.host_mode
-        location = None if host is None else (host, self._public_base())
-        out = response_to_client(
-            head, framing=framing, client_version=request.version, keep_alive=keep_alive, location=location
+        self.respond(
+            problem,
+            endings.CLIENT_TIMEOUT_IN_REQUEST_HEAD
+            if problem is errors.REQUEST_TIMEOUT
+            else endings.EDGE_IN_REQUEST_HEAD,
         )
-        length = head.framing
-        if length == NONE:
-            incoming.write(out)
-            self.complete(clean=not data)
-        elif length == len(data):  # all in one read: one write
-            self.sent = length
-            incoming.write(out + data)
-            self.complete(clean=True)
-        else:
-            incoming.deadline = edge.now + edge.body_idle
-            incoming.write(out)
-            if incoming.write_paused:
-                backend.pause()
-            backend.read_body(length, data)
-
-    def _public_base(self) -> bytes:
-        origin = self.origin
-        return b"%b://%b" % (origin.scheme, origin.host)
-
-    def relay(self, data: bytes) -> None:
-        """More of the answer's body, without its framing."""
-        incoming, edge = self.incoming, self.edge
-        self.sent += len(data)
-        incoming.deadline = edge.now + edge.body_idle
-        incoming.write(chunk(data) if self.framing == CHUNKED else data)
-
-    def relay_last(self, content: bytes, trailers: list[bytes]) -> None:
-        """The end of a chunked answer."""
-        self.sent += len(content)
-        if self.framing == CHUNKED:
-            content = chunk(content) + last_chunk(trailers) if content else last_chunk(trailers)
-        if content:
-            self.incoming.write(content)
-
-    def complete(self, *, clean: bool) -> None:
-        """The answer is complete. `clean`: nothing came behind it, so the backend's connection may serve again."""
-        incoming, head = self.incoming, self.answer_head
-        if self.over or head is None:
-            return
-        self._release(reusable=clean and head.keep_alive and incoming.request_done and head.framing != UNTIL_CLOSE)
-        keep_alive = self.keep_alive
-        self._end("--")
-        incoming.exchange_over(keep_alive=keep_alive)
-
-    def switch(self, head: ResponseHead, data: bytes) -> None:
-        """A 101: from here on both sides speak something that we only carry."""
-        incoming, backend = self.incoming, self.outgoing
-        if backend is None:
-            return
-        if not accepts(self.head, head):
-            self.bad_answer("a 101 that nobody asked for")
-            return
-        self.first_byte = self.edge.time()
-        self.status = 101
-        self.phase = "T"
-        self.tunnel = True
-        early, incoming.buffer = incoming.buffer, b""
-        incoming.write(interim_to_client(head) + data)
-        self.sent += len(data)
-        self.received += len(early)
-        Tunnel(self.edge, self, incoming, backend).start(early)
 
     # What goes wrong.
 
-    def bad_answer(self, why: str) -> None:
-        """What the backend sent is not HTTP, or not HTTP that can be passed on without guessing."""
-        _log.info("backend's answer refused", why=why, backend=self.backend, request_id=self.request_id)
-        self.edge.metrics.count_backend_error("bad_response")
-        if self.phase == "B":
-            self._cut("BB")
-        else:
-            self.answer(errors.BAD_BACKEND_RESPONSE, "BH")
-
-    def backend_ended(self, error: Exception | None) -> None:
-        """The backend's connection is at its end."""
-        backend, incoming = self.outgoing, self.incoming
-        if backend is None:
-            return
-        if self.phase == "B":
-            if backend.until_close and error is None:
-                if self.framing == CHUNKED:
-                    incoming.write(LAST_CHUNK)
-                self.complete(clean=False)
-            else:
-                self.edge.metrics.count_backend_error("truncated")
-                self._cut("BB")
-            return
-        fresh = not self.reused or backend.buffer or self.interims
-        head = self.head
-        self._release(reusable=False)
-        if fresh or head.framing != NONE or head.upgrade or head.method not in _IDEMPOTENT:
-            self.edge.metrics.count_backend_error("reset" if error else "closed")
-            self.answer(errors.BAD_BACKEND_RESPONSE, "BH")
-            return
-        # A kept connection that the backend had given up meanwhile: nothing of the request has been acted on.
-        self.reused = False
-        self._dial()
-
     def client_half_closed(self) -> None:
-        """The client has shut down its sending side. It may be waiting for the answer, or it may be gone: a closed
-        socket looks the same until something is written to it. So it is waited for, but not for long: an event stream
-        that rests would be kept for a visitor who has left. What it is still taking, it gets (`relay`)."""
+        """The client has shut down its sending side. It may be waiting for the response, or it may have left: a closed socket
+        looks the same until something is written to it. So the exchange goes on, but without progress only for
+        `half_close` seconds: otherwise a silent event stream would be kept for a visitor who has left."""
         self.half_closed = True
-        if self.phase != "B" or not self.incoming.write_paused:
-            self.incoming.deadline = self.edge.now + self.edge.limits.half_close
+        if self.phase != endings.BODIES or not self.incoming.write_paused:
+            self.incoming.deadline = self.worker.now + self.worker.limits.half_close
 
     def client_gone(self) -> None:
         """The client's connection is lost: stop the work for it."""
         if self.over:
             return
         if self.head is NO_HEAD:
-            self.phase = "R"
+            self.phase = endings.REQUEST_HEAD
             self.client = self.incoming.peer
-            self.id = self.edge.request_id()
-        self._release(reusable=False)
-        self._end("C" + self.phase)
+            self.id = self.worker.request_id()
+        self.release(reusable=False)
+        self.end(endings.CLIENT + self.phase)
 
     def timed_out(self) -> None:
         """The client connection's deadline has passed."""
         incoming, backend = self.incoming, self.outgoing
-        if self.phase == "B":
-            self._cut("CB" if self.half_closed else "cB" if incoming.write_paused else "bB")
+        if self.phase == endings.BODIES:
+            self.cut(
+                endings.CLIENT_IN_BODIES
+                if self.half_closed
+                else endings.CLIENT_TIMEOUT_IN_BODIES
+                if incoming.write_paused
+                else endings.BACKEND_TIMEOUT_IN_BODIES
+            )
+        elif self.phase == endings.QUEUE and not self.half_closed:
+            self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_QUEUE)
+        elif self.phase == endings.DIAL and not self.half_closed:
+            self.respond(errors.CONNECT_TIMEOUT, endings.BACKEND_TIMEOUT_IN_DIAL)
+        elif backend is not None and backend.held:
+            backend.pass_on()
         elif self.half_closed:
             self.client_gone()
             incoming.abort()
         elif incoming.request_done or (backend is not None and backend.write_paused):
-            self.edge.metrics.count_backend_error("timeout")
-            self.answer(errors.BACKEND_TIMEOUT, "bH")
+            self.worker.metrics.count("backend_errors", "timeout")
+            self.respond(errors.BACKEND_TIMEOUT, endings.BACKEND_TIMEOUT_IN_RESPONSE_HEAD)
         else:
-            self.answer(errors.REQUEST_TIMEOUT, "cH")
+            self.respond(errors.REQUEST_TIMEOUT, endings.CLIENT_TIMEOUT_IN_RESPONSE_HEAD)
 
-    def stop(self) -> None:
-        """End it now: its route has been taken away, or the drain has run out."""
+    def stop(self, problem: Problem = errors.DRAINING) -> None:
+        """End it now: its route has been removed, or the drain has run out. `problem` is the response if none has begun."""
         if self.over:
             return
-        if self.phase == "B":
-            self._cut("EB")
+        if self.phase == endings.BODIES:
+            self.cut(endings.EDGE_IN_BODIES)
         else:
-            self.answer(errors.DRAINING if self.edge.draining else errors.HOST_NOT_FOUND, "E" + self.phase)
+            self.respond(problem, endings.EDGE + self.phase)
 
-    def _crash(self) -> None:
-        """A fault of ours: end both sides; whoever called logs it."""
+    def crash(self) -> None:
+        """A fault of ours: end both sides. The caller logs it."""
         if not self.over:
-            self._release(reusable=False)
-            self._end("E" + self.phase)
+            self.release(reusable=False)
+            self.end(endings.EDGE + self.phase)
         self.incoming.abort()
 
-    # Backpressure: who cannot write stops the other side's reading.
+    # Backpressure: a side that cannot be written to stops the other side's reading.
 
     def pause_client(self) -> None:
         if not self.incoming.request_done:
@@ -506,54 +553,67 @@ class Exchange(Finished):
             self.incoming.resume()
 
     def pause_backend(self) -> None:
-        if self.outgoing is not None and self.phase == "B":
+        if self.outgoing is not None and self.phase == endings.BODIES:
             self.outgoing.pause()
+            if self.body_idle > self.worker.body_idle:  # an event stream may rest, but not its client
+                self.incoming.deadline = self.worker.now + self.worker.body_idle
 
     def resume_backend(self) -> None:
         if self.outgoing is not None:
             self.outgoing.resume()
+            if self.phase == endings.BODIES and not self.half_closed:
+                self.incoming.deadline = self.worker.now + self.body_idle
 
-    # Answers of our own, and the end.
+    # Responses of our own, and the end.
 
-    def answer(self, problem: Problem, ending: str) -> None:
-        """Answer with a problem of ours instead of a backend's answer."""
+    def respond(self, problem: Problem, ending: str) -> None:
+        """Respond with a problem of ours instead of a backend's response."""
         if self.over:
             return
+        if not self.due and not self.worker.budget.may_respond():
+            self.due = True
+            self.release(reusable=False)
+            self.worker.budget.later(partial(self.respond, problem, ending))
+            return
         self.problem = problem
-        self._reply(own.problem(self.edge.pages, self, problem), ending, closing=problem in _CLOSING)
+        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
+        self._send(response, ending, closing=problem in local_responses.CLOSING)
 
-    def _reply(self, answer: own.Answer, ending: str, *, closing: bool = False) -> None:
+    def _send(self, response: LocalResponse, ending: str, *, closing: bool = False) -> None:
         incoming, head = self.incoming, self.head
         keep_alive = (
             head.keep_alive
             and incoming.request_done
             and not closing
-            and not self.edge.draining
+            and not self.worker.draining
             and not (head.upgrade and incoming.buffer)
         )
-        self.status = answer.status
+        self.status = response.status
         without_body = head.method == b"HEAD"
-        self.sent = 0 if without_body else len(answer.body)
-        incoming.write(reply(answer, version=head.version, keep_alive=keep_alive, without_body=without_body))
-        self._release(reusable=False)
-        self._end(ending)
+        self.sent = 0 if without_body else len(response.body)
+        incoming.write(render(response, version=head.version, keep_alive=keep_alive, without_body=without_body))
+        if response.recorded:
+            self.release(reusable=False)
+            self.end(ending)
+        else:
+            self.over = True
         incoming.exchange_over(keep_alive=keep_alive)
 
-    def _cut(self, ending: str) -> None:
-        """End an answer in its middle so that the client sees it: a short body must never look whole."""
+    def cut(self, ending: str) -> None:
+        """End a response in its middle so that the client notices: a short body must never look complete."""
         incoming = self.incoming
         if self.over:
             return
-        self._release(reusable=False)
+        self.release(reusable=False)
         framing = self.framing
-        self._end(ending)
-        if framing == UNTIL_CLOSE or ending[0] in "cC":
+        self.end(ending)
+        if framing == UNTIL_CLOSE or ending[0] in endings.BY_CLIENT:
             incoming.abort()
         else:
             incoming.exchange_over(keep_alive=False)
 
-    def _release(self, *, reusable: bool) -> None:
-        """Let go of the backend's connection, and of a task that waits for one."""
+    def release(self, *, reusable: bool) -> None:
+        """Give back or close the backend's connection, and cancel a task that waits for one."""
         if self.waiting is not None:
             self.waiting.cancel()
             self.waiting = None
@@ -563,24 +623,66 @@ class Exchange(Finished):
         self.outgoing = None
         backend.exchange = None
         pool = backend.pool
-        if reusable and not backend.write_paused and not backend.transport.get_write_buffer_size():
+        if (
+            reusable
+            and not backend.last
+            and not backend.closing
+            and not backend.write_paused
+            and not backend.transport.get_write_buffer_size()
+        ):
             backend.resume()
-            pool.give(backend, self.edge.now)
+            response = self.response_head
+            if not backend.visitor and (response is None or not response.binds):
+                pool.give(backend, self.worker.now)
+            elif self.keep_alive and not self.incoming.closing:
+                backend.visitor = self.client
+                self.incoming.bound = backend
+            else:
+                backend.close()
         else:
             backend.close()
 
-    def _end(self, ending: str) -> None:
-        """The last phase: one record. What only the living exchange needs is let go."""
+    def end(self, ending: str) -> None:
+        """The last phase: one record, and the shares that the exchange held are given back."""
         self.over = True
         self.ending = ending
-        edge = self.edge
-        self.ended = edge.time()
-        load = self.load
-        if load is not None:
-            load.exchanges -= 1
-            load.active_at = self.ended  # not the coarse clock: whoever copies activity must not take it for old
-            self.load = None
-        finished = edge.recorder.finished
+        worker = self.worker
+        self.ended = worker.time()
+        if self.activity is not None:
+            # Not the coarse clock: a reader of activity would take it for older than it is.
+            self.activity.active_at = self.ended
+            self._leave()
+        finished = worker.recorder.finished
         finished.append(self)
         if len(finished) >= BATCH:
-            edge.recorder.flush()
+            worker.recorder.flush()
+
+    def _leave(self) -> None:
+        """Give back its shares of what it has of its resource, its tenant and its visitor."""
+        activity = self.activity
+        if activity is None:
+            return
+        if self.place or activity.queue is not None:
+            self._give_place(activity)
+        else:
+            activity.exchanges -= 1
+        self.activity = None
+        tenant, visitor = self.tenant, self.visitor
+        if tenant is not None:
+            tenant.exchanges -= 1
+            self.tenant = None
+        if visitor is not None:
+            visitor.exchanges -= 1
+            self.visitor = None
+
+    def _give_place(self, activity: "Activity") -> None:
+        """Give back what it took of its resource, where others wait for that, or it is no exchange's place."""
+        queues, tenant = self.worker.queues, self.tenant
+        if self.place == EXCHANGE:
+            queues.pass_on(activity)
+        elif self.place == TUNNEL:
+            activity.tunnels -= 1
+        elif tenant is not None:
+            by_client = self.ending[0] in endings.BY_CLIENT
+            result = "left" if by_client else "timed_out" if self.problem is errors.TOO_MANY_REQUESTS else "ended"
+            queues.leave(self, activity, tenant, result)

@@ -3,30 +3,38 @@
 import asyncio
 import math
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import structlog
 
 from router import errors
-from router.clock import Clock
+from router.base.addresses import Network
+from router.base.clock import Clock
+from router.observe import endings
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy.client import ClientConnection
-from router.proxy.edge import Edge, PlainHttp
 from router.proxy.exchange import Exchange
+from router.proxy.h2_client import Http2Client
 from router.proxy.sweep import sweep
+from router.proxy.worker_state import PlainHttp, WorkerState
+from router.routes.host_notes import HostNote
 from router.routes.resolver import Resolver
 from router.routes.route import Route
-from router.settings import Limits, Network
+from router.settings import Limits
 
 _log = structlog.get_logger("router.proxy")
 
 _BACKLOG = 4096
-_POLL = 0.05  # seconds between two looks at whether a drain is done
+_WATCH_EVERY = 1.0  # seconds between two checks of the routes that are in use
+_WATCH_CONCURRENCY = 64  # hosts that are looked up for that at a time
+_POLL = 0.05  # seconds between two checks of whether a drain is done
+_FIRST_REQUEST = 1.0  # seconds that a new connection has for its first request in a drain
 
-# Problems after which what is already open to the host must end too.
+# Problems after which exchanges and tunnels to the host must end too.
 _FINAL = frozenset((errors.HOST_NOT_FOUND, errors.BLOCKED, errors.RESOURCE_DELETED))
 
 
@@ -45,12 +53,14 @@ class Proxy:
         backend_networks: Sequence[Network],
         own_listeners: Collection[tuple[str, int]],
         clock: Clock,
-        on_https: Callable[[str], None] | None = None,
         plain: PlainHttp | None = None,
+        cookie_zones: Collection[str] = (),
+        trusted_headers: Mapping[Network, Collection[str]] | None = None,
+        on_host_refused: Callable[[HostNote], object] = lambda _: None,
     ) -> None:
-        """`own_listeners` may still grow after this call. `on_https(host)` hears of traffic that came over TLS. `plain`
-        None serves what comes without it."""
-        self._edge = Edge(
+        """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
+        `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under."""
+        self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
             recorder=recorder,
@@ -60,69 +70,103 @@ class Proxy:
             backend_networks=backend_networks,
             own_listeners=own_listeners,
             clock=clock,
-            on_https=on_https,
             plain=plain,
+            cookie_zones=cookie_zones,
+            trusted_headers=trusted_headers,
+            on_host_refused=on_host_refused,
         )
+        worker = self._worker
+        worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)
         self._server: asyncio.Server | None = None
+        self._standing_in: dict[int, asyncio.Server] = {}  # on other workers' sockets
         resolver.on_drop(self._on_drop)
-        metrics.gauge("client_connections", lambda: len(self._edge.clients))
-        metrics.gauge("exchanges_in_flight", lambda: sum(load.exchanges for load in self._edge.loads.values()))
-        metrics.gauge("tunnels", lambda: len(self._edge.tunnels))
+        metrics.gauge("client_connections", lambda: len(self._worker.clients))
+        metrics.gauge(
+            "exchanges_in_flight",
+            lambda: sum(activity.exchanges + activity.tunnels for activity in self._worker.activities.values()),
+        )
+        metrics.gauge("requests_waiting", lambda: self._worker.queues.waiting)
+        metrics.gauge("exchanges_without_client", lambda: self._worker.without_client)
+        metrics.gauge("tunnels", lambda: len(self._worker.tunnels))
         metrics.gauge("backend_connections", self._backend_connections)
 
     def _backend_connections(self) -> dict[str, float]:
-        idle = self._edge.pools.idle
-        return {"idle": idle, "busy": len(self._edge.backends) - idle}
+        idle = self._worker.pools.idle
+        return {"idle": idle, "busy": len(self._worker.backends) - idle}
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; where. Port 0 takes a free one. Raises OSError where the port is taken."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Clients that vanish without a word are found out by the kernel; accepted sockets inherit this on Linux.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            listener.setblocking(False)
-            listener.bind((host, port))
-        except OSError:
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept connections on a bound socket (`node/sockets.py`), which is closed with the proxy."""
+        worker = self._worker
+        self._server = await self._accept(listener)
+        worker.tasks.start("sweep", sweep(worker))
+        worker.tasks.start("watch routes", self._watch())
+
+    def learn(self, note: HostNote) -> None:
+        """A program refuses the name that it is visited under, as another worker has found out."""
+        self._worker.learn(note)
+
+    async def stand_in(self, listener: socket.socket, number: int) -> None:
+        """Also accept on the socket of a worker that does not respond. If that worker accepts after all, each connection
+        goes to one of the two, so a false alarm does no harm."""
+        if self._worker.draining or number in self._standing_in:
             listener.close()
-            raise
-        return await self.serve(listener)
+        else:
+            self._standing_in[number] = await self._accept(listener)
 
-    async def serve(self, listener: socket.socket) -> tuple[str, int]:
-        """Serve on a socket that is bound already; its address."""
-        edge = self._edge
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: cast(asyncio.Protocol, ClientConnection(edge)), sock=listener, backlog=_BACKLOG
+    def stand_back(self, number: int) -> None:
+        """Leave that socket to its worker again. Connections accepted on it stay here."""
+        server = self._standing_in.pop(number, None)
+        if server is not None:
+            server.close()
+
+    async def _accept(self, listener: socket.socket) -> asyncio.Server:
+        worker = self._worker
+        return await asyncio.get_running_loop().create_server(
+            lambda: cast(asyncio.Protocol, ClientConnection(worker)), sock=listener, backlog=_BACKLOG
         )
-        edge.tasks.start("sweep", sweep(edge))
-        address = listener.getsockname()
-        return str(address[0]), int(address[1])
+
+    def _accept_no_more(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for number in tuple(self._standing_in):
+            self.stand_back(number)
 
     def used(self, since: float) -> Mapping[str, float]:
         """When each resource was last used, of those that were at or after `since`; as instants of the monotonic clock."""
-        return self._edge.used(since)
+        return self._worker.used(since)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
-        return not self._edge.tunnels and all(client.exchange is None for client in self._edge.clients)
+        return not self._worker.tunnels and all(client.exchange is None for client in self._worker.clients)
+
+    def leave(self) -> None:
+        """Report in health checks that new traffic should go elsewhere. What arrives is still served."""
+        self._worker.ready = False
 
     async def drain(self, requests: float, streams: float, *, patient: bool = False) -> None:
         """Take nothing new; let requests end within `requests` seconds, then tunnels and event streams within
         `streams` more; what is left then is ended. WebSockets hear 1001 (going away).
 
         A connection that waits for its next request is closed at once; that request may be on its way, and is lost
-        then. With `patient` it may still come, within `requests` seconds, and is answered with `Connection: close`.
+        then, which clients expect of a kept connection. A new one has a moment to bring its first. With `patient` each
+        may still bring one, within `requests` seconds. It is answered with `Connection: close`.
         """
-        edge = self._edge
-        edge.draining, edge.patient = True, patient
-        if self._server is not None:
-            self._server.close()
+        worker = self._worker
+        end = worker.time() + requests + streams
+        worker.draining, worker.patient = True, patient
+        for connection in tuple(worker.http2_clients):
+            connection.leave()
+        await asyncio.sleep(0)  # let the loop accept queued connections: closing the socket would reset them
+        self._accept_no_more()
         if patient:
             await self._until(lambda: not self._requests() and not self._waiting(), requests)
-            edge.patient = False
+            worker.patient = False
+        else:
+            for client in self._waiting():
+                if client.started:
+                    client.finish()
+            await self._until(lambda: not self._waiting(), min(_FIRST_REQUEST, requests))
         for client in self._waiting():
             client.finish()
         if not patient:
@@ -130,70 +174,114 @@ class Proxy:
         for exchange in self._requests():
             exchange.stop()
         await self._until(lambda: self.idle, streams)
-        for tunnel in tuple(edge.tunnels):
-            tunnel.finish("ET", goodbye=True)
-        for client in tuple(edge.clients):
+        for tunnel in tuple(worker.tunnels):
+            tunnel.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
+        for client in tuple(worker.clients):
             if client.exchange is not None:
                 client.exchange.stop()
+        # A client whose upload was refused may still be sending: a reset could make it lose the response.
+        await self._until(lambda: not any(client.lingering for client in worker.clients), end - worker.time())
 
     def _waiting(self) -> list[ClientConnection]:
-        """Clients of which no request has been heard, or none since the last."""
+        """Clients that have sent no request, or none since the last response."""
         return [
             client
-            for client in self._edge.clients
+            for client in self._worker.clients
             if client.exchange is None and not client.buffer and not client.closing
         ]
 
     def _requests(self) -> list[Exchange]:
-        """Exchanges that are no streams: their answer's length is known, or their answer has not begun."""
-        running = [client.exchange for client in self._edge.clients if client.exchange is not None]
-        return [exchange for exchange in running if exchange.phase != "B" or exchange.framing >= 0]
+        """Exchanges that are no streams: their response's length is known, or their responses has not begun."""
+        running = [client.exchange for client in self._worker.clients if client.exchange is not None]
+        return [exchange for exchange in running if exchange.phase != endings.BODIES or exchange.framing >= 0]
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
-        end = self._edge.time() + seconds
-        while not done() and self._edge.time() < end:  # noqa: ASYNC110 - an event would have to be set on the hot path
+        end = self._worker.time() + seconds
+        while not done() and self._worker.time() < end:  # noqa: ASYNC110 - an event would have to be set on the hot path
             await asyncio.sleep(_POLL)
 
     async def close(self) -> None:
         """End everything now."""
-        edge = self._edge
-        if self._server is not None:
-            self._server.close()
-        for tunnel in tuple(edge.tunnels):
-            tunnel.finish("ET")
-        edge.abort_leaving(math.inf)
-        for client in tuple(edge.clients):
+        worker = self._worker
+        self._accept_no_more()
+        for tunnel in tuple(worker.tunnels):
+            tunnel.finish(endings.EDGE_IN_TUNNEL)
+        worker.abort_leaving(math.inf)
+        for client in tuple(worker.clients):
             if client.exchange is not None:
                 client.exchange.client_gone()
             client.abort()
-        edge.pools.close()
-        await edge.tasks.close()
-        # Transports close in the loop's next round; what looks at sockets after us shall find none.
-        await self._until(lambda: not edge.clients and not edge.backends, 1.0)
+        for connection in (*worker.http2_clients, *worker.http2_backends):
+            connection.abort()
+        worker.pools.close()
+        await worker.tasks.close()
+        # Transports close in the loop's next turn: return when no socket is left.
+        await self._until(
+            lambda: (
+                not worker.clients and not worker.backends and not worker.http2_clients and not worker.http2_backends
+            ),
+            1.0,
+        )
 
     def _on_drop(self, route: Route) -> None:
-        """A remembered route was taken away. Where it is in use, look at what the host leads to now."""
-        edge = self._edge
-        prepared = route.prepared
-        if prepared is not None and (prepared.load.exchanges or prepared.pool.idle) and not edge.tasks.closed:
-            edge.tasks.start("look again", self._look_again(route))
+        """A remembered route was removed from the cache. If it may be in use, look up what the host leads to now."""
+        worker = self._worker
+        prepared, resource = route.prepared, route.resource
+        activity = None if resource is None else worker.activities.get(resource.id)
+        busy = activity is not None and activity.exchanges + activity.tunnels > 0
+        if (busy or (prepared is not None and prepared.pool.idle)) and not worker.tasks.closed:
+            worker.tasks.start("check a route", self._check_route(route))
 
-    async def _look_again(self, old: Route) -> None:
-        new = await self._edge.resolver.resolve(old.host.encode("ascii"))
-        before, now = old.resource, new.resource
-        if before is not None and new.problem is errors.RESOURCE_DELETED:
-            self._edge.pools.retire(before)
-        moved = before is not None and now is not None and before.id != now.id
-        if new.problem not in _FINAL and not moved:
-            return
-        ended = 0
-        for tunnel in tuple(self._edge.tunnels):
-            if tunnel.exchange.route is old:
-                tunnel.finish("ET", goodbye=True)
-                ended += 1
-        for client in tuple(self._edge.clients):
+    async def _watch(self) -> None:
+        """Look up the hosts of open exchanges whose routes the resolver no longer remembers, since it reports changes only
+        of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up."""
+        worker = self._worker
+        while True:
+            await asyncio.sleep(_WATCH_EVERY)
+            unseen = {route.host: route for route in self._routes_in_use() if not route.current}
+            for route in islice(unseen.values(), _WATCH_CONCURRENCY):
+                worker.tasks.start("check a route", self._check_route(route))
+
+    def _routes_in_use(self) -> Iterator[Route]:
+        for tunnel in self._worker.tunnels:
+            if tunnel.exchange.route is not None:
+                yield tunnel.exchange.route
+        for client in self._worker.clients:
             exchange = client.exchange
-            if exchange is not None and exchange.route is old:
-                exchange.stop()
+            if exchange is not None and exchange.activity is not None and exchange.route is not None:
+                yield exchange.route
+
+    async def _check_route(self, old: Route) -> None:
+        """End exchanges and tunnels to a host that no longer leads to their resource; the others get the new route, and those
+        that are still being connected go where it leads."""
+        new = await self._worker.resolver.resolve(old.host.encode("ascii"))
+        if old.resource is not None and new.problem is errors.RESOURCE_DELETED:
+            self._worker.pools.retire(old.resource)
+        ended = 0
+        for tunnel in tuple(self._worker.tunnels):
+            if self._removed(tunnel.exchange, new):
+                tunnel.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
                 ended += 1
-        _log.info("route taken away", host=old.host, ended=ended)
+        for client in tuple(self._worker.clients):
+            exchange = client.exchange
+            if exchange is None:
+                continue
+            if self._removed(exchange, new):
+                exchange.stop(new.problem or errors.HOST_NOT_FOUND)
+                ended += 1
+            elif exchange.route is new and exchange.phase == endings.DIAL and exchange.leads_elsewhere(new):
+                exchange.readmit(new)
+        if ended:
+            _log.info("route removed", host=old.host, ended=ended)
+
+    def _removed(self, exchange: Exchange, new: Route) -> bool:
+        """Whether an exchange of this host must end, since its resource is no longer to be reached there."""
+        old = exchange.route
+        if old is None or old is new or old.host != new.host:
+            return False
+        before, now = old.resource, new.resource
+        if new.problem in _FINAL or (before is not None and now is not None and before.id != now.id):
+            return True
+        if new.current:
+            exchange.route = new
+        return False

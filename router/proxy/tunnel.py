@@ -1,85 +1,143 @@
-"""What is left after a 101: two connections and bytes between them, in a protocol that is not looked at.
+"""The tunnel after a 101: two connections and bytes between them, in a protocol that we do not read.
 
-Each side may close its sending half on its own; the tunnel is over when both have. It ends after `tunnel_idle` without
-a byte, at `tunnel_lifetime`, or with the drain. A WebSocket is told so (1001, going away) where it is safe: a close
-frame may only stand between two frames, so it is sent when nothing has passed for a moment.
+Each side may shut down its sending half on its own; the tunnel ends when both have. It also ends after `tunnel_idle`
+seconds without a byte, at `tunnel_lifetime`, and with the drain. A WebSocket does not half-close: it ends `half_close`
+seconds after its first side has, and so does a tunnel over TLS, which cannot be half-closed. When we end a WebSocket we send a close frame (1001, going away), but only if no byte has
+passed for a moment: a close frame must stand between two frames, and we do not know where those end.
 """
 
 import asyncio
+import math
 import os
 from typing import TYPE_CHECKING, Final, cast
+
+from router.observe import endings
+from router.proxy.socket_state import file_of, unsent
+from router.proxy.turn_budget import Paced
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
-    from router.proxy.edge import Edge
     from router.proxy.exchange import Exchange
+    from router.proxy.worker_state import WorkerState
 
-# Seconds without a byte after which a WebSocket is taken to stand between two frames. `active_at` is of the coarse
+# Seconds without a byte after which we assume that a WebSocket stands between two frames. `active_at` is of the coarse
 # clock, so it may be half a second before the last byte.
 _QUIET: Final = 0.75
+_PIECE: Final = 64 * 1024
+_MAX_UNREAD_PIECES: Final = 4  # that are passed on when a connection breaks
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 
 
 class Tunnel:
     """Both ends of an upgraded connection."""
 
-    __slots__ = ("active_at", "backend", "born_at", "client", "edge", "exchange", "over")
+    __slots__ = ("_untaken", "active_at", "backend", "born_at", "client", "ends_at", "exchange", "over", "worker")
 
     def __init__(
-        self, edge: "Edge", exchange: "Exchange", incoming: "ClientConnection", outgoing: "BackendConnection"
+        self, worker: "WorkerState", exchange: "Exchange", incoming: "ClientConnection", outgoing: "BackendConnection"
     ) -> None:
-        self.edge = edge
+        self.worker = worker
         self.exchange = exchange
-        self.born_at = self.active_at = edge.now
+        self.born_at = self.active_at = worker.now
+        self.ends_at = math.inf
+        self._untaken = 0  # bytes written that the two sides had not taken at the last check
         self.over = False
         self.client = _End(self, incoming.transport, "received")
         self.backend = _End(self, outgoing.transport, "sent")
         self.client.other, self.backend.other = self.backend, self.client
-        edge.clients.discard(incoming)
+        worker.clients.discard(incoming)
         incoming.exchange = None
-        incoming.closing = True
+        incoming.retire()
         outgoing.exchange = None
-        outgoing.closing = True
-        edge.tunnels.add(self)
+        outgoing.retire()
+        worker.tunnels.add(self)
 
     def start(self, early: bytes) -> None:
-        """Take the connections over; `early` is what the client sent before the 101."""
+        """Become the protocol of both connections. `early` is what the client sent before the 101."""
         incoming, outgoing = self.client.transport, self.backend.transport
         incoming.set_protocol(cast(asyncio.Protocol, self.client))
         outgoing.set_protocol(cast(asyncio.Protocol, self.backend))
-        if early:
-            outgoing.write(early)
         outgoing.resume_reading()
         incoming.resume_reading()
+        if early:
+            outgoing.write(early)  # after resume_reading: it may pause the client's reading
 
     def check(self, now: float) -> None:
-        """End it where one of its limits has passed. Called by the sweep."""
-        limits = self.edge.limits
+        """End it if one of its limits has passed. Called by the sweep."""
+        limits = self.worker.limits
         if now - self.active_at > limits.tunnel_idle:
-            self.finish("bT" if self.backend.written_last else "cT", goodbye=True)
+            backend_owes = self.backend.written_last
+            ending = endings.BACKEND_TIMEOUT_IN_TUNNEL if backend_owes else endings.CLIENT_TIMEOUT_IN_TUNNEL
+            self.finish(ending, goodbye=True)
         elif now - self.born_at > limits.tunnel_lifetime:
-            self.finish("ET", goodbye=True)
+            self.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
+        elif now > self.ends_at:
+            self.finish(endings.COMPLETE)
+
+    @property
+    def _websocket(self) -> bool:
+        return self.exchange.head.upgrade.lower() == b"websocket"
+
+    @property
+    def timed(self) -> bool:
+        """Whether its idle time is limited; as in ClientConnection."""
+        return not self.over
+
+    def note_progress(self) -> None:
+        """If a side has taken bytes since the last check, the tunnel is not idle. Called by the sweep from time to time."""
+        left = unsent(self.client.transport) + unsent(self.backend.transport)
+        if left < self._untaken:
+            self.active_at = self.worker.now
+        self._untaken = left
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client is not being read from, so that we would not notice its end or reset."""
+        return not self.over and not self.client.transport.is_reading()
+
+    def client_file(self) -> int:
+        """The descriptor of the client's socket, -1 where that is closed."""
+        return file_of(self.client.transport)
+
+    def hung_up(self, *, broken: bool) -> None:
+        """The kernel has received the client's end, or its reset. Called by the sweep on each pass while `unread`."""
+        if broken:
+            self.finish(endings.CLIENT_IN_TUNNEL)
+        else:
+            self.half_ended()
+
+    def half_ended(self) -> None:
+        """One side will send no more. A WebSocket closes both directions at once, by frames (RFC 6455 §7.1.1), and to a
+        backend over TLS the end cannot be passed on, so the other side has `half_close` seconds to end too."""
+        if self.ends_at == math.inf and (self._websocket or not self.backend.transport.can_write_eof()):
+            self.ends_at = self.worker.now + self.worker.limits.half_close
 
     def finish(self, ending: str, *, goodbye: bool = False) -> None:
         """End both sides and write the record, once."""
         if self.over:
             return
         self.over = True
-        edge = self.edge
-        edge.tunnels.discard(self)
-        if goodbye and self.exchange.head.upgrade.lower() == b"websocket" and edge.time() - self.active_at >= _QUIET:
+        worker = self.worker
+        worker.tunnels.discard(self)
+        if goodbye and self._websocket and worker.time() - self.active_at >= _QUIET:
             self._say_goodbye()
+        exchange = self.exchange
         for transport in (self.client.transport, self.backend.transport):
             transport.close()
-            if transport.get_write_buffer_size():  # it closes when that is sent, which may be never
-                edge.leaving.append((edge.now + edge.limits.body_idle, transport))
-        exchange = self.exchange
+            if transport.get_write_buffer_size():  # it closes only when that is sent
+                worker.leave(transport, exchange.tenant)
+        worker.connection_limits.leave(exchange.incoming)
         outgoing = exchange.outgoing
         if outgoing is not None:
-            edge.backends.discard(outgoing)
+            outgoing.leave()
             exchange.outgoing = None
-        exchange._end(ending)  # noqa: SLF001 - a tunnel is the last chapter of its exchange
+        exchange.end(ending)
+
+    def drop(self) -> None:
+        """End both sides after a fault of ours; the record follows when a connection is lost."""
+        self.client.transport.abort()
+        self.backend.transport.abort()
 
     def _say_goodbye(self) -> None:
         if not self.client.ended:
@@ -90,15 +148,16 @@ class Tunnel:
             self.backend.transport.write(b"\x88\x82" + mask + masked)
 
 
-class _End:
+class _End(Paced):
     """One side, as a protocol of asyncio. `ended`: we have closed our sending half towards it."""
 
-    __slots__ = ("_counter", "ended", "other", "transport", "tunnel", "written_last")
+    __slots__ = ("_counter", "ended", "other", "tunnel", "written_last")
     __deletable__ = ("other", "tunnel")
 
     other: "_End"
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, counter: str) -> None:
+        super().__init__(tunnel.worker.budget)
         self.tunnel = tunnel
         self.transport = transport
         self.ended = False
@@ -107,7 +166,7 @@ class _End:
 
     def data_received(self, data: bytes) -> None:
         tunnel, other = self.tunnel, self.other
-        tunnel.active_at = tunnel.edge.now
+        tunnel.active_at = tunnel.worker.now
         other.written_last = True
         self.written_last = False
         if self._counter:
@@ -121,23 +180,39 @@ class _End:
         tunnel, other = self.tunnel, self.other
         other.ended = True
         if self.ended:
-            tunnel.finish("--")
+            tunnel.finish(endings.COMPLETE)
             return False
+        if not self.transport.can_write_eof():  # TLS: the transport is closing, in both directions
+            tunnel.finish(endings.COMPLETE)
+            return False
+        tunnel.half_ended()
         if other.transport.can_write_eof() and not other.transport.is_closing():
             other.transport.write_eof()
         return True
 
+    def _pass_on_rest(self) -> None:
+        """Pass on what had arrived from it when a write to it failed: probably a close frame (see `unread.py`)."""
+        try:
+            file = file_of(self.transport)
+            for _ in range(_MAX_UNREAD_PIECES):
+                data = os.read(file, _PIECE)
+                if not data:
+                    break
+                self.data_received(data)
+        except OSError:  # the reset that ended it
+            return
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.tunnel.over:
+            self._pass_on_rest()
         if not self.tunnel.over:
-            who = "B" if self._counter else "C"
-            self.tunnel.finish("--" if exc is None else f"{who}T")
-        # Nothing more is heard here. The two sides would keep each other, and all that belongs to them, until the
-        # collector looks at what is old, which it hardly ever does.
+            reset = endings.BACKEND_IN_TUNNEL if self._counter else endings.CLIENT_IN_TUNNEL
+            self.tunnel.finish(endings.COMPLETE if exc is None else reset)
+        # Break the reference cycle between the two ends: a full garbage collection is too rare to rely on.
         del self.other, self.tunnel
 
     def pause_writing(self) -> None:
-        self.other.transport.pause_reading()
+        self.other.pause()
 
     def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+        self.other.resume()

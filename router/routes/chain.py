@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
-from router.hostname import Reading
+from router.hostname import HostMeaning
 from router.routes.records import (
     DomainStatus,
     NameRecord,
@@ -24,7 +24,7 @@ from router.routes.records import (
     ResourceRecord,
     Scope,
     State,
-    ZoneClaim,
+    ZoneMember,
     ZoneRecord,
     name_key,
     slug_key,
@@ -73,10 +73,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a host means. With `problem` set, that is the answer; `resource` may still say whom it is about.
+    """What a host means. With `problem` set, that is the response; `resource` may still say which one it is about.
 
     `reason` is a word of `REASONS`, for logs and the gate. `redirect_to` sends visitors to another host.
-    `caa_forbidden`, `not_pointing` and `challenge` are those of the record that decided, see `NameRecord`.
+    `caa_forbidden`, `not_pointing` and `challenge` are those of the record that decided, see `NameRecord`. `zones` are the
+    preview domains that a host lies in which has a resource, whoever's they are, and whatever served it.
     """
 
     level: Level
@@ -91,30 +92,35 @@ class Decision:
     caa_forbidden: bool = False
     not_pointing: bool = False
     challenge: tuple[str, str] | None = None
+    zones: tuple[str, ...] = ()
 
 
 def decide(
     host: str,
-    readings: tuple[Reading, ...],
+    host_meanings: tuple[HostMeaning, ...],
     records: Mapping[str, Record | None],
     platform_domain: str,
     reserved_ports: frozenset[int] = frozenset(),
 ) -> Decision:
-    """Decide from the records of `keys_of(host, readings)`; an absent key and None both mean that there is none.
+    """Decide from the records of `keys_of(host, host_meanings)`; an absent key and None both mean that there is none.
 
     `reserved_ports` are never served, whether the host names one or a resource has one as its default.
     """
-    decision = _decide(host, readings, records, platform_domain, reserved_ports)
+    decision = _decide(host, host_meanings, records, platform_domain, reserved_ports)
+    if decision.resource is not None:
+        configured = {reading.zone for reading in host_meanings if records.get(zone_key(reading.zone)) is not None}
+        if configured:
+            decision = replace(decision, zones=tuple(sorted(configured)))
     name = records.get(name_key(host))
     if isinstance(name, NameRecord) and name.challenge is not None and not name.suspended:
-        # Whoever serves the host meanwhile: what proves the name is ours to answer.
+        # Also while another domain serves the host: we respond to the check of this one.
         return replace(decision, challenge=name.challenge)
     return decision
 
 
 def _decide(
     host: str,
-    readings: tuple[Reading, ...],
+    host_meanings: tuple[HostMeaning, ...],
     records: Mapping[str, Record | None],
     platform_domain: str,
     reserved_ports: frozenset[int],
@@ -134,7 +140,7 @@ def _decide(
         reason = "removed" if name.status is DomainStatus.REMOVED else "not_verified"
     else:
         steps.append(Step(name_key(host), False, "no custom domain of this name"))
-    for reading in readings:
+    for reading in host_meanings:
         zone = records.get(zone_key(reading.zone))
         resource = records.get(slug_key(reading.slug))
         if not isinstance(resource, ResourceRecord):
@@ -150,7 +156,7 @@ def _decide(
                 return served
             return replace(served, caa_forbidden=claim.caa_forbidden, not_pointing=claim.not_pointing)
         reason = why_not if reason == "unknown_host" else reason
-    return Decision(Level.NONE, reason, HOST_NOT_FOUND, steps=tuple(steps))
+    return Decision(Level.NONE, reason, BLOCKED if reason == "suspended" else HOST_NOT_FOUND, steps=tuple(steps))
 
 
 def _exact(name: NameRecord, reserved_ports: frozenset[int], steps: list[Step]) -> Decision:
@@ -171,7 +177,7 @@ def _exact(name: NameRecord, reserved_ports: frozenset[int], steps: list[Step]) 
 
 def _zone_level(
     zone: str, resource: ResourceRecord, record: Record | None, platform_domain: str
-) -> tuple[Level, ZoneClaim | None, str, str]:
+) -> tuple[Level, ZoneMember | None, str, str]:
     """Which scope of the zone serves the resource, and its claim; else the reason; and the outcome for `explain`."""
     if zone == platform_domain:
         return Level.PLATFORM, None, "served", "the platform domain serves every resource"
@@ -180,10 +186,12 @@ def _zone_level(
     holders = [claim for claim in record.claims if claim.contains(resource)]
     verified = [claim for claim in holders if claim.verified]
     if verified:
-        claim: ZoneClaim = min(verified, key=lambda item: _ORDER[item.scope])
+        claim: ZoneMember = min(verified, key=lambda item: _ORDER[item.scope])
         return Level(claim.scope.value), claim, "served", f"the {claim.scope} preview domain contains the resource"
     if holders:
-        return Level.NONE, None, "not_verified", "a preview domain that is not verified yet"
+        # What is blocked stays so under a zone that its owner cleared and set anew: no certificate, whatever was seen of one.
+        why_not = "suspended" if resource.suspended else "not_verified"
+        return Level.NONE, None, why_not, "a preview domain that is not verified yet"
     others = "no_such_resource" if record.verified else "not_verified"
     return Level.NONE, None, others, "a preview domain of others than the resource's owner"
 

@@ -8,7 +8,7 @@ fields are only ever added, and those that this version does not know are skippe
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
@@ -16,12 +16,13 @@ from router.routes.records import (
     DomainStatus,
     Endpoint,
     Kind,
+    ListeningSocket,
     NameRecord,
     Record,
     ResourceRecord,
     Scope,
     State,
-    ZoneClaim,
+    ZoneMember,
     ZoneRecord,
 )
 
@@ -69,7 +70,7 @@ def _fields(record: Record) -> dict[str, Any]:
     return {"domain": record.domain, "claims": [_of_claim(claim) for claim in record.claims], "version": record.version}
 
 
-def _of_claim(claim: ZoneClaim) -> list[Any]:
+def _of_claim(claim: ZoneMember) -> list[Any]:
     fields: list[Any] = [claim.scope, claim.scope_id, claim.tenant_id, claim.verified]
     if claim.caa_forbidden or claim.not_pointing:
         fields += [claim.caa_forbidden, claim.not_pointing]
@@ -81,6 +82,8 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
     where: list[Any] | None = None
     if endpoint is not None:
         where = [endpoint.address, endpoint.generation, {**endpoint.ports}]
+        if endpoint.listening is not None:
+            where.append(endpoint.listening)
     fields: dict[str, Any] = {
         "id": record.id,
         "kind": record.kind,
@@ -98,6 +101,8 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "suspended": record.suspended,
         "endpoint": where,
         "hosts": {**record.host_modes},
+        "schemes": {**record.schemes},
+        "protocols": {**record.protocols},
         "first_byte": record.first_byte,
         "branding": {**record.branding},
     }
@@ -118,11 +123,24 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         default_port=fields["port"],
         exposed_ports=None if exposed is None else _ports(tuple(exposed)),
         suspended=fields.get("suspended", False),
-        endpoint=None if where is None else Endpoint(where[0], intern(where[1]), _by_port(where[2])),
+        endpoint=None if where is None else _endpoint(*where),
         host_modes=_by_port(fields.get("hosts", {})),
+        schemes=_by_port(fields.get("schemes", {})),
+        protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
     )
+
+
+def _endpoint(
+    address: str,
+    generation: str,
+    ports: Mapping[str, int],
+    listening: Sequence[Sequence[Any]] | None = None,
+    *_: object,
+) -> Endpoint:
+    bound = None if listening is None else tuple(ListeningSocket(int(port), intern(on)) for port, on in listening)
+    return Endpoint(address, intern(generation), _by_port(ports), bound)
 
 
 def _of_name(record: NameRecord) -> dict[str, Any]:
@@ -173,8 +191,8 @@ def _claim(
     caa_forbidden: object = False,
     not_pointing: object = False,
     *_: object,
-) -> ZoneClaim:
-    return ZoneClaim(Scope(scope), scope_id, tenant_id, verified, caa_forbidden is True, not_pointing is True)
+) -> ZoneMember:
+    return ZoneMember(Scope(scope), scope_id, tenant_id, verified, caa_forbidden is True, not_pointing is True)
 
 
 # A process keeps tens of thousands of records, and what many have in common it keeps once.

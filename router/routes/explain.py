@@ -8,11 +8,12 @@ cache remembers: where the two differ, a change has not arrived.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
 from router.errors import INVALID_HOST, RESOLVER_UNAVAILABLE, StoreUnavailableError
-from router.hostname import InvalidHostError, parse_host, readings
+from router.hostname import InvalidHostError, host_meanings, parse_host
 from router.routes.chain import Decision, Level, Step
-from router.routes.records import keys_of
+from router.routes.host_notes import HostNotes
+from router.routes.records import AUTO, PRESERVE, keys_of
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 
@@ -29,10 +30,18 @@ class Verdict(Protocol):
 class Explainer:
     """Explains hosts. `gate(host, decision)` is the gate's opinion, given the chain's."""
 
-    def __init__(self, *, resolver: Resolver, gate: Callable[[str, Decision], Verdict], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        gate: Callable[[str, Decision], Verdict],
+        clock: Clock,
+        notes: HostNotes | None = None,
+    ) -> None:
         self._resolver = resolver
         self._gate = gate
         self._now = clock.monotonic
+        self._notes = notes or HostNotes()
 
     async def explain(self, asked: str) -> dict[str, Any]:
         """Everything about one host, ready for JSON. Raises nothing."""
@@ -50,7 +59,7 @@ class Explainer:
     def _explained(self, asked: str, host: str, route: Route) -> dict[str, Any]:
         decision = route.decision
         valid = decision.reason != "invalid_host"
-        meanings = readings(host) if valid else ()
+        meanings = host_meanings(host) if valid else ()
         verdict = self._gate(host, decision)
         return {
             "asked": asked,
@@ -70,8 +79,18 @@ class Explainer:
             "source": route.source,
             "remembered": self._remembered(host, decision) if valid else None,
             "endpoint": _endpoint(decision),
+            "host_mode": _host_mode(decision),
+            "hints": self._hints(decision),
             "gate": {"status": verdict.status, "reason": verdict.reason},
         }
+
+    def _hints(self, decision: Decision) -> list[str]:
+        """What its owner can do about what this node has seen of the program."""
+        resource, port = decision.resource, decision.port
+        if resource is None or resource.endpoint is None or port is None:
+            return []
+        note = self._notes.of(resource.id, port, resource.endpoint.generation)
+        return [] if note is None else [note.hint]
 
     def _remembered(self, host: str, fresh: Decision) -> dict[str, Any] | None:
         """What this process's cache would answer, and whether that is what the source says now."""
@@ -118,6 +137,14 @@ def _decision(decision: Decision) -> dict[str, Any]:
             "version": resource.version,
         },
     }
+
+
+def _host_mode(decision: Decision) -> str | None:
+    """What the program is told of the host: `auto` does nothing on a domain of the customer's own."""
+    if decision.resource is None or decision.port is None:
+        return None
+    mode = decision.resource.host_mode(decision.port)
+    return PRESERVE if mode == AUTO and decision.level is Level.EXACT else mode
 
 
 def _endpoint(decision: Decision) -> dict[str, Any] | None:

@@ -13,8 +13,13 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, NamedTuple
 
-from router.hostname import Reading
+from router.hostname import HostMeaning
+
+# What the program on a port speaks.
+HTTP1: Final = "http1"
+H2C: Final = "h2c"
 
 
 class Kind(enum.StrEnum):
@@ -27,6 +32,12 @@ class Kind(enum.StrEnum):
     @property
     def plural(self) -> str:
         return "sandboxes" if self is Kind.SANDBOX else f"{self}s"
+
+
+# What a program is told of the host that it is visited under; anything else is the name that it is told.
+PRESERVE = "preserve"  # the truth
+LOCALHOST = "localhost"
+AUTO = "auto"  # the truth, until it refuses that as dev servers do
 
 
 class State(enum.StrEnum):
@@ -64,13 +75,24 @@ class DomainStatus(enum.StrEnum):
         return self in (DomainStatus.VERIFIED, DomainStatus.ACTIVE)
 
 
+class ListeningSocket(NamedTuple):
+    """A port inside a resource that a program listens on, and the address that it is bound to."""
+
+    port: int
+    address: str
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a resource listens now. `generation` changes with each boot; `ports` maps public to real ports."""
+    """Where a resource listens now. `generation` changes with each boot; `ports` maps public to real ports.
+
+    `listening` is what programs listen on inside, by real ports; None where the platform does not say. Only the page of a closed port reads it.
+    """
 
     address: str
     generation: str
     ports: Mapping[int, int] = field(default_factory=dict)
+    listening: tuple[ListeningSocket, ...] | None = None
 
     def __post_init__(self) -> None:
         ipaddress.ip_address(self.address)
@@ -80,13 +102,19 @@ class Endpoint:
         return self.ports.get(public, public)
 
 
+def usual_host_mode(kind: Kind) -> str:
+    """The mode of ports for which nobody has said one."""
+    return PRESERVE if kind is Kind.DEPLOYMENT else AUTO
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceRecord:
     """One sandbox, computer or deployment, as far as routing cares.
 
     `exposed_ports` None means that every port is routable (the tenant's `auto_expose`). The default port is always
-    routable. `host_modes` maps a port to `localhost` or a custom Host; absent is `preserve`. `first_byte` is the
-    longest wait in seconds for an answer's first byte; None is no limit. `branding` is the tenant's, for our pages.
+    routable. `host_modes` maps a port to what its program is told; absent is `usual_host_mode`. `schemes` maps a port to
+    `https`; absent is `http`. `protocols` maps a port to `h2c`; absent is `http1`. `first_byte` is the longest wait in
+    seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages.
     """
 
     id: str
@@ -102,8 +130,14 @@ class ResourceRecord:
     suspended: bool = False
     endpoint: Endpoint | None = None
     host_modes: Mapping[int, str] = field(default_factory=dict)
+    schemes: Mapping[int, str] = field(default_factory=dict)
+    protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
     branding: Mapping[str, str] = field(default_factory=dict)
+
+    def host_mode(self, port: int) -> str:
+        """What the program on `port` is told. Who runs a deployment has set up its name; on a machine people develop."""
+        return self.host_modes.get(port) or usual_host_mode(self.kind)
 
     def exposes(self, port: int) -> bool:
         """Whether `port` may be reached from outside."""
@@ -116,8 +150,8 @@ class NameRecord:
 
     `redirect_to` is the host to send visitors to with `redirect_status`, where the domain's redirect policy says so.
     `caa_forbidden` is that its CAA records let none of our certificate authorities issue, `not_pointing` that it did not
-    lead to us when that was last known for certain. `challenge` is the last label of the path at which somebody looks
-    for us under this name, and what to answer there; None where nobody does.
+    lead to us when that was last known for certain. `challenge` is the last label of the path that a domain check
+    asks for under this name, and the proof to respond with; None without a check.
     """
 
     fqdn: str
@@ -134,7 +168,7 @@ class NameRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ZoneClaim:
+class ZoneMember:
     """One scope that uses a zone. `scope_id` is the project's, workspace's or tenant's id; the rest as in NameRecord."""
 
     scope: Scope
@@ -159,7 +193,7 @@ class ZoneRecord:
     """A domain that at least one scope has configured as its preview domain."""
 
     domain: str
-    claims: tuple[ZoneClaim, ...]
+    claims: tuple[ZoneMember, ...]
     version: int
 
     @property
@@ -189,6 +223,7 @@ class Change:
     number: int
     key: str
     at: datetime
+    moved: bool = False  # nothing changed but where the resource listens
 
 
 def name_key(host: str) -> str:
@@ -203,9 +238,9 @@ def slug_key(slug: str) -> str:
     return f"slug:{slug}"
 
 
-def keys_of(host: str, readings: tuple[Reading, ...]) -> tuple[str, ...]:
+def keys_of(host: str, host_meanings: tuple[HostMeaning, ...]) -> tuple[str, ...]:
     """The record keys of a canonical host: at most five, each once."""
     keys = [name_key(host)]
-    keys += [zone_key(reading.zone) for reading in readings]
-    keys += [slug_key(reading.slug) for reading in readings]
+    keys += [zone_key(reading.zone) for reading in host_meanings]
+    keys += [slug_key(reading.slug) for reading in host_meanings]
     return tuple(dict.fromkeys(keys))

@@ -3,12 +3,12 @@
 `peek` is for the hot path: a dictionary look-up, no coroutine, no normalisation of a host that arrives spelled as it
 was stored. `resolve` does the rest. A change calls `drop` with the keys it touched.
 
-What happens when a look-up and a change cross: `drop` detaches the look-ups under way for its keys, so their result
-answers those who already wait and is not remembered, and whoever asks after the change starts a look-up of their own.
+When a look-up and a change cross: `drop` detaches the look-ups in progress for its keys. Requests that already wait get
+their result, which is not remembered; a request after the change starts a look-up of its own.
 
-When the source fails, a route that expired less than `stale_if_error` ago is used again; without one the answer is
-`resolver_unavailable`. Never a 404: not knowing is not the same as knowing that there is nothing. While it fails nobody
-who can be answered so waits to hear it again: a store that is frozen takes the whole of `fetch_time` to say nothing.
+When the source fails, a route that expired less than `stale_if_error` ago is used again; without one the response is
+`resolver_unavailable`. Never a 404: not knowing is not the same as knowing that there is nothing. While the source fails,
+requests that such a route can serve do not wait for the source: one that hangs takes the whole of `fetch_time` to fail.
 """
 
 import asyncio
@@ -19,26 +19,27 @@ from itertools import islice
 import structlog
 
 from router import errors
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
-from router.hostname import InvalidHostError, Reading, parse_host, readings
+from router.hostname import HostMeaning, InvalidHostError, host_meanings, parse_host
 from router.routes.batches import Batches, RecordSource
 from router.routes.chain import Decision, Level, Step, decide
+from router.routes.changed_keys import moved_among
 from router.routes.records import keys_of
 from router.routes.route import Route
 from router.settings import Cache, Settings
-from router.tasks import Tasks
 
 _log = structlog.get_logger("router.routes")
 
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
-_CHANCES = 256  # routes that are passed over for one that is forgotten, at most: they take 100 µs
-_AHEAD = 64  # routes that a hand takes up at once
-_CALM = 2.0  # seconds, and those of a look-up, without a failure; then the source is taken to work again
+_MAX_PASSED = 256  # routes that are passed over for one eviction, at most: they take 100 µs
+_HAND_SIZE = 64  # routes that a hand reads at once
+_RECOVERY = 2.0  # seconds without a failure, besides those of a look-up, after which the source counts as working
 
 
 class _Flight:
-    """One look-up under way, shared by all who ask for its host meanwhile."""
+    """One look-up in progress, shared by all requests for its host meanwhile."""
 
     __slots__ = ("detached", "keys", "task")
 
@@ -65,7 +66,9 @@ class Resolver:
         self._limits = limits
         self._now = clock.monotonic
         self._tasks = Tasks("resolver")
-        self._batches = Batches(source, at_once=limits.fetches, time=limits.fetch_time, tasks=self._tasks)
+        self._batches = Batches(
+            source, concurrency=limits.fetches, timeout=limits.fetch_time, tasks=self._tasks, clock=clock
+        )
         self._known: dict[bytes, Route] = {}
         self._unknown: dict[bytes, Route] = {}
         self._known_hand, self._unknown_hand = _Hand(self._known), _Hand(self._unknown)
@@ -91,7 +94,7 @@ class Resolver:
         return len(self._known) + len(self._unknown)
 
     def on_drop(self, listener: Callable[[Route], None]) -> None:
-        """Call `listener(route)` for each remembered route that a change takes away."""
+        """Call `listener(route)` for each remembered route that a change removes."""
         self._listeners.append(listener)
 
     def peek(self, raw_host: bytes) -> Route | None:
@@ -125,7 +128,7 @@ class Resolver:
         route = self._known.get(host) or self._unknown.get(host)
         if route is not None and route.expires > self._now():
             return route
-        meanings = readings(name)
+        meanings = host_meanings(name)
         if any(reading.port in self._reserved_ports for reading in meanings if reading.port is not None):
             decision = Decision(Level.NONE, "reserved_port", errors.HOST_NOT_FOUND)
             return Route(name, decision, keys=(), source="none", expires=0.0)
@@ -134,13 +137,13 @@ class Resolver:
             flight = self._start(name, host, meanings)
         if self._failing and self._now() < self._failing_until and (last := self._last_known(host)) is not None:
             return last
-        # Shielded: whoever asked first may go away while others still wait.
+        # Shielded: the first request may be cancelled while others still wait.
         return await asyncio.shield(flight.task)
 
     async def explain(self, raw_host: bytes) -> Route:
         """As `resolve`, past the cache and without touching it. Raises StoreUnavailableError, InvalidHostError."""
         name = parse_host(raw_host)
-        meanings = readings(name)
+        meanings = host_meanings(name)
         keys = keys_of(name, meanings)
         found = await self._batches.fetch(keys)
         decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
@@ -154,21 +157,31 @@ class Resolver:
         return self._known.get(raw) or self._unknown.get(raw)
 
     def drop(self, keys: Iterable[str]) -> int:
-        """Forget every route that was assembled from one of `keys`; how many were remembered."""
+        """Forget every route that was assembled from one of `keys`; how many were remembered.
+
+        A route to what has only moved (`Touched.moved`) is kept for `stale_if_error`, as by `drop_all`: where the new
+        place can't be looked up because the stores are cut off, the old one is the last known answer. What changed in any
+        other way may have been taken away, and must not be served.
+        """
         dropped: list[Route] = []
+        moved, now = moved_among(keys), self._now()
         for key in keys:
             for host in self._flights_of.of(key):
                 flight = self._flights[host]
                 flight.detached = True
                 self._land(host, flight)
             for host in self._hosts_of.of(key):
-                dropped.append(self._known.get(host) or self._unknown[host])
-                self._forget(host)
+                route = self._known.get(host) or self._unknown[host]
+                dropped.append(route)
+                if key in moved and host in self._known:
+                    self._doubt(route, now)
+                else:
+                    self._forget(host)
         self._tell(dropped)
         return len(dropped)
 
     def drop_all(self) -> None:
-        """Trust nothing remembered; keep it for `stale_if_error` only. For a bus that may have missed changes."""
+        """Expire everything remembered; keep it for `stale_if_error` only. For when changes may have been missed."""
         for flight in self._flights.values():
             flight.detached = True
         self._flights.clear()
@@ -176,13 +189,18 @@ class Resolver:
         now = self._now()
         for routes in (self._known, self._unknown):
             for route in routes.values():
-                route.expires = min(route.expires, now)
+                self._doubt(route, now)
         self._tell(list(self._known.values()))
 
     async def close(self) -> None:
         """End the look-ups under way."""
         self._batches.close()
         await self._tasks.close()
+
+    def _doubt(self, route: Route, now: float) -> None:
+        """From now on the route is used only while no newer one can be had."""
+        route.expires = min(route.expires, now)
+        route.stale_until = min(route.stale_until, now + self._limits.stale_if_error)
 
     def _tell(self, routes: Iterable[Route]) -> None:
         for route in routes:
@@ -193,7 +211,7 @@ class Resolver:
         decision = Decision(Level.NONE, "invalid_host", errors.INVALID_HOST, steps=(Step("host", False, why),))
         return Route(raw_host[:260].decode("latin-1"), decision, keys=(), source="none", expires=0.0)
 
-    def _start(self, name: str, host: bytes, meanings: tuple[Reading, ...]) -> _Flight:
+    def _start(self, name: str, host: bytes, meanings: tuple[HostMeaning, ...]) -> _Flight:
         flight = _Flight(keys_of(name, meanings))
         flight.task = self._tasks.start(f"look up {name}", self._look_up(name, host, meanings, flight))
         self._flights[host] = flight
@@ -201,15 +219,15 @@ class Resolver:
             self._flights_of.add(key, host)
         return flight
 
-    async def _look_up(self, name: str, host: bytes, meanings: tuple[Reading, ...], flight: _Flight) -> Route:
+    async def _look_up(self, name: str, host: bytes, meanings: tuple[HostMeaning, ...], flight: _Flight) -> Route:
         keys = flight.keys
         try:
             try:
                 found = await self._batches.fetch(keys)
             except StoreUnavailableError as error:
                 return self._without_source(name, host, keys, error)
-            except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and people wait
-                _log.exception("a look-up failed in a way that it never should", host=name)
+            except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and requests wait for it
+                _log.exception("route look-up failed: bug", host=name)
                 return self._without_source(name, host, keys, error)
             self._succeeded()
             decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
@@ -219,7 +237,7 @@ class Resolver:
             route = Route(name, decision, keys=keys, source=found.source, expires=self._now() + ttl)
             route.stale_until = route.expires + self._limits.stale_if_error
             if not flight.detached:
-                route.decision = replace(decision, steps=())  # `explain` decides anew: they would be kept for nobody
+                route.decision = replace(decision, steps=())  # `explain` decides anew: nothing reads them here
                 self._remember(host, route, known=known)
             return route
         finally:
@@ -227,7 +245,7 @@ class Resolver:
                 self._land(host, flight)
 
     def _land(self, host: bytes, flight: _Flight) -> None:
-        """Whoever asks from now on starts a look-up of their own."""
+        """Detach it: a request from now on starts a look-up of its own."""
         del self._flights[host]
         for key in flight.keys:
             self._flights_of.discard(key, host)
@@ -236,8 +254,8 @@ class Resolver:
         now = self._now()
         if not self._failing:
             self._failing = True
-            _log.warning("look-ups fail", host=name, error=str(error))
-        self._failing_until = now + self._limits.fetch_time + _CALM
+            _log.warning("route look-ups failing", host=name, error=str(error))
+        self._failing_until = now + self._limits.fetch_time + _RECOVERY
         # What is remembered is good for a detached look-up too: `drop` took away what the change made wrong.
         if (last := self._last_known(host)) is not None:
             return last
@@ -247,7 +265,7 @@ class Resolver:
     def _succeeded(self) -> None:
         if self._failing and self._now() >= self._failing_until:
             self._failing = False
-            _log.info("look-ups work again")
+            _log.info("route look-ups work again")
 
     def _last_known(self, host: bytes) -> Route | None:
         """The route to use while nothing newer can be had, for a moment longer."""
@@ -268,18 +286,20 @@ class Resolver:
         while len(routes) >= most:
             self._forget(hand.next())
         routes[host] = route
+        route.current = True
         for key in route.keys:
             self._hosts_of.add(key, host)
 
     def _forget(self, host: bytes) -> None:
         route = self._known.pop(host, None) or self._unknown.pop(host, None)
         if route is not None:
+            route.current = False
             for key in route.keys:
                 self._hosts_of.discard(key, host)
 
 
 class _Hand:
-    """Goes through remembered routes, the oldest first, and points at the one to forget: the CLOCK algorithm.
+    """Goes through remembered routes, the oldest first, and finds the one to evict: the CLOCK algorithm.
 
     Whoever was asked for since it came by last is passed over, so that ten thousand hosts that are asked for once don't
     push out those that are busy. To keep the order of use itself would cost each request more.
@@ -287,16 +307,16 @@ class _Hand:
 
     def __init__(self, routes: dict[bytes, Route]) -> None:
         self._routes = routes
-        # Several at once: a dictionary walks past all that was taken out at its beginning each time it is asked for its first.
+        # Several at once: to find its first key a dictionary walks past all that were deleted at its beginning.
         self._ahead: list[bytes] = []
 
     def next(self) -> bytes:
         """The host whose route is to be forgotten. There has to be one."""
         routes = self._routes
-        chances = _CHANCES
+        chances = _MAX_PASSED
         while True:
             if not self._ahead:
-                self._ahead = list(islice(routes, _AHEAD))
+                self._ahead = list(islice(routes, _HAND_SIZE))
                 self._ahead.reverse()
             host = self._ahead.pop()
             route = routes.get(host)

@@ -1,10 +1,10 @@
 """A route: the answer for one host, assembled once and used for every request until something about it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from router.errors import Problem
-from router.routes.chain import Decision
+from router.routes.chain import Decision, Level
 from router.routes.records import ResourceRecord
 
 _NOT_KEPT: Mapping[str, str] = {}
@@ -16,13 +16,14 @@ class Route:
     `prepared` belongs to the data plane: it keeps there what it derives from the route once (its pool, above all).
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
-    `sources` says it of each key, and is kept for `explain` only. `aside` is whether something else than the resource
-    may have to answer: a problem, a redirect, or whoever looks for us under this name. `used`: since it was remembered, or
-    was last considered for being forgotten.
+    `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
+    resource may have to respond: a problem, a redirect, or the proof for a domain check. `used`: since it was remembered, or
+    was last considered for being forgotten. `current` while the resolver remembers it: what becomes of its host is heard
+    then, and only then.
     """
 
     __slots__ = (
-        "aside",
+        "current",
         "decision",
         "expires",
         "host",
@@ -33,6 +34,7 @@ class Route:
         "resource",
         "source",
         "sources",
+        "special",
         "stale_until",
         "used",
     )
@@ -41,7 +43,7 @@ class Route:
         self.host = host
         self.decision = decision
         self.problem: Problem | None = decision.problem
-        self.aside = not (decision.problem is None and decision.redirect_to is None and decision.challenge is None)
+        self.special = not (decision.problem is None and decision.redirect_to is None and decision.challenge is None)
         self.resource: ResourceRecord | None = decision.resource
         self.port = decision.port
         self.keys = keys
@@ -51,7 +53,26 @@ class Route:
         self.stale_until = expires
         self.prepared: Any = None
         self.used = False
+        self.current = False
 
     def __repr__(self) -> str:
         to = self.problem.code if self.problem else f"{self.resource.slug if self.resource else '-'}:{self.port}"
         return f"<Route {self.host} → {to} by {self.decision.level}>"
+
+
+ANY_ZONE = "*"
+
+
+def cookie_scope(route: Route, shared: Collection[str]) -> bytes | None:
+    """The widest domain for which the program behind a host may set cookies; None leaves it to browsers.
+
+    A zone holds the resources of strangers: of other tenants under the platform's domain, of a tenant's own customers
+    under a preview domain, unless that is among `shared`. A custom domain is its owner's as far up as it can be registered,
+    which browsers know, unless it lies in such a zone.
+    """
+    around = [zone for zone in route.decision.zones if zone not in shared and ANY_ZONE not in shared]
+    if around or route.decision.level is Level.PLATFORM:
+        return route.host.encode("ascii")
+    if route.decision.level is Level.EXACT:
+        return None
+    return (route.decision.zone or route.host).encode("ascii")

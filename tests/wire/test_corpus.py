@@ -14,12 +14,13 @@ pytestmark = pytest.mark.asyncio
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: shop.miosa.app\r\n\r\n"
 NOTHING = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-LIMITS = {"request_line": 1024, "header": 1024, "headers": 2048, "header_count": 16}
+# Chunked bodies go on as they come: how they are framed again is what is looked at here.
+LIMITS = {"whole_body": 0, "request_line": 1024, "header": 1024, "headers": 2048, "header_count": 16}
 
 # What the proxy adds to every request.
 ADDED = (
     rb"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: [^\r\n]+\r\nX-Forwarded-Port: 80\r\n"
-    rb'Forwarded: for=%b;host="[^"]+";proto=http\r\nX-Request-ID: req_[0-9a-f]+\r\nVia: 1\.1 miosa-edge\r\n'
+    rb'Forwarded: for=%b;host="[^"]+";proto=http\r\nX-Request-ID: req_[0-9a-f]+\r\nX-Miosa-Hops: 1\r\n'
 ) % (re.escape(OUTSIDE).encode(), re.escape(OUTSIDE).encode())
 
 

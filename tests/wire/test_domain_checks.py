@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from router.app import App
 from router.domains.lookup import RecordType
+from router.node.app import App
+from router.node.services import open_services
 from router.settings import load
-from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 from tests.support.nameserver import NameServer
 from tests.support.waiting import PAUSE
@@ -55,6 +55,7 @@ async def node(tmp_path: Path, cdn: Cdn) -> AsyncIterator[Node]:
                 **{f"MIOSA_ROUTER_{name}_BIND": "127.0.0.1:0" for name in ("PROXY", "API", "ADMIN")},
                 "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path / 'router.db'}",
                 "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
+                "MIOSA_ROUTER_SPECIAL_DOMAINS": "internal,onion",
                 "MIOSA_ROUTER_CHECKS__ASK_EVERY": "0",
                 "MIOSA_ROUTER_CHECKS__NETWORKS": "127.0.0.0/8",
                 "MIOSA_ROUTER_CHECKS__HTTP_PORT": str(front.port),
@@ -63,7 +64,7 @@ async def node(tmp_path: Path, cdn: Cdn) -> AsyncIterator[Node]:
                 "MIOSA_ROUTER_ACCESS_LOG": "",
             }
         )
-        async with open_verbs(settings) as verbs:
+        async with open_services(settings) as verbs:
             tenant = await verbs.tenants.create("Acme")
             _, key = await verbs.keys.create(tenant.id)
         app = App(settings)

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from router.app import App
 from router.domains.lookup import RecordType
+from router.node.app import App
+from router.node.services import open_services
 from router.settings import load
-from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
 from tests.support.nameserver import NameServer
 
@@ -96,13 +96,14 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
                 "MIOSA_ROUTER_ROLES": "proxy,api",
                 "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path / 'router.db'}",
                 "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
+                "MIOSA_ROUTER_SPECIAL_DOMAINS": "internal,onion",
                 "MIOSA_ROUTER_CHECKS__ASK_EVERY": "0",
                 "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL,
                 "MIOSA_ROUTER_DNS_SERVERS": dns.server,
                 "MIOSA_ROUTER_ACCESS_LOG": "",
             }
         )
-        async with open_verbs(settings) as verbs:
+        async with open_services(settings) as verbs:
             tenant = await verbs.tenants.create("Acme")
             _, key = await verbs.keys.create(tenant.id)
         app = App(settings)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.edge import RunningEdge, until
 from tests.support.wire import End
+from tests.wire.conftest import BuildEdge
 
 pytestmark = pytest.mark.asyncio
 
@@ -30,8 +31,8 @@ async def test_a_drain_without_traffic_is_over_at_once(edge: RunningEdge) -> Non
     await client.send(GET.replace(b"shop", b"nobody"))
     await client.read_response()
     silent = await edge.client()
-    await until(lambda: len(edge.proxy._edge.clients) == 2)
-    async with asyncio.timeout(2):
+    await until(lambda: len(edge.proxy._worker.clients) == 2)
+    async with asyncio.timeout(30):
         await edge.proxy.drain(30, 300)
     assert await client.read_until_close() == b""
     assert await silent.read_until_close() == b""
@@ -43,12 +44,12 @@ async def test_a_request_under_way_gets_its_answer(edge: RunningEdge) -> None:
     """With the word that the connection ends; the next request finds another worker."""
     client, end = await visit(edge)
     drain = asyncio.create_task(edge.proxy.drain(30, 300))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await end.send(OK)
     answer = await client.read_response()
     assert (answer.body, answer.get(b"connection")) == (b"ok", b"close")
     assert await client.read_until_close() == b""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
     assert edge.endings == ["--"]
 
@@ -59,10 +60,10 @@ async def test_an_answer_under_way_is_finished(edge: RunningEdge) -> None:
     await end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
     await client.read_head()
     drain = asyncio.create_task(edge.proxy.drain(30, 300))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await end.send(b"lf")
     assert await client.read_until_close() == b"half"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
 
 
@@ -83,14 +84,14 @@ async def test_streams_have_more_time_than_requests(edge: RunningEdge) -> None:
     await end.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
     await client.read_head()
     drain = asyncio.create_task(edge.proxy.drain(0, 100))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await end.send(b"2\r\nhi\r\n")
     assert await client.read_chunk() == b"hi"
     assert not drain.done()
     edge.advance(101)
     assert await client.read_until_gone() == b""
     assert await end.read_until_gone() == b""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
     assert edge.endings == ["EB"]
 
@@ -101,13 +102,13 @@ async def test_tunnels_are_told_at_the_end(edge: RunningEdge) -> None:
     await end.send(SWITCH)
     await client.read_head()
     drain = asyncio.create_task(edge.proxy.drain(0, 100))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await client.send(b"ping")
     assert await end.read_exactly(4) == b"ping"
     edge.advance(101)
     assert await client.read_until_close() == b"\x88\x02\x03\xe9"
     await end.read_until_gone()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
     assert edge.endings == ["ET"]
 
@@ -116,12 +117,12 @@ async def test_a_new_request_on_a_connection_that_drains(edge: RunningEdge) -> N
     """What was pipelined behind the request under way is not begun."""
     client, end = await visit(edge, GET + GET)
     drain = asyncio.create_task(edge.proxy.drain(30, 300))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await end.send(OK)
     assert (await client.read_response()).get(b"connection") == b"close"
     assert await client.read_until_close() == b""
     client.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
     assert len(edge.finished) == 1
 
@@ -148,6 +149,23 @@ async def test_close_ends_everything_at_once(edge: RunningEdge) -> None:
     assert edge.busy() == []
 
 
+async def test_a_refused_upload_is_told_while_we_drain(build_edge: BuildEdge) -> None:
+    """Its client is still sending: it is read to its end, so that no reset takes the answer from it."""
+    edge = await build_edge(body=1000)
+    client = await edge.client()
+    await client.send(b"POST / HTTP/1.1\r\nHost: shop.miosa.app\r\nContent-Length: 100000\r\n\r\n")
+    await edge.ended(1)
+    drain = asyncio.create_task(edge.proxy.drain(30, 300))
+    await until(lambda: edge.proxy._worker.draining)
+    await edge.turns(50)
+    assert not drain.done()
+    await client.send(b"x" * 100000)
+    assert (await client.read_response()).status == 413
+    client.close()
+    async with asyncio.timeout(30):
+        await drain
+
+
 async def test_a_patient_drain_answers_one_more_request(edge: RunningEdge) -> None:
     """Where another worker has taken over already: a request that is on its way is answered, and is its connection's
     last, whether the connection was idle, new, or had been told that it would be kept."""
@@ -155,9 +173,9 @@ async def test_a_patient_drain_answers_one_more_request(edge: RunningEdge) -> No
     await end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
     await client.read_head()
     new = await edge.client()
-    await until(lambda: len(edge.proxy._edge.clients) == 2)
+    await until(lambda: len(edge.proxy._worker.clients) == 2)
     drain = asyncio.create_task(edge.proxy.drain(30, 300, patient=True))
-    await until(lambda: edge.proxy._edge.draining)
+    await until(lambda: edge.proxy._worker.draining)
     await end.send(b"ha")
     assert await client.read_exactly(4) == b"haha"
     for late in (client, new):
@@ -166,14 +184,14 @@ async def test_a_patient_drain_answers_one_more_request(edge: RunningEdge) -> No
         answer = await late.read_response()
         assert (answer.status, answer.get(b"connection")) == (404, b"close")
         assert await late.read_until_close() == b""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await drain
 
 
 async def test_a_patient_drain_does_not_wait_for_ever(edge: RunningEdge) -> None:
     """A connection that brings no request is closed when the time for requests is over."""
     client = await edge.client()
-    await until(lambda: len(edge.proxy._edge.clients) == 1)
-    async with asyncio.timeout(2):
+    await until(lambda: len(edge.proxy._worker.clients) == 1)
+    async with asyncio.timeout(30):
         await edge.proxy.drain(0.1, 300, patient=True)
     assert await client.read_until_close() == b""

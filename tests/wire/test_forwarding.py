@@ -2,7 +2,8 @@
 
 import pytest
 
-from router.observe.finished import Finished
+from router.gate.evidence import MemoryEvidence
+from router.observe.ended_exchange import Finished
 from tests.support import records
 from tests.support.edge import FRONT, OUTSIDE, RunningEdge
 from tests.support.wire import End, Message
@@ -45,7 +46,7 @@ async def test_answers_keep_order_case_and_duplicates(edge: RunningEdge) -> None
     raw = b"".join(b"%b: %b\r\n" % line for line in lines)
     _, answer = await exchange(edge, answer=b"HTTP/1.1 203 Some Reason\r\n" + raw + b"Content-Length: 0\r\n\r\n")
     assert answer.first == b"HTTP/1.1 203 Some Reason"
-    assert answer.headers == [*lines, (b"Content-Length", b"0")]
+    assert answer.besides_id() == [*lines, (b"Content-Length", b"0")]
 
 
 async def test_hop_by_hop_headers_of_an_answer_end_here(edge: RunningEdge) -> None:
@@ -56,7 +57,7 @@ async def test_hop_by_hop_headers_of_an_answer_end_here(edge: RunningEdge) -> No
         b"connection: keep-alive\r\nProxy-Connection: x\r\nProxy-Authenticate: Basic\r\nSet-Cookie: a=b\r\n"
         b"Upgrade: h2c\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n",
     )
-    assert answer.headers == [(b"Set-Cookie", b"a=b"), (b"X-Kept", b"1"), (b"Content-Length", b"0")]
+    assert answer.besides_id() == [(b"Set-Cookie", b"a=b"), (b"X-Kept", b"1"), (b"Content-Length", b"0")]
 
 
 async def test_backends_cannot_say_what_only_we_may(edge: RunningEdge) -> None:
@@ -64,7 +65,7 @@ async def test_backends_cannot_say_what_only_we_may(edge: RunningEdge) -> None:
     _, answer = await exchange(
         edge, answer=b"HTTP/1.1 200 OK\r\nX-Miosa-Error: host_not_found\r\nx-MIOSA-a: b\r\nContent-Length: 0\r\n\r\n"
     )
-    assert answer.headers == [(b"Content-Length", b"0")]
+    assert answer.besides_id() == [(b"Content-Length", b"0")]
 
 
 FORWARDED = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example.com\r\n"
@@ -98,7 +99,7 @@ async def test_forwarding_headers_of_a_trusted_front_are_believed(edge: RunningE
         (b"6.6.6.6, 198.51.100.7, 127.0.0.1,127.0.0.1", "198.51.100.7"),
         (b"unknown", FRONT),
         (b"6.6.6.6, unknown, 127.0.0.1", FRONT),
-        (b"6.6.6.6, 198.51.100.7:1234", FRONT),
+        (b"6.6.6.6, 198.51.100.7:1234", "198.51.100.7"),
         (b"2001:db8::1", "2001:db8::1"),
         (b"::ffff:198.51.100.7", "198.51.100.7"),
         (b"", FRONT),
@@ -193,9 +194,10 @@ async def test_who_sent_it_is_judged_per_request(edge: RunningEdge) -> None:
 
 
 async def test_traffic_over_https_is_evidence_of_a_certificate(edge: RunningEdge) -> None:
-    """Only a trusted front's word counts, and a host is told once."""
+    """The exchange's record carries it to the gate. Only what a trusted proxy says of the scheme counts."""
+    evidence = MemoryEvidence(edge.clock)
     backend = edge.backend("shop")
-    for source in (OUTSIDE, FRONT, FRONT):
+    for source in (OUTSIDE, FRONT):
         client = await edge.client(source)
         await client.send(b"GET / HTTP/1.1\r\nHost: Shop.miosa.app\r\nX-Forwarded-Proto: https\r\n\r\n")
         if not backend.ends:
@@ -204,7 +206,8 @@ async def test_traffic_over_https_is_evidence_of_a_certificate(edge: RunningEdge
         await backend.ends[0].send(OK)
         await client.read_response()
         await edge.idle()
-        assert edge.seen_https == ([] if source == OUTSIDE else ["shop.miosa.app"])
+        evidence.learn(edge.finished)
+        assert evidence.seen("shop.miosa.app") == (source == FRONT)
 
 
 async def read_and_answer(end: End, client: End) -> Message:
@@ -252,7 +255,8 @@ async def test_a_host_is_rewritten_with_origin_and_location(edge: RunningEdge, m
     )
     assert request.get(b"host") == says
     assert request.get(b"origin") == b"http://" + says
-    assert request.get(b"x-forwarded-host") == b"shop.miosa.app"
+    assert request.get(b"x-forwarded-host") == says
+    assert request.get(b"x-forwarded-proto") == b"http"
     assert request.names()[:3] == [b"Host", b"X-A", b"Origin"]
     assert (await client.read_response()).get(b"location") == b"https://shop.miosa.app/login?a=b"
     # Others' origins and locations are not ours to rewrite.
@@ -283,17 +287,58 @@ async def test_a_loop_is_broken(edge: RunningEdge) -> None:
     """A preview that proxies to itself gets 508 instead of all the sockets that there are."""
     edge.backend("shop")
     client = await edge.client()
-    await client.send(
-        b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\nVia: " + b", ".join([b"1.1 miosa-edge"] * 5) + b"\r\n\r\n"
-    )
+    await client.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\nX-Miosa-Hops: 5\r\n\r\n")
     answer = await client.read_response()
     assert (answer.status, answer.get(b"x-miosa-error")) == (508, b"loop_detected")
 
 
-async def test_via_names_every_hop(edge: RunningEdge) -> None:
-    """What others wrote stays, and we add ourselves."""
-    request, _ = await exchange(edge, lines=b"Via: 1.0 fred, 1.1 p.example\r\n")
-    assert request.all(b"via") == [b"1.0 fred, 1.1 p.example", b"1.1 miosa-edge"]
+async def test_hops_are_counted_without_via(edge: RunningEdge) -> None:
+    """Servers that see a Via don't compress; what others wrote there stays, and we count in a header of ours."""
+    request, _ = await exchange(edge, lines=b"Via: 1.0 fred, 1.1 p.example\r\nX-Miosa-Hops: 3\r\n")
+    assert request.all(b"via") == [b"1.0 fred, 1.1 p.example"]
+    assert request.all(b"x-miosa-hops") == [b"4"]
+
+
+async def test_a_preview_that_proxies_to_itself_meets_itself_five_times(edge: RunningEdge) -> None:
+    """The program passes on what it gets, as proxies do; the sixth time is refused."""
+    backend = edge.backend("shop")
+    client = await edge.client()
+    await client.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n\r\n")
+    chain: list[tuple[End, End]] = []
+    for number in range(1, 6):
+        end = await backend.accept()
+        request = await end.read_request()
+        assert request.all(b"x-miosa-hops") == [b"%d" % number]
+        chain.append((end, client))
+        client = await edge.client()
+        await client.send(b"\r\n".join([request.first, *[b": ".join(line) for line in request.headers], b"", b""]))
+    assert (await client.read_response()).status == 508
+    for end, visitor in reversed(chain):
+        await end.send(b"HTTP/1.1 508 x\r\nContent-Length: 0\r\n\r\n")
+        assert (await visitor.read_response()).status == 508
+
+
+@pytest.mark.parametrize("source", [OUTSIDE, FRONT])
+async def test_the_backend_never_sees_a_dot_behind_the_host(edge: RunningEdge, source: str) -> None:
+    """Neither in Host nor in what is said of the visited host, nor in the visitor's Origin."""
+    request, answer = await exchange(
+        edge,
+        host=b"shop.miosa.app.",
+        lines=b"X-Forwarded-Host: shop.miosa.app.\r\nOrigin: http://shop.miosa.app.\r\n",
+        source=source,
+    )
+    assert answer.status == 200
+    assert request.get(b"host") == request.get(b"x-forwarded-host") == b"shop.miosa.app"
+    assert request.get(b"origin") == b"http://shop.miosa.app"
+    assert not [value for _, value in request.headers if b"app." in value]
+
+
+async def test_every_response_says_its_request(edge: RunningEdge) -> None:
+    """The id that the backend got and the access line has, unless the backend names one of its own."""
+    request, answer = await exchange(edge, source=FRONT, lines=b"X-Request-ID: my-1\r\n")
+    assert request.get(b"x-request-id") == answer.get(b"x-request-id") == b"my-1"
+    request, answer = await exchange(edge, answer=b"HTTP/1.1 200 OK\r\nx-request-id: own\r\nContent-Length: 0\r\n\r\n")
+    assert answer.all(b"x-request-id") == [b"own"]
 
 
 async def test_the_record_says_what_was_asked_and_answered(edge: RunningEdge) -> None:

@@ -2,7 +2,7 @@
 
 The oracle is a reader of its own, which takes a client's bytes apart strictly. Whatever the backend sees must be, in
 order, what that reader found before the first byte that it would not take. The proxy may refuse more, never read
-other. The same for answers on their way back. Seeds are fixed: a failure can be run again.
+other. The same for answers on their way back, which are read as `support/said.py` does. Seeds are fixed: a failure can be run again.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterator
 import pytest
 
 from tests.support.edge import RunningEdge
+from tests.support.said import said
 from tests.support.wire import Backend, End, Ended, WireError
 
 pytestmark = pytest.mark.asyncio
@@ -22,7 +23,7 @@ Request = tuple[bytes, bytes, bytes]  # method, target, body
 MESSAGES = 60  # per seed
 
 _HEAD = re.compile(
-    rb"(?:\r\n)?([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21\x22\x24-\x7e]+) HTTP/1\.[01]\r\n"
+    rb"(?:\r\n)?([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/1\.[01]\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
 )
 _KNOWN = re.compile(rb"(?i)(shop|blog)\.miosa\.app\.?(:[0-9]{0,5})?")
@@ -44,6 +45,7 @@ def meant(data: bytes) -> Iterator[Request]:
             return
         content, at = body
         target = re.sub(rb"(?i)^https?://[^/?]*/?", b"/", head[2])
+        target = b"".join(b"%%%02X" % byte if byte >= 0x80 else b"%c" % byte for byte in target)
         if _KNOWN.fullmatch(values[b"host"][0]) is not None:  # others are answered by the edge, and do not end it
             yield head[1], target, content
         options = b",".join(values.get(b"connection", [])).lower()
@@ -78,35 +80,9 @@ def _chunks(data: bytes, at: int) -> tuple[bytes, int] | None:
     return None
 
 
-_ANSWER = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
-)
-
-
-def said(data: bytes, method: bytes) -> tuple[int, bytes] | None:
-    """Status and body of the final answer in `data`, after which the connection ended; None where that is in doubt."""
-    at = 0
-    while (head := _ANSWER.match(data, at)) is not None:
-        at, status = head.end(), int(head[2])
-        values: dict[bytes, list[bytes]] = {}
-        for line in head[3].split(b"\r\n")[:-1]:
-            name, value = line.split(b":", 1)
-            values.setdefault(name.lower(), []).append(value.strip(b" \t"))
-        if status == 101:
-            return None
-        if status >= 200:
-            if method == b"HEAD" or status in (204, 304):
-                return status, b""
-            framed = b"content-length" in values or b"transfer-encoding" in values
-            body = _body(data, at, values) if framed else (data[at:], len(data))
-            return None if body is None else (status, body[0])
-    return None
-
-
 PIECES = {
-    "method": [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS"],
-    "target": [b"/", b"/a?b=c", b"//x", b"http://shop.miosa.app/abs", b"/%00/../", b"/" + b"a" * 200],
+    "method": [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"LIST", b"get"],
+    "target": [b"/", b"/a?b=c", b"//x", b"http://shop.miosa.app/abs", b"/%00/../", b"/" + b"a" * 200, b"/\xc3\xbc"],
     "version": [b"HTTP/1.1"] * 9 + [b"HTTP/1.0"],
     "end": [b"\r\n"] * 60 + [b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n "],
     "host": [b"Host: shop.miosa.app"] * 30
@@ -343,7 +319,9 @@ async def test_answers_never_reach_the_wrong_request(seed: int, edge: RunningEdg
             while (got := await client.read_response(method)).status < 200:
                 pass
             if got.get(b"x-miosa-error") is None:
-                assert (got.status, got.body) == said(answer, method), answer
+                meaning = said(answer, method)
+                assert meaning is not None, answer
+                assert (got.status, got.body) == (meaning.status, meaning.body), answer
         client.close()
         await edge.idle()
         # Whatever that was, it is over: the next request has a connection of its own, and its own answer.

@@ -124,7 +124,7 @@ async def test_a_chunked_body_over_the_limit_is_cut(build_edge: BuildEdge) -> No
 
 async def test_a_resource_has_room_for_so_many(build_edge: BuildEdge) -> None:
     """429 with Retry-After beyond; other resources are not affected; room comes back."""
-    edge = await build_edge(exchanges_per_resource=3)
+    edge = await build_edge(exchanges_per_resource=3, queue_time=0)
     shop, blog = edge.backend("shop"), edge.backend("blog")
     clients = [await edge.client() for _ in range(5)]
     for client in clients[:3]:
@@ -177,14 +177,14 @@ async def test_connections_have_a_limit(build_edge: BuildEdge) -> None:
     """One too many is told so and closed, whatever it was going to say."""
     edge = await build_edge(connections=2)
     clients = [await edge.client() for _ in range(2)]
-    await until(lambda: len(edge.proxy._edge.clients) == 2)
+    await until(lambda: len(edge.proxy._worker.clients) == 2)
     third = await edge.client()
     answer = await third.read_response()
     assert (answer.status, answer.get(b"x-miosa-error"), answer.get(b"retry-after")) == (503, b"overloaded", b"2")
     assert await third.read_until_close() == b""
     third.close()
     clients[0].close()
-    await until(lambda: len(edge.proxy._edge.clients) == 1)
+    await until(lambda: len(edge.proxy._worker.clients) == 1)
     fourth = await edge.client()
     await fourth.send(GET.replace(b"shop", b"nobody"))
     assert (await fourth.read_response()).status == 404
@@ -229,7 +229,7 @@ async def test_the_time_of_a_head_begins_with_its_first_byte(edge: RunningEdge) 
 async def test_a_connection_that_never_speaks_is_closed(edge: RunningEdge) -> None:
     """Without an answer, since nothing was asked, and without a record."""
     client = await edge.client()
-    await until(lambda: len(edge.proxy._edge.clients) == 1)
+    await until(lambda: len(edge.proxy._worker.clients) == 1)
     edge.advance(edge.limits.head_time + 1)
     assert await client.read_until_close() == b""
     assert edge.finished == []
@@ -276,26 +276,57 @@ async def test_a_body_that_trickles_is_not_idle(edge: RunningEdge) -> None:
     assert edge.endings == ["--"]
 
 
-async def test_a_backend_may_think_for_as_long_as_it_likes(edge: RunningEdge) -> None:
-    """There is no limit for the first byte unless the resource has one."""
+async def test_a_backend_may_think_for_minutes(edge: RunningEdge) -> None:
+    """A long poll is answered within `first_byte`; what never is, is 504 then."""
     client, end = await visit(edge)
-    for _ in range(10):
-        edge.advance(3600)
+    edge.advance(edge.limits.first_byte - 1)
+    await end.send(OK)
+    assert (await client.read_response()).body == b"ok"
+    await client.send(GET)
+    await end.read_request()
+    edge.advance(edge.limits.first_byte + 1)
+    answer = await client.read_response()
+    assert (answer.status, answer.get(b"x-miosa-error"), answer.get(b"connection")) == (504, b"backend_timeout", None)
+    assert await end.read_until_gone() == b""
+    await edge.idle()
+    assert edge.endings == ["--", "bH"]
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nX-A: ", b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HT"])
+async def test_a_head_that_trickles_has_no_more_time(edge: RunningEdge, first: bytes) -> None:
+    """Neither some of a head nor a 1xx is an answer: each further byte gains the backend nothing."""
+    client, end = await visit(edge, first_byte=100.0)
+    await end.send(first[:-1])
+    for byte in (first[-1:], b"T" if first.endswith(b"HT") else b"a", b""):
+        edge.advance(30)
+        await end.send(byte)
+        await edge.turns()
+    edge.advance(11)
+    await client.read_until(b"HTTP/1.1 504 ")
+    await client.read_until(b"\r\n\r\n")
+    await edge.idle()
+    assert edge.endings == ["bH"]
+
+
+async def test_a_resource_may_take_longer_than_the_limit(edge: RunningEdge) -> None:
+    """Its own `first_byte` is what holds."""
+    client, end = await visit(edge, first_byte=3600.0)
+    edge.advance(3599)
     await end.send(OK)
     assert (await client.read_response()).body == b"ok"
 
 
 async def test_a_client_that_is_read_no_more_is_not_waited_for_for_ever(edge: RunningEdge) -> None:
-    """Too much behind a request stops the reading, and with it the news that the client has gone."""
+    """Too much behind a request stops the reading: that the client has gone is asked of the kernel."""
     client, end = await visit(edge)
     await client.send(GET * 1000)
     await until(lambda: edge.held() > 16 * 1024)
     client.reset()
     await edge.turns()
-    edge.advance(edge.limits.body_idle + 1)
+    edge.advance(0.5)
     assert await end.read_until_gone() == b""
     await edge.idle()
-    assert edge.endings[0] == "bH"
+    assert edge.endings[0] == "CH"
 
 
 async def test_a_resource_may_limit_the_first_byte(edge: RunningEdge) -> None:
@@ -375,7 +406,7 @@ async def test_a_client_that_never_takes_its_last_answer(build_edge: BuildEdge) 
     await edge.ended(1)
     assert edge.held()
     edge.advance(edge.limits.body_idle + 1)
-    await until(lambda: not edge.proxy._edge.clients)
+    await until(lambda: not edge.proxy._worker.clients)
     assert not (await client.read_until_gone()).endswith(b"0\r\n\r\n")
     assert edge.endings == ["--"]
 
@@ -399,12 +430,29 @@ async def test_a_slow_client_gets_all_of_an_answer_that_ends_its_connection(buil
     assert edge.endings == ["--"]
 
 
+@pytest.mark.realtime
 async def test_the_sweep_comes_by_itself(build_edge: BuildEdge) -> None:
     """With short limits nobody has to put the clock forward."""
-    edge = await build_edge(head_time=0.1, client_idle=0.1)
+    edge = await build_edge(head_time=0.3, client_idle=0.3)
     client, resting = await edge.client(), await edge.client()
     await client.send(b"GET /")
     await resting.send(GET.replace(b"shop", b"nobody"))
     assert (await resting.read_response()).status == 404
     assert await resting.read_until_close() == b""
     assert (await client.read_response()).status == 408
+
+
+@pytest.mark.parametrize("dribbled", [False, True])
+async def test_the_page_says_which_header_is_too_large(edge: RunningEdge, dribbled: bool) -> None:
+    """A page for people, JSON for programs; also where the end of the head is never read."""
+    edge.backend("shop")
+    for accept, kind in [(b"text/html", b"text/html; charset=utf-8"), (b"*/*", b"application/json")]:
+        client = await edge.client()
+        head = b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\nAccept: " + accept + b"\r\nCookie: a=" + b"b" * 66_000
+        await client.send(head if dribbled else head + b"\r\n\r\n")
+        answer = await client.read_response()
+        assert (answer.status, answer.get(b"content-type")) == (431, kind)
+        assert b"Cookie" in answer.body
+        assert b"66,010" in answer.body
+        assert b"65,536" in answer.body
+        await client.read_until_close()

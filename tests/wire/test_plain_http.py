@@ -31,10 +31,12 @@ async def build(build_edge: BuildEdge, *, fetched: bool = True, port: int | None
 
 
 async def ask(
-    edge: RunningEdge, host: str, target: str = "/a/b?c=%20d", proto: str = "http", method: str = "GET"
+    edge: RunningEdge, host: str, target: str = "/a/b?c=%20d", proto: str = "http", method: str = "GET", lines: str = ""
 ) -> Message:
     client = await edge.client(FRONT)
-    await client.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {proto}\r\n\r\n".encode())
+    await client.send(
+        f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {proto}\r\n{lines}\r\n".encode()
+    )
     return await client.read_response(method.encode())
 
 
@@ -80,6 +82,20 @@ async def test_hosts_that_get_no_certificate(build_edge: BuildEdge, host: str, s
     """Are answered as they are over TLS: there is nowhere to send their visitors."""
     edge = await build(build_edge)
     assert (await ask(edge, host)).status == status
+
+
+async def test_a_port_of_plain_http_may_ask_for_the_same(build_edge: BuildEdge) -> None:
+    """Whatever plain HTTP gets otherwise: what is served is sent on, with the port that people see in links; all others,
+    registered or not, are told the same."""
+    edge = await build_edge()
+    edge.put(resource("shop"), name("pending.org", resource("shop"), status=DomainStatus.PENDING))
+    mark = "X-Miosa-Plain-HTTP: redirect:8443\r\nX-Request-ID: same\r\n"
+    served = await ask(edge, "shop.miosa.app", lines=mark)
+    assert (served.status, served.get(b"location")) == (308, b"https://shop.miosa.app:8443/a/b?c=%20d")
+    refused = [await ask(edge, host, lines=mark) for host in ("pending.org", "never.example", "absent.miosa.app")]
+    assert {(answer.status, answer.body) for answer in refused} == {(404, refused[0].body)}
+    assert b"no_certificate" in refused[0].body
+    assert (await ask(edge, "shop.miosa.app", proto="https", lines=mark)).get(b"location") is None
 
 
 async def test_a_proof_is_answered_without_tls(build_edge: BuildEdge) -> None:

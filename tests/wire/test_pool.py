@@ -7,7 +7,7 @@ import socket
 import pytest
 import pytest_asyncio
 
-from router.routes.records import Endpoint
+from router.routes.records import Endpoint, State
 from tests.support.edge import RunningEdge, until
 from tests.support.records import resource
 from tests.support.wire import Backend, End
@@ -228,7 +228,7 @@ async def test_what_a_backend_has_given_up_counts_no_more(edge: RunningEdge) -> 
     _, _, end = await warm(edge)
     assert edge.proxy._backend_connections() == {"idle": 1, "busy": 0}
     end.close()
-    await until(lambda: not edge.proxy._edge.backends)
+    await until(lambda: not edge.proxy._worker.backends)
     assert edge.proxy._backend_connections() == {"idle": 0, "busy": 0}
 
 
@@ -340,7 +340,7 @@ async def test_a_refused_dial_is_tried_again(edge: RunningEdge) -> None:
     backend = edge.backend("shop", listening=False)
     client = await edge.client()
     await client.send(b"POST / HTTP/1.1\r\nHost: shop.miosa.app\r\nContent-Length: 5\r\n\r\nhe")
-    await until(lambda: "D" in {client.exchange.phase for client in edge.proxy._edge.clients if client.exchange})
+    await until(lambda: "D" in {client.exchange.phase for client in edge.proxy._worker.clients if client.exchange})
     await client.send(b"ll")
     await edge.turns()
     backend.listen()
@@ -353,6 +353,7 @@ async def test_a_refused_dial_is_tried_again(edge: RunningEdge) -> None:
     assert edge.finished[0].tries >= 2
 
 
+@pytest.mark.realtime
 async def test_a_port_that_stays_closed_is_502(edge: RunningEdge) -> None:
     """Four tries within a second, and then the page that says what to do; the client's connection goes on."""
     backend = edge.backend("shop", listening=False)
@@ -384,6 +385,37 @@ async def test_a_dial_without_an_answer_is_504(build_edge: BuildEdge) -> None:
     answer = await client.read_response()
     assert (answer.status, answer.get(b"x-miosa-error")) == (504, b"backend_timeout")
     assert (edge.endings, edge.finished[0].tries) == (["bD"], 1)
+    for filler in fillers:
+        filler.close()
+
+
+@pytest.mark.parametrize("state", ["moved", "stopped", "port"])
+async def test_a_dial_ends_when_its_resource_moves(build_edge: BuildEdge, state: str) -> None:
+    """The address that a resource has left is soon another's: no dial goes on to it, and what waited goes where it is now."""
+    edge = await build_edge(dial=60)
+    backend = edge.backend("shop", listening=False)
+    backend.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex((backend.address, backend.port))
+    client = await edge.client()
+    await client.send(get())
+    await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
+    other = Backend()
+    if state == "stopped":
+        edge.point("shop", backend, state=State.STOPPED, endpoint=None)
+        assert (await client.read_response()).get(b"x-miosa-error") == b"stopped"
+    else:
+        if state == "moved":
+            edge.point("shop", other, "boot-2")
+        else:
+            edge.point("shop", other, default_port=3000, ports={3000: other.port})
+        await other.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert (await client.read_response()).body == b"ok"
+    await until(lambda: not any("dial" in what for what in edge.busy()), edge.busy)
+    assert len(edge.finished) == 1
+    other.close()
     for filler in fillers:
         filler.close()
 

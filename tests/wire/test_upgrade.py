@@ -187,7 +187,7 @@ async def test_bytes_around_the_handshake_fill_the_same_bounds(build_edge: Build
             await edge.turns(3)
     piled = b"x" * 4_000_000 if who == "client" else b""
     sender = asyncio.create_task(end.send(SWITCH + piled), name="test: sender")
-    await until(lambda: bool(edge.proxy._edge.tunnels))
+    await until(lambda: bool(edge.proxy._worker.tunnels))
     fast = end if who == "client" else client
     quiet = 0
     while quiet < 50:
@@ -285,17 +285,21 @@ async def test_an_upgrade_takes_a_kept_connection_and_never_gives_it_back(edge: 
     assert edge.finished[1].reused
 
 
-async def test_tunnels_count_as_exchanges_of_their_resource(build_edge: BuildEdge) -> None:
-    """As long as they live; the next one finds no room, and then it does."""
-    edge = await build_edge(exchanges_per_resource=1)
+async def test_tunnels_have_places_of_their_own(build_edge: BuildEdge) -> None:
+    """As long as they live; the next one finds no room, and then it does. They take none from requests."""
+    edge = await build_edge(exchanges_per_resource=1, tunnels_per_resource=1)
     client, end, backend = await tunnel(edge)
+    visitor = await edge.client()
+    await visitor.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n\r\n")
+    await backend.answer(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert (await visitor.read_response()).status == 200
     other = await edge.client()
     await other.send(OFFER)
     answer = await other.read_response()
     assert (answer.status, answer.get(b"retry-after")) == (429, b"1")
     client.close()
     end.close()
-    await until(lambda: not edge.proxy._edge.tunnels)
+    await until(lambda: not edge.proxy._worker.tunnels)
     await other.send(OFFER)
     again, _ = await backend.answer(SWITCH)
     assert (await other.read_head()).status == 101
@@ -308,7 +312,7 @@ async def test_tunnels_count_as_connections_of_the_worker(build_edge: BuildEdge)
     edge = await build_edge(connections=2)
     client, end, _ = await tunnel(edge)
     second = await edge.client()
-    await until(lambda: len(edge.proxy._edge.clients) == 1)
+    await until(lambda: len(edge.proxy._worker.clients) == 1)
     third = await edge.client()
     assert (await third.read_response()).status == 503
     third.close()

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from router.settings import Redis
-from tests.support.ledger import Ledger
 from tests.support.member import QUICK
+from tests.support.memory_store import MemoryStore
 from tests.support.redis import Cluster, Sentinels, Server
 
 _OF_SENTINELS = "of-the-sentinels"
@@ -46,11 +46,17 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def limits() -> Redis:
-    """Settings with a prefix that no other test has."""
+def short_limits() -> Redis:
+    """Settings with a prefix that no other test has, for tests of a Redis that does not answer."""
     return QUICK.model_copy(update={"prefix": f"t{next(_numbers)}:", "sentinel_password": SecretStr(_OF_SENTINELS)})
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
+def limits(short_limits: Redis) -> Redis:
+    """The same for a Redis that answers: a machine that stalls for a moment is no outage here."""
+    return short_limits.model_copy(update={"operation_time": 5.0, "silence": 5.0})
+
+
+@pytest.fixture
+def ledger() -> MemoryStore:
+    return MemoryStore()

@@ -16,12 +16,12 @@ import pytest
 from router.routes.records import ResourceRecord
 from router.settings import Cache, Redis
 from tests.support import records as make
-from tests.support.ledger import Ledger
 from tests.support.member import Member
+from tests.support.memory_store import MemoryStore
 from tests.support.redis import Cluster, Sentinels, Server
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
 
 HOSTS = 50
 RECOVERED = 5.0  # seconds after Redis is back within which every change made meanwhile is visible everywhere
@@ -30,7 +30,7 @@ RECOVERED = 5.0  # seconds after Redis is back within which every change made me
 class Load:
     """Members under constant questions, and what they answered."""
 
-    def __init__(self, members: list[Member], ledger: Ledger) -> None:
+    def __init__(self, members: list[Member], ledger: MemoryStore) -> None:
         self.members = members
         self._ledger = ledger
         self._latest = dict.fromkeys(range(HOSTS), 0)
@@ -77,7 +77,7 @@ class Load:
 @asynccontextmanager
 async def load(url: str, limits: Redis) -> AsyncIterator[Load]:
     """Everything up and known; at the end nothing has gone wrong."""
-    ledger = Ledger()
+    ledger = MemoryStore()
     cache = Cache(ttl=0.1, unknown_ttl=0.1)
     async with (
         Member(url, ledger, limits=limits, cache=cache) as one,
@@ -115,18 +115,18 @@ async def through(under: Load, broken: Callable[[], object], mended: Callable[[]
     await eventually(lambda: all(member.shared._publisher.waiting == 0 for member in under.members[:2]), "all told")
 
 
-async def test_stopped_and_frozen(folder: Path, limits: Redis) -> None:
+async def test_stopped_and_frozen(folder: Path, short_limits: Redis) -> None:
     """Without its memory, and with it."""
     with Server(folder) as server:
-        async with load(server.url, limits) as under:
+        async with load(server.url, short_limits) as under:
             await through(under, server.stop, server.start)
             await through(under, server.freeze, server.thaw)
 
 
-async def test_flushed(folder: Path, limits: Redis) -> None:
+async def test_flushed(folder: Path, short_limits: Redis) -> None:
     """In the midst of changes."""
     with Server(folder) as server:
-        async with load(server.url, limits) as under:
+        async with load(server.url, short_limits) as under:
             for _ in range(10):
                 under.change(5)
                 server.ask("FLUSHALL")
@@ -134,21 +134,21 @@ async def test_flushed(folder: Path, limits: Redis) -> None:
                 await under.everywhere(within=RECOVERED)
 
 
-async def test_restored(folder: Path, limits: Redis) -> None:
+async def test_restored(folder: Path, short_limits: Redis) -> None:
     """It comes back with what it knew a while ago; nobody does."""
     with Server(folder) as server:
-        async with load(server.url, limits) as under:
+        async with load(server.url, short_limits) as under:
             server.ask("SAVE")
             under.change(40)
             await under.everywhere(within=RECOVERED)
             await through(under, server.stop, server.start)
 
 
-async def test_failed_over_by_sentinels(folder: Path, limits: Redis) -> None:
+async def test_failed_over_by_sentinels(folder: Path, short_limits: Redis) -> None:
     """The master dies, and its replica takes over; then both live and change places."""
     with Sentinels(folder) as sentinels:
-        limits = limits.model_copy(update={"sentinel_password": None})
-        async with load(sentinels.url, limits) as under:
+        short_limits = short_limits.model_copy(update={"sentinel_password": None})
+        async with load(sentinels.url, short_limits) as under:
             first = sentinels.master
             await through(
                 under, first.stop, lambda: eventually(lambda: sentinels.master is not first, "a new master is chosen")
@@ -164,10 +164,10 @@ async def test_failed_over_by_sentinels(folder: Path, limits: Redis) -> None:
             await under.everywhere(within=RECOVERED)
 
 
-async def test_failed_over_in_a_cluster(folder: Path, limits: Redis) -> None:
-    """A third of the shelves is away until the replica takes over."""
+async def test_failed_over_in_a_cluster(folder: Path, short_limits: Redis) -> None:
+    """A third of the shards is away until the replica takes over."""
     with Cluster(folder) as cluster:
-        async with load(cluster.url, limits) as under:
+        async with load(cluster.url, short_limits) as under:
             first, replica = cluster.nodes[0], cluster.nodes[3]
             await through(
                 under,

@@ -1,6 +1,7 @@
 """How Redis is reached, and what becomes of an operation when it can't be."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from router.base.clock import SystemClock
 from router.cache.client import CacheUnavailableError, Client
-from router.clock import SystemClock
 from router.observe.metrics import Metrics
-from router.redis_url import parse_redis_url
 from router.settings import Redis, SettingsError
+from router.settings.redis_url import parse_redis_url
 from tests.support.ports import free_port
 from tests.support.redis import Cluster, Sentinels, Server, tls_before
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def works(client: Client, limits: Redis) -> bool:
     """Whether it stores and reads."""
     key = f"{limits.prefix}works"
     await client.run("fill", client.breaker(), "SET", key, 1, "PX", 10_000)
-    return await client.run("look", client.breaker(), "GET", key) == b"1"
+    return await client.run("read", client.breaker(), "GET", key) == b"1"
 
 
 def counted(metrics: Metrics) -> dict[tuple[str, ...], int]:
@@ -45,34 +46,34 @@ async def test_every_layout(url: str, limits: Redis) -> None:
     """One server, Sentinels, a Cluster; the last two with passwords."""
     async with connected(url, limits) as (client, metrics):
         assert await works(client, limits)
-        assert counted(metrics) == {("fill", "ok"): 1, ("look", "ok"): 1}
+        assert counted(metrics) == {("fill", "ok"): 1, ("read", "ok"): 1}
 
 
 async def test_resp3_and_a_name(server: Server, limits: Redis) -> None:
     """Whoever looks at the server's clients finds ours by name."""
     async with connected(server.url, limits) as (client, _):
-        found = await client.run("look", client.breaker(), "CLIENT", "LIST")
+        found = await client.run("read", client.breaker(), "CLIENT", "LIST")
         assert b"name=miosa-router " in found
-        assert (await client.run("look", client.breaker(), "HELLO"))[b"proto"] == 3
+        assert (await client.run("read", client.breaker(), "HELLO"))[b"proto"] == 3
 
 
-async def test_a_password_and_a_database(folder: Path, limits: Redis) -> None:
+async def test_a_password_and_a_database(folder: Path, short_limits: Redis) -> None:
     """The right ones work; without the password nothing does, and the reason is at hand."""
     with Server(folder, password="p@ss") as server:
-        async with connected(f"redis://:p%40ss@127.0.0.1:{server.port}/3", limits) as (client, _):
-            assert await works(client, limits)
+        async with connected(f"redis://:p%40ss@127.0.0.1:{server.port}/3", short_limits) as (client, _):
+            assert await works(client, short_limits)
         assert server.ask("DBSIZE") == 0
         for wrong in ("", ":wrong@", "nobody:p%40ss@"):
-            async with connected(f"redis://{wrong}127.0.0.1:{server.port}", limits) as (client, _):
+            async with connected(f"redis://{wrong}127.0.0.1:{server.port}", short_limits) as (client, _):
                 with pytest.raises(CacheUnavailableError, match=r"(?i)auth|password"):
-                    await works(client, limits)
+                    await works(client, short_limits)
 
 
-async def test_a_unix_socket(folder: Path, limits: Redis, tmp_path: Path) -> None:
+async def test_a_unix_socket(folder: Path, short_limits: Redis, tmp_path: Path) -> None:
     """On the same machine."""
     with Server(folder, password="p", unixsocket=str(tmp_path / "r.sock")):
-        async with connected(f"unix://:p@{tmp_path}/r.sock?db=1", limits) as (client, _):
-            assert await works(client, limits)
+        async with connected(f"unix://:p@{tmp_path}/r.sock?db=1", short_limits) as (client, _):
+            assert await works(client, short_limits)
 
 
 async def test_tls(server: Server, limits: Redis, tmp_path: Path) -> None:
@@ -117,10 +118,19 @@ async def test_operations_at_once_are_bounded(server: Server, limits: Redis) -> 
     """A burst waits for its turn on a few connections."""
     async with connected(server.url, limits, connections=3) as (client, _):
         breaker = client.breaker()
-        await asyncio.gather(*(client.run("look", breaker, "GET", f"x{number}") for number in range(100)))
-        mine = await client.run("look", breaker, "CLIENT", "GETNAME")
+        await asyncio.gather(*(client.run("read", breaker, "GET", f"x{number}") for number in range(100)))
+        mine = await client.run("read", breaker, "CLIENT", "GETNAME")
         assert mine == b"miosa-router"
         assert len(client._redis.connection_pool._available_connections) <= 3
+
+
+async def test_an_operation_after_the_end_is_refused(server: Server, limits: Redis) -> None:
+    """It never begins: nothing of it is left for the garbage collector to warn about."""
+    async with connected(server.url, limits) as (client, _):
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.publish(client.breaker(), f"{limits.prefix}changes", b"{}")
+    gc.collect()
 
 
 async def test_the_sentinels_password_is_their_own(sentinels: Sentinels, limits: Redis) -> None:
@@ -151,62 +161,63 @@ async def test_nobody_there(limits: Redis) -> None:
             breaker = client.breaker()
             for _ in range(limits.failures):
                 with pytest.raises(CacheUnavailableError):
-                    await client.run("look", breaker, "GET", "x")
+                    await client.run("read", breaker, "GET", "x")
             assert not breaker.closed
-            with pytest.raises(CacheUnavailableError, match="left alone after failures"):
-                await client.run("look", breaker, "GET", "x")
-            assert counted(metrics) == {("look", "error"): limits.failures, ("look", "refused"): 1}
+            with pytest.raises(CacheUnavailableError, match="circuit breaker open after failures"):
+                await client.run("read", breaker, "GET", "x")
+            assert counted(metrics) == {("read", "error"): limits.failures, ("read", "refused"): 1}
 
 
-async def test_a_frozen_server_costs_its_budget_and_no_more(folder: Path, limits: Redis) -> None:
+@pytest.mark.realtime
+async def test_a_frozen_server_costs_its_budget_and_no_more(folder: Path, short_limits: Redis) -> None:
     """Until the breaker opens; once it goes on, one try finds out."""
     with Server(folder) as server:
-        async with connected(server.url, limits) as (client, _):
+        async with connected(server.url, short_limits) as (client, _):
             breaker = client.breaker()
-            assert await works(client, limits)
+            assert await works(client, short_limits)
             server.freeze()
-            for _ in range(limits.failures):
+            for _ in range(short_limits.failures):
                 started = time.monotonic()
                 with pytest.raises(CacheUnavailableError, match=r"no answer within 0\.25 s|Timeout"):
-                    await client.run("look", breaker, "GET", "x")
+                    await client.run("read", breaker, "GET", "x")
                 assert 0.2 < time.monotonic() - started < 1
             started = time.monotonic()
-            with pytest.raises(CacheUnavailableError, match="left alone"):
-                await client.run("look", breaker, "GET", "x")
+            with pytest.raises(CacheUnavailableError, match="circuit breaker open"):
+                await client.run("read", breaker, "GET", "x")
             assert time.monotonic() - started < 0.2
             server.thaw()
             await eventually(breaker.admits, "the pause is over")
             breaker.released()
-            assert await client.run("look", breaker, "GET", "x") is None
+            assert await client.run("read", breaker, "GET", "x") is None
             assert breaker.closed
             assert client.error is None
 
 
-async def test_an_answer_that_comes_too_late_disturbs_nobody(folder: Path, limits: Redis) -> None:
+async def test_an_answer_that_comes_too_late_disturbs_nobody(folder: Path, short_limits: Redis) -> None:
     """Each later operation gets its own answer, not the one that an earlier one gave up on."""
     with Server(folder) as server:
-        async with connected(server.url, limits, failures=1000) as (client, _):
+        async with connected(server.url, short_limits, failures=1000) as (client, _):
             breaker = client.breaker()
             for number in range(40):
                 await client.run("fill", breaker, "SET", f"k{number}", number)
             server.freeze()
-            lost = [asyncio.create_task(client.run("look", breaker, "GET", "k7")) for _ in range(20)]
+            lost = [asyncio.create_task(client.run("read", breaker, "GET", "k7")) for _ in range(20)]
             await asyncio.wait(lost)
             assert all(isinstance(task.exception(), CacheUnavailableError) for task in lost)
             server.thaw()
             await eventually(lambda: server.ask("PING"), "it answers")
-            found = await asyncio.gather(*(client.run("look", breaker, "GET", f"k{number}") for number in range(40)))
+            found = await asyncio.gather(*(client.run("read", breaker, "GET", f"k{number}") for number in range(40)))
             assert found == [b"%d" % number for number in range(40)]
 
 
-async def test_whoever_goes_away_leaves_the_breaker_as_it_was(folder: Path, limits: Redis) -> None:
+async def test_whoever_goes_away_leaves_the_breaker_as_it_was(folder: Path, short_limits: Redis) -> None:
     """A look-up that is cancelled is no failure of Redis's."""
     with Server(folder) as server:
-        async with connected(server.url, limits) as (client, metrics):
+        async with connected(server.url, short_limits) as (client, metrics):
             breaker = client.breaker()
             server.freeze()
-            for _ in range(2 * limits.failures):
-                task = asyncio.create_task(client.run("look", breaker, "GET", "x"))
+            for _ in range(2 * short_limits.failures):
+                task = asyncio.create_task(client.run("read", breaker, "GET", "x"))
                 await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -222,9 +233,9 @@ async def test_a_no_is_an_answer(server: Server, limits: Redis) -> None:
         breaker = client.breaker()
         for _ in range(2 * limits.failures):
             with pytest.raises(CacheUnavailableError, match="unknown command"):
-                await client.run("look", breaker, "NONSENSE")
+                await client.run("read", breaker, "NONSENSE")
         assert breaker.closed
-        assert counted(metrics) == {("look", "error"): 2 * limits.failures}
+        assert counted(metrics) == {("read", "error"): 2 * limits.failures}
 
 
 async def test_a_subscription_hears_what_is_published(url: str, limits: Redis) -> None:
@@ -241,10 +252,10 @@ async def test_a_subscription_hears_what_is_published(url: str, limits: Redis) -
         assert heard["data"] == b"hello"
 
 
-async def test_a_part_of_a_cluster_is_of_use(folder: Path, limits: Redis) -> None:
+async def test_a_part_of_a_cluster_is_of_use(folder: Path, short_limits: Redis) -> None:
     """While one node is away, the slots of the others answer."""
     with Cluster(folder) as cluster:
-        async with connected(cluster.url, limits) as (client, _):
+        async with connected(cluster.url, short_limits) as (client, _):
             keys = [f"{{{number}}}" for number in range(30)]
 
             async def answered() -> list[bool]:
@@ -262,7 +273,7 @@ async def test_a_part_of_a_cluster_is_of_use(folder: Path, limits: Redis) -> Non
 
 async def answers(client: Client, key: str) -> bool:
     try:
-        await client.run("look", client.breaker(), "GET", key)
+        await client.run("read", client.breaker(), "GET", key)
     except CacheUnavailableError:
         return False
     return True

@@ -9,17 +9,17 @@ import pytest
 from router.routes.records import Record, ResourceRecord, Snapshot
 from router.settings import Redis
 from tests.support import records as make
-from tests.support.ledger import Ledger
 from tests.support.member import Member
+from tests.support.memory_store import MemoryStore
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
 
 CHANGES, BURST = 10_000, 250
 KEY = "slug:shop"
 
 
-class SlowLedger(Ledger):
+class SlowStore(MemoryStore):
     """Its answers are read at one instant and arrive at another, each after a while of its own."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ async def test_the_last_value_wins(url: str, limits: Redis) -> None:
     """Ten thousand changes in two processes, tombstones, evictions and flushes among them; readers in three, past their memory and
     through it. A process that commits never sees an older value than that; after each burst every process and Redis have
     the last value, and keep it when the slowest fill has arrived."""
-    ledger = SlowLedger()
+    ledger = SlowStore()
     async with (
         Member(url, ledger, limits=limits) as one,
         Member(url, ledger, limits=limits) as two,
@@ -101,18 +101,18 @@ async def test_the_last_value_wins(url: str, limits: Redis) -> None:
             for member in members:
                 assert (await member.resolver.resolve(b"shop.miosa.app")).resource == last
         assert looks > 1000
-        assert sum(member.count("redis_fills_total", fate="outdated") for member in members) > 100
+        assert sum(member.count("redis_fills_total", result="outdated") for member in members) > 100
 
 
 async def lose(member: Member, *, mark: bool) -> None:
     """Let Redis forget the record, and perhaps the mark beside it."""
-    shelf, client = member.shared._shelves.of(KEY), member.shared._client
-    await client.run("remove", shelf.breaker, "UNLINK", shelf._name(KEY), *([shelf._mark] if mark else []))
+    shard, client = member.shared._shards.of(KEY), member.shared._client
+    await client.run("remove", shard.breaker, "UNLINK", shard._name(KEY), *([shard._offset_name] if mark else []))
 
 
 async def agreed(members: Sequence[Member], last: Record | None) -> None:
     """Wait until every process believes Redis again, which has the last value."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for member in members:
             while (found := await member.fetch(KEY))[1] != "redis":
                 assert found[0] == last

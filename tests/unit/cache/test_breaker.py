@@ -2,8 +2,8 @@
 
 import pytest
 
+from router.base.clock import ManualClock
 from router.cache.breaker import Breaker
-from router.clock import ManualClock
 
 
 @pytest.fixture

@@ -4,16 +4,24 @@ import gc
 
 import pytest
 
-from router.proxy.pool import Pool, Pools
+from router.proxy.pool import Keeping, Pool, Pools
 from router.routes.records import Endpoint
-from tests.unit.proxy.build import aborted, build_edge, connect, record
+from tests.unit.proxy.build import aborted, build_worker, connect, record
 
-EDGE = build_edge()
+WORKER = build_worker()
+KEEPING = Keeping(longest=30.0, unsaid=30.0, unproven=1.0, call_later=lambda _delay, _step: Never())
+
+
+class Never:
+    """A timer that is never due."""
+
+    def cancel(self) -> None:
+        pass
 
 
 def pool() -> Pool:
     """One of a running sandbox."""
-    return Pool("127.0.0.1", 3000, "boot-1")
+    return Pool("127.0.0.1", 3000, "boot-1", keeping=KEEPING)
 
 
 def of(
@@ -33,7 +41,7 @@ def test_empty() -> None:
 def test_last_in_first_out() -> None:
     """The connection that was used last is the one least likely to have been given up by the other side."""
     kept = pool()
-    one, two, three = [connect(EDGE, kept) for _ in range(3)]
+    one, two, three = [connect(WORKER, kept) for _ in range(3)]
     kept.give(one, 1.0)
     kept.give(two, 2.0)
     assert kept.take() is two
@@ -45,7 +53,7 @@ def test_last_in_first_out() -> None:
 def test_closed_connections_are_passed_over() -> None:
     """What the backend closed while it was kept is never handed out."""
     kept = pool()
-    one, two, three = [connect(EDGE, kept) for _ in range(3)]
+    one, two, three = [connect(WORKER, kept) for _ in range(3)]
     for backend in (one, two, three):
         kept.give(backend, 1.0)
     two.eof_received()
@@ -59,7 +67,7 @@ def test_closed_connections_are_passed_over() -> None:
 def test_a_lost_connection_is_not_kept() -> None:
     """A connection that ended with its exchange is not given back."""
     kept = pool()
-    backend = connect(EDGE, kept)
+    backend = connect(WORKER, kept)
     backend.connection_lost(None)
     kept.give(backend, 1.0)
     assert kept.idle == []
@@ -68,7 +76,7 @@ def test_a_lost_connection_is_not_kept() -> None:
 def test_retired() -> None:
     """A pool of the past closes what is idle, and keeps nothing that comes back later."""
     kept = pool()
-    idle, busy = connect(EDGE, kept), connect(EDGE, kept)
+    idle, busy = connect(WORKER, kept), connect(WORKER, kept)
     kept.give(idle, 1.0)
     kept.retire()
     assert aborted(idle)
@@ -81,18 +89,18 @@ def test_retired() -> None:
 def test_close_idle() -> None:
     """Connections go when they have been kept since before an instant; the oldest are first."""
     kept = pool()
-    backends = [connect(EDGE, kept) for _ in range(4)]
+    backends = [connect(WORKER, kept) for _ in range(4)]
     for instant, backend in enumerate(backends):
         kept.give(backend, float(instant))
-    kept.close_idle(0.0)
+    kept.close_idle(30.0)
     assert kept.idle == backends
-    kept.close_idle(2.0)
+    kept.close_idle(32.0)
     assert kept.idle == backends[2:]
     assert [aborted(backend) for backend in backends] == [True, True, False, False]
     backends[2].eof_received()
-    kept.close_idle(0.0)
+    kept.close_idle(30.0)
     assert kept.idle == backends[3:]
-    kept.close_idle(100.0)
+    kept.close_idle(130.0)
     assert kept.idle == []
 
 
@@ -102,9 +110,9 @@ NAMES = [("127.0.0.1", "127.0.0.1:3000"), ("::1", "[::1]:3000")]
 @pytest.mark.parametrize(("address", "name"), NAMES)
 def test_names(address: str, name: str) -> None:
     """A pool is named after what it dials; its repr says what it holds."""
-    kept = Pool(address, 3000, "boot-1")
+    kept = Pool(address, 3000, "boot-1", keeping=KEEPING)
     assert kept.name == name
-    kept.give(connect(EDGE, kept), 1.0)
+    kept.give(connect(WORKER, kept), 1.0)
     assert repr(kept) == f"<Pool {address}:3000 boot-1: 1 idle>"
 
 
@@ -113,7 +121,7 @@ def test_names(address: str, name: str) -> None:
 
 def test_one_pool_for_each_port() -> None:
     """The same resource, port and endpoint are the same pool; everything else is another."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one = of(pools)
     assert of(pools) is one
     two = of(pools, 5173)
@@ -125,10 +133,10 @@ def test_one_pool_for_each_port() -> None:
 
 def test_resources_share_nothing() -> None:
     """The same address and port of two resources are two pools: an address that a sandbox leaves is soon another's."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one, other = of(pools, slug="shop"), of(pools, slug="blog")
     assert (one.address, one.port) == (other.address, other.port)
-    one.give(connect(EDGE, one), 1.0)
+    one.give(connect(WORKER, one), 1.0)
     assert other.take() is None
 
 
@@ -143,9 +151,9 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_new_endpoint_closes_the_old_pool(change: dict[str, object]) -> None:
     """After a boot or a move nothing of before is used: neither what is idle nor what comes back."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     old = of(pools)
-    idle, busy = connect(EDGE, old), connect(EDGE, old)
+    idle, busy = connect(WORKER, old), connect(WORKER, old)
     old.give(idle, 1.0)
     new = of(pools, version=2, **change)  # type: ignore[arg-type]
     assert new is not old
@@ -160,9 +168,9 @@ def test_a_new_endpoint_closes_the_old_pool(change: dict[str, object]) -> None:
 
 def test_a_new_generation_closes_the_pools_of_all_ports() -> None:
     """The first port that is asked for after a boot speaks for all of them."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one, two = of(pools, 3000), of(pools, 5173)
-    idle = connect(EDGE, two)
+    idle = connect(WORKER, two)
     two.give(idle, 1.0)
     of(pools, 3000, generation="boot-2", version=2)
     assert one.retired
@@ -172,7 +180,7 @@ def test_a_new_generation_closes_the_pools_of_all_ports() -> None:
 
 def test_a_port_mapped_anew_closes_only_its_own_pool() -> None:
     """The others still lead where they did."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one, two = of(pools, 3000), of(pools, 5173)
     of(pools, 3000, ports={3000: 4000}, version=2)
     assert one.retired
@@ -181,16 +189,16 @@ def test_a_port_mapped_anew_closes_only_its_own_pool() -> None:
 
 def test_an_older_record_closes_nothing() -> None:
     """A look-up that a change overtook gets a pool that keeps nothing; the new one goes on."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     new = of(pools, generation="boot-2", version=2)
-    idle = connect(EDGE, new)
+    idle = connect(WORKER, new)
     new.give(idle, 1.0)
     late = of(pools, generation="boot-1", version=1)
     assert late.generation == "boot-1"
     assert late.retired
     assert not new.retired
     assert not aborted(idle)
-    backend = connect(EDGE, late)
+    backend = connect(WORKER, late)
     late.give(backend, 1.0)
     assert aborted(backend)
     assert of(pools, generation="boot-2", version=2) is new
@@ -198,7 +206,7 @@ def test_an_older_record_closes_nothing() -> None:
 
 def test_versions_count_per_slug() -> None:
     """A resource that got another slug counts from the start, and is another's neighbour."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     old = of(pools, slug="shop", id="r-1", version=7)
     renamed = of(pools, slug="store", id="r-1", version=1)
     assert renamed is not old
@@ -208,7 +216,7 @@ def test_versions_count_per_slug() -> None:
 def test_pools_that_nobody_has_are_forgotten() -> None:
     """A pool lives as long as a route or a connection has it, and goes with the last of them, without the collector; a
     scan of 65,535 ports leaves nothing behind."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     kept = of(pools, slug="blog")
     gc.disable()
     try:
@@ -217,7 +225,7 @@ def test_pools_that_nobody_has_are_forgotten() -> None:
         assert list(pools) == [kept]
     finally:
         gc.enable()
-    kept.give(connect(EDGE, kept), 1.0)
+    kept.give(connect(WORKER, kept), 1.0)
     found = next(iter(pools)).take()
     del kept
     gc.collect()
@@ -228,9 +236,9 @@ def test_pools_that_nobody_has_are_forgotten() -> None:
 
 def test_retire_a_resource() -> None:
     """What is kept for a resource that has gone is closed, on all its ports, and nobody else's."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one, two, other = of(pools, 3000), of(pools, 5173), of(pools, slug="blog")
-    idle = connect(EDGE, two)
+    idle = connect(WORKER, two)
     two.give(idle, 1.0)
     pools.retire(record())
     pools.retire(record(slug="unheard-of"))
@@ -241,21 +249,21 @@ def test_retire_a_resource() -> None:
 
 def test_sweep() -> None:
     """One look at all pools closes what has been idle too long."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     one, two, empty = of(pools, 3000), of(pools, 5173), of(pools, slug="blog")
-    early, late = connect(EDGE, one), connect(EDGE, two)
+    early, late = connect(WORKER, one), connect(WORKER, two)
     one.give(early, 1.0)
     two.give(late, 2.0)
-    pools.sweep(2.0)
+    pools.sweep(32.0)
     assert [one.idle, two.idle, empty.idle] == [[], [late], []]
     assert aborted(early)
 
 
 def test_close() -> None:
     """In the end everything idle is closed, and what is busy is not kept when it comes back."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     kept = of(pools)
-    idle, busy = connect(EDGE, kept), connect(EDGE, kept)
+    idle, busy = connect(WORKER, kept), connect(WORKER, kept)
     kept.give(idle, 1.0)
     pools.close()
     assert aborted(idle)
@@ -266,11 +274,11 @@ def test_close() -> None:
 
 def test_a_look_at_ten_thousand_pools_touches_the_few_that_are_due() -> None:
     """What is idle for a shorter time is not even looked at: everybody waits while it is swept."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     kept = [of(pools, slug=f"box{number}") for number in range(100)]
     for number, pool in enumerate(kept):
-        pool.give(connect(EDGE, pool), float(number))
-    assert not pools.sweep(2.0)
+        pool.give(connect(WORKER, pool), float(number))
+    assert not pools.sweep(32.0)
     assert [len(pool.idle) for pool in kept] == [0] * 2 + [1] * 98
     assert pools.idle == 98
     assert len(pools._watch) == 98
@@ -278,31 +286,67 @@ def test_a_look_at_ten_thousand_pools_touches_the_few_that_are_due() -> None:
 
 def test_of_many_that_are_due_a_few_are_closed_at_once() -> None:
     """The rest is left to the next look."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     kept = [of(pools, slug=f"box{number}") for number in range(10)]
     for pool in kept:
-        pool.give(connect(EDGE, pool), 1.0)
-    assert pools.sweep(2.0, most=6)
+        pool.give(connect(WORKER, pool), 1.0)
+    assert pools.sweep(32.0, max_pools=6)
     assert pools.idle == 4
-    assert not pools.sweep(2.0, most=6)
+    assert not pools.sweep(32.0, max_pools=6)
     assert pools.idle == 0
 
 
 def test_a_pool_that_is_used_is_looked_at_when_its_oldest_connection_may_be_due() -> None:
     """Connections come and go between two looks; each is closed at its time."""
-    pools = Pools()
+    pools = Pools(KEEPING)
     pool = of(pools)
-    one, two = connect(EDGE, pool), connect(EDGE, pool)
+    one, two = connect(WORKER, pool), connect(WORKER, pool)
     pool.give(one, 1.0)
     assert pool.take() is one
     pool.give(two, 2.0)
     pool.give(one, 3.0)
-    pools.sweep(2.0)
+    pools.sweep(32.0)
     assert pool.idle == [two, one]
-    pools.sweep(2.5)
+    pools.sweep(32.5)
     assert pool.idle == [one]
-    pools.sweep(3.5)
+    pools.sweep(33.5)
     assert pool.idle == []
     assert pools._watch == []
-    pool.give(connect(EDGE, pool), 4.0)
+    pool.give(connect(WORKER, pool), 4.0)
     assert len(pools._watch) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [(0, 4.0), (1, 0.5), (2, 1.0), (3, 2.0), (5, 4.0), (20, 19.0), (300, 30.0), (999_999_999, 30.0)],
+)
+def test_a_backend_says_how_long_it_keeps_connections(said: int, kept: float) -> None:
+    """It is believed with a margin; `longest` is the most; one that does not say it has the usual time."""
+    pool = Pool("127.0.0.1", 3000, "boot-1", keeping=Keeping(30.0, 4.0, 1.0, lambda _delay, _step: Never()))
+    backend = connect(WORKER, pool)
+    pool.sent(backend)
+    pool.answered(backend, 0.0, said)
+    pool.give(backend, 100.0)
+    pool.close_idle(100.0 + kept)
+    assert pool.idle == [backend]
+    pool.close_idle(100.01 + kept)
+    assert aborted(backend)
+
+
+def test_a_request_that_may_not_be_repeated_gets_a_connection_that_is_there_for_sure() -> None:
+    """Otherwise it gets none, and the others stay for those that may be repeated."""
+    pool = Pool("127.0.0.1", 3000, "boot-1", keeping=Keeping(30.0, 4.0, 1.0, lambda _delay, _step: Never()))
+    old, new, closed = (connect(WORKER, pool) for _ in range(3))
+    for instant, backend in enumerate((old, new, closed), start=100):
+        pool.give(backend, float(instant))
+    closed.eof_received()
+    assert pool.take_sure(102.0) is new
+    assert pool.take_sure(102.0) is None
+    waiting = connect(WORKER, pool)
+    pool.sent(waiting)
+    assert pool.take_sure(101.0) is None
+    pool.answered(waiting, 101.0)
+    assert pool.take_sure(101.0) is old
+    pool.give(old, 100.0)
+    assert pool.take() is old
+    assert pool.take_sure(102.0) is None

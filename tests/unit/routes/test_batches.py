@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.routes.batches import Batches, Found
-from router.tasks import Tasks
 from tests.support.held import HeldRecords
 from tests.support.records import resource
+from tests.support.still_loop import StillLoop, pass_time, still_clock, turns
 
 pytestmark = pytest.mark.asyncio
+LOOP = StillLoop
 
 
 class Source(HeldRecords):
@@ -31,8 +33,8 @@ class Source(HeldRecords):
         return found
 
 
-def batches(source: Source, at_once: int = 1, time: float = 5.0) -> Batches:
-    return Batches(source, at_once=at_once, time=time, tasks=Tasks("test"))
+def batches(source: Source, concurrency: int = 1, timeout: float = 5.0) -> Batches:
+    return Batches(source, concurrency=concurrency, timeout=timeout, tasks=Tasks("test"), clock=still_clock())
 
 
 def go(made: Batches, *keys: str) -> "asyncio.Task[Found]":
@@ -98,7 +100,7 @@ async def test_whoever_gave_up_does_not_travel() -> None:
 async def test_a_long_queue_is_cut_into_trips() -> None:
     """A trip has a dozen keys, so that answering it holds up nobody for long."""
     source = Source()
-    made = batches(source, at_once=4)
+    made = batches(source, concurrency=4)
     waiting = [go(made, f"slug:x{number}", f"name:x{number}.org") for number in range(50)]
     sizes = []
     for _ in range(9):
@@ -109,16 +111,14 @@ async def test_a_long_queue_is_cut_into_trips() -> None:
     assert sizes == [12] * 8 + [4]
 
 
-async def test_one_trip_at_a_time_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes while a trip is under way waits for it, so that the next one is shared by many."""
-    monkeypatch.setattr("router.routes.batches._MOMENT", 60.0)  # however long this machine takes for what follows
+async def test_one_trip_at_a_time_where_they_are_quick() -> None:
+    """Look-ups that come while a trip is under way wait for it, so that the next one is shared by many."""
     source = Source()
-    made = batches(source, at_once=4)
+    made = batches(source, concurrency=4)
     first = go(made, "slug:shop")
     trip = await source.asked()
     rest = [go(made, f"slug:x{number}") for number in range(8)]
-    for _ in range(5):  # turns of the loop, in any of which they could leave
-        await asyncio.sleep(0)
+    await turns()  # in any of which they could be sent
     trip.answer()
     trip = await source.asked()
     assert len(trip.keys) == 8
@@ -130,12 +130,15 @@ async def test_one_trip_at_a_time_where_they_are_quick(monkeypatch: pytest.Monke
 async def test_a_trip_that_hangs_holds_up_others_for_a_moment_only() -> None:
     """Where the source is slow there are as many trips at once as there may be, and not one more."""
     source = Source()
-    made = batches(source, at_once=4)
+    made = batches(source, concurrency=4)
     waiting, trips = [], []
     for number in range(4):
         waiting.append(go(made, f"slug:x{number}"))
+        await pass_time(0.02)
         trips.append(await source.asked())
     waiting.append(go(made, "slug:x4"))
+    await pass_time(1.0)
+    assert source.fetches == 4
     trips[0].answer()
     trips.append(await source.asked())
     assert [trip.keys for trip in trips] == [(f"slug:x{number}",) for number in range(5)]
@@ -148,11 +151,11 @@ async def test_a_trip_that_hangs_holds_up_others_for_a_moment_only() -> None:
 async def test_a_queue_that_moves_is_no_outage() -> None:
     """Whoever waits longer than a trip may take, but behind trips that arrive, is answered."""
     source = Source()
-    made = batches(source, time=0.3)
+    made = batches(source, timeout=3.0)
     waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(6)]
     for _ in range(6):
         trip = await source.asked()
-        await asyncio.sleep(0.1)
+        await pass_time(1.0)
         trip.answer()
     assert len(await asyncio.gather(*waiting)) == 6
 
@@ -160,37 +163,32 @@ async def test_a_queue_that_moves_is_no_outage() -> None:
 async def test_a_queue_that_stands_gives_up() -> None:
     """When nothing arrives, those who wait for a slot fail in the time of one trip, not one after the other."""
     source = Source()
-    made = batches(source, time=0.1)
-    started = asyncio.get_running_loop().time()
+    made = batches(source, timeout=2.0)
     waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(6)]
     await source.asked()
+    for _ in range(5):
+        await pass_time(0.5)
     for one in waiting:
         with pytest.raises(StoreUnavailableError):
             await one
-    assert asyncio.get_running_loop().time() - started < 0.35
     assert source.fetches <= 3
 
 
 async def test_no_queue_is_waited_in_for_ever() -> None:
     """Where trips arrive, but too slowly for all who wait, the last ones are told so."""
     source = Source()
-    made = batches(source, time=0.3)
+    made = batches(source, timeout=3.0)
     waiting = [go(made, *(f"slug:x{number}-{key}" for key in range(32))) for number in range(40)]
     answered = 0
-    while True:
-        next_trip = asyncio.create_task(source.asked())
-        await asyncio.wait((next_trip, waiting[-1]), timeout=5, return_when=asyncio.FIRST_COMPLETED)
-        if not next_trip.done():  # nobody is left for another one
-            next_trip.cancel()
-            break
-        await asyncio.sleep(0.14)  # far from the limit
-        next_trip.result().answer()
+    while not waiting[-1].done():
+        trip = await source.asked()
+        await pass_time(1.0)
+        trip.answer()
+        await turns()
         answered += 1
     with pytest.raises(StoreUnavailableError):
         await waiting[-1]
-    assert 5 <= answered < 40
-    for one in waiting:
-        one.cancel()
+    assert answered == 15  # five times what a trip may take, at one trip a second
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -232,11 +230,13 @@ async def test_what_is_unanswered_fails_only_who_asked_for_it() -> None:
 async def test_a_trip_that_hangs_ends_in_time() -> None:
     """Its look-ups fail, and the next trip may leave."""
     source = Source()
-    made = batches(source, time=0.02)
-    with pytest.raises(StoreUnavailableError, match=r"no answer within 0\.02 s"):
-        await made.fetch(["slug:shop"])
-    again = go(made, "slug:shop")
+    made = batches(source, timeout=2.0)
+    hanging = go(made, "slug:shop")
     await source.asked()
+    await pass_time(2.1)
+    with pytest.raises(StoreUnavailableError, match=r"no answer within 2\.0 s"):
+        await hanging
+    again = go(made, "slug:shop")
     (await source.asked()).answer()
     assert (await again)["slug:shop"] is not None
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
-from router.hostname import parse_host, readings
+from router.hostname import host_meanings, parse_host
 from router.routes.chain import REASONS, Decision, Level, decide
-from router.routes.memory import MemoryRecords
-from router.routes.records import DomainStatus, Kind, Record, ResourceRecord, State, ZoneClaim, keys_of
+from router.routes.records import DomainStatus, Kind, Record, ResourceRecord, State, ZoneMember, keys_of
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
 SHOP = resource("shop")
@@ -24,7 +24,7 @@ WORKSPACE = claim("workspace", "acme-w1")
 TENANT = claim("tenant", "acme")
 
 
-def unverified(item: ZoneClaim) -> ZoneClaim:
+def unverified(item: ZoneMember) -> ZoneMember:
     """The same claim before its domain is verified."""
     return replace(item, verified=False)
 
@@ -329,7 +329,7 @@ def run(host: str, *records: Record, reserved: frozenset[int] = frozenset()) -> 
     everything = RESOURCES + records
     table = dict(zip(MemoryRecords().put(*everything), everything, strict=True))
     canonical = parse_host(host.encode())
-    meanings = readings(canonical)
+    meanings = host_meanings(canonical)
     found = {key: table.get(key) for key in keys_of(canonical, meanings)}
     return decide(canonical, meanings, found, PLATFORM, reserved)
 
@@ -391,6 +391,18 @@ def test_states(host: str, says: str, values: dict[str, object], reason: str, pr
     assert (decision.reason, decision.problem, decision.resource) == (reason, problem, shop)
     assert decision.level in {Level.PLATFORM, Level.PROJECT, Level.EXACT}
     assert decision.reason in REASONS
+
+
+def test_what_is_blocked_under_a_zone_that_is_not_verified() -> None:
+    """It is blocked there too, for its own tenant's zone; another's says nothing of it, and who serves the host does."""
+    shop = resource("shop", suspended=True)
+    waiting, theirs = unverified(TENANT), unverified(claim("tenant", "evil", "evil"))
+    decision = run("shop.example.com", shop, zone("example.com", waiting))
+    assert (decision.reason, decision.problem) == ("suspended", BLOCKED)
+    assert run("shop.example.com", shop, zone("example.com", theirs)).reason == "not_verified"
+    pending = name("shop.example.com", SHOP, status=DomainStatus.PENDING)
+    assert run("shop.example.com", shop, pending, zone("example.com", waiting)).reason == "not_verified"
+    assert run("shop.example.com", shop, name("shop.example.com", SHOP), zone("example.com", waiting)).problem is None
 
 
 PORTS: list[tuple[str, frozenset[int] | None, int | None, str]] = [
@@ -482,7 +494,7 @@ def test_unknown_hosts_and_others_hosts_get_the_same_problem() -> None:
 
 def test_a_record_of_the_wrong_sort_counts_as_absent() -> None:
     """A cache that answers with something else under a key can't make it mean more than it should."""
-    meanings = readings("shop.example.com")
+    meanings = host_meanings("shop.example.com")
     found: dict[str, Record | None] = {
         "name:shop.example.com": SHOP,
         "zone:example.com": SHOP,
@@ -496,18 +508,18 @@ def test_a_record_of_the_wrong_sort_counts_as_absent() -> None:
 
 def test_a_host_needs_at_most_five_records() -> None:
     """Everything comes in one round trip: the keys are computed from the host alone, each once."""
-    assert keys_of("shop.sandbox.example.com", readings("shop.sandbox.example.com")) == (
+    assert keys_of("shop.sandbox.example.com", host_meanings("shop.sandbox.example.com")) == (
         "name:shop.sandbox.example.com",
         "zone:sandbox.example.com",
         "zone:example.com",
         "slug:shop",
     )
-    assert keys_of("5173-shop.sandbox.d.com", readings("5173-shop.sandbox.d.com")) == (
+    assert keys_of("5173-shop.sandbox.d.com", host_meanings("5173-shop.sandbox.d.com")) == (
         "name:5173-shop.sandbox.d.com",
         "zone:d.com",
         "slug:shop",
     )
-    assert keys_of("[::1]", readings("[::1]")) == ("name:[::1]",)
+    assert keys_of("[::1]", host_meanings("[::1]")) == ("name:[::1]",)
 
 
 def test_what_is_wrong_with_a_name_comes_along() -> None:

@@ -12,12 +12,13 @@ from router.routes.records import (
     DomainStatus,
     Endpoint,
     Kind,
+    ListeningSocket,
     NameRecord,
     Record,
     ResourceRecord,
     Scope,
     State,
-    ZoneClaim,
+    ZoneMember,
     ZoneRecord,
 )
 from tests.support import records as make
@@ -26,7 +27,12 @@ PORTS = some.integers(1, 65535)
 TEXT = some.text(max_size=20)
 
 ENDPOINTS = some.builds(
-    Endpoint, address=some.ip_addresses().map(str), generation=TEXT, ports=some.dictionaries(PORTS, PORTS, max_size=3)
+    Endpoint,
+    address=some.ip_addresses().map(str),
+    generation=TEXT,
+    ports=some.dictionaries(PORTS, PORTS, max_size=3),
+    listening=some.none()
+    | some.lists(some.builds(ListeningSocket, PORTS, some.ip_addresses().map(str)), max_size=3).map(tuple),
 )
 RESOURCES = some.builds(
     ResourceRecord,
@@ -43,6 +49,8 @@ RESOURCES = some.builds(
     suspended=some.booleans(),
     endpoint=some.none() | ENDPOINTS,
     host_modes=some.dictionaries(PORTS, TEXT.filter(bool), max_size=3),
+    protocols=some.dictionaries(PORTS, some.just("h2c"), max_size=3),
+    schemes=some.dictionaries(PORTS, some.just("https"), max_size=3),
     first_byte=some.none() | some.floats(0.001, 1e6),
     branding=some.dictionaries(TEXT, TEXT, max_size=3),
 )
@@ -59,7 +67,7 @@ NAMES = some.builds(
     challenge=some.none() | some.tuples(TEXT, TEXT),
 )
 CLAIMS = some.builds(
-    ZoneClaim,
+    ZoneMember,
     scope=some.sampled_from(Scope),
     scope_id=TEXT,
     tenant_id=TEXT,
@@ -146,7 +154,7 @@ def test_fields_of_a_newer_version_are_skipped() -> None:
     claims = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,"later"]],"version":1}'
     assert decode("zone:x.org", claims) == (1, make.zone("x.org", make.claim("tenant", "acme")))
     later = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,true,false,"later"]],"version":1}'
-    assert decode("zone:x.org", later) == (1, make.zone("x.org", ZoneClaim(Scope.TENANT, "acme", "acme", True, True)))
+    assert decode("zone:x.org", later) == (1, make.zone("x.org", ZoneMember(Scope.TENANT, "acme", "acme", True, True)))
 
 
 def test_fields_that_an_older_version_does_not_write() -> None:

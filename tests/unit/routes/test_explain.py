@@ -7,20 +7,33 @@ from dataclasses import dataclass, replace
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.routes.chain import Decision
 from router.routes.explain import Explainer
-from router.routes.memory import MemoryRecords
 from router.routes.records import Endpoint, State
 from router.routes.resolver import Resolver
 from router.settings import Cache
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
 pytestmark = pytest.mark.asyncio
 
 SHOP = resource("shop", endpoint=Endpoint("10.0.3.7", "boot-1", {5173: 45173}))
 
-KEYS = ["asked", "host", "readings", "keys", "steps", "decision", "source", "remembered", "endpoint", "gate"]
+KEYS = [
+    "asked",
+    "host",
+    "readings",
+    "keys",
+    "steps",
+    "decision",
+    "source",
+    "remembered",
+    "endpoint",
+    "host_mode",
+    "hints",
+    "gate",
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ async def parts() -> AsyncIterator[Parts]:
 
 
 async def test_everything_about_a_host(parts: Parts) -> None:
-    """Readings, keys, steps, decision, endpoint, the gate: the whole document, fit for JSON."""
+    """CertificateReader, keys, steps, decision, endpoint, the gate: the whole document, fit for JSON."""
     found = await parts.explainer.explain("5173-Shop.Sandbox.Acme.DEV:443")
     assert json.loads(json.dumps(found)) == found
     assert found == {
@@ -106,6 +119,8 @@ async def test_everything_about_a_host(parts: Parts) -> None:
         "source": "memory",
         "remembered": None,
         "endpoint": {"address": "10.0.3.7", "port": 45173, "generation": "boot-1"},
+        "host_mode": "auto",
+        "hints": [],
         "gate": {"status": 200, "reason": "first_issue"},
     }
     assert parts.asked == [("5173-shop.sandbox.acme.dev", "served")]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from router.routes.memory import MemoryRecords
-from router.routes.records import DomainStatus, Endpoint, Snapshot
+from router.routes.records import DomainStatus, Endpoint, Kind, Snapshot
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import claim, name, resource, zone
 
 
@@ -63,3 +63,8 @@ async def test_records_come_back_under_their_keys() -> None:
 def test_a_scope_contains_its_own_resources(scope: str, scope_id: str, tenant_id: str, contained: bool) -> None:
     """The same project, workspace or tenant; and never another tenant's, whatever the ids."""
     assert claim(scope, scope_id, tenant_id).contains(resource("shop")) is contained
+
+
+def test_kinds_in_the_plural() -> None:
+    """As paths of the API write them."""
+    assert [kind.plural for kind in Kind] == ["sandboxes", "computers", "deployments"]

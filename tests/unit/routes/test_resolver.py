@@ -1,7 +1,7 @@
 """The resolver: what it remembers, for how long, and what happens when look-ups, changes and failures cross."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,19 +9,22 @@ import pytest_asyncio
 import structlog
 
 from router import errors
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.hostname import InvalidHostError
 from router.routes.chain import Level
-from router.routes.memory import MemoryRecords
+from router.routes.changed_keys import Touched, touched
 from router.routes.records import State
 from router.routes.resolver import Resolver
 from router.routes.route import Route
-from router.settings import Cache
+from router.settings import Cache, load
 from tests.support.held import HeldRecords
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
+from tests.support.still_loop import StillLoop, pass_time, still_clock
 
 pytestmark = pytest.mark.asyncio
+LOOP = StillLoop
 
 LIMITS = Cache(hosts=4, unknown_hosts=3, ttl=60.0, unknown_ttl=5.0, stale_if_error=300.0, fetches=2, fetch_time=5.0)
 SHOP = resource("shop")
@@ -29,9 +32,10 @@ SHOP = resource("shop")
 Build = Callable[..., Resolver]
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+@pytest_asyncio.fixture
+async def clock() -> ManualClock:
+    """The loop's: its timers are due when a test moves it."""
+    return still_clock()
 
 
 @pytest.fixture
@@ -310,6 +314,7 @@ async def test_look_ups_at_once_are_bounded(held: HeldRecords, build: Build) -> 
         under_way = []
         for number in range(LIMITS.fetches):
             group.create_task(resolver.resolve(b"x%d.miosa.app" % number))
+            await pass_time(0.02)
             under_way.append(await held.asked())
         waiting = [group.create_task(resolver.resolve(b"y%d.miosa.app" % number)) for number in range(4)]
         await settled(lambda: len(resolver._flights) == LIMITS.fetches + len(waiting))
@@ -325,20 +330,26 @@ async def test_look_ups_at_once_are_bounded(held: HeldRecords, build: Build) -> 
 
 async def test_a_look_up_without_an_answer_ends_in_time(held: HeldRecords, build: Build) -> None:
     """A source that hangs is one that is down: 503, not a visitor who waits for ever."""
-    resolver = build(held, fetch_time=0.01)
-    route = await resolver.resolve(b"shop.miosa.app")
+    resolver = build(held, fetch_time=2.0)
+    looking = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await pass_time(2.1)
+    route = await looking
     assert problem(route) == "resolver_unavailable"
     assert held.under_way == 0
 
 
 async def test_waiting_for_a_slot_counts_as_waiting(held: HeldRecords, build: Build) -> None:
     """When every slot hangs, the next look-up fails in the same time."""
-    resolver = build(held, fetch_time=0.05)
+    resolver = build(held, fetch_time=2.0)
     hanging = []
     for number in range(LIMITS.fetches):
         hanging.append(asyncio.create_task(resolver.resolve(b"x%d.miosa.app" % number)))
+        await pass_time(0.02)
         await held.asked()
-    routes = [await resolver.resolve(b"waits.miosa.app"), *await asyncio.gather(*hanging)]
+    waits = asyncio.create_task(resolver.resolve(b"waits.miosa.app"))
+    for _ in range(6):
+        await pass_time(0.5)
+    routes = await asyncio.gather(waits, *hanging)
     assert {problem(route) for route in routes} == {"resolver_unavailable"}
     assert held.most_under_way == LIMITS.fetches
     assert len(resolver) == 0
@@ -397,6 +408,7 @@ async def test_a_drop_during_a_look_up_detaches_it(held: HeldRecords, build: Bui
     old = await held.asked()
     assert resolver.drop(held.put(replace(SHOP, default_port=4000))) == 0
     after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await pass_time(0.02)  # it gathers others beside the round trip
     new = await held.asked()
     new.answer()
     assert (await after).port == 4000
@@ -415,6 +427,7 @@ async def test_a_detached_look_up_that_lands_first_changes_nothing(held: HeldRec
     old = await held.asked()
     resolver.drop(held.put(replace(SHOP, default_port=4000)))
     after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await pass_time(0.02)  # it gathers others beside the round trip
     new = await held.asked()
     old.answer()
     assert (await before).port == 3000
@@ -446,6 +459,7 @@ async def test_a_drop_leaves_other_look_ups_alone(held: HeldRecords, build: Buil
     shop = asyncio.create_task(resolver.resolve(b"shop.example.com"))
     first = await held.asked()
     blog = asyncio.create_task(resolver.resolve(b"blog.example.com"))
+    await pass_time(0.02)  # it gathers others beside the round trip
     second = await held.asked()
     resolver.drop(["slug:shop"])
     first.answer()
@@ -595,7 +609,7 @@ async def test_a_source_that_never_ends_to_fail_says_so_once(
         await resolver.resolve(b"shop.miosa.app")
         clock.advance(10)
         await resolver.resolve(b"blog.miosa.app")
-    assert [line["event"] for line in lines] == ["look-ups fail", "look-ups work again"]
+    assert [line["event"] for line in lines] == ["route look-ups failing", "route look-ups work again"]
 
 
 async def test_a_route_that_was_dropped_is_not_used_again(source: MemoryRecords, build: Build) -> None:
@@ -607,6 +621,55 @@ async def test_a_route_that_was_dropped_is_not_used_again(source: MemoryRecords,
     assert problem(await resolver.resolve(b"shop.miosa.app")) == "resolver_unavailable"
 
 
+@pytest.mark.parametrize("keys", [Touched(["slug:shop"], ["slug:shop"]), Touched(["slug:shop"]), ["slug:shop"]])
+async def test_a_route_that_moved_is_used_where_the_new_one_cannot_be_had(
+    source: MemoryRecords, build: Build, clock: ManualClock, keys: Sequence[str]
+) -> None:
+    """The last known answer, until the source answers again or `stale_if_error` is over. Where anything else has changed,
+    or may have, it may have been taken away: 503."""
+    resolver = build(source)
+    before = await resolver.resolve(b"shop.miosa.app")
+    source.down = True
+    assert resolver.drop(keys) == 1
+    assert resolver.peek(b"shop.miosa.app") is None
+    moved = isinstance(keys, Touched) and bool(keys.moved)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == (None if moved else "resolver_unavailable")
+    if moved:
+        assert await resolver.resolve(b"shop.miosa.app") is before
+        assert resolver.drop(["slug:shop"]) == 1  # what is taken away later is gone
+        assert problem(await resolver.resolve(b"shop.miosa.app")) == "resolver_unavailable"
+    source.down = False
+    clock.advance(1.1)
+    now = await resolver.resolve(b"shop.miosa.app")
+    assert now.problem is None
+    assert now is not before
+
+
+@pytest.mark.parametrize("change", ["moved", "news may have been missed"])
+async def test_the_old_place_is_used_no_longer_than_stale_if_error(
+    source: MemoryRecords, build: Build, clock: ManualClock, change: str
+) -> None:
+    """Counted from the change, not from the end of the route's ttl: so long nobody else may have the address."""
+    resolver = build(source)
+    await resolver.resolve(b"shop.miosa.app")
+    source.down = True
+    if change == "moved":
+        resolver.drop(Touched(["slug:shop"], ["slug:shop"]))
+    else:
+        resolver.drop_all()
+    clock.advance(LIMITS.stale_if_error - 1.0)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) is None
+    resolver.drop(Touched(["slug:shop"], ["slug:shop"]))  # again, of which this process hears late
+    clock.advance(2.0)
+    assert problem(await resolver.resolve(b"shop.miosa.app")) == "resolver_unavailable"
+
+
+async def test_what_has_only_moved() -> None:
+    """A key of which one of several changes is no move has not only moved."""
+    keys = touched([("slug:a", True), ("slug:b", True), ("slug:b", False), ("slug:a", True), ("slug:c", False)])
+    assert (tuple(keys), keys.moved) == (("slug:a", "slug:b", "slug:c"), {"slug:a"})
+
+
 async def test_a_detached_look_up_that_fails_answers_with_what_came_meanwhile(held: HeldRecords, build: Build) -> None:
     """The newer route answers, and the failure of an older look-up does not age it."""
     resolver = build(held)
@@ -614,11 +677,12 @@ async def test_a_detached_look_up_that_fails_answers_with_what_came_meanwhile(he
     old = await held.asked()
     resolver.drop(held.put(replace(SHOP, default_port=4000)))
     after = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
+    await pass_time(0.02)  # it gathers others beside the round trip
     (await held.asked()).answer()
     route = await after
     old.fail()
     assert await before is route
-    assert (route.source, route.expires) == ("memory", LIMITS.ttl)
+    assert (route.source, route.expires) == ("memory", 0.02 + LIMITS.ttl)
 
 
 async def test_a_fault_inside_a_source_is_503_too(held: HeldRecords, build: Build) -> None:
@@ -696,3 +760,15 @@ async def test_a_route_says_what_it_is(source: MemoryRecords, build: Build) -> N
     assert repr(await resolver.resolve(b"no.miosa.app")) == "<Route no.miosa.app → host_not_found by none>"
     source.put(name("old.org", None, redirect_to="new.org"))
     assert repr(await resolver.resolve(b"old.org")) == "<Route old.org → -:None by exact>"
+
+
+async def test_a_resolver_of_the_settings(clock: ManualClock) -> None:
+    """The platform's domain and the ports that no host may name are the settings'."""
+    settings = load(environ={"MIOSA_ROUTER_PLATFORM_DOMAIN": "apps.example", "MIOSA_ROUTER_RESERVED_PORTS": "9000"})
+    source = MemoryRecords()
+    source.put(resource("shop"))
+    resolver = Resolver.of(source, settings, clock)
+    assert (await resolver.resolve(b"shop.apps.example")).port == 3000
+    assert (await resolver.resolve(b"shop.miosa.app")).problem is not None
+    assert (await resolver.resolve(b"9000-shop.sandbox.apps.example")).problem is not None
+    await resolver.close()

@@ -1,0 +1,234 @@
+"""The responses that the proxy gives by itself: problems, redirects, health, and proofs that a name leads here.
+
+Pure: what is decided depends on the arguments alone, and nothing is sent. `instead` decides whether one of them takes the
+place of the resource's response; the other functions make them.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from router import errors
+from router.errors import Fault, Problem
+from router.http1 import cors
+from router.http1.local_heads import OF_OURS, LocalResponse, problem_headers
+from router.http1.requests import NO_LIMIT, UNREADABLE, RequestHead
+from router.http2.grpc import is_grpc, status_fields
+from router.observe import endings
+from router.pages import Form, Pages, form_of, reconnect_after, why_closed
+from router.pages.wording import ABOUT_A_PREVIEW
+from router.routes.chain import Level
+from router.routes.challenge import proof_for
+from router.routes.records import ListeningSocket
+from router.routes.route import Route
+
+if TYPE_CHECKING:
+    from router.proxy.worker_state import PlainHttp
+
+HEALTH: Final = b"_health"
+"""The Host that a load balancer sends in its health checks: not a host name, so it is never looked up."""
+
+# Hosts that get no certificate.
+_NEVER_OVER_TLS: Final = frozenset(("suspended", "removed", "invalid_host", "resolver_unavailable"))
+
+_MAX_DIGITS: Final = 5  # of a port
+
+# A problem that says that the request cannot be trusted ends its connection (RFC 9112 §2.2, §11.2).
+CLOSING: Final = frozenset((errors.INVALID_HOST, errors.BAD_REQUEST, errors.REQUEST_TIMEOUT))
+
+# Problems in which no program can answer a preflight itself (`http1/cors.py`).
+_ABSENT: Final = frozenset(
+    (
+        *("port_closed", "starting", "stopped", "host_not_found", "resource_deleted", "blocked"),
+        *("resolver_unavailable", "draining", "overloaded", "too_many_requests", "certificate_pending"),
+    )
+)
+
+# What a TRACE is shown of itself: nothing that could be a secret (RFC 9110 §9.3.8).
+_SHOWN: Final = (b"host", b"via", b"max-forwards", b"user-agent", b"accept", b"accept-encoding", b"accept-language")
+
+
+def instead(
+    head: RequestHead, route: Route, scheme: str, request_id: bytes, *, plain: "PlainHttp | None", ready: bool
+) -> LocalResponse | Problem | None:
+    """What takes the place of the resource's response; None where the request goes on to its backend.
+
+    `plain` None serves requests without TLS, except those that Caddy's port of plain HTTP has marked (`X-Miosa-Plain-HTTP:
+    redirect`, with `:8443` behind it where links have another port than 443). Whoever else says so is sent on as well: that
+    is no privilege. `ready` is whether health checks hear that new traffic is wanted.
+    """
+    if scheme == "http" and (plain is not None or head.plain_http):
+        secure = _instead_without_tls(head, route, request_id, plain)
+        if secure is not None:
+            return secure
+    if route.special:
+        special = _instead_of_special(head, route, scheme, request_id, ready=ready)
+        if special is not None:
+            return special
+    return _instead_of_last_hop(head, request_id) if head.max_forwards != NO_LIMIT else None
+
+
+def ending_of(response: LocalResponse | Problem) -> str:
+    """How an exchange ends that gets this in its admission."""
+    if isinstance(response, LocalResponse):
+        return endings.COMPLETE
+    return endings.BACKEND_IN_ADMISSION if response.fault is Fault.BACKEND else endings.EDGE_IN_ADMISSION
+
+
+def _instead_without_tls(
+    head: RequestHead, route: Route, request_id: bytes, plain: "PlainHttp | None"
+) -> LocalResponse | Problem | None:
+    """Visitors without TLS are sent on to it, where the host is served and has a certificate or can get one. Elsewhere they
+    are told why not: a handshake would fail, and no page can be shown there.
+
+    `plain` None: which hosts have certificates is not known here, so every host that is served is taken to have one.
+    """
+    decision = route.decision
+    proven = decision.challenge is not None and proof_for(decision.challenge, head.target) is not None
+    if proven or decision.reason in _NEVER_OVER_TLS or head.host == HEALTH:
+        return None
+    if route.problem is errors.HOST_NOT_FOUND:
+        return errors.NO_CERTIFICATE
+    if plain is None:
+        port = head.plain_http.partition(b":")[2]
+        return to_https(
+            head, int(port) if len(port) <= _MAX_DIGITS and port.isdigit() else None, request_id, permanent=True
+        )
+    certified = plain.has_certificate(route.host)
+    if not certified and plain.fetched and decision.level is Level.EXACT:
+        if decision.caa_forbidden:
+            return errors.CAA_FORBIDDEN
+        return errors.NOT_POINTING if decision.not_pointing else errors.CERTIFICATE_PENDING
+    return to_https(head, plain.port, request_id, permanent=certified)
+
+
+def _instead_of_special(
+    head: RequestHead, route: Route, scheme: str, request_id: bytes, *, ready: bool
+) -> LocalResponse | Problem | None:
+    """A challenge, a health check, the route's problem or its redirect."""
+    decision, problem = route.decision, route.problem
+    if decision.challenge is not None:
+        proof = proof_for(decision.challenge, head.target)
+        if proof is not None:
+            return challenge(proof, request_id)
+    if problem is errors.INVALID_HOST and head.host == HEALTH:
+        checked = health(head.target, request_id, ready=ready)
+        if checked is not None:
+            return checked
+    if problem is not None:
+        return problem
+    if decision.redirect_to is not None:
+        return redirect(head, scheme, decision.redirect_to, decision.redirect_status, request_id)
+    return None
+
+
+def _instead_of_last_hop(head: RequestHead, request_id: bytes) -> LocalResponse | Problem | None:
+    """A TRACE or OPTIONS whose Max-Forwards says that it may go no further (RFC 9110 §7.6.2)."""
+    if head.method not in (b"TRACE", b"OPTIONS"):
+        return None
+    if head.max_forwards == UNREADABLE:
+        return errors.BAD_REQUEST
+    if head.max_forwards == 0:
+        return trace(head, request_id) if head.method == b"TRACE" else options(request_id)
+    return None
+
+
+def health(path: bytes, request_id: bytes, *, ready: bool) -> LocalResponse | None:
+    """For a load balancer: `/livez` says whether this listener answers, `/readyz` whether it also wants new traffic. None
+    for any other path. Several a second would be most of the access log, so they leave no record."""
+    if path not in (b"/livez", b"/readyz"):
+        return None
+    headers = ((b"Cache-Control", b"no-store"), (b"X-Request-ID", request_id), (b"Proxy-Status", OF_OURS))
+    return LocalResponse(200 if ready or path == b"/livez" else 503, headers, b"", recorded=False)
+
+
+def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes) -> LocalResponse:
+    """A problem, in the form that the client asked for; a preflight that an absent program can't answer."""
+    resource = route.resource if route is not None else None
+    listening: tuple[ListeningSocket, ...] = ()
+    if what is errors.PORT_CLOSED and route is not None and resource is not None and resource.endpoint is not None:
+        listening = resource.endpoint.listening or ()
+        if route.port is not None:
+            what = why_closed(resource.endpoint.port(route.port), listening)
+    origin = head.value(b"origin")
+    if origin is not None and head.method == b"OPTIONS" and what.code in _ABSENT:
+        allowed = cors.preflight(
+            origin, head.value(b"access-control-request-method"), head.value(b"access-control-request-headers")
+        )
+        if allowed:
+            kept = problem_headers(what, b"")[1:]  # it has no content
+            return LocalResponse(204, (*kept, (b"X-Request-ID", request_id), *allowed), b"")
+    if is_grpc(head.value(b"content-type")):
+        kept = problem_headers(what, b"application/grpc")
+        return LocalResponse(200, (*kept, (b"X-Request-ID", request_id), *status_fields(what.message)), b"")
+    form = form_of(head.value(b"sec-fetch-mode"), head.value(b"accept"))
+    if form is Form.EVENT_STREAM and (head.method != b"GET" or reconnect_after(what) is None):
+        form = Form.JSON
+    page = pages.render(
+        what,
+        form=form,
+        request_id=request_id.decode("ascii"),
+        host=head.host.decode("latin-1"),
+        port=route.port if route is not None else None,
+        branding=resource.branding if resource is not None else None,
+        reload=head.method == b"GET",
+        listening=listening,
+    )
+    readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
+    headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)
+    return LocalResponse(page.status, headers, page.body)
+
+
+def redirect(head: RequestHead, scheme: str, host: str, status: int, request_id: bytes) -> LocalResponse:
+    """To the same port, path and query on another host."""
+    visited = head.host
+    port = visited.rpartition(b":")[2] if b":" in visited and not visited.endswith(b"]") else b""
+    location = f"{scheme}://{host}".encode("ascii")
+    if port not in (b"", b"443" if scheme == "https" else b"80"):
+        location += b":" + port
+    headers = ((b"Location", location + head.target), (b"X-Request-ID", request_id), (b"Proxy-Status", OF_OURS))
+    return LocalResponse(status, headers, b"")
+
+
+def to_https(head: RequestHead, port: int | None, request_id: bytes, *, permanent: bool) -> LocalResponse:
+    """To the same host, path and query over TLS. `permanent`: browsers may remember it, since there is a certificate."""
+    host = head.host.partition(b":")[0]
+    base = b"https://" + host + (b"" if port is None else b":%d" % port)
+    headers = [(b"Location", base + head.target), (b"X-Request-ID", request_id), (b"Proxy-Status", OF_OURS)]
+    if not permanent:
+        headers.append((b"Cache-Control", b"no-store"))
+    return LocalResponse(308 if permanent else 307, tuple(headers), b"")
+
+
+def challenge(proof: bytes, request_id: bytes) -> LocalResponse:
+    """The proof that this name leads to us, for a domain check. No cache on the way may keep it."""
+    headers = (
+        (b"Content-Type", b"text/plain"),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+    )
+    return LocalResponse(200, headers, proof)
+
+
+def trace(head: RequestHead, request_id: bytes) -> LocalResponse:
+    """A TRACE that ends here: what arrived, without the query and all that may say who the client is."""
+    shown = [line for line in head.lines if line[: line.find(b":")].lower() in _SHOWN]
+    line = b"TRACE %b HTTP/1.%d" % (head.target.partition(b"?")[0], head.version)
+    headers = (
+        (b"Content-Type", b"message/http"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+    )
+    return LocalResponse(200, headers, b"\r\n".join((line, *shown, b"", b"")))
+
+
+def options(request_id: bytes) -> LocalResponse:
+    """An OPTIONS that ends here: which methods pass."""
+    headers = (
+        (b"Allow", b"GET, HEAD, QUERY, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+    )
+    return LocalResponse(200, headers, b"")

@@ -1,0 +1,39 @@
+"""The store as everything that follows its changes sees it: versioned records, and the outbox of committed changes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from router.routes.records import Change, Snapshot
+
+
+class VersionedSource(Protocol):
+    """Records with their versions."""
+
+    async def fetch_versioned(self, keys: Sequence[str]) -> Snapshot:
+        """All of `keys`, as of one instant. Raises StoreUnavailableError."""
+
+
+class Feed(Protocol):
+    """The outbox. All but `moved` raise StoreUnavailableError."""
+
+    def moved(self) -> bool:
+        """Whether another process may have committed since the last call; True where that is not known."""
+
+    async def newest(self) -> int:
+        """The number of the newest change, 0 before the first."""
+
+    async def oldest(self) -> int:
+        """The number of the oldest change that is still kept, 0 before the first."""
+
+    async def after(self, number: int, most: int) -> Sequence[Change]:
+        """At most `most` of the changes after this one, in their order."""
+
+
+class RecordStore(Protocol):
+    """A store: the database's, or a worker's client of it."""
+
+    @property
+    def records(self) -> VersionedSource: ...
+
+    @property
+    def feed(self) -> Feed: ...
