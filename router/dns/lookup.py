@@ -8,24 +8,25 @@ import dns.name
 import dns.resolver
 import structlog
 
-from router.addresses import is_public
-from router.clock import Clock
-from router.dns.inquiry import Inquiry, Server
-from router.dns.remembered import Remembered, Search, Searches
+from router.base.addresses import is_public
+from router.base.clock import Clock
+from router.base.tasks import Tasks
+from router.dns.query_budget import QueryBudget, Server
 from router.dns.roots import ROOTS
-from router.dns.sources import Configured, InCharge, Source
-from router.dns.transport import QUERY_TIME, Transport
+from router.dns.single_flight import Search, SingleFlight
+from router.dns.sources import Authoritative, Configured, Source
+from router.dns.transport import QUERY_TIMEOUT, Transport
+from router.dns.ttl_cache import TtlCache
 from router.dns.views import Step, unknown
-from router.dns.walk import LONGEST, PORT, Hints, Walk
+from router.dns.walk import MAX_TTL, PORT, Hints, Walk
 from router.domains.lookup import Answer, Outcome, Question
 from router.observe.metrics import Metrics
 from router.settings import split_server
-from router.tasks import Tasks
 
-CHECKS = 64  # at once; more wait
-MOST_ALIASES = 8
-LONGEST_ABSENCE = 30.0  # seconds that it is remembered that there are no records
-_MOST_REMEMBERED = 10_000
+MAX_LOOKUPS = 256  # at once; more of them wait
+MAX_ALIASES = 8
+MAX_NEGATIVE_TTL = 30.0  # seconds that it is remembered that there are no records
+_MAX_CACHED = 10_000
 
 _TIMEOUT = Answer(Outcome.UNKNOWN, reason="timeout")
 
@@ -33,7 +34,7 @@ _log = structlog.get_logger("router.dns")
 
 
 class DnsLookup:
-    """Asks the servers of the setting DNS_SERVERS; where there are none, those in charge of each name."""
+    """Asks the servers of the setting DNS_SERVERS; where there are none, the authoritative ones of each name."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class DnsLookup:
         clock: Clock,
         *,
         metrics: Metrics | None = None,
-        query_time: float = QUERY_TIME,
+        query_timeout: float = QUERY_TIMEOUT,
         resolvers: Sequence[str] | None = None,
         roots: Hints = ROOTS,
         allowed: Callable[[str], bool] = is_public,
@@ -49,41 +50,41 @@ class DnsLookup:
     ) -> None:
         """`servers` and `resolvers` are `address` or `address:port`; None: the system's resolvers.
 
-        `query_time` is in seconds. `roots`, `allowed` and `port` are where walks begin, whom they may ask, and where.
+        `query_timeout` is in seconds. `roots`, `allowed` and `port` are where walks begin, whom they may ask, and where.
         """
         self._clock = clock
         self._metrics = metrics
         self._tasks = Tasks("dns")
-        self._checks = asyncio.Semaphore(CHECKS)
-        self._transport = Transport(clock, query_time=query_time, metrics=metrics)
+        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
+        self._transport = Transport(clock, query_timeout=query_timeout, metrics=metrics)
         self._source: Source
-        patience = query_time / 2
+        grace = query_timeout / 2
         if servers:
-            self._source = Configured([_server(server) for server in servers], self._tasks, patience=patience)
+            self._source = Configured([_server(server) for server in servers], self._tasks, grace=grace)
         else:
-            walk = Walk(clock, self._tasks, roots=roots, allowed=allowed, port=port, patience=patience)
+            walk = Walk(clock, self._tasks, roots=roots, allowed=allowed, port=port, grace=grace)
             helpers = [_server(one) for one in (_of_the_system() if resolvers is None else resolvers)]
-            self._source = InCharge(walk, helpers, self._tasks, clock, patience=patience)
-        self._steps = Remembered[Question, Step](clock, _MOST_REMEMBERED)
-        self._searches = Searches[tuple[Question, bool], Step](self._tasks, clock)
+            self._source = Authoritative(walk, helpers, self._tasks, clock, grace=grace)
+        self._cache = TtlCache[Question, Step](clock, _MAX_CACHED)
+        self._searches = SingleFlight[tuple[Question, bool], Step](self._tasks, clock)
 
     async def ask(self, questions: Sequence[Question], until: float, *, fresh: bool = False) -> Sequence[Answer]:
         """An answer to each question, in their order, all asked at once."""
         try:
             async with asyncio.timeout(until - self._clock.monotonic()):
-                await self._checks.acquire()
+                await self._lookups.acquire()
         except TimeoutError:
             return [_TIMEOUT for _ in questions]
         try:
             answers = await self._answers(questions, until, fresh=fresh)
         finally:
-            self._checks.release()
+            self._lookups.release()
         for question, answer in zip(questions, answers, strict=True):
             self._note(question, answer)
         return answers
 
     async def close(self) -> None:
-        """End every question that is still open; whoever waits for an answer gets one."""
+        """End every open question: its caller gets the answer unknown, for the reason `closed`."""
         await self._tasks.close()
 
     async def _answers(self, questions: Sequence[Question], until: float, *, fresh: bool) -> list[Answer]:
@@ -102,21 +103,23 @@ class DnsLookup:
         """Follow a name's aliases to the records that are asked for."""
         name = question.name
         aliases: list[str] = []
+        remark: str | None = None
         while True:
             step = await self._step(Question(name, question.type), until, fresh=fresh)
+            remark = remark or step.remark
             is_alias = step.outcome is Outcome.FOUND and step.type is not question.type
             if not is_alias:
-                return Answer(step.outcome, step.values, step.reason, step.errors, tuple(aliases), step.servers)
+                return Answer(step.outcome, step.values, step.reason, step.errors, tuple(aliases), step.servers, remark)
             name = step.values[0]
             if name in (question.name, *aliases):
                 return Answer(Outcome.UNKNOWN, reason="alias_loop", aliases=tuple(aliases))
-            if len(aliases) == MOST_ALIASES:
+            if len(aliases) == MAX_ALIASES:
                 return Answer(Outcome.UNKNOWN, reason="too_many_aliases", aliases=tuple(aliases))
             aliases.append(name)
 
     async def _step(self, question: Question, until: float, *, fresh: bool) -> Step:
         """What is known of one name, or found out now."""
-        known = None if fresh else self._steps.get(question)
+        known = None if fresh else self._cache.get(question)
         if known is not None:
             return known
         try:
@@ -125,9 +128,9 @@ class DnsLookup:
             return unknown(question.type, "bad_name")
 
         async def find(search: Search[Step]) -> Step:
-            inquiry = Inquiry(self._transport, self._clock, search)
-            step = await self._source.find(inquiry, name, question.type, fresh=fresh)
-            self._steps.put(question, step, _seconds(step))
+            queries = QueryBudget(self._transport, self._clock, search)
+            step = await self._source.find(queries, name, question.type, fresh=fresh)
+            self._cache.put(question, step, _seconds(step))
             return step
 
         try:
@@ -154,7 +157,7 @@ def _seconds(step: Step) -> float:
     """How long a step may be remembered: what is not definitive, not at all."""
     if not step.outcome.definitive:
         return 0
-    return min(step.ttl, LONGEST if step.outcome is Outcome.FOUND else LONGEST_ABSENCE)
+    return min(step.ttl, MAX_TTL if step.outcome is Outcome.FOUND else MAX_NEGATIVE_TTL)
 
 
 def _server(address: str) -> Server:

@@ -1,9 +1,12 @@
 """What several servers come to that were asked the same: pure.
 
-    one of them finds the signatures bogus     unknown: whoever validates, as authorities do, gets no answer
+    one of them finds the signatures bogus     unknown: a client that validates, as authorities do, gets no answer
     all that know something agree              that
-    they differ                                propagating: a change is on its way, or somebody forgot a server
+    they differ                                propagating: a change is on its way, or a server was forgotten
     none knows anything                        unknown, for the reason that says most
+
+A server that answers without saying that it is in charge (no AA) is lame beside one that says so. Where none says so, what
+they answer holds, with a remark: resolvers believe such servers too.
 
 What each of them says stays beside it, where they are several and not all say the same.
 """
@@ -11,8 +14,8 @@ What each of them says stays beside it, where they are several and not all say t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from router.dns.reading import Kind, Reading
-from router.domains.lookup import MAX_SHOWN, Outcome, RecordType, ServerAnswer
+from router.dns.server_reply import Kind, ServerReply, failed
+from router.domains.lookup import MAX_SHOWN, NOT_AUTHORITATIVE, Outcome, RecordType, ServerAnswer
 
 BOGUS = "bogus"
 
@@ -33,14 +36,15 @@ class View:
     """What one server says. `server` is as people know it."""
 
     server: str
-    reading: Reading
+    reply: ServerReply
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """An answer to one question about one name, whose alias is not followed: FOUND with the type CNAME.
 
-    `ttl` is for how many seconds it holds; of several servers' the least.
+    `ttl` is for how many seconds it holds; of several servers' the least. `remark` is `not_authoritative` where no server
+    said that it is in charge.
     """
 
     outcome: Outcome
@@ -50,6 +54,7 @@ class Step:
     errors: tuple[str, ...] = ()
     servers: tuple[ServerAnswer, ...] = ()
     ttl: int = 0
+    remark: str | None = None
 
 
 def unknown(wanted: RecordType, reason: str, errors: tuple[str, ...] = ()) -> Step:
@@ -59,9 +64,14 @@ def unknown(wanted: RecordType, reason: str, errors: tuple[str, ...] = ()) -> St
 
 def compare(wanted: RecordType, views: Sequence[View]) -> Step:
     """What the views come to; each is a definitive one or FAILED."""
+    sure_of = [view for view in views if view.reply.kind is not Kind.FAILED]
+    in_charge = any(view.reply.authoritative for view in sure_of)
+    if in_charge:
+        views = [view if view.reply.authoritative else replace(view, reply=failed("lame")) for view in views]
+    remark = NOT_AUTHORITATIVE if sure_of and not in_charge else None
     said = [_said(wanted, view) for view in views]
     sure = [answer for answer in said if answer.outcome.definitive]
-    errors = tuple(dict.fromkeys(error for view in views for error in view.reading.errors))
+    errors = tuple(dict.fromkeys(error for view in views for error in view.reply.errors))
     same = len({(answer.outcome, answer.type, answer.values, answer.reason) for answer in said}) == 1
     servers = () if same else tuple(replace(answer, values=answer.values[:MAX_SHOWN]) for answer in said)
     reasons = {answer.reason for answer in said if answer.reason is not None}
@@ -69,16 +79,16 @@ def compare(wanted: RecordType, views: Sequence[View]) -> Step:
         return Step(Outcome.UNKNOWN, wanted, reason=_most_telling(reasons), errors=errors, servers=servers)
     first = sure[0]
     if any((other.outcome, other.type, other.values) != (first.outcome, first.type, first.values) for other in sure):
-        return Step(Outcome.PROPAGATING, wanted, errors=errors, servers=servers)
-    ttl = min(view.reading.ttl for view in views if view.reading.kind is not Kind.FAILED)
-    return Step(first.outcome, first.type, first.values, errors=errors, servers=servers, ttl=ttl)
+        return Step(Outcome.PROPAGATING, wanted, errors=errors, servers=servers, remark=remark)
+    ttl = min(view.reply.ttl for view in views if view.reply.kind is not Kind.FAILED)
+    return Step(first.outcome, first.type, first.values, errors=errors, servers=servers, ttl=ttl, remark=remark)
 
 
 def _said(wanted: RecordType, view: View) -> ServerAnswer:
-    reading = view.reading
-    kind = RecordType.CNAME if reading.kind is Kind.ALIAS else wanted
-    outcome = _OUTCOMES.get(reading.kind, Outcome.UNKNOWN)
-    return ServerAnswer(view.server, kind, outcome, reading.values, reading.reason)
+    reply = view.reply
+    kind = RecordType.CNAME if reply.kind is Kind.ALIAS else wanted
+    outcome = _OUTCOMES.get(reply.kind, Outcome.UNKNOWN)
+    return ServerAnswer(view.server, kind, outcome, reply.values, reply.reason)
 
 
 def _most_telling(reasons: set[str]) -> str:

@@ -4,10 +4,10 @@ them, the API shows them.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-# A certificate that nobody has read lives no longer than this: no authority that Caddy uses by default issues for more.
+# A certificate that was not read lives no longer than this: no authority that Caddy uses by default issues for more.
 LIFETIME = timedelta(days=90)
 
 _RENEWED_AFTER = 2 / 3  # of its lifetime: when Caddy renews a certificate
@@ -26,7 +26,7 @@ class CertificateStatus(enum.StrEnum):
 
 
 class Source(enum.StrEnum):
-    """How a certificate is known: a visitor came by https, or it was looked at."""
+    """How a certificate is known: a visitor came by https, or it was read."""
 
     TRAFFIC = "traffic"
     PROBE = "probe"
@@ -44,13 +44,18 @@ class Leaf:
     @property
     def due_at(self) -> datetime:
         """When it should be renewed."""
-        return self.not_before + (self.not_after - self.not_before) * _RENEWED_AFTER
+        return due_at(self.not_before, self.not_after)
+
+
+def due_at(not_before: datetime, not_after: datetime) -> datetime:
+    """See `Leaf.due_at`."""
+    return not_before + (not_after - not_before) * _RENEWED_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """One host's. `leaf` and `seen_at` None: none has been seen. `retry_at` is when it is tried again after a failure;
-    `due_at` when it is looked at next, whatever for."""
+    `due_at` when its host has its turn next."""
 
     host: str
     status: CertificateStatus
@@ -105,7 +110,7 @@ class Seen:
 
 
 class Outcome(enum.StrEnum):
-    """How a try ended. `expired`: nobody saw a certificate in time, nor a failure, so one may have been issued."""
+    """How a try ended. `expired`: neither a certificate nor a failure was seen in time, so one may have been issued."""
 
     OPEN = "open"
     ISSUED = "issued"
@@ -134,13 +139,28 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What has changed. `live` says of hosts until when they have a certificate, None that they have none any more.
-    `until` is where the next look goes on."""
+class Read:
+    """A host's certificate was read."""
+
+    host: str
+    seen_at: datetime
+    leaf: Leaf
+    tenant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateDelta:
+    """What has changed, or a part of it. `live` says of hosts until when they have a certificate, None that they have
+    none any more; `due` of those whose certificate was read when its renewal is due. `until` is where the next query goes
+    on. `next` is where the next part does, None after the last one. `now` is what the store's clock says, in seconds since
+    1970; None where it has none."""
 
     attempts: tuple[Attempt, ...]
     live: Mapping[str, datetime | None]
     until: float
+    due: Mapping[str, datetime] = field(default_factory=dict)
+    next: tuple[float, str] | None = None
+    now: float | None = None
 
 
 _CERTAINTY = {Outcome.OPEN: 0, Outcome.EXPIRED: 1, Outcome.FAILED: 2, Outcome.ISSUED: 3}

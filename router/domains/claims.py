@@ -2,14 +2,14 @@
 
 Who is in the way of a name:
 
-    whoever has it            as a custom domain, as a preview domain, or a name around it as either: a wildcard record
-                              covers every name below it, so whoever nests inside another's zone passes for its owner;
-                              round a preview domain, whoever has a name inside
-    whoever let go of it      within 30 days: DNS may lead here for as long as nobody changed it, so whoever came next would
-                              be verified at once, by records of somebody else's
+    a tenant that has it      as a custom domain, as a preview domain, or a name around it as either: a wildcard record
+                              covers every name below it, so a name inside another tenant's zone would be verified by that
+                              tenant's records; for a preview domain, also a tenant that has a name inside it
+    a tenant that let it go   within 30 days: DNS may lead here until its owner changes it, so the next tenant would be
+                              verified at once by the last one's records
 
 It does not matter which of them is verified. The claim's token goes into a TXT record at `_miosa-challenge.<name>`; once it
-is there, the name is the claimant's, and with a preview domain all that lies below it (`takeovers.py`). A claim ends after
+is there, the name is the claimant's, and with a preview domain all that lies below it (`transfers.py`). A claim ends after
 7 days. The same tenant that asks again has the same token; what it asked for last is what it gets.
 """
 
@@ -18,27 +18,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from router.clock import iso
-from router.domains.challenge import new_token
-from router.domains.checks import wait
+from router.base.clock import iso
+from router.base.ids import new_id
+from router.domains.checks.challenge import new_token
+from router.domains.checks.schedule import Slice, wait
 from router.domains.names import enclosing
-from router.domains.requirement import of_claim
+from router.domains.required_records import of_claim
+from router.domains.transaction import Tx
 from router.errors import CONFLICT, RouterError
-from router.unit import new_id
 
 TAKEN = "has already been taken"
 
 CLAIM_TIME = timedelta(days=7)
 LET_GO_TIME = timedelta(days=30)
-MOST_CLAIMS = 100  # open ones of one tenant
+MAX_DOMAINS = 1000  # of one tenant, of both kinds
+MAX_CLAIMS = 100  # open ones of one tenant
 
-# Why a domain was removed that another tenant proved to be theirs; nobody is protected by having lost a name so.
+# Why a domain was removed that another tenant proved to be theirs; a name that was lost so is not protected.
 TRANSFERRED = "transferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One tenant's claim to a name. `wanted` is what to make of the name once it is proven, `checks` counts the looks."""
+    """One tenant's claim to a name. `wanted` is what to make of the name once it is proven, `checks` counts the checks."""
 
     id: str
     name: str
@@ -62,13 +64,19 @@ class ClaimRows(Protocol):
     async def count(self, tenant_id: str) -> int:
         """How many a tenant has."""
 
+    async def foreign(self, name: str, tenant_id: str, now: datetime) -> bool:
+        """Whether another tenant has an open claim to the name."""
+
+    async def foreign_of(self, domains: Collection[str], tenant_id: str, now: datetime) -> bool:
+        """Whether another tenant has one to a name of one of these registered domains."""
+
     async def put(self, claim: Claim) -> None:
         """Store it, new or changed."""
 
     async def drop(self, claim_id: str) -> None: ...
 
-    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
-        """The ids of those whose next look is due, with when it was due, the longest ago first."""
+    async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
+        """When the next check is due, the id and the tenant; tenants take turns (`queue.py`)."""
 
 
 class Names(Protocol):
@@ -86,38 +94,30 @@ class Names(Protocol):
     async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
         """Such a one under `domain`."""
 
+    async def foreign_of(self, domains: Collection[str], tenant_id: str) -> bool:
+        """Whether another tenant has a live name of one of these registered domains."""
 
-class Zones(Names, Protocol):
-    """Preview domains likewise."""
+    async def released_of(self, domains: Collection[str], tenant_id: str, since: datetime) -> bool:
+        """Whether another tenant let go of such a one, not before `since`."""
 
-    async def hold_names(self) -> None:
-        """Until the end of the transaction nobody else sets or registers a domain. The first thing in it."""
+    async def count_of(self, tenant_id: str) -> int:
+        """How many a tenant has now."""
 
-
-class ClaimsTx(Protocol):
-    """What a transaction offers to claims."""
-
-    @property
-    def claims(self) -> ClaimRows: ...
-
-    @property
-    def custom_domains(self) -> Names: ...
-
-    @property
-    def preview_domains(self) -> Zones: ...
+    async def own_tokens(self, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
+        """Those of the tokens that are this tenant's, of a name that it has or had."""
 
 
 class Proofs(Protocol):
-    """Looks whether claims are proven."""
+    """Checks whether claims are proven."""
 
     async def prove(self, claim: Claim) -> bool:
-        """Whether the claim's record is there, and so the name has become the claimant's. Looks at most every ten seconds.
+        """Whether the claim's record is there, and so the name has become the claimant's. Checks at most every ten seconds.
 
         Raises StoreUnavailableError, and RouterError where what was wanted can no longer be."""
 
 
-async def host_is_held(tx: ClaimsTx, fqdn: str, tenant_id: str, now: datetime) -> bool:
-    """Whether somebody else is in the way of a custom domain."""
+async def host_is_held(tx: Tx, fqdn: str, tenant_id: str, now: datetime) -> bool:
+    """Whether another tenant is in the way of a custom domain."""
     since, above = now - LET_GO_TIME, enclosing(fqdn)
     return bool(
         await tx.custom_domains.foreign(above, tenant_id)
@@ -127,8 +127,8 @@ async def host_is_held(tx: ClaimsTx, fqdn: str, tenant_id: str, now: datetime) -
     )
 
 
-async def zone_is_held(tx: ClaimsTx, domain: str, tenant_id: str, now: datetime) -> bool:
-    """Whether somebody else is in the way of a preview domain."""
+async def zone_is_held(tx: Tx, domain: str, tenant_id: str, now: datetime) -> bool:
+    """Whether another tenant is in the way of a preview domain."""
     since, above = now - LET_GO_TIME, enclosing(domain)
     return bool(
         await tx.preview_domains.foreign(above, tenant_id)
@@ -142,7 +142,20 @@ async def zone_is_held(tx: ClaimsTx, domain: str, tenant_id: str, now: datetime)
     )
 
 
-async def open_claim(tx: ClaimsTx, name: str, tenant_id: str, wanted: Mapping[str, Any], now: datetime) -> Claim | None:
+async def check_room(tx: Tx, tenant_id: str, max_domains: int, field: str) -> None:
+    """Raises RouterError CONFLICT where the tenant has as many domains, of both kinds, as it may have."""
+    count = await count_domains(tx, tenant_id)
+    if count >= max_domains:
+        problem = f"can't be added: this account has {count} domains, and may have {max_domains}"
+        raise RouterError(CONFLICT, problem, fields={field: [problem]})
+
+
+async def count_domains(tx: Tx, tenant_id: str) -> int:
+    """How many domains a tenant has, of both kinds."""
+    return await tx.custom_domains.count_of(tenant_id) + await tx.preview_domains.count_of(tenant_id)
+
+
+async def open_claim(tx: Tx, name: str, tenant_id: str, wanted: Mapping[str, Any], now: datetime) -> Claim | None:
     """The tenant's claim to the name, with what it wants now; None where it has too many others."""
     old = await tx.claims.of(tenant_id, name)
     if old is not None and old.expires_at > now:
@@ -150,7 +163,7 @@ async def open_claim(tx: ClaimsTx, name: str, tenant_id: str, wanted: Mapping[st
     else:
         if old is not None:
             await tx.claims.drop(old.id)
-        if await tx.claims.count(tenant_id) >= MOST_CLAIMS:
+        if await tx.claims.count(tenant_id) >= MAX_CLAIMS:
             return None
         claim = Claim(
             id=new_id(),
@@ -166,19 +179,29 @@ async def open_claim(tx: ClaimsTx, name: str, tenant_id: str, wanted: Mapping[st
     return claim
 
 
-def taken(field: str, claim: Claim | None = None) -> RouterError:
-    """That a name is another's, and what would show that it is not."""
+def taken(field: str, claim: Claim | None = None, *, target: str | None = None) -> RouterError:
+    """That a name is another's, and what would show that it is not; `target` is where a custom domain's CNAME must lead."""
     beside: dict[str, object] = {}
     if claim is not None:
+        records = of_claim(claim.name, claim.token, claim.checked_at, target=target)
         beside["claim"] = {
             "name": claim.name,
             "expires_at": iso(claim.expires_at),
-            "records": [of_claim(claim.name, claim.token, claim.checked_at).shown()],
+            "records": [record.shown() for record in records],
         }
     return RouterError(CONFLICT, TAKEN, fields={field: [TAKEN]}, beside=beside)
 
 
-async def forget_claim(tx: ClaimsTx, name: str, tenant_id: str) -> None:
+def too_many_claims(field: str) -> RouterError:
+    """That a name is another's, and that the tenant can't claim it now."""
+    problem = (
+        f"{TAKEN}, and can't be claimed: this account has {MAX_CLAIMS} open claims, as many as it may have. Prove one of "
+        f"them, or wait until one ends, which is {CLAIM_TIME.days} days after it was opened"
+    )
+    return RouterError(CONFLICT, problem, fields={field: [problem]})
+
+
+async def forget_claim(tx: Tx, name: str, tenant_id: str) -> None:
     """The tenant has the name, however it came by it."""
     claim = await tx.claims.of(tenant_id, name)
     if claim is not None:

@@ -1,6 +1,6 @@
 """What the checks of domains need of DNS: an answer to each question, with not knowing told apart from nothing there.
 
-Whoever owns a domain decides what its name servers say, and when they say nothing. So NXDOMAIN, NODATA and records are
+The owner of a domain decides what its name servers say, and when they say nothing. So NXDOMAIN, NODATA and records are
 definitive, and everything else is not: servers that differ, and all that is unknown (SERVFAIL, REFUSED, a timeout, a
 server that is not in charge). No domain goes down because of what is not definitive.
 """
@@ -15,6 +15,8 @@ MAX_VALUES = 256  # records of one answer
 MAX_VALUE = 1024  # characters of one record
 MAX_SHOWN = 16  # records of one of several servers
 
+NOT_AUTHORITATIVE = "not_authoritative"  # no server of a name says that it is in charge of it
+
 
 class RecordType(enum.StrEnum):
     """Which records are asked for."""
@@ -27,6 +29,8 @@ class RecordType(enum.StrEnum):
     NS = "NS"
     SOA = "SOA"
     MX = "MX"
+    HTTPS = "HTTPS"
+    DNAME = "DNAME"
 
 
 class Outcome(enum.StrEnum):
@@ -72,15 +76,17 @@ class Answer:
 
     `values` are sorted, each in one form: addresses in their canonical one, names in lower case without the final dot,
     a TXT record's strings joined, the fields of other records with a blank between them (`0 issue "ca.example"`,
-    `10 mail.example.com`). They are whatever a stranger's server sent, with unprintable bytes escaped (`\\009`).
+    `10 mail.example.com`, `1 . alpn="h2"`). They are whatever a stranger's server sent, with unprintable bytes escaped (`\\009`).
 
     `reason` says in a word why the outcome is unknown: `servfail`, `refused`, `timeout`, `lame` (no server is in charge),
-    `bogus` (DNSSEC), `unreachable`, `bad_answer`, `no_address` (of the name's servers), `not_global` (they are at addresses
-    that are not the Internet's), `no_servers` (we have nobody to ask), `alias_loop`, `too_many_aliases`,
+    `bogus` (DNSSEC), `unreachable`, `bad_answer`, `no_address` (the name's servers have none), `not_global` (they are at addresses
+    that are not the Internet's), `no_servers` (we have no server to ask), `alias_loop`, `too_many_aliases`,
     `too_many_referrals`, `too_many_queries`, `bad_name`, `closed`, `failed` (a bug of ours), or another code of DNS.
     `errors` are extended errors (RFC 8914), as in `6 DNSSEC Bogus: signature expired`.
 
     `aliases` are the names that the question's name leads to, one after the other; the answer is about the last one.
+
+    `remark` is a word on what is odd about an answer that holds: `not_authoritative`.
 
     `servers` are empty where the servers asked agree. Where they differ, or some did not answer, they are what each of
     them said.
@@ -92,6 +98,7 @@ class Answer:
     errors: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     servers: tuple[ServerAnswer, ...] = ()
+    remark: str | None = None
 
 
 class Lookup(Protocol):

@@ -10,6 +10,10 @@ from router.hostname import MAX_LABEL, MAX_NAME, SANDBOX, InvalidNameError, cano
 if TYPE_CHECKING:
     import tldextract
 
+# The records that a preview domain needs. `*.sandbox` makes `sandbox` a name that exists, and then `*` no longer covers
+# what lies below it (RFC 4592 §2.2.2): both are needed, always.
+WILDCARDS = ("*", f"*.{SANDBOX}")
+
 # A zone D must leave room for `<port>-<slug>.sandbox.D`.
 MAX_ZONE = MAX_NAME - MAX_LABEL - len(f".{SANDBOX}.")
 
@@ -60,6 +64,12 @@ def registered_domain(name: str) -> str:
     if not read.suffix:
         return ".".join(name.split(".")[-2:])  # the list's default rule: a suffix that it does not have is one label
     return read.top_domain_under_public_suffix or name
+
+
+def below_registry(name: str) -> bool:
+    """Whether a registry's own zone is right above a canonical name (`com`, `co.uk`). A suffix of the list's private section
+    (`github.io`) is one company's zone, where a record may stand for all its customers."""
+    return name == registered_domain(name) and not suffixes()(name).is_private
 
 
 def enclosing(name: str) -> tuple[str, ...]:

@@ -1,17 +1,22 @@
-"""The states of a custom domain, and the moves between them.
+"""The states of a domain, and the moves between them: one table, which every change of a status obeys.
 
-    pending ──► verified ──► active         DNS leads to us; a certificate was issued and is in use
+    pending ──► verified ──► active         a check found that DNS leads to us; a certificate was issued and is in use
        │           │           │
-       └──► failed ◄───────────┘            DNS never led to us, or no longer does, or no certificate can be had
-              └──► verified                 it leads to us again
+       └──► failed ◄───────────┘            checks found for long enough that DNS does not lead to us
+              └──► verified                 a check found that it leads to us again
     any ──► removed                         for good: registering the name again makes a new record
 
+A check moves a domain to `verified`, `failed` or `removed` (`checks/schedule.py`); its certificate moves it to `active`; its
+owner, or another tenant that proves the name, to `removed`.
+
 Only `verified` and `active` route (`DomainStatus.routes`). Suspension is not a state: a suspended domain keeps its own
-and has it back afterwards.
+and has it back afterwards. Preview domains have the same states without `active`; the API calls their first one
+`pending_dns`, and one that is removed is cleared.
 """
 
 from collections.abc import Mapping
 
+from router.errors import CONFLICT, RouterError
 from router.routes.records import DomainStatus
 
 _PENDING, _VERIFIED, _ACTIVE = DomainStatus.PENDING, DomainStatus.VERIFIED, DomainStatus.ACTIVE
@@ -29,3 +34,9 @@ MOVES: Mapping[DomainStatus, frozenset[DomainStatus]] = {
 def may_move(old: DomainStatus, new: DomainStatus) -> bool:
     """Whether a domain in state `old` may enter `new`."""
     return new in MOVES[old]
+
+
+def check_move(old: DomainStatus, new: DomainStatus) -> None:
+    """Raises RouterError CONFLICT where a domain in state `old` may not enter `new`."""
+    if not may_move(old, new):
+        raise RouterError(CONFLICT, f"a domain that is {old} can't become {new}")

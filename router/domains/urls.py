@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.domains.preview import PreviewDomain, PreviewStatus
+from router.domains.preview_domains import PreviewDomain, PreviewStatus
 from router.hostname import default_host, sandbox_host
 from router.settings import Settings
 

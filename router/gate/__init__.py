@@ -1,1 +1,1 @@
-"""May this name have a certificate? Caddy asks before each issuance, and believes the status."""
+"""May this name have a certificate? Caddy asks before each issuance, and obeys the status code."""

@@ -1,25 +1,32 @@
-"""The question itself: `GET /ask?domain=NAME`, without the HTTP.
+"""Decides what `GET /ask?domain=NAME` is answered, without the HTTP.
 
-Caddy waits ten seconds and takes anything but a 2xx for a refusal, which it logs at debug level only: so refusals are
-counted and logged here, or nobody would ever know why a name has no certificate.
+Caddy waits ten seconds and takes anything but a 2xx as a refusal, which it logs at debug level only. So refusals are
+counted and logged here; otherwise operators could not find out why a name has no certificate.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import structlog
+from cachetools import TTLCache
 
-from router.clock import Clock
-from router.gate.evidence import CertificateEvidence
-from router.gate.policy import VERDICTS, Standing, Verdict, judge, read_name, without_budgets
+from router.base.clock import Clock
+from router.errors import StoreUnavailableError
+from router.gate.evidence import MemoryEvidence
+from router.gate.policy import VERDICTS, BudgetState, Verdict, judge, read_name, without_budgets
 from router.routes.chain import Decision
 from router.routes.route import Route
 
 DEADLINE = 5.0  # seconds; half of Caddy's own
+EVIDENCE_TIMEOUT = 1.0  # seconds to look up evidence that this process does not have yet
 NAMES = 1024  # refused names remembered, and so the most refusals that are logged in a minute
-_QUIET = 60.0  # seconds between two lines about the same name
-_SHOWN = 253  # characters of a name in a log line
+_LOG_INTERVAL = 60.0  # seconds between two lines about the same name
+_MAX_LOGGED_NAME = 253  # characters of a name in a log line
+
+# What a name without evidence is refused for, or charged for, and one with evidence is not: its record says that it is served.
+_UNCERTAIN = frozenset(("first_issue", "caa_forbidden", "dns_not_pointing"))
 
 _log = structlog.get_logger("router.gate")
 
@@ -34,11 +41,18 @@ class Routes(Protocol):
         """The route; what goes wrong is a route with a problem."""
 
 
+class Certificates(Protocol):
+    """What the gate needs of the store, until all of its evidence has been read."""
+
+    async def live(self, hosts: Sequence[str]) -> Mapping[str, datetime]:
+        """Until when these have certificates, of those that have one. Raises StoreUnavailableError."""
+
+
 class Spending(Protocol):
     """What the gate needs of the budgets."""
 
-    def standing(self, host: str) -> Standing:
-        """What they say of a canonical name that has no certificate. At once: no I/O."""
+    def state(self, host: str, tenant_id: str | None) -> BudgetState:
+        """What they say of a tenant's canonical name that has no certificate. At once: no I/O."""
 
     def open(self, host: str, tenant_id: str | None) -> None:
         """One more first certificate will be asked for."""
@@ -47,26 +61,32 @@ class Spending(Protocol):
 class Counter(Protocol):
     """What the gate needs of the metrics."""
 
-    def count_ask(self, reason: str) -> None:
-        """One more answer for this reason."""
+    def count(self, name: str, *labels: str) -> None:
+        """Add 1 to a counter."""
 
 
 class Ask:
     """Answers Caddy, within `deadline` seconds. `names` bounds what is remembered of refusals.
 
-    `on_pending(name)` hears of each question about a name that is registered and not verified yet: somebody wants to
-    see it now. It must not wait.
+    While the evidence is not complete, a name that is served and has none is looked up among `certificates`; where they
+    can't be asked it is allowed unless a fresh copy stands for them: a certificate that is thrown away is worse than one
+    that costs no budget.
+
+    `on_pending(name)` hears of each question about a name that is registered and not verified yet: a visitor wants to
+    see it now. `on_issued(name)` hears of each that may be renewed. Neither must wait.
     """
 
     def __init__(
         self,
         *,
         routes: Routes,
-        evidence: CertificateEvidence,
+        evidence: MemoryEvidence,
         budgets: Spending,
         metrics: Counter,
         clock: Clock,
+        certificates: Certificates | None = None,
         on_pending: Callable[[str], object] | None = None,
+        on_issued: Callable[[str], object] | None = None,
         deadline: float = DEADLINE,
         names: int = NAMES,
     ) -> None:
@@ -74,9 +94,12 @@ class Ask:
         self._evidence = evidence
         self._budgets = budgets
         self._metrics = metrics
+        self._certificates = certificates
         self._on_pending = on_pending
+        self._on_issued = on_issued
         self._deadline = deadline
-        self._refused = _Quiet(clock, names)
+        self._refused = _OncePerMinute(clock, names)
+        self._unchecked = _OncePerMinute(clock, names)
 
     def at_once(self, domains: Sequence[str]) -> Verdict | None:
         """The verdict on the values of the `domain` parameter, or None where something has to be looked up first."""
@@ -86,7 +109,9 @@ class Ask:
         if isinstance(name, Verdict):
             return self._say(domains, name)
         route = self._routes.peek(name.encode("ascii"))
-        return None if route is None else self._say(domains, self._decide(name, route.decision))
+        if route is None or self._is_uncertain(name, route.decision):
+            return None
+        return self._say(domains, self._decide(name, route.decision, evidence=self._evidence.seen(name)))
 
     async def answer(self, domains: Sequence[str]) -> Verdict:
         """As `at_once`, after looking up what has to be. Raises nothing."""
@@ -98,7 +123,8 @@ class Ask:
         name = read_name(host)
         if isinstance(name, Verdict):
             return name
-        return judge(decision, evidence=self._evidence.seen(name), standing=self._budgets.standing(name))
+        budget = self._budgets.state(name, _tenant_of(decision))
+        return judge(decision, evidence=self._evidence.seen(name), budget=budget)
 
     async def opinion(self, host: str) -> Verdict:
         """What the answer for a canonical name is now. Counts nothing, and opens no attempt."""
@@ -107,7 +133,9 @@ class Ask:
                 route = await self._routes.resolve(host.encode("ascii"))
         except TimeoutError:
             return VERDICTS["not_ready"]
-        return self.judge(host, route.decision)
+        evidence = await self._has_evidence(host, route.decision)
+        budget = self._budgets.state(host, _tenant_of(route.decision))
+        return judge(route.decision, evidence=evidence, budget=budget)
 
     async def _look_up(self, domain: str) -> Verdict:
         name = read_name(domain)
@@ -117,25 +145,54 @@ class Ask:
                 route = await self._routes.resolve(name.encode("ascii"))
         except TimeoutError:
             return VERDICTS["issued" if self._evidence.seen(name) else "not_ready"]
-        return self._decide(name, route.decision)
+        return self._decide(name, route.decision, evidence=await self._has_evidence(name, route.decision))
 
-    def _decide(self, name: str, decision: Decision) -> Verdict:
-        evidence = self._evidence.seen(name)
+    def _is_uncertain(self, name: str, decision: Decision) -> bool:
+        """Whether the name would get a first certificate, and may have one of which we have not heard yet."""
+        evidence = self._evidence
+        return (
+            not evidence.complete
+            and self._certificates is not None
+            and not evidence.seen(name)
+            and without_budgets(decision, evidence=False).reason in _UNCERTAIN
+        )
+
+    async def _has_evidence(self, name: str, decision: Decision) -> bool:
+        if self._certificates is None or not self._is_uncertain(name, decision):
+            return self._evidence.seen(name)
+        try:
+            async with asyncio.timeout(EVIDENCE_TIMEOUT):
+                found = await self._certificates.live([name])
+        except (TimeoutError, StoreUnavailableError) as error:
+            if self._evidence.copied:
+                return self._evidence.seen(name)
+            if self._unchecked.may_log(name):
+                _log.warning(
+                    "certificate evidence could not be read", name=name, error=str(error) or "no answer in time"
+                )
+            return True
+        # What was read goes on being read: until then this is evidence enough.
+        self._evidence.hold_visited({host: until.timestamp() for host, until in found.items()})
+        return self._evidence.seen(name)
+
+    def _decide(self, name: str, decision: Decision, *, evidence: bool) -> Verdict:
         verdict = without_budgets(decision, evidence=evidence)
         if verdict.reason == "first_issue":
-            verdict = judge(decision, evidence=evidence, standing=self._budgets.standing(name))
+            tenant_id = _tenant_of(decision)
+            verdict = judge(decision, evidence=evidence, budget=self._budgets.state(name, tenant_id))
             if verdict.reason == "first_issue":
-                resource = decision.resource
-                self._budgets.open(name, None if resource is None else resource.tenant_id)
+                self._budgets.open(name, tenant_id)
+        elif verdict.reason == "issued" and self._on_issued is not None:
+            self._on_issued(name)
         elif verdict.reason == "not_verified" and self._on_pending is not None:
             self._on_pending(name)
         return verdict
 
     def _say(self, domains: Sequence[str], verdict: Verdict) -> Verdict:
-        self._metrics.count_ask(verdict.reason)
+        self._metrics.count("asks", verdict.reason)
         if not verdict.allowed:
-            name = " ".join(domains)[:_SHOWN]
-            if self._refused.speaks(name):
+            name = " ".join(domains)[:_MAX_LOGGED_NAME]
+            if self._refused.may_log(name):
                 _log.info(
                     "certificate refused",
                     name=name,
@@ -146,22 +203,20 @@ class Ask:
         return verdict
 
 
-class _Quiet:
-    """Lets one line a minute through per name. Bounded: while it is full of fresh names, others go unlogged."""
+def _tenant_of(decision: Decision) -> str | None:
+    return None if decision.resource is None else decision.resource.tenant_id
 
-    def __init__(self, clock: Clock, most: int) -> None:
-        self._most = most
-        self._now = clock.monotonic
-        self._spoken: dict[str, float] = {}
 
-    def speaks(self, name: str) -> bool:
-        now = self._now()
-        while self._spoken:
-            oldest = next(iter(self._spoken))
-            if now - self._spoken[oldest] < _QUIET:
-                break
-            del self._spoken[oldest]
-        if name in self._spoken or len(self._spoken) >= self._most:
+class _OncePerMinute:
+    """Allows one log line per minute and name. While it is full of recent names, new ones are not logged."""
+
+    def __init__(self, clock: Clock, max_names: int) -> None:
+        self._max_names = max_names
+        self._logged: TTLCache[str, None] = TTLCache(max_names, _LOG_INTERVAL, timer=clock.monotonic)
+
+    def may_log(self, name: str) -> bool:
+        self._logged.expire()
+        if name in self._logged or len(self._logged) >= self._max_names:
             return False
-        self._spoken[name] = now
+        self._logged[name] = None
         return True

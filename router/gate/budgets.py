@@ -2,58 +2,73 @@
 
 Only names without a certificate count: a renewal is free at the authority too. What counts are attempts. Telling Caddy
 to go ahead opens one; while it is open the same name is asked for freely, since Caddy asks several times about one
-handshake. It ends when somebody sees the certificate, when Caddy is seen to have none, or after `attempt_time`.
+handshake. It ends when the certificate is seen, when Caddy turns out to have none, or after `attempt_time`.
 
     limit                   ours, by default      Let's Encrypt's           what counts here
     per exact name          3 in 7 days           5 in 7 days               attempts that may have issued one
     per registered domain   40 in 7 days          50 in 7 days              the same; the customer has his own, too
     per account             240 in 3 hours        300 orders in 3 hours     every attempt
-                            10 open at once
+                            10 at once                                      those that are open, for 30 seconds
                             10 in 10 seconds      Caddy's own throttle      every attempt
     after failures          1, 10, 100 min, 24 h  5 failed validations/h    those of the name, since the last success
 
-A try that failed for sure issued nothing, and so counts for the account and the backoff alone: a zone whose CAA
-records forbid us must not lose its week. One that nobody saw the end of counts like a success.
+An attempt that is known to have failed issued nothing, so it counts only for the account and the backoff: a zone whose
+CAA records forbid us must not lose its week. An attempt with an unknown result counts like a success.
 
-Everything is in memory; `ledger.py` brings other nodes' attempts and keeps ours. Each node learns of the others' within
+Shared limits are shared fairly. A tenant may use all of an account's limit while no other tenant wants any; one that has
+had less than its share (the limit, divided by the tenants that use it) is let in beyond it: by an eighth of the 240, which
+stays below the authority's 300, and by as many again of the tens, which only pace. In the second half of that, so is a
+registered domain. A week's names can't be given back so soon: on the platform's own domain, and on any other of which
+several tenants want names, a tenant gets a name while it has fewer than are left. The first may have 20 of the 40, and
+those who come later always find some.
+
+Everything is in memory; `sync.py` brings other nodes' attempts and keeps ours. Each node learns of the others' within
 a second or two, and in one second it starts at most `starts` of its own. So n nodes can exceed a limit by
 (n - 1) * `starts`, which for two is just what lies between ours and the authority's: 40 + 10 = 50 names. With more
 nodes in front of which Caddys run, lower `registered_domain` by ten for each.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
 from router.domains.certificates import Attempt, Outcome
 from router.domains.names import registered_domain
-from router.gate.policy import CLEAR, Standing
+from router.gate.policy import CLEAR, BudgetState
 from router.settings import Gate
-from router.unit import new_id
 
-_NOT_READY = Standing("not_ready")
-_IN_FLIGHT = Standing("in_flight")
+_NOT_READY = BudgetState("not_ready")
+_IN_FLIGHT = BudgetState("in_flight")
 _SPENT = frozenset((Outcome.OPEN, Outcome.ISSUED, Outcome.EXPIRED))  # what may have issued a certificate
 _FAILURES = frozenset((Outcome.FAILED, Outcome.EXPIRED))
 
 
+_ACCOUNT_RESERVE = 8  # a part of the account's limit: 240 and 30, where the authority has 300
+_WANTED = 32  # tenants that are remembered to have wanted names of one domain
+
+
 class Budgets:
     """The attempts of the last seven days, and what they leave. Not ready until `ready` says so: what was spent before
-    is not known by then. `on_change` hears of each attempt of ours that opens or ends."""
+    is not known by then. `on_change` hears of each attempt of ours that opens or ends. `common` are domains whose names
+    are several tenants': the platform's own."""
 
-    def __init__(self, limits: Gate, clock: Clock) -> None:
-        self._limits = limits
+    def __init__(self, settings: Gate, clock: Clock, common: Collection[str] = ()) -> None:
+        self._settings = settings
+        self._common = frozenset(registered_domain(name) for name in common)
+        self._wanted: dict[str, set[str | None]] = {}  # who was refused names of a domain that has attempts
         self._now = clock.now
-        self.kept = max(limits.host_window, limits.registered_domain_window, limits.account_window)
+        self.kept = max(settings.host_window, settings.registered_domain_window, settings.account_window)
         self._by_id: dict[str, Attempt] = {}
         self._by_host: dict[str, list[Attempt]] = {}
         self._by_domain: dict[str, list[Attempt]] = {}
         self._all: list[tuple[float, str]] = []  # (opened_at, id), in order
         self._open: dict[str, Attempt] = {}
         self._listeners: list[Callable[[Attempt], object]] = []
-        self._ready = not limits.budgets
-        self.full = False  # whoever keeps the attempts can take no more
+        self._ready = not settings.budgets
+        self.full = False  # as many attempts wait for the store as may
+        self.unwritten: Counter[str | None] = Counter()  # whose attempts are not kept yet
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -71,21 +86,31 @@ class Budgets:
         """Call `listener(attempt)` for each attempt that opens or ends here."""
         self._listeners.append(listener)
 
-    def standing(self, host: str) -> Standing:
-        """What the budgets say of a canonical name without a certificate."""
-        if not self._limits.budgets:
+    def spent(self, domain: str) -> int:
+        """How many names of a registered domain got a certificate within its window, as far as the limit goes."""
+        oldest = self._now().timestamp() - self._settings.registered_domain_window
+        return sum(one.outcome in _SPENT and one.opened_at > oldest for one in self._by_domain.get(domain, ()))
+
+    def state(self, host: str, tenant_id: str | None = None) -> BudgetState:
+        """What the budgets say of a canonical name without a certificate. Without a tenant nothing is reserved for it."""
+        if not self._settings.budgets:
             return CLEAR
-        if not self._ready or self.full:
+        if not self._ready or self.full or (tenant_id is not None and self._has_its_share_waiting(tenant_id)):
             return _NOT_READY
         now = self._now().timestamp()
         self._expire(now)
         if host in self._open:
             return _IN_FLIGHT
-        return self._of_host(host, now) or self._of_domain(host, now) or self._of_account(now) or self._after(host, now)
+        return (
+            self._of_host(host, now)
+            or self._of_domain(host, tenant_id, now)
+            or self._of_account(host, tenant_id, now)
+            or self._after(host, now)
+        )
 
     def open(self, host: str, tenant_id: str | None) -> None:
         """Caddy is told to go ahead."""
-        if not self._limits.budgets or host in self._open:
+        if not self._settings.budgets or host in self._open:
             return
         attempt = Attempt(
             id=new_id(),
@@ -95,10 +120,10 @@ class Budgets:
             opened_at=self._now().timestamp(),
         )
         self._add(attempt)
-        self._tell(attempt)
+        self._notify(attempt)
 
     def settle(self, host: str, outcome: Outcome) -> None:
-        """What became of a name's last attempt, if there was one, as far as that is news."""
+        """What became of a name's last attempt, if there was one, where that changes anything."""
         attempts = self._by_host.get(host)
         if attempts and attempts[-1].may_become(outcome):
             self._end(attempts[-1], outcome, self._now().timestamp())
@@ -123,57 +148,79 @@ class Budgets:
             self._forget(self._by_id.pop(key))
         del self._all[:stale]
 
+    def _has_its_share_waiting(self, tenant_id: str) -> bool:
+        """Whether a tenant has as many attempts waiting to be written as there is room left: while the store is away no
+        tenant may take all of the room."""
+        return self.unwritten[tenant_id] >= self._settings.unwritten - self.unwritten.total()
+
     # The budgets, each None where it leaves something.
 
-    def _of_host(self, host: str, now: float) -> Standing | None:
-        limits = self._limits
-        return self._window("budget_host", self._by_host.get(host, ()), limits.host, limits.host_window, now)
+    def _of_host(self, host: str, now: float) -> BudgetState | None:
+        settings = self._settings
+        return self._window("budget_host", self._by_host.get(host, ()), settings.host, settings.host_window, now)
 
-    def _of_domain(self, host: str, now: float) -> Standing | None:
-        limits = self._limits
-        spent = self._by_domain.get(registered_domain(host), ())
-        most, window = limits.registered_domain, limits.registered_domain_window
-        return self._window("budget_registered_domain", spent, most, window, now)
+    def _of_domain(self, host: str, tenant_id: str | None, now: float) -> BudgetState | None:
+        limit, window = self._settings.registered_domain, self._settings.registered_domain_window
+        domain = registered_domain(host)
+        attempts = self._by_domain.get(domain, ())
+        spent = self._window("budget_registered_domain", attempts, limit, window, now)
+        if spent is None:
+            counted = [one for one in attempts if one.outcome in _SPENT and one.opened_at > now - window]
+            had = Counter(one.tenant_id for one in counted)
+            if domain in self._common or len({*had, *self._wanted.get(domain, ()), tenant_id}) > 1:
+                if had[tenant_id] < limit - len(counted):
+                    return None
+                spent = BudgetState("budget_registered_domain", counted[0].opened_at + window - now)
+        if spent is not None and tenant_id is not None and attempts:
+            wanted = self._wanted.setdefault(domain, set())
+            if len(wanted) < _WANTED:
+                wanted.add(tenant_id)
+        return spent
 
     def _window(
         self, reason: str, attempts: Iterable[Attempt], most: int, window: float, now: float
-    ) -> Standing | None:
+    ) -> BudgetState | None:
         latest = deque(
             (one.opened_at for one in attempts if one.outcome in _SPENT and one.opened_at > now - window), maxlen=most
         )
-        return Standing(reason, latest[0] + window - now) if len(latest) == most else None
+        return BudgetState(reason, latest[0] + window - now) if len(latest) == most else None
 
-    def _of_account(self, now: float) -> Standing | None:
-        limits = self._limits
-        waits = [
-            self._until_fewer(limits.account, limits.account_window, now),
-            self._until_fewer(limits.starts, limits.starts_window, now),
-        ]
-        if len(self._open) >= limits.in_flight:
-            waits.append(next(iter(self._open.values())).opened_at + limits.attempt_time - now)
-        longest = max(waits)
-        return Standing("budget_account", longest) if longest > 0 else None
+    def _of_account(self, host: str, tenant_id: str | None, now: float) -> BudgetState | None:
+        settings = self._settings
+        longest = 0.0
+        for limit, window, reserve, in_flight in (
+            (settings.account, settings.account_window, settings.account // _ACCOUNT_RESERVE, False),
+            (settings.starts, settings.starts_window, settings.starts, False),
+            (settings.in_flight, min(settings.in_flight_time, settings.attempt_time), settings.in_flight, True),
+        ):
+            if len(self._open if in_flight else self._all) < limit:
+                continue
+            spent = self._latest(window, now)
+            if in_flight:
+                spent = [one for one in spent if one.outcome is Outcome.OPEN]
+            if len(spent) >= limit and not _is_owed(spent, limit, reserve, tenant_id, registered_domain(host)):
+                longest = max(longest, spent[-limit].opened_at + window - now)
+        return BudgetState("budget_account", longest) if longest > 0 else None
 
-    def _until_fewer(self, most: int, window: float, now: float) -> float:
-        """Seconds until fewer than so many attempts lie in the window."""
-        if len(self._all) < most:
-            return 0.0
-        return self._all[-most][0] + window - now
+    def _latest(self, window: float, now: float) -> Sequence[Attempt]:
+        """What was begun within so many seconds, in its order."""
+        first = bisect_right(self._all, now - window, key=_instant)
+        return [self._by_id[key] for _, key in self._all[first:]]
 
-    def _after(self, host: str, now: float) -> Standing:
+    def _after(self, host: str, now: float) -> BudgetState:
         failed, last = 0, 0.0
         for attempt in self._by_host.get(host, ()):
             if attempt.outcome in _FAILURES:
                 # No later than it can have ended: what a clock that was ahead said counts for nothing.
-                ended = attempt.opened_at + self._limits.attempt_time
+                ended = attempt.opened_at + self._settings.attempt_time
                 failed, last = failed + 1, min(attempt.closed_at or attempt.opened_at, ended)
             elif attempt.outcome is Outcome.ISSUED:
                 failed = 0
         if not failed:
             return CLEAR
-        backoff = self._limits.backoff
+        backoff = self._settings.backoff
         wait = last + backoff[min(failed, len(backoff)) - 1] - now
-        return Standing("failure_backoff", wait) if wait > 0 else CLEAR
+        return BudgetState("failure_backoff", wait) if wait > 0 else CLEAR
 
     # Keeping them.
 
@@ -188,7 +235,7 @@ class Budgets:
     def _end(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
         attempt.outcome, attempt.closed_at = outcome, now
         self._shut(attempt)
-        self._tell(attempt)
+        self._notify(attempt)
 
     def _shut(self, attempt: Attempt) -> None:
         if self._open.get(attempt.host) is attempt:
@@ -196,9 +243,9 @@ class Budgets:
 
     def _expire(self, now: float) -> None:
         self._pull_back(now)
-        late = [one for one in self._open.values() if one.opened_at <= now - self._limits.attempt_time]
+        late = [one for one in self._open.values() if one.opened_at <= now - self._settings.attempt_time]
         for attempt in late:
-            self._end(attempt, Outcome.EXPIRED, attempt.opened_at + self._limits.attempt_time)
+            self._end(attempt, Outcome.EXPIRED, attempt.opened_at + self._settings.attempt_time)
 
     def _pull_back(self, now: float) -> None:
         """What lies in the future counts as of now: a clock was ahead, ours or another node's, or the limits would stay
@@ -219,10 +266,25 @@ class Budgets:
             index[key].remove(attempt)
             if not index[key]:
                 del index[key]
+        if attempt.domain not in self._by_domain:
+            self._wanted.pop(attempt.domain, None)
 
-    def _tell(self, attempt: Attempt) -> None:
+    def _notify(self, attempt: Attempt) -> None:
         for listener in self._listeners:
             listener(attempt)
+
+
+def _is_owed(spent: Sequence[Attempt], limit: int, reserve: int, tenant_id: str | None, domain: str) -> bool:
+    """Whether a tenant, or else a registered domain, has had less than its share of a limit that is reached, and there is
+    something for such left."""
+    if tenant_id is None or len(spent) >= limit + reserve:
+        return False
+    tenants, domains = (Counter(one.tenant_id for one in spent), Counter(one.domain for one in spent))
+    if tenants[tenant_id] < max(1, limit // len({*tenants, tenant_id})):
+        return True
+    # Not beyond the account's limit: a customer may have any number of domains.
+    room = limit + reserve // 2 if reserve >= limit else limit
+    return len(spent) < room and domains[domain] < max(1, limit // len({*domains, domain}))
 
 
 def _instant(item: tuple[float, str]) -> float:

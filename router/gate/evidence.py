@@ -1,95 +1,136 @@
-"""Evidence that a name has a live certificate: a visitor reached it by https through Caddy, or somebody looked.
+"""Evidence that a name has a live certificate: a visitor reached it by https through Caddy, or it was read.
 
-`CertificateEvidence` is the gate's need; `MemoryEvidence` is what this process knows: what it learns from its own
-traffic, and what `ledger.py` brings from the store and from the node's copy.
+`MemoryEvidence` is what this process knows: from its own traffic, and through `sync.py` from the store and from the
+snapshot on disk. It holds every name that the store has, in little memory (`name_table.py`): if evidence were dropped
+for lack of room, Caddy would throw away a valid certificate.
+
+    a visit      there was a certificate then; it may live for `LIFETIME` from that instant, and no longer
+    a reading    it lives until the instant that it says (`certificate_reader.py`, `prefetch.py`). Visits change nothing until its
+                 renewal is due; from then on there may be another, so that a visit counts as one again
+
+Evidence never ends before the certificate does, and as soon after it as can be known. A name that visitors reach by an
+operator's wildcard has no certificate of its own: what lies under a `*.` that was read or set leaves no evidence.
 
 A visitor can put any Host into a connection that was opened for another name; deploy/Caddyfile has Caddy refuse that
-(`strict_sni_host`). And only names that the gate would allow anyway leave evidence: a stranger can't talk the gate into a
+(`@misdirected`). And only names that the gate would allow anyway leave evidence: a stranger can't talk the gate into a
 certificate for a name that is not served here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from router.clock import Clock
+from router.base.clock import Clock
 from router.domains import certificates
+from router.domains.certificates import Leaf
+from router.gate.name_table import READ, REMOVED, VISITED, Entry, HostTable, Segment
 from router.gate.policy import may_be_issued
-from router.observe.finished import Finished
+from router.observe.ended_exchange import Finished
 
 LIFETIME = certificates.LIFETIME.total_seconds()
-MOST = 100_000  # names; about 20 MB
-_ANEW = 86400.0  # seconds by which a visit must make evidence last longer before anybody hears of it again
-_GONE = 10_000  # removed names that are remembered as such
-
-_Value = TypeVar("_Value")
+_ANEW = 86400.0  # seconds by which a visit must make evidence last longer before listeners hear of it again
+_RENEWED = 1 / 3  # of `LIFETIME` before its end a certificate may be renewed, where nothing better is known
+_BRIEF = 10.0  # seconds in which a second visit says nothing new
+_RECENT = 300.0  # seconds that a visit can be asked for: more than between two questions of a control process
+_MAX_RECENT = 100_000  # names that can be asked for so
+_GONE = float("-inf")
 
 # Called with a name, the instant of the monotonic clock at which it was reached, and the tenant where that is known.
-Listener = Callable[[str, float, str | None], object]
-
-
-class CertificateEvidence(Protocol):
-    """What is known about live certificates."""
-
-    def seen(self, host: str) -> bool:
-        """Whether a canonical name has a live certificate, as far as is known. At once: no I/O."""
+# Whether the visit is kept: else the next one is told of again.
+Listener = Callable[[str, float, str | None], bool]
 
 
 class MemoryEvidence:
-    """Names, and until when each has a certificate. The one that was noted the longest ago goes first when there are too
-    many. All instants are of the monotonic clock, except those that `hold` and `live` speak of."""
+    """Names, and until when each has a certificate. `wildcards` are domains under whose `*.` the operator has one. All
+    instants are of the monotonic clock, except those that `hold` and `live` speak of."""
 
-    def __init__(self, clock: Clock, *, most: int = MOST, lifetime: float = LIFETIME) -> None:
+    def __init__(self, clock: Clock, *, lifetime: float = LIFETIME, wildcards: Collection[str] = ()) -> None:
         self._clock = clock
         self._now = clock.monotonic
-        self._most = most
         self._lifetime = lifetime
-        self._until: dict[str, float] = {}
+        self._wildcards = frozenset(wildcards)
+        self._names = HostTable()
+        self._has_wildcards = False  # in the table: most have none, and each visit asks
+        self._base = 0.0  # what is added to the instants in the table
         # When a name was reached by https, and when we learnt of it: a stream is learnt of when it ends. By the latter.
         self._recent: dict[str, tuple[float, float]] = {}
-        self._gone: dict[str, float] = {}
-        self._told: dict[str, float] = {}  # until when the listeners, or whoever told us, take the name to have one
         self._listeners: list[Listener] = []
+        self.complete = True  # or some of what the store knows has not been read yet
+        self.copied = False  # while it is not: a snapshot of the last hour had all that the store had then
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._names)
 
     def on_visit(self, listener: Listener) -> None:
         """Call `listener` for each name that is reached by https, at most once a day or so."""
         self._listeners.append(listener)
 
     def seen(self, host: str) -> bool:
-        """See `CertificateEvidence`."""
-        until = self._until.get(host)
-        return until is not None and self._now() <= until
+        """Whether a canonical name has a live certificate of its own, as far as is known. At once: no I/O."""
+        entry = self._names.get(host)
+        return entry is not None and self._now() <= entry.until + self._base
+
+    def served(self, host: str) -> bool:
+        """Whether visitors reach a name by https: with a certificate of its own, or under a wildcard."""
+        return self.seen(host) or self.covers(host.partition(".")[2])
+
+    def covers(self, domain: str) -> bool:
+        """Whether the operator has a certificate for `*.` this domain, which the names right under it are served with."""
+        return domain in self._wildcards or (self._has_wildcards and self.seen(f"*.{domain}"))
 
     def note(self, host: str, at: float | None = None, tenant_id: str | None = None) -> None:
         """A canonical name has a live certificate now, or had one at that instant."""
         now = self._now()
         at = now if at is None else at
-        if at <= self._gone.get(host, float("-inf")):
+        recent = self._recent.get(host)
+        if recent is not None and at - recent[0] < _BRIEF and now - recent[1] < _BRIEF and at <= now:
             return
-        reached, _ = self._recent.get(host, (at, now))
-        _put(self._recent, host, (max(at, reached), now), self._most)
-        until, before = at + self._lifetime, self._until.get(host, float("-inf"))
-        self._keep(host, max(until, before))
-        if until - self._told.get(host, float("-inf")) >= _ANEW:
-            _put(self._told, host, until, self._most)
-            for listener in self._listeners:
-                listener(host, at, tenant_id)
+        if self.covers(host.partition(".")[2]):
+            return
+        base, entry = self._base, self._names.get(host)
+        if entry is not None and entry.state == REMOVED and at <= entry.mark + base:
+            return
+        self._remember(host, at, now)
+        until, told = at + self._lifetime, _GONE
+        if entry is not None:
+            if entry.state == READ and entry.until + base > at and entry.mark + base > at:
+                return  # the certificate that was read, and not due yet
+            if entry.state == VISITED:
+                until, told = max(until, entry.until + base), entry.mark + base
+            elif entry.state == READ:
+                until = max(until, entry.until + base)
+        if at + self._lifetime - told >= _ANEW:
+            kept = [listener(host, at, tenant_id) for listener in self._listeners]
+            told = at + self._lifetime if all(kept) else told
+        self._put(host, until, told, VISITED)
 
-    def hold(self, live: Mapping[str, float]) -> None:
-        """Names that have certificates until these instants, in seconds since 1970."""
+    def hold(self, live: Mapping[str, float], due: Mapping[str, float] | None = None) -> None:
+        """Names that have certificates until these instants, in seconds since 1970. They have been read, and are due for
+        renewal at the instants `due`, or some time before their end."""
+        shift, early = self._shift(), self._lifetime * _RENEWED
+        for host, until in live.items():
+            self._put(host, until - shift, (until - early if due is None else due[host]) - shift, READ)
+
+    def hold_visited(self, live: Mapping[str, float]) -> None:
+        """Names that others know to have been reached: certificates live until these instants at the latest, in seconds
+        since 1970."""
         shift = self._shift()
         for host, until in live.items():
-            self._keep(host, until - shift)
-            _put(self._told, host, until - shift, self._most)
+            if self.covers(host.partition(".")[2]):
+                continue
+            entry = self._names.get(host)
+            known = _GONE if entry is None else entry.until + self._base
+            self._put(host, max(until - shift, known), until - shift, VISITED)
+
+    def read(self, host: str, leaf: Leaf) -> None:
+        """Caddy has just shown a name's certificate."""
+        if leaf.not_after <= self._clock.now():  # it is live for all that: our clock is ahead
+            self.note(host)
+            return
+        self.hold({host: leaf.not_after.timestamp()}, {host: leaf.due_at.timestamp()})
 
     def forget(self, host: str) -> None:
         """A name is no longer served. Who reached it before that proves nothing any more."""
-        self._until.pop(host, None)
         self._recent.pop(host, None)
-        self._told.pop(host, None)
-        _put(self._gone, host, self._now(), _GONE)
+        self._put(host, _GONE, self._now(), REMOVED)
 
     def since(self, instant: float) -> dict[str, float]:
         """What we have learnt of from then on, and when it was reached: for another process."""
@@ -100,10 +141,17 @@ class MemoryEvidence:
             found[host] = at
         return found
 
-    def live(self) -> dict[str, float]:
-        """Every name that has a certificate, and until when, in seconds since 1970."""
-        shift, now = self._shift(), self._now()
-        return {host: until + shift for host, until in self._until.items() if now <= until}
+    def until(self, host: str) -> float | None:
+        """Until when a name has a certificate of its own, in seconds since 1970; None where it has none."""
+        entry = self._names.get(host)
+        if entry is None or self._now() > entry.until + self._base:
+            return None
+        return entry.until + self._base + self._shift()
+
+    def is_read(self, host: str) -> bool:
+        """Whether a name's certificate was read, and is the one that it has now as far as is known."""
+        entry = self._names.get(host)
+        return entry is not None and entry.state == READ and self._now() <= entry.mark + self._base
 
     def learn(self, batch: Sequence[Finished]) -> None:
         """Take what ended exchanges tell. Their `scheme` is https only where a trusted proxy said so.
@@ -118,16 +166,46 @@ class MemoryEvidence:
             if route is not None and may_be_issued(route.decision.reason):
                 self.note(route.host, done.started, None if route.resource is None else route.resource.tenant_id)
 
-    def _keep(self, host: str, until: float) -> None:
-        _put(self._until, host, until, self._most)
+    # For the snapshot on disk (`snapshot.py`).
+
+    @property
+    def key(self) -> bytes:
+        """The secret of the table's hashes."""
+        return self._names.key
+
+    @property
+    def shift(self) -> float:
+        """What is to be added to the table's instants to have seconds since 1970, as of now."""
+        return self._shift() + self._base
+
+    def segments(self) -> Iterator[tuple[int, Segment]]:
+        """The table's parts, with their numbers."""
+        for number, part in enumerate(self._names.segments):
+            if part is not None:
+                yield number, part
+
+    def take(self, key: bytes, shift: float, segments: Mapping[int, Segment]) -> None:
+        """Replace everything by the content of a snapshot. Raises ValueError where it is none."""
+        names = HostTable(key)
+        for number, segment in segments.items():
+            names.put_segment(number, segment)
+        self._names, self._base, self._has_wildcards = names, shift - self._shift(), True
+
+    def _remember(self, host: str, at: float, now: float) -> None:
+        recent = self._recent
+        before = recent.pop(host, None)
+        recent[host] = (at if before is None else max(at, before[0]), now)
+        while recent:
+            oldest = next(iter(recent))
+            if now - recent[oldest][1] <= _RECENT and len(recent) <= _MAX_RECENT:
+                break
+            del recent[oldest]
+
+    def _put(self, host: str, until: float, mark: float, state: int) -> None:
+        base = self._base
+        self._has_wildcards = self._has_wildcards or host.startswith("*.")
+        self._names.put(host, Entry(until - base, mark - base, state), self._now() - base)
 
     def _shift(self) -> float:
         """From the monotonic clock to seconds since 1970, as of now: the wall clock may be set."""
         return self._clock.now().timestamp() - self._now()
-
-
-def _put(names: dict[str, _Value], host: str, value: _Value, most: int) -> None:
-    names.pop(host, None)
-    while len(names) >= most:
-        del names[next(iter(names))]
-    names[host] = value

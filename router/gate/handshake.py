@@ -3,6 +3,7 @@ none or the one it has is due, and shows which one it has."""
 
 import asyncio
 import ssl
+from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography import x509
@@ -11,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from router.domains.certificates import Leaf
 from router.settings import split_bind
 
-_CLOSE = 1.0  # seconds to say goodbye
+_CLOSE_TIMEOUT = 1.0  # seconds for the TLS closure
 
 
 class NoCertificateError(Exception):
@@ -19,7 +20,15 @@ class NoCertificateError(Exception):
 
 
 class UnreachableError(Exception):
-    """Nobody can tell: Caddy was not reached, or did not answer in time."""
+    """Unknown: Caddy was not reached, or did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate, and whether it is the name's own, or a wildcard's above it."""
+
+    leaf: Leaf
+    own: bool
 
 
 class Handshake(Protocol):
@@ -43,6 +52,10 @@ class TlsHandshake:
 
     async def leaf(self, host: str) -> Leaf:
         """See `Handshake`."""
+        return (await self.shown(host)).leaf
+
+    async def shown(self, host: str) -> Shown:
+        """As `leaf`, and whose it is."""
         try:
             async with asyncio.timeout(self._within):
                 encoded = await self._shake(host)
@@ -51,14 +64,16 @@ class TlsHandshake:
         except (OSError, TimeoutError) as error:
             raise UnreachableError(str(error) or "no answer in time") from error
         certificate = x509.load_der_x509_certificate(encoded)
-        if not _is_for(certificate, host):
+        names, wildcard = _names(certificate), f"*.{host.partition('.')[2]}"
+        if host not in names and wildcard not in names:
             raise NoCertificateError("the certificate is for another name")
-        return Leaf(
+        leaf = Leaf(
             issuer=_issuer(certificate),
             serial=f"{certificate.serial_number:x}",
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
+        return Shown(leaf, own=host in names)
 
     async def _shake(self, host: str) -> bytes:
         _, writer = await asyncio.open_connection(
@@ -67,7 +82,7 @@ class TlsHandshake:
             ssl=self._context,
             server_hostname=host,
             ssl_handshake_timeout=self._within,
-            ssl_shutdown_timeout=_CLOSE,
+            ssl_shutdown_timeout=_CLOSE_TIMEOUT,
         )
         encoded = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.transport.abort()
@@ -76,13 +91,13 @@ class TlsHandshake:
         return encoded
 
 
-def _is_for(certificate: x509.Certificate, host: str) -> bool:
+def _names(certificate: x509.Certificate) -> frozenset[str]:
+    """What a certificate is for, in lower case."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return False
-    wildcard = f"*.{host.partition('.')[2]}"
-    return any(name.lower() in {host, wildcard} for name in names.get_values_for_type(x509.DNSName))
+        return frozenset()
+    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
 def _issuer(certificate: x509.Certificate) -> str:

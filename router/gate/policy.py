@@ -6,7 +6,7 @@ one is due for renewal. An allowance for a name that is not ours lets strangers 
 limits; a refusal at renewal makes Caddy throw away a certificate that is still valid. Hence the order:
 
 1. The name itself: absent, malformed, an address. Nothing helps it.
-2. Suspended or removed: refused, whatever there is, because somebody decided so.
+2. Suspended or removed: refused, whatever evidence there is: an operator or the owner decided so.
 3. Evidence of a live certificate: allowed. Not even a fault of ours may take a working site down. Only names that are
    served leave evidence, so one that the chain no longer knows at all was removed.
 4. The chain's decision, by `_WITHOUT_EVIDENCE`. A resource that merely sleeps keeps its name.
@@ -58,7 +58,7 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetState:
     """What the budgets say of a name: nothing against it, or the reason of a verdict and in how many seconds to ask
     again."""
 
@@ -66,7 +66,7 @@ class Standing:
     retry_after: float = 0.0
 
 
-CLEAR = Standing()
+CLEAR = BudgetState()
 
 # What each reason of the chain means for a name that has no certificate yet.
 _WITHOUT_EVIDENCE: Mapping[str, Verdict] = MappingProxyType(
@@ -108,13 +108,13 @@ def read_name(domain: str | None) -> str | Verdict:
         return VERDICTS["invalid_name"]
 
 
-def judge(decision: Decision, *, evidence: bool, standing: Standing = CLEAR) -> Verdict:
+def judge(decision: Decision, *, evidence: bool, budget: BudgetState = CLEAR) -> Verdict:
     """The verdict on a canonical name that the chain has decided about."""
     verdict = without_budgets(decision, evidence=evidence)
-    if verdict.reason != "first_issue" or standing.reason is None:
+    if verdict.reason != "first_issue" or budget.reason is None:
         return verdict
-    found = VERDICTS[standing.reason]
-    return replace(found, retry_after=max(1, math.ceil(standing.retry_after))) if found.status == 429 else found
+    found = VERDICTS[budget.reason]
+    return replace(found, retry_after=max(1, math.ceil(budget.retry_after))) if found.status == 429 else found
 
 
 def without_budgets(decision: Decision, *, evidence: bool) -> Verdict:

@@ -1,6 +1,6 @@
 """Where the walk begins."""
 
-from router.addresses import is_public
+from router.base.addresses import is_public
 from router.dns.roots import ROOTS
 
 

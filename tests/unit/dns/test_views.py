@@ -1,26 +1,29 @@
 """What several servers come to."""
 
+from dataclasses import replace
+
 import pytest
 
-from router.dns.reading import Kind, Reading, failed
+from router.dns.server_reply import Kind, ServerReply, failed
 from router.dns.views import Step, View, compare
-from router.domains.lookup import MAX_SHOWN, Outcome, RecordType, ServerAnswer
+from router.domains.lookup import MAX_SHOWN, NOT_AUTHORITATIVE, Outcome, RecordType, ServerAnswer
 
 A, CNAME = RecordType.A, RecordType.CNAME
 
-ONE = Reading(Kind.FOUND, ("192.0.2.1",), 300)
-OTHER = Reading(Kind.FOUND, ("192.0.2.2",), 60)
-ALIAS = Reading(Kind.ALIAS, ("proxy.miosa.ai",), 60)
-NODATA, NXDOMAIN = Reading(Kind.NODATA, ttl=30), Reading(Kind.NXDOMAIN, ttl=30)
+ONE = ServerReply(Kind.FOUND, ("192.0.2.1",), 300)
+OTHER = ServerReply(Kind.FOUND, ("192.0.2.2",), 60)
+ALIAS = ServerReply(Kind.ALIAS, ("proxy.miosa.ai",), 60)
+NODATA, NXDOMAIN = ServerReply(Kind.NODATA, ttl=30), ServerReply(Kind.NXDOMAIN, ttl=30)
+UNSURE = replace(ONE, authoritative=False)
 BOGUS = failed("bogus", ("6 DNSSEC Bogus",))
 
 
-def step(*readings: Reading) -> Step:
-    return compare(A, [View(f"ns{number}", said) for number, said in enumerate(readings, 1)])
+def step(*replies: ServerReply) -> Step:
+    return compare(A, [View(f"ns{number}", said) for number, said in enumerate(replies, 1)])
 
 
 @pytest.mark.parametrize(
-    ("readings", "outcome", "reason"),
+    ("replies", "outcome", "reason"),
     [
         ([ONE], Outcome.FOUND, None),
         ([ONE, ONE], Outcome.FOUND, None),
@@ -48,16 +51,37 @@ def step(*readings: Reading) -> Step:
         ([ONE, OTHER, BOGUS, failed("servfail")], Outcome.UNKNOWN, "bogus"),
     ],
 )
-def test_what_they_come_to(readings: list[Reading], outcome: Outcome, reason: str | None) -> None:
+def test_what_they_come_to(replies: list[ServerReply], outcome: Outcome, reason: str | None) -> None:
     """The table of the module, row by row."""
-    said = step(*readings)
+    said = step(*replies)
     assert (said.outcome, said.reason) == (outcome, reason)
     assert bool(said.values) == (outcome is Outcome.FOUND)
 
 
+@pytest.mark.parametrize(
+    ("replies", "outcome", "values", "remark"),
+    [
+        ([UNSURE, UNSURE], Outcome.FOUND, ONE.values, NOT_AUTHORITATIVE),
+        ([UNSURE, failed("timeout")], Outcome.FOUND, ONE.values, NOT_AUTHORITATIVE),
+        ([replace(OTHER, authoritative=False), ONE], Outcome.FOUND, ONE.values, None),
+        ([replace(NODATA, authoritative=False), ONE], Outcome.FOUND, ONE.values, None),
+        ([UNSURE, replace(OTHER, authoritative=False)], Outcome.PROPAGATING, (), NOT_AUTHORITATIVE),
+        ([UNSURE, BOGUS], Outcome.UNKNOWN, (), None),
+    ],
+)
+def test_servers_that_do_not_say_that_they_are_in_charge(
+    replies: list[ServerReply], outcome: Outcome, values: tuple[str, ...], remark: str | None
+) -> None:
+    """They count where no server says it; beside one that does they are lame."""
+    said = step(*replies)
+    assert (said.outcome, said.values, said.remark) == (outcome, values, remark)
+    lame = [view for view in said.servers if view.reason == "lame"]
+    assert bool(lame) == (ONE in replies)
+
+
 def test_each_is_shown_where_they_are_not_all_the_same() -> None:
     """An alias as one, what failed with its reason, and no more of anybody's records than people read."""
-    many = Reading(Kind.FOUND, tuple(f"192.0.2.{number}" for number in range(100)), 60)
+    many = ServerReply(Kind.FOUND, tuple(f"192.0.2.{number}" for number in range(100)), 60)
     said = step(ALIAS, many, failed("refused"))
     assert said.servers == (
         ServerAnswer("ns1", CNAME, Outcome.FOUND, ("proxy.miosa.ai",)),
@@ -71,13 +95,13 @@ def test_each_is_shown_where_they_are_not_all_the_same() -> None:
 def test_records_that_differ_past_what_is_shown_differ() -> None:
     """They are compared before they are cut."""
     values = tuple(f"192.0.2.{number:03}" for number in range(100))
-    said = step(Reading(Kind.FOUND, values, 60), Reading(Kind.FOUND, values[:-1], 60))
+    said = step(ServerReply(Kind.FOUND, values, 60), ServerReply(Kind.FOUND, values[:-1], 60))
     assert said.outcome is Outcome.PROPAGATING
 
 
 def test_the_shortest_time_counts() -> None:
     """Of those that know; what failed says nothing of time."""
-    longer = Reading(Kind.FOUND, ("192.0.2.2",), 600)
+    longer = ServerReply(Kind.FOUND, ("192.0.2.2",), 600)
     assert step(OTHER, longer, failed("timeout")).ttl == 60
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from router.domains.names import MAX_ZONE, enclosing, registered_domain, registrable, registrable_zone
+from router.domains.names import MAX_ZONE, below_registry, enclosing, registered_domain, registrable, registrable_zone
 from router.errors import VALIDATION_FAILED, RouterError
+from router.settings import SPECIAL_DOMAINS
 
 RESERVED = ("miosa.ai", "miosa.app")
 
@@ -102,3 +103,43 @@ def test_enclosing_names() -> None:
 def test_the_registered_domain_of_a_name(name: str, domain: str) -> None:
     """By the public suffix list with its private section."""
     assert registered_domain(name) == domain
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db.internal",
+        "printer.local",
+        "abcdefghij.onion",
+        "1.0.168.192.in-addr.arpa",
+        "router.home.arpa",
+        "app.localhost",
+        "app.test",
+        "app.invalid",
+        "app.example",
+        "name.alt",
+        "nas.lan",
+        "APP.Local.",
+    ],
+)
+def test_names_that_dns_does_not_have(name: str) -> None:
+    """What is set aside for other purposes is nobody's to register; a name that only looks like it is."""
+    with pytest.raises(RouterError) as caught:
+        registrable(name, SPECIAL_DOMAINS, field="domain")
+    assert list(caught.value.fields) == ["domain"]
+    for like in ("local.com", "my-internal.com", "test.example-shop.com", "arpa.net"):
+        assert registrable(like, SPECIAL_DOMAINS, field="domain") == like
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("example.com", True),
+        ("example.co.uk", True),
+        ("app.example.com", False),
+        ("someone.github.io", False),
+    ],
+)
+def test_below_a_registry(name: str, below: bool) -> None:
+    """A registered domain, but for those in a company's own zone."""
+    assert below_registry(name) is below

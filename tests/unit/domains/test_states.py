@@ -1,9 +1,19 @@
-"""The moves of a custom domain: each pair of states is either in this table or refused."""
+"""The moves of a domain: each pair of states is either in this table or refused, whatever a check finds."""
+
+from dataclasses import replace
 
 import pytest
 
-from router.domains.states import MOVES, may_move
+from router.base.clock import ManualClock
+from router.domains.checks.apply import next_state
+from router.domains.checks.caa import CaaFinding, CaaVerdict
+from router.domains.checks.judgement import Check
+from router.domains.checks.pointing import CheckResult
+from router.domains.checks.schedule import CheckState
+from router.domains.states import MOVES, check_move, may_move
+from router.errors import CONFLICT, RouterError
 from router.routes.records import DomainStatus
+from tests.support.checks import about_to_fail
 
 ALLOWED = {
     ("pending", "verified"),
@@ -24,6 +34,12 @@ ALLOWED = {
 def test_every_pair(old: DomainStatus, new: DomainStatus) -> None:
     """What is not listed as a move is none, staying included."""
     assert may_move(old, new) is ((old.value, new.value) in ALLOWED)
+    if may_move(old, new):
+        check_move(old, new)
+        return
+    with pytest.raises(RouterError, match=f"a domain that is {old} can't become {new}") as caught:
+        check_move(old, new)
+    assert caught.value.problem is CONFLICT
 
 
 def test_every_state_has_its_row() -> None:
@@ -44,3 +60,42 @@ def test_what_routes_was_verified_first() -> None:
         for new in targets:
             if new.routes and not old.routes:
                 assert new is DomainStatus.VERIFIED
+
+
+NOW = ManualClock().now()
+YOUNG = CheckState(next_check_at=NOW, waiting_since=NOW)
+OLD = about_to_fail(YOUNG, NOW)
+VALID, WRONG, MISSING = CheckResult.VALID, CheckResult.WRONG, CheckResult.MISSING
+
+# Where a result moves a domain, by its state: at once, or once enough time has passed. All that is not here stays.
+BY_RESULT = {
+    (DomainStatus.PENDING, VALID): (DomainStatus.VERIFIED, DomainStatus.VERIFIED),
+    (DomainStatus.FAILED, VALID): (DomainStatus.VERIFIED, DomainStatus.VERIFIED),
+    **{(DomainStatus.PENDING, result): (None, DomainStatus.FAILED) for result in (WRONG, MISSING)},
+    **{(DomainStatus.VERIFIED, result): (None, DomainStatus.FAILED) for result in (WRONG, MISSING)},
+    **{(DomainStatus.ACTIVE, result): (None, DomainStatus.FAILED) for result in (WRONG, MISSING)},
+    **{(DomainStatus.FAILED, result): (None, DomainStatus.REMOVED) for result in (WRONG, MISSING)},
+}
+
+
+@pytest.mark.parametrize("status", [status for status in DomainStatus if status is not DomainStatus.REMOVED])
+@pytest.mark.parametrize("result", list(CheckResult))
+def test_every_state_and_every_result(status: DomainStatus, result: CheckResult) -> None:
+    """Where the result of a check moves a domain, the table of moves lets it; a clock in doubt ends nothing."""
+    check = Check(result=result, records=(), caa=CaaFinding(CaaVerdict.ALLOWED))
+
+    def moves(state: CheckState, *, in_doubt: bool = False) -> DomainStatus | None:
+        new, to = next_state(state, status, check, NOW, jitter=0.5, in_doubt=in_doubt)
+        assert to is None or to in MOVES[status]
+        assert (new.checked_at, new.result) == (NOW, result)
+        return to
+
+    assert (moves(YOUNG), moves(OLD)) == BY_RESULT.get((status, result), (None, None))
+    assert moves(OLD, in_doubt=True) in (None, DomainStatus.VERIFIED)
+
+
+def test_a_removed_domain_is_moved_by_nothing() -> None:
+    """No check may be applied to it; if one were, the table would refuse the move."""
+    check = Check(result=VALID, records=(), caa=CaaFinding(CaaVerdict.ALLOWED))
+    with pytest.raises(RouterError, match="can't become verified"):
+        next_state(replace(YOUNG), DomainStatus.REMOVED, check, NOW, jitter=0.5, in_doubt=False)

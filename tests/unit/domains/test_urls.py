@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from router.clock import ManualClock
-from router.domains.checks import begin
-from router.domains.preview import PreviewDomain, PreviewStatus
+from router.base.clock import ManualClock
+from router.domains.checks.schedule import begin
+from router.domains.preview_domains import PreviewDomain, PreviewStatus
 from router.domains.urls import Link, NextAction, UrlClass, Urls
 from router.routes.records import Scope
 from router.settings import load

@@ -1,24 +1,26 @@
 """The question as Caddy asks it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.policy import CLEAR, Verdict
 from router.observe.metrics import Metrics
 from router.routes.chain import Decision, Level
-from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus
 from router.routes.resolver import Resolver
 from router.settings import Cache, Gate
 from tests.support.held import HeldRecords
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
 pytestmark = pytest.mark.asyncio
@@ -84,8 +86,8 @@ async def test_what_is_known_is_answered_at_once(gate: Asked) -> None:
 async def test_spent_budgets_refuse_with_a_time(gate: Asked) -> None:
     """Only who has no certificate: the others are not even looked at."""
     for _ in range(10):
-        gate.budgets.open(f"x{_}.org", None)
-    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(429, "budget_account", 200)
+        gate.budgets.open(f"x{_}.miosa.app", SHOP.tenant_id)
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(429, "budget_account", 30)
     gate.evidence.note("shop.miosa.app")
     assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
     assert len(gate.budgets) == 10
@@ -191,7 +193,7 @@ async def test_refusals_fill_neither_memory_nor_log(gate: Asked) -> None:
         await gate.ask.answer(["y" * 100_000])
     assert len(logs) == 4
     assert len(logs[3]["name"]) == 253
-    assert len(gate.ask._refused._spoken) == 1
+    assert len(gate.ask._refused._logged) == 1
 
 
 async def test_an_answer_does_not_wait_for_ever() -> None:
@@ -235,5 +237,86 @@ async def test_a_scanners_night() -> None:
     assert (len(gate.budgets), len(gate.evidence), gate.budgets.in_flight) == (0, 0, 0)
     assert (gate.counted("first_issue"), len(logs)) == (0, 1024)
     assert len(gate.resolver) <= Cache().unknown_hosts
-    assert gate.budgets.standing("shop.previews.example") == CLEAR
+    assert gate.budgets.state("shop.previews.example") == CLEAR
+    await gate.resolver.close()
+
+
+class Stored:
+    """The store's certificates, for names of which this process has not heard yet."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.hosts: set[str] = set()
+        self.wrong: Exception | None = None
+        self.asked: list[str] = []
+
+    async def live(self, hosts: Sequence[str]) -> Mapping[str, datetime]:
+        self.asked += hosts
+        if self.wrong is not None:
+            raise self.wrong
+        return {host: self._clock.now() + timedelta(days=1) for host in hosts if host in self.hosts}
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ({"shop.miosa.app"}, "issued"),
+        (set(), "budget_account"),
+        (StoreUnavailableError("away"), "issued"),
+        (TimeoutError(), "issued"),
+    ],
+    ids=["stored", "not stored", "away", "slow"],
+)
+async def test_evidence_that_is_not_here_yet_is_looked_up(
+    stored: set[str] | Exception, said: str, *, warm: bool
+) -> None:
+    """While the store still tells what it knows. Where that can't be asked, a name that is served is allowed."""
+    gate = Asked(MemoryRecords())
+    certificates = gate.ask._certificates = Stored(gate.clock)
+    if isinstance(stored, Exception):
+        certificates.wrong = stored
+    else:
+        certificates.hosts = stored
+    for number in range(10):
+        gate.budgets.open(f"x{number}.miosa.app", SHOP.tenant_id)
+    if warm:
+        assert (await gate.ask.answer(["shop.miosa.app"])).reason == "budget_account"
+        assert certificates.asked == []
+    gate.evidence.complete = False
+    assert gate.ask.at_once(["shop.miosa.app"]) is None
+    with capture_logs():
+        assert (await gate.ask.answer(["shop.miosa.app"])).reason == said
+        assert (await gate.ask.opinion("shop.miosa.app")).reason == said
+    gate.evidence.complete = True
+    if certificates.wrong is None:
+        assert (await gate.ask.answer(["shop.miosa.app"])).reason == said
+    await gate.resolver.close()
+
+
+@pytest.mark.parametrize("wrong", [StoreUnavailableError("away"), TimeoutError()], ids=["away", "slow"])
+async def test_a_fresh_copy_stands_for_a_store_that_is_away(wrong: Exception) -> None:
+    """What it doesn't have got no certificate, as far as can be known; while the store can be asked, it is."""
+    gate = Asked(MemoryRecords())
+    certificates = gate.ask._certificates = Stored(gate.clock)
+    for number in range(10):
+        gate.budgets.open(f"x{number}.miosa.app", SHOP.tenant_id)
+    gate.evidence.complete, gate.evidence.copied = False, True
+    certificates.wrong = wrong
+    assert (await gate.ask.answer(["shop.miosa.app"])).reason == "budget_account"
+    certificates.wrong, certificates.hosts = None, {"shop.miosa.app"}
+    assert (await gate.ask.answer(["shop.miosa.app"])).reason == "issued"
+    await gate.resolver.close()
+
+
+@pytest.mark.parametrize("host", ["nobody.org", "suspended.org", "pending.org", "1-shop.sandbox.miosa.app"])
+async def test_names_that_are_not_served_are_refused_without_looking(host: str) -> None:
+    """Whatever evidence there might be: it would change nothing."""
+    gate = Asked(MemoryRecords())
+    certificates = gate.ask._certificates = Stored(gate.clock)
+    certificates.wrong = StoreUnavailableError("away")
+    gate.records.put(name("pending.org", SHOP, status=DomainStatus.PENDING))
+    gate.evidence.complete = False
+    assert not (await gate.ask.answer([host])).allowed
+    assert certificates.asked == []
     await gate.resolver.close()

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.domains.certificates import Attempt, Outcome
 from router.gate.budgets import Budgets
-from router.gate.policy import CLEAR, Standing
+from router.gate.policy import CLEAR, BudgetState
 from router.settings import Gate
 
 DAY = 86400.0
@@ -27,13 +27,13 @@ class Spent:
 
     def issue(self, host: str, outcome: Outcome | None = Outcome.ISSUED) -> None:
         """One attempt, begun as the gate does, and its end."""
-        assert self.budgets.standing(host) == CLEAR
+        assert self.budgets.state(host) == CLEAR
         self.budgets.open(host, "acme")
         if outcome is not None:
             self.budgets.settle(host, outcome)
 
     def says(self, host: str) -> tuple[str | None, float]:
-        standing = self.budgets.standing(host)
+        standing = self.budgets.state(host)
         return standing.reason, round(standing.retry_after, 3)
 
 
@@ -45,7 +45,7 @@ def spent() -> Spent:
 def test_an_attempt_is_free_while_it_lasts(spent: Spent) -> None:
     """And is over when somebody has seen the certificate."""
     spent.issue("a.org", None)
-    assert spent.budgets.standing("a.org") == Standing("in_flight")
+    assert spent.budgets.state("a.org") == BudgetState("in_flight")
     spent.budgets.open("a.org", "acme")
     assert (len(spent.budgets), spent.budgets.in_flight) == (1, 1)
     spent.budgets.settle("a.org", Outcome.ISSUED)
@@ -60,7 +60,7 @@ def test_three_for_one_name_in_seven_days(spent: Spent) -> None:
         spent.issue("a.b.org")
         spent.clock.advance(DAY)
     assert spent.says("a.b.org") == ("budget_host", 4 * DAY)
-    assert spent.budgets.standing("c.b.org") == CLEAR
+    assert spent.budgets.state("c.b.org") == CLEAR
     spent.clock.advance(4 * DAY)
     assert spent.says("a.b.org") == (None, 0)
 
@@ -81,7 +81,7 @@ def test_forty_for_one_registered_domain_in_seven_days(names: str, another: str,
         spent.issue(names.format(number))
         spent.clock.advance(60.0)
     assert spent.says(another) == ("budget_registered_domain", 7 * DAY - 2400)
-    assert spent.budgets.standing(elsewhere) == CLEAR
+    assert spent.budgets.state(elsewhere) == CLEAR
 
 
 def test_what_is_a_public_suffix_itself_counts_as_itself(spent: Spent) -> None:
@@ -97,17 +97,88 @@ def test_two_hundred_and_forty_for_the_account_in_three_hours(spent: Spent) -> N
         spent.clock.advance(10.0)
     assert spent.says("new.org") == ("budget_account", 3 * 3600 - 2400)
     spent.clock.advance(3 * 3600 - 2400)
-    assert spent.budgets.standing("new.org") == CLEAR
+    assert spent.budgets.state("new.org") == CLEAR
 
 
 def test_ten_at_once(spent: Spent) -> None:
-    """Until one has ended, or counts as failed."""
+    """Until one has ended, or has had its place for thirty seconds: nobody may see its end for longer."""
     for number in range(10):
         spent.issue(f"x{number}.org", None)
-        spent.clock.advance(5.0)
-    assert spent.says("new.org") == ("budget_account", 150)
+        spent.clock.advance(2.0)
+    assert spent.says("new.org") == ("budget_account", 10)
     spent.budgets.settle("x3.org", Outcome.ISSUED)
     assert spent.says("new.org") == (None, 0)
+    spent.issue("y.org", None)
+    assert spent.says("new.org") == ("budget_account", 10)
+    spent.clock.advance(10.0)
+    assert spent.says("new.org") == (None, 0)
+    assert spent.says("x0.org")[0] == "in_flight"
+
+
+def hog(spent: Spent, tenant: str, name: str, *, most: int = 1000, every: float = 0.0) -> int:
+    """How many names a tenant gets that wants as many as it can have."""
+    for number in range(most):
+        host = name.format(number)
+        if spent.budgets.state(host, tenant) != CLEAR:
+            return number
+        spent.budgets.open(host, tenant)
+        spent.clock.advance(every)
+    return most
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.ISSUED], ids=["at once", "in ten seconds"])
+def test_one_tenant_may_have_all_places_and_keeps_none_from_others(spent: Spent, outcome: Outcome | None) -> None:
+    """Those who come later have their share at once, each of them; whoever has had it waits."""
+    tell = (lambda one: None) if outcome is None else (lambda one: spent.budgets.settle(one.host, outcome))
+    spent.budgets.on_change(lambda one: tell(one) if one.outcome is Outcome.OPEN else None)
+    assert hog(spent, "a", "x{}.a.org") == 10
+    assert hog(spent, "b", "x{}.b.org") == 5
+    assert hog(spent, "a", "y{}.a.org") == 0
+    assert [hog(spent, tenant, "x{}." + tenant + ".org") for tenant in ("c", "d", "e")] == [3, 2, 0]
+    spent.clock.advance(30.0)
+    assert hog(spent, "e", "x{}.e.org") == 10
+
+
+def test_one_domain_keeps_no_place_from_a_tenants_others(spent: Spent) -> None:
+    """Ten names of one domain that nobody sees the end of: another domain of the same customer goes on."""
+    assert hog(spent, "a", "x{}.one.org") == 10
+    assert hog(spent, "a", "x{}.two.org") == 5
+
+
+def test_one_tenant_may_have_the_whole_account_and_keeps_some_for_others(spent: Spent) -> None:
+    """240 in three hours over many domains; others have thirty more, which the authority's 300 leave."""
+    spent = Spent(in_flight=1000, starts=1000)
+    assert hog(spent, "a", "x.a{}.org", every=1.0) == 240
+    assert hog(spent, "b", "x.b{}.org", most=20) == 20
+    assert hog(spent, "c", "x.c{}.org") == 10
+    assert hog(spent, "a", "y.a{}.org") == 0
+    assert len(spent.budgets) == 270
+
+
+def test_the_platforms_own_names_are_shared(spent: Spent) -> None:
+    """Whoever comes first has half of what is left; later ones always find some, and all together have forty."""
+    spent = Spent(in_flight=1000, starts=1000)
+    spent.budgets = Budgets(spent.budgets._settings, spent.clock, ["miosa.app"])
+    spent.budgets.ready()
+    got = [hog(spent, tenant, tenant + "{}.miosa.app") for tenant in "abcdef"]
+    assert got == [20, 10, 5, 3, 1, 1]
+    assert spent.budgets.spent("miosa.app") == 40
+    assert spent.says("more.miosa.app")[0] == "budget_registered_domain"
+    assert hog(spent, "a", "x{}.a.org", most=30) == 30
+    spent.clock.advance(7 * DAY)
+    assert hog(spent, "f", "later{}.sandbox.miosa.app") == 20
+
+
+def test_a_customers_domain_is_shared_once_another_wants_some_of_it(spent: Spent) -> None:
+    """Its owner alone has all forty, week after week; with somebody else beside him half."""
+    spent = Spent(in_flight=1000, starts=1000)
+    assert hog(spent, "a", "x{}.saas.org") == 40
+    assert spent.budgets.state("theirs.saas.org", "b").reason == "budget_registered_domain"
+    spent.clock.advance(6 * DAY)
+    assert spent.budgets.state("theirs.saas.org", "b") == BudgetState("budget_registered_domain", DAY)
+    spent.clock.advance(DAY)
+    assert hog(spent, "a", "y{}.saas.org") == 20
+    assert hog(spent, "b", "z{}.saas.org") == 10
 
 
 def test_ten_in_ten_seconds(spent: Spent) -> None:
@@ -155,7 +226,7 @@ def test_what_failed_for_sure_costs_its_domain_nothing(spent: Spent) -> None:
     spent = Spent(registered_domain=2, host=1)
     spent.issue("a.shop.org", Outcome.FAILED)
     spent.issue("b.shop.org", Outcome.FAILED)
-    assert spent.budgets.standing("c.shop.org") == CLEAR
+    assert spent.budgets.state("c.shop.org") == CLEAR
     spent.issue("d.shop.org", Outcome.EXPIRED)
     assert spent.says("d.shop.org")[0] == "budget_host"
     spent.issue("e.shop.org", Outcome.EXPIRED)
@@ -176,7 +247,7 @@ def test_budgets_can_be_off() -> None:
     clock = ManualClock()
     budgets = Budgets(Gate(budgets=False), clock)
     for _ in range(50):
-        assert budgets.standing("a.org") == CLEAR
+        assert budgets.state("a.org") == CLEAR
         budgets.open("a.org", None)
     assert len(budgets) == 0
 
@@ -184,11 +255,11 @@ def test_budgets_can_be_off() -> None:
 def test_nothing_begins_that_can_not_be_kept(spent: Spent) -> None:
     """Before it is known what was spent, and while what is spent can't be written down."""
     budgets = Budgets(Gate(), spent.clock)
-    assert budgets.standing("a.org") == Standing("not_ready")
+    assert budgets.state("a.org") == BudgetState("not_ready")
     spent.budgets.full = True
-    assert spent.budgets.standing("a.org") == Standing("not_ready")
+    assert spent.budgets.state("a.org") == BudgetState("not_ready")
     spent.budgets.full = False
-    assert spent.budgets.standing("a.org") == CLEAR
+    assert spent.budgets.state("a.org") == CLEAR
 
 
 def attempt(clock: ManualClock, **values: object) -> Attempt:
@@ -235,13 +306,13 @@ def test_a_clock_that_is_set_back_blocks_nobody_for_long() -> None:
         budgets.open(f"x{number}.org", None)
     budgets.settle("x0.org", Outcome.FAILED)
     clock.set(timedelta(days=-30))
-    standing = budgets.standing("new.org")
+    standing = budgets.state("new.org")
     assert (standing.reason, round(standing.retry_after, 3)) == ("budget_account", 10)
     clock.advance(60.0)
-    assert budgets.standing("x0.org") == CLEAR
+    assert budgets.state("x0.org") == CLEAR
     clock.advance(140.0)
     budgets.sweep()
-    assert (budgets.in_flight, budgets.standing("new.org")) == (0, CLEAR)
+    assert (budgets.in_flight, budgets.state("new.org")) == (0, CLEAR)
 
 
 class SetClock(ManualClock):
@@ -262,7 +333,7 @@ def test_a_restart_forgets_nothing(spent: Spent) -> None:
     successor.merge(reversed(newest.values()))
     successor.ready()
     for host in ("x0.shop.org", "x1.shop.org", "x2.shop.org", "x3.shop.org", "other.org"):
-        assert successor.standing(host) == spent.budgets.standing(host)
+        assert successor.state(host) == spent.budgets.state(host)
 
 
 def test_what_no_longer_counts_is_forgotten(spent: Spent) -> None:

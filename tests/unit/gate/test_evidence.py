@@ -1,14 +1,18 @@
 """Evidence of live certificates, learnt from traffic."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.domains.certificates import Leaf
 from router.gate.evidence import MemoryEvidence
 from router.routes.chain import REASONS
 from router.routes.route import Route
 from tests.support.ended import ended, route
+
+DAY = 86400.0
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def test_evidence_grows_old(clock: ManualClock) -> None:
     assert evidence.seen("x.org")
     clock.advance(1.0)
     assert not evidence.seen("x.org")
-    assert evidence.live() == {}
+    assert evidence.until("x.org") is None
 
 
 def test_what_others_know_is_evidence(clock: ManualClock) -> None:
@@ -60,7 +64,8 @@ def test_what_others_know_is_evidence(clock: ManualClock) -> None:
     now = clock.now().timestamp()
     evidence.hold({"x.org": now + 60.0, "y.org": now + 60.0})
     evidence.note("y.org")
-    assert evidence.live() == {"x.org": now + 60.0, "y.org": now + 90 * 86400.0}
+    assert evidence.until("x.org") == now + 60.0
+    assert evidence.until("y.org") == now + 90 * 86400.0
     clock.advance(61.0)
     assert (evidence.seen("x.org"), evidence.seen("y.org")) == (False, True)
 
@@ -85,7 +90,7 @@ def test_visits_are_told_once_a_day(clock: ManualClock) -> None:
     """Not once a request: whoever listens writes them down."""
     evidence = MemoryEvidence(clock)
     heard: list[tuple[str, float, str | None]] = []
-    evidence.on_visit(lambda *visit: heard.append(visit))
+    evidence.on_visit(lambda *visit: heard.append(visit) or True)
     for _ in range(3):
         evidence.learn([ended(route=route("shop"), started=clock.monotonic()) for _ in range(10)])
         clock.advance(40_000.0)
@@ -117,10 +122,106 @@ def test_a_long_stream_is_told_of_when_it_ends(clock: ManualClock) -> None:
     assert evidence.since(3690.0) == {}
 
 
-def test_the_longest_unseen_goes_first(clock: ManualClock) -> None:
-    """Memory is bounded; busy names stay."""
-    evidence = MemoryEvidence(clock, most=2)
-    for host in ("a.org", "b.org", "a.org", "c.org"):
-        evidence.note(host)
-    assert [host for host in ("a.org", "b.org", "c.org") if evidence.seen(host)] == ["a.org", "c.org"]
-    assert len(evidence) == 2
+def test_no_name_is_forgotten_for_want_of_room(clock: ManualClock) -> None:
+    """However many there are: each may be a certificate that Caddy would throw away."""
+    evidence = MemoryEvidence(clock)
+    clock.advance(60.0)
+    until = clock.now().timestamp() + 3600.0
+    for number in range(130_000):
+        evidence.hold({f"x{number}.org": until})
+    assert len(evidence) == 130_000
+    assert all(evidence.seen(f"x{number}.org") for number in range(0, 130_000, 97))
+    assert not evidence.seen("x130000.org")
+
+
+def test_a_visit_that_nobody_could_keep_is_told_again(clock: ManualClock) -> None:
+    """As often as it takes; the name is known to this process all the same."""
+    evidence = MemoryEvidence(clock)
+    kept = False
+    heard: list[str] = []
+
+    def listener(host: str, _at: float, _tenant_id: str | None) -> bool:
+        heard.append(host)
+        return kept
+
+    evidence.on_visit(listener)
+    evidence.note("x.org")
+    clock.advance(11.0)
+    kept = True
+    evidence.note("x.org")
+    clock.advance(11.0)
+    evidence.note("x.org")
+    assert heard == ["x.org", "x.org"]
+    assert evidence.seen("x.org")
+
+
+def test_a_certificate_that_was_read_is_evidence_until_its_end(clock: ManualClock) -> None:
+    """Visits before its renewal is due make it last no longer; one after that may be another certificate's."""
+    evidence = MemoryEvidence(clock)
+    now = clock.now()
+    leaf = Leaf(issuer="CA", serial="1", not_before=now, not_after=now + timedelta(days=6))
+    evidence.note("x.org")
+    evidence.read("x.org", leaf)
+    for _ in range(3):
+        clock.advance(DAY)
+        evidence.note("x.org")
+    assert evidence.until("x.org") == leaf.not_after.timestamp()
+    assert evidence.is_read("x.org")
+    clock.advance(1.5 * DAY)
+    assert not evidence.is_read("x.org")
+    evidence.note("x.org")
+    assert evidence.until("x.org") == clock.now().timestamp() + 90 * DAY
+    clock.advance(2 * DAY)
+    assert evidence.seen("x.org")
+
+
+def test_a_certificate_that_was_read_ends(clock: ManualClock) -> None:
+    """Not ninety days after the last visit."""
+    evidence = MemoryEvidence(clock)
+    now = clock.now()
+    evidence.read("x.org", Leaf(issuer="CA", serial="1", not_before=now, not_after=now + timedelta(days=6)))
+    evidence.note("x.org")
+    clock.advance(6 * DAY)
+    assert evidence.seen("x.org")
+    clock.advance(1.0)
+    assert not evidence.seen("x.org")
+
+
+def test_one_that_seems_to_have_ended_is_live_when_it_is_shown(clock: ManualClock) -> None:
+    """The clock is ahead: what is shown counts as a visit, and takes nothing back."""
+    evidence = MemoryEvidence(clock)
+    now = clock.now()
+    evidence.note("x.org")
+    for host in ("x.org", "y.org"):
+        evidence.read(
+            host, Leaf(issuer="CA", serial="1", not_before=now - timedelta(days=9), not_after=now - timedelta(days=3))
+        )
+        assert evidence.seen(host)
+
+
+def test_what_others_have_seen_takes_nothing_back(clock: ManualClock) -> None:
+    """Of two visits the later counts."""
+    evidence = MemoryEvidence(clock)
+    now = clock.now().timestamp()
+    clock.advance(100.0)
+    evidence.note("x.org")
+    evidence.hold_visited({"x.org": now + 90 * DAY, "y.org": now + 90 * DAY})
+    assert evidence.until("x.org") == now + 100.0 + 90 * DAY
+    assert evidence.until("y.org") == now + 90 * DAY
+
+
+@pytest.mark.parametrize("known", ["set", "read"])
+def test_names_under_a_wildcard_leave_no_evidence(clock: ManualClock, known: str) -> None:
+    """They have no certificate of their own; visitors reach them by https all the same. One label, as in certificates."""
+    evidence = MemoryEvidence(clock, wildcards=["miosa.app"] if known == "set" else [])
+    now = clock.now()
+    if known == "read":
+        evidence.read("*.miosa.app", Leaf(issuer="CA", serial="1", not_before=now, not_after=now + timedelta(days=6)))
+    evidence.note("shop.miosa.app")
+    evidence.note("a.sandbox.miosa.app")
+    assert (evidence.seen("shop.miosa.app"), evidence.served("shop.miosa.app")) == (False, True)
+    assert (evidence.seen("a.sandbox.miosa.app"), evidence.served("a.sandbox.miosa.app")) == (True, True)
+    assert not evidence.served("miosa.app")
+    clock.advance(7 * DAY)
+    evidence.note("shop.miosa.app")
+    assert evidence.seen("shop.miosa.app") == (known == "read")

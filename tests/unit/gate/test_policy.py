@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import HOST_NOT_FOUND
-from router.gate.policy import CLEAR, VERDICTS, Standing, Verdict, judge, may_be_issued, read_name
-from router.hostname import readings
+from router.gate.policy import CLEAR, VERDICTS, BudgetState, Verdict, judge, may_be_issued, read_name
+from router.hostname import host_meanings
 from router.routes.chain import REASONS, Decision, Level, decide
-from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus, Record, State, keys_of
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
 
@@ -116,15 +116,15 @@ def test_the_table_is_complete() -> None:
 
 
 # What stands in the way of a first certificate, in the order in which it wins: DNS before the budgets.
-LAST: list[tuple[dict[str, bool], Standing, tuple[int, str, int | None]]] = [
-    ({"caa_forbidden": True, "not_pointing": True}, Standing("budget_host", 9), (403, "caa_forbidden", None)),
-    ({"not_pointing": True}, Standing("in_flight"), (403, "dns_not_pointing", None)),
-    ({}, Standing("in_flight"), (200, "in_flight", None)),
-    ({}, Standing("budget_host", 9), (429, "budget_host", 9)),
-    ({}, Standing("budget_registered_domain", 8.2), (429, "budget_registered_domain", 9)),
-    ({}, Standing("budget_account", 0.2), (429, "budget_account", 1)),
-    ({}, Standing("failure_backoff", 60.0), (429, "failure_backoff", 60)),
-    ({}, Standing("not_ready"), (503, "not_ready", None)),
+LAST: list[tuple[dict[str, bool], BudgetState, tuple[int, str, int | None]]] = [
+    ({"caa_forbidden": True, "not_pointing": True}, BudgetState("budget_host", 9), (403, "caa_forbidden", None)),
+    ({"not_pointing": True}, BudgetState("in_flight"), (403, "dns_not_pointing", None)),
+    ({}, BudgetState("in_flight"), (200, "in_flight", None)),
+    ({}, BudgetState("budget_host", 9), (429, "budget_host", 9)),
+    ({}, BudgetState("budget_registered_domain", 8.2), (429, "budget_registered_domain", 9)),
+    ({}, BudgetState("budget_account", 0.2), (429, "budget_account", 1)),
+    ({}, BudgetState("failure_backoff", 60.0), (429, "failure_backoff", 60)),
+    ({}, BudgetState("not_ready"), (503, "not_ready", None)),
     ({}, CLEAR, (200, "first_issue", None)),
 ]
 STANDINGS = ["in_flight", "budget_host", "budget_registered_domain", "budget_account", "failure_backoff", "not_ready"]
@@ -132,16 +132,16 @@ STANDINGS = ["in_flight", "budget_host", "budget_registered_domain", "budget_acc
 
 @pytest.mark.parametrize(("found", "standing", "answer"), LAST, ids=[row[2][1] for row in LAST])
 def test_what_stands_in_the_way(
-    found: dict[str, bool], standing: Standing, answer: tuple[int, str, int | None]
+    found: dict[str, bool], standing: BudgetState, answer: tuple[int, str, int | None]
 ) -> None:
     """Of a first certificate only: a name that has one, or may have none, is judged before."""
     served = Decision(Level.EXACT, "served", **found)
-    assert judge(served, evidence=False, standing=standing) == Verdict(*answer)
-    assert judge(served, evidence=True, standing=standing) == Verdict(200, "issued")
+    assert judge(served, evidence=False, budget=standing) == Verdict(*answer)
+    assert judge(served, evidence=True, budget=standing) == Verdict(200, "issued")
     for reason, without, _ in TABLE:
         if without[0] != 200:
             refused = Decision(Level.NONE, reason, HOST_NOT_FOUND, **found)
-            assert judge(refused, evidence=False, standing=standing) == Verdict(*without)
+            assert judge(refused, evidence=False, budget=standing) == Verdict(*without)
 
 
 def test_only_200_allows() -> None:
@@ -234,6 +234,6 @@ async def test_names_as_the_chain_finds_them(host: str, answer: str) -> None:
     """From records to a verdict."""
     source = MemoryRecords()
     source.put(*RECORDS)
-    meanings = readings(host)
+    meanings = host_meanings(host)
     decision = decide(host, meanings, await source.fetch(keys_of(host, meanings)), PLATFORM, frozenset({22}))
     assert judge(decision, evidence=False).reason == answer

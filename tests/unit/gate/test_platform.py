@@ -1,0 +1,68 @@
+"""How the platform's own names stand, and who is told."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.base.clock import ManualClock
+from router.domains.certificates import Leaf
+from router.gate.budgets import Budgets
+from router.gate.evidence import MemoryEvidence
+from router.gate.platform import PlatformNames
+from router.observe.metrics import Metrics
+from router.settings import Gate
+
+WILDCARDS = ["miosa.app", "sandbox.miosa.app"]
+
+
+class Platform:
+    def __init__(self, *, wildcards: Sequence[str] = (), **limits: object) -> None:
+        self.clock = ManualClock()
+        gate = Gate().model_copy(update={"in_flight": 1000, "starts": 1000, **limits})
+        self.budgets = Budgets(gate, self.clock, ["miosa.app"])
+        self.budgets.ready()
+        self.evidence = MemoryEvidence(self.clock, wildcards=wildcards)
+        self.names = PlatformNames(
+            "miosa.app",
+            budgets=self.budgets,
+            evidence=self.evidence,
+            settings=gate,
+            metrics=Metrics(),
+            clock=self.clock,
+        )
+
+    def warnings(self, count: int) -> list[str]:
+        """What the log says while so many names get certificates, and others beside them."""
+        with capture_logs() as logs:
+            self.names.advise()
+            for number in range(count):
+                self.budgets.open(f"x{number}.sandbox.miosa.app", "acme")
+                self.budgets.open(f"x{number}.org", "acme")
+        return [line["event"] for line in logs if "configure a wildcard" in line["advice"]]
+
+
+def test_without_a_wildcard_it_is_said_at_the_start_and_when_half_is_spent() -> None:
+    """Once an hour, however many there are; `/readyz` has the figures."""
+    platform = Platform()
+    assert platform.warnings(19) == ["no wildcard certificate known for the platform domain"]
+    assert platform.warnings(30)[1:] == ["certificate budget of the platform domain running out"]
+    facts = platform.names.facts()
+    assert (facts["wildcard"], facts["spent"], facts["of"]) == (False, 30, 40)
+    assert "configure a wildcard" in str(facts["advice"])
+
+
+@pytest.mark.parametrize("known", ["set", "read", "no budgets"])
+def test_with_a_wildcard_there_is_nothing_to_say(known: str) -> None:
+    """Set, or seen at Caddy; nor where the authority is one's own."""
+    platform = Platform(wildcards=WILDCARDS if known == "set" else (), budgets=known != "no budgets")
+    now = platform.clock.now()
+    leaf = Leaf(issuer="CA", serial="1", not_before=now, not_after=now + timedelta(days=90))
+    if known == "read":
+        platform.evidence.read("*.miosa.app", leaf)
+        assert platform.names.needs_wildcard  # that does not cover x.sandbox.miosa.app
+        platform.evidence.read("*.sandbox.miosa.app", leaf)
+    assert platform.warnings(30) == []
+    assert platform.names.facts() == ({} if known == "no budgets" else {"wildcard": True})
+    assert platform.names.limit == 0
