@@ -1,17 +1,15 @@
 """/api-keys: a tenant's keys. A key is shown once, when it is made; only its hash is kept."""
 
-from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from router.api.endpoint import Call, Paged, Rate, Reply, Resource, endpoint
-from router.api.models import UUID, Body, Instant, Moment, Name, Out, Paging
-from router.api.principal import Principal, Reach
-from router.api.scope import tenant_of
-from router.errors import FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, RouterError
-from router.tenancy.keys import Key, KeyScope, read_scope
-from router.unit import Listing, Window
+from router.api.authorization import tenant_of
+from router.api.models import UUID, Exact, Instant, Moment, Name, Out, Paging
+from router.api.operations import Call, Data, Handlers, Paged, Rate, operation
+from router.api.principal import Access, Principal
+from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, RouterError
+from router.tenancy.keys import Key, Keys, KeyScope, read_scope
 
 
 def _scope(value: str) -> str:
@@ -30,7 +28,7 @@ ScopeText = Annotated[
 ]
 
 
-class CreateKey(Body):
+class CreateKey(Exact):
     """`scope` says how far the key reaches; `scopes` is the same as a list of one."""
 
     name: Name
@@ -47,6 +45,12 @@ class CreateKey(Body):
         if read is None:
             raise RouterError(VALIDATION_FAILED, fields={"scope": ["is invalid"]})
         return read
+
+
+class PatchKey(Exact):
+    """Its scope is what it is: make another key for another scope."""
+
+    name: Name = Field(default_factory=str)
 
 
 class KeyOut(Out):
@@ -68,28 +72,14 @@ class NewKeyOut(KeyOut):
     key: Annotated[str | None, Field(description="The key itself, this once; null where the answer is a replayed one.")]
 
 
-class Keys(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def create(
-        self, tenant_id: str, *, scope: KeyScope, scope_id: str | None, name: str, expires_at: datetime | None
-    ) -> tuple[Key, str]: ...
-
-    async def get(self, key_id: str) -> Key: ...
-
-    async def list(self, window: Window, *, tenant_id: str | None, without: KeyScope | None) -> Listing[Key]: ...
-
-    async def revoke(self, key_id: str) -> Key: ...
-
-
-class ApiKeysApi(Resource):
+class ApiKeysApi(Handlers):
     tag = "API keys"
     prefix = "/api/v1/api-keys"
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    @endpoint("GET", "", "List API keys", reach=Reach.TENANT)
+    @operation("GET", "", "List API keys", access=Access.TENANT)
     async def list(self, call: Call[None, Paging]) -> Paged[KeyOut]:
         """The oldest first, revoked ones included; never the keys themselves."""
         listing = await self._keys.list(
@@ -97,11 +87,11 @@ class ApiKeysApi(Resource):
         )
         return Paged([KeyOut(**_fields(key)) for key in listing.items], listing.total)
 
-    @endpoint("POST", "", "Create an API key", status=201, reach=Reach.TENANT, rate=Rate.AUTH)
-    async def create(self, call: Call[CreateKey]) -> Reply[NewKeyOut]:
+    @operation("POST", "", "Create an API key", status=201, access=Access.TENANT, rate=Rate.AUTH)
+    async def create(self, call: Call[CreateKey]) -> Data[NewKeyOut]:
         """The answer is the only time that the key is shown. Without a scope it reaches the whole tenant."""
         scope, scope_id = call.body.wanted()
-        if scope is KeyScope.PLATFORM and call.principal.reach < Reach.PLATFORM:
+        if scope is KeyScope.PLATFORM and call.principal.access < Access.PLATFORM:
             raise RouterError(FORBIDDEN)
         key, plain = await self._keys.create(
             tenant_of(call.principal),
@@ -110,24 +100,43 @@ class ApiKeysApi(Resource):
             name=call.body.name,
             expires_at=call.body.expires_at,
         )
-        fields = _fields(key)
-        return Reply(NewKeyOut(**fields, key=plain), kept=NewKeyOut(**fields, key=None))
+        return _once(key, plain)
 
-    @endpoint("GET", "/{id}", "Get an API key", reach=Reach.TENANT)
-    async def get(self, call: Call) -> Reply[KeyOut]:
-        return Reply(KeyOut(**_fields(await self._reached(call.principal, call.ids["id"]))))
+    @operation("GET", "/{id}", "Get an API key", access=Access.TENANT)
+    async def get(self, call: Call) -> Data[KeyOut]:
+        return Data(KeyOut(**_fields(await self._authorized(call.principal, call.ids["id"]))))
 
-    @endpoint("DELETE", "/{id}", "Revoke an API key", reach=Reach.TENANT)
-    async def revoke(self, call: Call) -> Reply[KeyOut]:
+    @operation("PATCH", "/{id}", "Rename an API key", access=Access.TENANT)
+    async def update(self, call: Call[PatchKey]) -> Data[KeyOut]:
+        key = await self._authorized(call.principal, call.ids["id"])
+        if call.body.name:
+            key = await self._keys.rename(key.id, call.body.name)
+        return Data(KeyOut(**_fields(key)))
+
+    @operation(
+        "POST", "/{id}/rotate", "Make an API key anew", access=Access.TENANT, rate=Rate.AUTH, problems=(CONFLICT,)
+    )
+    async def rotate(self, call: Call) -> Data[NewKeyOut]:
+        """The answer is the only time that the new key is shown. The one before opens nothing from now on."""
+        await self._authorized(call.principal, call.ids["id"])
+        return _once(*await self._keys.rotate(call.ids["id"]))
+
+    @operation("DELETE", "/{id}", "Revoke an API key", access=Access.TENANT)
+    async def revoke(self, call: Call) -> Data[KeyOut]:
         """From now on it opens nothing. Revoking it again changes nothing."""
-        await self._reached(call.principal, call.ids["id"])
-        return Reply(KeyOut(**_fields(await self._keys.revoke(call.ids["id"]))))
+        await self._authorized(call.principal, call.ids["id"])
+        return Data(KeyOut(**_fields(await self._keys.revoke(call.ids["id"]))))
 
-    async def _reached(self, principal: Principal, key_id: str) -> Key:
+    async def _authorized(self, principal: Principal, key_id: str) -> Key:
         key = await self._keys.get(key_id)
         if not principal.covers(key.tenant_id) or key.scope is _hidden(principal):
             raise RouterError(NOT_FOUND, "key not found")
         return key
+
+
+def _once(key: Key, plain: str) -> Data[NewKeyOut]:
+    fields = _fields(key)
+    return Data(NewKeyOut(**fields, key=plain), kept=NewKeyOut(**fields, key=None))
 
 
 def _fields(key: Key) -> dict[str, Any]:
@@ -137,4 +146,4 @@ def _fields(key: Key) -> dict[str, Any]:
 
 def _hidden(principal: Principal) -> KeyScope | None:
     """The scope of the keys that the caller may not know of: the platform's operators use theirs in any tenant."""
-    return KeyScope.PLATFORM if principal.reach < Reach.PLATFORM else None
+    return KeyScope.PLATFORM if principal.access < Access.PLATFORM else None

@@ -1,62 +1,44 @@
-"""Who stands behind an Authorization header: an API key, a JSON Web Token, or the platform with its internal token.
+"""Authentication: the principal of an Authorization header: an API key, a JSON Web Token, or the platform with its internal token.
 
 A token's tenant, workspace and project must exist: a token outlives what it was made for, and a mutation in the name
-of something that is gone would fail in the store, not here.
+of a deleted record would fail only in the store.
 """
 
 import hashlib
 import hmac
-from typing import Protocol
 
 import structlog
 
 from router import errors
-from router.api.principal import PLATFORM, Principal, Reach
+from router.api.principal import PLATFORM, Access, Principal
 from router.api.tokens import Claims, InvalidTokenError, Tokens
 from router.errors import RouterError
-from router.tenancy.keys import KeyScope, read_scope
-from router.tenancy.keys import Principal as KeyHolder
-from router.tenancy.projects import Project
-from router.tenancy.tenants import Tenant
-from router.tenancy.workspaces import Workspace
+from router.tenancy.keys import Keys, KeyScope, read_scope
+from router.tenancy.projects import Project, Projects
+from router.tenancy.tenants import Tenant, Tenants
+from router.tenancy.workspaces import Workspace, Workspaces
 
-_REACH = {
-    KeyScope.PLATFORM: Reach.PLATFORM,
-    KeyScope.TENANT: Reach.TENANT,
-    KeyScope.WORKSPACE: Reach.WORKSPACE,
-    KeyScope.PROJECT: Reach.PROJECT,
+_ACCESS = {
+    KeyScope.PLATFORM: Access.PLATFORM,
+    KeyScope.TENANT: Access.TENANT,
+    KeyScope.WORKSPACE: Access.WORKSPACE,
+    KeyScope.PROJECT: Access.PROJECT,
 }
 
 _log = structlog.get_logger("router.api")
 
 
-class _Keys(Protocol):
-    async def authenticate(self, plain: str) -> KeyHolder | None: ...
-
-
-class _Tenants(Protocol):
-    async def find(self, id_or_slug: str) -> Tenant: ...
-
-
-class _Workspaces(Protocol):
-    async def get(self, workspace_id: str) -> Workspace: ...
-
-
-class _Projects(Protocol):
-    async def get(self, project_id: str) -> Project: ...
-
-
 class Credentials:
-    """Tells principals by their credentials. Both methods answer None for a credential that is not valid."""
+    """Finds principals by their credentials. `internal` and `tenant` return None for a credential that is not valid."""
 
     def __init__(
         self,
         *,
-        keys: _Keys,
+        keys: Keys,
         tokens: Tokens,
-        tenants: _Tenants,
-        workspaces: _Workspaces,
-        projects: _Projects,
+        tenants: Tenants,
+        workspaces: Workspaces,
+        projects: Projects,
         internal_token: str | None,
     ) -> None:
         self._keys = keys
@@ -72,7 +54,7 @@ class Credentials:
         return self._internal is not None
 
     def internal(self, authorization: str) -> Principal | None:
-        """The platform. Compared in constant time, by hash, so that not even the length shows."""
+        """The platform. Compared in constant time, by hash, so that the time does not reveal even the length."""
         presented = _bearer(authorization)
         if presented is None or self._internal is None or not hmac.compare_digest(_digest(presented), self._internal):
             return None
@@ -90,11 +72,34 @@ class Credentials:
             return None
         return Principal(
             id=f"key:{holder.key_id}",
-            reach=_REACH[holder.scope],
+            access=_ACCESS[holder.scope],
             tenant_id=holder.tenant_id,
             workspace_id=holder.workspace_id,
             project_id=holder.project_id,
         )
+
+    async def acting_for(self, principal: Principal, tenant: str) -> Principal:
+        """The principal, working for the tenant with that id or slug, as a client's `with_tenant` asks.
+
+        A key of the platform becomes one of that tenant: it reaches nothing else. Any other key names its own or is
+        refused, in the same way whether the other exists. Raises RouterError: FORBIDDEN, TENANT_NOT_FOUND;
+        StoreUnavailableError.
+        """
+        if principal.access < Access.PLATFORM and tenant == principal.tenant_id:
+            return principal
+        try:
+            found = await self._tenants.find(tenant)
+        except RouterError as error:
+            if error.problem is not errors.NOT_FOUND:
+                raise
+            found = None
+        if principal.access < Access.PLATFORM:
+            if found is None or found.id != principal.tenant_id:
+                raise RouterError(errors.FORBIDDEN, "X-MIOSA-Tenant names another organization than this key's.")
+            return principal
+        if found is None:
+            raise RouterError(errors.TENANT_NOT_FOUND)
+        return Principal(f"{principal.id}@{found.id}", Access.TENANT, found.id)
 
     async def _by_token(self, token: str) -> Principal | None:
         try:
@@ -129,7 +134,7 @@ class Credentials:
             raise InvalidTokenError("the scope is another tenant's")
         # Another subject or scope is another principal; hashed, because `sub` may be any text.
         who = hashlib.sha256(f"{claims.scope} {claims.subject}".encode()).hexdigest()[:32]
-        return Principal(f"jwt:{tenant.id}:{who}", _REACH[scope], tenant.id, workspace_id, project_id)
+        return Principal(f"jwt:{tenant.id}:{who}", _ACCESS[scope], tenant.id, workspace_id, project_id)
 
 
 def _bearer(authorization: str) -> str | None:

@@ -1,27 +1,26 @@
 """/computers: their records. The platform runs them, and says over /internal/v1 where and in which state.
 
-The official client reads a computer's fields at the top of an answer, the conventions put them into `data`: answers
+The official client reads a computer's fields at the top of a response, the conventions put them into `data`: responses
 have both.
 """
 
-from router.api.endpoint import Call, Paged, Resource, Spread, endpoint
+from router.api.authorization import bounds_of, tenant_of
 from router.api.machines import (
     CreateMachine,
     MachineOut,
     MachineQuery,
     PatchMachine,
-    Registered,
+    Presenter,
     Seconds,
-    Showcase,
-    reached,
+    authorized_machine,
 )
-from router.api.models import Body, ExternalId, Id
-from router.api.scope import tenant_of, within
+from router.api.models import Exact, ExternalId, Id
+from router.api.operations import Call, Handlers, Paged, Spread, operation
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND
 from router.routes.records import Kind
 from router.tenancy.ownership import Ownership
-from router.tenancy.resources import Resource as Record
-from router.tenancy.resources import ResourceDetails
+from router.tenancy.resource_service import Resources
+from router.tenancy.resources import Resource, ResourceDetails
 
 _TEMPLATE = "miosa-desktop"
 
@@ -33,7 +32,7 @@ class CreateComputer(CreateMachine):
     auto_stop_seconds: Seconds | None = None
 
     def details(self) -> ResourceDetails:
-        """What is wanted, as the register takes it."""
+        """What is wanted, as `Resources` takes it."""
         return {
             **self.common(),
             "template_type": self.template_type or _TEMPLATE,
@@ -45,14 +44,14 @@ class PatchComputer(PatchMachine):
     auto_stop_seconds: Seconds | None = None
 
     def details(self) -> ResourceDetails:
-        """What changes, as the register takes it."""
+        """What changes, as `Resources` takes it."""
         details = self.common()
         if "auto_stop_seconds" in self.given():
             details["auto_stop_seconds"] = self.auto_stop_seconds
         return details
 
 
-class MoveComputer(Body):
+class MoveComputer(Exact):
     """Where to: a workspace, and a project of it where that is not its default one."""
 
     workspace_id: Id
@@ -69,20 +68,20 @@ class ComputerOut(MachineOut):
     sandbox_url: str
 
 
-class ComputersApi(Resource):
+class ComputersApi(Handlers):
     tag = "Computers"
 
-    def __init__(self, *, resources: Registered, showcase: Showcase) -> None:
+    def __init__(self, *, resources: Resources, presenter: Presenter) -> None:
         self._resources = resources
-        self._showcase = showcase
+        self._presenter = presenter
 
-    @endpoint("GET", "/computers", "List computers")
+    @operation("GET", "/computers", "List computers")
     async def list(self, call: Call[None, MachineQuery]) -> Paged[ComputerOut]:
         """The newest first; each condition narrows."""
         found = await self._resources.list(call.query.where(call.principal, Kind.COMPUTER), call.query.window)
-        return Paged(await shown(self._showcase, *found.items), found.total)
+        return Paged(await shown(self._presenter, *found.items), found.total)
 
-    @endpoint(
+    @operation(
         "POST", "/computers", "Create a computer", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT)
     )
     async def create(self, call: Call[CreateComputer]) -> Spread[ComputerOut]:
@@ -99,17 +98,17 @@ class ComputersApi(Resource):
         )
         return await self._spread(computer)
 
-    @endpoint("GET", "/computers/{id}", "Get a computer")
+    @operation("GET", "/computers/{id}", "Get a computer")
     async def get(self, call: Call) -> Spread[ComputerOut]:
-        return await self._spread(await reached(self._resources, call, Kind.COMPUTER))
+        return await self._spread(await authorized_machine(self._resources, call, Kind.COMPUTER))
 
-    @endpoint("PATCH", "/computers/{id}", "Update a computer", problems=(CONFLICT,))
+    @operation("PATCH", "/computers/{id}", "Update a computer", problems=(CONFLICT,))
     async def update(self, call: Call[PatchComputer]) -> Spread[ComputerOut]:
         """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
-        computer = await reached(self._resources, call, Kind.COMPUTER)
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         return await self._spread(await self._resources.update(computer.id, slug=call.body.slug, **call.body.details()))
 
-    @endpoint(
+    @operation(
         "POST",
         "/computers/{id}/move",
         "Move a computer to another workspace or project",
@@ -119,23 +118,23 @@ class ComputersApi(Resource):
         """Its URLs follow at once: what this answers with is routed when it arrives. The other workspace's settings
         must allow it.
         """
-        computer = await reached(self._resources, call, Kind.COMPUTER)
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         body = call.body
-        to = Ownership(workspace_id=body.workspace_id, project_id=body.project_id, within=within(call.principal))
+        to = Ownership(workspace_id=body.workspace_id, project_id=body.project_id, bounds=bounds_of(call.principal))
         return await self._spread(await self._resources.move(computer.id, to))
 
-    @endpoint("DELETE", "/computers/{id}", "Delete a computer for good")
+    @operation("DELETE", "/computers/{id}", "Delete a computer for good")
     async def delete(self, call: Call) -> Spread[ComputerOut]:
         """Its hosts answer 410 from now on, and its slug stays the tenant's."""
-        computer = await reached(self._resources, call, Kind.COMPUTER)
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         return await self._spread(await self._resources.delete(computer.id))
 
-    async def _spread(self, computer: Record) -> Spread[ComputerOut]:
-        return Spread((await shown(self._showcase, computer))[0])
+    async def _spread(self, computer: Resource) -> Spread[ComputerOut]:
+        return Spread((await shown(self._presenter, computer))[0])
 
 
-async def shown(showcase: Showcase, *computers: Record) -> list[ComputerOut]:
-    """Computers of one tenant as answers show them."""
+async def shown(presenter: Presenter, *computers: Resource) -> list[ComputerOut]:
+    """Computers of one tenant as responses show them."""
     return [
         ComputerOut(
             # The client takes no computer without a name.
@@ -146,5 +145,5 @@ async def shown(showcase: Showcase, *computers: Record) -> list[ComputerOut]:
             auto_stop_seconds=computer.auto_stop_seconds,
             sandbox_url=fields["preview_url"],
         )
-        for computer, fields in zip(computers, await showcase.fields(computers), strict=True)
+        for computer, fields in zip(computers, await presenter.fields(computers), strict=True)
     ]

@@ -1,7 +1,7 @@
-"""Lists that are read on from where the last answer ended, whatever was added meanwhile: `limit` and `cursor`, beside
+"""Lists that continue where the last response ended, whatever was added meanwhile: `limit` and `cursor`, beside
 `page` and `page_size`.
 
-A cursor is what a list is ordered by, written out; clients send it back as it is. With one, `page` is left aside.
+A cursor is what a list is ordered by, written out; clients send it back as it is. With one, `page` is ignored.
 """
 
 import re
@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from router.api.models import UUID, Paging, at_most_100
-from router.unit import Window
+from router.api.models import UUID, Paging
+from router.base.paging import Window
 
 T = TypeVar("T")
 
@@ -22,16 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class CursorPaging(Paging):
-    """`limit` is another name of `page_size`; where both are given it counts. Subclasses add their own `cursor`."""
-
-    limit: Annotated[
-        Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] | None,
-        Field(description="How many items to answer with; more than 100 count as 100."),
-    ] = None
-
-    @property
-    def size(self) -> int:
-        return self.limit or self.page_size
+    """Pages that a cursor leads through too. Subclasses add their own `cursor`."""
 
     def part(self, *, from_cursor: bool) -> Window:
         """The part of the list that is wanted, and one item more: whether there is a next page."""

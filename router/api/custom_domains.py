@@ -1,27 +1,28 @@
 """Custom domains: of a computer, of a deployment, and flat over both."""
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, ConfigDict, Field
 
 from router import errors
-from router.api.endpoint import Call, Counted, Paged, Reply, endpoint
-from router.api.endpoint import Resource as ApiResource
-from router.api.models import Body, ExternalId, HostName, Id, Instant, Integer, Out, RecordOut
-from router.api.owned import OwnerFilter
+from router.api.authorization import authorize
+from router.api.blocked import BlockedOut, blocked
+from router.api.messages import BLANK
+from router.api.models import Body, Exact, ExternalId, HostName, Id, Instant, Integer, Out, RecordOut
+from router.api.operations import Call, Counted, Data, Handlers, Paged, operation
+from router.api.ownership_fields import OwnershipQuery
 from router.api.principal import Principal
-from router.api.scope import check_reach
-from router.api.wording import BLANK
 from router.domains.certificates import CertificateStatus
-from router.domains.checks import Method
+from router.domains.checks.judgement import dns_status
+from router.domains.checks.schedule import Method
+from router.domains.checks.verification import Verification
 from router.domains.custom import CustomDomain, DomainFilter
-from router.domains.looking import dns_status
+from router.domains.custom_domains import CustomDomains
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy
-from router.domains.requirements import of_custom
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.records import DomainStatus, Kind
-from router.tenancy.resources import Resource
-from router.unit import Listing, Window
+from router.tenancy.blocks import Blocks
+from router.tenancy.resource_service import Resources
 
 Policy = Annotated[
     str,
@@ -85,14 +86,14 @@ class RegisterFlat(RegisterWithRedirect):
         raise RouterError(VALIDATION_FAILED, fields={"computer_id": [BLANK], "deployment_id": [BLANK]})
 
 
-class PatchDomain(Body):
+class PatchDomain(Exact):
     """What is not sent keeps its value."""
 
     redirect_policy: Policy | None = None
     redirect_status: Status | None = None
 
 
-class DomainQuery(OwnerFilter):
+class DomainQuery(OwnershipQuery):
     status: DomainStatus | None = None
 
     def where(self, principal: Principal, resource_id: str | None, kind: Kind | None = None) -> DomainFilter:
@@ -123,8 +124,10 @@ class CertOut(Out):
 class DomainOut(Out):
     """A custom domain. `verified_at` and `tls_issued_at` are null until it is verified and has a certificate.
 
-    `dns_status` is what the last look at DNS found: pending (none yet), verified, missing, wrong, propagating or unknown;
-    `records` are what is needed, with what was found. `method` is how the name leads here: by a `cname`, by an `address`
+    `dns_status` is what the last look at DNS found: pending (none yet), verified, missing, wrong, propagating, unknown or
+    unproven: it leads here, but needs a record that shows whose it is, for the reason in `proof_needed`. `records` are what
+    is needed, with what was found: the first is recommended, as its target is this domain's alone and proves that it is
+    yours; `verification_target` does as well while no other account can be meant. `method` is how the name leads here: by a `cname`, by an `address`
     (flattened, or an ALIAS), or `proxied` by a CDN. `failure_reason` is a code: `never_verified`, `dns_moved`. `checked_at` is
     when DNS was last looked at, `next_check_at` when it will be by itself.
     """
@@ -138,10 +141,12 @@ class DomainOut(Out):
     fqdn: str
     fqdn_unicode: str
     status: DomainStatus
+    blocked: BlockedOut | None
     verification_target: str
     instructions: str
     records: list[RecordOut]
     dns_status: str
+    proof_needed: str | None
     method: Method | None
     caa_forbidden: bool
     failure_reason: str | None
@@ -165,61 +170,37 @@ class RemovedOut(Out):
     status: DomainStatus
 
 
-class Domains(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def register(
-        self,
-        resource_id: str,
-        name: str,
-        *,
-        redirect_policy: str | None = None,
-        redirect_status: int = DEFAULT_STATUS,
-        external_workspace_id: str | None = None,
-        external_user_id: str | None = None,
-        external_project_id: str | None = None,
-    ) -> CustomDomain: ...
-
-    async def get(self, domain_id: str) -> CustomDomain: ...
-
-    async def list(self, where: DomainFilter, window: Window) -> Listing[CustomDomain]: ...
-
-    async def redirect(self, domain_id: str, redirect_policy: str | None, redirect_status: int) -> CustomDomain: ...
-
-    async def remove(self, domain_id: str) -> CustomDomain: ...
-
-
-class Verifier(Protocol):
-    async def custom_domain(self, domain_id: str) -> CustomDomain: ...
-
-    async def check_custom_domain(self, domain_id: str) -> CustomDomain: ...
-
-
-class Holders(Protocol):
-    async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
-
-
 _TAKEN = (errors.CONFLICT,)
 _CHECK = (errors.CHECKED_JUST_NOW,)
-_VERIFY = (errors.CONFLICT, errors.CNAME_NOT_FOUND, errors.DNS_UNKNOWN, *_CHECK)
+_VERIFY = (errors.CONFLICT, errors.CNAME_NOT_FOUND, errors.PROOF_NEEDED, errors.DNS_UNKNOWN, *_CHECK)
 
 
-class _Surface(ApiResource):
-    """What the three surfaces share."""
+class _DomainHandlers(Handlers):
+    """What the handlers under computers, deployments and /custom-domains share."""
 
-    def __init__(self, *, domains: Domains, verification: Verifier, resources: Holders) -> None:
+    def __init__(
+        self, *, domains: CustomDomains, verification: Verification, resources: Resources, blocks: Blocks
+    ) -> None:
         self._domains = domains
+        self._blocks = blocks
         self._verification = verification
         self._resources = resources
 
+    async def _show(self, *domains: CustomDomain) -> list[DomainOut]:
+        blocks = await self._blocks.of_domains([domain.id for domain in domains])
+        return [_shown(domain, blocked(blocks.get(domain.id))) for domain in domains]
+
+    async def _response(self, domain: CustomDomain) -> Data[DomainOut]:
+        return Data((await self._show(domain))[0])
+
     async def _holder(self, principal: Principal, resource_id: str, kind: Kind) -> str:
         """The id of a computer or deployment that the caller may reach. Raises RouterError: NOT_FOUND, FORBIDDEN."""
-        check_reach(principal, await self._resources.get(resource_id, kind), kind.value)
+        authorize(principal, await self._resources.get(resource_id, kind), kind.value)
         return resource_id
 
     async def _domain(self, principal: Principal, domain_id: str) -> CustomDomain:
         domain = await self._domains.get(domain_id)
-        check_reach(principal, domain, "domain")
+        authorize(principal, domain, "domain")
         return domain
 
     async def _held(self, call: Call[Any, Any], kind: Kind) -> CustomDomain:
@@ -230,119 +211,119 @@ class _Surface(ApiResource):
             raise RouterError(NOT_FOUND, "domain not found")
         return domain
 
-    async def _register(self, principal: Principal, resource_id: str, kind: Kind, body: RegisterDomain) -> DomainOut:
+    async def _register(
+        self, principal: Principal, resource_id: str, kind: Kind, body: RegisterDomain
+    ) -> Data[DomainOut]:
         holder = await self._holder(principal, resource_id, kind)
         given = {key: value for key, value in body.given().items() if key in _OPTIONS and value is not None}
-        return _shown(await self._domains.register(holder, body.domain, **given))
+        return await self._response(await self._domains.register(holder, body.domain, **given))
 
-    async def _verify(self, domain: CustomDomain) -> DomainOut:
-        return _shown(await self._verification.custom_domain(domain.id))
+    async def _verify(self, domain: CustomDomain) -> Data[DomainOut]:
+        return await self._response(await self._verification.custom_domain(domain.id))
 
-    async def _check(self, domain: CustomDomain) -> DomainOut:
-        return _shown(await self._verification.check_custom_domain(domain.id))
+    async def _check(self, domain: CustomDomain) -> Data[DomainOut]:
+        return await self._response(await self._verification.check_custom_domain(domain.id))
 
     async def _remove(self, domain: CustomDomain) -> RemovedOut:
         return RemovedOut.model_validate(await self._domains.remove(domain.id))
 
 
-class ComputerDomains(_Surface):
+class ComputerDomains(_DomainHandlers):
     tag = "Computer domains"
     prefix = "/api/v1/computers/{id}/domains"
 
-    @endpoint("POST", "", "Register a custom domain for a computer", status=201, problems=_TAKEN)
-    async def register(self, call: Call[RegisterDomain]) -> Reply[DomainOut]:
+    @operation("POST", "", "Register a custom domain for a computer", status=201, problems=_TAKEN)
+    async def register(self, call: Call[RegisterDomain]) -> Data[DomainOut]:
         """It starts as `pending`: add the CNAME record of `instructions`, then call verify."""
-        return Reply(await self._register(call.principal, call.ids["id"], Kind.COMPUTER, call.body))
+        return await self._register(call.principal, call.ids["id"], Kind.COMPUTER, call.body)
 
-    @endpoint("GET", "", "List the custom domains of a computer")
+    @operation("GET", "", "List the custom domains of a computer")
     async def list(self, call: Call[None, DomainQuery]) -> Counted[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         holder = await self._holder(call.principal, call.ids["id"], Kind.COMPUTER)
         found = await self._domains.list(call.query.where(call.principal, holder), call.query.window)
-        return Counted([_shown(domain) for domain in found.items], found.total)
+        return Counted(await self._show(*found.items), found.total)
 
-    @endpoint("GET", "/{domain_id}", "Get a custom domain of a computer")
-    async def get(self, call: Call) -> Reply[DomainOut]:
-        return Reply(_shown(await self._held(call, Kind.COMPUTER)))
+    @operation("GET", "/{domain_id}", "Get a custom domain of a computer")
+    async def get(self, call: Call) -> Data[DomainOut]:
+        return await self._response(await self._held(call, Kind.COMPUTER))
 
-    @endpoint("POST", "/{domain_id}/verify", "Verify a custom domain of a computer", problems=_VERIFY)
-    async def verify(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{domain_id}/verify", "Verify a custom domain of a computer", problems=_VERIFY)
+    async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
-        return Reply(await self._verify(await self._held(call, Kind.COMPUTER)))
+        return await self._verify(await self._held(call, Kind.COMPUTER))
 
-    @endpoint("POST", "/{domain_id}/check", "Look at a custom domain of a computer again", problems=_CHECK)
-    async def check(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{domain_id}/check", "Look at a custom domain of a computer again", problems=_CHECK)
+    async def check(self, call: Call) -> Data[DomainOut]:
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
-        return Reply(await self._check(await self._held(call, Kind.COMPUTER)))
+        return await self._check(await self._held(call, Kind.COMPUTER))
 
-    @endpoint("DELETE", "/{domain_id}", "Remove a custom domain of a computer")
-    async def remove(self, call: Call) -> Reply[RemovedOut]:
+    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a computer")
+    async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
-        return Reply(await self._remove(await self._held(call, Kind.COMPUTER)))
+        return Data(await self._remove(await self._held(call, Kind.COMPUTER)))
 
 
-class DeploymentDomains(_Surface):
+class DeploymentDomains(_DomainHandlers):
     tag = "Deployment domains"
     prefix = "/api/v1/deployments/{id}/domains"
 
-    @endpoint("POST", "", "Register a custom domain for a deployment", status=201, problems=_TAKEN)
-    async def register(self, call: Call[RegisterWithRedirect]) -> Reply[DomainOut]:
+    @operation("POST", "", "Register a custom domain for a deployment", status=201, problems=_TAKEN)
+    async def register(self, call: Call[RegisterWithRedirect]) -> Data[DomainOut]:
         """It starts as `pending`: add the CNAME record of `instructions`, then call verify."""
-        return Reply(await self._register(call.principal, call.ids["id"], Kind.DEPLOYMENT, call.body))
+        return await self._register(call.principal, call.ids["id"], Kind.DEPLOYMENT, call.body)
 
-    @endpoint("GET", "", "List the custom domains of a deployment")
+    @operation("GET", "", "List the custom domains of a deployment")
     async def list(self, call: Call[None, DomainQuery]) -> Paged[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         holder = await self._holder(call.principal, call.ids["id"], Kind.DEPLOYMENT)
         found = await self._domains.list(call.query.where(call.principal, holder), call.query.window)
-        return Paged([_shown(domain) for domain in found.items], found.total)
+        return Paged(await self._show(*found.items), found.total)
 
-    @endpoint("GET", "/{domain_id}", "Get a custom domain of a deployment")
-    async def get(self, call: Call) -> Reply[DomainOut]:
-        return Reply(_shown(await self._held(call, Kind.DEPLOYMENT)))
+    @operation("GET", "/{domain_id}", "Get a custom domain of a deployment")
+    async def get(self, call: Call) -> Data[DomainOut]:
+        return await self._response(await self._held(call, Kind.DEPLOYMENT))
 
-    @endpoint("PATCH", "/{domain_id}", "Change where a custom domain of a deployment redirects")
-    async def patch(self, call: Call[PatchDomain]) -> Reply[DomainOut]:
+    @operation("PATCH", "/{domain_id}", "Change where a custom domain of a deployment redirects")
+    async def patch(self, call: Call[PatchDomain]) -> Data[DomainOut]:
         """The policy acts on the name that is to be left: `www_to_apex` on www.example.com."""
         domain, body = await self._held(call, Kind.DEPLOYMENT), call.body
         policy, status = body.redirect_policy, body.redirect_status
-        return Reply(
-            _shown(
-                await self._domains.redirect(
-                    domain.id,
-                    domain.redirect_policy if policy is None else policy,
-                    domain.redirect_status if status is None else status,
-                )
+        return await self._response(
+            await self._domains.redirect(
+                domain.id,
+                domain.redirect_policy if policy is None else policy,
+                domain.redirect_status if status is None else status,
             )
         )
 
-    @endpoint("POST", "/{domain_id}/verify", "Verify a custom domain of a deployment", problems=_VERIFY)
-    async def verify(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{domain_id}/verify", "Verify a custom domain of a deployment", problems=_VERIFY)
+    async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
-        return Reply(await self._verify(await self._held(call, Kind.DEPLOYMENT)))
+        return await self._verify(await self._held(call, Kind.DEPLOYMENT))
 
-    @endpoint("POST", "/{domain_id}/check", "Look at a custom domain of a deployment again", problems=_CHECK)
-    async def check(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{domain_id}/check", "Look at a custom domain of a deployment again", problems=_CHECK)
+    async def check(self, call: Call) -> Data[DomainOut]:
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
-        return Reply(await self._check(await self._held(call, Kind.DEPLOYMENT)))
+        return await self._check(await self._held(call, Kind.DEPLOYMENT))
 
-    @endpoint("DELETE", "/{domain_id}", "Remove a custom domain of a deployment")
-    async def remove(self, call: Call) -> Reply[RemovedOut]:
+    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a deployment")
+    async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
-        return Reply(await self._remove(await self._held(call, Kind.DEPLOYMENT)))
+        return Data(await self._remove(await self._held(call, Kind.DEPLOYMENT)))
 
 
-class FlatDomains(_Surface):
+class FlatDomains(_DomainHandlers):
     tag = "Custom domains"
     prefix = "/api/v1/custom-domains"
 
-    @endpoint("POST", "", "Register a custom domain", status=201, problems=(*_TAKEN, NOT_FOUND))
-    async def register(self, call: Call[RegisterFlat]) -> Reply[DomainOut]:
+    @operation("POST", "", "Register a custom domain", status=201, problems=(*_TAKEN, NOT_FOUND))
+    async def register(self, call: Call[RegisterFlat]) -> Data[DomainOut]:
         """For the computer or the deployment that the body names."""
         resource_id, kind = call.body.holder
-        return Reply(await self._register(call.principal, resource_id, kind, call.body))
+        return await self._register(call.principal, resource_id, kind, call.body)
 
-    @endpoint("GET", "", "List custom domains")
+    @operation("GET", "", "List custom domains")
     async def list(self, call: Call[None, FlatQuery]) -> Paged[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         query = call.query
@@ -351,26 +332,26 @@ class FlatDomains(_Surface):
         kind = Kind.COMPUTER if query.computer_id else Kind.DEPLOYMENT if query.deployment_id else None
         where = query.where(call.principal, query.computer_id or query.deployment_id, kind)
         found = await self._domains.list(where, query.window)
-        return Paged([_shown(domain) for domain in found.items], found.total)
+        return Paged(await self._show(*found.items), found.total)
 
-    @endpoint("GET", "/{id}", "Get a custom domain")
-    async def get(self, call: Call) -> Reply[DomainOut]:
-        return Reply(_shown(await self._domain(call.principal, call.ids["id"])))
+    @operation("GET", "/{id}", "Get a custom domain")
+    async def get(self, call: Call) -> Data[DomainOut]:
+        return await self._response(await self._domain(call.principal, call.ids["id"]))
 
-    @endpoint("POST", "/{id}/verify", "Verify a custom domain", problems=_VERIFY)
-    async def verify(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{id}/verify", "Verify a custom domain", problems=_VERIFY)
+    async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
-        return Reply(await self._verify(await self._domain(call.principal, call.ids["id"])))
+        return await self._verify(await self._domain(call.principal, call.ids["id"]))
 
-    @endpoint("POST", "/{id}/check", "Look at a custom domain again", problems=_CHECK)
-    async def check(self, call: Call) -> Reply[DomainOut]:
+    @operation("POST", "/{id}/check", "Look at a custom domain again", problems=_CHECK)
+    async def check(self, call: Call) -> Data[DomainOut]:
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
-        return Reply(await self._check(await self._domain(call.principal, call.ids["id"])))
+        return await self._check(await self._domain(call.principal, call.ids["id"]))
 
-    @endpoint("DELETE", "/{id}", "Remove a custom domain")
-    async def remove(self, call: Call) -> Reply[RemovedOut]:
+    @operation("DELETE", "/{id}", "Remove a custom domain")
+    async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
-        return Reply(await self._remove(await self._domain(call.principal, call.ids["id"])))
+        return Data(await self._remove(await self._domain(call.principal, call.ids["id"])))
 
 
 _OPTIONS = frozenset(
@@ -378,16 +359,18 @@ _OPTIONS = frozenset(
 )
 
 
-def _shown(domain: CustomDomain) -> DomainOut:
+def _shown(domain: CustomDomain, block: BlockedOut | None) -> DomainOut:
     check = domain.check
     made = {
         "cert": CertOut.model_validate(domain.cert),
-        "instructions": f"Add a CNAME record for {domain.fqdn} that points to {domain.verification_target}.",
-        "records": [RecordOut.model_validate(one) for one in of_custom(domain)],
-        "dns_status": dns_status(check.finding),
+        "instructions": domain.instructions,
+        "records": [RecordOut.model_validate(one) for one in domain.required_records],
+        "dns_status": dns_status(check.result, domain.proof_needed),
+        "proof_needed": domain.proof_needed,
         "method": check.method,
         "caa_forbidden": check.caa_forbidden,
         "checked_at": check.checked_at,
         "next_check_at": check.next_check_at,
+        "blocked": block,
     }
     return DomainOut(**{name: made[name] if name in made else getattr(domain, name) for name in DomainOut.model_fields})

@@ -1,27 +1,28 @@
 """/deployments: their records, under the tenant, a workspace and a project. What goes on air is in `publishing.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
+from router.api.authorization import authorize, authorize_place, bounds_of, tenant_of
+from router.api.blocked import BlockedOut, blocked
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
-from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
 from router.api.links import Links, shown
-from router.api.models import Body, ExternalId, HostSlug, Instant, Metadata, Name, Out
-from router.api.owned import OwnedBody, OwnerFilter
-from router.api.principal import Principal, Reach
-from router.api.scope import check_place, check_reach, tenant_of
-from router.api.workspaces import ReachedWorkspaces
-from router.api.workspaces import reached as reached_workspace
+from router.api.models import Choice, Exact, ExternalId, HostSlug, Id, Instant, Metadata, Name, Out
+from router.api.operations import Call, Data, Handlers, Paged, operation
+from router.api.ownership_fields import OwnershipBody, OwnershipQuery
+from router.api.principal import Access, Principal
+from router.api.workspaces import authorized_workspace
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND
-from router.tenancy.deployments import Deployment, DeploymentState, Source, SourceType
+from router.tenancy.blocks import Blocks
+from router.tenancy.deployments import Deployment, Deployments, DeploymentState, Source, SourceType
 from router.tenancy.ownership import Ownership
-from router.tenancy.projects import Project
+from router.tenancy.projects import Project, Projects
+from router.tenancy.resource_service import Resources
 from router.tenancy.resources import Place, ResourceFilter
-from router.tenancy.resources import Resource as Record
-from router.unit import Listing, Window
+from router.tenancy.workspaces import Workspaces
 
 Command = Annotated[str, Field(max_length=2000)]
 Branch = Annotated[str, Field(max_length=255)]
@@ -29,12 +30,12 @@ Branch = Annotated[str, Field(max_length=255)]
 _SOURCE = ("source_type", "repo_url", "branch", "build_command", "run_command", "auto_deploy")
 
 
-class CreateDeployment(OwnedBody):
+class CreateDeployment(OwnershipBody):
     """Commands, repository and branch are kept for the platform, which builds; nothing here acts on them."""
 
     name: Name
     slug: HostSlug | None = None
-    source_type: SourceType | None = None
+    source_type: Choice[SourceType] | None = None
     repo_url: Command | None = None
     branch: Branch | None = None
     build_command: Command | None = None
@@ -43,12 +44,12 @@ class CreateDeployment(OwnedBody):
     metadata: Metadata | None = None
 
 
-class PatchDeployment(Body):
+class PatchDeployment(Exact):
     """What is not sent keeps its value; null clears it."""
 
     name: Name = Field(default_factory=str)
     slug: HostSlug | None = None
-    source_type: SourceType | None = None
+    source_type: Choice[SourceType] | None = None
     repo_url: Command | None = None
     branch: Branch | None = None
     build_command: Command | None = None
@@ -68,7 +69,15 @@ class PatchDeployment(Body):
         return details
 
 
-class DeploymentQuery(CursorPaging, OwnerFilter):
+class MoveDeployment(Exact):
+    """Where to: a workspace, and a project of it where that is not its default one. The clients send
+    `target_workspace_id` for `workspace_id`."""
+
+    workspace_id: Annotated[Id, Field(validation_alias=AliasChoices("workspace_id", "target_workspace_id"))]
+    project_id: Id | None = None
+
+
+class DeploymentQuery(CursorPaging, OwnershipQuery):
     """`status` and `state` are two names of the same condition."""
 
     state: DeploymentState | None = None
@@ -123,6 +132,7 @@ class DeploymentOut(Out):
     docker_deploy_app: None = None
     port: int | None
     metadata: Metadata
+    blocked: BlockedOut | None
     public_url: str
     auto_subdomain: str
     url: str
@@ -136,158 +146,146 @@ class DeploymentOut(Out):
     destroyed_at: Instant | None
 
 
-class Deployments(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def create(
-        self,
-        tenant_id: str,
-        name: str,
-        *,
-        ownership: Ownership,
-        slug: str | None = None,
-        source: Source | None = None,
-        **details: Any,
-    ) -> Deployment: ...
-
-    async def get(self, deployment_id: str) -> Deployment: ...
-
-    async def list(self, where: ResourceFilter, window: Window) -> Listing[Deployment]: ...
-
-    async def update(
-        self, deployment_id: str, *, slug: str | None, source: Source | None, **details: Any
-    ) -> Deployment: ...
-
-    async def delete(self, deployment_id: str) -> Deployment: ...
-
-
-class Found(Protocol):
-    async def get(self, deployment_id: str) -> Deployment: ...
-
-
-class Places(Protocol):
-    async def places(self, resources: Sequence[Record]) -> Mapping[str, Place]: ...
-
-
-class ReachedProjects(Protocol):
-    async def get(self, project_id: str) -> Project: ...
-
-
-async def reached(deployments: Found, call: Call[Any, Any]) -> Deployment:
+async def authorized_deployment(deployments: Deployments, call: Call[Any, Any]) -> Deployment:
     """The deployment of the path. Raises RouterError: NOT_FOUND, FORBIDDEN."""
     deployment = await deployments.get(call.ids["id"])
-    check_reach(call.principal, deployment.resource, "deployment")
+    authorize(call.principal, deployment.resource, "deployment")
     return deployment
 
 
-class DeploymentShowcase:
+class DeploymentPresenter:
     """Shows deployments: each with the names of where it lies and the URL at which it is reached."""
 
-    def __init__(self, *, places: Places, links: Links) -> None:
+    def __init__(self, *, places: Resources, blocks: Blocks, links: Links) -> None:
         self._places = places
+        self._blocks = blocks
         self._links = links
 
     async def show(self, *deployments: Deployment) -> list[DeploymentOut]:
-        """Deployments of one tenant as answers show them."""
+        """Deployments of one tenant as responses show them."""
         resources = [deployment.resource for deployment in deployments]
         places = await self._places.places(resources)
         links = await self._links.of(resources)
+        blocks = await self._blocks.of_resources([resource.id for resource in resources])
         return [
             DeploymentOut(
                 **_fields(deployment, places.get(deployment.resource.project_id)),
                 **shown(link).model_dump(),
                 public_url=link.url,
+                blocked=blocked(blocks.get(deployment.id)),
             )
             for deployment, link in zip(deployments, links, strict=True)
         ]
 
-    async def reply(self, deployment: Deployment) -> Reply[DeploymentOut]:
-        """An answer with one deployment."""
-        return Reply((await self.show(deployment))[0])
+    async def response(self, deployment: Deployment) -> Data[DeploymentOut]:
+        """A response with one deployment."""
+        return Data((await self.show(deployment))[0])
 
 
-class DeploymentsApi(Resource):
+class DeploymentsApi(Handlers):
     tag = "Deployments"
 
     def __init__(
         self,
         *,
         deployments: Deployments,
-        workspaces: ReachedWorkspaces,
-        projects: ReachedProjects,
-        showcase: DeploymentShowcase,
+        resources: Resources,
+        workspaces: Workspaces,
+        projects: Projects,
+        presenter: DeploymentPresenter,
     ) -> None:
         self._deployments = deployments
+        self._resources = resources
         self._workspaces = workspaces
         self._projects = projects
-        self._showcase = showcase
+        self._presenter = presenter
 
-    @endpoint("GET", "/deployments", "List deployments")
+    @operation("GET", "/deployments", "List deployments")
     async def list(self, call: Call[None, DeploymentQuery]) -> Paged[DeploymentOut]:
         """The newest first; each condition narrows."""
         return await self._page(call.query, call.query.where(call.principal))
 
-    @endpoint("GET", "/workspaces/{id}/deployments", "List a workspace's deployments", reach=Reach.WORKSPACE)
+    @operation("GET", "/workspaces/{id}/deployments", "List a workspace's deployments", access=Access.WORKSPACE)
     async def list_in_workspace(self, call: Call[None, DeploymentQuery]) -> Paged[DeploymentOut]:
         """The newest first; each condition narrows."""
-        workspace = await reached_workspace(self._workspaces, call)
+        workspace = await authorized_workspace(self._workspaces, call)
         where = call.query.where(call.principal)
         return await self._page(call.query, replace(where, tenant_id=workspace.tenant_id, workspace_id=workspace.id))
 
-    @endpoint("GET", "/projects/{id}/deployments", "List a project's deployments")
+    @operation("GET", "/projects/{id}/deployments", "List a project's deployments")
     async def list_in_project(self, call: Call[None, DeploymentQuery]) -> Paged[DeploymentOut]:
         """The newest first; each condition narrows."""
         project = await self._project(call)
         where = call.query.where(call.principal)
         return await self._page(call.query, replace(where, tenant_id=project.tenant_id, project_id=project.id))
 
-    @endpoint(
+    @operation(
         "POST",
         "/deployments",
         "Create a deployment",
         status=201,
         problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT),
     )
-    async def create(self, call: Call[CreateDeployment]) -> Reply[DeploymentOut]:
+    async def create(self, call: Call[CreateDeployment]) -> Data[DeploymentOut]:
         """It starts as `pending`; its hosts answer once a version is published. Workspace and project are found by the
         ownership fields, and made where a slug names one that does not exist.
         """
         return await self._create(call, call.body.ownership(call.principal))
 
-    @endpoint(
+    @operation(
         "POST",
         "/projects/{id}/deployments",
         "Create a deployment in a project",
         status=201,
         problems=(WORKSPACE_NOT_FOUND, CONFLICT),
     )
-    async def create_in_project(self, call: Call[CreateDeployment]) -> Reply[DeploymentOut]:
+    async def create_in_project(self, call: Call[CreateDeployment]) -> Data[DeploymentOut]:
         """As above; the path says which project."""
         project = await self._project(call)
         ownership = call.body.ownership(call.principal)
         return await self._create(call, replace(ownership, project_id=project.id, project_slug=None))
 
-    @endpoint("GET", "/deployments/{id}", "Get a deployment")
-    async def get(self, call: Call) -> Reply[DeploymentOut]:
-        return await self._showcase.reply(await reached(self._deployments, call))
+    @operation("GET", "/deployments/{id}", "Get a deployment")
+    async def get(self, call: Call) -> Data[DeploymentOut]:
+        return await self._presenter.response(await authorized_deployment(self._deployments, call))
 
-    @endpoint("PATCH", "/deployments/{id}", "Update a deployment", problems=(CONFLICT,))
-    async def update(self, call: Call[PatchDeployment]) -> Reply[DeploymentOut]:
+    @operation("PATCH", "/deployments/{id}", "Update a deployment", problems=(CONFLICT,))
+    async def update(self, call: Call[PatchDeployment]) -> Data[DeploymentOut]:
         """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         body = call.body
         changed = await self._deployments.update(
             deployment.id, slug=body.slug, source=_source(body.given()), **body.details()
         )
-        return await self._showcase.reply(changed)
+        return await self._presenter.response(changed)
 
-    @endpoint("DELETE", "/deployments/{id}", "Delete a deployment for good")
-    async def delete(self, call: Call) -> Reply[DeploymentOut]:
+    @operation("POST", "/deployments/{id}/stop", "Take a deployment off the air", problems=(CONFLICT,))
+    async def stop(self, call: Call) -> Data[DeploymentOut]:
+        """Its hosts answer 503 `stopped` from now on. Publish, promote or roll back to put it on air again."""
+        deployment = await authorized_deployment(self._deployments, call)
+        return await self._presenter.response(await self._deployments.stop(deployment.id))
+
+    @operation(
+        "POST",
+        "/deployments/{id}/move",
+        "Move a deployment to another workspace or project",
+        problems=(WORKSPACE_NOT_FOUND,),
+    )
+    async def move(self, call: Call[MoveDeployment]) -> Data[DeploymentOut]:
+        """Its URLs follow at once: what this answers with is routed when it arrives."""
+        deployment = await authorized_deployment(self._deployments, call)
+        body = call.body
+        to = Ownership(workspace_id=body.workspace_id, project_id=body.project_id, bounds=bounds_of(call.principal))
+        await self._resources.move(deployment.id, to)
+        return await self._presenter.response(await self._deployments.get(deployment.id))
+
+    @operation("DELETE", "/deployments/{id}", "Delete a deployment for good")
+    async def delete(self, call: Call) -> Data[DeploymentOut]:
         """Its hosts answer 410 from now on, and its slug stays the tenant's. What it was published from stays."""
-        deployment = await reached(self._deployments, call)
-        return await self._showcase.reply(await self._deployments.delete(deployment.id))
+        deployment = await authorized_deployment(self._deployments, call)
+        return await self._presenter.response(await self._deployments.delete(deployment.id))
 
-    async def _create(self, call: Call[CreateDeployment], ownership: Ownership) -> Reply[DeploymentOut]:
+    async def _create(self, call: Call[CreateDeployment], ownership: Ownership) -> Data[DeploymentOut]:
         body = call.body
         created = await self._deployments.create(
             tenant_of(call.principal),
@@ -297,18 +295,18 @@ class DeploymentsApi(Resource):
             source=_source({name: value for name, value in body.given().items() if value is not None}),
             metadata=body.metadata or {},
         )
-        return await self._showcase.reply(created)
+        return await self._presenter.response(created)
 
     async def _page(self, query: DeploymentQuery, where: ResourceFilter) -> Paged[DeploymentOut]:
         found = await self._deployments.list(where, query.part(from_cursor=query.cursor is not None))
         page, following = query.cut(
             found.items, lambda deployment: moment_cursor(deployment.resource.created_at, deployment.id)
         )
-        return Paged(await self._showcase.show(*page), found.total, following)
+        return Paged(await self._presenter.show(*page), found.total, following)
 
     async def _project(self, call: Call[Any, Any]) -> Project:
         project = await self._projects.get(call.ids["id"])
-        check_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
+        authorize_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
         return project
 
 

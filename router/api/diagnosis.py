@@ -1,28 +1,27 @@
 """What is wrong with a domain, in plain words: of custom domains, in each place where they are, and of preview domains."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from router.api.endpoint import Call, Reply, Resource, endpoint
+from router.api.authorization import authorize, authorize_place, tenant_of
 from router.api.models import HostName, Instant, Out, Query
-from router.api.principal import Principal, Reach
-from router.api.scope import check_place, check_reach, tenant_of
-from router.domains.custom import CustomDomain
-from router.domains.diagnoses import Diagnosis
-from router.domains.preview import PreviewDomain
-from router.domains.remarks import Action, Severity
+from router.api.operations import Call, Data, Handlers, operation
+from router.api.principal import Access, Principal
+from router.base.paging import Window
+from router.domains.custom_domains import CustomDomains
+from router.domains.diagnosis.diagnoser import Diagnoses, Diagnosis
+from router.domains.diagnosis.findings import Action, Severity
+from router.domains.preview_domains import PreviewDomains
 from router.errors import FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.hostname import InvalidNameError, canonical_name, default_host, sandbox_host
 from router.routes.records import Kind, Scope
-from router.tenancy.projects import Project
-from router.tenancy.resources import Resource as Machine
+from router.tenancy.projects import Projects
+from router.tenancy.resource_service import Resources
 from router.tenancy.resources import ResourceFilter
-from router.tenancy.workspaces import Workspace
-from router.unit import Listing, Window
+from router.tenancy.workspaces import Workspaces
 
-_SAMPLE = Window(limit=4)  # resources of which hosts are looked at
+_SAMPLE = Window(limit=4)  # resources whose hosts are checked
 
 
 class RemedyOut(Out):
@@ -63,46 +62,16 @@ class ZoneQuery(Query):
     ] = None
 
 
-class Doctor(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def custom_domain(self, domain_id: str) -> Diagnosis: ...
-
-    async def preview_domain(self, scope: Scope, scope_id: str, hosts: Sequence[str]) -> Diagnosis: ...
-
-
-class Domains(Protocol):
-    async def get(self, domain_id: str) -> CustomDomain: ...
-
-
-class Machines(Protocol):
-    async def get(self, resource_id: str, kind: Kind | None = None) -> Machine: ...
-
-    async def list(self, where: ResourceFilter, window: Window) -> Listing[Machine]: ...
-
-
-class Previews(Protocol):
-    async def get(self, scope: Scope, scope_id: str) -> PreviewDomain | None: ...
-
-
-class Workspaces(Protocol):
-    async def get(self, workspace_id: str) -> Workspace: ...
-
-
-class Projects(Protocol):
-    async def get(self, project_id: str) -> Project: ...
-
-
-class _Surface(Resource):
-    """What all of them share."""
+class _DiagnosisHandlers(Handlers):
+    """What the handlers of all diagnoses share."""
 
     def __init__(
         self,
         *,
-        doctor: Doctor,
-        domains: Domains,
-        machines: Machines,
-        previews: Previews,
+        doctor: Diagnoses,
+        domains: CustomDomains,
+        machines: Resources,
+        previews: PreviewDomains,
         workspaces: Workspaces,
         projects: Projects,
     ) -> None:
@@ -115,14 +84,14 @@ class _Surface(Resource):
 
     async def _of_custom(self, principal: Principal, domain_id: str, resource_id: str | None = None) -> DiagnosisOut:
         domain = await self._domains.get(domain_id)
-        check_reach(principal, domain, "domain")
+        authorize(principal, domain, "domain")
         if resource_id not in {None, domain.resource_id}:
             raise RouterError(NOT_FOUND, "domain not found")
         return _shown(await self._doctor.custom_domain(domain.id))
 
     async def _held(self, call: Call[Any, Any], kind: Kind) -> DiagnosisOut:
         machine = await self._machines.get(call.ids["id"], kind)
-        check_reach(call.principal, machine, kind.value)
+        authorize(call.principal, machine, kind.value)
         return await self._of_custom(call.principal, call.ids["domain_id"], machine.id)
 
     async def _of_preview(self, scope: Scope, scope_id: str, host: str | None, where: ResourceFilter) -> DiagnosisOut:
@@ -149,13 +118,13 @@ def _shown(diagnosis: Diagnosis) -> DiagnosisOut:
         checked_at=diagnosis.checked_at,
         findings=[
             FindingOut(
-                code=remark.code,
-                severity=remark.severity,
-                message=remark.message,
-                records=[RemedyOut.model_validate(record) for record in remark.records],
-                docs_url=diagnosis.docs(remark),
+                code=finding.code,
+                severity=finding.severity,
+                message=finding.message,
+                records=[RemedyOut.model_validate(record) for record in finding.records],
+                docs_url=diagnosis.docs(finding),
             )
-            for remark in diagnosis.remarks
+            for finding in diagnosis.findings
         ],
     )
 
@@ -171,83 +140,83 @@ def _under(domain: str, host: str) -> str:
     return name
 
 
-class FlatDiagnosis(_Surface):
+class FlatDiagnosis(_DiagnosisHandlers):
     tag = "Custom domains"
 
-    @endpoint("GET", "/custom-domains/{id}/diagnose", "Say what is wrong with a custom domain")
-    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+    @operation("GET", "/custom-domains/{id}/diagnose", "Say what is wrong with a custom domain")
+    async def diagnose(self, call: Call) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
-        return Reply(await self._of_custom(call.principal, call.ids["id"]))
+        return Data(await self._of_custom(call.principal, call.ids["id"]))
 
 
-class ComputerDiagnosis(_Surface):
+class ComputerDiagnosis(_DiagnosisHandlers):
     tag = "Computer domains"
 
-    @endpoint("GET", "/computers/{id}/domains/{domain_id}/diagnose", "Say what is wrong with a domain of a computer")
-    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+    @operation("GET", "/computers/{id}/domains/{domain_id}/diagnose", "Say what is wrong with a domain of a computer")
+    async def diagnose(self, call: Call) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
-        return Reply(await self._held(call, Kind.COMPUTER))
+        return Data(await self._held(call, Kind.COMPUTER))
 
 
-class DeploymentDiagnosis(_Surface):
+class DeploymentDiagnosis(_DiagnosisHandlers):
     tag = "Deployment domains"
 
-    @endpoint(
+    @operation(
         "GET", "/deployments/{id}/domains/{domain_id}/diagnose", "Say what is wrong with a domain of a deployment"
     )
-    async def diagnose(self, call: Call) -> Reply[DiagnosisOut]:
+    async def diagnose(self, call: Call) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
-        return Reply(await self._held(call, Kind.DEPLOYMENT))
+        return Data(await self._held(call, Kind.DEPLOYMENT))
 
 
-class TenantZoneDiagnosis(_Surface):
+class TenantZoneDiagnosis(_DiagnosisHandlers):
     tag = "Tenant preview domain"
 
-    @endpoint(
+    @operation(
         "GET",
         "/tenant/preview-domain/diagnose",
         "Say what is wrong with the tenant's preview domain",
-        reach=Reach.TENANT,
+        access=Access.TENANT,
         problems=(NOT_FOUND,),
     )
-    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
         tenant_id = tenant_of(call.principal)
         where = ResourceFilter(tenant_id=tenant_id)
-        return Reply(await self._of_preview(Scope.TENANT, tenant_id, call.query.host, where))
+        return Data(await self._of_preview(Scope.TENANT, tenant_id, call.query.host, where))
 
 
-class WorkspaceZoneDiagnosis(_Surface):
+class WorkspaceZoneDiagnosis(_DiagnosisHandlers):
     tag = "Workspace preview domain"
 
-    @endpoint(
+    @operation(
         "GET",
         "/workspaces/{id}/preview-domain/diagnose",
         "Say what is wrong with a workspace's preview domain",
-        reach=Reach.WORKSPACE,
+        access=Access.WORKSPACE,
     )
-    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
         workspace = await self._workspaces.get(call.ids["id"])
         if not call.principal.covers(workspace.tenant_id, workspace.id):
             raise RouterError(FORBIDDEN)
         where = ResourceFilter(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
-        return Reply(await self._of_preview(Scope.WORKSPACE, workspace.id, call.query.host, where))
+        return Data(await self._of_preview(Scope.WORKSPACE, workspace.id, call.query.host, where))
 
 
-class ProjectZoneDiagnosis(_Surface):
+class ProjectZoneDiagnosis(_DiagnosisHandlers):
     tag = "Project preview domain"
 
-    @endpoint("GET", "/projects/{id}/preview-domain/diagnose", "Say what is wrong with a project's preview domain")
-    async def diagnose(self, call: Call[None, ZoneQuery]) -> Reply[DiagnosisOut]:
+    @operation("GET", "/projects/{id}/preview-domain/diagnose", "Say what is wrong with a project's preview domain")
+    async def diagnose(self, call: Call[None, ZoneQuery]) -> Data[DiagnosisOut]:
         """Looks at DNS now, and changes nothing. Once in 10 s for each domain."""
         project = await self._projects.get(call.ids["id"])
-        check_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
+        authorize_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
         where = ResourceFilter(tenant_id=project.tenant_id, project_id=project.id)
-        return Reply(await self._of_preview(Scope.PROJECT, project.id, call.query.host, where))
+        return Data(await self._of_preview(Scope.PROJECT, project.id, call.query.host, where))
 
 
-SURFACES = (
+HANDLERS = (
     FlatDiagnosis,
     ComputerDiagnosis,
     DeploymentDiagnosis,

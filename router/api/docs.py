@@ -1,69 +1,99 @@
-"""The pages beside the table: `/openapi.json`, and `/docs`, which shows it to people without any outside asset."""
+"""The pages beside the table: `/openapi.json`, and `/docs`, which shows it to people with Swagger UI, served by us."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from importlib import resources
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 from aiohttp.web import Response
 from jinja2 import Environment, StrictUndefined
 
-from router.api.answers import HEADERS
 from router.api.listener import Page
+from router.api.responses import HEADERS
 
-_STYLE = resources.files("router.api").joinpath("docs.css").read_text("utf-8")
-_TEMPLATE = resources.files("router.api").joinpath("docs.html").read_text("utf-8")
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_JSON = "application/json"
+_VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")  # what is used of the package's 25 MB
+_OWN = ("docs.css", "docs.js")
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
+
+# Requests go to us only. Swagger UI's style sheet has its icons as data: images; its scripts set styles through the
+# DOM, which needs no 'unsafe-inline'.
 _POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# An asset's path has a hash of its bytes: what is at a path never changes.
+_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def pages(document: Mapping[str, Any]) -> dict[str, Page]:
     """The pages of an OpenAPI document, by path."""
-    as_json = json.dumps(document, ensure_ascii=False, indent=1).encode()
-    as_html = _render(document).encode()
+    found: dict[str, Page] = {}
+    paths: dict[str, str] = {}
+    for name, body in _assets().items():
+        paths[name] = f"/docs/{hashlib.sha256(body).hexdigest()[:16]}/{name}"
+        found[paths[name]] = _page(body, _TYPES[Path(name).suffix], _FOR_EVER)
+    template = resources.files("router.api").joinpath("docs.html").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    html = environment.from_string(template).render(title=document["info"]["title"], assets=paths)
     return {
-        "/openapi.json": lambda _: _page(as_json, "application/json"),
-        "/docs": lambda _: _page(as_html, "text/html"),
+        **found,
+        "/": _page(json.dumps(_index(document), indent=2).encode(), _JSON),
+        "/openapi.json": _page(json.dumps(document, ensure_ascii=False, indent=1).encode(), _JSON),
+        "/docs": _page(html.encode(), "text/html"),
+        "/docs/openapi.json": _page(json.dumps(_for_people(document), ensure_ascii=False).encode(), _JSON),
     }
 
 
-def _page(body: bytes, content_type: str) -> Response:
-    headers = {**HEADERS, "Content-Security-Policy": _POLICY}
-    return Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
+def _index(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The links at `/` of the API listener: the documentation and its OpenAPI document."""
+    return {
+        "name": document["info"]["title"],
+        "version": document["info"]["version"],
+        "links": {"/docs": "the API's documentation", "/openapi.json": "its description for programs"},
+    }
 
 
-def _render(document: Mapping[str, Any]) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["example"] = lambda schema: json.dumps(_example(schema, document), indent=2)
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            shown = {"method": method.upper(), "path": path, **operation}
-            groups.setdefault(operation["tags"][0], []).append(shown)
-    return environment.from_string(_TEMPLATE).render(info=document["info"], groups=groups, style=_STYLE)
+def _assets() -> dict[str, bytes]:
+    # Located, not imported: the package's modules are adapters to web frameworks.
+    viewer = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
+    own = resources.files("router.api")
+    return {
+        **{name: (viewer / name).read_bytes() for name in _VIEWER},
+        **{name: own.joinpath(name).read_bytes() for name in _OWN},
+    }
 
 
-def _example(schema: Mapping[str, Any], document: Mapping[str, Any], depth: int = 0) -> Any:
-    """What a value of that schema looks like: its example, its default, or its type as a word."""
-    if depth > 8:
-        return "…"
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return _example(document["components"]["schemas"][name], document, depth + 1)
-    if "examples" in schema:
-        return schema["examples"][0]
-    for choice in ("anyOf", "oneOf"):
-        if choice in schema:
-            return _example(schema[choice][0], document, depth + 1)
-    if "enum" in schema:
-        return " | ".join(str(value) for value in schema["enum"])
-    if schema.get("type") == "array":
-        return [_example(schema.get("items", {}), document, depth + 1)]
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        return {name: _example(inner, document, depth + 1) for name, inner in properties.items()}
-    return schema.get("default") or schema.get("format") or schema.get("type", "any")
+def _page(body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Page:
+    def show(_: object) -> Response:
+        sent = {**HEADERS, "Content-Security-Policy": _POLICY, **(headers or {})}
+        charset = None if content_type.startswith("image/") else "utf-8"
+        return Response(body=body, content_type=content_type, charset=charset, headers=sent)
+
+    return show
+
+
+def _for_people(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with what `openapi.py` keeps from generators of clients put where a viewer shows it: the choices
+    between an object's fields, and the headers that many operations take."""
+    shown = deepcopy(dict(document))
+    for schema in shown["components"]["schemas"].values():
+        for choice in ("anyOf", "oneOf"):
+            if f"x-{choice}" in schema:
+                schema[choice] = [_titled(alternative) for alternative in schema.pop(f"x-{choice}")]
+    for methods in shown["paths"].values():
+        for operation in methods.values():
+            if "x-idempotency-key" in operation:
+                operation["parameters"].append(operation.pop("x-idempotency-key"))
+            if {"apiKey": []} in operation["security"]:
+                operation["parameters"].append({"$ref": "#/components/parameters/Tenant"})
+    return shown
+
+
+def _titled(alternative: Mapping[str, Any]) -> dict[str, Any]:
+    """An alternative under the names of the fields that it requires: a viewer would call it `#0`."""
+    return {"title": f"required: {', '.join(alternative['required'])}", **alternative}

@@ -1,15 +1,16 @@
 """/deployments/{id}/env: the variables that the platform gives to the program, per environment."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from router.api.deployments import Found, reached
-from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
-from router.api.models import Body, Instant, Out, Paging
+from router.api.deployments import authorized_deployment
+from router.api.models import Exact, Instant, Out, Paging
+from router.api.operations import Call, Data, Handlers, Paged, operation
 from router.api.versions import Environment
-from router.tenancy.env import MAX_VALUE, MAX_VARS, NAME, EnvVar
+from router.tenancy.deployments import Deployments
+from router.tenancy.env import MAX_VALUE, MAX_VARS, NAME, Env, EnvVar
 from router.tenancy.versions import PRODUCTION
 
 VarName = Annotated[str, Field(pattern=f"^{NAME}$")]
@@ -32,7 +33,7 @@ Values = Annotated[
 ]
 
 
-class SetEnv(Body):
+class SetEnv(Exact):
     """A value that is marked as secret is never shown again, and stays secret when it is set anew."""
 
     env: Values
@@ -65,50 +66,38 @@ class EnvVarOut(Out):
     updated_at: Instant
 
 
-class Env(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def list(self, deployment_id: str, environment: str | None) -> Sequence[EnvVar]: ...
-
-    async def set(
-        self, deployment_id: str, values: Mapping[str, str | None], *, environment: str, secret: Collection[str]
-    ) -> Sequence[EnvVar]: ...
-
-    async def delete(self, deployment_id: str, name: str, environment: str) -> EnvVar: ...
-
-
-class EnvApi(Resource):
+class EnvApi(Handlers):
     tag = "Deployment variables"
     prefix = "/api/v1/deployments/{id}/env"
 
-    def __init__(self, *, deployments: Found, env: Env) -> None:
+    def __init__(self, *, deployments: Deployments, env: Env) -> None:
         self._deployments = deployments
         self._env = env
 
-    @endpoint("GET", "", "List the variables of a deployment")
+    @operation("GET", "", "List the variables of a deployment")
     async def list(self, call: Call[None, EnvQuery]) -> Paged[EnvVarOut]:
         """By environment and name."""
-        deployment, query = await reached(self._deployments, call), call.query
+        deployment, query = await authorized_deployment(self._deployments, call), call.query
         found = await self._env.list(deployment.id, query.environment)
         page = found[query.window.offset :][: query.window.limit]
         return Paged([shown(variable) for variable in page], len(found))
 
-    @endpoint("POST", "", "Set variables of a deployment")
-    async def set(self, call: Call[SetEnv]) -> Reply[Sequence[EnvVarOut]]:
+    @operation("POST", "", "Set variables of a deployment")
+    async def set(self, call: Call[SetEnv]) -> Data[Sequence[EnvVarOut]]:
         """All of that environment are answered. A program that runs sees them after its next start."""
-        deployment, body = await reached(self._deployments, call), call.body
+        deployment, body = await authorized_deployment(self._deployments, call), call.body
         found = await self._env.set(
             deployment.id,
             body.env,
             environment=body.environment or PRODUCTION,
             secret=body.env if body.secret else body.secrets,
         )
-        return Reply([shown(variable) for variable in found])
+        return Data([shown(variable) for variable in found])
 
-    @endpoint("DELETE", "/{name:text}", "Forget a variable of a deployment")
-    async def delete(self, call: Call[None, OneEnvironment]) -> Reply[EnvVarOut]:
-        deployment = await reached(self._deployments, call)
-        return Reply(shown(await self._env.delete(deployment.id, call.ids["name"], call.query.environment)))
+    @operation("DELETE", "/{name:text}", "Forget a variable of a deployment")
+    async def delete(self, call: Call[None, OneEnvironment]) -> Data[EnvVarOut]:
+        deployment = await authorized_deployment(self._deployments, call)
+        return Data(shown(await self._env.delete(deployment.id, call.ids["name"], call.query.environment)))
 
 
 def shown(variable: EnvVar) -> EnvVarOut:

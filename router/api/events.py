@@ -1,19 +1,17 @@
 """/events: what happened to what the caller may see."""
 
 import re
-from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from router.api.authorization import authorize, list_conditions
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
-from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
 from router.api.models import Id, Instant, Out
-from router.api.scope import check_reach, narrowed
-from router.tenancy.events import Event
-from router.unit import Listing, Window
+from router.api.operations import Call, Data, Handlers, Paged, operation
+from router.tenancy.events import EventFilter, Events
 
-# A noun and what happened to it, or a noun and whatever happened to it.
+# A noun and what happened to it, or a noun and `*` for any event of it.
 TYPE = r"^[a-z][a-z_]{0,38}\.([a-z][a-z_]{0,38}|\*)$"
 
 
@@ -52,49 +50,32 @@ class EventOut(Out):
     created_at: Instant
 
 
-class Events(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def get(self, event_id: str) -> Event: ...
-
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        resource_id: str | None = None,
-        domain_id: str | None = None,
-        type: str | None = None,
-        after: tuple[datetime, str] | None = None,
-    ) -> Listing[Event]: ...
-
-
-class EventsApi(Resource):
+class EventsApi(Handlers):
     tag = "Events"
     prefix = "/api/v1/events"
 
     def __init__(self, events: Events) -> None:
         self._events = events
 
-    @endpoint("GET", "", "List events")
+    @operation("GET", "", "List events")
     async def list(self, call: Call[None, EventQuery]) -> Paged[EventOut]:
         """The newest first. They are kept for some time, a month unless the platform says otherwise."""
         query = call.query
         found = await self._events.list(
+            EventFilter(
+                **list_conditions(call.principal, query.workspace_id, query.project_id),
+                resource_id=query.resource_id,
+                domain_id=query.domain_id,
+                type=query.type,
+                after=read_moment(query.cursor),
+            ),
             query.part(from_cursor=query.cursor is not None),
-            **narrowed(call.principal, query.workspace_id, query.project_id),
-            resource_id=query.resource_id,
-            domain_id=query.domain_id,
-            type=query.type,
-            after=read_moment(query.cursor),
         )
         items, cursor = query.cut(found.items, lambda event: moment_cursor(event.created_at, event.id))
         return Paged([EventOut.model_validate(event) for event in items], found.total, cursor)
 
-    @endpoint("GET", "/{id}", "Get an event")
-    async def get(self, call: Call) -> Reply[EventOut]:
+    @operation("GET", "/{id}", "Get an event")
+    async def get(self, call: Call) -> Data[EventOut]:
         event = await self._events.get(call.ids["id"])
-        check_reach(call.principal, event, "event")
-        return Reply(EventOut.model_validate(event))
+        authorize(call.principal, event, "event")
+        return Data(EventOut.model_validate(event))

@@ -1,12 +1,12 @@
 """The URLs of resources as the API shows them, each on the domain that holds for its resource."""
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import Field
 
 from router.api.models import Out
-from router.domains.preview import PreviewDomain, effective
+from router.domains.preview_domains import PreviewDomain, PreviewDomains, effective
 from router.domains.urls import Link, NextAction, UrlClass, Urls
 from router.tenancy.resources import Resource
 
@@ -20,10 +20,6 @@ class LinkOut(Out):
     url_class: UrlClass
     stable_for_embedding: Annotated[bool, Field(description="Whether `url` answers without anything more being done.")]
     recommended_next_action: NextAction
-
-
-class PreviewDomains(Protocol):
-    async def of_tenant(self, tenant_id: str) -> Sequence[PreviewDomain]: ...
 
 
 class Links:
@@ -47,7 +43,7 @@ class Links:
 
 
 def shown(link: Link) -> LinkOut:
-    """A link as an answer shows it."""
+    """A link as a response shows it."""
     return LinkOut(
         url=link.url,
         fallback_url=link.fallback_url,

@@ -1,8 +1,8 @@
-"""One API request's story, in the order in which things happen: `Api.handle`, `Api._answer`. Read it first.
+"""One API request's story, in the order in which things happen: `Api.handle`, `Api._respond`. Read it first.
 
-find the row (404, 405) → who calls (401), how often (429), with what reach (403) → read and check body and query (400,
-408, 413, 415, 422) → once per Idempotency-Key (409, 422) → the handler → one renderer. Every answer, whatever went
-wrong, leaves with its request id and in the API's envelope.
+find the row (404, 405) → who calls (401), how often (429), with what access (403) → read and check body and query (400,
+408, 413, 415, 422) → once per Idempotency-Key (409, 422) → the handler → one renderer. Every response, of success and of
+failure, carries its request id and the API's envelope.
 """
 
 import asyncio
@@ -17,30 +17,39 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from router import errors
 from router.api.address import client_address
-from router.api.answers import problem_body, respond
-from router.api.endpoint import SAFE_METHODS, Auth, Call, Endpoint, Rate, Reply
-from router.api.intake import ClientGoneError, fingerprint, parse_body, parse_query, read_body
+from router.api.cors import Cors
+from router.api.not_found import with_id
+from router.api.not_served_here import served_elsewhere
+from router.api.operations import SAFE_METHODS, Auth, Call, Data, Operation, Rate
+from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
-from router.api.rates import Limiter
+from router.api.rates import RateLimiter
+from router.api.responses import HEADERS, problem_body, respond
 from router.api.table import Served, Table
-from router.clock import Clock
+from router.base.addresses import Network
+from router.base.clock import Clock
+from router.base.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
 from router.errors import RouterError, StoreUnavailableError
-from router.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
-from router.settings import Network, Rates
+from router.http1.forwarding import Forwarder
+from router.settings import Rates
 
 HANDLER_TIME = 60.0  # seconds; shorter than an idempotency lease
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=-]{0,127}")
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}")  # an id or a slug
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 _log = structlog.get_logger("router.api")
 
 
 class Authenticator(Protocol):
-    """Tells who stands behind a credential."""
+    """Finds the principal of a credential."""
 
     async def tenant(self, authorization: str) -> Principal | None:
         """The principal of an Authorization header with a key or a token; None where it is not valid."""
+
+    async def acting_for(self, principal: Principal, tenant: str) -> Principal:
+        """The principal, working for the tenant with that id or slug. Raises RouterError: FORBIDDEN, TENANT_NOT_FOUND."""
 
     def internal(self, authorization: str) -> Principal | None:
         """The platform, where the header carries the internal token."""
@@ -54,8 +63,8 @@ Page = Callable[[BaseRequest], Response]  # a page beside the table: the documen
 
 
 @dataclass(slots=True)
-class _Exchange:
-    """One request on its way through, and what every answer to it carries."""
+class _RequestState:
+    """One request on its way through, and what every response to it carries."""
 
     request: BaseRequest
     request_id: str
@@ -74,152 +83,174 @@ class Api:
         pages: Mapping[str, Page],
         authenticator: Authenticator,
         idempotency: IdempotencyStore,
-        limiter: Limiter,
+        limiter: RateLimiter,
         rates: Rates,
         clock: Clock,
         trusted_proxies: Sequence[Network],
+        cors: Cors | None = None,
     ) -> None:
         self._table = table
+        self._cors = cors or Cors()
         self._pages = pages
         self._authenticator = authenticator
         self._idempotency = idempotency
         self._limiter = limiter
         self._rates = rates
         self._clock = clock
-        self._trusted_proxies = trusted_proxies
+        self._forwarder = Forwarder(trusted_proxies)
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
-        """Answer one request. Whatever happens, the answer is one of ours; a client that left gets none."""
+        """Respond to one request. Every failure becomes a response in the API's envelope; a client that left gets none."""
+        preflight = self._cors.preflight(request)
+        if preflight is not None:
+            return Response(status=204, headers={**HEADERS, **preflight})
         started = self._clock.monotonic()
-        exchange = _Exchange(request, _request_id(request), client_address(request, self._trusted_proxies))
+        state = _RequestState(request, _request_id(request), client_address(request, self._forwarder))
         try:
-            response = await self._answer(exchange)
+            response = await self._respond(state)
         except ClientGoneError as error:
             raise ConnectionResetError(str(error)) from None
         except RouterError as error:
-            response = _refuse(exchange, error)
+            response = _refuse(state, error)
         except StoreUnavailableError as error:
-            _log.warning("store unavailable", request_id=exchange.request_id, error=str(error))
-            response = _refuse(exchange, RouterError(errors.UNAVAILABLE))
-        except Exception:  # noqa: BLE001 - the outermost frame: whatever a handler raises becomes a 500 with its traceback in the log
-            _log.exception("api request failed", request_id=exchange.request_id)
-            response = _refuse(exchange, RouterError(errors.INTERNAL_ERROR))
-        response.headers["X-Request-ID"] = exchange.request_id
+            _log.warning("store unavailable", request_id=state.request_id, error=str(error))
+            response = _refuse(state, RouterError(errors.UNAVAILABLE))
+        except Exception:  # noqa: BLE001 - the outermost frame: any exception of a handler becomes a 500, with its traceback in the log
+            _log.exception("api request failed", request_id=state.request_id)
+            response = _refuse(state, RouterError(errors.INTERNAL_ERROR))
+        response.headers["X-Request-ID"] = state.request_id
+        response.headers.update(self._cors.headers(request))
         if not request.content.at_eof():
-            # What nobody read of a body would otherwise be taken for the next request.
+            # The unread rest of the body would otherwise be parsed as the next request.
             response.force_close()
         _log.info(
             "api request",
-            request_id=exchange.request_id,
+            request_id=state.request_id,
             method=request.method,
             path=request.rel_url.raw_path,
             status=response.status,
-            principal=exchange.principal.id,
-            address=exchange.address,
+            principal=state.principal.id,
+            address=state.address,
             seconds=round(self._clock.monotonic() - started, 6),
         )
         return response
 
-    async def _answer(self, exchange: _Exchange) -> Response:
-        request = exchange.request
+    async def _respond(self, state: _RequestState) -> Response:
+        request = state.request
         page = self._pages.get(request.rel_url.raw_path)
         if page is not None:
-            return await self._show(exchange, page)
-        served, places = self._find(exchange)
-        row = served.endpoint
-        exchange.principal = await self._admit(exchange, row)
+            return await self._show(state, page)
+        served, places = self._find(state)
+        row = served.operation
+        state.principal = await self._admit(state, row)
         raw = await read_body(request) if row.mutates else b""
         body = parse_body(row.body, raw, request.headers.get("Content-Type")) if row.body is not None else None
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
-        call: Call[Any, Any] = Call(exchange.principal, places, body, query, exchange.request_id)
+        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
         if key is None:
-            status, answer, _ = await self._run(served, call)
+            status, content, _ = await self._run(served, call)
         else:
-            status, answer = await self._run_once(exchange, served, call, key, raw)
-        return respond(status, answer, exchange.headers)
+            status, content = await self._run_once(state, served, call, key, raw)
+        return respond(status, content, state.headers)
 
-    async def _show(self, exchange: _Exchange, page: Page) -> Response:
-        if exchange.request.method not in SAFE_METHODS:
-            exchange.headers["Allow"] = "GET, HEAD"
+    async def _show(self, state: _RequestState, page: Page) -> Response:
+        if state.request.method not in SAFE_METHODS:
+            state.headers["Allow"] = "GET, HEAD"
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
-        await self._count(exchange, f"address:{exchange.address}", self._rates.anonymous)
-        response = page(exchange.request)
-        response.headers.update(exchange.headers)
+        await self._count(state, f"address:{state.address}", self._rates.anonymous)
+        response = page(state.request)
+        response.headers.update(state.headers)
         return response
 
-    def _find(self, exchange: _Exchange) -> tuple[Served, Mapping[str, str]]:
-        match = self._table.match(exchange.request.rel_url.raw_path)
+    def _find(self, state: _RequestState) -> tuple[Served, Mapping[str, str]]:
+        match = self._table.match(state.request.rel_url.raw_path)
         if match is None or (match.internal and not self._authenticator.internal_is_on):
+            elsewhere = served_elsewhere(state.request.rel_url.raw_path)
+            if elsewhere is not None:
+                words = f"{elsewhere} is served by another service of the platform, not by this router."
+                raise RouterError(errors.NOT_SERVED_HERE, words)
             raise RouterError(errors.NOT_FOUND)
-        method = exchange.request.method
+        method = state.request.method
         served = match.methods.get("GET" if method == "HEAD" else method)
         if served is None:
-            exchange.headers["Allow"] = match.allow
+            state.headers["Allow"] = match.allow
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
         return served, match.places
 
-    async def _admit(self, exchange: _Exchange, row: Endpoint) -> Principal:
-        """Who calls: known, within the rate, and with enough reach."""
+    async def _admit(self, state: _RequestState, row: Operation) -> Principal:
+        """Who calls: known, within the rate, and with enough access."""
         principal: Principal | None = ANYBODY
-        headers = exchange.request.headers.getall("Authorization", ())
+        headers = state.request.headers.getall("Authorization", ())
         if row.auth is Auth.INTERNAL:
             principal = self._authenticator.internal(headers[0]) if len(headers) == 1 else None
         elif row.auth is Auth.KEY:
             principal = await self._authenticator.tenant(headers[0]) if len(headers) == 1 else None
         if principal is None:
-            await self._count(exchange, f"address:{exchange.address}", self._rates.anonymous)
-            exchange.headers["WWW-Authenticate"] = "Bearer"
+            await self._count(state, f"address:{state.address}", self._rates.anonymous)
+            state.headers["WWW-Authenticate"] = "Bearer"
             raise RouterError(errors.UNAUTHORIZED)
         if row.auth is not Auth.INTERNAL:
-            await self._count(exchange, *self._bucket(exchange, principal, row.rate))
-        if principal.reach < row.reach:
+            await self._count(state, *self._bucket(state, principal, row.rate))
+        principal = await self._for_tenant(state, principal, row)
+        if principal.access < row.access:
             raise RouterError(errors.FORBIDDEN)
         return principal
 
-    def _bucket(self, exchange: _Exchange, principal: Principal, rate: Rate) -> tuple[str, int]:
+    async def _for_tenant(self, state: _RequestState, principal: Principal, row: Operation) -> Principal:
+        """The principal, working for the tenant that X-MIOSA-Tenant names, where it is there."""
+        named = state.request.headers.getall("X-MIOSA-Tenant", ())
+        if not named or row.auth is Auth.NONE:
+            return principal
+        if len(named) > 1 or _TENANT.fullmatch(named[0]) is None or row.auth is Auth.INTERNAL:
+            raise RouterError(errors.INVALID_TENANT)
+        return await self._authenticator.acting_for(principal, named[0].lower())
+
+    def _bucket(self, state: _RequestState, principal: Principal, rate: Rate) -> tuple[str, int]:
         if rate is Rate.AUTH:
-            who = exchange.address if principal is ANYBODY else principal.id
+            who = state.address if principal is ANYBODY else principal.id
             return f"auth:{who}", self._rates.auth
         if principal is ANYBODY:
-            return f"address:{exchange.address}", self._rates.anonymous
+            return f"address:{state.address}", self._rates.anonymous
         return f"owner:{principal.workspace_id or principal.tenant_id}", self._rates.workspace
 
-    async def _count(self, exchange: _Exchange, bucket: str, limit: int) -> None:
+    async def _count(self, state: _RequestState, bucket: str, limit: int) -> None:
         allowance = await self._limiter.take(bucket, limit)
-        exchange.headers.update(allowance.headers())
+        state.headers.update(allowance.headers())
         if not allowance.allowed:
             raise RouterError(errors.RATE_LIMITED)
 
     async def _run(self, served: Served, call: Call[Any, Any]) -> tuple[int, bytes, bytes]:
-        """The handler's answer as status and body, and the body that may be kept."""
+        """The handler's response as status and body, and the body that may be stored under an Idempotency-Key."""
         deadline = asyncio.timeout(HANDLER_TIME)
         try:
             async with deadline:
-                answer = await served.handler(call)
+                response = await served.handler(call)
         except TimeoutError:
             if not deadline.expired():
                 raise
-            _log.error("handler took too long", request_id=call.request_id, endpoint=served.endpoint.name)
+            _log.error("handler took too long", request_id=call.request_id, endpoint=served.operation.name)
             raise RouterError(errors.UNAVAILABLE) from None
         except RouterError as error:
-            if error.problem not in served.endpoint.all_problems():
-                _log.error("undeclared problem", endpoint=served.endpoint.name, code=error.problem.code)
+            if error.problem not in served.operation.all_problems():
+                _log.error("undeclared problem", endpoint=served.operation.name, code=error.problem.code)
+            if served.operation.auth is Auth.KEY:
+                raise with_id(error, served.operation, call) from None
             raise
-        status, body = served.render(answer, call.query)
-        if isinstance(answer, Reply) and answer.kept is not None:
-            return status, body, served.render(Reply(answer.kept), call.query)[1]
+        status, body = served.render(response, call.query)
+        if isinstance(response, Data) and response.kept is not None:
+            return status, body, served.render(Data(response.kept), call.query)[1]
         return status, body, body
 
     async def _run_once(
-        self, exchange: _Exchange, served: Served, call: Call[Any, Any], key: str, raw: bytes
+        self, state: _RequestState, served: Served, call: Call[Any, Any], key: str, raw: bytes
     ) -> tuple[int, bytes]:
         """As `_run`, unless this key was used before."""
-        request = exchange.request
+        request = state.request
         same = fingerprint(request.method, request.rel_url.raw_path_qs, raw)
-        claim = await self._idempotency.claim(exchange.principal.id, key, same, self._clock.now())
+        claim = await self._idempotency.claim(state.principal.id, key, same, self._clock.now())
         if isinstance(claim, Replay):
-            exchange.headers["Idempotent-Replayed"] = "true"
+            state.headers["Idempotent-Replayed"] = "true"
             return claim.status, claim.body
         if isinstance(claim, Running):
             raise RouterError(errors.IDEMPOTENCY_IN_PROGRESS)
@@ -240,9 +271,9 @@ class Api:
         return status, body
 
     async def _settle(self, claimed: Claimed, status: int | None, body: bytes) -> None:
-        """Keep the answer, or free the key where `status` is None.
+        """Store the response, or free the key where `status` is None.
 
-        The request is done by now, so a store that fails here must not change its answer: the lease frees the key.
+        The request is done by now, so a store that fails here must not change its response: the lease frees the key.
         """
         try:
             if status is None:
@@ -250,7 +281,7 @@ class Api:
             else:
                 await self._idempotency.finish(claimed, status, body, self._clock.now())
         except StoreUnavailableError as error:
-            _log.warning("idempotency key not settled", owner=claimed.owner, error=str(error))
+            _log.warning("idempotency key not stored", owner=claimed.owner, error=str(error))
 
 
 def _request_id(request: BaseRequest) -> str:
@@ -271,8 +302,8 @@ def _idempotency_key(request: BaseRequest) -> str | None:
     return keys[0]
 
 
-def _refuse(exchange: _Exchange, error: RouterError) -> Response:
-    headers = exchange.headers
+def _refuse(state: _RequestState, error: RouterError) -> Response:
+    headers = state.headers
     if error.retry_after is not None:
         headers.setdefault("Retry-After", str(error.retry_after))
-    return respond(error.problem.status, problem_body(error, exchange.request_id), headers)
+    return respond(error.problem.status, problem_body(error, state.request_id), headers)

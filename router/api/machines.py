@@ -1,22 +1,22 @@
-"""What sandboxes and computers share: the fields of their requests and answers, and how both are found and shown."""
+"""What sandboxes and computers share: the fields of their requests and responses, how they are authorized and shown."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol, Unpack
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from router.api.endpoint import Call
+from router.api.authorization import authorize
+from router.api.blocked import BlockedOut, blocked
 from router.api.links import LinkOut, Links, shown
-from router.api.models import MAX_TAG, MAX_TAGS, Body, ExternalId, HostSlug, Instant, Metadata, Name, Out, Port, Tags
-from router.api.owned import OwnedBody, OwnerFilter
+from router.api.models import MAX_TAG, MAX_TAGS, Exact, ExternalId, HostSlug, Instant, Metadata, Name, Out, Port, Tags
+from router.api.operations import Call
+from router.api.ownership_fields import OwnershipBody, OwnershipQuery
 from router.api.principal import Principal
-from router.api.scope import check_reach
 from router.routes.records import Kind, State
-from router.tenancy.ownership import Ownership
-from router.tenancy.registry import MAX_SECONDS
+from router.tenancy.blocks import Blocks
+from router.tenancy.resource_service import MAX_SECONDS, Resources
 from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceFilter
 from router.tenancy.sizes import SIZES
-from router.unit import Listing, Window
 
 _TAG_LIST = rf"^[^,\u0000]{{1,{MAX_TAG}}}(,[^,\u0000]{{1,{MAX_TAG}}}){{0,{MAX_TAGS - 1}}}$"
 
@@ -38,7 +38,7 @@ def _tags(value: str) -> str:
 TagList = Annotated[str, AfterValidator(_tags), Field(json_schema_extra={"pattern": _TAG_LIST})]
 
 
-class CreateMachine(OwnedBody):
+class CreateMachine(OwnershipBody):
     """What both creates take beside the ownership fields."""
 
     name: Name | None = None
@@ -49,7 +49,7 @@ class CreateMachine(OwnedBody):
     metadata: Metadata = Field(default_factory=dict)
 
     def common(self) -> ResourceDetails:
-        """These fields as the register takes them."""
+        """These fields as `Resources` takes them."""
         return {
             "name": self.name,
             "size": self.size,
@@ -59,7 +59,7 @@ class CreateMachine(OwnedBody):
         }
 
 
-class PatchMachine(Body):
+class PatchMachine(Exact):
     """What both updates take. What is not sent keeps its value; null clears it."""
 
     name: Name | None = None
@@ -72,7 +72,7 @@ class PatchMachine(Body):
     external_project_id: ExternalId | None = None
 
     def common(self) -> ResourceDetails:
-        """Those of these fields that were sent, as the register takes them."""
+        """Those of these fields that were sent, as `Resources` takes them."""
         given: Any = {name: value for name, value in self.given().items() if name in PatchMachine.model_fields}
         given.pop("slug", None)
         if "tags" in given:
@@ -83,7 +83,7 @@ class PatchMachine(Body):
         return details
 
 
-class MachineQuery(OwnerFilter):
+class MachineQuery(OwnershipQuery):
     """`status` and `state` are two names of the same condition."""
 
     status: State | None = None
@@ -127,6 +127,7 @@ class MachineOut(Out):
     exposed_ports: list[int]
     tags: list[str]
     metadata: Metadata
+    blocked: BlockedOut | None
     preview_url: str
     fallback_url: str
     preview_domain: str
@@ -139,56 +140,29 @@ class MachineOut(Out):
     destroyed_at: Instant | None
 
 
-class Registered(Protocol):
-    """The verbs that the endpoints of both need."""
-
-    async def create(
-        self,
-        kind: Kind,
-        tenant_id: str,
-        *,
-        ownership: Ownership,
-        slug: str | None,
-        **details: Unpack[ResourceDetails],
-    ) -> Resource: ...
-
-    async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
-
-    async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]: ...
-
-    async def places(self, resources: Sequence[Resource]) -> Mapping[str, Place]: ...
-
-    async def update(self, resource_id: str, *, slug: str | None, **details: Unpack[ResourceDetails]) -> Resource: ...
-
-    async def move(self, resource_id: str, to: Ownership) -> Resource: ...
-
-    async def delete(self, resource_id: str) -> Resource: ...
-
-
-class Found(Protocol):
-    async def get(self, resource_id: str, kind: Kind | None = None) -> Resource: ...
-
-
-async def reached(resources: Found, call: Call[Any, Any], kind: Kind) -> Resource:
+async def authorized_machine(resources: Resources, call: Call[Any, Any], kind: Kind) -> Resource:
     """The machine of the path. Raises RouterError: NOT_FOUND, FORBIDDEN."""
     resource = await resources.get(call.ids["id"], kind)
-    check_reach(call.principal, resource, kind.value)
+    authorize(call.principal, resource, kind.value)
     return resource
 
 
-class Showcase:
+class Presenter:
     """Shows machines: each with the names of where it lies and the URL at which it is reached."""
 
-    def __init__(self, *, resources: Registered, links: Links) -> None:
+    def __init__(self, *, resources: Resources, blocks: Blocks, links: Links) -> None:
         self._resources = resources
+        self._blocks = blocks
         self._links = links
 
     async def fields(self, resources: Sequence[Resource]) -> list[dict[str, Any]]:
         """The fields of `MachineOut` of each. All belong to one tenant."""
         places = await self._resources.places(resources)
         links = await self._links.of(resources)
+        blocks = await self._blocks.of_resources([resource.id for resource in resources])
         return [
             _fields(resource, places.get(resource.project_id), shown(link))
+            | {"blocked": blocked(blocks.get(resource.id))}
             for resource, link in zip(resources, links, strict=True)
         ]
 

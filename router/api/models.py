@@ -1,13 +1,15 @@
-"""What request and answer models are made of: base classes and field types that carry the API's conventions.
+"""What request and response models are made of: base classes and field types that carry the API's conventions.
 
-A request body is strict (`"5"` is not 5) and forgives unknown fields; a query arrives as text, so its numbers and
-flags are read from text, as strictly. Field types put the limits where SQL and JSON agree with each other: a number
+A request body is strict (`"5"` is not 5). What creates something forgives unknown fields, since clients send there what
+other services of the platform read; a change (`Exact`) refuses them, so that no caller takes for done
+what was ignored. A query arrives as text, so its numbers and flags are read from text, as strictly. Field types put the limits where SQL and JSON agree with each other: a number
 that fits a 32-bit column, a text without NUL (PostgreSQL stores none).
 """
 
+import enum
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,10 +22,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from router.api.wording import BLANK
-from router.clock import iso
+from router.api.messages import BLANK
+from router.base.clock import iso
+from router.base.paging import Window
 from router.hostname import MAX_NAME, MAX_SLUG, RESERVED_SLUGS
-from router.unit import Window
+
+E = TypeVar("E", bound=enum.Enum)
 
 MAX_INTEGER = 2**31 - 1
 PAGE_SIZE = 20
@@ -52,6 +56,12 @@ class Body(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
+class Exact(Body):
+    """A request's JSON object in which every field must be one that we know: every PATCH, and every PUT of customers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Query(BaseModel):
     """A request's query parameters."""
 
@@ -59,7 +69,7 @@ class Query(BaseModel):
 
 
 class Out(BaseModel):
-    """What an answer shows. Reads its values from the attributes of a record: `Workspace.model_validate(record)`."""
+    """What a response shows. Reads its values from the attributes of a record: `Workspace.model_validate(record)`."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -94,7 +104,7 @@ def _flag(value: object) -> object:
 
 def _id(value: str) -> str:
     if UUID.fullmatch(value) is None:
-        raise ValueError("is invalid")
+        raise ValueError("must be a UUID")
     return value.lower()
 
 
@@ -113,6 +123,8 @@ def _slug(value: str) -> str:
 
 
 Id = Annotated[str, AfterValidator(_id), Field(json_schema_extra={"format": "uuid", "pattern": f"^{UUID.pattern}$"})]
+# A member of an enumeration, as `Choice[State]`. JSON has texts only, which a strict model would not take for one.
+Choice = Annotated[E, Field(strict=False)]
 Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[
@@ -121,7 +133,7 @@ Name = Annotated[
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 Slug = Annotated[str, AfterValidator(_slug), Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$"})]
-# A slug that stands in a host. Which are taken is for the verbs to say.
+# A slug that stands in a host. Whether it is free is checked by the service.
 HostSlug = Annotated[
     str,
     Field(
@@ -136,7 +148,7 @@ HostSlug = Annotated[
 ExternalId = Annotated[
     str, StringConstraints(min_length=1, max_length=255), AfterValidator(stripped), Field(json_schema_extra=NOT_BLANK)
 ]
-# Either form of an internationalized name; what else is wrong with a name is for the verbs to say.
+# Either form of an internationalized name; everything else about a name is checked by the service.
 HostName = Annotated[str, Field(json_schema_extra={"format": "idn-hostname", "maxLength": MAX_NAME})]
 Metadata = dict[str, Any]
 MAX_TAGS = 50
@@ -158,8 +170,8 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(_number)]
 
 
-def _moment(value: object) -> object:
-    """A time in a query: RFC 3339 with its offset, as pydantic's own reading would allow bare numbers and dates."""
+def moment(value: object) -> object:
+    """A time in a request: RFC 3339 with its offset, as pydantic's own reading would allow bare numbers and dates."""
     if isinstance(value, str):
         if _TIME.fullmatch(value) is None:
             raise ValueError("is invalid")
@@ -170,7 +182,7 @@ def _moment(value: object) -> object:
     return value
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(moment)]
 Instant = Annotated[
     datetime,
     PlainSerializer(iso, return_type=str),
@@ -179,20 +191,25 @@ Instant = Annotated[
 
 
 class Paging(Query):
-    """The pagination of every list. A `page_size` over 100 counts as 100."""
+    """The pagination of every list. A `page_size` over 100 counts as 100; `limit` is another name of it, and counts where
+    both are given."""
 
     page: Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_number)] = 1
     page_size: Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] = PAGE_SIZE
+    limit: Annotated[
+        Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] | None,
+        Field(description="How many items to answer with; more than 100 count as 100."),
+    ] = None
 
     @property
     def size(self) -> int:
         """How many items a page has at most."""
-        return self.page_size
+        return self.limit or self.page_size
 
     @property
     def window(self) -> Window:
         """The part of the list that this page is."""
-        return Window(offset=(self.page - 1) * self.page_size, limit=self.page_size)
+        return Window(offset=(self.page - 1) * self.size, limit=self.size)
 
 
 class RecordOut(Out):
@@ -200,7 +217,9 @@ class RecordOut(Out):
 
     `fqdn` is its full name, `host` the label to type at the registrar, `name` what the domain's page calls it; `expected`
     and `value` are what it must say. `status` is what the last look that told anything found: pending (none yet), valid,
-    missing, wrong, propagating or unknown; `observed` what was there.
+    missing, wrong, propagating or unknown; `observed` what was there; `reason` a word on what is wrong,
+    also with one that is valid (`redirect_loop`, `not_authoritative`). `alternative` is another value that does as well and
+    proves whose the domain is; `warning` a sentence on what this record alone may do.
     """
 
     purpose: str
@@ -215,3 +234,5 @@ class RecordOut(Out):
     status: str
     reason: str | None
     checked_at: Instant | None
+    alternative: str | None
+    warning: str | None

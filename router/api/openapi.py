@@ -1,4 +1,4 @@
-"""The table as an OpenAPI 3.1 document: every endpoint, its models, and each status it can answer with."""
+"""The table as an OpenAPI 3.1 document: every operation, its models, and each status that it can respond with."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from router.api.endpoint import Auth, Bare, Counted, Endpoint, Paged, Resolved, Spread
-from router.errors import VALIDATION_FAILED, Problem
+from router.api.not_found import nouns_of
+from router.api.operations import Auth, Bare, Counted, Operation, Paged, Resolved, Spread
+from router.errors import NOT_FOUND, VALIDATION_FAILED, Problem
 
 Schema = dict[str, Any]
 
@@ -21,22 +22,6 @@ _SECURITY: dict[Auth, list[Schema]] = {
 _NO_NUL = "^[^\\u0000]*$"
 
 _TEXT: Schema = {"type": "string", "pattern": _NO_NUL}
-_JSON: Schema = {
-    "description": "Any JSON value.",
-    "anyOf": [
-        {"type": "null"},
-        {"type": "boolean"},
-        {"type": "number"},
-        _TEXT,
-        {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
-        {
-            "type": "object",
-            "propertyNames": _TEXT,
-            "additionalProperties": {"$ref": "#/components/schemas/Json"},
-        },
-    ],
-}
-
 _ERROR: Schema = {
     "type": "object",
     "required": ["error"],
@@ -101,8 +86,19 @@ _IDEMPOTENCY_KEY: Schema = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
 }
 
+# Not listed either: made up values are refused, by design.
+_TENANT: Schema = {
+    "name": "X-MIOSA-Tenant",
+    "in": "header",
+    "required": False,
+    "description": "The id or the slug of the organization to work for. A key of the platform reaches that one alone "
+    "then (404 `tenant_not_found` where there is none); with any other key it must be the key's own (403). What is neither "
+    "is 400 `invalid_tenant`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 80, "pattern": "^[A-Za-z0-9][A-Za-z0-9-]*$"},
+}
 
-def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
+
+def document(endpoints: Iterable[Operation], *, version: str) -> Schema:
     """The document. Deterministic: the same table gives the same text."""
     rows = list(endpoints)
     inputs, outputs, components = _schemas(rows)
@@ -111,6 +107,7 @@ def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
         path = row.path.replace(":text}", "}")
         paths[path][row.method.lower()] = _operation(row, inputs, outputs)
     for schema in components.values():
+        _set_choices_aside(schema)
         _free_values(schema)
         _forbid_nul(schema)
     return {
@@ -119,15 +116,15 @@ def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
             "title": "MIOSA router API",
             "version": version,
             "description": "Workspaces, projects, sandboxes, computers, deployments and their domains. Operations with "
-            "`x-idempotency-key` take the header Idempotency-Key.",
+            "`x-idempotency-key` take the header Idempotency-Key, all of /api/v1 the header X-MIOSA-Tenant.",
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(row.tag for row in rows)],
         "paths": dict(paths),
         "components": {
-            "schemas": {**dict(sorted(components.items())), "Error": _ERROR, "Json": _JSON},
+            "schemas": {**dict(sorted(components.items())), "Error": _ERROR},
             "headers": _HEADERS,
-            "parameters": {"IdempotencyKey": _IDEMPOTENCY_KEY},
+            "parameters": {"IdempotencyKey": _IDEMPOTENCY_KEY, "Tenant": _TENANT},
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key (`msk_…`) or a JWT."},
                 "internalToken": {"type": "http", "scheme": "bearer", "description": "The platform's internal token."},
@@ -136,8 +133,8 @@ def document(endpoints: Iterable[Endpoint], *, version: str) -> Schema:
     }
 
 
-def _schemas(rows: list[Endpoint]) -> tuple[dict[Any, Schema], dict[int, Schema], dict[str, Schema]]:
-    """Schemas of bodies by model, of answers by row number, and the components both refer to."""
+def _schemas(rows: list[Operation]) -> tuple[dict[Any, Schema], dict[int, Schema], dict[str, Schema]]:
+    """Schemas of bodies by model, of responses by row number, and the components both refer to."""
     asked: list[Any] = [(row.body, "validation", TypeAdapter(row.body)) for row in rows if row.body is not None]
     asked += [(number, "serialization", TypeAdapter(row.item)) for number, row in enumerate(rows)]
     found, rest = TypeAdapter.json_schemas(asked, ref_template=_REFS)
@@ -147,7 +144,7 @@ def _schemas(rows: list[Endpoint]) -> tuple[dict[Any, Schema], dict[int, Schema]
     return inputs, by_row, rest.get("$defs", {})
 
 
-def _operation(row: Endpoint, inputs: dict[Any, Schema], outputs: dict[int, Schema]) -> Schema:
+def _operation(row: Operation, inputs: dict[Any, Schema], outputs: dict[int, Schema]) -> Schema:
     operation: Schema = {
         "operationId": f"{row.tag.lower().replace(' ', '_')}_{row.name}",
         "tags": [row.tag],
@@ -168,7 +165,7 @@ def _operation(row: Endpoint, inputs: dict[Any, Schema], outputs: dict[int, Sche
     return operation
 
 
-def _parameters(row: Endpoint) -> list[Schema]:
+def _parameters(row: Operation) -> list[Schema]:
     found: list[Schema] = []
     for name, is_id in row.places.items():
         schema: Schema = {"type": "string", "format": "uuid"} if is_id else {"type": "string", "minLength": 1}
@@ -199,7 +196,7 @@ def _inlined(schema: Any, definitions: Schema) -> Any:
     return own
 
 
-def _responses(row: Endpoint, item: Schema) -> Schema:
+def _responses(row: Operation, item: Schema) -> Schema:
     found: Schema = {}
     for status in (row.status, *row.also):
         found[str(status)] = {
@@ -215,7 +212,7 @@ def _responses(row: Endpoint, item: Schema) -> Schema:
         if any(problem.retry_after is not None or problem.status == 429 for problem in problems):
             headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
         found[str(status)] = {
-            "description": "; ".join(f"`{problem.code}`: {problem.message}" for problem in problems),
+            "description": "; ".join(_explained(problem, row) for problem in problems),
             "headers": headers,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         }
@@ -224,7 +221,12 @@ def _responses(row: Endpoint, item: Schema) -> Schema:
     return found
 
 
-def _shown_headers(row: Endpoint, *, success: bool) -> Schema:
+def _explained(problem: Problem, row: Operation) -> str:
+    codes = [f"{noun}_not_found" for noun in nouns_of(row)] if problem is NOT_FOUND and row.auth is Auth.KEY else []
+    return f"{', '.join(f'`{code}`' for code in (*codes, problem.code))}: {problem.message}"
+
+
+def _shown_headers(row: Operation, *, success: bool) -> Schema:
     names = ["X-Request-ID"]
     if success and row.auth is not Auth.INTERNAL:
         names += ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
@@ -233,29 +235,39 @@ def _shown_headers(row: Endpoint, *, success: bool) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _envelope(row: Endpoint, item: Schema) -> Schema:
-    if row.answer is Bare:
+def _envelope(row: Operation, item: Schema) -> Schema:
+    if row.response is Bare:
         return item
     properties: Schema = {"data": item}
-    if row.answer is Spread:
+    if row.response is Spread:
         return {"allOf": [item, {"type": "object", "required": ["data"], "properties": properties}]}
-    if row.answer is Resolved:
+    if row.response is Resolved:
         reused = {"type": "boolean", "description": "There, and true, where it existed already."}
         return {"type": "object", "required": ["data"], "properties": {**properties, "reused": reused}}
-    if row.answer in {Paged, Counted}:
+    if row.response in {Paged, Counted}:
         properties["data"] = {"type": "array", "items": item}
-    if row.answer is Paged:
+    if row.response is Paged:
         properties["page"] = _PAGE
-    if row.answer is Counted:
+    if row.response is Counted:
         properties["total"] = {"type": "integer", "minimum": 0}
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
+def _set_choices_aside(schema: Schema) -> None:
+    """Generators of clients that find a choice beside the properties of an object forget the properties. Which of them
+    must be there is in the object's description; programs that want it exact find it under `x-anyOf` and `x-oneOf`."""
+    if "properties" in schema:
+        for choice in ("anyOf", "oneOf"):
+            if choice in schema:
+                schema[f"x-{choice}"] = schema.pop(choice)
+
+
 def _free_values(schema: Any) -> None:
-    """Say of every free object what its values may be: any JSON, in which no text has a NUL either."""
+    """Say of every free object what its values may be: any JSON. That no text in it has a NUL either could only be said by
+    a schema that refers to itself, and generators of clients leave out whatever uses one."""
     if isinstance(schema, dict):
         if schema.get("type") == "object" and schema.get("additionalProperties") is True:
-            schema |= {"additionalProperties": {"$ref": "#/components/schemas/Json"}, "propertyNames": _TEXT}
+            schema |= {"additionalProperties": {}, "propertyNames": _TEXT}
         for inner in schema.values():
             _free_values(inner)
     elif isinstance(schema, list):

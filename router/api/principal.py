@@ -1,11 +1,11 @@
-"""Who calls, and how far that reaches."""
+"""Who calls, and how much the caller may access."""
 
 import enum
 from dataclasses import dataclass
 
 
-class Reach(enum.IntEnum):
-    """How much a key sees and changes; a wider reach includes the narrower ones."""
+class Access(enum.IntEnum):
+    """How much a key sees and changes; a wider access includes the narrower ones."""
 
     PROJECT = 1
     WORKSPACE = 2
@@ -15,30 +15,30 @@ class Reach(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a valid key or token stands for.
+    """The caller that a valid key or token stands for.
 
     `id` is unique among principals and goes into logs and idempotency records, never a secret. A project's key knows
     its workspace too. The platform with its internal token has no tenant.
     """
 
     id: str
-    reach: Reach
+    access: Access
     tenant_id: str | None = None
     workspace_id: str | None = None
     project_id: str | None = None
 
     def covers(self, tenant_id: str, workspace_id: str | None = None, project_id: str | None = None) -> bool:
-        """Whether what lies in that tenant, workspace and project is within its reach."""
-        match self.reach:
-            case Reach.PLATFORM:
+        """Whether what lies in that tenant, workspace and project is within its access."""
+        match self.access:
+            case Access.PLATFORM:
                 return True
-            case Reach.TENANT:
+            case Access.TENANT:
                 return tenant_id == self.tenant_id
-            case Reach.WORKSPACE:
+            case Access.WORKSPACE:
                 return tenant_id == self.tenant_id and workspace_id == self.workspace_id
-            case Reach.PROJECT:
+            case Access.PROJECT:
                 return tenant_id == self.tenant_id and project_id == self.project_id
 
 
-PLATFORM = Principal(id="internal", reach=Reach.PLATFORM)
-ANYBODY = Principal(id="anonymous", reach=Reach.PROJECT)
+PLATFORM = Principal(id="internal", access=Access.PLATFORM)
+ANYBODY = Principal(id="anonymous", access=Access.PROJECT)

@@ -1,21 +1,33 @@
 """/projects: the apps, sites and builds inside workspaces."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Protocol, Unpack
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
 from router import errors
-from router.api.endpoint import Bare, Call, Counted, Reply, Resource, endpoint
-from router.api.models import Body, Deleted, Description, ExternalId, Id, Instant, Metadata, Name, Out, Paging, Slug
-from router.api.principal import Principal, Reach
-from router.api.scope import check_place, narrowed, tenant_of, within
-from router.tenancy.projects import Project, ProjectChanges
-from router.unit import Listing, Window
+from router.api.authorization import authorize_place, bounds_of, list_conditions, tenant_of
+from router.api.models import (
+    Body,
+    Deleted,
+    Description,
+    Exact,
+    ExternalId,
+    Id,
+    Instant,
+    Metadata,
+    Name,
+    Out,
+    Paging,
+    Slug,
+)
+from router.api.operations import Bare, Call, Counted, Data, Handlers, operation
+from router.api.principal import Access, Principal
+from router.base.paging import Listing
+from router.tenancy.projects import Project, ProjectFilter, Projects
 
 
 class CreateProject(Body):
-    """One of `workspace_id`, `workspace_slug` and `external_workspace_id` says where; the first of them counts."""
+    """One of `workspace_id`, `workspace_slug` and `external_workspace_id` says where; those that are sent must name the same."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,7 +48,7 @@ class CreateProject(Body):
     metadata: Metadata | None = None
 
 
-class PatchProject(Body):
+class PatchProject(Exact):
     """What is not sent keeps its value; null clears it, where it may be empty."""
 
     name: Name = Field(default_factory=str)
@@ -48,7 +60,7 @@ class PatchProject(Body):
     settings: Metadata = Field(default_factory=dict)
 
 
-class MoveProject(Body):
+class MoveProject(Exact):
     target_workspace_id: Id
 
 
@@ -74,71 +86,35 @@ class ProjectOut(Out):
     updated_at: Instant
 
 
-class Projects(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def create(
-        self,
-        tenant_id: str,
-        *,
-        name: str,
-        workspace_id: str | None,
-        workspace_slug: str | None,
-        external_workspace_id: str | None,
-        slug: str | None,
-        external_project_id: str | None,
-        description: str | None,
-        metadata: Mapping[str, Any] | None,
-        within: str | None,
-    ) -> Project: ...
-
-    async def get(self, project_id: str) -> Project: ...
-
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str | None,
-        workspace_id: str | None,
-        project_id: str | None,
-        external_workspace_id: str | None = None,
-        external_project_id: str | None = None,
-    ) -> Listing[Project]: ...
-
-    async def update(self, project_id: str, **changes: Unpack[ProjectChanges]) -> Project: ...
-
-    async def move(self, project_id: str, workspace_id: str) -> Project: ...
-
-    async def delete(self, project_id: str) -> Project: ...
-
-
-class ProjectsApi(Resource):
+class ProjectsApi(Handlers):
     tag = "Projects"
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
 
-    @endpoint("GET", "/projects", "List projects")
+    @operation("GET", "/projects", "List projects")
     async def list(self, call: Call[None, ListProjects]) -> Counted[ProjectOut]:
         """The oldest first."""
         query = call.query
         listing = await self._projects.list(
+            ProjectFilter(
+                **list_conditions(call.principal, query.workspace_id),
+                external_workspace_id=query.external_workspace_id,
+                external_project_id=query.external_project_id,
+            ),
             query.window,
-            **narrowed(call.principal, query.workspace_id),
-            external_workspace_id=query.external_workspace_id,
-            external_project_id=query.external_project_id,
         )
         return counted(listing)
 
-    @endpoint(
+    @operation(
         "POST",
         "/projects",
         "Create a project",
         status=201,
         problems=(errors.WORKSPACE_REQUIRED, errors.WORKSPACE_NOT_FOUND, errors.CONFLICT),
-        reach=Reach.WORKSPACE,
+        access=Access.WORKSPACE,
     )
-    async def create(self, call: Call[CreateProject]) -> Reply[ProjectOut]:
+    async def create(self, call: Call[CreateProject]) -> Data[ProjectOut]:
         """Inside a workspace; a workspace's own key need not say which."""
         body = call.body
         project = await self._projects.create(
@@ -151,42 +127,44 @@ class ProjectsApi(Resource):
             external_project_id=body.external_project_id,
             description=body.description,
             metadata=body.metadata,
-            within=within(call.principal).workspace_id,
+            within=bounds_of(call.principal).workspace_id,
         )
-        return Reply(ProjectOut.model_validate(project))
+        return Data(ProjectOut.model_validate(project))
 
-    @endpoint("GET", "/projects/{id}", "Get a project")
-    async def get(self, call: Call) -> Reply[ProjectOut]:
-        return Reply(ProjectOut.model_validate(await self._reached(call.principal, call.ids["id"])))
+    @operation("GET", "/projects/{id}", "Get a project")
+    async def get(self, call: Call) -> Data[ProjectOut]:
+        return Data(ProjectOut.model_validate(await self._authorized(call.principal, call.ids["id"])))
 
-    @endpoint("PATCH", "/projects/{id}", "Update a project", problems=(errors.CONFLICT,))
-    async def update(self, call: Call[PatchProject]) -> Reply[ProjectOut]:
-        await self._reached(call.principal, call.ids["id"])
-        return Reply(ProjectOut.model_validate(await self._projects.update(call.ids["id"], **call.body.given())))
+    @operation("PATCH", "/projects/{id}", "Update a project", problems=(errors.CONFLICT,))
+    async def update(self, call: Call[PatchProject]) -> Data[ProjectOut]:
+        await self._authorized(call.principal, call.ids["id"])
+        return Data(ProjectOut.model_validate(await self._projects.update(call.ids["id"], **call.body.given())))
 
-    @endpoint("DELETE", "/projects/{id}", "Delete an empty project", problems=(errors.CONFLICT,), reach=Reach.WORKSPACE)
+    @operation(
+        "DELETE", "/projects/{id}", "Delete an empty project", problems=(errors.CONFLICT,), access=Access.WORKSPACE
+    )
     async def delete(self, call: Call) -> Bare[Deleted]:
         """409 while it holds anything, and always for a workspace's default project."""
-        await self._reached(call.principal, call.ids["id"])
+        await self._authorized(call.principal, call.ids["id"])
         await self._projects.delete(call.ids["id"])
         return Bare(Deleted(deleted=True))
 
-    @endpoint(
+    @operation(
         "POST",
         "/projects/{id}/move",
         "Move a project to another workspace",
         problems=(errors.WORKSPACE_NOT_FOUND, errors.CONFLICT),
-        reach=Reach.TENANT,
+        access=Access.TENANT,
     )
-    async def move(self, call: Call[MoveProject]) -> Reply[ProjectOut]:
+    async def move(self, call: Call[MoveProject]) -> Data[ProjectOut]:
         """With all that it holds. Preview domains and routes of the new workspace hold when this answers."""
-        await self._reached(call.principal, call.ids["id"])
+        await self._authorized(call.principal, call.ids["id"])
         moved = await self._projects.move(call.ids["id"], call.body.target_workspace_id)
-        return Reply(ProjectOut.model_validate(moved))
+        return Data(ProjectOut.model_validate(moved))
 
-    async def _reached(self, principal: Principal, project_id: str) -> Project:
+    async def _authorized(self, principal: Principal, project_id: str) -> Project:
         project = await self._projects.get(project_id)
-        check_place(principal, "project", project.tenant_id, project.workspace_id, project.id)
+        authorize_place(principal, "project", project.tenant_id, project.workspace_id, project.id)
         return project
 
 

@@ -1,17 +1,17 @@
 """Publishing: from a sandbox to a version of a deployment, by the deployment's path or by the sandbox's.
 
-An answer waits for the build, so that a 201 means that it has ended and `promoted` says how; hosts show the new version
-when it arrives. With `wait: false`, or where it takes too long, the answer is a 202 and the build goes on.
+A response waits for the build, so that a 201 means that it has ended and `promoted` says how; hosts show the new version
+when it arrives. With `wait: false`, or where it takes too long, the response is a 202 and the build goes on.
 """
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from router.api.deployments import Command, DeploymentOut, DeploymentShowcase, Found, reached
-from router.api.endpoint import Call, Reply, Resource, endpoint
+from router.api.authorization import authorize, bounds_of
+from router.api.deployments import Command, DeploymentOut, DeploymentPresenter, authorized_deployment
 from router.api.models import Body, ExternalId, HostName, Id, Name, Out, Port
-from router.api.scope import check_reach, within
+from router.api.operations import Call, Data, Handlers, operation
 from router.api.versions import (
     BuildOut,
     Environment,
@@ -21,13 +21,17 @@ from router.api.versions import (
     shown_release,
     shown_version,
 )
-from router.errors import CONFLICT
+from router.base.paging import Window
+from router.domains.custom_domains import CustomDomains
+from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import Kind
-from router.tenancy.deployments import Deployment
+from router.tenancy.deployments import Deployment, Deployments
 from router.tenancy.ownership import Ownership
-from router.tenancy.publishing import PATH, Plan
-from router.tenancy.resources import Resource as Record
-from router.tenancy.versions import PRODUCTION, Build, Release, Version, VersionKind
+from router.tenancy.publishing import PATH, Plan, Publishing, plan_of
+from router.tenancy.releases import Releases
+from router.tenancy.resource_service import Resources
+from router.tenancy.resources import Resource
+from router.tenancy.versions import PRODUCTION, VersionKind
 
 LONGEST_WAIT = 45.0  # seconds; a handler has 60, and so does the official client
 
@@ -69,7 +73,7 @@ class PublishOptions(Body):
     external_project_id: ExternalId | None = None
 
     def plan(self, sandbox_id: str) -> Plan:
-        """The pipeline's form of it."""
+        """As `Publishing` takes it."""
         return Plan(
             source_sandbox_id=sandbox_id,
             kind=VersionKind(self.kind) if self.kind not in {None, "auto"} else None,
@@ -121,37 +125,7 @@ class PublishedOut(Out):
     services: Annotated[list[Any], Field(max_length=0)] = Field(default_factory=list)
 
 
-class Publishing(Protocol):
-    async def start(self, deployment_id: str, plan: Plan, *, by: str | None) -> Version: ...
-
-    async def wait(self, version_id: str, within: float) -> bool: ...
-
-
-class Outcome(Protocol):
-    async def version(self, deployment_id: str, version_id: str) -> Version: ...
-
-    async def build(self, deployment_id: str, build_id: str) -> Build: ...
-
-    async def current(self, deployment_id: str, environment: str) -> Release | None: ...
-
-
-class Deployments(Found, Protocol):
-    async def create(self, tenant_id: str, name: str, *, ownership: Ownership, **details: Any) -> Deployment: ...
-
-    async def of_sandbox(self, sandbox: Record, name: str | None) -> Deployment | None: ...
-
-
-class Sandboxes(Protocol):
-    async def get(self, resource_id: str, kind: Kind | None = None) -> Record: ...
-
-
-class Domains(Protocol):
-    async def check(self, name: str, tenant_id: str, holder_id: str | None) -> bool: ...
-
-    async def register(self, resource_id: str, name: str) -> object: ...
-
-
-class PublishingApi(Resource):
+class PublishingApi(Handlers):
     tag = "Publishing"
 
     def __init__(
@@ -159,19 +133,19 @@ class PublishingApi(Resource):
         *,
         deployments: Deployments,
         publishing: Publishing,
-        outcome: Outcome,
-        sandboxes: Sandboxes,
-        domains: Domains,
-        showcase: DeploymentShowcase,
+        outcome: Releases,
+        sandboxes: Resources,
+        domains: CustomDomains,
+        presenter: DeploymentPresenter,
     ) -> None:
         self._deployments = deployments
         self._publishing = publishing
         self._outcome = outcome
         self._sandboxes = sandboxes
         self._domains = domains
-        self._showcase = showcase
+        self._presenter = presenter
 
-    @endpoint(
+    @operation(
         "POST",
         "/deployments/{id}/publish",
         "Publish a sandbox to a deployment",
@@ -179,15 +153,15 @@ class PublishingApi(Resource):
         also=(202,),
         problems=(CONFLICT,),
     )
-    async def publish(self, call: Call[Publish]) -> Reply[PublishedOut]:
+    async def publish(self, call: Call[Publish]) -> Data[PublishedOut]:
         """The sandbox's program is checked, then hosts lead to it. Where the check fails, what is live stays so, the
         version is `failed` and its build says why.
         """
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         sandbox = await self._sandbox(call, call.body.source_sandbox_id)
         return await self._publish(call, deployment, sandbox, call.body)
 
-    @endpoint(
+    @operation(
         "POST",
         "/sandboxes/{id}/deploy",
         "Publish a sandbox",
@@ -195,7 +169,7 @@ class PublishingApi(Resource):
         also=(202,),
         problems=(CONFLICT,),
     )
-    async def deploy(self, call: Call[DeploySandbox]) -> Reply[PublishedOut]:
+    async def deploy(self, call: Call[DeploySandbox]) -> Data[PublishedOut]:
         """As above, by the sandbox's path. A new deployment is called like the sandbox unless `name` says otherwise."""
         body, principal = call.body, call.principal
         sandbox = await self._sandbox(call, call.ids["id"])
@@ -204,7 +178,7 @@ class PublishingApi(Resource):
         else:
             deployment = await self._deployments.of_sandbox(sandbox, body.name)
         if deployment is not None:
-            check_reach(principal, deployment.resource, "deployment")
+            authorize(principal, deployment.resource, "deployment")
         domain = body.domain if body.domain is not None else body.custom_domain
         wanted = domain is not None and await self._domains.check(
             domain, sandbox.tenant_id, deployment.id if deployment is not None else None
@@ -213,22 +187,51 @@ class PublishingApi(Resource):
             deployment = await self._deployments.create(
                 sandbox.tenant_id,
                 body.name or sandbox.name or sandbox.slug,
-                ownership=Ownership(project_id=sandbox.project_id, within=within(principal)),
+                ownership=Ownership(project_id=sandbox.project_id, bounds=bounds_of(principal)),
                 **{**_attributed(sandbox), **body.attribution()},
             )
         if domain is not None and wanted:
             await self._domains.register(deployment.id, domain)
         return await self._publish(call, deployment, sandbox, body)
 
-    async def _sandbox(self, call: Call[Any, Any], sandbox_id: str) -> Record:
+    @operation(
+        "POST",
+        "/deployments/{id}/redeploy",
+        "Run the last build of a deployment again",
+        also=(202,),
+        problems=(CONFLICT,),
+    )
+    async def redeploy(self, call: Call) -> Data[DeploymentOut]:
+        """A new version, made as the newest one was; it goes on air once it is ready. Where the check fails, what is live
+        stays so. 202 where the build takes longer than the answer waits.
+        """
+        deployment = await authorized_deployment(self._deployments, call)
+        versions = (await self._outcome.versions(deployment.id, window=Window(limit=1))).items
+        if not versions or versions[0].source_sandbox_id is None:
+            raise RouterError(
+                CONFLICT, "Nothing has been published from a sandbox yet, so there is no build to run again."
+            )
+        try:
+            sandbox = await self._sandbox(call, versions[0].source_sandbox_id)
+        except RouterError as error:
+            if error.problem is not NOT_FOUND:
+                raise
+            words = f"The sandbox that version {versions[0].number} was published from has been deleted."
+            raise RouterError(CONFLICT, words) from None
+        version = await self._publishing.start(deployment.id, plan_of(versions[0], sandbox.id), by=call.principal.id)
+        ended = await self._publishing.wait(version.id, LONGEST_WAIT)
+        (shown,) = await self._presenter.show(await self._deployments.get(deployment.id))
+        return Data(shown, 200 if ended else 202)
+
+    async def _sandbox(self, call: Call[Any, Any], sandbox_id: str) -> Resource:
         """A sandbox that the caller may reach. Raises RouterError: NOT_FOUND, FORBIDDEN."""
         sandbox = await self._sandboxes.get(sandbox_id, Kind.SANDBOX)
-        check_reach(call.principal, sandbox, "sandbox")
+        authorize(call.principal, sandbox, "sandbox")
         return sandbox
 
     async def _publish(
-        self, call: Call[Any, Any], deployment: Deployment, sandbox: Record, body: PublishOptions
-    ) -> Reply[PublishedOut]:
+        self, call: Call[Any, Any], deployment: Deployment, sandbox: Resource, body: PublishOptions
+    ) -> Data[PublishedOut]:
         version = await self._publishing.start(deployment.id, body.plan(sandbox.id), by=call.principal.id)
         ended = body.wait is not False and await self._publishing.wait(version.id, LONGEST_WAIT)
         deployment = await self._deployments.get(deployment.id)
@@ -236,7 +239,7 @@ class PublishingApi(Resource):
         build = await self._outcome.build(deployment.id, version.build_id or "")
         current = await self._outcome.current(deployment.id, version.environment)
         promoted = current is not None and current.version_id == version.id
-        (shown,) = await self._showcase.show(deployment)
+        (shown,) = await self._presenter.show(deployment)
         published = PublishedOut(
             deployment_id=deployment.id,
             url=shown.url,
@@ -246,10 +249,10 @@ class PublishingApi(Resource):
             build=shown_build(build),
             release=shown_release(deployment, current, version) if current is not None and promoted else None,
         )
-        return Reply(published, 201 if ended else 202)
+        return Data(published, 201 if ended else 202)
 
 
-def _attributed(sandbox: Record) -> dict[str, str | None]:
+def _attributed(sandbox: Resource) -> dict[str, Any]:
     return {
         "external_workspace_id": sandbox.external_workspace_id,
         "external_user_id": sandbox.external_user_id,

@@ -1,18 +1,21 @@
-"""Rates: how many requests a minute a workspace, a key or an address may make.
+"""Rate limits: how many requests per minute a workspace, a key or an address may make.
 
-A fixed window per bucket: the first request opens it, the minute's allowance is counted down, and the window's end
-refills it whole. Simple to explain in three headers, and one counter with an expiry in Redis when nodes share it.
-Fail-open: a limiter that cannot answer must not take the API down with it; implementations decide and count that.
+A fixed window per bucket: the first request opens it, each request counts the allowance down, and when the window ends
+the allowance is whole again. Where the nodes share a Redis they count there together, so that a limit is one of the
+whole fleet. Where Redis does not answer in time this node counts alone (fail open: at worst each node allows the whole
+limit), and says so in `miosa_router_rate_limit_fallbacks_total`.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.clock import Clock
+from cachetools import TTLCache
+
+from router.base.clock import Clock
 
 PERIOD = 60.0  # seconds
-_SWEEP_AT = 10_000
+MAX_BUCKETS = 100_000  # windows remembered here; the least recently used goes first, some 300 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +39,42 @@ class Allowance:
         return shown
 
 
-class Limiter(Protocol):
-    """Counts requests per bucket."""
+class SharedCounts(Protocol):
+    """Counts that all nodes share."""
 
-    async def take(self, bucket: str, limit: int) -> Allowance:
-        """Count one request against `limit` per minute."""
+    async def count(self, bucket: str, period: float) -> tuple[int, float] | None:
+        """Count one request: how many there are in the bucket's window, this one included, and the seconds until it ends; a
+        window lasts `period` seconds. None where the counts can't be had in time."""
 
 
-class MemoryLimiter:
-    """A Limiter for one process."""
+@dataclass(slots=True)
+class _Window:
+    ends: float
+    used: int
 
-    def __init__(self, clock: Clock) -> None:
+
+class RateLimiter:
+    """Counts requests per bucket, with the other nodes where there is `shared`. Not thread-safe."""
+
+    def __init__(self, clock: Clock, shared: SharedCounts | None = None) -> None:
         self._now = clock.monotonic
-        self._windows: dict[str, tuple[float, int]] = {}
-        self._sweep_at = _SWEEP_AT
+        self._shared = shared
+        self._windows: TTLCache[str, _Window] = TTLCache(MAX_BUCKETS, PERIOD, timer=clock.monotonic)
 
     def __len__(self) -> int:
         return len(self._windows)
 
     async def take(self, bucket: str, limit: int) -> Allowance:
+        """Count one request against `limit` per minute."""
         now = self._now()
-        ends, used = self._windows.get(bucket, (0.0, 0))
-        if ends <= now:
-            ends, used = now + PERIOD, 0
-            self._sweep(now)
-        allowed = used < limit
-        used = min(used + 1, limit)
-        self._windows[bucket] = (ends, used)
-        return Allowance(allowed, limit, limit - used, max(1, math.ceil(ends - now)))
-
-    def _sweep(self, now: float) -> None:
-        # Addresses are the clients' choice, so buckets are: forget the ended ones, at a cost that grows with doublings.
-        if len(self._windows) < self._sweep_at:
-            return
-        self._windows = {bucket: window for bucket, window in self._windows.items() if window[0] > now}
-        self._sweep_at = max(_SWEEP_AT, 2 * len(self._windows))
+        window = self._windows.get(bucket)
+        if window is None or window.ends <= now:
+            window = self._windows[bucket] = _Window(now + PERIOD, 0)
+        window.used += 1
+        # A window that is used up stays so until it ends: a flood of requests costs Redis nothing.
+        if self._shared is not None and window.used <= limit:
+            counted = await self._shared.count(bucket, PERIOD)
+            if counted is not None:
+                used, left = counted
+                window.used, window.ends = max(used, window.used), now + left
+        return Allowance(window.used <= limit, limit, max(0, limit - window.used), max(1, math.ceil(window.ends - now)))

@@ -4,24 +4,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
+from router.api.authorization import list_conditions, tenant_of
 from router.api.machines import (
     CreateMachine,
     MachineOut,
     MachineQuery,
     PatchMachine,
-    Registered,
+    Presenter,
     Seconds,
-    Showcase,
-    reached,
+    authorized_machine,
 )
 from router.api.models import ExternalId, Integer
-from router.api.scope import narrowed, tenant_of
+from router.api.operations import Call, Data, Handlers, Paged, operation
+from router.base.paging import Window
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, RouterError
 from router.routes.records import Kind, State
-from router.tenancy.resources import Resource as Record
-from router.tenancy.resources import ResourceDetails, ResourceFilter
-from router.unit import Window
+from router.tenancy.resource_service import Resources
+from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter
 
 _TEMPLATE = "miosa-sandbox"
 _MB = 1024  # of a GB
@@ -46,7 +45,7 @@ class CreateSandbox(CreateMachine):
     persistent: bool | None = None
 
     def details(self) -> ResourceDetails:
-        """What is wanted, as the register takes it."""
+        """What is wanted, as `Resources` takes it."""
         disk = self.disk_size_mb if self.disk_size_mb is not None else self.disk_mb
         options = {name: getattr(self, name) for name in _OPTIONS}
         return {
@@ -67,7 +66,7 @@ class PatchSandbox(PatchMachine):
     persistent: bool | None = None
 
     def details(self) -> ResourceDetails:
-        """What changes, as the register takes it."""
+        """What changes, as `Resources` takes it."""
         given = self.given()
         details = self.common()
         if "idle_timeout_sec" in given:
@@ -89,21 +88,23 @@ class SandboxOut(MachineOut):
     persistent: bool
 
 
-class SandboxesApi(Resource):
+class SandboxesApi(Handlers):
     tag = "Sandboxes"
 
-    def __init__(self, *, resources: Registered, showcase: Showcase) -> None:
+    def __init__(self, *, resources: Resources, presenter: Presenter) -> None:
         self._resources = resources
-        self._showcase = showcase
+        self._presenter = presenter
 
-    @endpoint("GET", "/sandboxes", "List sandboxes")
+    @operation("GET", "/sandboxes", "List sandboxes")
     async def list(self, call: Call[None, MachineQuery]) -> Paged[SandboxOut]:
         """The newest first; each condition narrows."""
         found = await self._resources.list(call.query.where(call.principal, Kind.SANDBOX), call.query.window)
-        return Paged(await shown(self._showcase, *found.items), found.total)
+        return Paged(await shown(self._presenter, *found.items), found.total)
 
-    @endpoint("POST", "/sandboxes", "Create a sandbox", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT))
-    async def create(self, call: Call[CreateSandbox]) -> Reply[SandboxOut]:
+    @operation(
+        "POST", "/sandboxes", "Create a sandbox", status=201, problems=(WORKSPACE_NOT_FOUND, NOT_FOUND, CONFLICT)
+    )
+    async def create(self, call: Call[CreateSandbox]) -> Data[SandboxOut]:
         """It starts as `provisioning`. Workspace and project are found by the ownership fields, and made where a slug
         names one that does not exist.
         """
@@ -115,39 +116,41 @@ class SandboxesApi(Resource):
             slug=body.slug,
             **body.details(),
         )
-        return await self._reply(sandbox)
+        return await self._response(sandbox)
 
-    @endpoint("GET", "/sandboxes/by-name/{name:text}", "Get a sandbox by its name")
-    async def get_by_name(self, call: Call) -> Reply[SandboxOut]:
+    @operation("GET", "/sandboxes/by-name/{name:text}", "Get a sandbox by its name")
+    async def get_by_name(self, call: Call) -> Data[SandboxOut]:
         """The newest of that name."""
-        where = ResourceFilter(**narrowed(call.principal), kind=Kind.SANDBOX, name=call.ids["name"])
+        where = ResourceFilter(**list_conditions(call.principal), kind=Kind.SANDBOX, name=call.ids["name"])
         found = await self._resources.list(where, Window(limit=1))
         if not found.items:
             raise RouterError(NOT_FOUND, "sandbox not found")
-        return await self._reply(found.items[0])
+        return await self._response(found.items[0])
 
-    @endpoint("GET", "/sandboxes/{id}", "Get a sandbox")
-    async def get(self, call: Call) -> Reply[SandboxOut]:
-        return await self._reply(await reached(self._resources, call, Kind.SANDBOX))
+    @operation("GET", "/sandboxes/{id}", "Get a sandbox")
+    async def get(self, call: Call) -> Data[SandboxOut]:
+        return await self._response(await authorized_machine(self._resources, call, Kind.SANDBOX))
 
-    @endpoint("PATCH", "/sandboxes/{id}", "Update a sandbox", problems=(CONFLICT,))
-    async def update(self, call: Call[PatchSandbox]) -> Reply[SandboxOut]:
+    @operation("PATCH", "/sandboxes/{id}", "Update a sandbox", problems=(CONFLICT,))
+    async def update(self, call: Call[PatchSandbox]) -> Data[SandboxOut]:
         """What is not sent keeps its value. Hosts of an old slug answer 410, and no other tenant can have it."""
-        sandbox = await reached(self._resources, call, Kind.SANDBOX)
-        return await self._reply(await self._resources.update(sandbox.id, slug=call.body.slug, **call.body.details()))
+        sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
+        return await self._response(
+            await self._resources.update(sandbox.id, slug=call.body.slug, **call.body.details())
+        )
 
-    @endpoint("DELETE", "/sandboxes/{id}", "Delete a sandbox for good")
-    async def delete(self, call: Call) -> Reply[SandboxOut]:
+    @operation("DELETE", "/sandboxes/{id}", "Delete a sandbox for good")
+    async def delete(self, call: Call) -> Data[SandboxOut]:
         """Its hosts answer 410 from now on, and its slug stays the tenant's."""
-        sandbox = await reached(self._resources, call, Kind.SANDBOX)
-        return await self._reply(await self._resources.delete(sandbox.id))
+        sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
+        return await self._response(await self._resources.delete(sandbox.id))
 
-    async def _reply(self, sandbox: Record) -> Reply[SandboxOut]:
-        return Reply((await shown(self._showcase, sandbox))[0])
+    async def _response(self, sandbox: Resource) -> Data[SandboxOut]:
+        return Data((await shown(self._presenter, sandbox))[0])
 
 
-async def shown(showcase: Showcase, *sandboxes: Record) -> list[SandboxOut]:
-    """Sandboxes of one tenant as answers show them."""
+async def shown(presenter: Presenter, *sandboxes: Resource) -> list[SandboxOut]:
+    """Sandboxes of one tenant as responses show them."""
     return [
         SandboxOut(
             **fields,
@@ -158,8 +161,8 @@ async def shown(showcase: Showcase, *sandboxes: Record) -> list[SandboxOut]:
             timeout_sec=sandbox.options.get("timeout_sec"),
             idle_timeout_sec=sandbox.auto_stop_seconds,
             always_on=sandbox.options.get("always_on", False),
-            # The client has a word of its own for it in an update's metadata.
+            # The official client sends it in an update's metadata, under another name.
             persistent=sandbox.options.get("persistent", sandbox.metadata.get("miosa_persistent") is True),
         )
-        for sandbox, fields in zip(sandboxes, await showcase.fields(sandboxes), strict=True)
+        for sandbox, fields in zip(sandboxes, await presenter.fields(sandboxes), strict=True)
     ]

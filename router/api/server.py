@@ -1,15 +1,17 @@
 """The HTTP server under the API: aiohttp's low-level one, which parses HTTP and leaves everything else to `Api`."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 
 from router import errors
-from router.api.answers import problem_body, respond
 from router.api.listener import Api, new_request_id
+from router.api.responses import problem_body, respond
+from router.base import descriptors
 from router.errors import RouterError
 
 KEEP_ALIVE = 75.0  # seconds; also the time for a first request's head to arrive
@@ -20,7 +22,7 @@ _log = structlog.get_logger("router.api")
 
 
 class _Connection(web.RequestHandler):
-    """One connection. What aiohttp would answer by itself goes out in our envelope instead."""
+    """One connection. Responses that aiohttp makes by itself are sent in our envelope instead."""
 
     def handle_error(
         self,
@@ -41,19 +43,32 @@ class _Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **options: Any) -> None:
-        # aiohttp reads on in a body that was refused, and would call it our error where that body is broken.
+        # aiohttp reads on in a body that was refused, and would log an error of ours where that body is malformed.
         if not isinstance(options.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **options)
 
 
+class _Full(asyncio.Protocol):
+    """A connection over the limit, closed at once: the remaining descriptors are for /ask, health checks and the store."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        sending = cast(asyncio.Transport, transport)
+        sending.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        sending.close()
+
+
 class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> Any:
+        if len(self._connections) >= descriptors.for_api():
+            return _Full()
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class ApiServer:
-    """Serves an `Api` on a socket that listens already. Before an answer goes out `settled` is waited for: then what the
-    request changed is known wherever it has to be."""
+    """Serves an `Api` on a socket that listens already. Before a response is sent it awaits `settled`: then this node's
+    workers know what the request changed."""
 
     def __init__(self, api: Api, *, drain: float, settled: Callable[[], Awaitable[None]] | None = None) -> None:
         self._api = api

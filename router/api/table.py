@@ -1,23 +1,23 @@
-"""The route table: every endpoint that is served and documented, found by path and method."""
+"""The table of operations: all that are served and documented, found by path and method."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from router.api.answers import Renderer
-from router.api.endpoint import Auth, Bound, Endpoint, Resource
-from router.api.intake import parse_segment
 from router.api.models import UUID
+from router.api.operations import Auth, BoundOperation, Handlers, Operation
+from router.api.parsing import parse_segment
+from router.api.responses import Renderer
 
 
 class Served:
     """One row of the table, ready to serve."""
 
-    __slots__ = ("endpoint", "handler", "render")
+    __slots__ = ("handler", "operation", "render")
 
-    def __init__(self, bound: Bound) -> None:
-        self.endpoint = bound.endpoint
+    def __init__(self, bound: BoundOperation) -> None:
+        self.operation = bound.operation
         self.handler = bound.handler
-        self.render = Renderer(bound.endpoint).render
+        self.render = Renderer(bound.operation).render
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Match:
     @property
     def internal(self) -> bool:
         """Whether the path is the platform's."""
-        return any(served.endpoint.auth is Auth.INTERNAL for served in self.methods.values())
+        return any(served.operation.auth is Auth.INTERNAL for served in self.methods.values())
 
     @property
     def allow(self) -> str:
@@ -41,30 +41,30 @@ class Match:
 class Table:
     """All rows. Paths are compared segment by segment; where two fit, the one with the earlier literal wins."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
+    def __init__(self, handlers: Iterable[Handlers]) -> None:
         self._paths: dict[tuple[str, ...], dict[str, Served]] = {}
-        for resource in resources:
-            for bound in resource.endpoints():
+        for each in handlers:
+            for bound in each.operations():
                 self._add(bound)
         _check_shapes(self._paths)
         self._by_length: dict[int, list[tuple[str, ...]]] = {}
         for segments in sorted(self._paths, key=lambda parts: [part.startswith("{") for part in parts]):
             self._by_length.setdefault(len(segments), []).append(segments)
 
-    def __iter__(self) -> Iterator[Endpoint]:
+    def __iter__(self) -> Iterator[Operation]:
         for methods in self._paths.values():
             for served in methods.values():
-                yield served.endpoint
+                yield served.operation
 
-    def _add(self, bound: Bound) -> None:
-        row = bound.endpoint
+    def _add(self, bound: BoundOperation) -> None:
+        row = bound.operation
         methods = self._paths.setdefault(tuple(row.path.split("/")[1:]), {})
         if row.method in methods:
             raise ValueError(f"{row.method} {row.path} is declared twice")
         methods[row.method] = Served(bound)
 
     def match(self, path: str) -> Match | None:
-        """What a raw path means; None where there is nothing, or a place holds what it cannot."""
+        """What a raw path means; None where no operation has it, or a placeholder's value is not valid."""
         raw = path.split("/")[1:]
         for segments in self._by_length.get(len(raw), ()):
             places = _places(segments, raw)

@@ -1,15 +1,15 @@
-"""/tenant: the caller's own tenant, its plan and its marks on our pages. Its preview domain is `preview_domains.py`'s."""
+"""/tenant: the caller's own tenant, its plan and its branding of our pages. Its preview domain is `preview_domains.py`'s."""
 
-from typing import Annotated, Protocol, Unpack
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from router.api.endpoint import Bare, Call, Reply, Resource, endpoint
-from router.api.models import NOT_BLANK, Body, Deleted, Instant, Name, Out, stripped
-from router.api.principal import Reach
-from router.api.scope import tenant_of
+from router.api.authorization import tenant_of
+from router.api.models import NOT_BLANK, Deleted, Exact, Instant, Name, Out, stripped
+from router.api.operations import Bare, Call, Data, Handlers, operation
+from router.api.principal import Access
 from router.settings import Limits, Rates
-from router.tenancy.tenants import Holdings, Tenant, TenantChanges
+from router.tenancy.tenants import Tenant, Tenants
 
 # An address as it may stand in a page: a plain host, and nothing that ends an attribute.
 _ADDRESS = r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#][!#-&(-;=?-\[\]-~]*)?"
@@ -24,7 +24,7 @@ Image = Annotated[str, Field(max_length=65536, pattern=f"^({_IMAGE}|{_ADDRESS})$
 Colour = Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$", examples=["#4338ca"])]
 
 
-class Marks(Body):
+class Marks(Exact):  # the branding; its name and MarksOut's stand in the OpenAPI document
     """What is absent or null is the platform's own."""
 
     product_name: ProductName | None = None
@@ -38,11 +38,11 @@ class Marks(Body):
     background_color: Colour | None = None
 
 
-class PutBranding(Body):
+class PutBranding(Exact):
     branding: Marks
 
 
-class PatchTenant(Body):
+class PatchTenant(Exact):
     """What is not sent keeps its value."""
 
     name: Name = Field(default_factory=str)
@@ -94,17 +94,7 @@ class PlanOut(Out):
     usage: HoldingsOut
 
 
-class Tenants(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def get(self, tenant_id: str) -> Tenant: ...
-
-    async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant: ...
-
-    async def holdings(self, tenant_id: str) -> Holdings: ...
-
-
-class TenantApi(Resource):
+class TenantApi(Handlers):
     tag = "Tenant"
     prefix = "/api/v1/tenant"
 
@@ -114,38 +104,38 @@ class TenantApi(Resource):
             requests_per_minute=rates.workspace, exchanges_per_resource=limits.exchanges_per_resource
         )
 
-    @endpoint("GET", "", "Get the tenant", reach=Reach.TENANT)
-    async def get(self, call: Call) -> Reply[TenantOut]:
-        return Reply(TenantOut.model_validate(await self._tenants.get(tenant_of(call.principal))))
+    @operation("GET", "", "Get the tenant", access=Access.TENANT)
+    async def get(self, call: Call) -> Data[TenantOut]:
+        return Data(TenantOut.model_validate(await self._tenants.get(tenant_of(call.principal))))
 
-    @endpoint("PATCH", "", "Update the tenant", reach=Reach.TENANT)
-    async def update(self, call: Call[PatchTenant]) -> Reply[TenantOut]:
+    @operation("PATCH", "", "Update the tenant", access=Access.TENANT)
+    async def update(self, call: Call[PatchTenant]) -> Data[TenantOut]:
         """`auto_expose` holds for every resource when this answers."""
         tenant = await self._tenants.update(tenant_of(call.principal), **call.body.given())
-        return Reply(TenantOut.model_validate(tenant))
+        return Data(TenantOut.model_validate(tenant))
 
-    @endpoint("GET", "/plan", "Get the tenant's plan, limits and what it has", reach=Reach.TENANT)
-    async def plan(self, call: Call) -> Reply[PlanOut]:
+    @operation("GET", "/plan", "Get the tenant's plan, limits and what it has", access=Access.TENANT)
+    async def plan(self, call: Call) -> Data[PlanOut]:
         """Requests count per workspace, exchanges per resource and proxy process."""
         tenant = await self._tenants.get(tenant_of(call.principal))
         usage = HoldingsOut.model_validate(await self._tenants.holdings(tenant.id))
-        return Reply(PlanOut(tenant_id=tenant.id, name=tenant.name, plan=tenant.plan, limits=self._limits, usage=usage))
+        return Data(PlanOut(tenant_id=tenant.id, name=tenant.name, plan=tenant.plan, limits=self._limits, usage=usage))
 
-    @endpoint("GET", "/branding", "Get the tenant's marks", reach=Reach.TENANT)
-    async def branding(self, call: Call) -> Reply[MarksOut]:
-        return Reply(_marks(await self._tenants.get(tenant_of(call.principal))))
+    @operation("GET", "/branding", "Get the tenant's marks", access=Access.TENANT)
+    async def branding(self, call: Call) -> Data[MarksOut]:
+        return Data(_branding(await self._tenants.get(tenant_of(call.principal))))
 
-    @endpoint("PUT", "/branding", "Set the tenant's marks", reach=Reach.TENANT)
-    async def put_branding(self, call: Call[PutBranding]) -> Reply[MarksOut]:
+    @operation("PUT", "/branding", "Set the tenant's marks", access=Access.TENANT)
+    async def put_branding(self, call: Call[PutBranding]) -> Data[MarksOut]:
         """In the place of those that were set. Pages about its previews show them when this answers."""
-        marks = call.body.branding.model_dump(exclude_none=True)
-        return Reply(_marks(await self._tenants.update(tenant_of(call.principal), branding=marks)))
+        branding = call.body.branding.model_dump(exclude_none=True)
+        return Data(_branding(await self._tenants.update(tenant_of(call.principal), branding=branding)))
 
-    @endpoint("DELETE", "/branding", "Clear the tenant's marks", reach=Reach.TENANT)
+    @operation("DELETE", "/branding", "Clear the tenant's marks", access=Access.TENANT)
     async def delete_branding(self, call: Call) -> Bare[Deleted]:
         await self._tenants.update(tenant_of(call.principal), branding={})
         return Bare(Deleted(deleted=True))
 
 
-def _marks(tenant: Tenant) -> MarksOut:
+def _branding(tenant: Tenant) -> MarksOut:
     return MarksOut(**tenant.branding)

@@ -16,16 +16,18 @@ from typing import Any
 
 import jwt
 
-from router.clock import Clock
+from router.api.parsing import is_storable
+from router.base.clock import Clock
 from router.settings import Jwt, SettingsError
 
 LEEWAY = 30.0  # seconds
 _MAX_TOKEN = 16 * 1024
+_LATEST = 253_402_300_799  # the last second of the year 9999
 _PUBLIC_KEY_ALGORITHMS = frozenset({"RS256", "ES256"})
 
 
 class InvalidTokenError(Exception):
-    """A token that is not accepted. `str()` says why, for the log; the client hears 401 and no more."""
+    """A token that is not accepted. `str()` says why, for the log; the client gets a 401 without the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Tokens:
                 options={"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False,
                          "verify_aud": self._audience is not None, "verify_iss": self._issuer is not None},
             )  # fmt: skip
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:  # the header is read before the signature, however deep it is
             raise InvalidTokenError(str(error)) from None
         self._check_times(claims)
         return Claims(_text(claims, "sub", ""), _text(claims, "tenant", None), _text(claims, "scope", "tenant"))
@@ -91,14 +93,15 @@ class Tokens:
 
 def _instant(claims: dict[str, Any], claim: str) -> float:
     value = claims[claim]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTokenError(f"{claim} is not a number")
+    # Python's JSON reads NaN and Infinity, and every comparison with NaN is false: such a token would never expire.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+        raise InvalidTokenError(f"{claim} is not a time")
     return float(value)
 
 
 def _text(claims: dict[str, Any], claim: str, default: str | None) -> str:
     value = claims.get(claim, default)
-    if not isinstance(value, str) or (default is None and not value):
+    if not isinstance(value, str) or not is_storable(value) or (default is None and not value):
         raise InvalidTokenError(f"{claim} is missing or not a text")
     return value
 

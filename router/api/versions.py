@@ -1,16 +1,17 @@
 """What a deployment was and is: its versions, the builds that made them, the releases that put them on air."""
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from router.api.cursors import CursorPaging, NumberCursor
-from router.api.deployments import DeploymentOut, DeploymentShowcase, Found, reached
-from router.api.endpoint import Call, Paged, Reply, Resource, endpoint
-from router.api.models import Body, ExternalId, Id, Instant, Metadata, Out, Paging
+from router.api.deployments import DeploymentOut, DeploymentPresenter, authorized_deployment
+from router.api.models import Exact, ExternalId, Id, Instant, Metadata, Out, Paging
+from router.api.operations import Call, Data, Handlers, Paged, operation
 from router.errors import CONFLICT
-from router.tenancy.deployments import Deployment
+from router.tenancy.deployments import Deployment, Deployments
 from router.tenancy.env import ENVIRONMENT
+from router.tenancy.releases import Releases
 from router.tenancy.versions import (
     PRODUCTION,
     Build,
@@ -22,18 +23,17 @@ from router.tenancy.versions import (
     VersionKind,
     VersionState,
 )
-from router.unit import Listing, Window
 
 Environment = Annotated[
     str, Field(pattern=f"^{ENVIRONMENT}$", description="Hosts lead to what `production` points at.")
 ]
 
 
-class Promote(Body):
+class Promote(Exact):
     environment: Environment | None = None
 
 
-class RollBack(Body):
+class RollBack(Exact):
     """Without `version_id` it goes to the newest ready version that was live before."""
 
     version_id: Id | None = None
@@ -142,104 +142,84 @@ class BuildOut(Out):
     created_at: Instant
 
 
-class Releases(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def version(self, deployment_id: str, version_id: str) -> Version: ...
-
-    async def versions(self, deployment_id: str, where: VersionFilter, window: Window) -> Listing[Version]: ...
-
-    async def build(self, deployment_id: str, build_id: str) -> Build: ...
-
-    async def builds(self, deployment_id: str, window: Window) -> Listing[Build]: ...
-
-    async def release(self, deployment_id: str, release_id: str) -> tuple[Release, Version]: ...
-
-    async def releases(self, deployment_id: str, window: Window) -> Listing[tuple[Release, Version]]: ...
-
-    async def promote(self, deployment_id: str, version_id: str, environment: str) -> Deployment: ...
-
-    async def promote_release(self, deployment_id: str, release_id: str) -> Deployment: ...
-
-    async def roll_back(self, deployment_id: str, version_id: str | None, environment: str) -> Deployment: ...
-
-
-class VersionsApi(Resource):
+class VersionsApi(Handlers):
     tag = "Deployment versions"
     prefix = "/api/v1/deployments/{id}"
 
-    def __init__(self, *, deployments: Found, releases: Releases, showcase: DeploymentShowcase) -> None:
+    def __init__(self, *, deployments: Deployments, releases: Releases, presenter: DeploymentPresenter) -> None:
         self._deployments = deployments
         self._releases = releases
-        self._showcase = showcase
+        self._presenter = presenter
 
-    @endpoint("GET", "/versions", "List the versions of a deployment")
+    @operation("GET", "/versions", "List the versions of a deployment")
     async def versions(self, call: Call[None, VersionQuery]) -> Paged[VersionOut]:
         """The newest first; each condition narrows."""
-        deployment, query = await reached(self._deployments, call), call.query
+        deployment, query = await authorized_deployment(self._deployments, call), call.query
         found = await self._releases.versions(
             deployment.id, query.where, query.part(from_cursor=query.cursor is not None)
         )
         page, following = query.cut(found.items, lambda version: str(version.number))
         return Paged([shown_version(deployment, version) for version in page], found.total, following)
 
-    @endpoint("GET", "/versions/{version_id}", "Get a version of a deployment")
-    async def version(self, call: Call) -> Reply[VersionOut]:
-        deployment = await reached(self._deployments, call)
+    @operation("GET", "/versions/{version_id}", "Get a version of a deployment")
+    async def version(self, call: Call) -> Data[VersionOut]:
+        deployment = await authorized_deployment(self._deployments, call)
         version = await self._releases.version(deployment.id, call.ids["version_id"])
-        return Reply(shown_version(deployment, version))
+        return Data(shown_version(deployment, version))
 
-    @endpoint("POST", "/versions/{version_id}/promote", "Put a version on air", problems=(CONFLICT,))
-    async def promote(self, call: Call[Promote]) -> Reply[DeploymentOut]:
+    @operation("POST", "/versions/{version_id}/promote", "Put a version on air", problems=(CONFLICT,))
+    async def promote(self, call: Call[Promote]) -> Data[DeploymentOut]:
         """Nothing is built anew. Requests under way finish where they are, new ones go to this version."""
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         environment = call.body.environment or PRODUCTION
-        return await self._showcase.reply(
+        return await self._presenter.response(
             await self._releases.promote(deployment.id, call.ids["version_id"], environment)
         )
 
-    @endpoint("POST", "/rollback", "Put an older version on air", problems=(CONFLICT,))
-    async def roll_back(self, call: Call[RollBack]) -> Reply[DeploymentOut]:
+    @operation("POST", "/rollback", "Put an older version on air", problems=(CONFLICT,))
+    async def roll_back(self, call: Call[RollBack]) -> Data[DeploymentOut]:
         """409 where no version was live before, or the one that is named is not ready."""
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         environment = call.body.environment or PRODUCTION
-        return await self._showcase.reply(
+        return await self._presenter.response(
             await self._releases.roll_back(deployment.id, call.body.version_id, environment)
         )
 
-    @endpoint("GET", "/releases", "List the releases of a deployment")
+    @operation("GET", "/releases", "List the releases of a deployment")
     async def releases(self, call: Call[None, Paging]) -> Paged[ReleaseOut]:
         """The newest first."""
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         found = await self._releases.releases(deployment.id, call.query.window)
         return Paged([shown_release(deployment, *item) for item in found.items], found.total)
 
-    @endpoint("GET", "/releases/{release_id}", "Get a release of a deployment")
-    async def release(self, call: Call) -> Reply[ReleaseOut]:
-        deployment = await reached(self._deployments, call)
-        return Reply(shown_release(deployment, *await self._releases.release(deployment.id, call.ids["release_id"])))
+    @operation("GET", "/releases/{release_id}", "Get a release of a deployment")
+    async def release(self, call: Call) -> Data[ReleaseOut]:
+        deployment = await authorized_deployment(self._deployments, call)
+        return Data(shown_release(deployment, *await self._releases.release(deployment.id, call.ids["release_id"])))
 
-    @endpoint("POST", "/releases/{release_id}/promote", "Put a release's version on air again", problems=(CONFLICT,))
-    async def promote_release(self, call: Call) -> Reply[DeploymentOut]:
+    @operation("POST", "/releases/{release_id}/promote", "Put a release's version on air again", problems=(CONFLICT,))
+    async def promote_release(self, call: Call) -> Data[DeploymentOut]:
         """In the environment of that release."""
-        deployment = await reached(self._deployments, call)
-        return await self._showcase.reply(await self._releases.promote_release(deployment.id, call.ids["release_id"]))
+        deployment = await authorized_deployment(self._deployments, call)
+        return await self._presenter.response(
+            await self._releases.promote_release(deployment.id, call.ids["release_id"])
+        )
 
-    @endpoint("GET", "/builds", "List the builds of a deployment")
+    @operation("GET", "/builds", "List the builds of a deployment")
     async def builds(self, call: Call[None, Paging]) -> Paged[BuildOut]:
         """The newest first."""
-        deployment = await reached(self._deployments, call)
+        deployment = await authorized_deployment(self._deployments, call)
         found = await self._releases.builds(deployment.id, call.query.window)
         return Paged([shown_build(build) for build in found.items], found.total)
 
-    @endpoint("GET", "/builds/{build_id}", "Get a build of a deployment")
-    async def build(self, call: Call) -> Reply[BuildOut]:
-        deployment = await reached(self._deployments, call)
-        return Reply(shown_build(await self._releases.build(deployment.id, call.ids["build_id"])))
+    @operation("GET", "/builds/{build_id}", "Get a build of a deployment")
+    async def build(self, call: Call) -> Data[BuildOut]:
+        deployment = await authorized_deployment(self._deployments, call)
+        return Data(shown_build(await self._releases.build(deployment.id, call.ids["build_id"])))
 
 
 def shown_version(deployment: Deployment, version: Version) -> VersionOut:
-    """A version as an answer shows it."""
+    """A version as a response shows it."""
     names = ("id", "state", "created_by", "output_path", "build_command", "run_command", "promoted_at")
     return VersionOut(
         **_made(deployment, version),
@@ -255,7 +235,7 @@ def shown_version(deployment: Deployment, version: Version) -> VersionOut:
 
 
 def shown_release(deployment: Deployment, release: Release, version: Version) -> ReleaseOut:
-    """A release as an answer shows it."""
+    """A release as a response shows it."""
     return ReleaseOut(
         **_made(deployment, version),
         id=release.id,
@@ -274,7 +254,7 @@ def shown_release(deployment: Deployment, release: Release, version: Version) ->
 
 
 def shown_build(build: Build) -> BuildOut:
-    """A build as an answer shows it."""
+    """A build as a response shows it."""
     took = build.finished_at - build.started_at if build.finished_at is not None else None
     return BuildOut(
         id=build.id,

@@ -1,17 +1,14 @@
 """What a workspace holds and used: counts, usage over time, and its projects."""
 
-from typing import Protocol
-
-from router.api.endpoint import Bare, Call, Counted, Resource, endpoint
 from router.api.models import Instant, Out, Paging, Query
-from router.api.principal import Reach
+from router.api.operations import Bare, Call, Counted, Handlers, operation
+from router.api.principal import Access
 from router.api.projects import ProjectOut, counted
-from router.api.workspaces import ReachedWorkspaces, SettingsOut, reached
+from router.api.workspaces import SettingsOut, authorized_workspace
 from router.routes.records import State
-from router.tenancy.projects import Project
-from router.tenancy.usage import Granularity, Period, WorkspaceUsage
-from router.tenancy.workspaces import WorkspaceStats
-from router.unit import Listing, Window
+from router.tenancy.projects import ProjectFilter, Projects
+from router.tenancy.usage import Granularity, Period, Usage
+from router.tenancy.workspaces import Workspaces
 
 # These are shown even where nothing is in them; the other states only where something is.
 _ALWAYS = (State.RUNNING, State.STOPPED, State.PROVISIONING, State.ERROR)
@@ -55,23 +52,7 @@ class UsageOut(Out):
     series: list[BucketOut]
 
 
-class Workspaces(ReachedWorkspaces, Protocol):
-    """The verbs that these endpoints need."""
-
-    async def stats(self, workspace_id: str) -> WorkspaceStats: ...
-
-
-class Projects(Protocol):
-    async def list(
-        self, window: Window, *, tenant_id: str | None, workspace_id: str | None, project_id: str | None
-    ) -> Listing[Project]: ...
-
-
-class Usage(Protocol):
-    async def of_workspace(self, workspace_id: str, window: Period, granularity: Granularity) -> WorkspaceUsage: ...
-
-
-class WorkspaceReportsApi(Resource):
+class WorkspaceReportsApi(Handlers):
     tag = "Workspaces"
 
     def __init__(self, *, workspaces: Workspaces, projects: Projects, usage: Usage) -> None:
@@ -79,10 +60,10 @@ class WorkspaceReportsApi(Resource):
         self._projects = projects
         self._usage = usage
 
-    @endpoint("GET", "/workspaces/{id}/stats", "Count a workspace's computers", reach=Reach.WORKSPACE)
+    @operation("GET", "/workspaces/{id}/stats", "Count a workspace's computers", access=Access.WORKSPACE)
     async def stats(self, call: Call) -> Bare[StatsOut]:
         """By status, with what they have together, as of now."""
-        workspace = await reached(self._workspaces, call)
+        workspace = await authorized_workspace(self._workspaces, call)
         found = await self._workspaces.stats(workspace.id)
         counts = dict.fromkeys(_ALWAYS, 0) | dict(found.by_status)
         return Bare(
@@ -96,20 +77,19 @@ class WorkspaceReportsApi(Resource):
             )
         )
 
-    @endpoint("GET", "/workspaces/{id}/usage", "Read a workspace's usage over time", reach=Reach.WORKSPACE)
+    @operation("GET", "/workspaces/{id}/usage", "Read a workspace's usage over time", access=Access.WORKSPACE)
     async def usage(self, call: Call[None, ReadUsage]) -> Bare[UsageOut]:
         """Hours of running computers and sandboxes, and the credits for them. The last bucket is the current one."""
-        workspace = await reached(self._workspaces, call)
+        workspace = await authorized_workspace(self._workspaces, call)
         query = call.query
         return Bare(
             UsageOut.model_validate(await self._usage.of_workspace(workspace.id, query.window, query.granularity))
         )
 
-    @endpoint("GET", "/workspaces/{id}/projects", "List a workspace's projects", reach=Reach.WORKSPACE)
+    @operation("GET", "/workspaces/{id}/projects", "List a workspace's projects", access=Access.WORKSPACE)
     async def projects(self, call: Call[None, Paging]) -> Counted[ProjectOut]:
         """The oldest first."""
-        workspace = await reached(self._workspaces, call)
-        listing = await self._projects.list(
-            call.query.window, tenant_id=workspace.tenant_id, workspace_id=workspace.id, project_id=None
-        )
+        workspace = await authorized_workspace(self._workspaces, call)
+        where = ProjectFilter(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
+        listing = await self._projects.list(where, call.query.window)
         return counted(listing)

@@ -1,16 +1,16 @@
 """/workspaces: a tenant's own customers, usually. What they hold and use is `workspace_reports.py`'s."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol, Unpack
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from router import errors
-from router.api.endpoint import Bare, Call, Counted, Reply, Resolved, Resource, endpoint
+from router.api.authorization import list_conditions, tenant_of
 from router.api.models import (
     Body,
     Deleted,
     Description,
+    Exact,
     ExternalId,
     Instant,
     Integer,
@@ -20,11 +20,10 @@ from router.api.models import (
     Paging,
     Slug,
 )
-from router.api.principal import Reach
-from router.api.scope import narrowed, tenant_of
+from router.api.operations import Bare, Call, Counted, Data, Handlers, Resolved, operation
+from router.api.principal import Access
 from router.errors import RouterError
-from router.tenancy.workspaces import Workspace, WorkspaceChanges, WorkspaceNameExistsError, WorkspaceSettings
-from router.unit import Listing, Window
+from router.tenancy.workspaces import Workspace, WorkspaceNameExistsError, Workspaces
 
 SizeName = Literal["small", "medium", "large"]
 TemplateName = Annotated[str, Field(min_length=1, max_length=255)]
@@ -42,7 +41,7 @@ class CreateWorkspace(Body):
     allow_duplicate_name: Annotated[bool | None, Field(description="Make another one of a name that exists.")] = None
 
 
-class PatchWorkspace(Body):
+class PatchWorkspace(Exact):
     """What is not sent keeps its value; null clears it, where it may be empty."""
 
     name: Name = Field(default_factory=str)
@@ -52,7 +51,7 @@ class PatchWorkspace(Body):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class PutSettings(Body):
+class PutSettings(Exact):
     """What is not sent keeps its value; null is the default."""
 
     max_computers: Annotated[Integer | None, Field(description="null: no cap.")] = None
@@ -91,59 +90,22 @@ class SettingsOut(Out):
     allowed_template_types: list[str]
 
 
-class WorkspaceSettingsOut(WorkspaceOut):
+class WorkspaceSettingsOut(Out):
     workspace_id: str
     settings: SettingsOut
+    updated_at: Instant
 
 
-class ReachedWorkspaces(Protocol):
-    """What every endpoint under a workspace needs."""
-
-    async def get(self, workspace_id: str) -> Workspace: ...
-
-
-class Workspaces(ReachedWorkspaces, Protocol):
-    """The verbs that these endpoints need."""
-
-    async def create(
-        self,
-        tenant_id: str,
-        *,
-        name: str,
-        slug: str | None,
-        external_workspace_id: str | None,
-        external_user_id: str | None,
-        description: str | None,
-        metadata: Mapping[str, Any] | None,
-        allow_duplicate_name: bool,
-    ) -> tuple[Workspace, bool]: ...
-
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str | None,
-        workspace_id: str | None,
-        external_workspace_id: str | None,
-    ) -> Listing[Workspace]: ...
-
-    async def update(self, workspace_id: str, **changes: Unpack[WorkspaceChanges]) -> Workspace: ...
-
-    async def put_settings(self, workspace_id: str, **settings: Unpack[WorkspaceSettings]) -> Workspace: ...
-
-    async def delete(self, workspace_id: str) -> Workspace: ...
-
-
-class WorkspacesApi(Resource):
+class WorkspacesApi(Handlers):
     tag = "Workspaces"
 
     def __init__(self, workspaces: Workspaces) -> None:
         self._workspaces = workspaces
 
-    @endpoint("GET", "/workspaces", "List workspaces", reach=Reach.WORKSPACE)
+    @operation("GET", "/workspaces", "List workspaces", access=Access.WORKSPACE)
     async def list(self, call: Call[None, ListWorkspaces]) -> Counted[WorkspaceOut]:
         """The oldest first; a workspace's own key sees that one."""
-        where = narrowed(call.principal)
+        where = list_conditions(call.principal)
         listing = await self._workspaces.list(
             call.query.window,
             tenant_id=where["tenant_id"],
@@ -152,14 +114,14 @@ class WorkspacesApi(Resource):
         )
         return Counted([WorkspaceOut.model_validate(workspace) for workspace in listing.items], listing.total)
 
-    @endpoint(
+    @operation(
         "POST",
         "/workspaces",
         "Create a workspace",
         status=201,
         also=(200,),
         problems=(errors.WORKSPACE_NAME_EXISTS, errors.CONFLICT),
-        reach=Reach.TENANT,
+        access=Access.TENANT,
     )
     async def create(self, call: Call[CreateWorkspace]) -> Resolved[WorkspaceOut]:
         """An `external_workspace_id` that a workspace has already answers that one, with 200 and `reused`.
@@ -183,38 +145,41 @@ class WorkspacesApi(Resource):
             raise RouterError(error.problem, beside={"existing": existing}) from None
         return Resolved(WorkspaceOut.model_validate(workspace), reused)
 
-    @endpoint("GET", "/workspaces/{id}", "Get a workspace", reach=Reach.WORKSPACE)
-    async def get(self, call: Call) -> Reply[WorkspaceOut]:
-        return Reply(WorkspaceOut.model_validate(await reached(self._workspaces, call)))
+    @operation("GET", "/workspaces/{id}", "Get a workspace", access=Access.WORKSPACE)
+    async def get(self, call: Call) -> Data[WorkspaceOut]:
+        return Data(WorkspaceOut.model_validate(await authorized_workspace(self._workspaces, call)))
 
-    @endpoint("PATCH", "/workspaces/{id}", "Update a workspace", problems=(errors.CONFLICT,), reach=Reach.WORKSPACE)
-    async def update(self, call: Call[PatchWorkspace]) -> Reply[WorkspaceOut]:
-        await reached(self._workspaces, call)
-        return Reply(WorkspaceOut.model_validate(await self._workspaces.update(call.ids["id"], **call.body.given())))
+    @operation("PATCH", "/workspaces/{id}", "Update a workspace", problems=(errors.CONFLICT,), access=Access.WORKSPACE)
+    async def update(self, call: Call[PatchWorkspace]) -> Data[WorkspaceOut]:
+        await authorized_workspace(self._workspaces, call)
+        return Data(WorkspaceOut.model_validate(await self._workspaces.update(call.ids["id"], **call.body.given())))
 
-    @endpoint("PUT", "/workspaces/{id}/settings", "Set a workspace's caps and defaults", reach=Reach.TENANT)
+    @operation("PUT", "/workspaces/{id}/settings", "Set a workspace's caps and defaults", access=Access.TENANT)
     async def put_settings(self, call: Call[PutSettings]) -> Bare[WorkspaceSettingsOut]:
         """They hold for computers that are created or moved into it from now on. Its own key can't change them."""
-        await reached(self._workspaces, call)
+        await authorized_workspace(self._workspaces, call)
         workspace = await self._workspaces.put_settings(call.ids["id"], **call.body.given())
-        shown = WorkspaceOut.model_validate(workspace).model_dump()
-        return Bare(WorkspaceSettingsOut(**shown, workspace_id=workspace.id, settings=SettingsOut(**workspace.caps)))
+        return Bare(
+            WorkspaceSettingsOut(
+                workspace_id=workspace.id, settings=SettingsOut(**workspace.caps), updated_at=workspace.updated_at
+            )
+        )
 
-    @endpoint(
+    @operation(
         "DELETE",
         "/workspaces/{id}",
         "Delete an empty workspace",
         problems=(errors.CONFLICT,),
-        reach=Reach.TENANT,
+        access=Access.TENANT,
     )
     async def delete(self, call: Call) -> Bare[Deleted]:
         """409 while it holds anything, and always for the default workspace."""
-        await reached(self._workspaces, call)
+        await authorized_workspace(self._workspaces, call)
         await self._workspaces.delete(call.ids["id"])
         return Bare(Deleted(deleted=True))
 
 
-async def reached(workspaces: ReachedWorkspaces, call: Call[Any, Any]) -> Workspace:
+async def authorized_workspace(workspaces: Workspaces, call: Call[Any, Any]) -> Workspace:
     """The workspace of the path. Raises RouterError: NOT_FOUND, FORBIDDEN, also where it is another tenant's."""
     workspace = await workspaces.get(call.ids["id"])
     if not call.principal.covers(workspace.tenant_id, workspace.id):

@@ -15,6 +15,7 @@ Keys of the JSON form are stable and always there; what has no value is null, or
     level source resource slug tenant port    which link of the chain answered, where it was known from, whom it is
     backend tries reused        address, tries to connect, whether the connection was a kept one
     error          the code of an answer of our own
+    hint           what helps where the program refuses the host that it is visited under; not there otherwise
     worker         number of the process, null where there is one only
     ua referer     User-Agent, and Referer without its query
 
@@ -28,16 +29,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from router.observe.finished import Finished
+from router.observe.ended_exchange import Finished
 from router.observe.secrets import mask_keys, mask_query
 from router.routes.route import Route
 
 _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
-_LONGEST: Final = 1024  # bytes of one field; the rest is cut, so that no visitor writes megabytes of log
+_MAX_FIELD: Final = 1024  # bytes of one field; the rest is cut, so that no visitor writes megabytes of log
 _CUT = "…".encode()
 _REMEMBERED: Final = 1024  # combinations of texts
 
 _Said = tuple[bytes, bytes, bytes, str, str]  # host, User-Agent, Referer, client, backend
+
+_VERSIONS: Final = ("1.0", "1.1", "2")
 
 
 class Lines(Protocol):
@@ -66,7 +69,7 @@ class JsonLines:
                 _escape_text(client),
                 f'"{_escape_text(backend)}"' if backend else "null",
             )
-            if sum(map(len, said)) <= _LONGEST:
+            if sum(map(len, said)) <= _MAX_FIELD:
                 if len(self._remembered) >= _REMEMBERED:
                     self._remembered.clear()
                 self._remembered[said] = known
@@ -109,13 +112,14 @@ class JsonLines:
                 host, agent, referer, client, backend = self._texts(said)
             begun = _milliseconds(first_byte - started) if first_byte else "null"
             error = f'"{problem.code}"' if problem else "null"
+            hint = f',"hint":"{_escape_text(done.hint)}"' if done.hint else ""
             add(
                 f'{{"ts":"{date}{_THOUSANDTHS[int((instant - whole) * 1000)]}Z","request_id":"{request_id}",'
                 f'"client":"{client}","method":"{method}","scheme":"{done.scheme}","host":"{host}","path":"{path}",'
                 f'"query":"{query}","bytes_in":{done.received},"bytes_out":{done.sent},'
-                f'"duration_ms":{_milliseconds(ended - started)},"first_byte_ms":{begun},"http":"1.{done.version}",'
+                f'"duration_ms":{_milliseconds(ended - started)},"first_byte_ms":{begun},"http":"{_VERSIONS[done.version]}",'
                 f'"status":{done.status},"ending":"{done.ending}",{led},"backend":{backend},"tries":{done.tries},'
-                f'"reused":{"true" if done.reused else "false"},"error":{error},"worker":{worker},"ua":"{agent}",'
+                f'"reused":{"true" if done.reused else "false"},"error":{error}{hint},"worker":{worker},"ua":"{agent}",'
                 f'"referer":"{referer}"}}\n'
             )
         return "".join(lines).encode("ascii")
@@ -147,6 +151,8 @@ class TextLines:
             words.append(f"backend={_escape_text(done.backend)}")
         if done.problem is not None:
             words.append(f"error={done.problem.code}")
+        if done.hint:
+            words.append(f"hint={_escape_text(done.hint)!r}")
         return " ".join(words) + "\n"
 
     def _status(self, status: int) -> str:
@@ -193,7 +199,7 @@ def _led(route: Route | None, *, looked_up: bool) -> str:
 def _is_plain(text: str) -> bool:
     """Whether nothing needs to be escaped, masked or cut."""
     return (
-        len(text) <= _LONGEST
+        len(text) <= _MAX_FIELD
         and text.isascii()
         and text.isprintable()
         and '"' not in text
@@ -213,7 +219,7 @@ def _escape_text(text: str) -> str:
 
 def _escape(raw: bytes) -> str:
     """Any bytes as what may stand between the quotes of a JSON string, in printable ASCII; cut where long."""
-    if len(raw) > _LONGEST:
-        raw = raw[:_LONGEST] + _CUT
+    if len(raw) > _MAX_FIELD:
+        raw = raw[:_MAX_FIELD] + _CUT
     text = json.dumps(mask_keys(raw).decode("utf-8", "backslashreplace"))[1:-1]
     return text.replace("\x7f", "\\u007f")  # DEL is the one control character that JSON lets stand

@@ -1,48 +1,66 @@
 """Who ended an exchange, in which phase: two letters on every access line and a label of `exchanges_total`.
 
-The idea is HAProxy's termination state. A status says what the client was told; the ending says what happened. An
-answer with status 200 that ends `BB` was cut off by the backend in mid-body, and one that ends `CB` by a visitor who
-closed the tab: the first is an alarm, the second is a Tuesday.
+The idea is HAProxy's termination state. A status says what the client was told; the ending says what happened. A
+response with status 200 that ends `BB` was cut off by the backend in the middle of its body, and one that ends `CB` by a
+visitor who closed the tab: the first needs an alarm, the second happens every day.
 
-The first letter says who. Capitals acted (closed, reset, sent rubbish, refused); small letters let a time limit pass.
+The first letter says who. Capitals acted (closed, reset, sent garbage, refused); small letters let a time limit pass.
 The second letter is the phase in which it happened, in the order in which an exchange goes through them. A request
-body flows while its phase is still `H`: `B` begins with the answer's head. An exchange that ended as both sides wanted
-is `--`, whatever its status; so is a tunnel that either side closed properly, and a redirect of our own.
+body flows while its phase is still `H`: `B` begins with the response's head. An exchange that ended as both sides wanted
+is `--`, whatever its status; so is a tunnel that either side closed properly, and a redirect of our own. The table of
+phases and events is in `proxy/exchange.py`.
 
-An answer of our own is `E` where the edge decided it (unknown host, limit, drain, fault of ours) and `B` or `b` where
+A response of our own is `E` where the edge decided it (unknown host, limit, drain, fault of ours) and `B` or `b` where
 it reports the backend's state or failure. Which one, is the row in `COMBINATIONS`.
 """
 
-import enum
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
+# Who ended it.
+CLIENT: Final = "C"
+CLIENT_TIMEOUT: Final = "c"
+BACKEND: Final = "B"
+BACKEND_TIMEOUT: Final = "b"
+EDGE: Final = "E"
+WHO: Final = (CLIENT, CLIENT_TIMEOUT, BACKEND, BACKEND_TIMEOUT, EDGE)
+BY_CLIENT: Final = (CLIENT, CLIENT_TIMEOUT)
 
-class Who(enum.StrEnum):
-    """Who ended the exchange."""
+# How far it had come.
+REQUEST_HEAD: Final = "R"
+ADMISSION: Final = "A"
+QUEUE: Final = "Q"
+DIAL: Final = "D"
+RESPONSE_HEAD: Final = "H"
+BODIES: Final = "B"
+TUNNEL: Final = "T"
+PHASES: Final = (REQUEST_HEAD, ADMISSION, QUEUE, DIAL, RESPONSE_HEAD, BODIES, TUNNEL)
 
-    NOBODY = "-"
-    CLIENT = "C"
-    CLIENT_TIMEOUT = "c"
-    BACKEND = "B"
-    BACKEND_TIMEOUT = "b"
-    EDGE = "E"
-
-
-class Phase(enum.StrEnum):
-    """How far it had come."""
-
-    COMPLETE = "-"
-    REQUEST_HEAD = "R"
-    ADMISSION = "A"
-    DIAL = "D"
-    ANSWER_HEAD = "H"
-    BODIES = "B"
-    TUNNEL = "T"
-
-
-COMPLETE = "--"
-UNKNOWN = "??"  # a label for what the table does not have: a bug of ours, visible instead of fatal
+# Endings that are written out in the code; others are put together of who and phase.
+COMPLETE: Final = "--"
+CLIENT_TIMEOUT_IN_REQUEST_HEAD: Final = "cR"
+EDGE_IN_REQUEST_HEAD: Final = "ER"
+BACKEND_IN_ADMISSION: Final = "BA"
+EDGE_IN_ADMISSION: Final = "EA"
+EDGE_IN_QUEUE: Final = "EQ"
+BACKEND_IN_DIAL: Final = "BD"
+BACKEND_TIMEOUT_IN_DIAL: Final = "bD"
+EDGE_IN_DIAL: Final = "ED"
+CLIENT_TIMEOUT_IN_RESPONSE_HEAD: Final = "cH"
+BACKEND_IN_RESPONSE_HEAD: Final = "BH"
+BACKEND_TIMEOUT_IN_RESPONSE_HEAD: Final = "bH"
+EDGE_IN_RESPONSE_HEAD: Final = "EH"
+CLIENT_IN_BODIES: Final = "CB"
+CLIENT_TIMEOUT_IN_BODIES: Final = "cB"
+BACKEND_IN_BODIES: Final = "BB"
+BACKEND_TIMEOUT_IN_BODIES: Final = "bB"
+EDGE_IN_BODIES: Final = "EB"
+CLIENT_IN_TUNNEL: Final = "CT"
+CLIENT_TIMEOUT_IN_TUNNEL: Final = "cT"
+BACKEND_IN_TUNNEL: Final = "BT"
+BACKEND_TIMEOUT_IN_TUNNEL: Final = "bT"
+EDGE_IN_TUNNEL: Final = "ET"
 
 # Every ending that can occur. An idle connection that closes between requests is no exchange and has none.
 COMBINATIONS: Mapping[str, str] = MappingProxyType(
@@ -54,18 +72,20 @@ COMBINATIONS: Mapping[str, str] = MappingProxyType(
         "CA": "the client went away while its host was looked up",
         "BA": "the resource is starting or stopped: there is nothing to dial",
         "EA": "the edge refused: unknown, deleted or blocked host, a limit, a drain, or the look-up failed",
+        "CQ": "the client went away while it waited for a place at its resource",
+        "EQ": "no place at the resource became free in time: 429; or a drain ran out",
         "CD": "the client went away while its backend was dialled",
         "BD": "the backend refused or reset every try to connect: 502",
         "bD": "the backend did not take the connection in time: 504",
         "ED": "the edge would not dial: the address is not allowed, or a drain ran out",
-        "CH": "the client went away before the answer began",
+        "CH": "the client went away before the response began",
         "cH": "the client stopped sending its request's body",
-        "BH": "the backend closed the connection or sent something else than an answer: 502",
-        "bH": "the backend did not begin its answer in time: 504",
-        "EH": "the edge ended it before the answer began: the request's body was refused, or a drain ran out",
+        "BH": "the backend closed the connection or sent something else than a response: 502",
+        "bH": "the backend did not begin its response in time: 504",
+        "EH": "the edge ended it before the response began: the request's body was refused, or a drain ran out",
         "CB": "the client went away in mid-body",
         "cB": "the client neither read nor sent anything for too long",
-        "BB": "the backend broke its answer off, or framed it wrongly",
+        "BB": "the backend broke its response off, or framed it wrongly",
         "bB": "the backend neither read nor sent anything for too long",
         "EB": "the edge ended it in mid-body: the request's body was refused, or a drain ran out",
         "CT": "the client reset the tunnel",
@@ -75,8 +95,3 @@ COMBINATIONS: Mapping[str, str] = MappingProxyType(
         "ET": "the edge ended the tunnel: it reached its longest life, or a drain ran out",
     }
 )
-
-
-def prose(ending: str) -> str:
-    """What two letters mean, for people."""
-    return COMBINATIONS.get(ending, "not a known ending")

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from router.observe.output import Output
 from router.observe.secrets import MASK, is_secret, mask_text
 from router.settings import Settings
 
@@ -45,12 +46,14 @@ def configure(settings: Settings, worker: int | None = None) -> None:
     if as_text:
         plain = structlog.dev.plain_traceback
         console = structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="ts", exception_formatter=plain)
-        render += [escape_controls, console]
+        render += [escape_controls, _short_time, console]
     else:
         render += [structlog.processors.JSONRenderer()]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler(settings.log_buffer)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=render))
     root = logging.getLogger()
+    for before_it in root.handlers:
+        before_it.flush()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(max(level, logging.WARNING))  # the store says what it migrated
@@ -62,6 +65,55 @@ def configure(settings: Settings, worker: int | None = None) -> None:
         # Modules keep their loggers from before this call; caching would keep their old configuration too.
         cache_logger_on_first_use=False,
     )
+
+
+def take_lost() -> int:
+    """How many lines of this process have been lost since this was last asked."""
+    return sum(handler.take_lost() for handler in logging.getLogger().handlers if isinstance(handler, LineHandler))
+
+
+def _handler(waiting: int) -> logging.Handler:
+    try:
+        return LineHandler(Output(sys.stderr.fileno(), waiting=waiting))
+    except (OSError, ValueError):  # it is no descriptor, or none that is open
+        return logging.StreamHandler(sys.stderr)
+
+
+class LineHandler(logging.Handler):
+    """Writes to an output, which never waits. Lines that are lost are counted in a line of their own afterwards."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        output.on_flow(self._confess)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        try:
+            self._output.write(self._line(record))
+        except Exception:  # noqa: BLE001 - a record that can't be formatted must not stop who logs it
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until it is written, for a moment."""
+        self._output.flush()
+
+    def take_lost(self) -> int:
+        """See `Output`."""
+        return self._output.take_lost()
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+
+    def _confess(self, lost: int) -> bytes:
+        said = "%d log lines were lost"
+        return self._line(logging.LogRecord("router.observe", logging.WARNING, __file__, 0, said, (lost,), None))
+
+
+def _short_time(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The time as access lines have it in their text form: `10:00:00.123`, UTC."""
+    event["ts"] = event["ts"][11:23].removesuffix("Z")
+    return event
 
 
 class _Worker:

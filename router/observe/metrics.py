@@ -1,11 +1,10 @@
-"""Every metric in one table, and the numbers behind them.
+"""The numbers behind the metrics of `metric_table.py`.
 
 The data plane cannot pay a lock and a method call per observation, so the numbers are plain integers in dictionaries,
 added to in batches by the recorder, and prometheus_client only writes them out: this is one custom collector. All of
 it happens on one event loop, so nothing is locked.
 
-Labels come from closed sets: never a host, an id or anything else that visitors or customers choose. A word outside
-its set is a bug of ours and shows up as `other`; observing must not break what it observes.
+A label value outside its closed set is a bug of ours and shows up as `other`: observing must not break what it observes.
 """
 
 import bisect
@@ -13,161 +12,22 @@ import importlib.metadata
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from router.observe import gathered
+from router.observe import merged_metrics
 from router.observe.access import resolution_source
-from router.observe.endings import COMBINATIONS
-from router.observe.finished import Finished
+from router.observe.ended_exchange import Finished
+from router.observe.metric_table import PREFIX, STATUS_CLASSES, TABLE, Row
 
-PREFIX = "miosa_router_"
 OTHER = "other"
 
 GaugeCallback = Callable[[], float | Mapping[str, float]]
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One metric. A counter's exposed name ends in `_total`."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-
-
-TABLE = (
-    Row("exchanges", "counter", ("level", "status", "ending"), "Exchanges that ended: chain level, class, who x phase"),
-    Row("exchange_seconds", "histogram", ("level",), "Whole time of an exchange; tunnels are not in it"),
-    Row("first_byte_seconds", "histogram", ("level",), "Time until an answer's first byte; tunnels are not in it"),
-    Row("received_bytes", "counter", (), "Body and tunnel bytes from clients"),
-    Row("sent_bytes", "counter", (), "Body and tunnel bytes to clients"),
-    Row("retries", "counter", (), "Tries to reach a backend beyond the first"),
-    Row("resolutions", "counter", ("source",), "Where the routes of exchanges were known from"),
-    Row("routes_dropped", "counter", (), "Remembered routes that a change took away, or that may have missed one"),
-    Row("backend_errors", "counter", ("kind",), "Failures of backends: while dialling, and of exchanges under way"),
-    Row("asks", "counter", ("reason",), "Answers of the gate to Caddy's ask"),
-    Row("certificate_writes", "counter", ("outcome",), "What the gate wrote into the store, or could not"),
-    Row("certificate_writes_waiting", "gauge", (), "What the gate has not written into the store yet"),
-    Row("certificates_known", "gauge", (), "Names that are known to have a certificate"),
-    Row("certificates_in_flight", "gauge", (), "First certificates that are being asked for now"),
-    Row("access_lines_lost", "counter", (), "Access lines that could not be written"),
-    Row("domain_checks", "counter", ("sort", "finding"), "Looks at domains that were due, and what they found"),
-    Row("job_runs", "counter", ("job",), "Times that a job was begun here"),
-    Row("job_failures", "counter", ("job",), "Times that a job failed or took too long here"),
-    Row("job_held", "gauge", ("job",), "Whether this process is the one that does the job"),
-    Row("job_last_run_timestamp_seconds", "gauge", ("job",), "When the job last succeeded here"),
-    Row(
-        "webhook_deliveries", "counter", ("delivery",), "Tries to deliver a webhook, by what the delivery is afterwards"
-    ),
-    Row("dns_queries", "counter", ("said",), "Queries to name servers, by response code or what came in place of one"),
-    Row("dns_lookups", "counter", ("learned",), "What came of questions to DNS, remembered answers included"),
-    Row("webhook_deliveries_in_flight", "gauge", (), "Deliveries of webhooks under way"),
-    Row("exchanges_in_flight", "gauge", (), "Exchanges under way"),
-    Row("client_connections", "gauge", (), "Open connections from clients"),
-    Row("tunnels", "gauge", (), "Open tunnels: WebSockets and other upgrades"),
-    Row("backend_connections", "gauge", ("state",), "Open connections to backends"),
-    Row("redis_operations", "counter", ("operation", "outcome"), "Operations on Redis; refused ones were never sent"),
-    Row("redis_records", "counter", ("knowledge",), "What Redis knew of the records that were asked of it"),
-    Row("redis_fills", "counter", ("fate",), "Records read from the store, on their way into Redis"),
-    Row("redis_available", "gauge", (), "1 while Redis is asked at all, 0 while it is left alone"),
-    Row("bus_messages", "counter", ("content",), "What was heard on the bus of changes"),
-    Row("bus_connected", "gauge", (), "1 while the bus is heard, 0 while the store is followed in its place"),
-    Row("change_seconds", "histogram", (), "From the commit of a change, anywhere, to the moment this process knew"),
-    Row("outbox_position", "gauge", (), "The newest committed change that this process has heard of from the store"),
-    Row("outbox_waiting", "gauge", (), "Committed changes that the bus has not been told of yet"),
-    Row("outbox_lag_seconds", "gauge", (), "How long the oldest of them has been waiting"),
-    Row("workers_serving", "gauge", (), "Workers of this node that take connections; the control process counts them"),
-    Row(
-        "announcements",
-        "counter",
-        ("outcome",),
-        "Changes told to workers of this node, and whether they said so in time",
-    ),
-    Row("build_info", "gauge", ("version", "python"), "What runs here; always 1"),
-)
-
-STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-
-# What a label may say. `level` mirrors the precedence chain, `reason` the gate; tests hold them together.
-LABEL_VALUES: Mapping[str, tuple[str, ...]] = {
-    "level": ("exact", "project", "workspace", "tenant", "platform", "none"),
-    "status": STATUS_CLASSES,
-    "ending": tuple(COMBINATIONS),
-    "source": ("process", "sql", "redis", "memory", "stale", "none"),
-    "kind": (
-        "dial_refused",
-        "dial_timeout",
-        "dial_unreachable",
-        "dial_reset",
-        "not_allowed",
-        "reset",
-        "closed",
-        "bad_response",
-        "truncated",
-        "timeout",
-    ),
-    "reason": (
-        "issued",
-        "first_issue",
-        "in_flight",
-        "missing_domain",
-        "invalid_name",
-        "ip_address",
-        "not_verified",
-        "suspended",
-        "removed",
-        "caa_forbidden",
-        "dns_not_pointing",
-        "unknown_host",
-        "no_such_resource",
-        "port_not_exposed",
-        "method_not_allowed",
-        "budget_host",
-        "budget_registered_domain",
-        "budget_account",
-        "failure_backoff",
-        "not_ready",
-    ),
-    "state": ("idle", "busy"),
-    "delivery": ("delivered", "pending", "given_up"),
-    "job": (
-        "prune_answers",
-        "prune_certificates",
-        "warm_certificates",
-        "trim_outbox",
-        "prune_events",
-        "deliver_webhooks",
-        "fail_lost_builds",
-        "check_domains",
-    ),
-    "sort": ("custom", "preview", "claim"),
-    "finding": ("valid", "missing", "wrong", "propagating", "unknown", "gone", "lost"),
-    "operation": ("look", "fill", "advance", "publish", "scan", "remove"),
-    "outcome": ("ok", "error", "timeout", "refused"),
-    "knowledge": ("hit", "none", "absent", "behind", "away", "corrupt", "newer_format"),
-    "fate": ("stored", "outdated", "failed", "skipped"),
-    "said": (
-        "noerror",
-        "nxdomain",
-        "servfail",
-        "refused",
-        "formerr",
-        "notimp",
-        "truncated",
-        "timeout",
-        "unreachable",
-        "bad_answer",
-    ),
-    "learned": ("found", "nodata", "nxdomain", "propagating", "unknown"),
-    "content": ("changes", "heartbeat", "gap", "malformed"),
-}
 
 # Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
 BOUNDS: Final[tuple[float, ...]] = (
@@ -283,14 +143,6 @@ class Metrics:
         histogram.counts[bisect.bisect_left(BOUNDS, seconds)] += 1
         histogram.total += seconds
 
-    def count_backend_error(self, kind: str) -> None:
-        """A backend failed in this way."""
-        self.count("backend_errors", kind)
-
-    def count_ask(self, reason: str) -> None:
-        """The gate answered an ask for this reason."""
-        self.count("asks", reason)
-
     def gauge(self, name: str, callback: GaugeCallback) -> None:
         """Read a gauge of the table by `callback()` at each scrape: a number, or one per value of its label.
 
@@ -300,19 +152,19 @@ class Metrics:
             raise KeyError(name)
         self._gauges[name] = callback
 
-    def render(self, accept: str, others: Iterable[gathered.Figures] | None = None) -> tuple[bytes, str]:
+    def render(self, accept: str, others: Iterable[merged_metrics.Figures] | None = None) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type.
 
         `others` are the figures of the node's other processes, where it has some.
         """
         if others is not None:
-            return gathered.render((*others, self.figures()), accept)
+            return merged_metrics.render((*others, self.figures()), accept)
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
-    def figures(self) -> gathered.Figures:
+    def figures(self) -> merged_metrics.Figures:
         """This process's metrics, for the one that joins them. The process has a number then."""
-        return gathered.figures(self._registry.collect(), self._worker, PREFIX)
+        return merged_metrics.figures(self._registry.collect(), self._worker, PREFIX)
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks a collector for."""
@@ -369,12 +221,15 @@ def _zeros(row: Row) -> dict[tuple[str, ...], int]:
     """A counter that starts at 0, so that its first increase is seen as one, where its series are few."""
     if not row.labels:
         return {(): 0}
-    return {(value,): 0 for value in LABEL_VALUES[row.labels[0]]} if len(row.labels) == 1 else {}
+    if len(row.labels) > 1:
+        return {}
+    (values,) = row.labels.values()
+    return {(value,): 0 for value in values}
 
 
 def _close(row: Row, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
-        str(value) if value in LABEL_VALUES[name] else OTHER for name, value in zip(row.labels, labels, strict=True)
+        str(value) if value in values else OTHER for values, value in zip(row.labels.values(), labels, strict=True)
     )
 
 

@@ -1,6 +1,8 @@
 """Our own answers: what a visitor or a program gets when no backend answers."""
 
-from router.pages.negotiation import wants_html
+from router.pages.closed_port import why_closed
+from router.pages.event_streams import reconnect_after
+from router.pages.negotiation import Form, form_of
 from router.pages.page import Page, Pages
 
-__all__ = ["Page", "Pages", "wants_html"]
+__all__ = ["Form", "Page", "Pages", "form_of", "reconnect_after", "why_closed"]

@@ -1,4 +1,4 @@
-"""One problem as a page or as JSON. The problem decides; this only puts it into words and bytes."""
+"""One problem in the form that was asked for. The problem decides; this only puts it into words and bytes."""
 
 import base64
 import functools
@@ -13,13 +13,30 @@ from markupsafe import Markup, escape
 from router.errors import Fault, Problem
 from router.pages import wording
 from router.pages.branding import Branding, read_branding, text_on
+from router.pages.event_streams import reconnect_after
+from router.pages.negotiation import Form
+from router.routes.records import ListeningSocket
 
-_HTML = b"text/html; charset=utf-8"
-_JSON = b"application/json"
+_TYPES = {
+    Form.HTML: b"text/html; charset=utf-8",
+    Form.JSON: b"application/json",
+    Form.PROBLEM: b"application/problem+json",
+    Form.MARKDOWN: b"text/markdown; charset=utf-8",
+    Form.EVENT_STREAM: b"text/event-stream",
+}
 _ALWAYS = ((b"X-Content-Type-Options", b"nosniff"), (b"Referrer-Policy", b"no-referrer"))
-_JSON_EXTRA = ((b"Content-Security-Policy", b"default-src 'none'"), *_ALWAYS)
+_DATA_EXTRA = ((b"Content-Security-Policy", b"default-src 'none'"), *_ALWAYS)
 _RELOAD = 3  # seconds between the loads of a page that waits for a preview
-_KEPT = 256  # rendered pages; rendering takes about 0.1 ms, and scanners ask for the same ones again and again
+_KEPT = (
+    256  # rendered pages of each kind; rendering takes about 0.1 ms, and scanners ask for the same ones again and again
+)
+
+# In the page itself: without an icon browsers would ask the preview for one, which answers with another of these pages.
+_ICON = (
+    "data:image/svg+xml,%%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%%3E"
+    "%%3Ccircle cx='8' cy='8' r='7' fill='%%23%s'/%%3E%%3C/svg%%3E"
+)
+_ACCENT, _ACCENT_DARK = "#4338ca", "#a5b4fc"
 
 # Stands for the request's id in a kept page. A NUL can't be in anything else that a page shows.
 _REQUEST_ID = "\0"
@@ -35,11 +52,12 @@ _templates = jinja2.Environment(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A body, its type, and the headers that go with it."""
+    """A body, its type, and the headers that go with it. `status` is the problem's, except an event stream's."""
 
     content_type: bytes
     body: bytes
     extra: tuple[tuple[bytes, bytes], ...]
+    status: int
 
 
 class Pages:
@@ -49,58 +67,122 @@ class Pages:
         self._docs_url = docs_url
         self._platform_name = platform_name
         self._html = functools.lru_cache(maxsize=_KEPT)(self._render_html)
+        self._data = functools.lru_cache(maxsize=_KEPT)(self._render_data)
 
     def render(
         self,
         problem: Problem,
         *,
-        html: bool,
+        form: Form,
         request_id: str,
         host: str,
         port: int | None,
         branding: Mapping[str, str] | None = None,
         message: str | None = None,
+        reload: bool = True,
+        listening: tuple[ListeningSocket, ...] = (),
     ) -> Page:
-        """The answer's body. `message` replaces the problem's own.
+        """The answer's body. `message` replaces the problem's own; `reload`: whether a page may load itself again, as it
+        must not where the visitor has sent a form; `listening`: what does listen where a port is closed.
 
         `host`, `port` and `branding` show on pages about a preview only: every other page is the same, to the byte but
         for the request's id, whatever the host.
         """
         about_a_preview = problem.code in wording.ABOUT_A_PREVIEW
         text = message if message is not None else wording.message(problem, port)
-        if not html:
-            return self._json(problem, text, request_id)
-        head, tail, extra = self._html(
+        content_type = _TYPES[form]
+        if form is Form.EVENT_STREAM:
+            return Page(content_type, b"retry: %d\n\n" % (reconnect_after(problem) or 0), _ALWAYS, 200)
+        if form is not Form.HTML:
+            parts = self._data(problem, text, form, port, listening)
+            shown = json.dumps(request_id)[1:-1].encode("ascii")
+            return Page(content_type, shown.join(parts), _DATA_EXTRA, problem.status)
+        parts, extra = self._html(
             problem,
             text,
             host if about_a_preview else "",
             port if about_a_preview else None,
             read_branding(branding) if branding and about_a_preview else Branding(),
+            reload and (problem.reason or problem.code) in wording.RELOADING,
+            listening,
         )
-        return Page(_HTML, head + str(escape(request_id)).encode("utf-8", "replace") + tail, extra)
+        shown = str(escape(request_id)).encode("utf-8", "replace")
+        return Page(content_type, shown.join(parts), extra, problem.status)
 
-    def _json(self, problem: Problem, text: str, request_id: str) -> Page:
-        error = {
+    def _render_data(
+        self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]
+    ) -> list[bytes]:
+        """For programs: the parts between which the request's id stands."""
+        if form is Form.MARKDOWN:
+            return self._markdown(problem, text, port, listening).encode("utf-8", "replace").split(_REQUEST_ID.encode())
+        error = self._problem_details(problem, text, port) if form is Form.PROBLEM else self._error(problem, text)
+        if problem.reason is not None:
+            error["reason"] = problem.reason
+        if listening:
+            error["listening"] = [socket._asdict() for socket in listening]
+        document = error if form is Form.PROBLEM else {"error": error}
+        return json.dumps(document).encode("ascii").split(json.dumps(_REQUEST_ID)[1:-1].encode("ascii"))
+
+    def _error(self, problem: Problem, text: str) -> dict[str, object]:
+        """The error object that the API has too."""
+        return {
             "code": problem.code,
             "message": text,
             "status": problem.status,
             "retryable": problem.retryable,
             "origin": "edge",
-            "request_id": request_id,
+            "request_id": _REQUEST_ID,
             "docs_url": self._docs(problem),
         }
-        return Page(_JSON, json.dumps({"error": error}).encode("ascii"), _JSON_EXTRA)
+
+    def _problem_details(self, problem: Problem, text: str, port: int | None) -> dict[str, object]:
+        """RFC 9457: five members of its own, and the error object's under the same names."""
+        details: dict[str, object] = {
+            "type": self._docs(problem),
+            "title": wording.heading(problem, port),
+            "status": problem.status,
+            "detail": text,
+            "instance": f"urn:miosa:request:{_REQUEST_ID}",
+            "code": problem.code,
+            "retryable": problem.retryable,
+            "origin": "edge",
+            "request_id": _REQUEST_ID,
+        }
+        if problem.retry_after is not None:
+            details["retry_after"] = problem.retry_after
+        return details
+
+    def _markdown(self, problem: Problem, text: str, port: int | None, listening: tuple[ListeningSocket, ...]) -> str:
+        """For agents: the page's words without the page."""
+        again = "no"
+        if problem.retryable:
+            again = "yes" if problem.retry_after is None else f"yes, in {problem.retry_after} s"
+        cause = "" if problem.reason is None else f"- Reason: `{problem.reason}`\n"
+        if listening:
+            cause += f"- Listening: {', '.join(f'`{shown}`' for shown in map(wording.socket_text, listening))}\n"
+        return (
+            f"# {wording.heading(problem, port)}\n\n{text}\n\n"
+            f"- Status: {problem.status}\n- Code: `{problem.code}`\n{cause}- Retry: {again}\n"
+            f"- Request: `{_REQUEST_ID}`\n- More: <{self._docs(problem)}>\n"
+        )
 
     def _docs(self, problem: Problem) -> str:
         return f"{self._docs_url}#{problem.code}"
 
     def _render_html(
-        self, problem: Problem, text: str, host: str, port: int | None, branding: Branding
-    ) -> tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]:
-        """What comes before and after the request's id, and the headers."""
+        self,
+        problem: Problem,
+        text: str,
+        host: str,
+        port: int | None,
+        branding: Branding,
+        reload: bool,
+        listening: tuple[ListeningSocket, ...],
+    ) -> tuple[list[bytes], tuple[tuple[bytes, bytes], ...]]:
+        """For people: the parts between which the request's id stands, and the headers."""
         style = _templates.get_template("style.css").render(
-            accent=branding.accent_color,
-            accent_dark=branding.accent_color_dark or branding.accent_color,
+            accent=branding.accent_color or _ACCENT,
+            accent_dark=branding.accent_color_dark or branding.accent_color or _ACCENT_DARK,
             background=branding.background,
             text_on=text_on,
         )
@@ -113,20 +195,22 @@ class Pages:
             name=branding.name or self._platform_name,
             platform_name=self._platform_name,
             logo=branding.logo,
+            icon=_ICON % (branding.accent_color or _ACCENT).removeprefix("#"),
+            state=wording.STATES.get(problem.reason or problem.code),
             support_url=branding.support_url,
             docs_url=self._docs(problem),
-            reload=_RELOAD if problem.code in wording.RELOADING else None,
+            reload=_RELOAD if reload else None,
             about_a_preview=problem.code in wording.ABOUT_A_PREVIEW,
             our_fault=problem.fault is Fault.EDGE,
             style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
             request_id=_REQUEST_ID,
+            listening=[wording.socket_text(socket) for socket in listening],
         )
-        head, _, tail = page.rpartition(_REQUEST_ID)
-        policy = f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'"
-        if branding.logo:
-            policy += "; img-src data:"
-        extra = ((b"Content-Security-Policy", policy.encode("ascii")), *_ALWAYS)
-        return head.encode("utf-8", "replace"), tail.encode("utf-8", "replace"), extra
+        policy = f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
+        extra = [(b"Content-Security-Policy", policy.encode("ascii")), *_ALWAYS]
+        if reload:
+            extra.append((b"Refresh", b"%d" % _RELOAD))
+        return page.encode("utf-8", "replace").split(_REQUEST_ID.encode()), tuple(extra)
 
 
 def _digest(style: str) -> str:

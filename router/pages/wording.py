@@ -1,4 +1,4 @@
-"""What the pages say beyond a problem's message: a heading per code, and what a port has to do with it.
+"""What the pages say beyond a problem's message: a heading per reason, or else per code, and what a port has to do with it.
 
 Pages about a host that leads to something may name it. The others must not depend on the host at all: an answer that
 differs between a name that exists and one that doesn't would tell which is which.
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 
-from router.errors import PORT_CLOSED, Problem
+from router.errors import Problem
+from router.routes.records import ListeningSocket
 
 HEADINGS: Mapping[str, str] = MappingProxyType(
     {
         "bad_request": "This request could not be understood",
         "invalid_host": "That is not a valid address",
         "host_not_found": "There is nothing here",
+        "no_certificate": "There is nothing here yet",
         "method_not_allowed": "Not with this method",
         "request_timeout": "That took too long",
         "resource_deleted": "Gone for good",
@@ -26,38 +28,92 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "blocked": "Not available",
         "method_not_implemented": "That method is not known here",
         "port_closed": "Waiting for this port",
+        "listens_on_loopback": "Bound to the wrong address",
+        "listens_elsewhere": "Listening on another port",
         "bad_backend_response": "The program here did not answer properly",
+        "tls_expected": "The program here does not speak TLS",
+        "wrong_protocol": "The program here does not speak HTTP/2",
         "starting": "Just a moment",
         "stopped": "Not running",
         "certificate_pending": "Just a moment",
+        "caa_forbidden": "No certificate may be issued",
+        "dns_not_pointing": "This domain does not lead here",
         "resolver_unavailable": "Something is wrong on our side",
         "draining": "Back in a moment",
         "overloaded": "No room just now",
+        "connection_closed": "The program here broke off",
+        "speaks_tls": "This port wants https",
+        "speaks_ssh": "This port is for SSH",
+        "speaks_http2": "This port speaks HTTP/2 only",
+        "speaks_another_protocol": "This port is no web server",
         "backend_timeout": "The program here did not answer in time",
+        "connect": "The machine here did not answer in time",
         "loop_detected": "Round in circles",
         "http_version_not_supported": "That version of HTTP is not supported",
     }
 )
 
-# Problems of a preview that is known to exist, to everybody who sees the page.
+# Problems of a preview that every visitor knows to exist.
 ABOUT_A_PREVIEW = frozenset(
-    ("port_closed", "bad_backend_response", "starting", "stopped", "backend_timeout", "too_many_requests")
+    (
+        "port_closed",
+        "bad_backend_response",
+        "tls_expected",
+        "wrong_protocol",
+        "starting",
+        "stopped",
+        "backend_timeout",
+        "too_many_requests",
+    )
 )
 
-# Problems that soon pass by themselves: the page loads itself again.
-RELOADING = frozenset(("port_closed", "starting", "certificate_pending"))
+# How the preview stands, in the picture of the way to it: a mark, and a word or two.
+STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "starting": ("wait", "starting"),
+        "too_many_requests": ("wait", "busy"),
+        "stopped": ("unknown", "stopped"),
+        "port_closed": ("bad", "port closed"),
+        "listens_on_loopback": ("bad", "out of reach"),
+        "listens_elsewhere": ("bad", "on another port"),
+        "bad_backend_response": ("bad", "answered badly"),
+        "connection_closed": ("bad", "broke off"),
+        "speaks_tls": ("bad", "speaks TLS"),
+        "speaks_ssh": ("bad", "speaks SSH"),
+        "speaks_http2": ("bad", "speaks HTTP/2"),
+        "speaks_another_protocol": ("bad", "speaks no HTTP"),
+        "tls_expected": ("bad", "speaks no TLS"),
+        "wrong_protocol": ("bad", "speaks no HTTP/2"),
+        "backend_timeout": ("bad", "not answering"),
+        "connect": ("bad", "not answering"),
+    }
+)
+
+# Problems of one port, which their words name.
+_ABOUT_A_PORT = frozenset(("port_closed", "bad_backend_response", "tls_expected", "wrong_protocol"))
+
+# Problems that soon end by themselves: the page reloads.
+RELOADING = frozenset(("port_closed", "listens_on_loopback", "listens_elsewhere", "starting", "certificate_pending"))
 
 
 def heading(problem: Problem, port: int | None) -> str:
     """The headline of a problem's page; the message below it says what happened."""
-    text = HEADINGS.get(problem.code) or HTTPStatus(problem.status).phrase
-    return _with_port(text, port) if problem is PORT_CLOSED else text
+    text = HEADINGS.get(problem.reason or problem.code) or HTTPStatus(problem.status).phrase
+    return _with_port(text, port) if problem.code in _ABOUT_A_PORT else text
 
 
 def message(problem: Problem, port: int | None) -> str:
     """What happened and what to do, naming the port where that is the point."""
-    return _with_port(problem.message, port) if problem is PORT_CLOSED else problem.message
+    return _with_port(problem.message, port) if problem.code in _ABOUT_A_PORT else problem.message
+
+
+def socket_text(socket: ListeningSocket) -> str:
+    """As programs print it: `127.0.0.1:3000`, `[::]:3000`."""
+    return f"[{socket.address}]:{socket.port}" if ":" in socket.address else f"{socket.address}:{socket.port}"
 
 
 def _with_port(text: str, port: int | None) -> str:
-    return text if port is None else text.replace("this port", f"port {port}", 1)
+    if port is None:
+        return text
+    named = text.replace("this port", f"port {port}", 1)
+    return named.replace("This port", f"Port {port}", 1) if named == text else named

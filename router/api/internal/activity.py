@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from router.api.endpoint import Auth, Call, Reply, Resource, endpoint
 from router.api.models import Instant, Moment, Out, Query
+from router.api.operations import Auth, Call, Data, Handlers, operation
 
 
 class Since(Query):
@@ -18,13 +18,13 @@ class SeenOut(Out):
 
 
 class Activity(Protocol):
-    """Knows when resources last served a request."""
+    """The times at which resources last served a request."""
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
         """The last instant per resource id, as far as it was at or after `since`."""
 
 
-class InternalActivity(Resource):
+class InternalActivity(Handlers):
     tag = "Internal activity"
     prefix = "/internal/v1/activity"
     auth = Auth.INTERNAL
@@ -32,9 +32,9 @@ class InternalActivity(Resource):
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
 
-    @endpoint("GET", "", "List when resources last served a request")
-    async def seen(self, call: Call[None, Since]) -> Reply[list[SeenOut]]:
+    @operation("GET", "", "List when resources last served a request")
+    async def seen(self, call: Call[None, Since]) -> Data[list[SeenOut]]:
         """The latest first; with `since` only those that served one from then on."""
         found = await self._activity.activity(call.query.since)
         latest = sorted(found.items(), key=lambda item: item[1], reverse=True)
-        return Reply([SeenOut(resource_id=resource_id, last_activity_at=at) for resource_id, at in latest])
+        return Data([SeenOut(resource_id=resource_id, last_activity_at=at) for resource_id, at in latest])

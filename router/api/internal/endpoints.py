@@ -1,18 +1,26 @@
 """/internal/v1/endpoints: where each resource listens now."""
 
-from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import Field
 
-from router.api.endpoint import Auth, Call, Reply, Resource, endpoint
-from router.api.models import Body, Id, Instant, Out, PortMap, Query
+from router.api.models import Body, Choice, Id, Instant, Out, Port, PortMap, Query
+from router.api.operations import Auth, Call, Data, Handlers, operation
 from router.errors import RouterError
-from router.routes.records import State
-from router.tenancy.endpoints import EndpointChange
+from router.routes.records import ListeningSocket, State
+from router.tenancy.endpoints import EndpointChange, Endpoints
 from router.tenancy.resources import StoredEndpoint
 
 _ADDRESS = "An IP address inside the backend networks."
+
+
+class Listening(Body):
+    """One socket that a program listens on inside the resource."""
+
+    port: Port
+    address: Annotated[
+        str, Field(max_length=45, description="The IP address that it is bound to, `0.0.0.0` and `::` too.")
+    ]
 
 
 class PutEndpoint(Body):
@@ -25,18 +33,28 @@ class PutEndpoint(Body):
         ),
     ]
     generation: Annotated[str, Field(min_length=1, max_length=128, description="Another one after each boot.")]
-    state: State = State.RUNNING
+    state: Choice[State] = State.RUNNING
     ports: PortMap = Field(default_factory=dict)
+    listening: Annotated[
+        list[Listening] | None,
+        Field(
+            description="What programs listen on inside, for the page of a closed port: every visitor of the preview may "
+            "read it there. Absent: not known. The real ports, those of `ports` too."
+        ),
+    ] = None
     version_id: Id | None = None
 
     def change(self, resource_id: str) -> EndpointChange:
-        """The register's form of it."""
+        """It as `Endpoints` takes it."""
         return EndpointChange(
             resource_id=resource_id,
             address=self.address,
             generation=self.generation,
             state=self.state,
             ports={int(public): real for public, real in self.ports.items()},
+            listening=None
+            if self.listening is None
+            else tuple(ListeningSocket(one.port, one.address) for one in self.listening),
             version_id=self.version_id,
         )
 
@@ -56,6 +74,11 @@ class WhichVersion(Query):
     version_id: Id | None = None
 
 
+class ListeningOut(Out):
+    port: int
+    address: str
+
+
 class EndpointOut(Out):
     resource_id: str
     version_id: str | None
@@ -63,6 +86,7 @@ class EndpointOut(Out):
     generation: str
     state: State
     ports: dict[int, int]
+    listening: list[ListeningOut] | None
     updated_at: Instant
 
 
@@ -85,19 +109,7 @@ class Removed(Out):
     deleted: bool
 
 
-class Endpoints(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def put(self, change: EndpointChange) -> StoredEndpoint: ...
-
-    async def put_many(self, changes: Sequence[EndpointChange]) -> Sequence[StoredEndpoint | RouterError]: ...
-
-    async def get(self, resource_id: str, version_id: str | None) -> StoredEndpoint: ...
-
-    async def delete(self, resource_id: str, version_id: str | None) -> None: ...
-
-
-class InternalEndpoints(Resource):
+class InternalEndpoints(Handlers):
     tag = "Internal endpoints"
     prefix = "/internal/v1/endpoints"
     auth = Auth.INTERNAL
@@ -105,35 +117,35 @@ class InternalEndpoints(Resource):
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
 
-    @endpoint("POST", "/batch", "Say where many resources listen")
-    async def batch(self, call: Call[Batch]) -> Reply[list[ItemOut]]:
+    @operation("POST", "/batch", "Say where many resources listen")
+    async def batch(self, call: Call[Batch]) -> Data[list[ItemOut]]:
         """The right ones are stored together; each wrong one is answered with its error, in the order sent."""
         items = call.body.endpoints
         results = await self._endpoints.put_many([item.change(item.resource_id) for item in items])
-        return Reply([_outcome(item, result) for item, result in zip(items, results, strict=True)])
+        return Data([_outcome(item, result) for item, result in zip(items, results, strict=True)])
 
-    @endpoint("PUT", "/{resource_id}", "Say where a resource listens, and in which state it is")
-    async def put(self, call: Call[PutEndpoint]) -> Reply[EndpointOut]:
+    @operation("PUT", "/{resource_id}", "Say where a resource listens, and in which state it is")
+    async def put(self, call: Call[PutEndpoint]) -> Data[EndpointOut]:
         """The proxy sees it when this answers. A new `generation` closes the connections to the old one.
 
         A deployment answers where its live version has an endpoint (`version_id`), else where the sandbox listens that
         the version was published from, else at its own.
         """
         stored = await self._endpoints.put(call.body.change(call.ids["resource_id"]))
-        return Reply(EndpointOut.model_validate(stored))
+        return Data(EndpointOut.model_validate(stored))
 
-    @endpoint("GET", "/{resource_id}", "Get where a resource listens")
-    async def get(self, call: Call[None, WhichVersion]) -> Reply[EndpointOut]:
+    @operation("GET", "/{resource_id}", "Get where a resource listens")
+    async def get(self, call: Call[None, WhichVersion]) -> Data[EndpointOut]:
         """With `version_id` that of the deployment's version."""
         stored = await self._endpoints.get(call.ids["resource_id"], call.query.version_id)
-        return Reply(EndpointOut.model_validate(stored))
+        return Data(EndpointOut.model_validate(stored))
 
-    @endpoint("DELETE", "/{resource_id}", "Forget where a resource listens")
-    async def delete(self, call: Call[None, WhichVersion]) -> Reply[Removed]:
+    @operation("DELETE", "/{resource_id}", "Forget where a resource listens")
+    async def delete(self, call: Call[None, WhichVersion]) -> Data[Removed]:
         """Its state stays. With `version_id` only that deployment version's endpoint goes."""
         resource_id = call.ids["resource_id"]
         await self._endpoints.delete(resource_id, call.query.version_id)
-        return Reply(Removed(resource_id=resource_id, deleted=True))
+        return Data(Removed(resource_id=resource_id, deleted=True))
 
 
 def _outcome(item: BatchItem, result: StoredEndpoint | RouterError) -> ItemOut:

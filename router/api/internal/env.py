@@ -1,12 +1,9 @@
 """/internal/v1/deployments/{id}/env: what the platform gives to a deployment's program, secret values included."""
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from router.api.endpoint import Auth, Call, Reply, Resource, endpoint
 from router.api.models import Out, Query
+from router.api.operations import Auth, Call, Data, Handlers, operation
 from router.api.versions import Environment
-from router.tenancy.env import EnvVar
+from router.tenancy.env import Env
 from router.tenancy.versions import PRODUCTION
 
 
@@ -22,11 +19,7 @@ class EnvironmentOut(Out):
     env: dict[str, str]
 
 
-class Env(Protocol):
-    async def list(self, deployment_id: str, environment: str) -> Sequence[EnvVar]: ...
-
-
-class InternalEnv(Resource):
+class InternalEnv(Handlers):
     tag = "Internal variables"
     prefix = "/internal/v1/deployments"
     auth = Auth.INTERNAL
@@ -34,10 +27,10 @@ class InternalEnv(Resource):
     def __init__(self, env: Env) -> None:
         self._env = env
 
-    @endpoint("GET", "/{id}/env", "Get the variables of a deployment")
-    async def get(self, call: Call[None, WhichEnvironment]) -> Reply[EnvironmentOut]:
+    @operation("GET", "/{id}/env", "Get the variables of a deployment")
+    async def get(self, call: Call[None, WhichEnvironment]) -> Data[EnvironmentOut]:
         """Of one environment; nobody else is shown secret values."""
         deployment_id, environment = call.ids["id"], call.query.environment
         found = await self._env.list(deployment_id, environment)
         env = {variable.name: variable.value for variable in found}
-        return Reply(EnvironmentOut(deployment_id=deployment_id, environment=environment, env=env))
+        return Data(EnvironmentOut(deployment_id=deployment_id, environment=environment, env=env))

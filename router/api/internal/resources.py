@@ -1,15 +1,15 @@
 """/internal/v1/resources: which sandboxes, computers and deployments exist."""
 
-from typing import Annotated, Any, Protocol, Unpack
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from router import errors
-from router.api.endpoint import Auth, Call, Reply, endpoint
-from router.api.endpoint import Resource as ApiResource
 from router.api.machines import Seconds, SizeName
 from router.api.models import (
     Body,
+    Choice,
+    Exact,
     ExternalId,
     HostSlug,
     Id,
@@ -22,15 +22,17 @@ from router.api.models import (
     PortName,
     Tags,
 )
-from router.api.previews import HostMode
+from router.api.operations import Auth, Call, Data, Handlers, operation
+from router.api.previews import HostMode, Protocol, Scheme
 from router.routes.records import Kind, State
-from router.tenancy.resources import Resource, ResourceDetails
+from router.tenancy.resource_service import Resources
+from router.tenancy.resources import Resource
 
 
 class PutResource(Body):
     """What is not sent keeps its value; workspace and project default to the tenant's default ones."""
 
-    kind: Kind
+    kind: Choice[Kind]
     slug: HostSlug
     tenant_id: Id
     workspace_id: Id | None = None
@@ -40,6 +42,12 @@ class PutResource(Body):
     exposed_ports: Annotated[list[Port], Field(max_length=256)] = Field(default_factory=list)
     host_modes: Annotated[
         dict[PortName, HostMode], Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
+    ]
+    schemes: Annotated[
+        dict[PortName, Scheme], Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
+    ]
+    protocols: Annotated[
+        dict[PortName, Protocol], Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     ]
     first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
     size: SizeName | None = None
@@ -56,7 +64,7 @@ class PutResource(Body):
     external_project_id: ExternalId | None = None
 
     def details(self) -> dict[str, Any]:
-        """The fields beside those that say what it is and whose, as the register takes them."""
+        """The fields beside those that say what it is and whose, as `Resources` takes them."""
         given = self.given()
         for name in ("kind", "slug", "tenant_id", "workspace_id", "project_id"):
             given.pop(name, None)
@@ -66,13 +74,17 @@ class PutResource(Body):
             given["tags"] = tuple(dict.fromkeys(self.tags))
         if "host_modes" in given:
             given["host_modes"] = {int(port): mode for port, mode in self.host_modes.items()}
+        if "schemes" in given:
+            given["schemes"] = {int(port): scheme for port, scheme in self.schemes.items()}
+        if "protocols" in given:
+            given["protocols"] = {int(port): protocol for port, protocol in self.protocols.items()}
         return given
 
 
-class PatchResource(Body):
+class PatchResource(Exact):
     """`destroyed` deletes it for good."""
 
-    state: State | None = None
+    state: Choice[State] | None = None
     suspended: bool | None = None
 
 
@@ -89,6 +101,8 @@ class ResourceOut(Out):
     default_port: int | None
     exposed_ports: list[int]
     host_modes: dict[int, str]
+    schemes: dict[int, str]
+    protocols: dict[int, str]
     first_byte: float | None
     size: str | None
     template_type: str | None
@@ -106,41 +120,19 @@ class ResourceOut(Out):
     updated_at: Instant
 
 
-class Register(Protocol):
-    """The verbs that these endpoints need."""
-
-    async def put(
-        self,
-        resource_id: str,
-        *,
-        kind: Kind,
-        slug: str,
-        tenant_id: str,
-        workspace_id: str | None,
-        project_id: str | None,
-        **details: Unpack[ResourceDetails],
-    ) -> tuple[Resource, bool]: ...
-
-    async def get(self, resource_id: str) -> Resource: ...
-
-    async def patch(self, resource_id: str, *, state: State | None, suspended: bool | None) -> Resource: ...
-
-    async def delete(self, resource_id: str) -> Resource: ...
-
-
-class InternalResources(ApiResource):
+class InternalResources(Handlers):
     tag = "Internal resources"
     prefix = "/internal/v1/resources"
     auth = Auth.INTERNAL
 
-    def __init__(self, register: Register) -> None:
-        self._register = register
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
 
-    @endpoint("PUT", "/{id}", "Create or update a resource", also=(201,), problems=(errors.CONFLICT,))
-    async def put(self, call: Call[PutResource]) -> Reply[ResourceOut]:
+    @operation("PUT", "/{id}", "Create or update a resource", also=(201,), problems=(errors.CONFLICT,))
+    async def put(self, call: Call[PutResource]) -> Data[ResourceOut]:
         """The same request twice changes nothing. 409 where the slug is another's or the id that of a deleted one."""
         body = call.body
-        resource, created = await self._register.put(
+        resource, created = await self._resources.put(
             call.ids["id"],
             kind=body.kind,
             slug=body.slug,
@@ -149,21 +141,21 @@ class InternalResources(ApiResource):
             project_id=body.project_id,
             **body.details(),
         )
-        return Reply(_shown(resource), 201 if created else 200)
+        return Data(_shown(resource), 201 if created else 200)
 
-    @endpoint("GET", "/{id}", "Get a resource")
-    async def get(self, call: Call) -> Reply[ResourceOut]:
-        return Reply(_shown(await self._register.get(call.ids["id"])))
+    @operation("GET", "/{id}", "Get a resource")
+    async def get(self, call: Call) -> Data[ResourceOut]:
+        return Data(_shown(await self._resources.get(call.ids["id"])))
 
-    @endpoint("PATCH", "/{id}", "Say that a resource is in another state, or suspended")
-    async def patch(self, call: Call[PatchResource]) -> Reply[ResourceOut]:
+    @operation("PATCH", "/{id}", "Say that a resource is in another state, or suspended")
+    async def patch(self, call: Call[PatchResource]) -> Data[ResourceOut]:
         body = call.body
-        return Reply(_shown(await self._register.patch(call.ids["id"], state=body.state, suspended=body.suspended)))
+        return Data(_shown(await self._resources.patch(call.ids["id"], state=body.state, suspended=body.suspended)))
 
-    @endpoint("DELETE", "/{id}", "Delete a resource for good")
-    async def delete(self, call: Call) -> Reply[ResourceOut]:
+    @operation("DELETE", "/{id}", "Delete a resource for good")
+    async def delete(self, call: Call) -> Data[ResourceOut]:
         """Its hosts answer 410 from now on."""
-        return Reply(_shown(await self._register.delete(call.ids["id"])))
+        return Data(_shown(await self._resources.delete(call.ids["id"])))
 
 
 def _shown(resource: Resource) -> ResourceOut:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from tests.support.api import ApiClient, KnownCredentials, serving
 from tests.unit.api.shelf import PRINCIPALS, InnerApi, PublicApi, ShelfApi
 

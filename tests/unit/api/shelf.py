@@ -8,21 +8,21 @@ from typing import Annotated
 from pydantic import Field
 
 from router import errors
-from router.api.endpoint import Auth, Bare, Call, Counted, Paged, Rate, Reply, Resource, endpoint
-from router.api.models import Body, Flag, Id, Instant, Integer, Metadata, Name, Out, Paging, Port, Query
-from router.api.principal import Principal, Reach
+from router.api.models import Body, Exact, Flag, Id, Instant, Integer, Metadata, Name, Out, Paging, Port, Query
+from router.api.operations import Auth, Bare, Call, Counted, Data, Handlers, Paged, Rate, operation
+from router.api.principal import Access, Principal
+from router.base.ids import new_id
 from router.errors import RouterError, StoreUnavailableError
-from router.unit import new_id
 
 TENANT, OTHER_TENANT = new_id(), new_id()
 WORKSPACE, PROJECT = new_id(), new_id()
 
 PRINCIPALS = {
-    "platform": Principal("key:platform", Reach.PLATFORM, TENANT),
-    "tenant": Principal("key:tenant", Reach.TENANT, TENANT),
-    "other-tenant": Principal("key:other", Reach.TENANT, OTHER_TENANT),
-    "workspace": Principal("key:workspace", Reach.WORKSPACE, TENANT, WORKSPACE),
-    "project": Principal("key:project", Reach.PROJECT, TENANT, WORKSPACE, PROJECT),
+    "platform": Principal("key:platform", Access.PLATFORM, TENANT),
+    "tenant": Principal("key:tenant", Access.TENANT, TENANT),
+    "other-tenant": Principal("key:other", Access.TENANT, OTHER_TENANT),
+    "workspace": Principal("key:workspace", Access.WORKSPACE, TENANT, WORKSPACE),
+    "project": Principal("key:project", Access.PROJECT, TENANT, WORKSPACE, PROJECT),
 }
 
 
@@ -43,9 +43,10 @@ class NewBook(Body):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class BookChanges(Body):
+class BookChanges(Exact):
     title: Name | None = None
     lent: bool | None = None
+    author: Author | None = None
 
 
 class BookFilter(Paging):
@@ -76,7 +77,7 @@ class Stored:
     created_at: datetime
 
 
-class ShelfApi(Resource):
+class ShelfApi(Handlers):
     """`made` counts what the handlers did; `gate` holds `create` back while it is closed."""
 
     tag = "Books"
@@ -88,19 +89,19 @@ class ShelfApi(Resource):
         self.gate.set()
         self.failure: Exception | None = None
 
-    @endpoint("GET", "/books", "List books")
+    @operation("GET", "/books", "List books")
     async def list(self, call: Call[None, BookFilter]) -> Paged[Book]:
         found = [book for book in self.books.values() if call.query.lent in {None, book.lent}]
         window = call.query.window
         shown = found[window.offset : window.offset + window.limit]
         return Paged([Book.model_validate(book) for book in shown], len(found))
 
-    @endpoint("GET", "/books/all", "List books with their number alone")
+    @operation("GET", "/books/all", "List books with their number alone")
     async def all(self, call: Call[None, Paging]) -> Counted[Book]:
         return Counted([Book.model_validate(book) for book in self.books.values()], len(self.books))
 
-    @endpoint("POST", "/books", "Add a book", status=201, also=(200,), problems=(errors.CONFLICT,))
-    async def create(self, call: Call[NewBook]) -> Reply[Book]:
+    @operation("POST", "/books", "Add a book", status=201, also=(200,), problems=(errors.CONFLICT,))
+    async def create(self, call: Call[NewBook]) -> Data[Book]:
         """Put a book on the shelf. One with a title that is there already is answered with 200."""
         self.made += 1
         await self.gate.wait()
@@ -108,67 +109,67 @@ class ShelfApi(Resource):
             raise self.failure
         for book in self.books.values():
             if book.title == call.body.title:
-                return Reply(Book.model_validate(book), 200)
+                return Data(Book.model_validate(book), 200)
         book = Stored(new_id(), call.body.title, call.body.lent, datetime(2026, 5, 17, 10, tzinfo=UTC))
         self.books[book.id] = book
-        return Reply(Book.model_validate(book))
+        return Data(Book.model_validate(book))
 
-    @endpoint("GET", "/books/{id}", "Get a book")
-    async def get(self, call: Call) -> Reply[Book]:
+    @operation("GET", "/books/{id}", "Get a book")
+    async def get(self, call: Call) -> Data[Book]:
         book = self.books.get(call.ids["id"])
         if book is None:
             raise RouterError(errors.NOT_FOUND, "book not found")
-        return Reply(Book.model_validate(book))
+        return Data(Book.model_validate(book))
 
-    @endpoint("PATCH", "/books/{id}", "Change a book", problems=(errors.CONFLICT,))
-    async def change(self, call: Call[BookChanges]) -> Reply[dict[str, object]]:
-        return Reply(call.body.given())
+    @operation("PATCH", "/books/{id}", "Change a book", problems=(errors.CONFLICT,))
+    async def change(self, call: Call[BookChanges]) -> Data[dict[str, object]]:
+        return Data(call.body.given())
 
-    @endpoint("DELETE", "/books/{id}", "Remove a book")
+    @operation("DELETE", "/books/{id}", "Remove a book")
     async def remove(self, call: Call) -> Bare[Removed]:
         self.books.pop(call.ids["id"], None)
         self.made += 1
         return Bare(Removed(deleted=True))
 
-    @endpoint("PUT", "/books/{id}/labels/{label:text}", "Label a book")
-    async def label(self, call: Call) -> Reply[str]:
-        return Reply(call.ids["label"])
+    @operation("PUT", "/books/{id}/labels/{label:text}", "Label a book")
+    async def label(self, call: Call) -> Data[str]:
+        return Data(call.ids["label"])
 
-    @endpoint("GET", "/search", "Search")
-    async def search(self, call: Call[None, Search]) -> Reply[str]:
-        return Reply(call.query.q)
+    @operation("GET", "/search", "Search")
+    async def search(self, call: Call[None, Search]) -> Data[str]:
+        return Data(call.query.q)
 
-    @endpoint("POST", "/shelves", "Add a shelf", reach=Reach.TENANT)
-    async def shelf(self, call: Call) -> Reply[str]:
-        return Reply(call.principal.id)
+    @operation("POST", "/shelves", "Add a shelf", access=Access.TENANT)
+    async def shelf(self, call: Call) -> Data[str]:
+        return Data(call.principal.id)
 
-    @endpoint("POST", "/sessions", "Sign in", rate=Rate.AUTH)
-    async def session(self, call: Call) -> Reply[str]:
-        return Reply(call.principal.id)
+    @operation("POST", "/sessions", "Sign in", rate=Rate.AUTH)
+    async def session(self, call: Call) -> Data[str]:
+        return Data(call.principal.id)
 
-    @endpoint("GET", "/broken", "Fails as programs fail")
-    async def broken(self, call: Call) -> Reply[str]:
+    @operation("GET", "/broken", "Fails as programs fail")
+    async def broken(self, call: Call) -> Data[str]:
         raise ZeroDivisionError("the secret is 42")
 
-    @endpoint("GET", "/unreachable", "Fails as stores fail")
-    async def unreachable(self, call: Call) -> Reply[str]:
+    @operation("GET", "/unreachable", "Fails as stores fail")
+    async def unreachable(self, call: Call) -> Data[str]:
         raise StoreUnavailableError("database at 10.1.2.3 is down")
 
 
-class PublicApi(Resource):
+class PublicApi(Handlers):
     tag = "Public"
     auth = Auth.NONE
 
-    @endpoint("GET", "/status", "Whether we are up")
-    async def status(self, call: Call) -> Reply[str]:
-        return Reply("up")
+    @operation("GET", "/status", "Whether we are up")
+    async def status(self, call: Call) -> Data[str]:
+        return Data("up")
 
 
-class InnerApi(Resource):
+class InnerApi(Handlers):
     tag = "Inner"
     prefix = "/internal/v1"
     auth = Auth.INTERNAL
 
-    @endpoint("PUT", "/things/{id}", "Put a thing")
-    async def put(self, call: Call) -> Reply[str]:
-        return Reply(call.ids["id"])
+    @operation("PUT", "/things/{id}", "Put a thing")
+    async def put(self, call: Call) -> Data[str]:
+        return Data(call.ids["id"])

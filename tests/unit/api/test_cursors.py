@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from router.api.cursors import CursorPaging, MomentCursor, NumberCursor, moment_cursor, read_moment
-from router.unit import Window, new_id
+from router.base.ids import new_id
+from router.base.paging import Window
 from tests.support.ids import SOME_ID
 
 

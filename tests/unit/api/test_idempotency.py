@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from router import errors
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.errors import RouterError, StoreUnavailableError
 from tests.support.api import ApiClient
 from tests.support.ids import SOME_ID

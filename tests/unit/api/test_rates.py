@@ -2,8 +2,8 @@
 
 import pytest
 
-from router.api.rates import MemoryLimiter
-from router.clock import ManualClock
+from router.api.rates import MAX_BUCKETS, Allowance, RateLimiter
+from router.base.clock import ManualClock
 from router.settings import Rates
 from tests.support.api import KnownCredentials, serving
 from tests.unit.api.shelf import PRINCIPALS, PublicApi, ShelfApi
@@ -17,7 +17,7 @@ RATES = Rates(workspace=3, auth=2, anonymous=2)
 async def test_window_counts_down_and_refills() -> None:
     """The allowance is counted down, refused at zero, and whole again when the minute has passed."""
     clock = ManualClock()
-    limiter = MemoryLimiter(clock)
+    limiter = RateLimiter(clock)
     seen = []
     for _ in range(3):
         allowance = await limiter.take("a", 2)
@@ -31,12 +31,65 @@ async def test_window_counts_down_and_refills() -> None:
 async def test_ended_windows_are_forgotten() -> None:
     """A scan from many addresses does not stay in memory."""
     clock = ManualClock()
-    limiter = MemoryLimiter(clock)
+    limiter = RateLimiter(clock)
     for number in range(10_000):
         await limiter.take(str(number), 1)
     clock.advance(61)
     await limiter.take("later", 1)
     assert len(limiter) == 1
+
+
+async def test_windows_have_a_bound() -> None:
+    """Buckets that clients can choose (addresses) take no more memory than so many."""
+    limiter = RateLimiter(ManualClock())
+    assert not (await limiter.take("busy", 1)).remaining
+    for number in range(MAX_BUCKETS):
+        await limiter.take(f"scan-{number}", 1)
+        if number % 1000 == 0:
+            assert not (await limiter.take("busy", 1)).allowed
+    assert len(limiter) == MAX_BUCKETS
+
+
+class OtherNodes:
+    """api.rates.SharedCounts, at which other nodes count too."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.left = 20.0
+        self.away = False
+        self.asked = 0
+
+    async def count(self, bucket: str, period: float) -> tuple[int, float] | None:
+        self.asked += 1
+        self.used += 1
+        return None if self.away else (self.used, self.left)
+
+
+async def test_the_fleet_counts_together() -> None:
+    """What other nodes have let through is gone here too; one that is used up is not asked about again until it ends."""
+    clock, others = ManualClock(), OtherNodes()
+    limiter = RateLimiter(clock, others)
+    others.used = 2
+    assert await limiter.take("a", 4) == Allowance(True, 4, 1, 20)
+    others.used = 4
+    assert await limiter.take("a", 4) == Allowance(False, 4, 0, 20)
+    clock.advance(5)
+    assert await limiter.take("a", 4) == Allowance(False, 4, 0, 15)
+    assert others.asked == 2
+    clock.advance(15)
+    others.used, others.left = 0, 60.0
+    assert await limiter.take("a", 4) == Allowance(True, 4, 3, 60)
+
+
+async def test_a_node_counts_alone_where_the_counts_are_away() -> None:
+    """From what it knew last; a limit that is used up stays used up."""
+    clock, others = ManualClock(), OtherNodes()
+    limiter = RateLimiter(clock, others)
+    others.used = 1
+    assert (await limiter.take("a", 4)).remaining == 2
+    others.away = True
+    assert [(await limiter.take("a", 4)).allowed for _ in range(3)] == [True, True, False]
+    assert (await limiter.take("b", 4)) == Allowance(True, 4, 3, 60)
 
 
 async def test_headers_and_refusal() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from router.api.tokens import InvalidTokenError, Tokens
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.settings import Jwt, SettingsError
 
 SECRET = "a secret of more than thirty-two bytes"
@@ -97,8 +98,28 @@ def without(claim: str) -> dict[str, Any]:
         {**CLAIMS, "iat": NOW + 31},
         {**CLAIMS, "scope": ["tenant"]},
         {**CLAIMS, "sub": 7},
+        *(
+            {**CLAIMS, claim: value}
+            for claim in ("exp", "nbf", "iat")
+            for value in (
+                math.nan,
+                math.inf,
+                -math.inf,
+                1e300,
+                10**400,
+                -1,
+                str(NOW + 600),
+                "NaN",
+                True,
+                False,
+                None,
+                [NOW + 600],
+                {"a": NOW + 600},
+            )
+        ),
+        *({**CLAIMS, claim: text} for claim in ("tenant", "sub", "scope") for text in ("\ud800", "a\udfffb", "a\x00b")),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_claims_that_are_refused(claims: dict[str, Any]) -> None:
     """Each claim is required and compared as documented."""
@@ -139,6 +160,10 @@ def test_expiry_is_by_our_clock() -> None:
 PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+# Heads that are read before any signature: too deep, too long a number, half a character, not UTF-8.
+HEADS = (b"[" * 8000, b'{"alg": %s}' % (b"1" * 5000), b'{"alg": "HS256", "kid": "\\ud800"}', b'{"alg": "\xff"}')
+
+
 def confused() -> str:
     """Signed by HMAC with the public key's text as the secret: what a verifier that trusts `alg` accepts."""
     key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
@@ -170,8 +195,9 @@ def confused() -> str:
         encode({**CLAIMS, "pad": "x" * 20_000}),
         encode(CLAIMS) + "x",
         encode(CLAIMS).replace(".", "", 1),
+        *(f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.x" for header in HEADS),
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_tokens_that_are_refused(jwks: Path, token: str) -> None:
     """No other algorithm, key or shape is accepted, whatever the header says."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from router.observe.logs import configure
+from router.observe.logs import LineHandler, configure
+from router.observe.output import Output
 from router.settings import Settings
 
 
@@ -206,3 +207,24 @@ async def test_bound_context_is_on_the_lines_of_its_task(capsys: pytest.CaptureF
         group.create_task(work())
     structlog.get_logger("router.test").info("outside")
     assert [line.get("request_id") for line in lines(capsys)] == ["r1", "r1", None]
+
+
+def test_lines_that_nobody_reads_stop_nobody_and_are_counted() -> None:
+    """Whoever logs goes on; when somebody reads again, a line says how many were lost."""
+    reading, writing = os.pipe()
+    handler = LineHandler(Output(writing, waiting=4096))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    for number in range(1000):
+        said = f"{number:04d} {'x' * 1000}"
+        handler.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": said}))
+    lost = handler.take_lost()
+    assert lost > 900
+    data = b""
+    while b"lost" not in data:
+        data += os.read(reading, 65536)
+    *whole, last = data.splitlines()
+    assert [line[8:12] for line in whole] == [b"%04d" % number for number in range(1000 - lost)]
+    assert last == b"WARNING %d log lines were lost" % lost
+    handler.flush()
+    os.close(reading)
+    os.close(writing)

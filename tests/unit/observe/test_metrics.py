@@ -4,10 +4,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from router.domains.pointing import Finding
-from router.domains.queue import Sort
+from router.domains.checks.pointing import CheckResult
+from router.domains.checks.queue import DueKind
 from router.gate.policy import VERDICTS
-from router.observe.metrics import BOUNDS, LABEL_VALUES, OTHER, TABLE, Metrics
+from router.observe.metric_table import TABLE
+from router.observe.metrics import BOUNDS, OTHER, Metrics
 from router.routes.chain import Level
 from tests.support.ended import ended, route
 
@@ -37,16 +38,18 @@ def test_names_are_unique_and_labels_closed() -> None:
     """One row per metric, each with a help text; each label has its set of values."""
     assert len({row.name for row in TABLE}) == len(TABLE)
     assert all(row.help for row in TABLE)
-    open_labels = {label for row in TABLE for label in row.labels} - set(LABEL_VALUES)
+    open_labels = {label for row in TABLE for label, values in row.labels.items() if not values}
     assert open_labels == {"version", "python"}
 
 
 def test_the_sets_are_those_of_the_code_that_uses_them() -> None:
     """The chain's levels and the gate's reasons are all there."""
-    assert set(LABEL_VALUES["level"]) == {str(level) for level in Level}
-    assert set(LABEL_VALUES["reason"]) == {*VERDICTS, "method_not_allowed"}
-    assert set(LABEL_VALUES["sort"]) == {str(sort) for sort in Sort}
-    assert set(LABEL_VALUES["finding"]) == {*map(str, Finding), "gone", "lost"}
+    rows = {row.name: row.labels for row in TABLE}
+    for name in ("exchanges", "exchange_seconds", "first_byte_seconds"):
+        assert set(rows[name]["level"]) == {str(level) for level in Level}
+    assert set(rows["asks"]["reason"]) == {*VERDICTS, "method_not_allowed"}
+    assert set(rows["domain_checks"]["type"]) == {str(kind) for kind in DueKind}
+    assert set(rows["domain_checks"]["result"]) == {*map(str, CheckResult), "gone", "lost"}
 
 
 def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> None:
@@ -62,8 +65,8 @@ def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> N
 def test_words_outside_their_set_become_other(metrics: Metrics) -> None:
     """A bug of ours makes no new label value, and is not hidden."""
     metrics.exchange([ended(status=777, ending="zz"), ended(status=601, ending="yy", route=route(source="cloud"))])
-    metrics.count_ask("because")
-    metrics.count_ask("therefore")
+    metrics.count("asks", "because")
+    metrics.count("asks", "therefore")
     assert one(metrics, "exchanges_total", level="platform", status=OTHER, ending=OTHER) == 2
     assert one(metrics, "resolutions_total", source=OTHER) == 1
     assert one(metrics, "asks_total", reason=OTHER) == 2
@@ -81,7 +84,8 @@ def test_resolutions_by_source(metrics: Metrics) -> None:
     """An exchange that came to no host resolved nothing."""
     stale = route(source="stale")
     metrics.exchange([ended(), ended(looked_up=False), ended(route=stale, looked_up=False), ended(route=None)])
-    counted = {source: one(metrics, "resolutions_total", source=source) for source in LABEL_VALUES["source"]}
+    (sources,) = (row.labels["source"] for row in TABLE if row.name == "resolutions")
+    counted = {source: one(metrics, "resolutions_total", source=source) for source in sources}
     assert counted == {"process": 1, "sql": 1, "redis": 0, "memory": 0, "stale": 1, "none": 0}
 
 
@@ -113,9 +117,9 @@ def test_tunnels_are_in_no_histogram(metrics: Metrics) -> None:
 
 def test_counters_with_one_label_start_at_zero(metrics: Metrics) -> None:
     """So that the first failure is an increase that an alert can see."""
-    assert one(metrics, "backend_errors_total", kind="dial_refused") == 0
-    metrics.count_backend_error("dial_refused")
-    assert one(metrics, "backend_errors_total", kind="dial_refused") == 1
+    assert one(metrics, "backend_errors_total", reason="dial_refused") == 0
+    metrics.count("backend_errors", "dial_refused")
+    assert one(metrics, "backend_errors_total", reason="dial_refused") == 1
     assert one(metrics, "asks_total", reason="issued") == 0
 
 

@@ -1,7 +1,12 @@
 """Where lines go."""
 
 import os
+import resource
+import socket
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,12 +59,122 @@ def test_a_failed_reopen_keeps_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "moved" / "access.log").read_bytes() == b"one\n"
 
 
-def test_a_full_disk_is_an_error() -> None:
-    """The caller is told."""
+def test_lines_that_do_not_fit_on_the_disk_are_counted() -> None:
+    """Each of them, and why."""
     output = Output("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        output.write(b"one\n")
+    output.write(b"one\ntwo\n")
+    output.write(b"three\n")
     output.close()
+    assert output.take_lost() == 3
+    assert output.take_lost() == 0
+    assert output.error == "No space left on device"
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """No file of this process may have more than 100 bytes: a disk that is full. The tests' own output may be a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_no_half_line_is_glued_to_the_next(tmp_path: Path, writers: int) -> None:
+    """What was cut off by a full disk stays alone, also where the next line is another process's; what was lost is
+    counted as lines."""
+    file = tmp_path / "access.log"
+    outputs = [Output(str(file)) for _ in range(writers)]
+    lines = [b"%02d %s\n" % (number, b"x" * 26) for number in range(8)]
+    with small_files():
+        outputs[0].write(b"".join(lines[:4]))  # three and a third fit
+        flushed = outputs[0].flush()
+    assert flushed
+    outputs[-1].write(b"".join(lines[4:]))
+    for output in outputs:
+        output.close()
+    assert file.read_bytes() == b"".join(lines[:3]) + lines[3][:10] + b"\n" + b"".join(lines[4:])
+    assert sum(output.take_lost() for output in outputs) == 1
+
+
+def test_a_half_line_of_an_earlier_process_stays_alone(tmp_path: Path) -> None:
+    """One that was killed in the middle of a write, say."""
+    file = tmp_path / "access.log"
+    file.write_bytes(b"whole\nha")
+    output = Output(str(file))
+    output.write(b"new\n")
+    output.close()
+    assert file.read_bytes() == b"whole\nha\nnew\n"
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def unread(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+    """(reading end, writing end) of what nobody reads yet."""
+    if request.param == "pipe":
+        ends = os.pipe()
+    else:
+        pair = socket.socketpair()
+        ends = (pair[0].detach(), pair[1].detach())
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_nobody_waits_for_a_reader(unread: tuple[int, int]) -> None:
+    """Lines wait in a queue of bounded size, what comes on top is lost; once somebody reads, what waited comes whole and
+    in order, and then how many were lost."""
+    reading, writing = unread
+    output = Output(writing, waiting=100_000)
+    output.on_flow(lambda lost: b"lost %d\n" % lost)
+    lines = [b"%06d %s\n" % (number, b"x" * 900) for number in range(2000)]
+    began = time.monotonic()
+    for line in lines:
+        output.write(line)
+    assert time.monotonic() - began < 5
+    assert not output.flows
+    assert not output.flush(0.01)
+    lost = output.take_lost()
+    assert 0 < lost < 2000
+    os.set_blocking(writing, True)  # as the others who have this end may need it
+    data = b""
+    while b"lost" not in data:
+        data += os.read(reading, 65536)
+    found = data.splitlines(keepends=True)
+    assert found[-1] == b"lost %d\n" % lost
+    assert found[:-1] == lines[: 2000 - lost]
+    assert output.flush()
+    output.write(b"again\n")
+    assert output.flush()
+    assert os.read(reading, 100) == b"again\n"
+    assert output.take_lost() == 0
+
+
+def test_a_reader_that_has_gone_loses_lines_only() -> None:
+    """As behind `| head`."""
+    reading, writing = os.pipe()
+    output = Output(writing)
+    os.close(reading)
+    output.write(b"one\n")
+    output.write(b"two\n")
+    assert output.flush()
+    os.close(writing)
+    assert output.take_lost() == 2
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever reads it may come later, and go and come again."""
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    output = Output(str(fifo))
+    output.write(b"one\n")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(reader, 100) == b"one\n"
+    os.close(reader)
+    output.write(b"two\n")
+    output.close()
+    assert output.take_lost() == 0
 
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:
@@ -75,6 +190,7 @@ def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     output.reopen()
     output.close()
     output.write(b"two\n")
+    assert output.flush()
     assert capfd.readouterr().out == "one\ntwo\n"
     assert not output.terminal
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.tasks import Tasks
 from router.observe.access import JsonLines, TextLines
-from router.observe.finished import Finished
+from router.observe.ended_exchange import Finished
 from router.observe.metrics import Metrics
 from router.observe.output import Output
 from router.observe.recorder import AccessLog, Recorder, open_access_log
-from router.tasks import Tasks
 from tests.support.ended import ended
 
 
@@ -83,18 +83,31 @@ def test_consumers_get_each_batch(clock: ManualClock, metrics: Metrics) -> None:
     assert seen == [[first, second]]
 
 
-def test_lines_that_cannot_be_written_are_counted_and_said_once_a_minute(clock: ManualClock, metrics: Metrics) -> None:
-    """A full disk stops no traffic and fills no other log."""
-    recorder = Recorder(metrics=metrics, clock=clock, access=AccessLog(Output("/dev/full"), JsonLines(), clock))
+def test_lines_that_cannot_be_written_are_counted_and_said_twice(clock: ManualClock, metrics: Metrics) -> None:
+    """A full disk stops no traffic and fills no other log: when it begins, and how many were lost when it is over."""
+    output = Output("/dev/full")
+    recorder = Recorder(metrics=metrics, clock=clock, access=AccessLog(output, JsonLines(), clock))
     with capture_logs() as logs:
         for _ in range(3):
             recorder.finished += [ended(), ended()]
             recorder.flush()
-            clock.advance(29.0)
-        assert [line["event"] for line in logs] == ["access lines were lost"]
+            output.flush()
+            clock.advance(1.0)
+        recorder.look_for_lost()
+        assert [line["event"] for line in logs] == ["access log not writable: losing lines"]
+        clock.advance(29.0)
+        recorder.look_for_lost()
+        recorder.look_for_lost()
+        assert [(line["event"], line.get("lines")) for line in logs[1:]] == [
+            ("access log writable again: lines were lost", 6)
+        ]
         recorder.finished += [ended(), ended()]
         recorder.close()
-    assert [line["exc_info"] for line in logs] == [True, True]
+        said = [(line["event"], line.get("lines")) for line in logs[2:]]
+        assert said == [
+            ("access log not writable: losing lines", None),
+            ("access log writable again: lines were lost", 2),
+        ]
     assert value(metrics, "access_lines_lost_total") == 8
     assert value(metrics, "sent_bytes_total") == 8 * 1234
 

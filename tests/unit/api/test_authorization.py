@@ -2,8 +2,8 @@
 
 import pytest
 
-from router.api.principal import Principal, Reach
-from router.unit import new_id
+from router.api.principal import Access, Principal
+from router.base.ids import new_id
 from tests.support.api import ApiClient, KnownCredentials, serving
 from tests.unit.api.conftest import INTERNAL_TOKEN
 from tests.unit.api.shelf import InnerApi
@@ -39,8 +39,8 @@ async def test_credentials_come_before_the_body(api: ApiClient) -> None:
 
 
 @pytest.mark.asyncio
-async def test_public_endpoint_needs_none(api: ApiClient) -> None:
-    """An endpoint for anybody answers without credentials."""
+async def test_public_operation_needs_none(api: ApiClient) -> None:
+    """A public operation responds without credentials."""
     assert (await api("GET", "/api/v1/status", key=None)).json == {"data": "up"}
 
 
@@ -49,7 +49,7 @@ async def test_public_endpoint_needs_none(api: ApiClient) -> None:
     ("key", "status"), [("platform", 200), ("tenant", 200), ("workspace", 403), ("project", 403), ("nobody", 401)]
 )
 async def test_reach(api: ApiClient, key: str, status: int) -> None:
-    """An endpoint that needs a tenant's reach refuses narrower keys with 403."""
+    """An operation that needs a tenant's access refuses narrower keys with 403."""
     answer = await api("POST", "/api/v1/shelves", key=key)
     assert answer.status == status
     if status == 403:
@@ -77,21 +77,21 @@ TENANT, WORKSPACE, PROJECT, OTHER = "t", "w", "p", "o"
 
 
 @pytest.mark.parametrize(
-    ("reach", "place", "covered"),
+    ("access", "place", "covered"),
     [
-        (Reach.PLATFORM, (OTHER, OTHER, OTHER), True),
-        (Reach.TENANT, (TENANT, OTHER, OTHER), True),
-        (Reach.TENANT, (OTHER, WORKSPACE, PROJECT), False),
-        (Reach.WORKSPACE, (TENANT, WORKSPACE, OTHER), True),
-        (Reach.WORKSPACE, (TENANT, OTHER, PROJECT), False),
-        (Reach.WORKSPACE, (OTHER, WORKSPACE, PROJECT), False),
-        (Reach.WORKSPACE, (TENANT, None, None), False),
-        (Reach.PROJECT, (TENANT, WORKSPACE, PROJECT), True),
-        (Reach.PROJECT, (TENANT, WORKSPACE, OTHER), False),
-        (Reach.PROJECT, (TENANT, WORKSPACE, None), False),
-        (Reach.PROJECT, (OTHER, WORKSPACE, PROJECT), False),
+        (Access.PLATFORM, (OTHER, OTHER, OTHER), True),
+        (Access.TENANT, (TENANT, OTHER, OTHER), True),
+        (Access.TENANT, (OTHER, WORKSPACE, PROJECT), False),
+        (Access.WORKSPACE, (TENANT, WORKSPACE, OTHER), True),
+        (Access.WORKSPACE, (TENANT, OTHER, PROJECT), False),
+        (Access.WORKSPACE, (OTHER, WORKSPACE, PROJECT), False),
+        (Access.WORKSPACE, (TENANT, None, None), False),
+        (Access.PROJECT, (TENANT, WORKSPACE, PROJECT), True),
+        (Access.PROJECT, (TENANT, WORKSPACE, OTHER), False),
+        (Access.PROJECT, (TENANT, WORKSPACE, None), False),
+        (Access.PROJECT, (OTHER, WORKSPACE, PROJECT), False),
     ],
 )
-def test_what_a_principal_covers(reach: Reach, place: tuple[str, str | None, str | None], *, covered: bool) -> None:
+def test_what_a_principal_covers(access: Access, place: tuple[str, str | None, str | None], *, covered: bool) -> None:
     """A principal covers what lies in its own part of its own tenant."""
-    assert Principal("key:1", reach, TENANT, WORKSPACE, PROJECT).covers(*place) is covered
+    assert Principal("key:1", access, TENANT, WORKSPACE, PROJECT).covers(*place) is covered

@@ -1,15 +1,15 @@
-"""How an endpoint is declared: once, by a decorator, with the types of its handler. That declaration serves it and
-documents it, so the two cannot disagree.
+"""How an operation (a method on a path, as OpenAPI has it) is declared: once, by a decorator, with the types of its
+handler. That declaration serves it and documents it, so the two cannot disagree.
 
-    class WorkspacesApi(Resource):
+    class WorkspacesApi(Handlers):
         tag = "Workspaces"
 
-        @endpoint("POST", "/workspaces", "Create a workspace", status=201, problems=(WORKSPACE_NAME_EXISTS,))
-        async def create(self, call: Call[CreateWorkspace]) -> Reply[Workspace]:
+        @operation("POST", "/workspaces", "Create a workspace", status=201, problems=(WORKSPACE_NAME_EXISTS,))
+        async def create(self, call: Call[CreateWorkspace]) -> Data[Workspace]:
             ...
 
-`Call[Body, Query]` says what is read and checked before the handler runs; the answer's type says what is sent:
-`Reply[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
+`Call[Body, Query]` says what is read and checked before the handler runs; the type that it returns says what is sent:
+`Data[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
 where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`. A `{name}` in a path
 is a UUID (anything else there is 404), `{name:text}` any text.
 """
@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultingTypeVar
 
 from router import errors
-from router.api.principal import Principal, Reach
+from router.api.principal import Access, Principal
 from router.errors import Problem
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Auth(enum.Enum):
 
 
 class Rate(enum.Enum):
-    """Which of the rates an endpoint counts against."""
+    """Which of the rates an operation counts against."""
 
     GENERAL = "general"
     AUTH = "auth"
@@ -67,10 +67,10 @@ class Call(Generic[B, Q]):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply(Generic[T]):
-    """`{"data": item}`. `status` None is the endpoint's own.
+class Data(Generic[T]):
+    """`{"data": item}`. `status` None is the operation's own.
 
-    `kept` is what a replayed Idempotency-Key answers in the place of an item with a secret that is shown once.
+    `kept` is what a replayed Idempotency-Key is sent in the place of an item with a secret that is shown once.
     """
 
     item: T
@@ -80,7 +80,7 @@ class Reply(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Bare(Generic[T]):
-    """The item itself, for the few pages that show an answer without an envelope."""
+    """The item itself, for the few pages that show a response without an envelope."""
 
     item: T
     status: int | None = None
@@ -96,7 +96,7 @@ class Spread(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):
-    """What was asked for: new, with the endpoint's status, or `reused`, with 200 and `"reused": true` beside it."""
+    """What was asked for: new, with the operation's status, or `reused`, with 200 and `"reused": true` beside it."""
 
     item: T
     reused: bool
@@ -119,12 +119,12 @@ class Counted(Generic[T]):
     total: int
 
 
-Answer = Reply[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any]
-_ANSWERS = (Reply, Bare, Spread, Resolved, Paged, Counted)
+HandlerResponse = Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any]
+_RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Operation:
     """One row of the table: what the decorator was told and what the handler's types say."""
 
     method: str
@@ -134,11 +134,11 @@ class Endpoint:
     status: int
     also: tuple[int, ...]
     problems: tuple[Problem, ...]
-    reach: Reach
+    access: Access
     rate: Rate
     body: type[BaseModel] | None
     query: type[BaseModel] | None
-    answer: type[Answer]
+    response: type[HandlerResponse]
     item: Any
     places: Mapping[str, bool] = field(default_factory=dict)
     auth: Auth = Auth.KEY
@@ -177,7 +177,7 @@ class Endpoint:
         return tuple(dict.fromkeys(found))
 
 
-def endpoint(
+def operation(
     method: str,
     path: str,
     summary: str,
@@ -185,20 +185,20 @@ def endpoint(
     status: int = 200,
     also: tuple[int, ...] = (),
     problems: tuple[Problem, ...] = (),
-    reach: Reach = Reach.PROJECT,
+    access: Access = Access.PROJECT,
     rate: Rate = Rate.GENERAL,
 ) -> Callable[[Handler], Handler]:
-    """Declare a method of a `Resource` as an endpoint.
+    """Declare a method of `Handlers` as an operation.
 
-    `also` lists further statuses of success, `problems` what the handler may raise, `reach` the narrowest key that
+    `also` lists further statuses of success, `problems` what the handler may raise, `access` the narrowest key that
     may call it. The handler's docstring is its description.
     """
 
     def declare(handler: Handler) -> Handler:
         hints = typing.get_type_hints(handler)
         body, query = _reads(hints["call"])
-        answer, item = _sends(hints["return"])
-        row = Endpoint(
+        response, item = _sends(hints["return"])
+        row = Operation(
             method=method,
             path=path,
             summary=summary,
@@ -206,15 +206,15 @@ def endpoint(
             status=status,
             also=also,
             problems=problems,
-            reach=reach,
+            access=access,
             rate=rate,
             body=body,
             query=query,
-            answer=answer,
+            response=response,
             item=item,
             name=handler.__name__,
         )
-        handler.__endpoint__ = row  # type: ignore[attr-defined]  # read by Resource.endpoints
+        handler.__operation__ = row  # type: ignore[attr-defined]  # read by Handlers.operations
         return handler
 
     return declare
@@ -231,36 +231,36 @@ def _model(hint: Any) -> type[BaseModel] | None:
     return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
 
 
-def _sends(hint: Any) -> tuple[type[Answer], Any]:
+def _sends(hint: Any) -> tuple[type[HandlerResponse], Any]:
     origin = get_origin(hint)
-    if origin not in _ANSWERS:
-        raise TypeError(f"a handler returns one of {', '.join(kind.__name__ for kind in _ANSWERS)}")
+    if origin not in _RESPONSES:
+        raise TypeError(f"a handler returns one of {', '.join(kind.__name__ for kind in _RESPONSES)}")
     return origin, get_args(hint)[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """An endpoint with the method that serves it."""
+class BoundOperation:
+    """An operation with the method that serves it."""
 
-    endpoint: Endpoint
-    handler: Callable[[Call[Any, Any]], Awaitable[Answer]]
+    operation: Operation
+    handler: Callable[[Call[Any, Any]], Awaitable[HandlerResponse]]
 
 
-class Resource:
-    """What the endpoints of one resource share. Subclasses take what they need by keyword in `__init__`."""
+class Handlers:
+    """The operations on one noun, and what they share. Subclasses take what they need by keyword in `__init__`."""
 
     tag: ClassVar[str]
     prefix: ClassVar[str] = "/api/v1"
     auth: ClassVar[Auth] = Auth.KEY
 
-    def endpoints(self) -> list[Bound]:
-        """Its endpoints, in the order of their declaration."""
+    def operations(self) -> list[BoundOperation]:
+        """Its operations, in the order of their declaration."""
         found = []
         for name, member in vars(type(self)).items():
-            row: Endpoint | None = getattr(member, "__endpoint__", None)
+            row: Operation | None = getattr(member, "__operation__", None)
             if row is not None:
                 path = self.prefix + row.path
                 places = {match[1]: match[2] is None for match in _PLACE.finditer(path)}
                 whole = dataclasses.replace(row, path=path, places=places, tag=self.tag, auth=self.auth)
-                found.append(Bound(whole, getattr(self, name)))
+                found.append(BoundOperation(whole, getattr(self, name)))
         return found

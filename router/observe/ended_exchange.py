@@ -9,7 +9,7 @@ class Finished:
 
     Times are instants of the monotonic clock in seconds; `first_byte` is 0.0 where no answer began. `received` and
     `sent` count body or tunnel bytes from and to the client. `method`, `target`, `host`, `user_agent` and `referer` are
-    as they arrived, and so may be anything. `status` 0 means that no answer was sent. `looked_up` False means that the
+    as they arrived, and so may be anything. `version` is that of HTTP/1, or 2 for HTTP/2. `status` 0 means that no answer was sent. `looked_up` False means that the
     route came out of the process's cache.
     """
 
@@ -36,6 +36,7 @@ class Finished:
     tries = 0
     reused = False
     tunnel = False
+    hint = ""  # what helps, where the program refused the host
 
     @property
     def request_id(self) -> str:

@@ -1,7 +1,10 @@
 """From a request's bytes to checked values: the body, the query, the places of the path.
 
 A value that no store can hold (a text with NUL or half a surrogate pair, the number 1e999) is a wrong field (422), not
-a wrong request: JSON can spell it, so whoever sent it is told which field it was.
+a wrong request: JSON can spell it, so the response names the field.
+
+A body is parsed once, by `json`: pydantic's own parser refuses lone surrogates and unknown fields without saying where,
+and knows no 5.0 that is 5. pydantic then validates the values.
 """
 
 import asyncio
@@ -9,7 +12,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -17,16 +20,17 @@ from aiohttp.web import BaseRequest, RequestPayloadError
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from router import errors
-from router.api.wording import INVALID, fields_of
+from router.api.messages import INVALID, fields_of
 from router.errors import RouterError
 
 MAX_BODY = 10 * 1024 * 1024
+MAX_DEPTH = 200  # objects and lists inside each other
 BODY_TIME = 30.0  # seconds for a body to arrive
 _MAX_PARAMETERS = 200
 
 
 class ClientGoneError(Exception):
-    """The client left before its request was whole: there is nobody to answer."""
+    """The client closed the connection before its request was complete: no response can be sent."""
 
 
 async def read_body(request: BaseRequest) -> bytes:
@@ -59,7 +63,7 @@ async def read_body(request: BaseRequest) -> bytes:
 def parse_body(model: type[BaseModel], raw: bytes, content_type: str | None) -> BaseModel:
     """The body as its model. A request without a body counts as `{}`. Raises RouterError (400, 415, 422)."""
     if not raw:
-        return _validate(model, b"{}")
+        return _validate(model, {})
     if not _is_json(content_type):
         raise RouterError(errors.UNSUPPORTED_MEDIA_TYPE)
     try:
@@ -72,7 +76,7 @@ def parse_body(model: type[BaseModel], raw: bytes, content_type: str | None) -> 
     wrong = {path: [INVALID] for path in _unstorable(value)}
     if wrong:
         raise RouterError(errors.VALIDATION_FAILED, fields=wrong)
-    return _validate(model, json.dumps(value).encode())
+    return _validate(model, value)
 
 
 def _is_json(content_type: str | None) -> bool:
@@ -82,8 +86,11 @@ def _is_json(content_type: str | None) -> bool:
 
 
 def _known(model: type[BaseModel], value: dict[str, Any]) -> dict[str, Any]:
-    """What a model reads of an object; nothing that is ignored can be wrong."""
-    return {name: _known_inside(inner, value[name]) for name, inner in _names_of(model).items() if name in value}
+    """What a model reads of an object, or refuses; a field that is ignored is not checked."""
+    names = _names_of(model)
+    if model.model_config.get("extra") == "forbid":
+        return {name: _known_inside(names.get(name), inner) for name, inner in value.items()}
+    return {name: _known_inside(inner, value[name]) for name, inner in names.items() if name in value}
 
 
 def _known_inside(model: type[BaseModel] | None, value: Any) -> Any:
@@ -125,29 +132,31 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _validate(model: type[BaseModel], raw: bytes) -> BaseModel:
+def _validate(model: type[BaseModel], value: Mapping[str, Any]) -> BaseModel:
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate(value)
     except ValidationError as error:
-        # What json took and pydantic's parser does not: nesting beyond 200 levels.
-        if any(item["type"] == "json_invalid" for item in error.errors(include_url=False)):
-            raise RouterError(errors.MALFORMED_JSON) from None
         raise RouterError(errors.VALIDATION_FAILED, fields=fields_of(error)) from None
 
 
 def _unstorable(value: object) -> Iterator[str]:
-    """The dotted path of each value that JSON can spell and no store can hold, `body` for the object itself."""
-    todo: list[tuple[object, str]] = [(value, "")]
+    """The dotted path of each value that JSON can spell and no store can hold, `body` for the object itself.
+
+    Raises RouterError MALFORMED_JSON where it is nested deeper than MAX_DEPTH.
+    """
+    todo: list[tuple[object, str, int]] = [(value, "", 0)]
     while todo:
-        item, where = todo.pop()
+        item, where, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            raise RouterError(errors.MALFORMED_JSON)
         if (isinstance(item, str) and not is_storable(item)) or (isinstance(item, float) and not math.isfinite(item)):
             yield where
         elif isinstance(item, dict):
             if not all(is_storable(key) for key in item):
                 yield where or "body"
-            todo += [(inner, f"{where}.{key}" if where else key) for key, inner in item.items()]
+            todo += [(inner, f"{where}.{key}" if where else key, depth + 1) for key, inner in item.items()]
         elif isinstance(item, list):
-            todo += [(inner, f"{where}.{place}") for place, inner in enumerate(item)]
+            todo += [(inner, f"{where}.{place}", depth + 1) for place, inner in enumerate(item)]
 
 
 def is_storable(text: str) -> bool:
@@ -165,7 +174,7 @@ def parse_query(model: type[BaseModel], raw: str) -> BaseModel:
     """The query as its model; of a repeated parameter the last one counts. Raises RouterError (422)."""
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
-    except ValueError:  # not UTF-8, or more parameters than anybody needs
+    except ValueError:  # not UTF-8, or more parameters than any operation has
         raise RouterError(errors.VALIDATION_FAILED, fields={"query": [INVALID]}) from None
     values: dict[str, Any] = dict(pairs)
     wrong = {name: [INVALID] for name, value in pairs if name in model.model_fields and not is_storable(value)}

@@ -1,18 +1,18 @@
-"""What a caller may see and change: the one place where a principal meets a record.
+"""Authorization: what a caller may see and change. All checks of a principal against a record are here.
 
-Another tenant's record is not there (404), as one that never was. A record of the caller's own tenant that lies outside
+Another tenant's record is not found (404), like one that never existed. A record of the caller's own tenant that lies outside
 a narrower key's workspace or project is refused (403). Workspaces differ, as their page says: 403 in both cases.
 """
 
 from typing import Protocol, TypedDict
 
-from router.api.principal import Principal, Reach
+from router.api.principal import Access, Principal
 from router.errors import FORBIDDEN, NOT_FOUND, RouterError
-from router.tenancy.ownership import Within
+from router.tenancy.ownership import Bounds
 
 
 class Owned(Protocol):
-    """A record that lies in a project."""
+    """A record that belongs to a project, a workspace or a tenant."""
 
     @property
     def tenant_id(self) -> str: ...
@@ -39,23 +39,23 @@ def tenant_of(principal: Principal) -> str:
     return principal.tenant_id
 
 
-def within(principal: Principal) -> Within:
-    """Where what the caller creates must stay."""
-    return Within(
-        workspace_id=principal.workspace_id if principal.reach <= Reach.WORKSPACE else None,
-        project_id=principal.project_id if principal.reach is Reach.PROJECT else None,
+def bounds_of(principal: Principal) -> Bounds:
+    """The bounds inside which the caller may create records."""
+    return Bounds(
+        workspace_id=principal.workspace_id if principal.access <= Access.WORKSPACE else None,
+        project_id=principal.project_id if principal.access is Access.PROJECT else None,
     )
 
 
-def check_reach(principal: Principal, record: Owned, what: str) -> None:
-    """Raises RouterError: NOT_FOUND "{what} not found", FORBIDDEN."""
-    check_place(principal, what, record.tenant_id, record.workspace_id, record.project_id)
+def authorize(principal: Principal, record: Owned, what: str) -> None:
+    """Refuse a record that the caller may not see. Raises RouterError: NOT_FOUND "{what} not found", FORBIDDEN."""
+    authorize_place(principal, what, record.tenant_id, record.workspace_id, record.project_id)
 
 
-def check_place(
+def authorize_place(
     principal: Principal, what: str, tenant_id: str, workspace_id: str | None = None, project_id: str | None = None
 ) -> None:
-    """As `check_reach`, for what lies there."""
+    """As `authorize`, for a record of that tenant, workspace and project."""
     if principal.covers(tenant_id, workspace_id, project_id):
         return
     if tenant_id != principal.tenant_id:
@@ -63,9 +63,9 @@ def check_place(
     raise RouterError(FORBIDDEN)
 
 
-def narrowed(principal: Principal, workspace_id: str | None = None, project_id: str | None = None) -> Conditions:
+def list_conditions(principal: Principal, workspace_id: str | None = None, project_id: str | None = None) -> Conditions:
     """A list's conditions: what the caller asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
-    bounds = within(principal)
+    bounds = bounds_of(principal)
     if bounds.workspace_id is not None and workspace_id not in {None, bounds.workspace_id}:
         raise RouterError(FORBIDDEN)
     if bounds.project_id is not None and project_id not in {None, bounds.project_id}:

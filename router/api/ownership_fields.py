@@ -1,16 +1,16 @@
 """The ownership fields, as every create takes them and every list of resources filters by them."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from pydantic import Field
 
+from router.api.authorization import Conditions, bounds_of, list_conditions
 from router.api.models import Body, ExternalId, Id, Name, Paging, Slug
 from router.api.principal import Principal
-from router.api.scope import narrowed, within
 from router.tenancy.ownership import Ownership
 
 
-class OwnedBody(Body):
+class OwnershipBody(Body):
     """A body that creates something in a project. Subclasses add their own fields."""
 
     workspace_id: Annotated[Id | None, Field(description="An existing workspace.")] = None
@@ -28,23 +28,20 @@ class OwnedBody(Body):
     def ownership(self, principal: Principal) -> Ownership:
         """The selectors, kept within what the caller may change."""
         return Ownership(
-            **{name: getattr(self, name) for name in OwnedBody.model_fields},
-            within=within(principal),
+            **{name: getattr(self, name) for name in OwnershipBody.model_fields},
+            bounds=bounds_of(principal),
         )
 
 
-class Wanted(TypedDict):
+class OwnershipConditions(Conditions):
     """Conditions of a list of resources; None is no condition."""
 
-    tenant_id: str
-    workspace_id: str | None
-    project_id: str | None
     external_workspace_id: str | None
     external_user_id: str | None
     external_project_id: str | None
 
 
-class OwnerFilter(Paging):
+class OwnershipQuery(Paging):
     """The query of a list of resources. Subclasses add their own conditions."""
 
     workspace_id: Id | None = None
@@ -53,10 +50,10 @@ class OwnerFilter(Paging):
     external_user_id: ExternalId | None = None
     external_project_id: ExternalId | None = None
 
-    def conditions(self, principal: Principal) -> Wanted:
+    def conditions(self, principal: Principal) -> OwnershipConditions:
         """What was asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
         return {
-            **narrowed(principal, self.workspace_id, self.project_id),
+            **list_conditions(principal, self.workspace_id, self.project_id),
             "external_workspace_id": self.external_workspace_id,
             "external_user_id": self.external_user_id,
             "external_project_id": self.external_project_id,

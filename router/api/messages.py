@@ -14,7 +14,10 @@ BLANK = "can't be blank"
 INVALID = "is invalid"
 TAKEN = "has already been taken"
 
+UNKNOWN = "is not a field of this request"
+
 _WORDS = {
+    "extra_forbidden": UNKNOWN,
     "missing": BLANK,
     "string_pattern_mismatch": "has invalid format",
     "string_too_long": "should be at most {max_length} character(s)",
@@ -27,12 +30,12 @@ _WORDS = {
     "less_than_equal": "must be less than or equal to {le}",
 }
 
-# What pydantic puts into a location for its own reasons: the branch of a union, a validator's name, a key.
+# Parts of a location that are pydantic's own: the branch of a union, a validator's name, a key.
 _NOISE = ("function-", "lax-or-strict[", "constrained-", "nullable[", "[key]")
 
 
 def fields_of(error: ValidationError) -> dict[str, list[str]]:
-    """`error.fields` of an answer: the dotted path of each wrong field with what is wrong with it."""
+    """`error.fields` of a response: the dotted path of each wrong field with what is wrong with it."""
     fields: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         messages = fields.setdefault(_name(item["loc"]), [])

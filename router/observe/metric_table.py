@@ -1,0 +1,260 @@
+"""Every metric in one table, each with the values that its labels may have.
+
+Labels come from closed sets: never a host, an id or anything else that visitors or customers choose. A label is called
+`result` for how something went, `reason` for why, `type` for which kind of thing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from router.observe.endings import COMBINATIONS
+
+PREFIX = "miosa_router_"
+STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric. A counter's exposed name ends in `_total`. `labels` are in the order in which their values are given; one
+    without values is open (of `build_info` only)."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: Mapping[str, tuple[str, ...]]
+    help: str
+
+
+# Mirrors `routes.chain.Level`; a test holds them together.
+_LEVELS = ("exact", "project", "workspace", "tenant", "platform", "none")
+_JOBS = (
+    "end_blocks",
+    "prune_idempotency",
+    "prune_certificates",
+    "warm_certificates",
+    "trim_outbox",
+    "prune_events",
+    "mend_times",
+    "prune_history",
+    "roll_up_usage",
+    "deliver_webhooks",
+    "fail_lost_builds",
+    "check_domains",
+)
+
+TABLE = (
+    Row(
+        "exchanges",
+        "counter",
+        {"level": _LEVELS, "status": STATUS_CLASSES, "ending": tuple(COMBINATIONS)},
+        "Exchanges that ended, by level of the chain, status class and ending (who ended it x phase)",
+    ),
+    Row("exchange_seconds", "histogram", {"level": _LEVELS}, "Whole time of an exchange; tunnels are not in it"),
+    Row(
+        "first_byte_seconds",
+        "histogram",
+        {"level": _LEVELS},
+        "Time until the first byte of the response; tunnels are not in it",
+    ),
+    Row("received_bytes", "counter", {}, "Body and tunnel bytes from clients"),
+    Row("sent_bytes", "counter", {}, "Body and tunnel bytes to clients"),
+    Row("retries", "counter", {}, "Attempts to reach a backend beyond the first"),
+    Row(
+        "resolutions",
+        "counter",
+        {"source": ("process", "sql", "redis", "memory", "stale", "none")},
+        "Where the routes of exchanges came from",
+    ),
+    Row("routes_dropped", "counter", {}, "Remembered routes dropped by a change, or because one may have been missed"),
+    Row(
+        "backend_errors",
+        "counter",
+        {
+            "reason": (
+                "dial_refused",
+                "dial_timeout",
+                "dial_unreachable",
+                "dial_reset",
+                "dial_tls",
+                "dial_http2",
+                "no_descriptor",
+                "not_allowed",
+                "reset",
+                "closed",
+                "bad_response",
+                "truncated",
+                "timeout",
+            )
+        },
+        "Failures of backends, while dialling and during exchanges",
+    ),
+    Row(
+        "asks",
+        "counter",
+        {
+            "reason": (
+                "issued",
+                "first_issue",
+                "in_flight",
+                "missing_domain",
+                "invalid_name",
+                "ip_address",
+                "not_verified",
+                "suspended",
+                "removed",
+                "caa_forbidden",
+                "dns_not_pointing",
+                "unknown_host",
+                "no_such_resource",
+                "port_not_exposed",
+                "method_not_allowed",
+                "budget_host",
+                "budget_registered_domain",
+                "budget_account",
+                "failure_backoff",
+                "not_ready",
+            )
+        },
+        "Responses to Caddy's ask",
+    ),
+    Row("certificate_writes", "counter", {"result": ("ok", "error")}, "Writes of certificate data to the store"),
+    Row("certificate_writes_waiting", "gauge", {}, "Certificate data not written to the store yet"),
+    Row("certificates_known", "gauge", {}, "Names known to have a certificate"),
+    Row("certificates_in_flight", "gauge", {}, "First certificates being requested now"),
+    Row("platform_names_spent", "gauge", {}, "Names of the platform domain that got a certificate within a week"),
+    Row(
+        "platform_names_limit",
+        "gauge",
+        {},
+        "How many may get one within a week; 0 where a wildcard makes them needless",
+    ),
+    Row("access_lines_lost", "counter", {}, "Access lines that could not be written"),
+    Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
+    Row(
+        "log_lines_suppressed",
+        "counter",
+        {},
+        "Log lines about refused requests and responses left out: at most 20 per second are written",
+    ),
+    Row(
+        "domain_checks",
+        "counter",
+        {
+            "type": ("custom", "preview", "claim"),
+            "result": ("valid", "missing", "wrong", "propagating", "unknown", "gone", "lost"),
+        },
+        "Checks of domains that were due, by what was checked and the result",
+    ),
+    Row("job_runs", "counter", {"job": _JOBS}, "Runs of a job started by this process"),
+    Row("job_failures", "counter", {"job": _JOBS}, "Runs of a job that failed or timed out in this process"),
+    Row("job_held", "gauge", {"job": _JOBS}, "How many slices of the job this process has the lease of"),
+    Row(
+        "clock_offset_seconds",
+        "gauge",
+        {},
+        "How far this machine's clock is ahead of the database's, when last compared",
+    ),
+    Row(
+        "domain_checks_late_seconds",
+        "gauge",
+        {},
+        "How long the check that is most overdue in this process has been due",
+    ),
+    Row(
+        "job_overdue_seconds",
+        "gauge",
+        {"job": _JOBS},
+        "How long no process has run the job, where that is three periods or more",
+    ),
+    Row("job_last_run_timestamp_seconds", "gauge", {"job": _JOBS}, "When the job last succeeded in this process"),
+    Row(
+        "webhook_deliveries",
+        "counter",
+        {"result": ("delivered", "pending", "given_up")},
+        "Attempts to deliver a webhook, by the state of the delivery afterwards",
+    ),
+    Row(
+        "dns_queries",
+        "counter",
+        {
+            "result": (
+                "noerror",
+                "nxdomain",
+                "servfail",
+                "refused",
+                "formerr",
+                "notimp",
+                "truncated",
+                "timeout",
+                "unreachable",
+                "bad_answer",
+            )
+        },
+        "Queries to name servers, by response code or the failure",
+    ),
+    Row(
+        "dns_lookups",
+        "counter",
+        {"result": ("found", "nodata", "nxdomain", "propagating", "unknown")},
+        "Results of DNS look-ups, remembered ones included",
+    ),
+    Row("webhook_deliveries_in_flight", "gauge", {}, "Deliveries of webhooks in progress"),
+    Row("idle_connections_closed", "counter", {"side": ("client", "backend")}, "Idle connections closed to make room"),
+    Row("exchanges_in_flight", "gauge", {}, "Exchanges in progress"),
+    Row("requests_waiting", "gauge", {}, "Requests that wait for a place at their resource"),
+    Row(
+        "queue_results",
+        "counter",
+        {"result": ("served", "timed_out", "left", "ended", "refused")},
+        "Requests that found no place at their resource, by what became of them: refused ones found the queue full, left ones "
+        "were given up by their client, ended ones by a drain or a removed route",
+    ),
+    Row("exchanges_without_client", "gauge", {}, "Exchanges in progress whose client has closed, or will send no more"),
+    Row("client_connections", "gauge", {}, "Open connections from clients"),
+    Row("tunnels", "gauge", {}, "Open tunnels: WebSockets and other upgrades"),
+    Row("backend_connections", "gauge", {"state": ("idle", "busy")}, "Open connections to backends"),
+    Row(
+        "redis_operations",
+        "counter",
+        {
+            "operation": ("read", "fill", "advance", "publish", "scan", "remove", "count"),
+            "result": ("ok", "error", "timeout", "refused"),
+        },
+        "Operations on Redis; refused ones were not sent, because the circuit breaker is open",
+    ),
+    Row(
+        "redis_records",
+        "counter",
+        {"result": ("hit", "none", "absent", "behind", "away", "corrupt", "newer_format")},
+        "Records looked up in Redis, by the result",
+    ),
+    Row(
+        "redis_fills",
+        "counter",
+        {"result": ("stored", "outdated", "failed", "skipped")},
+        "Records read from the store and written to Redis",
+    ),
+    Row("rate_limit_fallbacks", "counter", {}, "API requests counted by this node alone, because Redis did not answer"),
+    Row("redis_available", "gauge", {}, "1 while Redis is used, 0 while the circuit breaker is open"),
+    Row(
+        "bus_messages",
+        "counter",
+        {"type": ("changes", "heartbeat", "gap", "malformed")},
+        "Messages received on the bus of changes",
+    ),
+    Row("bus_connected", "gauge", {}, "1 while the bus is received, 0 while the store is polled instead"),
+    Row(
+        "change_seconds", "histogram", {}, "Time from the commit of a change on any node until this process knew of it"
+    ),
+    Row("outbox_position", "gauge", {}, "The newest committed change that this process has read from the store"),
+    Row("outbox_waiting", "gauge", {}, "Committed changes not published on the bus yet"),
+    Row("outbox_lag_seconds", "gauge", {}, "How long the oldest of them has waited"),
+    Row("workers_serving", "gauge", {}, "Workers of this node that take connections"),
+    Row(
+        "announcements",
+        "counter",
+        {"result": ("ok", "error", "timeout")},
+        "Changes announced to workers of this node, by whether they acknowledged in time",
+    ),
+    Row("build_info", "gauge", {"version": (), "python": ()}, "What runs here; always 1"),
+)
