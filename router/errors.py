@@ -7,7 +7,7 @@ decides anything: the row does.
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Fault(enum.StrEnum):
@@ -23,7 +23,9 @@ class Problem:
     """One public kind of failure.
 
     `code` is public and stable. `retry_after` is in seconds; None sends no Retry-After. `message` says what happened,
-    why, and what to do next, without names that the asker may not know.
+    why, and what to do next, without names that the asker may not know. `reason` tells apart what shares a code and
+    needs another remedy; clients may ignore it. `proxy_error` is the error type of RFC 9209 §2.3 that Proxy-Status gives;
+    each of the proxy's problems has one, and none of the API's, which is no proxy there.
     """
 
     code: str
@@ -32,13 +34,15 @@ class Problem:
     message: str
     retryable: bool = False
     retry_after: int | None = None
+    reason: str | None = None
+    proxy_error: str = ""
 
 
 class RouterError(Exception):
     """A problem on its way to a renderer. `fields` is {field: [messages]} where a request body was wrong.
 
     `beside` are further members of the API's error object, where a client can go on with what is in the way.
-    `retry_after` is in seconds, the problem's own where none is given.
+    `retry_after` is in seconds, the problem's own where none is given; so with the public `code`.
     """
 
     def __init__(
@@ -49,21 +53,32 @@ class RouterError(Exception):
         fields: Mapping[str, Sequence[str]] | None = None,
         beside: Mapping[str, object] | None = None,
         retry_after: int | None = None,
+        code: str | None = None,
     ) -> None:
         self.problem = problem
+        self.code = code if code is not None else problem.code
         self.message = message if message is not None else problem.message
         self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
         self.beside = dict(beside or {})
         self.retry_after = retry_after if retry_after is not None else problem.retry_after
-        super().__init__(f"{problem.code}: {self.message}")
+        super().__init__(f"{self.code}: {self.message}")
 
 
 class StoreUnavailableError(Exception):
     """The store could not answer in time. A fault of ours: never turned into a 404."""
 
 
-class GaveWayError(StoreUnavailableError):
-    """Transactions waited for each other in a circle, and this one was undone so that the others go on: it may begin anew."""
+class StoreRefusedError(StoreUnavailableError):
+    """The store can be reached and does not fit: an old schema, a database or a user that does not exist. Waiting alone
+    mends none of it."""
+
+
+class PruneRefusedError(Exception):
+    """Nothing was deleted: so much is old at once that the clock may be wrong."""
+
+
+class DeadlockError(StoreUnavailableError):
+    """The database chose this transaction as deadlock victim and rolled it back: it may be tried again."""
 
 
 _CLIENT, _BACKEND, _EDGE = Fault.CLIENT, Fault.BACKEND, Fault.EDGE
@@ -71,74 +86,210 @@ _CLIENT, _BACKEND, _EDGE = Fault.CLIENT, Fault.BACKEND, Fault.EDGE
 # The proxy's own answers (codes are part of the outer surface).
 
 BAD_REQUEST = Problem(
-    "bad_request", 400, _CLIENT, "The request is not well-formed HTTP/1.1, so it was refused and the connection closed."
+    "bad_request",
+    400,
+    _CLIENT,
+    "The request is not well-formed HTTP/1.1, so it was refused and the connection closed.",
+    proxy_error="http_request_error",
 )
 INVALID_HOST = Problem(
     "invalid_host",
     400,
     _CLIENT,
     "The Host header is missing, repeated or not a host name. Send exactly one valid Host.",
+    proxy_error="http_request_error",
 )
 HOST_NOT_FOUND = Problem(
     "host_not_found",
     404,
     _CLIENT,
     "Nothing answers at this address. Check the spelling, or ask whoever sent you the link whether it still exists.",
+    proxy_error="destination_not_found",
 )
-METHOD_NOT_ALLOWED = Problem("method_not_allowed", 405, _CLIENT, "This method is not served here.")
+NO_CERTIFICATE = replace(
+    HOST_NOT_FOUND,
+    message="Nothing answers at this address, so it has no certificate, and https fails here. If this domain is yours, "
+    "add it and verify it with the record that you are shown then. Otherwise check the spelling of the link.",
+    reason="no_certificate",
+)
+METHOD_NOT_ALLOWED = Problem(
+    "method_not_allowed",
+    405,
+    _CLIENT,
+    "This method is not served here.",
+    proxy_error="http_request_error",
+)
 REQUEST_TIMEOUT = Problem(
     "request_timeout",
     408,
     _CLIENT,
     "The request took too long to arrive. Check the connection and send it again.",
     True,
+    proxy_error="http_request_error",
 )
 RESOURCE_DELETED = Problem(
-    "resource_deleted", 410, _CLIENT, "What was here has been deleted for good. Create it again to get a new address."
+    "resource_deleted",
+    410,
+    _CLIENT,
+    "What was here has been deleted for good. Create it again to get a new address.",
+    proxy_error="destination_not_found",
 )
-PAYLOAD_TOO_LARGE = Problem("payload_too_large", 413, _CLIENT, "The request body is larger than this service accepts.")
+PAYLOAD_TOO_LARGE = Problem(
+    "payload_too_large",
+    413,
+    _CLIENT,
+    "The request body is larger than this service accepts.",
+    proxy_error="http_request_error",
+)
 URI_TOO_LONG = Problem(
-    "uri_too_long", 414, _CLIENT, "The request line is longer than this service accepts. Shorten the URL."
+    "uri_too_long",
+    414,
+    _CLIENT,
+    "The request line is longer than this service accepts. Shorten the URL.",
+    proxy_error="http_request_error",
 )
-EXPECTATION_FAILED = Problem("expectation_failed", 417, _CLIENT, "Only `Expect: 100-continue` is supported.")
+EXPECTATION_FAILED = Problem(
+    "expectation_failed",
+    417,
+    _CLIENT,
+    "Only `Expect: 100-continue` is supported.",
+    proxy_error="http_request_error",
+)
 TOO_MANY_REQUESTS = Problem(
     "too_many_requests",
     429,
     _CLIENT,
-    "Too many requests are in flight to this preview at once. Wait a moment and try again.",
+    "Too many requests are in flight at once: to this preview, to others of its owner, or from your address. "
+    "Wait a moment and try again.",
     True,
     1,
+    proxy_error="connection_limit_reached",
 )
 HEADERS_TOO_LARGE = Problem(
     "headers_too_large",
     431,
     _CLIENT,
     "The request headers are too large or too many. Clear this site's cookies and retry.",
+    proxy_error="http_request_error",
 )
 BLOCKED = Problem(
-    "blocked", 451, _CLIENT, "This address has been blocked. Its owner can contact support to find out why."
+    "blocked",
+    451,
+    _CLIENT,
+    "This address has been blocked. Its owner can contact support to find out why.",
+    proxy_error="http_request_denied",
 )
-METHOD_NOT_IMPLEMENTED = Problem("method_not_implemented", 501, _CLIENT, "This method is not known here.")
+METHOD_NOT_IMPLEMENTED = Problem(
+    "method_not_implemented",
+    501,
+    _CLIENT,
+    "This method is not known here.",
+    proxy_error="http_request_error",
+)
 PORT_CLOSED = Problem(
     "port_closed",
     502,
     _BACKEND,
     "Nothing is listening on this port yet. Start your server and bind it to 0.0.0.0, not 127.0.0.1 or localhost.",
     True,
+    proxy_error="connection_refused",
+)
+LISTENS_ON_LOOPBACK = replace(
+    PORT_CLOSED,
+    message="A program is listening on this port, but on a loopback address only, which nothing outside its machine can "
+    "reach. Bind it to 0.0.0.0, not 127.0.0.1 or localhost.",
+    reason="listens_on_loopback",
+)
+LISTENS_ELSEWHERE = replace(
+    PORT_CLOSED,
+    message="Nothing is listening on this port, but something is on another one. Open the address of that port, or start "
+    "your server on this one, bound to 0.0.0.0.",
+    reason="listens_elsewhere",
 )
 BAD_BACKEND_RESPONSE = Problem(
     "bad_backend_response",
     502,
     _BACKEND,
-    "The program behind this address closed the connection or answered with something that is not valid HTTP. "
-    "Look at its log, then try again.",
+    "The program behind this address answered with something that is not valid HTTP. Look at its log, then try again.",
     True,
+    proxy_error="http_protocol_error",
+)
+
+
+def bad_response(why: str) -> Problem:
+    """A response that is not passed on, and why, in words for the program's owner: what was wrong, without its values."""
+    return replace(
+        BAD_BACKEND_RESPONSE,
+        message=f"The program behind this address sent a response that cannot be passed on: {why}.",
+    )
+
+
+CONNECTION_CLOSED = replace(
+    BAD_BACKEND_RESPONSE,
+    message="The program behind this address closed the connection before it answered. It may have crashed or restarted: "
+    "look at its log. If it expects TLS, set this port's scheme to https.",
+    reason="connection_closed",
+    proxy_error="connection_terminated",
+)
+SPEAKS_TLS = replace(
+    BAD_BACKEND_RESPONSE,
+    message="The program on this port speaks TLS (https), and was asked in plain HTTP. Set this port's scheme to https, "
+    "or serve plain HTTP there: visitors have https either way.",
+    reason="speaks_tls",
+)
+SPEAKS_SSH = replace(
+    BAD_BACKEND_RESPONSE,
+    message="The program on this port is an SSH server, which no browser can open. Connect to it with an SSH client, or "
+    "open the port of your web server.",
+    reason="speaks_ssh",
+)
+SPEAKS_HTTP2 = replace(
+    BAD_BACKEND_RESPONSE,
+    message="The program on this port speaks HTTP/2 alone, as gRPC servers do, and was asked in HTTP/1.1. Set this port's "
+    "protocol to h2c, or have the program speak HTTP/1.1 too.",
+    reason="speaks_http2",
+)
+SPEAKS_ANOTHER_PROTOCOL = replace(
+    BAD_BACKEND_RESPONSE,
+    message="The program on this port does not speak HTTP: it answered as a database, a mail server or the like does. Open "
+    "the port of your web server.",
+    reason="speaks_another_protocol",
+)
+TLS_EXPECTED = Problem(
+    "tls_expected",
+    502,
+    _BACKEND,
+    "This port is set to https, and the program on it does not speak TLS. Set the port's scheme to http, or give the "
+    "program a certificate; any will do.",
+    True,
+    proxy_error="tls_protocol_error",
+)
+WRONG_PROTOCOL = Problem(
+    "wrong_protocol",
+    502,
+    _BACKEND,
+    "This port is set to h2c, and the program on it does not speak HTTP/2 without an upgrade. Set the port's protocol to "
+    "http1, or start a server that speaks it, as gRPC servers do.",
+    True,
+    proxy_error="http_protocol_error",
 )
 STARTING = Problem(
-    "starting", 503, _BACKEND, "This preview is starting. It will answer in a moment; try again shortly.", True, 3
+    "starting",
+    503,
+    _BACKEND,
+    "This preview is starting. It will answer in a moment; try again shortly.",
+    True,
+    3,
+    proxy_error="destination_unavailable",
 )
 STOPPED = Problem(
-    "stopped", 503, _BACKEND, "This preview is stopped. Start it from the console or the API, then try again.", True, 30
+    "stopped",
+    503,
+    _BACKEND,
+    "This preview is stopped. Start it from the console or the API, then try again.",
+    True,
+    30,
+    proxy_error="destination_unavailable",
 )
 CERTIFICATE_PENDING = Problem(
     "certificate_pending",
@@ -147,6 +298,19 @@ CERTIFICATE_PENDING = Problem(
     "The certificate of this address is being issued, which takes a few seconds. Then it answers over HTTPS.",
     True,
     3,
+    proxy_error="proxy_internal_response",
+)
+CAA_FORBIDDEN = replace(
+    CERTIFICATE_PENDING,
+    message="This address has no certificate, so https fails here: the CAA records of the domain let our certificate "
+    "authority issue none. If this domain is yours, allow letsencrypt.org there.",
+    reason="caa_forbidden",
+)
+NOT_POINTING = replace(
+    CERTIFICATE_PENDING,
+    message="This address has no certificate, so https fails here: when its DNS records were last checked, they did not "
+    "lead to us. If this domain is yours, have it diagnosed to see which record to change.",
+    reason="dns_not_pointing",
 )
 RESOLVER_UNAVAILABLE = Problem(
     "resolver_unavailable",
@@ -155,23 +319,61 @@ RESOLVER_UNAVAILABLE = Problem(
     "We could not look up where this address leads. That is our fault; try again in a few seconds.",
     True,
     5,
+    proxy_error="proxy_internal_error",
 )
-DRAINING = Problem("draining", 503, _EDGE, "This server is restarting. Try again now: another one answers.", True, 1)
+DRAINING = Problem(
+    "draining",
+    503,
+    _EDGE,
+    "This server is restarting. Try again now: another one answers.",
+    True,
+    1,
+    proxy_error="proxy_internal_response",
+)
 OVERLOADED = Problem(
-    "overloaded", 503, _EDGE, "This server has no room for another connection. Try again shortly.", True, 2
+    "overloaded",
+    503,
+    _EDGE,
+    "This server has no room for another connection. Try again shortly.",
+    True,
+    2,
+    proxy_error="proxy_internal_error",
 )
 BACKEND_TIMEOUT = Problem(
-    "backend_timeout", 504, _BACKEND, "The program behind this address did not answer in time. Look at its log.", True
+    "backend_timeout",
+    504,
+    _BACKEND,
+    "The program behind this address did not answer in time. Look at its log.",
+    True,
+    proxy_error="http_response_timeout",
+)
+CONNECT_TIMEOUT = replace(
+    BACKEND_TIMEOUT,
+    message="The machine behind this address did not accept a connection in time. It may be starting or overloaded; try "
+    "again shortly.",
+    reason="connect",
+    proxy_error="connection_timeout",
 )
 LOOP_DETECTED = Problem(
-    "loop_detected", 508, _BACKEND, "The request has passed through here several times: this preview proxies to itself."
+    "loop_detected",
+    508,
+    _BACKEND,
+    "The request has passed through here several times: this preview proxies to itself.",
+    proxy_error="proxy_loop_detected",
 )
-VERSION_NOT_SUPPORTED = Problem("http_version_not_supported", 505, _CLIENT, "Use HTTP/1.1 or HTTP/1.0 here.")
+VERSION_NOT_SUPPORTED = Problem(
+    "http_version_not_supported",
+    505,
+    _CLIENT,
+    "Use HTTP/1.1 or HTTP/1.0 here.",
+    proxy_error="http_request_error",
+)
 
 EDGE_PROBLEMS: tuple[Problem, ...] = (
     BAD_REQUEST,
     INVALID_HOST,
     HOST_NOT_FOUND,
+    NO_CERTIFICATE,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     RESOURCE_DELETED,
@@ -183,14 +385,26 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     BLOCKED,
     METHOD_NOT_IMPLEMENTED,
     PORT_CLOSED,
+    LISTENS_ON_LOOPBACK,
+    LISTENS_ELSEWHERE,
     BAD_BACKEND_RESPONSE,
+    CONNECTION_CLOSED,
+    SPEAKS_TLS,
+    SPEAKS_SSH,
+    SPEAKS_HTTP2,
+    SPEAKS_ANOTHER_PROTOCOL,
+    TLS_EXPECTED,
+    WRONG_PROTOCOL,
     STARTING,
     STOPPED,
     CERTIFICATE_PENDING,
+    CAA_FORBIDDEN,
+    NOT_POINTING,
     RESOLVER_UNAVAILABLE,
     DRAINING,
     OVERLOADED,
     BACKEND_TIMEOUT,
+    CONNECT_TIMEOUT,
     VERSION_NOT_SUPPORTED,
     LOOP_DETECTED,
 )
@@ -218,6 +432,12 @@ UNSUPPORTED_MEDIA_TYPE = Problem("unsupported_media_type", 415, _CLIENT, "Send t
 VALIDATION_FAILED = Problem("VALIDATION_FAILED", 422, _CLIENT, "The request has invalid fields; see error.fields.")
 CNAME_NOT_FOUND = Problem(
     "cname_not_found", 422, _CLIENT, "The domain's CNAME record is missing, or leads elsewhere; see error.fields."
+)
+PROOF_NEEDED = Problem(
+    "proof_needed",
+    422,
+    _CLIENT,
+    "The domain leads to us, but a record that proves that it is yours is needed; see error.fields and error.proof.",
 )
 DNS_UNKNOWN = Problem(
     "dns_unknown",
@@ -255,6 +475,13 @@ INVALID_IDEMPOTENCY_KEY = Problem(
     _CLIENT,
     "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once. Use a UUID.",
 )
+INVALID_TENANT = Problem(
+    "invalid_tenant",
+    400,
+    _CLIENT,
+    "X-MIOSA-Tenant must be the id or the slug of one organization, sent once, and not to the platform's own endpoints.",
+)
+TENANT_NOT_FOUND = Problem("tenant_not_found", 404, _CLIENT, "There is no organization that X-MIOSA-Tenant names.")
 WORKSPACE_REQUIRED = Problem(
     "WORKSPACE_REQUIRED",
     400,
@@ -269,6 +496,12 @@ WORKSPACE_NAME_EXISTS = Problem(
     409,
     _CLIENT,
     "A workspace of this name exists. Use it, or send allow_duplicate_name: true to create a second one.",
+)
+NOT_SERVED_HERE = Problem(
+    "not_served_here",
+    501,
+    _CLIENT,
+    "This path is served by another service of the platform, not by this router.",
 )
 RATE_LIMITED = Problem("rate_limited", 429, _CLIENT, "Too many requests. Wait for the time in Retry-After.", True)
 INTERNAL_ERROR = Problem(
@@ -293,14 +526,18 @@ API_PROBLEMS: tuple[Problem, ...] = (
     UNSUPPORTED_MEDIA_TYPE,
     VALIDATION_FAILED,
     CNAME_NOT_FOUND,
+    PROOF_NEEDED,
     DNS_UNKNOWN,
     CHECKED_JUST_NOW,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_IDEMPOTENCY_KEY,
+    INVALID_TENANT,
+    TENANT_NOT_FOUND,
     WORKSPACE_REQUIRED,
     WORKSPACE_NOT_FOUND,
     WORKSPACE_NAME_EXISTS,
+    NOT_SERVED_HERE,
     RATE_LIMITED,
     INTERNAL_ERROR,
     UNAVAILABLE,

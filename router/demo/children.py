@@ -1,4 +1,4 @@
-"""Child processes that never outlive us, whose last words are kept."""
+"""Child processes that end with us, and whose last lines of output are kept for error messages."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from router.tasks import Tasks
+from router.base.tasks import Tasks
 
-LEASH = Path(__file__).with_name("leash.py")
-LAST_WORDS = 15
-LONGEST_LINE = 1024 * 1024
+PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
+LAST_LINES = 15
+MAX_LINE = 1024 * 1024
 
 
 class ChildError(Exception):
-    """A child that ended, or did not get ready in time. `str()` has its last words."""
+    """A child that ended, or was not ready in time. `str()` has its last lines of output."""
 
 
 class Child:
@@ -28,7 +28,7 @@ class Child:
         self.first_line: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._process = process
         self._log = log
-        self._last: deque[str] = deque(maxlen=LAST_WORDS)
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._heard_all = asyncio.Event()
 
     @property
@@ -62,17 +62,17 @@ class Child:
         await self._process.wait()
 
     async def failure(self, what: str | None = None) -> ChildError:
-        """What happened to it (by default, that it ended), with its last words."""
+        """An error that says what happened (by default, that it ended), with its last lines of output."""
         if what is None:
             what = f"ended with status {self._process.returncode}"
-        if self.ended:  # then what it said is there, or on its way
+        if self.ended:  # then its output is here, or on its way
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard_all.wait(), 1)
-        words = "".join(f"\n    {line}" for line in self._last) or "\n    (it said nothing)"
-        return ChildError(f"{self.name} {what}. Its last words (all of them are in {self._log}):{words}")
+        words = "".join(f"\n    {line}" for line in self._last) or "\n    (it printed nothing)"
+        return ChildError(f"{self.name} {what}. Its last output (all of it is in {self._log}):{words}")
 
     async def ready(self, condition: Callable[[], Awaitable[bool]], within: float) -> None:
-        """Wait until `condition` holds, asking again and again. Raises ChildError when it ends first, or is late."""
+        """Wait until `condition` holds, polling it. Raises ChildError when the child ends first, or is late."""
         try:
             async with asyncio.timeout(within):
                 while not await condition():
@@ -83,7 +83,7 @@ class Child:
             raise await self.failure(f"was not ready after {within:.0f} s") from None
 
     async def stop(self, within: float) -> bool:
-        """Ask it to end, and insist after `within` seconds. Whether asking was enough."""
+        """Send SIGTERM, and SIGKILL after `within` seconds. Whether SIGTERM was enough."""
         if self.ended:
             return True
         with contextlib.suppress(ProcessLookupError):
@@ -99,7 +99,7 @@ class Child:
 
 
 class Children:
-    """All of them. They end in the reverse order of their start, so that nobody loses whom it depends on."""
+    """All child processes. They are stopped in reverse order of their start: each one before those it depends on."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
@@ -110,13 +110,13 @@ class Children:
     ) -> Child:
         """Start `command` with our environment, and `variables` on top."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", str(LEASH), str(os.getpid()), *command),
+            *(sys.executable, "-I", str(PDEATHSIG), str(os.getpid()), *command),
             env=environment(variables or {}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us; we end them in order
-            limit=LONGEST_LINE,
+            limit=MAX_LINE,
         )
         child = Child(name, process, log)
         self._children.append(child)
@@ -130,7 +130,7 @@ class Children:
         return waits[done.pop()]
 
     async def stop(self, within: float = 8.0) -> list[Child]:
-        """End all of them; those that had to be killed. What they say about it goes to their logs only."""
+        """Stop all of them; returns those that had to be killed. Their output while stopping goes to their logs only."""
         for child in self._children:
             child.listener = None
         killed = [child for child in reversed(self._children) if not await child.stop(within)]

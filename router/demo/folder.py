@@ -1,4 +1,4 @@
-"""The demo's folder: its database, Caddy's storage, logs, and a lock that says whose it is."""
+"""The demo's folder: its database, Caddy's storage, logs, and a lock with the pid of the demo that uses it."""
 
 import fcntl
 import os

@@ -1,13 +1,33 @@
 """What the demo tells people: links to click and lines to paste."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+
+from router.observe.endings import COMBINATIONS, COMPLETE
 
 PLATFORM = "miosa.localhost"
 TENANT_ZONE = "acme.localhost"
 PROJECT_ZONE = "shop.acme.localhost"
 CUSTOM_DOMAIN = "www.clinic.localhost"
+STARTING = "later"  # a sandbox that never finishes starting
+CLOSED_PORT = 3001
+
+LOG = """The access log follows; Ctrl-C ends everything. A line is: time (UTC), status, ending, request, duration, bytes.
+The ending is two letters: who ended the exchange and in which phase. `--` is complete; others are explained in brackets.
+
+"""
+
+_ACCESS_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d\d\d (?:\x1b\[\d+m)?(?:\d{3}|---)(?:\x1b\[0m)? (\S\S) ")
+
+
+def explained(line: str) -> str:
+    """A line of the router's log; where an exchange did not end as both sides wanted, with its ending in words."""
+    found = _ACCESS_LINE.match(line)
+    if found is None or found[1] == COMPLETE or found[1] not in COMBINATIONS:
+        return line
+    return f"{line} ({COMBINATIONS[found[1]]})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,8 @@ class Guide:
             self._curl(nobody),
             refused=True,
         )
+        yield self._page("a sandbox that is starting: the page tries again by itself", f"{STARTING}.{TENANT_ZONE}")
+        yield self._page("a port on which nothing listens", f"{CLOSED_PORT}-pages.sandbox.{PLATFORM}")
         explain = f"{admin}/explain?host={CUSTOM_DOMAIN}"
         yield Place("why a name leads where it does", explain, shlex.join(["curl", "-sS", explain]))
         yield Place("metrics", f"{admin}/metrics", f"curl -sS {admin}/metrics")

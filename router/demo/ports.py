@@ -1,4 +1,4 @@
-"""Free ports: the one that is wanted, or the next."""
+"""Free ports: the preferred one, or the next."""
 
 import contextlib
 import socket

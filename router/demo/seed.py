@@ -1,6 +1,6 @@
-"""What exists on the stage: a customer with a workspace, a project and domains, and where the sandboxes run.
+"""The demo's records: a customer with a workspace, a project and domains, and where the sandboxes run.
 
-Customer and domains are made with the verbs that the command line uses; the sandboxes are told to the router over
+Customer and domains are made with the services that the command line uses; the sandboxes are told to the router over
 /internal/v1, as the platform does it.
 """
 
@@ -10,13 +10,19 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from router.demo.guide import CUSTOM_DOMAIN, PROJECT_ZONE, TENANT_ZONE
+from router.demo.guide import CLOSED_PORT, CUSTOM_DOMAIN, PROJECT_ZONE, STARTING, TENANT_ZONE
+from router.domains.checks.caa import CaaFinding, CaaVerdict
+from router.domains.checks.judgement import Check
+from router.domains.checks.pointing import CheckResult
+from router.domains.checks.proof import Evidence
+from router.domains.checks.schedule import Method
+from router.node.services import open_services
 from router.routes.records import Scope
 from router.settings import Settings
-from router.verbs import open_verbs
 
 # The port on which each sandbox is reached from outside; the real one is whatever was free.
 PORTS = {"pages": 3000, "clock": 4000, "echo": 5000}
+_UNUSED_PORT = 1  # tcpmux (RFC 1078), which no system starts any more
 
 
 class SeedError(Exception):
@@ -35,26 +41,32 @@ class Customer:
 
 async def add_customer(settings: Settings) -> Customer:
     """Make the database and the customer in it."""
-    async with open_verbs(settings) as verbs:
-        tenant = await verbs.tenants.create("Acme")
-        workspace, _ = await verbs.workspaces.create(tenant.id, name="Web")
-        project = await verbs.projects.create(tenant.id, name="Shop", workspace_id=workspace.id)
+    async with open_services(settings) as services:
+        tenant = await services.tenants.create("Acme")
+        workspace, _ = await services.workspaces.create(tenant.id, name="Web")
+        project = await services.projects.create(tenant.id, name="Shop", workspace_id=workspace.id)
         for scope, scope_id, zone in (
             (Scope.TENANT, tenant.id, TENANT_ZONE),
             (Scope.PROJECT, project.id, PROJECT_ZONE),
         ):
-            await verbs.preview_domains.set(scope, scope_id, zone)
-            # No name server knows names under localhost, so we say ourselves what its answer would be.
-            await verbs.preview_domains.mark_verified(scope, scope_id, zone)
-        _, key = await verbs.keys.create(tenant.id, name="demo")
+            preview = await services.preview_domains.set(scope, scope_id, zone)
+            await services.preview_results.apply_check(preview, _leads_here(zone), requested=True)
+        _, key = await services.keys.create(tenant.id, name="demo")
         return Customer(tenant.id, workspace.id, project.id, key)
 
 
 async def add_custom_domain(settings: Settings, resource_id: str) -> None:
     """The customer's own domain, which leads to that resource."""
-    async with open_verbs(settings) as verbs:
-        domain = await verbs.custom_domains.register(resource_id, CUSTOM_DOMAIN)
-        await verbs.custom_domains.mark_verified(domain.id)  # as above
+    async with open_services(settings) as services:
+        domain = await services.custom_domains.register(resource_id, CUSTOM_DOMAIN)
+        await services.custom_results.apply_check(domain, _leads_here(domain.fqdn), requested=True)
+
+
+def _leads_here(name: str) -> Check:
+    """What a check of the name would find. No name server knows names under localhost, so none is asked."""
+    evidence = Evidence(own=True, names=(name,))
+    caa = CaaFinding(CaaVerdict.ALLOWED)
+    return Check(result=CheckResult.VALID, records=(), caa=caa, method=Method.CNAME, evidence=evidence)
 
 
 async def register(api: str, token: str, customer: Customer, sandboxes: Mapping[str, int]) -> dict[str, str]:
@@ -70,9 +82,16 @@ async def register(api: str, token: str, customer: Customer, sandboxes: Mapping[
             body = {"kind": "sandbox", "slug": name, "tenant_id": customer.tenant_id, "default_port": PORTS[name]}
             if name == "pages":
                 body |= {"workspace_id": customer.workspace_id, "project_id": customer.project_id}
+                body |= {"exposed_ports": [CLOSED_PORT]}
             await _put(session, f"/internal/v1/resources/{ids[name]}", body)
-            endpoint = {"address": "127.0.0.1", "generation": "demo", "state": "running", "ports": {PORTS[name]: real}}
+            ports = {PORTS[name]: real, CLOSED_PORT: _UNUSED_PORT}
+            endpoint = {"address": "127.0.0.1", "generation": "demo", "state": "running", "ports": ports}
             await _put(session, f"/internal/v1/endpoints/{ids[name]}", endpoint)
+        ids[STARTING] = str(uuid.uuid4())
+        body = {"kind": "sandbox", "slug": STARTING, "tenant_id": customer.tenant_id, "default_port": 3000}
+        await _put(session, f"/internal/v1/resources/{ids[STARTING]}", body)
+        endpoint = {"address": "127.0.0.1", "generation": "demo", "state": "starting"}
+        await _put(session, f"/internal/v1/endpoints/{ids[STARTING]}", endpoint)
     return ids
 
 

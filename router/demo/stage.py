@@ -1,4 +1,4 @@
-"""The demo from its first line to its last: `run` tells the story."""
+"""The demo from start to end: `run` is the whole of it."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ import aiohttp
 
 from router.demo.children import Child, ChildError, Children, environment
 from router.demo.folder import BusyError, Folder
-from router.demo.guide import PLATFORM, Guide
+from router.demo.guide import LOG, PLATFORM, Guide, explained
 from router.demo.ports import NoPortError, Ports, loopback
 from router.demo.seed import PORTS, SeedError, add_custom_domain, add_customer, register
 from router.observe import logs
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 BIN = Path(sys.executable).parent
-READY = 30.0  # seconds that a child has to get ready
+READY_TIMEOUT = 30.0  # seconds that a child has to get ready
 NO_PROGRESS: Say = lambda _: None  # noqa: E731  a value, not a step
 
 
@@ -46,8 +46,8 @@ async def run(parent: Path, say: Say, *, as_json: bool = False) -> None:
         guide, router = await _set_up(folder, children, progress)
         say(json.dumps(guide.document()) + "\n" if as_json else guide.text())
         if not as_json:
-            say("The access log follows; Ctrl-C ends everything.\n\n")
-            router.listener = lambda line: say(line + "\n")
+            say(LOG)
+            router.listener = lambda line: say(explained(line) + "\n")
         raise await (await children.first_death()).failure()
     except asyncio.CancelledError:
         progress("\nstopping … ")
@@ -63,7 +63,7 @@ async def run(parent: Path, say: Say, *, as_json: bool = False) -> None:
 
 
 def _cancel_once(task: asyncio.Task[object] | None) -> None:
-    """Let the first signal cancel `task`; the next ones must not disturb the tidying up."""
+    """Let the first signal cancel `task`; later ones must not interrupt the clean-up."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -89,16 +89,12 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
 
     async with _step(say, "making the database, with a customer and domains"):
         customer = await add_customer(settings)
-    sandboxes: dict[str, int] = {}
-    for name in PORTS:
-        async with _step(say, f"starting the sandbox {name}"):
-            program = [sys.executable, "-m", f"router.demo.sandboxes.{name}"]
-            child = await children.start(name, program, folder.log(name))
-            await child.ready(lambda child=child: _done(child.first_line), READY)  # type: ignore[misc]
-            sandboxes[name] = int(child.first_line.result())
+    async with _step(say, f"starting the sandboxes {', '.join(PORTS)}"):
+        found = await asyncio.gather(*(_sandbox(name, folder, children) for name in PORTS))
+        sandboxes = dict(zip(PORTS, found, strict=True))
     async with _step(say, "starting the router"):
         router = await children.start("router", [str(BIN / "miosa-router"), "serve"], folder.log("router"), variables)
-        await router.ready(lambda: _is_ready(f"http://127.0.0.1:{admin}/readyz"), READY)
+        await router.ready(lambda: _is_ready(f"http://127.0.0.1:{admin}/readyz"), READY_TIMEOUT)
     async with _step(say, "telling the router where the sandboxes run"):
         resources = await register(
             f"http://127.0.0.1:{api}", variables["MIOSA_ROUTER_INTERNAL_TOKEN"], customer, sandboxes
@@ -111,7 +107,7 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
             folder.log("caddy"),
             _caddy_variables(folder, proxy, admin, https, http),
         )
-        await front.ready(lambda: _listens(https), READY)
+        await front.ready(lambda: _listens(https), READY_TIMEOUT)
         certificate = folder.publish_certificate()
     guide = Guide(
         certificate=certificate,
@@ -125,6 +121,14 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
         admin_port=admin,
     )
     return guide, router
+
+
+async def _sandbox(name: str, folder: Folder, children: Children) -> int:
+    """Start a sandbox; the port that it listens on."""
+    program = [sys.executable, "-m", f"router.demo.sandboxes.{name}"]
+    child = await children.start(name, program, folder.log(name))
+    await child.ready(lambda: _done(child.first_line), READY_TIMEOUT)
+    return int(child.first_line.result())
 
 
 def _caddy() -> str:
@@ -152,6 +156,7 @@ def _settings(folder: Folder, proxy: int, api: int, admin: int, https: int) -> d
         "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{folder.database}",
         "MIOSA_ROUTER_PLATFORM_DOMAIN": PLATFORM,
         "MIOSA_ROUTER_RESERVED_DOMAINS": PLATFORM,
+        "MIOSA_ROUTER_SPECIAL_DOMAINS": "internal,local,onion",  # the demo's own names are under .localhost
         "MIOSA_ROUTER_VERIFY_TARGET": f"verify.{PLATFORM}",
         "MIOSA_ROUTER_PROXY_TARGET": f"proxy.{PLATFORM}",
         "MIOSA_ROUTER_PUBLIC_PORT": str(https),
@@ -160,7 +165,7 @@ def _settings(folder: Folder, proxy: int, api: int, admin: int, https: int) -> d
         "MIOSA_ROUTER_INTERNAL_TOKEN": secrets.token_urlsafe(32),
         "MIOSA_ROUTER_GATE__BUDGETS": "false",  # Caddy signs here itself
         "MIOSA_ROUTER_LOG_FORMAT": "text",
-        # There is nobody to hand over to, so Ctrl-C need not wait long.
+        # No other node takes over, so Ctrl-C need not wait long.
         "MIOSA_ROUTER_LIMITS__DRAIN_NOT_READY": "0",
         "MIOSA_ROUTER_LIMITS__DRAIN_REQUESTS": "1",
         "MIOSA_ROUTER_LIMITS__DRAIN_TUNNELS": "1",

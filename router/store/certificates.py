@@ -1,5 +1,5 @@
-"""Certificates and attempts in SQL. The gate's own reads and writes (`SqlCertificateLog`) are no part of any transaction
-of the verbs: nobody waits for them."""
+"""Certificates and attempts in SQL. The gate's own reads and writes (`SqlCertificateLog`) are transactions of their own, apart
+from those of the services: no request waits for them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from router.domains.certificates import (
     Attempt,
     Certificate,
+    CertificateDelta,
     CertificateStatus,
     Leaf,
-    News,
     Outcome,
+    Read,
     Seen,
     Source,
+    due_at,
     live_until,
 )
 from router.routes.records import DomainStatus
@@ -58,6 +60,8 @@ def _after_visit(excluded: Any) -> Mapping[str, Any]:
     read = sa.and_(
         certificates.c.source == Source.PROBE.value,
         certificates.c.not_after > excluded["seen_at"],
+        # From when it is due for renewal there may be another. Of a domain's that is looked at, again and again.
+        sa.or_(certificates.c.domain_id.is_not(None), certificates.c.due_at > excluded["seen_at"]),
         # Spelt out: a list becomes as many parameters as it has members, which many rows at once can't have.
         sa.or_(*(certificates.c.status == status.value for status in _HAS_ONE)),
     )
@@ -74,10 +78,28 @@ def _after_visit(excluded: Any) -> Mapping[str, Any]:
     }
 
 
+_OF_NEWS = [
+    certificates.c[name] for name in ("host", "status", "source", "seen_at", "not_before", "not_after", "changed_at")
+]
 _SAVE_VISIT = Upsert(
     certificates,
     _after_visit,
     where=lambda excluded: sa.or_(certificates.c.seen_at.is_(None), certificates.c.seen_at < excluded["seen_at"]),
+)
+# Of hosts that are no domains, or none yet: what becomes of a domain's certificate `gate.warming` writes, with its events.
+_SAVE_READING = Upsert(
+    certificates,
+    lambda excluded: {
+        **replacing("status", "source", "seen_at", "due_at", "failures", *_LEAF)(excluded),
+        "tenant_id": sa.func.coalesce(excluded["tenant_id"], certificates.c.tenant_id),
+        "last_error": None,
+        "retry_at": None,
+        "changed_at": DatabaseTime(),
+    },
+    where=lambda excluded: sa.and_(
+        certificates.c.domain_id.is_(None),
+        sa.or_(certificates.c.seen_at.is_(None), certificates.c.seen_at <= excluded["seen_at"]),
+    ),
 )
 _PUT = Upsert(
     certificates,
@@ -88,8 +110,20 @@ _PUT = Upsert(
 )
 
 
+# An attempt was opened no later than it was written: a node's clock that was ahead says otherwise.
+_OPENED_AT = sa.case(
+    (certificate_attempts.c.opened_at > certificate_attempts.c.changed_at, certificate_attempts.c.changed_at),
+    else_=certificate_attempts.c.opened_at,
+).label("opened_at")
+_OF_ATTEMPTS = [
+    _OPENED_AT if column.name == "opened_at" else column
+    for column in certificate_attempts.c
+    if column.name != "changed_at"
+]
+
+
 class SqlCertificateLog:
-    """gate.ledger.CertificateLog"""
+    """gate.sync.CertificateLog"""
 
     def __init__(self, reader: Engine, writer: Engine) -> None:
         self._reader = reader
@@ -103,34 +137,59 @@ class SqlCertificateLog:
         common = {"status": CertificateStatus.ISSUED.value, "source": Source.TRAFFIC.value, "failures": 0}
         await self._write(_SAVE_VISIT, [{**fields_of(visit), "due_at": visit.seen_at, **common} for visit in visits])
 
-    async def news(self, since: float | None, opened_since: float, most: int) -> News:
-        attempts = sa.select(*(column for column in certificate_attempts.c if column.name != "changed_at"))
-        columns = [certificates.c[name] for name in ("host", "status", "source", "seen_at", "not_after")]
-        hosts = sa.select(*columns)
+    async def save_readings(self, readings: Sequence[Read]) -> None:
+        common = {"status": CertificateStatus.ISSUED.value, "source": Source.PROBE.value, "failures": 0}
+        rows = [
+            {**fields_of(one, "leaf"), **fields_of_leaf(one.leaf), "due_at": one.leaf.due_at, **common}
+            for one in readings
+        ]
+        await self._write(_SAVE_READING, rows)
+
+    async def changes_since(
+        self, since: float | None, opened_since: float, most: int, after: tuple[float, str] | None = None
+    ) -> CertificateDelta:
+        changed_at, host = certificates.c.changed_at, certificates.c.host
+        hosts = sa.select(*_OF_NEWS).limit(most)
+        attempts = sa.select(*_OF_ATTEMPTS)
         if since is None:
             attempts = attempts.where(certificate_attempts.c.opened_at > opened_since)
-            hosts = hosts.where(certificates.c.seen_at.is_not(None))
+            hosts = hosts.where(certificates.c.seen_at.is_not(None)).order_by(host)
+            if after is not None:
+                hosts = hosts.where(host > after[1])
         else:
             attempts = attempts.where(certificate_attempts.c.changed_at > since)
-            hosts = hosts.where(certificates.c.changed_at > since)
-        hosts = hosts.order_by(certificates.c.changed_at.desc()).limit(most)
+            hosts = hosts.where(changed_at > since).order_by(changed_at, host)
+            if after is not None:
+                hosts = hosts.where(sa.or_(changed_at > after[0], sa.and_(changed_at == after[0], host > after[1])))
         with translated():
             async with self._reader.connect() as connection:
                 now: float = await connection.scalar(sa.select(DatabaseTime()))
-                attempt_rows = (await connection.execute(attempts)).all()
+                attempt_rows = () if after is not None else (await connection.execute(attempts)).all()
                 host_rows = (await connection.execute(hosts)).all()
-        return News(
+        last = host_rows[-1] if len(host_rows) == most else None
+        return CertificateDelta(
             attempts=tuple(Attempt(**{**named(row), "outcome": Outcome(row.outcome)}) for row in attempt_rows),
-            live={
-                row.host: live_until(CertificateStatus(row.status), _source(row.source), row.seen_at, row.not_after)
-                for row in host_rows
-            },
+            live={row.host: _live_until(row) for row in host_rows},
+            due={row.host: _due_at(row) for row in host_rows if row.source == Source.PROBE.value and row.not_after},
             until=now - _OVERLAP,
+            now=now,
+            next=None if last is None else (last.changed_at, last.host),
         )
+
+    async def live(self, hosts: Sequence[str]) -> Mapping[str, datetime]:
+        select = sa.select(*_OF_NEWS).where(certificates.c.host.in_(hosts))
+        with translated():
+            async with self._reader.connect() as connection:
+                found = {row.host: _live_until(row) for row in await connection.execute(select)}
+        return {host: until for host, until in found.items() if until is not None}
 
     async def prune(self, opened_before: float, seen_before: datetime) -> int:
         old_attempts = sa.delete(certificate_attempts).where(certificate_attempts.c.opened_at < opened_before)
-        old_hosts = sa.delete(certificates).where(certificates.c.seen_at < seen_before)
+        never_seen = sa.and_(certificates.c.seen_at.is_(None), certificates.c.changed_at < seen_before.timestamp())
+        # A certificate that lives for longer than the others is live all the same.
+        ended = sa.or_(certificates.c.not_after.is_(None), certificates.c.not_after < seen_before)
+        unseen = sa.and_(certificates.c.seen_at < seen_before, ended)
+        old_hosts = sa.delete(certificates).where(sa.or_(unseen, never_seen))
         with translated():
             async with self._writer.begin() as connection:
                 return sum([rows_changed(await connection.execute(old)) for old in (old_attempts, old_hosts)])
@@ -155,7 +214,7 @@ class SqlCertificates(Rows):
         await self._connection.execute(_PUT.on(self._connection), values)
 
     async def unconfirmed(self, most: int) -> Sequence[tuple[str, str]]:
-        """(id, name) of verified domains that have a certificate: they are in use, and nobody has said so yet."""
+        """(id, name) of verified domains that have a certificate: they are in use, and not marked as active yet."""
         select = (
             sa.select(custom_domains.c.id, custom_domains.c.fqdn)
             .join(certificates, certificates.c.host == custom_domains.c.fqdn)
@@ -180,6 +239,8 @@ class SqlCertificates(Rows):
                     certificates.c.host.is_(None),
                     certificates.c.status == CertificateStatus.REMOVED.value,
                     certificates.c.due_at <= now,
+                    # Seen before it was known to be a domain's: nothing has been told of it.
+                    certificates.c.domain_id.is_(None),
                 ),
             )
             .order_by(certificates.c.due_at, custom_domains.c.verified_at)
@@ -216,6 +277,14 @@ def _certificate(row: Mapping[Any, Any]) -> Certificate:
     values = {name: value for name, value in row.items() if name not in _LEAF}
     values |= {"status": CertificateStatus(row["status"]), "source": _source(row["source"]), "leaf": leaf}
     return Certificate(**values)
+
+
+def _live_until(row: sa.Row[Any]) -> datetime | None:
+    return live_until(CertificateStatus(row.status), _source(row.source), row.seen_at, row.not_after)
+
+
+def _due_at(row: sa.Row[Any]) -> datetime:
+    return due_at(row.not_before, row.not_after)
 
 
 def _source(value: str | None) -> Source | None:

@@ -1,12 +1,15 @@
 """Stored claims to names."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from router.domains.checks.schedule import Slice
 from router.domains.claims import Claim
+from router.domains.names import registered_domain
+from router.store.check_columns import due, slice_of
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import name_claims
 from router.store.upsert import Upsert, replacing
@@ -27,20 +30,27 @@ class SqlClaims(Rows):
         select = sa.select(sa.func.count()).select_from(name_claims).where(name_claims.c.tenant_id == tenant_id)
         return await self._connection.scalar(select) or 0
 
+    async def foreign(self, name: str, tenant_id: str, now: datetime) -> bool:
+        return await self._foreign(name_claims.c.name == name, tenant_id, now)
+
+    async def foreign_of(self, domains: Collection[str], tenant_id: str, now: datetime) -> bool:
+        return await self._foreign(name_claims.c.registered.in_(sorted(domains)), tenant_id, now)
+
+    async def _foreign(self, which: sa.ColumnElement[bool], tenant_id: str, now: datetime) -> bool:
+        select = sa.select(name_claims.c.id).where(
+            which, name_claims.c.tenant_id != tenant_id, name_claims.c.expires_at > now
+        )
+        return await self._connection.scalar(select.limit(1)) is not None
+
     async def put(self, claim: Claim) -> None:
-        await self._connection.execute(_PUT.on(self._connection), fields_of(claim))
+        row = {**fields_of(claim), "registered": registered_domain(claim.name)}
+        await self._connection.execute(_PUT.on(self._connection), row)
 
     async def drop(self, claim_id: str) -> None:
         await self._connection.execute(sa.delete(name_claims).where(name_claims.c.id == claim_id))
 
-    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
-        select = (
-            sa.select(name_claims.c.next_check_at, name_claims.c.id)
-            .where(name_claims.c.next_check_at <= now)
-            .order_by(name_claims.c.next_check_at)
-            .limit(limit)
-        )
-        return [(row.next_check_at, row.id) for row in await self._connection.execute(select)]
+    async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
+        return await due(self._connection, name_claims, now, limit, slice_of(name_claims, part))
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> Claim | None:
         row = await self._one(self._locked(sa.select(name_claims).where(*where), name_claims))
@@ -48,4 +58,4 @@ class SqlClaims(Rows):
 
 
 def _read(row: sa.Row[Any]) -> Claim:
-    return Claim(**named(row))
+    return Claim(**{name: value for name, value in named(row).items() if name != "registered"})

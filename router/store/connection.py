@@ -43,7 +43,12 @@ class Reader(Protocol):
 
 
 class Engine(Reader, Protocol):
-    """A database, for one kind of transactions. What goes wrong raises as `engine.translated` says."""
+    """A database, for one kind of transactions. What goes wrong raises as `engine.translated` says.
+
+    `closed` is why nothing may be asked of it now: each use raises StoreUnavailableError with that. None: it is open.
+    """
+
+    closed: str | None
 
     def begin(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction that is committed when the block ends, and undone when it raises."""

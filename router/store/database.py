@@ -1,25 +1,30 @@
-"""The store: transactions for the verbs, records for the resolver, news of changes for the caches."""
+"""The store: transactions for the services, records for the resolver, notice of changes for the caches."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
+import sqlalchemy as sa
 import structlog
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
-from router.clock import Clock
-from router.leases import Lease
+from router.base.clock import Clock, ClockWatch
+from router.base.leases import Lease
 from router.routes.follower import OutboxFollower, Watch
 from router.settings import Database
 from router.store.certificates import SqlCertificateLog
 from router.store.engine import parsed, reading_engine, writing_engine
 from router.store.failures import translated
 from router.store.feed import Feed
+from router.store.future_times import Mending
 from router.store.idempotency import SqlIdempotency
 from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
+from router.store.pruning import PruneGuard
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
+from router.store.types import DatabaseTime
 from router.store.watch import DataVersion, Notifications
 
 _log = structlog.get_logger("router.store")
@@ -28,16 +33,19 @@ Listener = Callable[[Sequence[str]], object]
 NumberListener = Callable[[Sequence[str], int], object]
 
 _LIMITS = Database()
+_TIME = sa.select(DatabaseTime())
 
 
 class Store:
-    """One database. Made by `Store.open`; not thread-safe: one per event loop."""
+    """One database. Made by `Store.open` or `Store.unopened`; not thread-safe: one per event loop."""
 
     def __init__(self, url: URL, clock: Clock, limits: Database) -> None:
         self._url = url
         self._clock = clock
         self._limits = limits
         self._writer = writing_engine(url, limits)
+        # A job may have dozens of results to write: half of the connections stay free for those who wait for an answer.
+        self._of_jobs = asyncio.Semaphore(max(1, limits.connections // 2))
         self._reader = reading_engine(url, limits)
         self._listeners: list[Listener] = []
         self._number_listeners: list[NumberListener] = []
@@ -60,17 +68,56 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def unopened(cls, database_url: str, *, clock: Clock, limits: Database = _LIMITS) -> "Store":
+        """The same without a connection: until `check` has succeeded each use raises StoreUnavailableError."""
+        store = cls(make_url(database_url), clock, limits)
+        store.keep_closed("the store has not been reached yet")
+        return store
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing is asked of the database yet; None from the moment when it was found fit."""
+        return self._reader.closed
+
+    async def check(self) -> None:
+        """Find out whether the database is there and fits, and open the store if so. Raises StoreUnavailableError."""
+        engine = reading_engine(parsed(self._url.render_as_string(hide_password=False), create=False), self._limits)
+        try:
+            await engine.run(check)
+        finally:
+            await engine.dispose()
+        self._reader.closed = self._writer.closed = None
+
+    async def time(self) -> float:
+        """The database's clock, in seconds since 1970: one round trip. Raises StoreUnavailableError."""
+        with translated():
+            async with self._reader.connect() as connection:
+                return float(await connection.scalar(_TIME))
+
+    def mending(self) -> Mending:
+        """What puts right the times that a clock which was ahead has left."""
+        return Mending(self._reader, self._writer, self._clock)
+
+    def guard(self, watch: ClockWatch, *, share: float) -> PruneGuard:
+        """What is asked before old rows are deleted."""
+        return PruneGuard(self._reader, self._clock, watch, share=share)
+
+    def keep_closed(self, reason: str) -> None:
+        """Ask the database for nothing until `check` succeeds; each use is refused with this."""
+        self._reader.closed = self._writer.closed = reason
+
     @asynccontextmanager
     async def begin(self, under: Lease | None = None) -> AsyncIterator[Transaction]:
         """A transaction that may write. When it has ended, every listener knows what changed.
 
-        `under` a lease it goes on only while that is held.
+        `under` a lease it goes on only while that is held, and waits until one of the connections that jobs may use is free.
 
-        Where the task is cancelled during the commit nobody can tell whether it happened; the follower will.
+        Where the task is cancelled during the commit it is not known whether that happened; the follower will read it.
         Raises StoreUnavailableError, and RouterError CONFLICT where another took the same name at the same time.
         """
         with translated():
-            async with self._writer.begin() as connection:
+            async with nullcontext() if under is None else self._of_jobs, self._writer.begin() as connection:
                 if under is not None:
                     await guard(connection, under)
                 transaction = Transaction(connection, self._clock.now(), writing=True)
@@ -79,7 +126,7 @@ class Store:
         if keys:
             for follower in self._followers:
                 follower.committed(keys, ids[-1])
-            self._tell(keys, ids[-1])
+            self._notify(keys, ids[-1])
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -113,11 +160,11 @@ class Store:
     def _watch(self) -> Watch:
         return DataVersion(self._url) if self._notifications is None else self._notifications.watch()
 
-    def _tell(self, keys: Sequence[str], number: int) -> None:
+    def _notify(self, keys: Sequence[str], number: int) -> None:
         calls = [partial(listener, keys, number) for listener in self._number_listeners]
         calls += [partial(listener, keys) for listener in self._listeners]
         for call in calls:
             try:
                 call()
-            except Exception:  # noqa: BLE001  # the change is committed: a listener's mistake is not the verb's failure
-                _log.exception("a listener failed", listener=repr(call.func))
+            except Exception:  # noqa: BLE001  # the change is committed: a listener's mistake is not the caller's failure
+                _log.exception("change listener failed", listener=repr(call.func))

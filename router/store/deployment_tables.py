@@ -63,7 +63,7 @@ releases = sa.Table(
     sa.Index("ix_releases_environment", "resource_id", "environment", "number"),
 )
 
-# `deadline_at` is there while a build runs: whoever ran one that is past it is gone.
+# `deadline_at` is set while a build runs: once it has passed, the process that ran it is gone.
 builds = sa.Table(
     "builds",
     metadata,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
-from router.errors import StoreUnavailableError
+from router.errors import StoreRefusedError
 from router.settings import Database
 from router.store.connection import Engine
 from router.store.postgres import PostgresEngine
@@ -20,9 +20,15 @@ def parsed(database_url: str, *, create: bool) -> URL:
     if url.get_backend_name() == "sqlite":
         path = url.database or ""
         if not create and not Path(path).exists():
-            raise StoreUnavailableError(f"{path} does not exist: run `miosa-router db upgrade`")
+            raise StoreRefusedError(f"{path} does not exist: run `miosa-router db upgrade`")
         probe(path)
     return url
+
+
+def sqlite_file(database_url: str) -> Path | None:
+    """The file of an SQLite store; None for another store."""
+    url = make_url(database_url)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def writing_engine(url: URL, limits: Database) -> Engine:

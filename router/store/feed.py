@@ -1,4 +1,4 @@
-"""The outbox for those who deliver it: what has been committed, in order, from any number on."""
+"""Reads the outbox: what was committed, in order, from any number on."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,14 +35,14 @@ class Feed:
 
     async def after(self, number: int, most: int) -> Sequence[Change]:
         """At most so many of the changes after this one, in their order."""
-        select = sa.select(outbox.c.id, outbox.c.key, outbox.c.created_at).where(outbox.c.id > number)
+        select = sa.select(outbox.c.id, outbox.c.key, outbox.c.created_at, outbox.c.moved).where(outbox.c.id > number)
         with translated():
             async with self._reader.connect() as connection:
                 rows = await connection.execute(select.order_by(outbox.c.id).limit(most))
                 return [Change(*row) for row in rows]
 
     async def trim(self, now: datetime) -> None:
-        """Delete what is older than anybody needs."""
+        """Delete the rows that no follower needs any more."""
         await trim(self._reader, self._writer, now)
 
     def close(self) -> None:

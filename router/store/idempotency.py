@@ -5,8 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from router.base.idempotency import KEPT, LEASE, Claim, Claimed, Different, Replay, Running
 from router.errors import StoreUnavailableError
-from router.idempotency import KEPT, LEASE, Claim, Claimed, Different, Replay, Running
 from router.store.connection import Connection, Engine, rows_changed
 from router.store.failures import translated
 from router.store.journal_tables import idempotency
@@ -15,12 +15,19 @@ from router.store.upsert import Upsert, replacing
 
 _TRIES = 3  # a row may vanish between losing it and looking at it; that it does so again and again is no chance
 
+
+def _over(since: str, until: str) -> sa.ColumnElement[bool]:
+    claimed_at = idempotency.c.claimed_at
+    return sa.or_(claimed_at <= sa.bindparam(since, type_=Instant), claimed_at > sa.bindparam(until, type_=Instant))
+
+
 _TAKE = Upsert(
     idempotency,
     replacing("fingerprint", "token", "claimed_at", "status", "body"),
+    # One that is further ahead than it can last was claimed by a clock that was ahead.
     where=lambda _: sa.case(
-        (idempotency.c.status.is_(None), idempotency.c.claimed_at <= sa.bindparam("unanswered_since", type_=Instant)),
-        else_=idempotency.c.claimed_at <= sa.bindparam("answered_since", type_=Instant),
+        (idempotency.c.status.is_(None), _over("unanswered_since", "unanswered_until")),
+        else_=_over("answered_since", "answered_until"),
     ),
     returning=[idempotency.c.token],
 )
@@ -52,6 +59,7 @@ class SqlIdempotency:
     ) -> bool:
         row = {"owner": owner, "key": key, "fingerprint": fingerprint, "token": token, "claimed_at": now}
         ends = {"unanswered_since": now - LEASE, "answered_since": now - KEPT}
+        ends |= {"unanswered_until": now + LEASE, "answered_until": now + KEPT}
         taken = await connection.execute(_TAKE.on(connection), {**row, "status": None, "body": None, **ends})
         return taken.scalar_one_or_none() == token
 

@@ -6,22 +6,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.ids import new_id
+from router.base.paging import Listing, Window
 from router.routes.records import Kind, State
 from router.store.changes import chunks
 from router.store.journal_tables import events, usage_intervals
 from router.store.rows import Rows, conditions, named
 from router.store.webhook_tables import webhook_deliveries
 from router.store.webhooks import add_events
-from router.tenancy.events import FAMILY, Event
+from router.tenancy.events import FAMILY, Event, EventFilter
 from router.tenancy.resources import Resource
 from router.tenancy.usage import Interval
-from router.unit import Listing, Window, new_id
 
 
 class SqlEvents(Rows):
-    """tenancy.events.EventRows, domains.custom.Notes"""
+    """tenancy.events.EventRows, and so base.events.EventSink"""
 
-    async def note(
+    async def emit(
         self,
         event_type: str,
         now: datetime,
@@ -52,38 +53,27 @@ class SqlEvents(Rows):
         row = await self._one(sa.select(events).where(events.c.id == event_id))
         return None if row is None else Event(**named(row))
 
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        resource_id: str | None = None,
-        domain_id: str | None = None,
-        type: str | None = None,
-        after: tuple[datetime, str] | None = None,
-    ) -> Listing[Event]:
+    async def list(self, where: EventFilter, window: Window) -> Listing[Event]:
         select = sa.select(events).where(
             *conditions(
                 events,
-                tenant_id=tenant_id,
-                workspace_id=workspace_id,
-                project_id=project_id,
-                resource_id=resource_id,
-                domain_id=domain_id,
+                tenant_id=where.tenant_id,
+                workspace_id=where.workspace_id,
+                project_id=where.project_id,
+                resource_id=where.resource_id,
+                domain_id=where.domain_id,
             )
         )
-        if type is not None and type.endswith(FAMILY):
-            select = select.where(events.c.type.startswith(type.removesuffix("*"), autoescape=True))
-        elif type is not None:
-            select = select.where(events.c.type == type)
+        if where.type is not None and where.type.endswith(FAMILY):
+            select = select.where(events.c.type.startswith(where.type.removesuffix("*"), autoescape=True))
+        elif where.type is not None:
+            select = select.where(events.c.type == where.type)
         order = (events.c.created_at.desc(), events.c.id)
-        return await self._listing(select, window, order, lambda row: Event(**named(row)), _after(after))
+        return await self._listing(select, window, order, lambda row: Event(**named(row)), _after(where.after))
 
-    async def prune(self, before: datetime, most: int) -> int:
+    async def prune(self, before: datetime, limit: int) -> int:
         select = sa.select(events.c.id).where(events.c.created_at < before).order_by(events.c.created_at)
-        old = list(await self._connection.scalars(select.limit(most)))
+        old = list(await self._connection.scalars(select.limit(limit)))
         for chunk in chunks(old):
             await self._connection.execute(
                 sa.delete(webhook_deliveries).where(webhook_deliveries.c.event_id.in_(chunk))
@@ -104,9 +94,9 @@ _OF_RESOURCE = ("tenant_id", "workspace_id", "project_id", "kind", "state", "siz
 
 
 class SqlUsage(Rows):
-    """tenancy.resources.UsageRows, tenancy.projects.UsageOfProject, tenancy.usage.IntervalRows"""
+    """tenancy.usage.UsageRows"""
 
-    async def cut(self, resources: Sequence[Resource], now: datetime) -> None:
+    async def record(self, resources: Sequence[Resource], now: datetime) -> None:
         for chunk in chunks([resource.id for resource in resources]):
             await self._end(usage_intervals.c.resource_id.in_(chunk), now)
         new = [
@@ -118,7 +108,7 @@ class SqlUsage(Rows):
         if new:
             await self._connection.execute(sa.insert(usage_intervals), new)
 
-    async def recut_project(self, project_id: str, workspace_id: str, now: datetime) -> None:
+    async def record_move(self, project_id: str, workspace_id: str, now: datetime) -> None:
         open_ones = (usage_intervals.c.project_id == project_id, usage_intervals.c.ended_at.is_(None))
         rows = (await self._connection.execute(sa.select(usage_intervals).where(*open_ones))).all()
         if rows:

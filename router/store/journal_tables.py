@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from router.store.tables import metadata
 from router.store.types import Id, Instant, Json
 
-# How often a routing record changed. Rows stay when records go: a version never starts again.
+# How often a routing record changed, counted from the outbox's number at the first change: a version never starts again,
+# even where the row of a record that is gone was pruned in between.
 route_versions = sa.Table(
     "route_versions",
     metadata,
@@ -23,6 +24,8 @@ outbox = sa.Table(
     sa.Column("key", sa.String(300), nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("created_at", Instant, nullable=False, index=True),
+    # Nothing changed but where a resource listens: until the new record can be had the last known route may be used.
+    sa.Column("moved", sa.Boolean, nullable=False, server_default=sa.false()),
     sqlite_autoincrement=True,
 )
 
@@ -39,7 +42,15 @@ usage_intervals = sa.Table(
     sa.Column("size", sa.String(20)),
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    sa.Column("rolled", sa.Boolean, nullable=False, server_default=sa.false()),  # no finer than a day any more
     sa.Index("ix_usage_intervals_resource", "resource_id", "ended_at"),
+    sa.Index(
+        "ix_usage_intervals_fine",
+        "resource_id",
+        "ended_at",
+        sqlite_where=sa.text("rolled = 0"),
+        postgresql_where=sa.text("rolled = false"),
+    ),
     sa.Index("ix_usage_intervals_workspace", "workspace_id", "started_at"),
 )
 
@@ -58,7 +69,8 @@ events = sa.Table(
     sa.Index("ix_events_tenant", "tenant_id", "created_at"),
 )
 
-# Who does what only one process may do. `expires_at` is of the database's clock, in seconds since 1970.
+# Who does what only one process may do. `expires_at`, and `ran_at` when it was last done, are of the database's clock, in
+# seconds since 1970.
 leases = sa.Table(
     "leases",
     metadata,
@@ -66,6 +78,7 @@ leases = sa.Table(
     sa.Column("holder", sa.String(255), nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("ran_at", sa.Double),
 )
 
 idempotency = sa.Table(

@@ -5,10 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import api_keys
 from router.tenancy.keys import Key, KeyScope
-from router.unit import Listing, Window
 
 
 class SqlKeys(Rows):
@@ -44,6 +44,9 @@ class SqlKeys(Rows):
     async def revoke_scope(self, scope_id: str, now: datetime) -> None:
         of_scope = (api_keys.c.scope_id == scope_id, api_keys.c.revoked_at.is_(None))
         await self._connection.execute(sa.update(api_keys).where(*of_scope).values(revoked_at=now))
+
+    async def save(self, key: Key) -> None:
+        await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(fields_of(key)))
 
     async def used(self, key_id: str, now: datetime) -> None:
         await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))

@@ -1,11 +1,11 @@
-"""Leases in SQL. The database's clock decides, in each statement anew."""
+"""Leases in SQL. Each statement reads the database's clock, which alone decides."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
+from router.base.leases import LONGEST, Lease
 from router.errors import StoreUnavailableError
-from router.leases import Lease
 from router.store.connection import Connection, Engine
 from router.store.failures import translated
 from router.store.journal_tables import leases
@@ -13,7 +13,7 @@ from router.store.types import DatabaseTime
 from router.store.upsert import Upsert
 
 _now = DatabaseTime()
-_running = leases.c.expires_at > _now
+_running = sa.and_(leases.c.expires_at > _now, leases.c.expires_at <= _now + LONGEST)
 _ours = leases.c.holder == sa.bindparam("by")
 _SEED = Upsert(leases, None)
 _TAKE = (
@@ -23,9 +23,12 @@ _TAKE = (
         token=leases.c.token + sa.case((sa.and_(_running, _ours), 0), else_=1),
         holder=sa.bindparam("by"),
         expires_at=_now + sa.bindparam("seconds", type_=sa.Float),
+        ran_at=sa.func.coalesce(_now - sa.bindparam("ran", type_=sa.Float), leases.c.ran_at),
     )
     .returning(leases.c.token)
 )
+_PRESENT = "present/"  # before the holder, in the names of leases that only say that it is there
+_GONE = 3600.0  # seconds after which a process that was present is forgotten
 
 
 class SqlLeases:
@@ -35,13 +38,15 @@ class SqlLeases:
         self._reader = reader
         self._writer = writer
 
-    async def acquire(self, name: str, holder: str, seconds: float) -> Lease | None:
+    async def acquire(self, name: str, holder: str, seconds: float, ran: float | None = None) -> Lease | None:
         with translated():
             async with self._writer.begin() as connection:
                 await connection.execute(
                     _SEED.on(connection), {"name": name, "holder": "", "token": 0, "expires_at": 0.0}
                 )
-                token = await connection.scalar(_TAKE, {"of": name, "by": holder, "seconds": seconds})
+                token = await connection.scalar(
+                    _TAKE, {"of": name, "by": holder, "seconds": min(seconds, LONGEST), "ran": ran}
+                )
         return None if token is None else Lease(name, holder, token)
 
     async def free(self, names: Collection[str]) -> Collection[str]:
@@ -56,11 +61,42 @@ class SqlLeases:
             async with self._writer.begin() as connection:
                 await connection.execute(sa.update(leases).where(*_place(lease)).values(expires_at=0.0))
 
+    async def ran(self, names: Collection[str]) -> Mapping[str, float]:
+        # A job that was done in the future was dated by a clock that was ahead: when it was done is not known.
+        ago = (_now - leases.c.ran_at).label("ago")
+        select = sa.select(leases.c.name, ago).where(leases.c.name.in_(sorted(names)), leases.c.ran_at <= _now)
+        with translated():
+            async with self._reader.connect() as connection:
+                return {row.name: row.ago for row in await connection.execute(select)}
+
+    async def present(self, holder: str, seconds: float) -> int:
+        await self.acquire(_PRESENT + holder, holder, seconds)
+        those = leases.c.name.startswith(_PRESENT)
+        with translated():
+            async with self._reader.connect() as connection:
+                row = (
+                    await connection.execute(
+                        sa.select(
+                            sa.func.count().filter(_running).label("running"),
+                            sa.func.count().filter(leases.c.expires_at < _now - _GONE).label("gone"),
+                        ).where(those)
+                    )
+                ).one()
+            if row.gone:
+                async with self._writer.begin() as connection:
+                    await connection.execute(sa.delete(leases).where(those, leases.c.expires_at < _now - _GONE))
+        return int(row.running)
+
+    async def leave(self, holder: str) -> None:
+        with translated():
+            async with self._writer.begin() as connection:
+                await connection.execute(sa.delete(leases).where(leases.c.name == _PRESENT + holder))
+
 
 async def guard(connection: Connection, lease: Lease) -> None:
-    """Let this transaction go on only if the lease is still held, and let nobody else have it before the commit.
+    """Continue this transaction only if the lease is still held, and lock it until the commit.
 
-    Raises StoreUnavailableError where another has it.
+    Raises StoreUnavailableError where another process has it.
     """
     held = await connection.scalar(sa.select(leases.c.token).where(*_place(lease)).with_for_update(read=True))
     if held is None:

@@ -1,7 +1,7 @@
 """What is looked up for routing records, and the two ways to look it up.
 
-On SQLite a statement costs microseconds, so there is one per kind. On PostgreSQL each one is a journey, and so are the
-begin and the end of a transaction; so there everything comes with a single statement, which sees one instant by itself.
+On SQLite a statement costs microseconds, so there is one per kind. On PostgreSQL each one is a round trip, and so are
+BEGIN and COMMIT; so there a single statement reads everything, as of one instant by itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from router.store.block_tables import blocks
 from router.store.deployment_tables import deployment_versions, deployments
 from router.store.journal_tables import outbox, route_versions
 from router.store.tables import (
@@ -34,7 +35,7 @@ _follows = sa.and_(
     sa.or_(_sandboxs.c.holder_id.is_not(None), _own.c.holder_id.is_(None)),
 )
 
-# Where nobody has said which port hosts without one lead to: the one that was exposed first.
+# The port of hosts without one, where none was chosen: the one that was exposed first.
 _main_port = sa.func.coalesce(
     resources.c.default_port,
     sa.select(previews.c.port)
@@ -63,8 +64,14 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
                 (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.ports),
                 else_=_own.c.ports,
             ).label("ports"),
+            sa.case(
+                (_version.c.holder_id.is_not(None), _version.c.listening),
+                (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.listening),
+                else_=_own.c.listening,
+            ).label("listening"),
             sa.case((_follows, _sandbox.c.state)).label("followed_state"),
-            sa.case((_follows, _sandbox.c.suspended), else_=sa.false()).label("followed_suspended"),
+            # What was published from a sandbox that is blocked is blocked too, wherever it listens.
+            sa.func.coalesce(_sandbox.c.suspended, sa.false()).label("followed_suspended"),
             sa.func.coalesce(route_versions.c.version, 0).label("version"),
         )
         .select_from(of)
@@ -102,6 +109,13 @@ def _domains(of_names: Among) -> sa.Select[Any]:
     )
 
 
+def _blocks(of_names: Among) -> sa.Select[Any]:
+    """The blocks of hosts that are in force, whatever tenant has the names."""
+    return sa.select(blocks.c.subject, blocks.c.tenant_id).where(
+        blocks.c.kind == "host", of_names(blocks.c.subject), blocks.c.lifted_at.is_(None)
+    )
+
+
 def _wanted(of_slugs: Among, others: sa.Select[Any]) -> sa.CompoundSelect[Any]:
     """The ids of the slugs' resources and of others. A union, because either half has an index, and SQLite scans where
     an OR mixes them."""
@@ -109,14 +123,14 @@ def _wanted(of_slugs: Among, others: sa.Select[Any]) -> sa.CompoundSelect[Any]:
     return living.union(others)
 
 
-def _buried(of_slugs: Among) -> sa.Select[Any]:
-    """The dead have no ports and no endpoint; what they belonged to still says whose zone may answer for them."""
+def _tombstones(of_slugs: Among) -> sa.Select[Any]:
+    """Deleted resources have no ports and no endpoint; what they belonged to says whose zone may respond for them."""
     dead = (
-        sa.select(tombstones.c.resource_id.label("id"), tombstones.c.slug.label("buried_slug"))
+        sa.select(tombstones.c.resource_id.label("id"), tombstones.c.slug.label("tombstone_slug"))
         .where(of_slugs(tombstones.c.slug))
         .subquery("dead")
     )
-    return _resources(dead).add_columns(dead.c.buried_slug)
+    return _resources(dead).add_columns(dead.c.tombstone_slug)
 
 
 def _claims(of_zones: Among) -> sa.Select[Any]:
@@ -128,14 +142,20 @@ def _claims(of_zones: Among) -> sa.Select[Any]:
 
 
 def _ports(of_ids: Among) -> sa.CompoundSelect[Any]:
-    """Exposed ports, and those that have a preview: their host mode."""
+    """Exposed ports, and those that have a preview: how that is served."""
     return (
-        sa.select(exposed_ports.c.resource_id, exposed_ports.c.port, sa.null().label("host_mode"))
+        sa.select(
+            exposed_ports.c.resource_id,
+            exposed_ports.c.port,
+            sa.null().label("host_mode"),
+            sa.null().label("scheme"),
+            sa.null().label("protocol"),
+        )
         .where(of_ids(exposed_ports.c.resource_id))
         .union_all(
-            sa.select(previews.c.resource_id, previews.c.port, previews.c.host_mode).where(
-                of_ids(previews.c.resource_id)
-            )
+            sa.select(
+                previews.c.resource_id, previews.c.port, previews.c.host_mode, previews.c.scheme, previews.c.protocol
+            ).where(of_ids(previews.c.resource_id))
         )
     )
 
@@ -147,11 +167,13 @@ class Lookups(Protocol):
 
     def domains(self, names: Sequence[str]) -> Iterable[Any]: ...
 
+    def blocks(self, names: Sequence[str]) -> Iterable[Any]: ...
+
     def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]: ...
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]: ...
 
-    def buried(self, slugs: Sequence[str]) -> Iterable[Any]: ...
+    def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]: ...
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
 
@@ -162,10 +184,11 @@ def _listed(name: str) -> Among:
 
 _VERSIONS = _versions(_listed("keys"))
 _DOMAINS = _domains(_listed("names"))
+_BLOCKS = _blocks(_listed("names"))
 _RESOURCES = _resources(
     _wanted(_listed("slugs"), sa.select(resources.c.id).where(_listed("ids")(resources.c.id))).subquery("wanted")
 )
-_BURIED = _buried(_listed("slugs"))
+_TOMBSTONES = _tombstones(_listed("slugs"))
 _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
 
@@ -182,14 +205,17 @@ class OneByOne:
     def domains(self, names: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_DOMAINS, {"names": names}) if names else ()
 
+    def blocks(self, names: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_BLOCKS, {"names": names}) if names else ()
+
     def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]:
         return self._connection.execute(_RESOURCES, {"slugs": slugs, "ids": ids}).all() if slugs or ids else ()
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_PORTS, {"ids": ids}) if ids else ()
 
-    def buried(self, slugs: Sequence[str]) -> Iterable[Any]:
-        return self._connection.execute(_BURIED, {"slugs": slugs}) if slugs else ()
+    def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_TOMBSTONES, {"slugs": slugs}) if slugs else ()
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_CLAIMS, {"zones": zones}) if zones else ()
@@ -206,9 +232,10 @@ def _at_once() -> sa.Select[Any]:
     parts: dict[str, sa.Select[Any] | sa.CompoundSelect[Any]] = {
         "versions": _versions(_any("keys")),
         "domains": _domains(_any("names")),
+        "blocks": _blocks(_any("names")),
         "resources": _resources(wanted),
         "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
-        "buried": _buried(_any("slugs")),
+        "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
@@ -234,14 +261,17 @@ class AtOnce:
     def domains(self, names: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["domains"]
 
+    def blocks(self, names: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["blocks"]
+
     def resources(self, slugs: Sequence[str], ids: Sequence[str]) -> Sequence[Any]:  # noqa: ARG002  # likewise
         return self._found["resources"]
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["ports"] if row.resource_id in ids)
 
-    def buried(self, slugs: Sequence[str]) -> Iterable[Any]:
-        return (row for row in self._found["buried"] if row.buried_slug in slugs)
+    def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["tombstones"] if row.tombstone_slug in slugs)
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["claims"]

@@ -1,7 +1,7 @@
 """Bring a database to the schema of this version. Safe when several processes do it at once: one does the work.
 
-Alembic takes the steps. Whether there are any to take is told without it: every process of a node asks that when it
-starts, and Alembic is 6 MB of memory.
+Alembic runs the migrations. Whether any are missing is found without it: every process of a node checks that when it
+starts, and Alembic takes 6 MB of memory.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from router.errors import StoreUnavailableError
+from router.errors import StoreRefusedError, StoreUnavailableError
 from router.settings import Database
 from router.store.engine import parsed
 from router.store.failures import translated
+from router.store.locks import lock_outbox
 from router.store.postgres import PostgresEngine
 from router.store.sqlite import sqlite_engine
-from router.store.turns import take_turn
 
-# A migration may take its time, and so may another process's that is waited for.
+# Long timeouts: a migration may take minutes, and so may the wait for another process's.
 _PATIENT = Database(connections=1, statement_time=3600.0, lock_time=60.0)
 _RETRY = 0.02  # seconds between tries to switch the journal
 
@@ -30,38 +30,43 @@ _STEP = re.compile(r"v(\d{4})_\w+\.py")
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))  # Alembic's own table
 
 
-async def migrate(database_url: str) -> tuple[str | None, str]:
+async def migrate(database_url: str, *, lock_time: float = _PATIENT.lock_time) -> tuple[str | None, str]:
     """Run the missing migrations in one transaction; the revision before and after.
 
-    A database that a newer version has migrated further is left as it is. Raises StoreUnavailableError.
+    A database that a newer version has migrated further is left as it is. Another process's lock is waited for so many
+    seconds. Raises StoreUnavailableError.
     """
     url = parsed(database_url, create=True)
     with translated():
         if url.get_backend_name() == "sqlite":
-            return await asyncio.to_thread(_migrate_file, url)
-        engine = PostgresEngine(url, _PATIENT, reading=False)
+            return await asyncio.to_thread(_migrate_file, url, lock_time)
+        engine = PostgresEngine(url, _PATIENT.model_copy(update={"lock_time": lock_time}), reading=False)
         try:
             async with engine.begin() as connection:
-                await take_turn(connection)
+                await lock_outbox(connection)
                 return await connection.run_sync(_upgrade)
         finally:
             await engine.dispose()
 
 
-def _migrate_file(url: URL) -> tuple[str | None, str]:
-    engine = sqlite_engine(url, _PATIENT.lock_time, reading=False)
-    _use_wal(engine)
-    # The lock is taken before the first look, so that whoever waits here sees what the other has done.
+def _migrate_file(url: URL, lock_time: float) -> tuple[str | None, str]:
+    engine = sqlite_engine(url, lock_time, reading=False)
+    _use_wal(engine, lock_time)
+    with engine.connect() as connection:  # where nothing is missing another process's lock is nothing to wait for
+        before = _current(connection)
+    if before == _revisions()[-1]:
+        return before, before
+    # The lock is taken before the revision is read, so that a process that waited sees what the other has done.
     with engine.begin() as connection:
         return _upgrade(connection)
 
 
 def check(connection: sa.Connection) -> None:
-    """Raise StoreUnavailableError where the schema is older than this version needs."""
+    """Raise StoreRefusedError where the schema is older than this version needs."""
     current, known = _current(connection), _revisions()
     # A revision that we do not know is from a newer version: it keeps what we need until the fleet has followed.
     if current is None or (current in known and current != known[-1]):
-        raise StoreUnavailableError(
+        raise StoreRefusedError(
             f"the database is at revision {current or 'none'}, this version needs {known[-1]}: run `miosa-router db upgrade`"
         )
 
@@ -100,20 +105,22 @@ def _take_steps(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _use_wal(engine: sa.Engine) -> None:
+def _use_wal(engine: sa.Engine, lock_time: float) -> None:
     """Switch the file to a write-ahead log, which stays. Two that switch at once are refused without waiting."""
-    deadline = time.monotonic() + _PATIENT.lock_time
+    deadline = time.monotonic() + lock_time
     while True:
         connection = engine.raw_connection()
         try:
             (mode,) = connection.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
-        except engine.dialect.loaded_dbapi.OperationalError:
+        except engine.dialect.loaded_dbapi.OperationalError as error:
             if time.monotonic() > deadline:
-                raise
+                raise StoreUnavailableError(f"{engine.url.database}: {error}") from error
             time.sleep(_RETRY)
             continue
+        except engine.dialect.loaded_dbapi.DatabaseError as error:
+            raise StoreRefusedError(f"{engine.url.database}: {error}") from error
         finally:
             connection.close()
         if mode != "wal":
-            raise StoreUnavailableError(f"the database file can't have a write-ahead log (it has {mode!r})")
+            raise StoreRefusedError(f"the database file can't have a write-ahead log (it has {mode!r})")
         return

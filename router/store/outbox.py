@@ -1,4 +1,4 @@
-"""The outbox, which says what was committed in which order; who reads it is `routes/follower.py` and the cache."""
+"""The outbox: what was committed, in which order. `routes/follower.py` and the cache's publisher read it."""
 
 from datetime import datetime, timedelta
 

@@ -1,7 +1,8 @@
-"""PostgreSQL: a pool of connections, each wait with an end.
+"""PostgreSQL: a pool of connections, every wait with a timeout.
 
-The server ends a statement that takes too long and tells us so. Where it says nothing at all (frozen, or the network is
-gone) the driver gives up a second later, and the connection is dropped without a farewell: one would be waited for too.
+The server cancels a statement that takes too long and reports it. Where it does not respond at all (suspended, or the
+network is down) the driver gives up a second later, and the connection is dropped without a goodbye message, since sending
+one would wait too.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from router.errors import StoreUnavailableError
 from router.settings import Database
 from router.store.failures import translated
 
@@ -41,6 +43,7 @@ class PostgresEngine:
             pool_timeout=limits.lock_time,
         )
         sa.event.listen(engine.sync_engine, "checkout", _refuse_dead)
+        self.closed: str | None = None
         self._engine = engine
         self._compiled: dict[sa.Select[Any], _Compiled] = {}
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
@@ -58,6 +61,8 @@ class PostgresEngine:
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        if self.closed is not None:
+            raise StoreUnavailableError(self.closed)
         async with engine.connect() as connection:
             try:
                 yield connection
@@ -110,7 +115,7 @@ async def connect(url: URL, limits: Database, **server_settings: str) -> Any:
 
 
 async def _abandon(connection: AsyncConnection) -> None:
-    """Close it without a word, so that nobody gets it again."""
+    """Close it without a goodbye message, so that it does not return to the pool."""
     if not connection.invalidated:
         driver = (await connection.get_raw_connection()).driver_connection
         if driver is not None:
@@ -119,6 +124,6 @@ async def _abandon(connection: AsyncConnection) -> None:
 
 
 def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
-    """A server that has restarted has closed all our connections, which costs no round trip to see."""
+    """Do not take connections that the server has closed, as after a restart: seen without a round trip."""
     if connection.driver_connection.is_closed():
         raise sa.exc.InvalidatePoolError

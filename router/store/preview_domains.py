@@ -6,15 +6,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.domains.checks.schedule import Slice
 from router.domains.claims import LET_GO_TIME
-from router.domains.preview import PreviewDomain, PreviewStatus
+from router.domains.names import registered_domain
+from router.domains.preview_domains import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
+from router.store.blocks import holds_block
 from router.store.changes import Changes
-from router.store.checks import check_fields, due, pull, read_check, unchecked
+from router.store.check_columns import check_fields, due, read_check, schedule_now, slice_of, unchecked
 from router.store.connection import Connection
+from router.store.locks import hold_names
 from router.store.rows import Rows, fields_of
 from router.store.tables import preview_domains, released_zones, zones
-from router.store.turns import hold_names
 from router.store.upsert import Upsert, replacing
 
 _CLAIM = Upsert(zones, None)
@@ -22,7 +25,7 @@ _RELEASE = Upsert(released_zones, replacing("tenant_id", "released_at"))
 
 
 class SqlPreviewDomains(Rows):
-    """domains.preview.ZoneRows, domains.diagnoses.DiagnosesTx, tenancy.workspaces.ZonesOfScope"""
+    """domains.preview.ZoneRows, and so tenancy.transaction.PreviewDomainRows"""
 
     def __init__(self, connection: Connection, changes: Changes, *, writing: bool, now: datetime) -> None:
         super().__init__(connection, changes, writing=writing)
@@ -60,6 +63,28 @@ class SqlPreviewDomains(Rows):
     async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
         return await self._let_go(released_zones.c.domain.endswith(f".{domain}"), tenant_id, since)
 
+    async def foreign_of(self, domains: Collection[str], tenant_id: str) -> bool:
+        which = zones.c.registered.in_(sorted(domains))
+        return await self._one_of(which, zones.c.tenant_id != tenant_id) is not None
+
+    async def released_of(self, domains: Collection[str], tenant_id: str, since: datetime) -> bool:
+        return await self._let_go(released_zones.c.registered.in_(sorted(domains)), tenant_id, since) is not None
+
+    async def has_verified(self, domains: Collection[str], tenant_id: str) -> bool:
+        select = sa.select(preview_domains.c.id).where(
+            preview_domains.c.domain.in_(sorted(domains)),
+            preview_domains.c.tenant_id == tenant_id,
+            preview_domains.c.status == PreviewStatus.VERIFIED,
+        )
+        return await self._connection.scalar(select.limit(1)) is not None
+
+    async def count_of(self, tenant_id: str) -> int:
+        select = sa.select(sa.func.count()).where(preview_domains.c.tenant_id == tenant_id)
+        return await self._connection.scalar(select) or 0
+
+    async def own_tokens(self, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
+        return await tokens_of(self._connection, preview_domains, tokens, tenant_id)
+
     async def _let_go(self, which: sa.ColumnElement[bool], tenant_id: str, since: datetime) -> str | None:
         select = sa.select(released_zones.c.domain).where(
             which, released_zones.c.tenant_id != tenant_id, released_zones.c.released_at >= since
@@ -86,22 +111,27 @@ class SqlPreviewDomains(Rows):
         row = await self._one(self._locked(select, preview_domains))
         return None if row is None else _read(row)
 
-    async def due(self, now: datetime, limit: int) -> Sequence[tuple[datetime, str]]:
-        return await due(self._connection, preview_domains, now, limit)
+    async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
+        return await due(self._connection, preview_domains, now, limit, slice_of(preview_domains, part))
 
-    async def pull(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
+    async def schedule_now(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
         waiting = (
             preview_domains.c.domain.in_(sorted(domains)),
             preview_domains.c.status == PreviewStatus.PENDING_DNS,
         )
-        return await pull(self._connection, preview_domains, now, unless_since, *waiting)
+        return await schedule_now(self._connection, preview_domains, now, unless_since, *waiting)
 
     async def put(self, preview: PreviewDomain) -> None:
         old = await self.get(preview.scope, preview.scope_id)
         if old is None or old.domain != preview.domain:
             await self._drop(old)
             await self._connection.execute(
-                _CLAIM.on(self._connection), {"domain": preview.domain, "tenant_id": preview.tenant_id}
+                _CLAIM.on(self._connection),
+                {
+                    "domain": preview.domain,
+                    "tenant_id": preview.tenant_id,
+                    "registered": registered_domain(preview.domain),
+                },
             )
             await self._connection.execute(sa.insert(preview_domains).values(_values(preview)))
         else:
@@ -128,15 +158,28 @@ class SqlPreviewDomains(Rows):
     async def _release(self, old: PreviewDomain) -> None:
         """Remember who had it, for as long as that matters."""
         await self._connection.execute(
-            sa.delete(released_zones).where(released_zones.c.released_at < self._now - LET_GO_TIME)
+            sa.delete(released_zones).where(
+                released_zones.c.released_at < self._now - LET_GO_TIME, ~holds_block(released_zones.c.tenant_id)
+            )
         )
-        row = {"domain": old.domain, "tenant_id": old.tenant_id, "released_at": self._now}
+        row = {
+            "domain": old.domain,
+            "tenant_id": old.tenant_id,
+            "released_at": self._now,
+            "registered": registered_domain(old.domain),
+        }
         await self._connection.execute(_RELEASE.on(self._connection), row)
 
 
 def at_or_under(column: sa.ColumnElement[str], name: str, *, under: bool) -> sa.ColumnElement[bool]:
     """Whether a column has that name, or also one under it."""
     return sa.or_(column == name, column.endswith(f".{name}")) if under else column == name
+
+
+async def tokens_of(connection: Connection, table: sa.Table, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
+    """Those of the tokens that rows of this tenant's have."""
+    select = sa.select(table.c.token).where(table.c.tenant_id == tenant_id, table.c.token.in_(sorted(tokens)))
+    return frozenset((await connection.scalars(select)).all()) if tokens else frozenset()
 
 
 def _of(scope: Scope, scope_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import previews
 from router.tenancy.previews import Preview
-from router.unit import Listing, Window
 
 
 class SqlPreviews(Rows):

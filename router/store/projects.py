@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import projects, resources
 from router.store.webhook_tables import webhooks
-from router.tenancy.projects import Project
-from router.unit import Listing, Window
+from router.tenancy.projects import Project, ProjectFilter
 
 _columns = [column for column in projects.columns if column.name != "deleted_at"]
 
@@ -42,25 +42,16 @@ class SqlProjects(Rows):
     async def default(self, workspace_id: str) -> Project | None:
         return await self._find(projects.c.workspace_id == workspace_id, projects.c.is_default)
 
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str | None = None,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        external_workspace_id: str | None = None,
-        external_project_id: str | None = None,
-    ) -> Listing[Project]:
-        where = conditions(
+    async def list(self, where: ProjectFilter, window: Window) -> Listing[Project]:
+        given = conditions(
             projects,
-            tenant_id=tenant_id,
-            workspace_id=workspace_id,
-            id=project_id,
-            external_workspace_id=external_workspace_id,
-            external_project_id=external_project_id,
+            tenant_id=where.tenant_id,
+            workspace_id=where.workspace_id,
+            id=where.project_id,
+            external_workspace_id=where.external_workspace_id,
+            external_project_id=where.external_project_id,
         )
-        return await self._listing(self._living(*where), window, (projects.c.created_at, projects.c.id), _read)
+        return await self._listing(self._living(*given), window, (projects.c.created_at, projects.c.id), _read)
 
     async def save(self, old: Project, new: Project) -> None:
         values = fields_of(new, "id", "created_at")
@@ -81,7 +72,7 @@ class SqlProjects(Rows):
         )
         for resource_id in moved.scalars():
             self._changes.resource(resource_id)
-        # Whoever is in charge of the workspace that it left must not send its events elsewhere.
+        # A webhook of the project follows it, so that managers of the old workspace no longer control it.
         await self._connection.execute(
             sa.update(webhooks).where(webhooks.c.project_id == new.id).values(workspace_id=new.workspace_id)
         )

@@ -9,24 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from router.domains.checks import Method
-from router.domains.preview import PreviewStatus
+from router.domains.checks.schedule import Method
+from router.domains.preview_domains import PreviewStatus
 from router.domains.redirects import RedirectPolicy, redirect_target
 from router.routes.batches import Found
 from router.routes.records import (
+    AUTO,
+    HTTP1,
     DomainStatus,
     Endpoint,
     Kind,
+    ListeningSocket,
     NameRecord,
     Record,
     ResourceRecord,
     Scope,
     Snapshot,
     State,
-    ZoneClaim,
+    ZoneMember,
     ZoneRecord,
     name_key,
     slug_key,
+    usual_host_mode,
     zone_key,
 )
 from router.store.connection import Reader
@@ -34,7 +38,7 @@ from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
 from router.tenancy.branding import on_pages
 
-_PRESERVE = "preserve"
+_HTTP = "http"
 
 
 class SqlRecords:
@@ -51,7 +55,7 @@ class SqlRecords:
     async def fetch_versioned(self, keys: Sequence[str]) -> Snapshot:
         """Each key's version beside its record, absent ones included.
 
-        A cache needs the versions of what is absent too, or a slow fill could bury a record that was made meanwhile.
+        A cache needs the versions of what is absent too, or a slow fill could hide a record that was made meanwhile.
         Raises StoreUnavailableError.
         """
         wanted = tuple(dict.fromkeys(keys))
@@ -86,22 +90,28 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
         if resource.slug in slugs and resource.state is not State.DESTROYED
     }
     absent = [slug for slug in slugs if slug_key(slug) not in records]
-    for row in lookups.buried(absent):
-        key = slug_key(row.buried_slug)
+    for row in lookups.tombstones(absent):
+        key = slug_key(row.tombstone_slug)
         # Of a resource that lives on under another slug only this one is dead.
         dead = {
-            "slug": row.buried_slug,
+            "slug": row.tombstone_slug,
             "state": State.DESTROYED,
             "endpoint": None,
             "version": versions.get(key, 0),
         }
-        records[key] = replace(_resource(row, set(), {}), **dead)
+        records[key] = replace(_resource(row, set(), ()), **dead)
+    blocked = {row.subject: row.tenant_id for row in lookups.blocks(names)}
     for fqdn, row in domains.items():
-        records[name_key(fqdn)] = _name(row, by_id.get(row.resource_id), versions.get(name_key(fqdn), 0))
-    claims: dict[str, list[ZoneClaim]] = {}
+        counts = fqdn in blocked and blocked[fqdn] in (None, row.tenant_id)
+        version = versions.get(name_key(fqdn), 0)
+        records[name_key(fqdn)] = _name(row, by_id.get(row.resource_id), version, blocked=counts)
+    for fqdn, tenant_id in blocked.items():
+        if fqdn not in domains and tenant_id is None:
+            records[name_key(fqdn)] = _blocked_name(fqdn, versions.get(name_key(fqdn), 0))
+    claims: dict[str, list[ZoneMember]] = {}
     for row in lookups.claims(zones):
         verified = row.status == PreviewStatus.VERIFIED
-        claim = ZoneClaim(
+        claim = ZoneMember(
             Scope(row.scope), row.scope_id, row.tenant_id, verified, bool(row.caa_forbidden), bool(row.not_pointing)
         )
         claims.setdefault(row.domain, []).append(claim)
@@ -114,22 +124,23 @@ def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) 
     """The live resources of the slugs, and those that the domains lead to; by id."""
     rows = lookups.resources(slugs, ids)
     exposed: dict[str, set[int]] = {}
-    modes: dict[str, dict[int, str]] = {}
+    served: dict[str, list[Any]] = {}
     live = [row.id for row in rows if row.deleted_at is None]
     for row in lookups.ports(live):
         if row.host_mode is None:
             exposed.setdefault(row.resource_id, set()).add(row.port)
         else:
-            modes.setdefault(row.resource_id, {})[row.port] = row.host_mode
-    return {row.id: _resource(row, exposed.get(row.id, set()), modes.get(row.id, {})) for row in rows}
+            served.setdefault(row.resource_id, []).append(row)
+    return {row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, [])) for row in rows}
 
 
-def _resource(row: Any, exposed: set[int], modes: Mapping[int, str]) -> ResourceRecord:
+def _resource(row: Any, exposed: set[int], served: Sequence[Any]) -> ResourceRecord:
+    """`served` are the rows of its previews, which say more than the resource's own maps."""
     endpoint = None
     if row.address is not None:
         ports = {int(public): real for public, real in row.ports.items()}
-        endpoint = Endpoint(row.address, row.generation, ports)
-    hosts = {**{int(port): mode for port, mode in row.host_modes.items()}, **modes}
+        listening = None if row.listening is None else tuple(ListeningSocket(*one) for one in row.listening)
+        endpoint = Endpoint(row.address, row.generation, ports, listening)
     return ResourceRecord(
         id=row.id,
         kind=Kind(row.kind),
@@ -143,10 +154,22 @@ def _resource(row: Any, exposed: set[int], modes: Mapping[int, str]) -> Resource
         exposed_ports=None if row.auto_expose else frozenset(exposed),
         suspended=row.suspended or row.tenant_suspended or row.followed_suspended,
         endpoint=endpoint,
-        host_modes={port: mode for port, mode in hosts.items() if mode != _PRESERVE},
+        host_modes=_by_port(
+            row.host_modes,
+            {one.port: one.host_mode for one in served if one.host_mode != AUTO},
+            usual_host_mode(Kind(row.kind)),
+        ),
+        schemes=_by_port(row.schemes, {one.port: one.scheme for one in served}, _HTTP),
+        protocols=_by_port(row.protocols, {one.port: one.protocol for one in served}, HTTP1),
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
     )
+
+
+def _by_port(own: Mapping[str, str], previews: Mapping[int, str], usual: str) -> dict[int, str]:
+    """What differs from the usual, by port; a preview says it of its port."""
+    said = {**{int(port): value for port, value in own.items()}, **previews}
+    return {port: value for port, value in said.items() if value != usual}
 
 
 def _state(row: Any) -> State:
@@ -161,17 +184,26 @@ def _state(row: Any) -> State:
 
 @functools.lru_cache(maxsize=1024)
 def _branding(stored: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """The marks for the pages. All records of a tenant share one object: a logo may have 64 KiB."""
+    """The branding for the pages. All records of a tenant share one object: a logo may have 64 KiB."""
     return on_pages(dict(stored))
 
 
-def _name(row: Any, resource: ResourceRecord | None, version: int) -> NameRecord:
+def _blocked_name(fqdn: str, version: int) -> NameRecord:
+    """A blocked host that is no custom domain: one in a zone, or one that was given up."""
+    return NameRecord(fqdn, DomainStatus.REMOVED, suspended=True, tenant_id="", resource=None, version=version)
+
+
+def _name(row: Any, resource: ResourceRecord | None, version: int, *, blocked: bool) -> NameRecord:
+    """`blocked` is whether a block of the host itself counts. A block of the resource or the tenant counts only while
+    the name leads there: a name that was only registered may belong to another customer."""
     status = DomainStatus(row.status)
+    led_there = status.routes or (status is DomainStatus.FAILED and row.verified_at is not None)
+    leads_there = led_there and (row.tenant_suspended or (resource is not None and resource.suspended))
     gone = resource is None or resource.state is State.DESTROYED
     return NameRecord(
         fqdn=row.fqdn,
         status=status,
-        suspended=row.suspended or row.tenant_suspended,
+        suspended=blocked or leads_there,
         tenant_id=row.tenant_id,
         resource=None if gone or status is DomainStatus.REMOVED else resource,
         version=version,
@@ -184,7 +216,7 @@ def _name(row: Any, resource: ResourceRecord | None, version: int) -> NameRecord
 
 
 def _challenge(row: Any, status: DomainStatus) -> tuple[str, str] | None:
-    """What proves the name is ours to answer, while a check may ask for it: not where records alone are enough, so
-    that most domains' requests need not be looked at for it."""
+    """The challenge's response, while a check may ask for it; None where DNS records alone are enough, so that most
+    domains' requests need not be compared with it."""
     wanted = not status.routes or row.not_pointing or row.method == Method.PROXIED
     return (row.token, row.proof) if wanted and row.proof and status is not DomainStatus.REMOVED else None

@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.routes.records import Kind, State, slug_key
+from router.base.paging import Listing, Window
+from router.routes.records import Kind, ListeningSocket, State, slug_key
 from router.store.changes import chunks
 from router.store.connection import rows_changed
 from router.store.deployment_tables import deployment_versions, deployments
@@ -25,7 +26,6 @@ from router.store.tables import (
 from router.store.types import InstantOf, JsonHas, JsonTexts, instant_text
 from router.store.upsert import Upsert, replacing
 from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
-from router.unit import Listing, Window
 
 # When a sandbox was last asked for by way of the deployment that it serves.
 _SERVING = (
@@ -50,7 +50,7 @@ _PLACES = (
     .where(projects.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 
-_PUT_ENDPOINT = Upsert(endpoints, replacing("address", "generation", "ports", "updated_at"))
+_PUT_ENDPOINT = Upsert(endpoints, replacing("address", "generation", "ports", "listening", "updated_at"))
 _TOLD = JsonTexts(sa.bindparam("seen", type_=sa.String)).table_valued("key", "value")
 _SEEN = Upsert(
     activity,
@@ -96,7 +96,7 @@ class SqlResources(Rows):
         if where.states:
             select = select.where(resources.c.state.in_(where.states))
         order = (resources.c.created_at.desc(), resources.c.id)
-        found = await self._listing(select, window, order, lambda row: row, _after(where.after))
+        found = await self._listing(select, window, order, lambda row: row, _after(where.after), resources.c.id)
         ports = await self._ports([row.id for row in found.items])
         return Listing(tuple(_read(row, ports.get(row.id, frozenset())) for row in found.items), found.total)
 
@@ -131,14 +131,14 @@ class SqlResources(Rows):
 
     async def slug_taken(self, slug: str) -> bool:
         living = sa.select(resources.c.slug).where(resources.c.slug == slug, resources.c.deleted_at.is_(None))
-        buried = sa.select(tombstones.c.slug).where(tombstones.c.slug == slug)
-        return (await self._connection.execute(living.union(buried))).first() is not None
+        past = sa.select(tombstones.c.slug).where(tombstones.c.slug == slug)
+        return (await self._connection.execute(living.union(past))).first() is not None
 
-    async def bury(self, tombstone: Tombstone) -> None:
+    async def add_tombstone(self, tombstone: Tombstone) -> None:
         await self._connection.execute(sa.insert(tombstones).values(fields_of(tombstone)))
         self._changes.record(slug_key(tombstone.slug))
 
-    async def unbury(self, slug: str) -> None:
+    async def remove_tombstone(self, slug: str) -> None:
         await self._connection.execute(sa.delete(tombstones).where(tombstones.c.slug == slug))
         self._changes.record(slug_key(slug))
 
@@ -159,7 +159,7 @@ class SqlResources(Rows):
         if new:
             await self._connection.execute(_PUT_ENDPOINT.on(self._connection), [_endpoint_values(one) for one in new])
         for one in new:
-            self._changes.resource(one.resource_id)
+            self._changes.moved(one.resource_id)
 
     async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
         gone = await self._connection.execute(
@@ -187,7 +187,7 @@ class SqlResources(Rows):
         await self._connection.execute(_SEEN.on(self._connection), {"seen": texts})
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
-        # Whoever is asked for by a deployment that it serves is in use, too: else it would be stopped under it.
+        # A sandbox that a deployment is served from is in use, too: else it would be stopped while visitors use it.
         both = sa.union_all(sa.select(activity.c.resource_id, activity.c.last_at), _SERVING).subquery()
         select = sa.select(both).order_by(both.c.last_at)
         if since is not None:
@@ -227,6 +227,8 @@ def _values(resource: Resource) -> dict[str, Any]:
     values = fields_of(resource, "exposed_ports")
     # Names in JSON are text.
     values["host_modes"] = {str(port): mode for port, mode in resource.host_modes.items()}
+    values["protocols"] = {str(port): protocol for port, protocol in resource.protocols.items()}
+    values["schemes"] = {str(port): scheme for port, scheme in resource.schemes.items()}
     return values
 
 
@@ -238,6 +240,8 @@ def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
         "exposed_ports": ports,
         "tags": tuple(row.tags),
         "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
+        "protocols": {int(port): protocol for port, protocol in row.protocols.items()},
+        "schemes": {int(port): scheme for port, scheme in row.schemes.items()},
     }
     return Resource(**values)
 
@@ -246,6 +250,7 @@ def _endpoint_values(endpoint: StoredEndpoint) -> dict[str, Any]:
     values = fields_of(endpoint, "state")
     values["holder_id"] = endpoint.version_id or endpoint.resource_id
     values["ports"] = {str(public): real for public, real in endpoint.ports.items()}
+    values["listening"] = None if endpoint.listening is None else [list(one) for one in endpoint.listening]
     return values
 
 
@@ -256,6 +261,7 @@ def _read_endpoint(row: sa.Row[Any]) -> StoredEndpoint:
         address=row.address,
         generation=row.generation,
         ports={int(public): real for public, real in row.ports.items()},
+        listening=None if row.listening is None else tuple(ListeningSocket(*one) for one in row.listening),
         state=State(row.state),
         updated_at=row.updated_at,
     )

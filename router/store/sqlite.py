@@ -2,8 +2,8 @@
 
 A statement is one call in a thread, its rows read there: an asynchronous driver changes threads four times for each,
 which costs several times what the statement does. SQLite has one writer at a time, so writing goes through one
-connection: whoever waits for it waits in this process's queue, in order, and other processes' writers are waited for
-inside SQLite (`busy_timeout`). A transaction that writes takes the lock with its first statement, whatever that is; one
+connection: transactions of this process wait for it in a queue, in order, and for writers of other processes inside
+SQLite (`busy_timeout`). A transaction that writes takes the lock with its first statement, whatever that is; one
 that began by reading would be refused when it first writes while another has written meanwhile (SQLITE_BUSY_SNAPSHOT),
 which no waiting cures. Readers never wait: the journal is a WAL.
 """
@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from router.errors import StoreUnavailableError
+from router.errors import StoreRefusedError, StoreUnavailableError
 from router.settings import Database
 from router.store.connection import Result, ScalarResult
 from router.store.failures import translated
@@ -33,11 +34,14 @@ class SqliteEngine:
     """connection.Engine"""
 
     def __init__(self, url: URL, limits: Database, *, reading: bool) -> None:
+        self.closed: str | None = None
         self._lock_time = limits.lock_time
         self._engine = sqlite_engine(url, limits.lock_time, reading=reading)
         self._idle = [_Thread(self._engine) for _ in range(_READERS if reading else 1)]
         self._threads = tuple(self._idle)
         self._free = asyncio.Semaphore(len(self._idle))
+        self._path = Path(url.database or "")
+        self._file: tuple[int, int] | None = None  # which file that was when the first statement came
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator["_Connection"]:
@@ -79,8 +83,24 @@ class SqliteEngine:
         for thread in self._threads:
             await thread.close()
 
+    def _check_file(self) -> None:
+        """An open file outlives its name: what is written to it after another was put in its place is lost, in silence."""
+        try:
+            now = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailableError(f"{self._path}: {error.strerror}") from error
+        if self._file is None:
+            self._file = now.st_dev, now.st_ino
+        elif self._file != (now.st_dev, now.st_ino):
+            raise StoreUnavailableError(
+                f"{self._path} is another file than the one that was opened: restart the router"
+            )
+
     @asynccontextmanager
     async def _thread(self) -> AsyncIterator["_Thread"]:
+        if self.closed is not None:
+            raise StoreUnavailableError(self.closed)
+        self._check_file()
         async with asyncio.timeout(self._lock_time):
             await self._free.acquire()
         thread = self._idle.pop()
@@ -92,8 +112,8 @@ class SqliteEngine:
 
 
 class _Thread:
-    """One connection and the one thread that uses it. It does what it is asked in order, whoever stops waiting for it:
-    what a cancelled task began is undone before anything that the next one asks."""
+    """One connection and the one thread that uses it. Calls run in order, also those whose task was cancelled: what
+    such a task began is rolled back before the next call runs."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -140,11 +160,13 @@ class _Connection:
 
 
 def probe(path: str) -> None:
-    """Open the file, or make it. Raises StoreUnavailableError, with its name."""
+    """Open the file, or make it. Raises StoreUnavailableError, with its name, StoreRefusedError where there is no folder
+    for it."""
     try:
         sqlite3.connect(path).close()
     except sqlite3.Error as error:
-        raise StoreUnavailableError(f"{path}: {error}") from error
+        kind = StoreUnavailableError if Path(path).parent.is_dir() else StoreRefusedError
+        raise kind(f"{path}: {error}") from error
 
 
 def sqlite_engine(url: URL, lock_time: float, *, reading: bool) -> sa.Engine:

@@ -67,10 +67,21 @@ def _checks() -> tuple[sa.Column[Any], ...]:
     )
 
 
+def _registered() -> sa.Column[str]:
+    """The registered domain of a row's name (`domains.names.registered_domain`): what names of one owner have in common."""
+    return sa.Column("registered", sa.String(253), nullable=False, server_default="", index=True)
+
+
 def _living(name: str, *columns: str, alive: str) -> sa.Index:
     """Unique among the rows whose column `alive` is empty."""
     condition = sa.text(f"{alive} IS NULL")
     return sa.Index(name, *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+def _listed(name: str) -> sa.Index:
+    """A tenant's rows that are not deleted, in the order of their list."""
+    condition = sa.text("deleted_at IS NULL")
+    return sa.Index(name, "tenant_id", "created_at", "id", sqlite_where=condition, postgresql_where=condition)
 
 
 def _due(name: str, *, alive: str) -> sa.Index:
@@ -129,6 +140,7 @@ workspaces = sa.Table(
     _at("deleted_at", nullable=True),
     _living("uq_workspaces_slug", "tenant_id", "slug", alive="deleted_at"),
     _living("uq_workspaces_external", "tenant_id", "external_workspace_id", alive="deleted_at"),
+    _listed("ix_workspaces_listed"),
 )
 
 projects = sa.Table(
@@ -149,6 +161,7 @@ projects = sa.Table(
     _at("updated_at"),
     _at("deleted_at", nullable=True),
     _living("uq_projects_slug", "workspace_id", "slug", alive="deleted_at"),
+    _listed("ix_projects_listed"),
 )
 
 resources = sa.Table(
@@ -165,6 +178,8 @@ resources = sa.Table(
     _flag("suspended"),
     sa.Column("default_port", sa.Integer),
     _json("host_modes"),
+    _json("schemes", default="{}"),
+    _json("protocols", default="{}"),
     sa.Column("first_byte", sa.Float),
     _text("size", 20, nullable=True),
     _text("template_type", 255, nullable=True),
@@ -213,6 +228,7 @@ endpoints = sa.Table(
     _text("address", 45),
     _text("generation", 128),
     _json("ports"),
+    _json("listening", nullable=True),
     _at("updated_at"),
 )
 
@@ -224,6 +240,8 @@ previews = sa.Table(
     sa.Column("port", sa.Integer, nullable=False),
     _text("visibility", 20),
     _text("host_mode", 253),
+    sa.Column("scheme", sa.String(5), nullable=False, server_default="http"),
+    sa.Column("protocol", sa.String(5), nullable=False, server_default="http1"),
     _text("name", 120, nullable=True),
     _json("metadata"),
     _at("created_at"),
@@ -263,6 +281,7 @@ custom_domains = sa.Table(
     _at("removed_at", nullable=True),
     *_checks(),
     _json("detail", nullable=True),
+    _registered(),
     _living("uq_custom_domains_fqdn", "fqdn", alive="removed_at"),
     _due("ix_custom_domains_due", alive="removed_at"),
 )
@@ -273,6 +292,7 @@ zones = sa.Table(
     metadata,
     sa.Column("domain", sa.String(253), primary_key=True),
     _ref("tenant_id", "tenants", index=True),
+    _registered(),
     sa.UniqueConstraint("domain", "tenant_id"),
 )
 
@@ -292,6 +312,7 @@ preview_domains = sa.Table(
     _at("created_at"),
     _at("updated_at"),
     *_checks(),
+    sa.Column("token", sa.String(64), nullable=False, server_default=""),
     sa.UniqueConstraint("scope", "scope_id"),
     sa.Index("ix_preview_domains_due", "next_check_at"),
     sa.ForeignKeyConstraint(
@@ -299,13 +320,14 @@ preview_domains = sa.Table(
     ),
 )
 
-# Who had a preview domain last: DNS may lead here for as long as nobody changed it.
+# Which tenant had a preview domain last: its DNS records may still lead here.
 released_zones = sa.Table(
     "released_zones",
     metadata,
     sa.Column("domain", sa.String(253), primary_key=True),
     _ref("tenant_id", "tenants"),
     sa.Column("released_at", Instant, nullable=False, index=True),
+    _registered(),
 )
 
 # Tenants who want a name that another one has, and what each has to show for it.
@@ -322,5 +344,6 @@ name_claims = sa.Table(
     _at("checked_at", nullable=True),
     _at("created_at"),
     _at("expires_at"),
+    _registered(),
     sa.UniqueConstraint("name", "tenant_id"),
 )

@@ -4,11 +4,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.routes.records import Kind
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains, projects, resources, tenants, workspaces
 from router.tenancy.tenants import Holdings, Tenant
-from router.unit import Listing, Window
 
 
 def _living(table: sa.Table, ended: str) -> sa.Select[str, int]:

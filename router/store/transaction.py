@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from router.routes.changed_keys import Touched
+from router.store.blocks import SqlBlocks
 from router.store.certificates import SqlCertificates
 from router.store.changes import Changes
 from router.store.claims import SqlClaims
@@ -9,8 +11,10 @@ from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
 from router.store.deployments import SqlDeployments
 from router.store.env import SqlEnv
+from router.store.history import SqlHistory
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
+from router.store.owners import SqlOwners
 from router.store.preview_domains import SqlPreviewDomains
 from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
@@ -22,7 +26,7 @@ from router.store.workspaces import SqlWorkspaces
 
 
 class Transaction:
-    """What `Store.begin` and `Store.read` give; it is every noun's `…Tx`."""
+    """What `Store.begin` and `Store.read` give; the Tx of `tenancy/` and of `domains/`."""
 
     def __init__(self, connection: Connection, now: datetime, *, writing: bool) -> None:
         self._connection = connection
@@ -40,7 +44,9 @@ class Transaction:
         self.builds = SqlBuilds(*given, writing=writing)
         self.releases = SqlReleases(*given, writing=writing)
         self.env = SqlEnv(*given, writing=writing)
+        self.blocks = SqlBlocks(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
+        self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.certificates = SqlCertificates(*given, writing=writing)
         self.webhooks = SqlWebhooks(*given, writing=writing)
@@ -48,7 +54,14 @@ class Transaction:
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
         self.preview_domains = SqlPreviewDomains(*given, writing=writing, now=now)
         self.claims = SqlClaims(*given, writing=writing)
+        self.owners = SqlOwners(
+            tenants=self.tenants,
+            workspaces=self.workspaces,
+            projects=self.projects,
+            resources=self.resources,
+            blocks=self.blocks,
+        )
 
-    async def seal(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    async def seal(self) -> tuple[Touched, tuple[int, ...]]:
         """The last thing before the commit: versions and outbox. The touched keys, and the ids of their outbox rows."""
         return await self._changes.write(self._connection, self._now)

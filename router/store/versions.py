@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.store.changes import chunks
 from router.store.connection import Connection
 from router.store.deployment_tables import builds, deployment_versions, releases
@@ -20,7 +21,6 @@ from router.tenancy.versions import (
     VersionKind,
     VersionState,
 )
-from router.unit import Listing, Window
 
 _OF_BUILD = ("build_id", "created_by")  # joined, not copied
 _OVERDUE = 50  # builds looked at in one go
@@ -141,7 +141,7 @@ class SqlReleases(Rows):
 
 
 async def _next(connection: Connection, table: sa.Table, resource_id: str) -> int:
-    """Numbers start at 1. Whoever asks holds the resource's row, so no other gets the same."""
+    """Numbers start at 1. The caller has locked the resource's row, so no other transaction gets the same."""
     highest = await connection.scalar(sa.select(sa.func.max(table.c.number)).where(table.c.resource_id == resource_id))
     return (highest or 0) + 1
 

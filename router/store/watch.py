@@ -1,8 +1,9 @@
-"""Whether anything may have been committed since the last look: what saves reading the outbox a hundred times a second.
+"""Whether another process may have committed since the last call: saves reading the outbox a hundred times a second.
 
-On SQLite `PRAGMA data_version` says it, on a connection that stays open: a number in shared memory that moves when
-somebody else commits, read in some 10 µs without a thread or a lock. On PostgreSQL whoever fills the outbox notifies,
-and one connection per process listens; where it can't, and once a second anyway, the answer is yes.
+SQLite: `PRAGMA data_version` on a connection that stays open, a number in shared memory that changes with the commits of
+other connections. Reading it takes some 10 µs, without a thread or a lock. PostgreSQL: the transaction that fills the outbox
+sends NOTIFY, and one connection per process listens. While it is not connected, and once a second anyway, the result is
+yes.
 """
 
 import asyncio
@@ -13,13 +14,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import URL
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.settings import Database
 from router.store.connection import Connection
 from router.store.failures import translated
 from router.store.postgres import connect
-from router.tasks import Tasks
 
 CHANNEL = "miosa_router_outbox"
 _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
@@ -34,7 +35,7 @@ _log = structlog.get_logger("router.store")
 
 
 async def notify(connection: Connection) -> None:
-    """Tell the watches of all processes when this transaction commits; on SQLite they see it."""
+    """Send NOTIFY to the watches of all processes when this transaction commits; SQLite needs none."""
     if connection.dialect.name == "postgresql":
         await connection.execute(_NOTIFY)
 
@@ -73,7 +74,7 @@ class DataVersion:
 
 
 class Notifications:
-    """PostgreSQL's news of commits, for any number of watches. Listens from the first look on."""
+    """PostgreSQL's notifications of commits, for any number of watches. Listens from the first call on."""
 
     def __init__(self, url: URL, limits: Database, clock: Clock) -> None:
         self._url = url
@@ -113,12 +114,12 @@ class Notifications:
                         self.listening = False
                         connection.terminate()
             except StoreUnavailableError as error:
-                _log.warning("can't listen for changes", error=str(error))
+                _log.warning("change notifications lost, reconnecting", error=str(error))
             await asyncio.sleep(wait)
             wait = min(wait * 2, longest)
 
     async def _stay(self, connection: Any) -> None:
-        """Until the connection is lost. A network that drops it without a word is noticed by asking."""
+        """Return when the connection is lost. A connection that the network dropped silently is found by a query."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         while True:

@@ -27,8 +27,8 @@ webhooks = sa.Table(
 _SEQ = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _PENDING = sa.text("state = 'pending'")
 
-# `seq` is the order of the events. No foreign key to the webhook: whoever files an event while it is deleted must not
-# fail, and what nobody delivers goes with its event.
+# `seq` is the order of the events. No foreign key to the webhook: storing an event while its webhook is
+# deleted must not fail, and a delivery without a webhook is deleted with its event.
 webhook_deliveries = sa.Table(
     "webhook_deliveries",
     metadata,
@@ -36,7 +36,7 @@ webhook_deliveries = sa.Table(
     sa.Column("id", Id, nullable=False, unique=True),
     sa.Column("webhook_id", Id, nullable=False),
     sa.Column("event_id", Id, sa.ForeignKey("events.id"), nullable=False, index=True),
-    sa.Column("lane", sa.String(255), nullable=False),
+    sa.Column("lane", sa.String(255), nullable=False),  # tenancy.deliveries.ordering_key_of
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("created_at", Instant, nullable=False),

@@ -6,15 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.ids import new_id
+from router.base.paging import Listing, Window
 from router.store.connection import Connection
 from router.store.journal_tables import events
 from router.store.rows import Rows, conditions, fields_of, named
-from router.store.types import JsonHas, NewId
+from router.store.types import Instant, JsonHas, NewId
 from router.store.webhook_tables import webhook_deliveries, webhooks
-from router.tenancy.deliveries import Delivery, DeliveryState, Due, Settled, lane_of
+from router.tenancy.deliveries import DELIVERY_TIMEOUT, Delivery, DeliveryState, Due, Settled, ordering_key_of
 from router.tenancy.events import FAMILY, Event
 from router.tenancy.webhooks import ALL, Webhook
-from router.unit import Listing, Window
 
 _PENDING = DeliveryState.PENDING.value
 _INTO = ("id", "webhook_id", "event_id", "lane", "state", "attempts", "created_at", "next_at")
@@ -71,7 +72,7 @@ async def add_events(connection: Connection, new: Sequence[Event]) -> None:
         return
     rows = [
         {f"e_{name}": value for name, value in fields_of(event).items()}
-        | {"e_lane": lane_of(event), "e_family": event.type.partition(".")[0] + FAMILY}
+        | {"e_lane": ordering_key_of(event), "e_family": event.type.partition(".")[0] + FAMILY}
         for event in new
     ]
     if connection.dialect.name == "postgresql":
@@ -116,7 +117,7 @@ _EARLIER = webhook_deliveries.alias("earlier")
 
 
 class SqlDeliveries(Rows):
-    """tenancy.webhooks.DeliveryRows, tenancy.deliveries.DeliveryRows"""
+    """tenancy.deliveries.DeliveryRows"""
 
     async def file(self, webhook_id: str, event: Event) -> Delivery:
         await self._connection.execute(sa.insert(events).values(fields_of(event)))
@@ -133,6 +134,26 @@ class SqlDeliveries(Rows):
         (delivery,) = await self._connection.execute(_DELIVERY.where(webhook_deliveries.c.event_id == event.id))
         return _read_delivery(delivery)
 
+    async def get(self, delivery_id: str) -> Delivery | None:
+        row = await self._one(_DELIVERY.where(webhook_deliveries.c.id == delivery_id))
+        return None if row is None else _read_delivery(row)
+
+    async def replay(self, delivery_id: str, now: datetime) -> Delivery:
+        old = webhook_deliveries.alias("old")
+        again = sa.select(
+            sa.literal(fresh := new_id()),
+            old.c.webhook_id,
+            old.c.event_id,
+            sa.literal(fresh),
+            sa.literal(_PENDING),
+            sa.literal(0),
+            sa.literal(now, Instant),
+            sa.literal(now, Instant),
+        ).where(old.c.id == delivery_id)
+        await self._connection.execute(sa.insert(webhook_deliveries).from_select(_INTO, again))
+        (delivery,) = await self._connection.execute(_DELIVERY.where(webhook_deliveries.c.id == fresh))
+        return _read_delivery(delivery)
+
     async def list(self, webhook_id: str, window: Window, *, state: DeliveryState | None = None) -> Listing[Delivery]:
         select = _DELIVERY.where(*conditions(webhook_deliveries, webhook_id=webhook_id, state=state))
         return await self._listing(select, window, (webhook_deliveries.c.seq.desc(),), _read_delivery)
@@ -144,15 +165,27 @@ class SqlDeliveries(Rows):
             .values(state=DeliveryState.GIVEN_UP.value, next_at=None, last_error=reason, last_at=now)
         )
 
+    async def switch_off(self, webhook_id: str, url: str, reason: str, now: datetime) -> bool:
+        found = await self._connection.scalars(
+            sa.update(webhooks)
+            .where(webhooks.c.id == webhook_id, webhooks.c.url == url, webhooks.c.enabled)
+            .values(enabled=False, updated_at=now)
+            .returning(webhooks.c.id)
+        )
+        if found.first() is None:
+            return False
+        await self.give_up(webhook_id, reason, now)
+        return True
+
     async def waiting(self, now: datetime) -> Sequence[str]:
         due = sa.exists().where(
             webhook_deliveries.c.webhook_id == webhooks.c.id,
             webhook_deliveries.c.state == _PENDING,
-            webhook_deliveries.c.next_at <= now,
+            _is_due(webhook_deliveries.c.next_at, now),
         )
         return list(await self._connection.scalars(sa.select(webhooks.c.id).where(webhooks.c.enabled, due)))
 
-    async def due(self, webhook_id: str, now: datetime, without: Collection[str], most: int) -> Sequence[Due]:
+    async def due(self, webhook_id: str, now: datetime, without: Collection[str], limit: int) -> Sequence[Due]:
         mine = webhook_deliveries.c
         earlier = sa.exists().where(
             _EARLIER.c.webhook_id == mine.webhook_id,
@@ -165,10 +198,10 @@ class SqlDeliveries(Rows):
             .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
             .join(webhooks, webhooks.c.id == mine.webhook_id)
             .join(events, events.c.id == mine.event_id)
-            .where(mine.webhook_id == webhook_id, mine.state == _PENDING, mine.next_at <= now, ~earlier)
+            .where(mine.webhook_id == webhook_id, mine.state == _PENDING, _is_due(mine.next_at, now), ~earlier)
             .where(mine.id.not_in(sorted(without)))
             .order_by(mine.next_at, mine.seq)
-            .limit(most)
+            .limit(limit)
         )
         return [_read_due(named(row), now) for row in await self._connection.execute(select)]
 
@@ -187,6 +220,11 @@ class SqlDeliveries(Rows):
                 last_answer=attempt.answer,
             )
         )
+
+
+def _is_due(next_at: sa.ColumnElement[Any], now: datetime) -> sa.ColumnElement[bool]:
+    """By now; or further ahead than an event is tried at all, which a clock that was ahead has written."""
+    return sa.or_(next_at <= now, next_at > now + DELIVERY_TIMEOUT)
 
 
 def _values(webhook: Webhook) -> dict[str, Any]:

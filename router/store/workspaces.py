@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.paging import Listing, Window
 from router.routes.records import Kind, State
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import projects, resources, workspaces
 from router.tenancy.workspaces import Workspace, WorkspaceStats
-from router.unit import Listing, Window
 
 _computers = (
     sa.select(sa.func.count())

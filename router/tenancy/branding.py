@@ -1,4 +1,4 @@
-"""A tenant's marks: what its visitors see on our pages. The names are the API's; `on_pages` has those of the pages.
+"""A tenant's branding: what its visitors see on our pages. The names are the API's; `on_pages` has those of the pages.
 
 product_name        in the place of the platform's name; what can't be printed is left out there
 logo_url            a data: URI of an image, which the pages show, or an https address, which they do not: it would tell
@@ -13,9 +13,9 @@ background_color    behind the page
 from collections.abc import Mapping
 
 from router.pages.branding import may_be_shown
-from router.tenancy.fields import Fields
+from router.tenancy.validation import Fields
 
-# The API's name of a mark, the pages' name, and what is said of a value that is not fit.
+# The API's name of a field, the pages' name, and the message for a wrong value.
 _MARKS = (
     ("logo_url", "logo", "must be a data: URI of an image of at most 64 KiB, or an https address"),
     ("support_url", "support_url", "must be an https address"),
@@ -27,7 +27,7 @@ _MARKS = (
 
 def check_branding(fields: Fields, branding: Mapping[str, str]) -> None:
     """Add what is wrong with the values."""
-    fields.text("branding.product_name", branding.get("product_name"), most=60)
+    fields.text("branding.product_name", branding.get("product_name"), max_length=60)
     for name, mark, words in _MARKS:
         value = branding.get(name)
         if value is None or may_be_shown(mark, value):
@@ -40,7 +40,7 @@ def check_branding(fields: Fields, branding: Mapping[str, str]) -> None:
 
 
 def on_pages(branding: Mapping[str, str]) -> dict[str, str]:
-    """The marks under the pages' names."""
+    """The branding under the pages' names."""
     shown = {mark: branding[name] for name, mark, _ in _MARKS if name in branding}
     if name := _printable(branding.get("product_name", "")):
         shown["name"] = name

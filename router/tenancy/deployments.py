@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict, cast
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
+from router.errors import CONFLICT, RouterError
 from router.routes.records import Kind, State
 from router.tenancy import lifecycle
-from router.tenancy.anew import anew
-from router.tenancy.fields import BLANK, Fields
+from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.ownership import NOTHING, Ownership
-from router.tenancy.registry import Resources
-from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter, ResourcesTx, live
-from router.unit import FIRST, Listing, Unit, Window
+from router.tenancy.resource_service import Resources
+from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter, live
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import BLANK, Fields
 
 
 class DeploymentState(enum.StrEnum):
@@ -108,20 +111,15 @@ class DeploymentRows(Protocol):
         """The id of the newest live deployment of the project that has a version from that sandbox, and that name."""
 
 
-class DeploymentsTx(ResourcesTx, Protocol):
-    @property
-    def deployments(self) -> DeploymentRows: ...
-
-
 class Deployments:
-    """What can be done with deployments. Every method may raise StoreUnavailableError."""
+    """The service of deployments. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[DeploymentsTx], clock: Clock, *, resources: Resources) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, *, resources: Resources) -> None:
         self._store = store
         self._clock = clock
         self._resources = resources
 
-    @anew
+    @retry_on_deadlock
     async def create(
         self,
         tenant_id: str,
@@ -161,7 +159,7 @@ class Deployments:
             found = await tx.resources.list(replace(where, kind=Kind.DEPLOYMENT), window)
             return Listing(tuple(await tx.deployments.of(found.items)), found.total)
 
-    @anew
+    @retry_on_deadlock
     async def update(
         self, deployment_id: str, *, slug: str | None = None, source: Source | None = None, **details: Any
     ) -> Deployment:
@@ -179,7 +177,18 @@ class Deployments:
             await tx.deployments.save(new)
             return new
 
-    @anew
+    @retry_on_deadlock
+    async def stop(self, deployment_id: str) -> Deployment:
+        """Take what is published off the air: its hosts answer that it is stopped, until a version is put on air again.
+        Doing it again changes nothing. Raises RouterError: NOT_FOUND, CONFLICT where nothing is published."""
+        async with self._store.begin() as tx:
+            deployment = await found_deployment(tx, deployment_id)
+            if deployment.active_version_id is None:
+                raise RouterError(CONFLICT, "Nothing is published yet, so there is nothing to stop.")
+            resource = await lifecycle.enter(tx, deployment.resource, State.STOPPED, self._clock.now())
+            return replace(deployment, resource=resource)
+
+    @retry_on_deadlock
     async def delete(self, deployment_id: str) -> Deployment:
         """For good: its hosts answer 410 from now on. Raises RouterError NOT_FOUND."""
         async with self._store.begin() as tx:
@@ -195,7 +204,7 @@ class Deployments:
             return await found_deployment(tx, found) if found is not None else None
 
 
-async def found_deployment(tx: DeploymentsTx, deployment_id: str) -> Deployment:
+async def found_deployment(tx: Tx, deployment_id: str) -> Deployment:
     """The deployment, where it exists now. Raises RouterError NOT_FOUND."""
     resource = live(await tx.resources.get(deployment_id), Kind.DEPLOYMENT)
     return (await tx.deployments.of([resource]))[0]
@@ -205,5 +214,5 @@ def _check(fields: Fields, details: ResourceDetails, source: Source) -> None:
     if "name" in details and not (details["name"] or "").strip():
         fields.add("name", BLANK)
     lengths: Mapping[str, int] = {"repo_url": 2000, "branch": 255, "build_command": 2000, "run_command": 2000}
-    for name, most in lengths.items():
-        fields.text(name, cast("str | None", source.get(name)), most=most)
+    for name, max_length in lengths.items():
+        fields.text(name, cast("str | None", source.get(name)), max_length=max_length)

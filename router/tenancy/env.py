@@ -1,7 +1,7 @@
 """Environment variables of a deployment: what the platform gives to its program when it starts it.
 
 Each environment has its own. A value that was once marked as secret is never shown to customers again, and stays secret
-when it is set anew; only the platform reads it.
+when it is set again; only the platform reads it.
 """
 
 import re
@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
 from router.routes.records import Kind
-from router.tenancy.anew import anew
-from router.tenancy.fields import Fields, invalid
-from router.tenancy.resources import ResourcesTx, live
+from router.tenancy.deadlocks import retry_on_deadlock
+from router.tenancy.resources import live
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import Fields, invalid
 from router.tenancy.versions import PRODUCTION
-from router.unit import Unit, new_id
 
 MAX_VARS = 500  # of one environment
 MAX_VALUE = 32_000  # characters: whatever they are, with its name it is below the 128 KiB that execve(2) takes
@@ -54,15 +56,10 @@ class EnvRows(Protocol):
     async def drop(self, ids: Collection[str]) -> None: ...
 
 
-class EnvTx(ResourcesTx, Protocol):
-    @property
-    def env(self) -> EnvRows: ...
-
-
 class Env:
-    """What can be done with variables. Every method may raise StoreUnavailableError."""
+    """The service of variables. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[EnvTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -72,7 +69,7 @@ class Env:
             live(await tx.resources.get(deployment_id), Kind.DEPLOYMENT)
             return await tx.env.list(deployment_id, environment)
 
-    @anew
+    @retry_on_deadlock
     async def set(
         self,
         deployment_id: str,
@@ -113,7 +110,7 @@ class Env:
             await tx.env.put([kept[name] for name, value in values.items() if value is not None])
             return [kept[name] for name in sorted(kept)]
 
-    @anew
+    @retry_on_deadlock
     async def delete(self, deployment_id: str, name: str, environment: str = PRODUCTION) -> EnvVar:
         """Forget one. Raises RouterError NOT_FOUND."""
         async with self._store.begin() as tx:

@@ -1,13 +1,16 @@
-"""What happened to whom: one row per change of a life, written with the change."""
+"""Events: what happened to a record, written in the transaction that changes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.events import EventSink
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
-from router.unit import FIRST, Listing, Unit, Window
+from router.tenancy.transaction import Tx
 
 FAMILY = ".*"  # behind a noun: whatever happened to it
 
@@ -32,55 +35,40 @@ class Event:
     created_at: datetime
 
 
-class EventRows(Protocol):
-    """Stored events."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Conditions of a list; None is no condition. `type` may end with FAMILY. `after` leaves out the event of that
+    `created_at` and id, and those that come before it.
+    """
 
-    async def note(
-        self,
-        event_type: str,
-        now: datetime,
-        *,
-        tenant_id: str,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        resource_id: str | None = None,
-        data: Mapping[str, Any],
-    ) -> None:
-        """Store one event."""
+    tenant_id: str
+    workspace_id: str | None = None
+    project_id: str | None = None
+    resource_id: str | None = None
+    domain_id: str | None = None
+    type: str | None = None
+    after: tuple[datetime, str] | None = None
+
+
+class EventRows(EventSink, Protocol):
+    """Stored events."""
 
     async def add(self, new: Sequence[Event]) -> None:
         """Store several."""
 
     async def get(self, event_id: str) -> Event | None: ...
 
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        resource_id: str | None = None,
-        domain_id: str | None = None,
-        type: str | None = None,
-        after: tuple[datetime, str] | None = None,
-    ) -> Listing[Event]:
-        """The newest first; each condition that is given narrows. `type` may end with FAMILY. `after` leaves out the event
-        of that `created_at` and id, and those that come before it."""
+    async def list(self, where: EventFilter, window: Window) -> Listing[Event]:
+        """The newest first. The total leaves `after` aside."""
 
-    async def prune(self, before: datetime, most: int) -> int:
-        """Delete at most so many that are older; how many it were."""
-
-
-class EventsTx(Protocol):
-    @property
-    def events(self) -> EventRows: ...
+    async def prune(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` that are older; how many they were."""
 
 
 class Events:
-    """What happened, for whoever asks. Every method may raise StoreUnavailableError."""
+    """Reads and prunes events. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[EventsTx], clock: Clock, *, retention: float) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, *, retention: float) -> None:
         """`retention` is how long events are kept, in seconds."""
         self._store = store
         self._clock = clock
@@ -94,33 +82,13 @@ class Events:
             raise RouterError(NOT_FOUND, "event not found")
         return event
 
-    async def list(
-        self,
-        window: Window = FIRST,
-        *,
-        tenant_id: str,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        resource_id: str | None = None,
-        domain_id: str | None = None,
-        type: str | None = None,
-        after: tuple[datetime, str] | None = None,
-    ) -> Listing[Event]:
-        """As EventRows.list."""
+    async def list(self, where: EventFilter, window: Window = FIRST) -> Listing[Event]:
+        """The newest first; each condition of `where` narrows."""
         async with self._store.read() as tx:
-            return await tx.events.list(
-                window,
-                tenant_id=tenant_id,
-                workspace_id=workspace_id,
-                project_id=project_id,
-                resource_id=resource_id,
-                domain_id=domain_id,
-                type=type,
-                after=after,
-            )
+            return await tx.events.list(where, window)
 
     async def prune(self) -> None:
-        """Delete what is older than anybody wants to know, a piece at a time so that no writer waits long."""
+        """Delete events that are older than the retention, a piece at a time so that no writer waits long."""
         before = self._clock.now() - self._retention
         gone = _CHUNK
         while gone == _CHUNK:

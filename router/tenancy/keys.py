@@ -4,18 +4,20 @@ import enum
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from router.clock import Clock
-from router.errors import NOT_FOUND, RouterError
-from router.tenancy.anew import anew
-from router.tenancy.fields import Fields, invalid
+from router.base.clock import Clock
+from router.base.ids import is_id, new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
+from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.projects import Project
-from router.tenancy.tenants import Tenant
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import Fields, invalid
 from router.tenancy.workspaces import Workspace
-from router.unit import FIRST, Listing, Unit, Window, is_id, new_id
 
 PREFIX = "msk_live_"
 
@@ -74,7 +76,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
+class KeyHolder:
     """Whom a valid key speaks for. A project's key has its workspace beside it; wider keys have None."""
 
     key_id: str
@@ -105,43 +107,23 @@ class KeyRows(Protocol):
 
     async def revoke(self, key_id: str, now: datetime) -> None: ...
 
+    async def revoke_scope(self, scope_id: str, now: datetime) -> None:
+        """Revoke the keys of a workspace or project that goes away."""
+
     async def used(self, key_id: str, now: datetime) -> None: ...
 
-
-class _Tenants(Protocol):
-    async def get(self, tenant_id: str) -> Tenant | None: ...
-
-
-class _Workspaces(Protocol):
-    async def get(self, workspace_id: str) -> Workspace | None: ...
-
-
-class _Projects(Protocol):
-    async def get(self, project_id: str) -> Project | None: ...
-
-
-class KeysTx(Protocol):
-    @property
-    def keys(self) -> KeyRows: ...
-
-    @property
-    def tenants(self) -> _Tenants: ...
-
-    @property
-    def workspaces(self) -> _Workspaces: ...
-
-    @property
-    def projects(self) -> _Projects: ...
+    async def save(self, key: Key) -> None:
+        """Store every field."""
 
 
 class Keys:
-    """What can be done with keys. Every method may raise StoreUnavailableError."""
+    """The service of keys. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[KeysTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
-    @anew
+    @retry_on_deadlock
     async def create(
         self,
         tenant_id: str,
@@ -158,11 +140,11 @@ class Keys:
         """
         now = self._clock.now()
         fields = Fields()
-        fields.text("name", name, most=120, required=True)
+        fields.text("name", name, max_length=120, required=True)
         if expires_at is not None and expires_at <= now:
             fields.add("expires_at", "must be in the future")
         fields.check()
-        plain = PREFIX + secrets.token_urlsafe(32).replace("-", "0").replace("_", "1")
+        plain = _new()
         async with self._store.begin() as tx:
             if await tx.tenants.get(tenant_id) is None:
                 raise invalid("tenant_id", "does not exist")
@@ -205,7 +187,7 @@ class Keys:
         async with self._store.read() as tx:
             return await tx.keys.list(window, tenant_id=tenant_id, scope_id=scope_id, without=without)
 
-    @anew
+    @retry_on_deadlock
     async def revoke(self, key_id: str) -> Key:
         """From now on the key opens nothing; revoking twice changes nothing. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:
@@ -213,7 +195,33 @@ class Keys:
                 await tx.keys.revoke(key_id, self._clock.now())
             return _found(await tx.keys.get(key_id))
 
-    async def authenticate(self, plain: str) -> Principal | None:
+    @retry_on_deadlock
+    async def rename(self, key_id: str, name: str) -> Key:
+        """Raises RouterError: NOT_FOUND, VALIDATION_FAILED (`name`)."""
+        fields = Fields()
+        fields.text("name", name, max_length=120, required=True)
+        fields.check()
+        async with self._store.begin() as tx:
+            key = replace(_found(await tx.keys.get(key_id)), name=name)
+            await tx.keys.save(key)
+            return key
+
+    @retry_on_deadlock
+    async def rotate(self, key_id: str) -> tuple[Key, str]:
+        """The key with a new plain text, which is seen this once; the one before opens nothing from now on.
+
+        Raises RouterError: NOT_FOUND, CONFLICT where the key is revoked or expired: that end is not undone.
+        """
+        plain = _new()
+        async with self._store.begin() as tx:
+            old = _found(await tx.keys.get(key_id))
+            if not old.opens(self._clock.now()):
+                raise RouterError(CONFLICT, "The key is revoked or expired. Create a new one.")
+            key = replace(old, prefix=plain[:_SHOWN], digest=_digest(plain), last_used_at=None)
+            await tx.keys.save(key)
+            return key, plain
+
+    async def authenticate(self, plain: str) -> KeyHolder | None:
         """Whom a plain key speaks for; None where it is unknown, revoked or expired, or its scope is gone.
 
         The look-up is by hash, so its time tells nothing about a key that is almost right; the comparison that
@@ -227,14 +235,14 @@ class Keys:
             key = await tx.keys.by_digest(digest)
             if key is None or not hmac.compare_digest(key.digest, digest) or not key.opens(now):
                 return None
-            principal = await _principal(tx, key)
-        if principal is not None and (key.last_used_at is None or now - key.last_used_at >= _USE_NOTED):
+            holder = await _holder(tx, key)
+        if holder is not None and (key.last_used_at is None or now - key.last_used_at >= _USE_NOTED):
             async with self._store.begin() as tx:
                 await tx.keys.used(key.id, now)
-        return principal
+        return holder
 
 
-async def _principal(tx: KeysTx, key: Key) -> Principal | None:
+async def _holder(tx: Tx, key: Key) -> KeyHolder | None:
     workspace_id = project_id = None
     if key.scope is KeyScope.WORKSPACE:
         workspace = await tx.workspaces.get(key.scope_id)
@@ -246,13 +254,17 @@ async def _principal(tx: KeysTx, key: Key) -> Principal | None:
         if project is None:
             return None
         workspace_id, project_id = project.workspace_id, project.id
-    return Principal(
+    return KeyHolder(
         key_id=key.id, tenant_id=key.tenant_id, scope=key.scope, workspace_id=workspace_id, project_id=project_id
     )
 
 
+def _new() -> str:
+    return PREFIX + secrets.token_urlsafe(32).replace("-", "0").replace("_", "1")
+
+
 def _digest(plain: str) -> str:
-    # Plain SHA-256: the key is 256 bits of chance, so there is nothing to guess that a slow hash would protect.
+    # Plain SHA-256: the key is 256 random bits, which a slow hash would not protect any better.
     return hashlib.sha256(plain.encode()).hexdigest()
 
 

@@ -5,33 +5,35 @@
     by external id   the one that has it; where none has, the default, and the resource keeps the id as attribution
     not at all       the tenant's default workspace, and the workspace's default project
 
-The first of these that is given counts. What is attributed to nobody inherits: from the project, then the workspace.
-A caller whose key is narrower than a tenant stays `within` its workspace or project: naming another one is refused.
+The first of these that is given counts. What has no attribution of its own inherits it: from the project, then the
+workspace. A caller whose key is narrower than a tenant stays inside the `bounds` of its workspace or project: naming another
+one is refused.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
-from router.errors import FORBIDDEN, NOT_FOUND, GaveWayError, RouterError
-from router.tenancy.fields import TAKEN, Fields, invalid
-from router.tenancy.projects import Project, ProjectRows, add_project, select_workspace
+from router.base.ids import new_id
+from router.errors import FORBIDDEN, NOT_FOUND, DeadlockError, RouterError
+from router.tenancy.projects import Project, add_project, agree, select_workspace
 from router.tenancy.slugs import slugify
-from router.tenancy.workspaces import Workspace, WorkspaceRows
-from router.unit import new_id
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import TAKEN, Fields, invalid
+from router.tenancy.workspaces import Workspace
 
 _DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Within:
+class Bounds:
     """Where a caller must stay: a workspace, or a project and its workspace; nothing given is the whole tenant."""
 
     workspace_id: str | None = None
     project_id: str | None = None
 
 
-EVERYWHERE = Within()
+EVERYWHERE = Bounds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +49,17 @@ class Ownership:
     external_workspace_id: str | None = None
     external_user_id: str | None = None
     external_project_id: str | None = None
-    within: Within = EVERYWHERE
+    bounds: Bounds = EVERYWHERE
 
     def check(self, fields: Fields) -> None:
         """Add what is wrong with their form."""
         fields.slug("workspace_slug", self.workspace_slug)
         fields.slug("project_slug", self.project_slug)
-        fields.text("workspace_name", self.workspace_name, most=120)
-        fields.text("project_name", self.project_name, most=120)
-        fields.text("external_workspace_id", self.external_workspace_id, most=255)
-        fields.text("external_user_id", self.external_user_id, most=255)
-        fields.text("external_project_id", self.external_project_id, most=255)
+        fields.text("workspace_name", self.workspace_name, max_length=120)
+        fields.text("project_name", self.project_name, max_length=120)
+        fields.text("external_workspace_id", self.external_workspace_id, max_length=255)
+        fields.text("external_user_id", self.external_user_id, max_length=255)
+        fields.text("external_project_id", self.external_project_id, max_length=255)
 
 
 NOTHING = Ownership()
@@ -71,29 +73,14 @@ class Attribution(TypedDict):
     external_project_id: str | None
 
 
-class _Tenants(Protocol):
-    async def get(self, tenant_id: str) -> object | None: ...
-
-
-class OwnersTx(Protocol):
-    @property
-    def tenants(self) -> _Tenants: ...
-
-    @property
-    def workspaces(self) -> WorkspaceRows: ...
-
-    @property
-    def projects(self) -> ProjectRows: ...
-
-
-async def owners(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datetime) -> tuple[Workspace, Project]:
+async def owners(tx: Tx, tenant_id: str, wanted: Ownership, now: datetime) -> tuple[Workspace, Project]:
     """The workspace and the project that `wanted` means inside the tenant, made where that is how it is asked.
 
     Raises RouterError: WORKSPACE_NOT_FOUND, NOT_FOUND (the project, or another tenant's), FORBIDDEN (outside
-    `wanted.within`), VALIDATION_FAILED.
+    `wanted.bounds`), VALIDATION_FAILED.
     """
-    if wanted.within != EVERYWHERE:
-        wanted = await _kept_within(tx, tenant_id, wanted)
+    if wanted.bounds != EVERYWHERE:
+        wanted = await _inside_bounds(tx, tenant_id, wanted)
     if wanted.project_id is not None:
         now_in = await tx.projects.workspace_of(wanted.project_id)
         holder = await tx.workspaces.get(now_in) if now_in is not None else None
@@ -101,15 +88,31 @@ async def owners(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datetime)
         if holder is None or project is None or project.tenant_id != tenant_id:
             raise RouterError(NOT_FOUND, "project not found")
         if project.workspace_id != holder.id:
-            raise GaveWayError("the project was moved at the same time")
+            raise DeadlockError("the project was moved at the same time")
         workspace = holder
-        if wanted.within.workspace_id not in (None, workspace.id):
+        if wanted.bounds.workspace_id not in (None, workspace.id):
             raise RouterError(FORBIDDEN)
         if wanted.workspace_id not in (None, workspace.id) or wanted.workspace_slug not in (None, workspace.slug):
             raise invalid("project_id", "is in another workspace")
+        await agree(tx.workspaces, workspace, None, None, wanted.external_workspace_id)
+        await _agree_on_project(tx, project, wanted)
         return workspace, project
     workspace = await _workspace(tx, tenant_id, wanted, now)
-    return workspace, await _project(tx, workspace, wanted, now)
+    await agree(tx.workspaces, workspace, None, wanted.workspace_slug, wanted.external_workspace_id)
+    project = await _project(tx, workspace, wanted, now)
+    await _agree_on_project(tx, project, wanted)
+    return workspace, project
+
+
+async def _agree_on_project(tx: Tx, project: Project, wanted: Ownership) -> None:
+    """Raises RouterError VALIDATION_FAILED where a selector names another project of the workspace than the one that was
+    found. An external id that none has is attribution alone."""
+    if wanted.project_slug not in (None, project.slug):
+        raise invalid("project_slug", "names another project than the other selectors")
+    external = wanted.external_project_id
+    other = await tx.projects.by_external_id(external, workspace_id=project.workspace_id) if external else None
+    if other is not None and other.id != project.id:
+        raise invalid("external_project_id", "names another project than the other selectors")
 
 
 def attribution(wanted: Ownership, workspace: Workspace, project: Project) -> Attribution:
@@ -123,9 +126,9 @@ def attribution(wanted: Ownership, workspace: Workspace, project: Project) -> At
     }
 
 
-async def _kept_within(tx: OwnersTx, tenant_id: str, wanted: Ownership) -> Ownership:
+async def _inside_bounds(tx: Tx, tenant_id: str, wanted: Ownership) -> Ownership:
     """The selectors that name the caller's own workspace (and project), by id. Raises RouterError FORBIDDEN."""
-    workspace_id, project_id = wanted.within.workspace_id, wanted.within.project_id
+    workspace_id, project_id = wanted.bounds.workspace_id, wanted.bounds.project_id
     workspace = await tx.workspaces.get(workspace_id) if workspace_id is not None else None
     if workspace is None or workspace.tenant_id != tenant_id:
         raise RouterError(FORBIDDEN)
@@ -153,7 +156,7 @@ async def _kept_within(tx: OwnersTx, tenant_id: str, wanted: Ownership) -> Owner
     return replace(wanted, project_id=project.id)
 
 
-async def _workspace(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datetime) -> Workspace:
+async def _workspace(tx: Tx, tenant_id: str, wanted: Ownership, now: datetime) -> Workspace:
     if wanted.workspace_id is not None:
         return await select_workspace(tx.workspaces, tenant_id, wanted.workspace_id, None, None)
     external, slug = wanted.external_workspace_id, wanted.workspace_slug
@@ -167,7 +170,7 @@ async def _workspace(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datet
             return workspace
         if holder is not None:
             raise invalid("external_workspace_id", TAKEN)
-        # Of several who make it at the same time one holds the tenant, and the others then find what it made.
+        # Of several calls that create it at once one locks the tenant, and the others then find what it made.
         await tx.tenants.get(tenant_id)
         workspace = await tx.workspaces.by_slug(tenant_id, slug)
         if workspace is not None:
@@ -194,7 +197,7 @@ async def _workspace(tx: OwnersTx, tenant_id: str, wanted: Ownership, now: datet
     return default
 
 
-async def _project(tx: OwnersTx, workspace: Workspace, wanted: Ownership, now: datetime) -> Project:
+async def _project(tx: Tx, workspace: Workspace, wanted: Ownership, now: datetime) -> Project:
     external, slug = wanted.external_project_id, wanted.project_slug
     if slug is None and external is not None:
         project = await tx.projects.by_external_id(external, workspace_id=workspace.id)

@@ -11,13 +11,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.records import AUTO
 from router.tenancy import lifecycle
-from router.tenancy.anew import anew
-from router.tenancy.fields import BLANK, Fields, invalid
-from router.tenancy.resources import MAX_PORTS, Resource, ResourcesTx, check_host_mode, check_port, live
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.tenancy.deadlocks import retry_on_deadlock
+from router.tenancy.resources import (
+    MAX_PORTS,
+    Resource,
+    check_host_mode,
+    check_port,
+    check_protocol,
+    check_scheme,
+    live,
+)
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import BLANK, Fields, invalid
 
 PUBLIC = "public"
 VISIBILITIES = (PUBLIC, "private", "tenant", "key")
@@ -25,13 +37,16 @@ VISIBILITIES = (PUBLIC, "private", "tenant", "key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One port's preview. `host_mode` is `preserve`, `localhost` or the Host that the backend is to see."""
+    """One port's preview. `host_mode` is `auto`, `preserve`, `localhost` or the Host that the backend is to see; `scheme`
+    and `protocol` are what its program speaks."""
 
     id: str
     resource_id: str
     port: int
     visibility: str = PUBLIC
-    host_mode: str = "preserve"
+    host_mode: str = AUTO
+    scheme: str = "http"
+    protocol: str = "http1"
     name: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     created_at: datetime
@@ -43,6 +58,8 @@ class PreviewChanges(TypedDict, total=False):
 
     visibility: str
     host_mode: str
+    scheme: str
+    protocol: str
     name: str | None
     metadata: Mapping[str, Any]
 
@@ -63,25 +80,20 @@ class PreviewRows(Protocol):
     async def add(self, preview: Preview) -> None: ...
 
     async def save(self, preview: Preview) -> None:
-        """Store every field anew."""
+        """Store every field."""
 
     async def delete(self, preview: Preview) -> None: ...
 
 
-class PreviewsTx(ResourcesTx, Protocol):
-    @property
-    def previews(self) -> PreviewRows: ...
-
-
 class Previews:
-    """What can be done with previews. Every method may raise StoreUnavailableError."""
+    """The service of previews. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[PreviewsTx], clock: Clock, *, reserved_ports: Collection[int] = ()) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, *, reserved_ports: Collection[int] = ()) -> None:
         self._store = store
         self._clock = clock
         self._reserved_ports = frozenset(reserved_ports)
 
-    @anew
+    @retry_on_deadlock
     async def put(
         self, resource_id: str, port: int | None = None, **changes: Unpack[PreviewChanges]
     ) -> tuple[Preview, bool]:
@@ -120,7 +132,24 @@ class Previews:
         async with self._store.read() as tx:
             return await tx.previews.list(resource_id, window)
 
-    @anew
+    async def reachable(self, resource_id: str) -> tuple[int, ...]:
+        """The ports that customers know as exposed, in order: by name, by the platform, or as the default one."""
+        async with self._store.read() as tx:
+            resource = live(await tx.resources.get(resource_id))
+        return tuple(sorted(resource.exposed_ports | {port for port in (resource.default_port,) if port is not None}))
+
+    async def is_reachable(self, resource_id: str, port: int) -> bool:
+        """Whether its hosts lead to that port."""
+        async with self._store.read() as tx:
+            resource = live(await tx.resources.get(resource_id))
+            if port in self._reserved_ports:
+                return False
+            if port in resource.exposed_ports or port == resource.default_port:
+                return True
+            tenant = await tx.tenants.get(resource.tenant_id)
+            return tenant is not None and tenant.auto_expose
+
+    @retry_on_deadlock
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
         """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
         fields = Fields()
@@ -133,7 +162,7 @@ class Previews:
                 raise RouterError(NOT_FOUND, "port not found")
             return await _change(tx, old, changes, self._clock.now())
 
-    @anew
+    @retry_on_deadlock
     async def delete(self, resource_id: str, preview_id: str) -> Preview:
         """Close the port of a preview. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:
@@ -142,9 +171,9 @@ class Previews:
             await self._close(tx, resource, preview.port, preview)
             return preview
 
-    @anew
+    @retry_on_deadlock
     async def close(self, resource_id: str, port: int) -> None:
-        """Close a port, whoever exposed it. Raises RouterError: NOT_FOUND (it was not exposed)."""
+        """Close a port, exposed by the platform or the customer. Raises RouterError: NOT_FOUND (it was not exposed)."""
         async with self._store.begin() as tx:
             resource = live(await tx.resources.get(resource_id))
             preview = await tx.previews.of_port(resource_id, port)
@@ -152,13 +181,13 @@ class Previews:
                 raise RouterError(NOT_FOUND, "port not found")
             await self._close(tx, resource, port, preview)
 
-    async def _close(self, tx: PreviewsTx, resource: Resource, port: int, preview: Preview | None) -> None:
+    async def _close(self, tx: Tx, resource: Resource, port: int, preview: Preview | None) -> None:
         if preview is not None:
             await tx.previews.delete(preview)
         await lifecycle.unexpose(tx, resource, port, self._clock.now())
 
 
-async def main_port(tx: PreviewsTx, resource: Resource) -> int | None:
+async def main_port(tx: Tx, resource: Resource) -> int | None:
     """Which port is meant where none is named."""
     if resource.default_port is not None:
         return resource.default_port
@@ -167,15 +196,19 @@ async def main_port(tx: PreviewsTx, resource: Resource) -> int | None:
 
 
 def _check(fields: Fields, changes: PreviewChanges) -> None:
-    fields.text("name", changes.get("name"), most=120)
+    fields.text("name", changes.get("name"), max_length=120)
     fields.object("metadata", changes.get("metadata"))
     if changes.get("visibility", PUBLIC) not in VISIBILITIES:
         fields.add("visibility", f"must be one of {', '.join(VISIBILITIES)}")
     if "host_mode" in changes:
         check_host_mode(fields, "host_mode", changes["host_mode"])
+    if "scheme" in changes:
+        check_scheme(fields, "scheme", changes["scheme"])
+    if "protocol" in changes:
+        check_protocol(fields, "protocol", changes["protocol"])
 
 
-async def _change(tx: PreviewsTx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
+async def _change(tx: Tx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
     if not changes:
         return old
     new = replace(old, **changes, updated_at=now)

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import (
     CONFLICT,
     FORBIDDEN,
@@ -15,11 +18,11 @@ from router.errors import (
     RouterError,
 )
 from router.routes.records import Kind, Scope
-from router.tenancy.anew import anew
-from router.tenancy.fields import TAKEN, Fields, invalid
+from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.slugs import free, slugify
-from router.tenancy.workspaces import KeysOfScope, Workspace, WorkspaceRows, ZonesOfScope
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import TAKEN, Fields, invalid
+from router.tenancy.workspaces import Workspace, WorkspaceRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,17 @@ class ProjectChanges(TypedDict, total=False):
     settings: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFilter:
+    """Conditions of a list; None is no condition."""
+
+    tenant_id: str | None = None
+    workspace_id: str | None = None
+    project_id: str | None = None
+    external_workspace_id: str | None = None
+    external_project_id: str | None = None
+
+
 class ProjectRows(Protocol):
     """Stored projects; deleted ones are never seen."""
 
@@ -61,7 +75,7 @@ class ProjectRows(Protocol):
     async def get(self, project_id: str) -> Project | None: ...
 
     async def workspace_of(self, project_id: str) -> str | None:
-        """The workspace that it is in. Unlike the others it holds nothing: it may be moved meanwhile."""
+        """The workspace that it is in. Unlike the others it locks nothing: the project may be moved meanwhile."""
 
     async def by_slug(self, workspace_id: str, slug: str) -> Project | None: ...
 
@@ -72,20 +86,11 @@ class ProjectRows(Protocol):
 
     async def default(self, workspace_id: str) -> Project | None: ...
 
-    async def list(
-        self,
-        window: Window,
-        *,
-        tenant_id: str | None = None,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        external_workspace_id: str | None = None,
-        external_project_id: str | None = None,
-    ) -> Listing[Project]:
-        """The oldest first; each condition that is given narrows."""
+    async def list(self, where: ProjectFilter, window: Window) -> Listing[Project]:
+        """The oldest first."""
 
     async def save(self, old: Project, new: Project) -> None:
-        """Store every field of `new` anew; `old` is what was read before.
+        """Store every field of `new`; `old` is what was read before.
 
         Its resources follow it into another workspace, and their records count as changed. Those that have its
         `external_workspace_id` follow it into that as well.
@@ -98,43 +103,14 @@ class ProjectRows(Protocol):
         """Mark it as deleted; its slug is free again."""
 
 
-class UsageOfProject(Protocol):
-    async def recut_project(self, project_id: str, workspace_id: str, now: datetime) -> None:
-        """From `now` on, what the project's resources use counts for another workspace."""
-
-
-class _Tenants(Protocol):
-    async def get(self, tenant_id: str) -> object | None: ...
-
-
-class ProjectsTx(Protocol):
-    @property
-    def tenants(self) -> _Tenants: ...
-
-    @property
-    def workspaces(self) -> WorkspaceRows: ...
-
-    @property
-    def projects(self) -> ProjectRows: ...
-
-    @property
-    def keys(self) -> KeysOfScope: ...
-
-    @property
-    def preview_domains(self) -> ZonesOfScope: ...
-
-    @property
-    def usage(self) -> UsageOfProject: ...
-
-
 class Projects:
-    """What can be done with projects. Every method may raise StoreUnavailableError."""
+    """The service of projects. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[ProjectsTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
-    @anew
+    @retry_on_deadlock
     async def create(
         self,
         tenant_id: str,
@@ -149,18 +125,20 @@ class Projects:
         metadata: Mapping[str, Any] | None = None,
         within: str | None = None,
     ) -> Project:
-        """A new project in the workspace that the first given selector names.
+        """A new project in the workspace that the selectors name.
 
         A caller who must stay `within` one workspace need not name it. Raises RouterError: WORKSPACE_REQUIRED,
         WORKSPACE_NOT_FOUND, FORBIDDEN (another workspace than `within`), VALIDATION_FAILED.
         """
         fields = Fields()
-        fields.text("name", name, most=120, required=True)
+        fields.text("name", name, max_length=120, required=True)
         fields.slug("slug", slug)
         _check_details(fields, external_workspace_id, external_project_id, description, metadata, None)
         fields.check()
         async with self._store.begin() as tx:
-            await tx.tenants.get(tenant_id)  # held until the end, as in `Workspaces.create`: of several one looks first
+            await tx.tenants.get(
+                tenant_id
+            )  # locked until the commit, as in `Workspaces.create`, so that checks of two calls do not interleave
             if (workspace_id, workspace_slug, external_workspace_id) == (None, None, None):
                 workspace_id = within
             workspace = await select_workspace(
@@ -168,6 +146,7 @@ class Projects:
             )
             if within not in (None, workspace.id):
                 raise RouterError(FORBIDDEN)
+            await agree(tx.workspaces, workspace, workspace_id, workspace_slug, external_workspace_id)
             return await add_project(
                 tx.projects,
                 workspace,
@@ -185,33 +164,17 @@ class Projects:
         async with self._store.read() as tx:
             return found(await tx.projects.get(project_id))
 
-    async def list(
-        self,
-        window: Window = FIRST,
-        *,
-        tenant_id: str | None = None,
-        workspace_id: str | None = None,
-        project_id: str | None = None,
-        external_workspace_id: str | None = None,
-        external_project_id: str | None = None,
-    ) -> Listing[Project]:
-        """The oldest first; each condition that is given narrows."""
+    async def list(self, where: ProjectFilter, window: Window = FIRST) -> Listing[Project]:
+        """The oldest first; each condition of `where` narrows."""
         async with self._store.read() as tx:
-            return await tx.projects.list(
-                window,
-                tenant_id=tenant_id,
-                workspace_id=workspace_id,
-                project_id=project_id,
-                external_workspace_id=external_workspace_id,
-                external_project_id=external_project_id,
-            )
+            return await tx.projects.list(where, window)
 
-    @anew
+    @retry_on_deadlock
     async def update(self, project_id: str, **changes: Unpack[ProjectChanges]) -> Project:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
         if "name" in changes:
-            fields.text("name", changes["name"], most=120, required=True)
+            fields.text("name", changes["name"], max_length=120, required=True)
         if "slug" in changes:
             fields.slug("slug", changes["slug"])
         _check_details(
@@ -234,17 +197,18 @@ class Projects:
             await tx.projects.save(old, new)
             return new
 
-    @anew
+    @retry_on_deadlock
     async def move(self, project_id: str, workspace_id: str) -> Project:
         """Into another workspace of the same tenant, with its resources; zones and routes follow.
 
-        An `external_workspace_id` that it has from its workspace changes to the new one's. Raises RouterError: NOT_FOUND, WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
+        An `external_workspace_id` that it has from its workspace changes to the new one's. Raises RouterError: NOT_FOUND,
+        WORKSPACE_NOT_FOUND, CONFLICT, VALIDATION_FAILED.
         """
         now = self._clock.now()
         async with self._store.read() as tx:
             tenant_id = found(await tx.projects.get(project_id)).tenant_id
         async with self._store.begin() as tx:
-            await tx.tenants.get(tenant_id)  # of a tenant's projects one is moved at a time
+            await tx.tenants.get(tenant_id)  # locked: of a tenant's projects one is moved at a time
             now_in = await tx.projects.workspace_of(project_id) or workspace_id
             places = {one: await tx.workspaces.get(one) for one in (now_in, workspace_id)}
             old = found(await tx.projects.get(project_id))
@@ -262,10 +226,10 @@ class Projects:
             if old.external_workspace_id == left.external_workspace_id:
                 new = replace(new, external_workspace_id=workspace.external_workspace_id)
             await tx.projects.save(old, new)
-            await tx.usage.recut_project(project_id, workspace.id, now)
+            await tx.usage.record_move(project_id, workspace.id, now)
             return new
 
-    @anew
+    @retry_on_deadlock
     async def delete(self, project_id: str) -> Project:
         """Delete an empty project; its keys stop working. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()
@@ -312,6 +276,26 @@ async def select_workspace(
     return workspace
 
 
+async def agree(
+    workspaces: WorkspaceRows,
+    workspace: Workspace,
+    workspace_id: str | None,
+    workspace_slug: str | None,
+    external_workspace_id: str | None,
+) -> None:
+    """Raises RouterError VALIDATION_FAILED where a selector names another workspace than the one that was found. An
+    external id that no workspace has says whom a record is attributed to, and no more."""
+    words = "names another workspace than the other selectors"
+    if workspace_id not in (None, workspace.id):
+        raise invalid("workspace_id", words)
+    if workspace_slug not in (None, workspace.slug):
+        raise invalid("workspace_slug", words)
+    external = external_workspace_id
+    other = await workspaces.by_external_id(workspace.tenant_id, external) if external else None
+    if other is not None and other.id != workspace.id:
+        raise invalid("external_workspace_id", words)
+
+
 async def add_project(
     projects: ProjectRows,
     workspace: Workspace,
@@ -337,7 +321,7 @@ async def add_project(
         tenant_id=workspace.tenant_id,
         workspace_id=workspace.id,
         name=name,
-        slug=slug or await free(slugify(name) or "project", taken, most=80),
+        slug=slug or await free(slugify(name) or "project", taken, max_length=80),
         external_workspace_id=external_workspace_id or workspace.external_workspace_id,
         external_project_id=external_project_id,
         description=description,
@@ -350,14 +334,14 @@ async def add_project(
     return project
 
 
-async def _check_room(tx: ProjectsTx, workspace: Workspace, project_id: str) -> None:
+async def _check_room(tx: Tx, workspace: Workspace, project_id: str) -> None:
     """Raises RouterError VALIDATION_FAILED where the workspace may not hold the project's computers as well."""
-    most = workspace.caps["max_computers"]
+    max_computers = workspace.caps["max_computers"]
     coming = (await tx.projects.contents(project_id)).get(Kind.COMPUTER, 0)
-    if most is None or not coming:
+    if max_computers is None or not coming:
         return
-    if (await tx.workspaces.contents(workspace.id)).get(Kind.COMPUTER, 0) + coming > most:
-        raise invalid("target_workspace_id", f"may hold {most} computer(s) at most")
+    if (await tx.workspaces.contents(workspace.id)).get(Kind.COMPUTER, 0) + coming > max_computers:
+        raise invalid("target_workspace_id", f"may hold {max_computers} computer(s) at most")
 
 
 def _check_details(
@@ -368,8 +352,8 @@ def _check_details(
     metadata: Mapping[str, Any] | None,
     settings: Mapping[str, Any] | None,
 ) -> None:
-    fields.text("external_workspace_id", external_workspace_id, most=255)
-    fields.text("external_project_id", external_project_id, most=255)
-    fields.text("description", description, most=2000)
+    fields.text("external_workspace_id", external_workspace_id, max_length=255)
+    fields.text("external_project_id", external_project_id, max_length=255)
+    fields.text("description", description, max_length=2000)
     fields.object("metadata", metadata)
     fields.object("settings", settings)

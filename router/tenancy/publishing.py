@@ -1,12 +1,12 @@
 """Publishing: from a sandbox that runs to a version that is live.
 
-    start    the version (building) and its build (running) are written; the answer may go out from here on
-    check    where does the sandbox listen, and does it answer there: tried again until it does, or time is up (`checks.py`)
+    start    the version (building) and its build (running) are stored; the response may be sent from here on
+    check    where the sandbox listens, and whether it responds there: tried until it does, or time is up (`health.py`)
     end      in one transaction the build has succeeded, the version is ready, and the environment points at it;
              or the build has failed and says why, and whatever was live stays live
 
-A build belongs to the process that started it, and is never resumed: what was checked half and how long ago nobody
-could tell, and publishing again costs nothing. A process that ends in order fails its builds as interrupted. One that
+A build belongs to the process that started it, and is never resumed: how far its check had come is not
+known, and publishing again costs nothing. A process that ends in order fails its builds as interrupted. One that
 dies leaves them running until their deadline; then any process of the fleet does the same (`fail_overdue`).
 """
 
@@ -15,24 +15,26 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
-from router.clock import Clock
+from router.base.addresses import Network
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.tasks import Tasks
+from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError, StoreUnavailableError
 from router.routes.records import Kind, State
-from router.settings import Network
-from router.tasks import Tasks
 from router.tenancy import lifecycle
-from router.tenancy.anew import anew
-from router.tenancy.checks import BuildLog, Checks, FailedError, Probe
+from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.deployments import Deployment, found_deployment
 from router.tenancy.env import check_environment
-from router.tenancy.fields import BLANK, Fields, invalid
-from router.tenancy.previews import PreviewsTx, main_port
-from router.tenancy.releases import ReleasesTx, point
+from router.tenancy.health import BuildLog, Checks, FailedError, Probe
+from router.tenancy.previews import main_port
+from router.tenancy.releases import point
 from router.tenancy.resources import Resource, check_port, live
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import BLANK, Fields, invalid
 from router.tenancy.versions import (
     PRODUCTION,
     Build,
@@ -42,7 +44,6 @@ from router.tenancy.versions import (
     VersionKind,
     VersionState,
 )
-from router.unit import Unit, new_id
 
 INTERRUPTED = "The router was restarted while this build ran. Publish again."
 
@@ -81,7 +82,24 @@ class Plan:
     external_project_id: str | None = None
 
 
-class PublishingTx(ReleasesTx, PreviewsTx, Protocol): ...
+def plan_of(version: Version, sandbox_id: str) -> Plan:
+    """How a version was published, to publish the same again."""
+    return Plan(
+        source_sandbox_id=sandbox_id,
+        kind=version.kind,
+        environment=version.environment,
+        output_path=version.output_path,
+        entrypoint=version.entrypoint,
+        source_snapshot_path=version.source_snapshot_path,
+        build_command=version.build_command,
+        run_command=version.run_command,
+        port=version.port,
+        health_check_path=version.health_check_path,
+        data_services=version.data_services,
+        external_workspace_id=version.external_workspace_id,
+        external_user_id=version.external_user_id,
+        external_project_id=version.external_project_id,
+    )
 
 
 class Publishing:
@@ -89,7 +107,7 @@ class Publishing:
 
     def __init__(
         self,
-        store: Unit[PublishingTx],
+        store: Transactions[Tx],
         clock: Clock,
         *,
         probe: Probe,
@@ -107,7 +125,7 @@ class Publishing:
         self._tasks = Tasks("publishing")
         self._running: dict[str, tuple[Version, asyncio.Task[None]]] = {}
 
-    @anew
+    @retry_on_deadlock
     async def start(self, deployment_id: str, plan: Plan, *, by: str | None = None) -> Version:
         """Begin to publish; the version that it will be. `by` is who asked.
 
@@ -151,7 +169,7 @@ class Publishing:
         return version
 
     async def wait(self, version_id: str, within: float) -> bool:
-        """Whether its build has ended, after at most that many seconds. It goes on if whoever waits is cancelled."""
+        """Whether its build has ended, after at most that many seconds. It goes on if the waiting task is cancelled."""
         running = self._running.get(version_id)
         if running is None:
             return True
@@ -173,26 +191,26 @@ class Publishing:
         for version in interrupted:
             try:
                 await self._end(version.resource_id, version.id, None, failed=INTERRUPTED)
-            except StoreUnavailableError as error:  # it is overdue soon, and failed then
-                _log.warning("build not failed yet", version=version.id, error=str(error))
+            except StoreUnavailableError as error:  # it becomes overdue soon, and is failed then
+                _log.warning("build not marked as failed, retrying", version=version.id, error=str(error))
 
     def _check_plan(self, fields: Fields, plan: Plan) -> None:
         check_environment(fields, plan.environment)
         if plan.port is not None:
             check_port(fields, "port", plan.port, self._reserved_ports)
         for name in ("output_path", "entrypoint", "source_snapshot_path", "build_command", "run_command"):
-            fields.text(name, getattr(plan, name), most=2000)
+            fields.text(name, getattr(plan, name), max_length=2000)
         for name in ("external_workspace_id", "external_user_id", "external_project_id"):
-            fields.text(name, getattr(plan, name), most=255)
+            fields.text(name, getattr(plan, name), max_length=255)
         path = plan.health_check_path
         if path is not None and _PATH.fullmatch(path) is None:
             fields.add("health_check_path", "must be a path such as /healthz, percent-encoded where needed")
         if len(plan.data_services) > _MAX_SERVICES:
             fields.add("data_services", f"should have at most {_MAX_SERVICES} item(s)")
         for service in plan.data_services:
-            fields.text("data_services", service, most=255, required=True)
+            fields.text("data_services", service, max_length=255, required=True)
 
-    async def _port(self, tx: PublishingTx, sandbox: Resource, plan: Plan) -> int:
+    async def _port(self, tx: Tx, sandbox: Resource, plan: Plan) -> int:
         """The port that was asked for, else the sandbox's main one, else the only one on which it listens."""
         port = plan.port or await main_port(tx, sandbox)
         if port is None:
@@ -240,7 +258,7 @@ class Publishing:
         )
 
     async def _run(self, version: Version, log: BuildLog, *, promote: bool) -> None:
-        """Check, then end. Where the store is away at the end, the build is overdue some time later."""
+        """Check, then end. Where the store is unavailable at the end, the build becomes overdue later."""
         failed: str | None = None
         try:
             await self._checks.check(version, log, within=self._check_time)
@@ -251,7 +269,7 @@ class Publishing:
             failed = "Our store did not answer. That is our fault: publish again."
         await self._end(version.resource_id, version.id, log, promote=promote, failed=failed)
 
-    @anew
+    @retry_on_deadlock
     async def _end(
         self,
         deployment_id: str,
@@ -261,13 +279,13 @@ class Publishing:
         promote: bool = False,
         failed: str | None = None,
     ) -> None:
-        """Write how it ended, once: whoever comes second finds the build ended and changes nothing.
+        """Store how it ended, once: a second call finds the build ended and changes nothing.
 
-        `log` is all that is to be said; None goes on where the stored one ends.
+        `log` is the whole log; None appends to the stored one.
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
-            # Its row is what keeps two that end at once apart, so it comes first.
+            # Locked first: of two calls that end a build at once, one waits here.
             resource = await tx.resources.get(deployment_id)
             version = await tx.versions.get(version_id)
             build = await tx.builds.get(version.build_id) if version is not None and version.build_id else None
@@ -301,8 +319,8 @@ class Publishing:
                 await _settle(tx, resource, now)
 
 
-async def _promote(tx: ReleasesTx, version: Version, now: datetime) -> str:
-    """Put a new version on air, unless a newer one is there already; what to say of it."""
+async def _promote(tx: Tx, version: Version, now: datetime) -> str:
+    """Make a new version live, unless a newer one is already; a line for the build's log."""
     current = await tx.releases.current(version.resource_id, version.environment)
     if current is not None:
         newer = await tx.versions.get(current.version_id)
@@ -313,7 +331,7 @@ async def _promote(tx: ReleasesTx, version: Version, now: datetime) -> str:
     return f"Version {version.number} is live in {version.environment}."
 
 
-async def _settle(tx: ReleasesTx, resource: Resource | None, now: datetime) -> None:
+async def _settle(tx: Tx, resource: Resource | None, now: datetime) -> None:
     """A deployment that waited for its first version has none."""
     if resource is None or resource.deleted_at is not None or resource.state is not State.STARTING:
         return
@@ -322,10 +340,12 @@ async def _settle(tx: ReleasesTx, resource: Resource | None, now: datetime) -> N
         await lifecycle.enter(tx, resource, State.ERROR, now)
 
 
-async def _source(tx: ReleasesTx, deployment: Resource, sandbox_id: str) -> Resource:
+async def _source(tx: Tx, deployment: Resource, sandbox_id: str) -> Resource:
     sandbox = live(await tx.resources.get(sandbox_id), Kind.SANDBOX)
     if sandbox.tenant_id != deployment.tenant_id:
         raise RouterError(NOT_FOUND, "sandbox not found")
     if sandbox.suspended:
         raise RouterError(CONFLICT, "the sandbox is suspended")
+    if await tx.blocks.feeds_blocked(sandbox.id, deployment.id):
+        raise RouterError(CONFLICT, "a deployment that was published from this sandbox has been blocked")
     return sandbox

@@ -1,5 +1,5 @@
 """Releases: which version is live. Promoting and rolling back point an environment at a version that is ready; nothing
-is built or checked anew.
+is built or checked again.
 
 The switch is one transaction: version, release, port and state change together, and the proxy sees all of it or none.
 Requests under way stay on the connection that they are on, and so finish where they started.
@@ -7,50 +7,38 @@ Requests under way stay on the connection that they are on, and so finish where 
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.records import State
 from router.tenancy import lifecycle
-from router.tenancy.anew import anew
-from router.tenancy.deployments import Deployment, DeploymentsTx, found_deployment
+from router.tenancy.deadlocks import retry_on_deadlock
+from router.tenancy.deployments import Deployment, found_deployment
 from router.tenancy.env import check_environment
-from router.tenancy.fields import Fields
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import Fields
 from router.tenancy.versions import (
     PRODUCTION,
     Build,
-    BuildRows,
     Release,
     ReleaseAction,
-    ReleaseRows,
     Version,
     VersionFilter,
-    VersionRows,
     VersionState,
     found_version,
 )
-from router.unit import FIRST, Listing, Unit, Window, new_id
-
-
-class ReleasesTx(DeploymentsTx, Protocol):
-    @property
-    def versions(self) -> VersionRows: ...
-
-    @property
-    def builds(self) -> BuildRows: ...
-
-    @property
-    def releases(self) -> ReleaseRows: ...
 
 
 class Releases:
-    """What can be done with versions once they are there. Every method may raise StoreUnavailableError.
+    """The service of versions, once they exist. Every method may raise StoreUnavailableError.
 
     Each raises RouterError NOT_FOUND where the deployment, or what is asked of it, is not there.
     """
 
-    def __init__(self, store: Unit[ReleasesTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -122,7 +110,7 @@ class Releases:
         """
         return await self._switch(deployment_id, version_id, environment, ReleaseAction.ROLLBACK)
 
-    @anew
+    @retry_on_deadlock
     async def _switch(
         self, deployment_id: str, version_id: str | None, environment: str, action: ReleaseAction
     ) -> Deployment:
@@ -144,7 +132,7 @@ class Releases:
 
 
 async def point(
-    tx: ReleasesTx, deployment: Deployment, version: Version, environment: str, action: ReleaseAction, now: datetime
+    tx: Tx, deployment: Deployment, version: Version, environment: str, action: ReleaseAction, now: datetime
 ) -> Release:
     """Point an environment at a version, and with `production` the deployment's hosts. Saying it again changes no
     release, but what was stopped is on air again."""
@@ -162,7 +150,7 @@ async def point(
         )
         await tx.releases.add(release)
         await tx.versions.save(replace(version, promoted_at=now, updated_at=now))
-        await _tell(tx, deployment, version, release, now)
+        await _emit_event(tx, deployment, version, release, now)
         current = release
     if environment == PRODUCTION:
         resource = deployment.resource
@@ -173,7 +161,7 @@ async def point(
     return current
 
 
-async def _previous(tx: ReleasesTx, deployment_id: str, environment: str) -> Version:
+async def _previous(tx: Tx, deployment_id: str, environment: str) -> Version:
     current = await tx.releases.current(deployment_id, environment)
     live = await tx.versions.get(current.version_id) if current is not None else None
     if live is None:
@@ -184,10 +172,14 @@ async def _previous(tx: ReleasesTx, deployment_id: str, environment: str) -> Ver
     return version
 
 
-async def _check_serves(tx: ReleasesTx, deployment: Deployment, version: Version) -> None:
+async def _check_serves(tx: Tx, deployment: Deployment, version: Version) -> None:
     """Raises RouterError CONFLICT where the version can't go on air: it is not ready, or nothing runs it any more."""
     if version.state is not VersionState.READY:
         raise RouterError(CONFLICT, f"version {version.number} is {version.state}, not ready")
+    if await tx.blocks.feeds_blocked(version.source_sandbox_id or "", deployment.id):
+        raise RouterError(
+            CONFLICT, f"another deployment of what version {version.number} was made from has been blocked"
+        )
     listening = {endpoint.version_id for endpoint in await tx.resources.endpoints(deployment.id)}
     if listening & {version.id, None} or version.source_sandbox_id is None:
         return
@@ -196,9 +188,9 @@ async def _check_serves(tx: ReleasesTx, deployment: Deployment, version: Version
         raise RouterError(CONFLICT, f"nothing runs version {version.number} any more: its sandbox has been deleted")
 
 
-async def _tell(tx: ReleasesTx, deployment: Deployment, version: Version, release: Release, now: datetime) -> None:
+async def _emit_event(tx: Tx, deployment: Deployment, version: Version, release: Release, now: datetime) -> None:
     resource = deployment.resource
-    await tx.events.note(
+    await tx.events.emit(
         "deployment.released",
         now,
         tenant_id=resource.tenant_id,

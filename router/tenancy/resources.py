@@ -1,6 +1,6 @@
 """Resources: the sandboxes, computers and deployments that hosts lead to; their values and what is stored of them.
 
-The platform runs them, and says what exists (`registry.py`), in which state (`lifecycle.py`) and where it listens
+The platform runs them, and says what exists (`resource_service.py`), in which state (`lifecycle.py`) and where it listens
 (`endpoints.py`). A deleted resource leaves a tombstone under its slug, and so does one that is given another slug: the
 old hosts answer 410, and only the same tenant may use the slug again.
 """
@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypedDict
 
+from router.base.paging import Listing, Window
 from router.errors import NOT_FOUND, RouterError
 from router.hostname import InvalidNameError, canonical_name
-from router.routes.records import Kind, State
-from router.tenancy.events import EventRows
-from router.tenancy.fields import Fields
-from router.tenancy.projects import ProjectRows
-from router.tenancy.tenants import Tenant
-from router.tenancy.workspaces import WorkspaceRows
-from router.unit import Listing, Window
+from router.routes.records import AUTO, H2C, HTTP1, LOCALHOST, PRESERVE, Kind, ListeningSocket, State
+from router.tenancy.validation import Fields
 
 MAX_PORTS = 256  # exposed ports of one resource
+SCHEMES = ("http", "https")
+PROTOCOLS = (HTTP1, H2C)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One resource. `host_modes` maps a port to `localhost` or a custom Host; `first_byte` is in seconds.
+    """One resource. `host_modes` maps a port to `auto`, `preserve`, `localhost` or a custom Host, `schemes` one to `https`
+    where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -43,6 +42,8 @@ class Resource:
     default_port: int | None = None
     exposed_ports: frozenset[int] = frozenset()
     host_modes: Mapping[int, str] = field(default_factory=dict)
+    schemes: Mapping[int, str] = field(default_factory=dict)
+    protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
     size: str | None = None
     template_type: str | None = None
@@ -68,6 +69,8 @@ class ResourceDetails(TypedDict, total=False):
     default_port: int | None
     exposed_ports: frozenset[int]
     host_modes: Mapping[int, str]
+    schemes: Mapping[int, str]
+    protocols: Mapping[int, str]
     first_byte: float | None
     size: str | None
     template_type: str | None
@@ -132,6 +135,7 @@ class StoredEndpoint:
     address: str
     generation: str
     ports: Mapping[int, int] = field(default_factory=dict)
+    listening: tuple[ListeningSocket, ...] | None = None
     state: State
     updated_at: datetime
 
@@ -145,7 +149,7 @@ class ResourceRows(Protocol):
         """A deleted one too: it has `deleted_at`."""
 
     async def get_many(self, ids: Collection[str]) -> Mapping[str, Resource]:
-        """Those of them that there are, by id, deleted ones too."""
+        """Those that exist, by id, deleted ones too."""
 
     async def by_slug(self, slug: str) -> Resource | None:
         """Never a deleted one."""
@@ -154,7 +158,7 @@ class ResourceRows(Protocol):
         """The newest first. The total leaves `after` aside."""
 
     async def save(self, old: Resource, new: Resource) -> None:
-        """Store every field of `new` anew; `old` is what was read before."""
+        """Store every field of `new`; `old` is what was read before."""
 
     async def enter(self, ids: Collection[str], state: State, now: datetime) -> None:
         """Store the state of each."""
@@ -165,9 +169,9 @@ class ResourceRows(Protocol):
     async def slug_taken(self, slug: str) -> bool:
         """Whether a resource or a tombstone has it."""
 
-    async def bury(self, tombstone: Tombstone) -> None: ...
+    async def add_tombstone(self, tombstone: Tombstone) -> None: ...
 
-    async def unbury(self, slug: str) -> None: ...
+    async def remove_tombstone(self, slug: str) -> None: ...
 
     async def tombstone(self, slug: str) -> Tombstone | None: ...
 
@@ -178,10 +182,10 @@ class ResourceRows(Protocol):
         """Store each in the place of the one that the resource or the version had."""
 
     async def drop_endpoint(self, resource_id: str, version_id: str | None) -> bool:
-        """Forget the resource's own endpoint or one version's; whether there was one."""
+        """Delete the resource's own endpoint or one version's; whether there was one."""
 
     async def drop_endpoints(self, resource_id: str) -> None:
-        """Forget all of them."""
+        """Delete all of them."""
 
     async def drop_previews(self, resource_id: str) -> None: ...
 
@@ -189,40 +193,9 @@ class ResourceRows(Protocol):
         """Whether the deployment has that version."""
 
     async def seen(self, seen: Mapping[str, datetime]) -> None:
-        """Note activity; ids that do not exist are ignored."""
+        """Store when each was last used; ids that do not exist are ignored."""
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]: ...
-
-
-class UsageRows(Protocol):
-    """Intervals of use: a resource in one state, with one size, for one workspace."""
-
-    async def cut(self, resources: Sequence[Resource], now: datetime) -> None:
-        """End the intervals that are open, and open one for what each resource is now (none once it is destroyed)."""
-
-
-class _Tenants(Protocol):
-    async def get(self, tenant_id: str) -> Tenant | None: ...
-
-
-class ResourcesTx(Protocol):
-    @property
-    def tenants(self) -> _Tenants: ...
-
-    @property
-    def workspaces(self) -> WorkspaceRows: ...
-
-    @property
-    def projects(self) -> ProjectRows: ...
-
-    @property
-    def resources(self) -> ResourceRows: ...
-
-    @property
-    def usage(self) -> UsageRows: ...
-
-    @property
-    def events(self) -> EventRows: ...
 
 
 def live(resource: Resource | None, kind: Kind | None = None) -> Resource:
@@ -240,10 +213,22 @@ def check_port(fields: Fields, name: str, port: int, reserved: Collection[int]) 
 
 
 def check_host_mode(fields: Fields, name: str, mode: str) -> None:
-    """`preserve`, `localhost`, or a host name that the backend is to see."""
-    if mode in ("preserve", "localhost"):
+    """`auto`, `preserve`, `localhost`, or a host name that the backend is to see."""
+    if mode in (AUTO, PRESERVE, LOCALHOST):
         return
     try:
         canonical_name(mode)
     except InvalidNameError:
-        fields.add(name, "must be preserve, localhost or a host name")
+        fields.add(name, "must be auto, preserve, localhost or a host name")
+
+
+def check_scheme(fields: Fields, name: str, scheme: str) -> None:
+    """What the program on a port speaks: `http`, or `https` where it terminates TLS by itself."""
+    if scheme not in SCHEMES:
+        fields.add(name, f"must be one of {', '.join(SCHEMES)}")
+
+
+def check_protocol(fields: Fields, name: str, protocol: str) -> None:
+    """What the program on a port takes: `http1`, or `h2c` where it takes nothing but HTTP/2."""
+    if protocol not in PROTOCOLS:
+        fields.add(name, f"must be one of {', '.join(PROTOCOLS)}")

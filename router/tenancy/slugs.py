@@ -1,4 +1,4 @@
-"""Slugs that we make up: from a name where there is one, by chance where there is none."""
+"""Slugs that we generate: from a name where there is one, else random."""
 
 import re
 import secrets
@@ -19,9 +19,9 @@ def slugify(name: str) -> str:
 
 
 def host_slug(kind: Kind, name: str | None) -> str:
-    """A slug that may stand in a host: from a deployment's name, which people read, else by chance.
+    """A slug that may stand in a host: from a deployment's name, which people read, else random.
 
-    Names of sandboxes and computers stay out of their hosts: those are handed around, and chance is harder to guess.
+    Names of sandboxes and computers stay out of their hosts: those hosts are shared as links, and a random slug is harder to guess.
     """
     if kind is Kind.DEPLOYMENT and name:
         slug = slugify(name)[:MAX_SLUG].rstrip("-")
@@ -34,16 +34,16 @@ def chance(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
-async def free(base: str, taken: Callable[[str], Awaitable[bool]], *, most: int) -> str:
-    """`base`, or `base-2`, `base-3` …, or `base` and a piece of chance: the first that is not taken."""
-    base = base[:most].rstrip("-")
+async def free(base: str, taken: Callable[[str], Awaitable[bool]], *, max_length: int) -> str:
+    """`base`, or `base-2`, `base-3` …, or `base` and random characters: the first that is not taken."""
+    base = base[:max_length].rstrip("-")
     if not await taken(base):
         return base
     for number in range(2, 6):
-        slug = f"{base[: most - 2].rstrip('-')}-{number}"
+        slug = f"{base[: max_length - 2].rstrip('-')}-{number}"
         if not await taken(slug):
             return slug
     while True:
-        slug = f"{base[: most - 7].rstrip('-')}-{chance(6)}"
+        slug = f"{base[: max_length - 7].rstrip('-')}-{chance(6)}"
         if not await taken(slug):
             return slug

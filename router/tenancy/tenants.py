@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypedDict, Unpack
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
-from router.tenancy.anew import anew
 from router.tenancy.branding import check_branding
-from router.tenancy.fields import TAKEN, Fields, invalid
-from router.tenancy.projects import Project, ProjectRows
+from router.tenancy.deadlocks import retry_on_deadlock
+from router.tenancy.projects import Project
 from router.tenancy.slugs import free, slugify
-from router.tenancy.workspaces import Workspace, WorkspaceRows
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import TAKEN, Fields, invalid
+from router.tenancy.workspaces import Workspace
 
 DEFAULT = "default"  # name and slug of the workspace and the project that every tenant starts with
 
@@ -54,7 +57,6 @@ class TenantChanges(TypedDict, total=False):
     name: str
     plan: str
     auto_expose: bool
-    suspended: bool
     branding: Mapping[str, str]
 
 
@@ -73,24 +75,13 @@ class TenantRows(Protocol):
     async def holdings(self, tenant_id: str) -> Holdings: ...
 
     async def save(self, tenant: Tenant) -> None:
-        """Store every field anew; all records of the tenant count as changed."""
-
-
-class TenantsTx(Protocol):
-    @property
-    def tenants(self) -> TenantRows: ...
-
-    @property
-    def workspaces(self) -> WorkspaceRows: ...
-
-    @property
-    def projects(self) -> ProjectRows: ...
+        """Store every field; all records of the tenant count as changed."""
 
 
 class Tenants:
-    """What can be done with tenants. Every method may raise StoreUnavailableError."""
+    """The service of tenants. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[TenantsTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -102,8 +93,8 @@ class Tenants:
         Raises RouterError: VALIDATION_FAILED (`name`, `slug`, `plan`).
         """
         fields = Fields()
-        fields.text("name", name, most=120, required=True)
-        fields.text("plan", plan, most=40, required=True)
+        fields.text("name", name, max_length=120, required=True)
+        fields.text("plan", plan, max_length=40, required=True)
         fields.slug("slug", slug)
         fields.check()
         now = self._clock.now()
@@ -116,7 +107,7 @@ class Tenants:
                 raise invalid("slug", TAKEN)
             tenant = Tenant(
                 id=new_id(),
-                slug=slug or await free(slugify(name) or "tenant", taken, most=80),
+                slug=slug or await free(slugify(name) or "tenant", taken, max_length=80),
                 name=name,
                 plan=plan,
                 auto_expose=auto_expose,
@@ -168,14 +159,14 @@ class Tenants:
         async with self._store.read() as tx:
             return await tx.tenants.holdings(tenant_id)
 
-    @anew
+    @retry_on_deadlock
     async def update(self, tenant_id: str, **changes: Unpack[TenantChanges]) -> Tenant:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
         if "name" in changes:
-            fields.text("name", changes["name"], most=120, required=True)
+            fields.text("name", changes["name"], max_length=120, required=True)
         if "plan" in changes:
-            fields.text("plan", changes["plan"], most=40, required=True)
+            fields.text("plan", changes["plan"], max_length=40, required=True)
         check_branding(fields, changes.get("branding") or {})
         fields.check()
         async with self._store.begin() as tx:

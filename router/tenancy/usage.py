@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.transactions import Transactions
 from router.routes.records import Kind, State
 from router.settings import Credits
-from router.tenancy.workspaces import Workspace, found
-from router.unit import Unit
+from router.tenancy.resources import Resource
+from router.tenancy.transaction import Tx
+from router.tenancy.workspaces import found
 
 COUNTED_KINDS = (Kind.COMPUTER, Kind.SANDBOX)
 COUNTED_STATE = State.RUNNING
@@ -77,29 +79,25 @@ class WorkspaceUsage:
     series: tuple[Bucket, ...]
 
 
-class IntervalRows(Protocol):
+class UsageRows(Protocol):
+    """Stored intervals of use: a resource in one state, with one size, for one workspace."""
+
+    async def record(self, resources: Sequence[Resource], now: datetime) -> None:
+        """End the intervals that are open, and open one for what each resource is now (none once it is destroyed)."""
+
+    async def record_move(self, project_id: str, workspace_id: str, now: datetime) -> None:
+        """From `now` on, what the project's resources use counts for that workspace."""
+
     async def ran(
         self, workspace_id: str, kinds: Sequence[Kind], state: State, since: datetime, until: datetime
     ) -> Sequence[Interval]:
         """The intervals of these kinds of resources in that state that overlap the time from `since` to `until`."""
 
 
-class _Workspaces(Protocol):
-    async def get(self, workspace_id: str) -> Workspace | None: ...
-
-
-class UsageTx(Protocol):
-    @property
-    def workspaces(self) -> _Workspaces: ...
-
-    @property
-    def usage(self) -> IntervalRows: ...
-
-
 class Usage:
     """Reports of use. `rates` are the credits of one hour. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[UsageTx], clock: Clock, *, rates: Credits) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, *, rates: Credits) -> None:
         self._store = store
         self._clock = clock
         self._rates: Mapping[str | None, float] = rates.model_dump() | {None: rates.unsized}

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from router.base.paging import Listing, Window
 from router.errors import NOT_FOUND, RouterError
-from router.unit import Listing, Window
 
 PRODUCTION = "production"
 
@@ -90,7 +90,7 @@ class Version:
 class Build:
     """One try to make a version. `log` is lines of text; `error_message` says why it failed.
 
-    While it runs it has `deadline_at`: whoever runs it ends it before, so past it nobody runs it any more.
+    While it runs it has `deadline_at`. The process that runs it ends it before, so once that has passed none runs it.
     """
 
     id: str
@@ -152,7 +152,7 @@ class VersionRows(Protocol):
         """The newest ready version with a lower number that was live in the environment once."""
 
     async def save(self, version: Version) -> None:
-        """Store its state and `promoted_at` anew."""
+        """Store its state and `promoted_at`."""
 
 
 class BuildRows(Protocol):
@@ -169,7 +169,7 @@ class BuildRows(Protocol):
         """Running ones whose deadline has passed, the oldest first; some of them."""
 
     async def save(self, build: Build) -> None:
-        """Store every field anew."""
+        """Store every field."""
 
 
 class ReleaseRows(Protocol):

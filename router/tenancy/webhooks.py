@@ -1,9 +1,10 @@
-"""Webhooks: where a customer wants to be told of events, of which, and the secret that we sign with.
+"""Webhooks: the URL to which a customer's events are sent, their types, and the secret that signs them.
 
-A webhook hears what lies in its project, its workspace, or anywhere in its tenant. The secret is shown once, when it is
+A webhook receives events of what lies in its project, its workspace, or anywhere in its tenant. The secret is shown once, when it is
 made; the one before it stays good for a day, so that receivers can be changed one after the other.
 """
 
+import base64
 import re
 import secrets
 from collections.abc import Sequence
@@ -11,21 +12,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.tenancy.deliveries import Delivery, DeliveryState
+from router.tenancy.deliveries import SECRET_PREFIX, Delivery, DeliveryState
 from router.tenancy.destinations import MAX_URL, Destinations
 from router.tenancy.events import Event
-from router.tenancy.fields import BLANK, Fields, invalid
-from router.tenancy.projects import Project
-from router.tenancy.workspaces import Workspace
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import BLANK, Fields, invalid
 
 ALL = "*"  # every event
 TEST = "webhook.test"
-PREFIX = "whsec_"
-MOST = 50  # webhooks of a tenant
-MOST_TYPES = 50
+MAX_WEBHOOKS = 50  # webhooks of a tenant
+MAX_TYPES = 50
 GRACE = timedelta(hours=24)  # for which an old secret stays good
 
 OFF = "the webhook was switched off"
@@ -74,49 +75,16 @@ class WebhookRows(Protocol):
         """The oldest first; each condition that is given narrows."""
 
     async def save(self, webhook: Webhook) -> None:
-        """Store every field anew."""
+        """Store every field."""
 
     async def delete(self, webhook_id: str) -> None:
         """With its deliveries."""
 
 
-class DeliveryRows(Protocol):
-    async def file(self, webhook_id: str, event: Event) -> Delivery:
-        """Store an event that is for this webhook alone."""
-
-    async def list(self, webhook_id: str, window: Window, *, state: DeliveryState | None = None) -> Listing[Delivery]:
-        """The newest first."""
-
-    async def give_up(self, webhook_id: str, reason: str, now: datetime) -> None:
-        """All that are pending."""
-
-
-class _Workspaces(Protocol):
-    async def get(self, workspace_id: str) -> Workspace | None: ...
-
-
-class _Projects(Protocol):
-    async def get(self, project_id: str) -> Project | None: ...
-
-
-class WebhooksTx(Protocol):
-    @property
-    def webhooks(self) -> WebhookRows: ...
-
-    @property
-    def deliveries(self) -> DeliveryRows: ...
-
-    @property
-    def workspaces(self) -> _Workspaces: ...
-
-    @property
-    def projects(self) -> _Projects: ...
-
-
 class Webhooks:
-    """What can be done with webhooks. Every method may raise StoreUnavailableError."""
+    """The service of webhooks. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[WebhooksTx], clock: Clock, *, destinations: Destinations) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, *, destinations: Destinations) -> None:
         self._store = store
         self._clock = clock
         self._destinations = destinations
@@ -141,8 +109,8 @@ class Webhooks:
         now = self._clock.now()
         async with self._store.begin() as tx:
             place = await _place(tx, tenant_id, workspace_id, project_id)
-            if (await tx.webhooks.list(Window(limit=0), tenant_id=tenant_id)).total >= MOST:
-                raise RouterError(CONFLICT, f"An organization has at most {MOST} webhooks.")
+            if (await tx.webhooks.list(Window(limit=0), tenant_id=tenant_id)).total >= MAX_WEBHOOKS:
+                raise RouterError(CONFLICT, f"An organization has at most {MAX_WEBHOOKS} webhooks.")
             webhook = Webhook(
                 id=new_id(),
                 tenant_id=tenant_id,
@@ -185,7 +153,7 @@ class Webhooks:
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Webhook:
-        """Change what is given. One that is switched off forgets what it had still to deliver.
+        """Change what is given. Switching it off gives up its pending deliveries.
 
         Raises RouterError: NOT_FOUND, VALIDATION_FAILED as `create`.
         """
@@ -243,6 +211,20 @@ class Webhooks:
             )
             return await tx.deliveries.file(webhook.id, event)
 
+    async def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """Deliver an event once more. Raises RouterError: NOT_FOUND, CONFLICT where the webhook is switched off, or the
+        delivery is still being tried."""
+        async with self._store.begin() as tx:
+            webhook = _found(await tx.webhooks.get(webhook_id))
+            old = await tx.deliveries.get(delivery_id)
+            if old is None or old.webhook_id != webhook.id:
+                raise RouterError(NOT_FOUND, "delivery not found")
+            if not webhook.enabled:
+                raise RouterError(CONFLICT, "The webhook is switched off.")
+            if old.state is DeliveryState.PENDING:
+                raise RouterError(CONFLICT, "This delivery is still being tried.")
+            return await tx.deliveries.replay(old.id, self._clock.now())
+
     async def deliveries(
         self, webhook_id: str, window: Window = FIRST, *, state: DeliveryState | None = None
     ) -> Listing[Delivery]:
@@ -253,16 +235,16 @@ class Webhooks:
     def _checked(self, url: str, event_types: Sequence[str], description: str) -> tuple[str, ...]:
         """The types, each once. Raises RouterError VALIDATION_FAILED."""
         fields = Fields()
-        fields.text("url", url, most=MAX_URL, required=True)
+        fields.text("url", url, max_length=MAX_URL, required=True)
         refusal = self._destinations.refusal_of(url) if url.strip() else None
         if refusal is not None:
             fields.add("url", refusal)
-        fields.text("description", description, most=255)
+        fields.text("description", description, max_length=255)
         types = tuple(dict.fromkeys(event_types))
         if not types:
             fields.add("event_types", BLANK)
-        if len(types) > MOST_TYPES:
-            fields.add("event_types", f"should have at most {MOST_TYPES} item(s)")
+        if len(types) > MAX_TYPES:
+            fields.add("event_types", f"should have at most {MAX_TYPES} item(s)")
         for text in types:
             if not is_type(text):
                 fields.add("event_types", f"{text[:80]!r} is no type, such as domain.verified or domain.*")
@@ -276,7 +258,7 @@ def is_type(text: str) -> bool:
 
 
 def _new_secret() -> str:
-    return PREFIX + secrets.token_urlsafe(32)
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()  # as Standard Webhooks has them
 
 
 def _found(webhook: Webhook | None) -> Webhook:
@@ -286,7 +268,7 @@ def _found(webhook: Webhook | None) -> Webhook:
 
 
 async def _place(
-    tx: WebhooksTx, tenant_id: str, workspace_id: str | None, project_id: str | None
+    tx: Tx, tenant_id: str, workspace_id: str | None, project_id: str | None
 ) -> tuple[str | None, str | None]:
     """The workspace and the project that it hears of. Raises RouterError VALIDATION_FAILED."""
     if project_id is not None:

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
-from router.clock import Clock
+from router.base.clock import Clock
+from router.base.ids import new_id
+from router.base.paging import FIRST, Listing, Window
+from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NAME_EXISTS, RouterError
 from router.routes.records import Kind, Scope, State
-from router.tenancy.anew import anew
-from router.tenancy.fields import TAKEN, Fields, invalid
+from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.sizes import SIZES
 from router.tenancy.slugs import free, slugify
-from router.unit import FIRST, Listing, Unit, Window, new_id
+from router.tenancy.transaction import Tx
+from router.tenancy.validation import TAKEN, Fields, invalid
 
 
 class WorkspaceSettings(TypedDict, total=False):
@@ -28,7 +31,7 @@ class WorkspaceSettings(TypedDict, total=False):
     allowed_template_types: list[str] | None
 
 
-_MOST = 2**31 - 1  # what a 32-bit column of whoever reads the settings can hold
+_MAX_INT = 2**31 - 1  # what a 32-bit column of a reader of the settings can hold
 
 DEFAULTS: WorkspaceSettings = {
     "max_computers": None,
@@ -124,7 +127,7 @@ class WorkspaceRows(Protocol):
         """The oldest first; each condition that is given narrows."""
 
     async def save(self, workspace: Workspace) -> None:
-        """Store every field anew."""
+        """Store every field."""
 
     async def contents(self, workspace_id: str) -> Mapping[str, int]:
         """How many live projects (`project`) and resources (by kind) it holds; absent is none."""
@@ -135,42 +138,14 @@ class WorkspaceRows(Protocol):
         """Mark it as deleted; its slug and external id are free again."""
 
 
-class KeysOfScope(Protocol):
-    async def revoke_scope(self, scope_id: str, now: datetime) -> None:
-        """Revoke the keys of a workspace or project that goes away."""
-
-
-class ZonesOfScope(Protocol):
-    async def clear(self, scope: Scope, scope_id: str) -> None:
-        """Remove the preview domain of a workspace or project that goes away."""
-
-
-class _Tenants(Protocol):
-    async def get(self, tenant_id: str) -> object | None: ...
-
-
-class WorkspacesTx(Protocol):
-    @property
-    def tenants(self) -> _Tenants: ...
-
-    @property
-    def workspaces(self) -> WorkspaceRows: ...
-
-    @property
-    def keys(self) -> KeysOfScope: ...
-
-    @property
-    def preview_domains(self) -> ZonesOfScope: ...
-
-
 class Workspaces:
-    """What can be done with workspaces. Every method may raise StoreUnavailableError."""
+    """The service of workspaces. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Unit[WorkspacesTx], clock: Clock) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
-    @anew
+    @retry_on_deadlock
     async def create(
         self,
         tenant_id: str,
@@ -188,15 +163,13 @@ class Workspaces:
         Raises RouterError: VALIDATION_FAILED; WorkspaceNameExistsError unless `allow_duplicate_name`.
         """
         fields = Fields()
-        fields.text("name", name, most=120, required=True)
+        fields.text("name", name, max_length=120, required=True)
         fields.slug("slug", slug)
         _check_details(fields, external_workspace_id, external_user_id, description, metadata)
         fields.check()
         now = self._clock.now()
         async with self._store.begin() as tx:
-            await tx.tenants.get(
-                tenant_id
-            )  # held until the end: of several that are made at once, one is looked at first
+            await tx.tenants.get(tenant_id)  # locked until the commit, so that checks of two calls do not interleave
             if external_workspace_id is not None:
                 existing = await tx.workspaces.by_external_id(tenant_id, external_workspace_id)
                 if existing is not None:
@@ -244,12 +217,12 @@ class Workspaces:
                 window, tenant_id=tenant_id, workspace_id=workspace_id, external_workspace_id=external_workspace_id
             )
 
-    @anew
+    @retry_on_deadlock
     async def update(self, workspace_id: str, **changes: Unpack[WorkspaceChanges]) -> Workspace:
         """Change some fields. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
         if "name" in changes:
-            fields.text("name", changes["name"], most=120, required=True)
+            fields.text("name", changes["name"], max_length=120, required=True)
         if "slug" in changes:
             fields.slug("slug", changes["slug"])
         _check_details(
@@ -263,7 +236,7 @@ class Workspaces:
         async with self._store.read() as tx:
             tenant_id = found(await tx.workspaces.get(workspace_id)).tenant_id
         async with self._store.begin() as tx:
-            await tx.tenants.get(tenant_id)  # as in `create`: who looks for a name holds whoever has it
+            await tx.tenants.get(tenant_id)  # locked, as in `create`, so that no other takes the name meanwhile
             old = found(await tx.workspaces.get(workspace_id))
             new = replace(old, **changes, updated_at=self._clock.now())
             if new.slug != old.slug and await tx.workspaces.by_slug(old.tenant_id, new.slug) is not None:
@@ -276,7 +249,7 @@ class Workspaces:
             await tx.workspaces.save(new)
             return new
 
-    @anew
+    @retry_on_deadlock
     async def put_settings(self, workspace_id: str, **settings: Unpack[WorkspaceSettings]) -> Workspace:
         """Set the given caps and defaults; those not given stay. Raises RouterError: NOT_FOUND, VALIDATION_FAILED."""
         fields = Fields()
@@ -286,8 +259,8 @@ class Workspaces:
                 fields.add(name, "is invalid")
         for name in ("max_computers", "default_auto_stop_seconds"):
             number = settings.get(name)
-            if isinstance(number, int) and not 0 <= number <= _MOST:
-                fields.add(name, f"must be between 0 and {_MOST}")
+            if isinstance(number, int) and not 0 <= number <= _MAX_INT:
+                fields.add(name, f"must be between 0 and {_MAX_INT}")
         if len(settings.get("allowed_template_types") or ()) > 100:
             fields.add("allowed_template_types", "should have at most 100 item(s)")
         fields.object("allowed_template_types", {"": settings.get("allowed_template_types")})
@@ -306,7 +279,7 @@ class Workspaces:
         async with self._store.read() as tx:
             return await tx.workspaces.stats(found(await tx.workspaces.get(workspace_id)))
 
-    @anew
+    @retry_on_deadlock
     async def delete(self, workspace_id: str) -> Workspace:
         """Delete an empty workspace; its keys stop working. Raises RouterError: NOT_FOUND, CONFLICT."""
         now = self._clock.now()
@@ -338,7 +311,7 @@ async def free_slug(workspaces: WorkspaceRows, tenant_id: str, name: str) -> str
     async def taken(slug: str) -> bool:
         return await workspaces.by_slug(tenant_id, slug) is not None
 
-    return await free(slugify(name) or "workspace", taken, most=80)
+    return await free(slugify(name) or "workspace", taken, max_length=80)
 
 
 def _check_details(
@@ -348,7 +321,7 @@ def _check_details(
     description: str | None,
     metadata: Mapping[str, Any] | None,
 ) -> None:
-    fields.text("external_workspace_id", external_workspace_id, most=255)
-    fields.text("external_user_id", external_user_id, most=255)
-    fields.text("description", description, most=2000)
+    fields.text("external_workspace_id", external_workspace_id, max_length=255)
+    fields.text("external_user_id", external_user_id, max_length=255)
+    fields.text("description", description, max_length=2000)
     fields.object("metadata", metadata)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from router.clock import SystemClock, iso
+from router.base.clock import SystemClock, iso
 from router.demo.sandboxes import serve
 
 SITE = Path(__file__).with_name("site")

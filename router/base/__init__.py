@@ -1,0 +1,1 @@
+"""What every part may use: time, tasks, transactions, ids, addresses. No part of the product's own decisions."""

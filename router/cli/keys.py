@@ -1,0 +1,93 @@
+"""`keys`: API keys."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.base.clock import iso
+from router.base.paging import Listing
+from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, time_text, uuid, window
+from router.cli.output import show, show_list
+from router.cli.run_command import reported, tenant_id, with_services
+
+if TYPE_CHECKING:
+    from router.node.services import Services
+    from router.tenancy.keys import Key, KeyScope
+
+commands = group("API keys.")
+
+
+@commands.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="The tenant's id or slug.")],
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="SCOPE", help="platform, tenant, workspace:ID or project:ID.")
+    ] = "tenant",
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "default",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an API key. It is shown once: only its hash is stored."""
+    wanted, scope_id = _parse_scope(scope)
+
+    async def create(services: "Services") -> "tuple[Key, str]":
+        holder = await services.tenants.find(tenant)
+        return await services.keys.create(holder.id, scope=wanted, scope_id=scope_id, name=name)
+
+    with reported(as_json):
+        key, plain = with_services(config, create)
+        shown = {"id": key.id, "key": plain, "scope": key.scope_text}
+        show(shown, as_json)
+
+
+@commands.command("list")
+def keys_list(
+    tenant: OneTenant = None,
+    limit: Limit = PAGE,
+    page: Page = 1,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List API keys, revoked ones included."""
+
+    async def find(services: "Services") -> "Listing[Key]":
+        return await services.keys.list(window(limit, page), tenant_id=await tenant_id(services, tenant))
+
+    with reported(as_json):
+        show_list(with_services(config, find, reads=True), _key, as_json, page)
+
+
+@commands.command("revoke")
+def keys_revoke(
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", callback=uuid("`keys list` shows the ids"), help="As `keys list` shows it.")
+    ],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key: requests with it are refused from now on."""
+    with reported(as_json):
+        shown = _key(with_services(config, lambda services: services.keys.revoke(key_id)))
+        show(shown, as_json)
+
+
+def _parse_scope(text: str) -> "tuple[KeyScope, str | None]":
+    from router.tenancy.keys import read_scope
+
+    scope = read_scope(text)
+    if scope is None:
+        raise typer.BadParameter(f"{text!r} is not platform, tenant, workspace:ID or project:ID", param_hint="--scope")
+    return scope
+
+
+def _key(key: "Key") -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "tenant_id": key.tenant_id,
+        "scope": key.scope_text,
+        "name": key.name,
+        "prefix": key.prefix,
+        "created_at": iso(key.created_at),
+        "last_used_at": time_text(key.last_used_at),
+        "revoked_at": time_text(key.revoked_at),
+    }

@@ -1,0 +1,100 @@
+"""What commands print. The only file of the router that does.
+
+What was asked for goes to standard output, as text for people or, with `--json`, as one JSON document with the API's
+field names. What went wrong goes to standard error.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from router.base.paging import Listing
+from router.observe.secrets import mask_text
+
+T = TypeVar("T")
+Json = Mapping[str, Any] | Sequence[Any]
+
+
+def say(text: str) -> None:
+    """Text as it stands, at once."""
+    print(text, end="", flush=True)
+
+
+def note(text: str) -> None:
+    """A remark beside what was asked for, for people at a terminal: programs read an error on standard error, or nothing."""
+    if sys.stderr.isatty():
+        print(f"note: {text}", file=sys.stderr)
+
+
+def show(document: Json, as_json: bool, text: Callable[[], str] | None = None) -> None:
+    """One document. As text a mapping is a line for each key, where `text` does not say otherwise."""
+    if as_json:
+        print(json.dumps(document))
+    elif text is not None:
+        print(text())
+    elif isinstance(document, Mapping):
+        print(_lines(document))
+
+
+def show_list(
+    found: Listing[T],
+    row: Callable[[T], dict[str, Any]],
+    as_json: bool,
+    page: int,
+    columns: Collection[str] | None = None,
+) -> None:
+    """One page of a list: a table for people (of `columns` only, where they are given), tab-separated where standard output
+    is no terminal."""
+    rows = [row(item) for item in found.items]
+    if len(rows) < found.total and not as_json:  # a program has `total`
+        print(f"{len(rows)} of {found.total}: this is page {page}; see --page and --limit", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"data": rows, "total": found.total}))
+        return
+    if columns is not None:
+        rows = [{name: one[name] for name in columns} for one in rows]
+    if not rows:
+        print("none")
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*rows[0], box=None, pad_edge=False)
+        for one in rows:
+            table.add_row(*(Text(_cell(value)) for value in one.values()))
+        Console().print(table)
+    else:
+        # For `cut` and `awk`: nothing is wrapped or shortened.
+        print("\t".join(rows[0]))
+        for one in rows:
+            print("\t".join(_cell(value) for value in one.values()))
+
+
+def show_error(
+    code: str,
+    message: str,
+    as_json: bool,
+    problems: Sequence[str] = (),
+    fields: Mapping[str, Sequence[str]] | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Why a command failed, on standard error. `problems` are lines for people, `fields` and what is `beside` for programs."""
+    message = mask_text(message)
+    if as_json:
+        shown = {"code": code, "message": message, **({"fields": fields} if fields else {}), **(beside or {})}
+        print(json.dumps({"error": shown}), file=sys.stderr)
+    else:
+        print("\n".join([f"miosa-router: {message}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | dict):
+        return json.dumps(value) if value else "-"
+    return "-" if value is None else str(value)
+
+
+def _lines(shown: Mapping[str, Any]) -> str:
+    width = max(map(len, shown))
+    return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in shown.items())

@@ -1,0 +1,136 @@
+"""How a command runs: settings, the store and its services, and what becomes of its errors. Exit status 1: it failed."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from router.cli import output
+from router.errors import VALIDATION_FAILED, RouterError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from router.node.services import Services
+    from router.settings import Settings
+
+T = TypeVar("T")
+
+# Fields of the API that are called otherwise on the command line.
+_WORDS = {
+    "id": "ID",
+    "name": "NAME",
+    "subject": "SUBJECT",
+    "domain": "DOMAIN",
+    "fqdn": "DOMAIN",
+    "actor": "--by",
+    "expires_at": "--until",
+    "ports": "--port",
+    "exposed_ports": "--exposed-port",
+    "host_modes": "--host-mode",
+    "schemes": "--scheme",
+    "protocols": "--protocol",
+    "version_id": "--version-id",
+}
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    """Turn what a command may raise into words on standard error and exit status 1."""
+    from router.node.sockets import ListenError
+    from router.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        fields = {key: [what] for key, what in error.problems}
+        _fail("invalid_settings", "these settings can't be used:", as_json, fields)
+    except RouterError as error:
+        message = "these values can't be used:" if error.problem is VALIDATION_FAILED else error.message
+        _fail(
+            error.problem.code,
+            error.message if as_json else message.replace("; see error.fields.", ":"),
+            as_json,
+            error.fields,
+            _option,
+            error.beside,
+        )
+    except StoreUnavailableError as error:
+        _fail("store_unavailable", f"the store can't be used: {error}", as_json)
+    except ListenError as error:
+        _fail("cannot_listen", str(error), as_json)
+    except BrokenPipeError:  # the program that reads our output has read enough
+        sys.stdout = sys.stderr
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _fail("system_error", str(error), as_json)
+
+
+def _fail(
+    code: str,
+    message: str,
+    as_json: bool,
+    fields: Mapping[str, list[str]] | None = None,
+    word: Callable[[str], str] = str,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """`beside` are further members of the error: of a domain that is not verified the `records` to change."""
+    problems = [f"{word(key)}: {what}" for key, said in (fields or {}).items() for what in said if what != message]
+    records = (beside or {}).get("records", ())
+    problems += [f"{one['action']} {one['type']} {one['host']} {one['value']}" for one in records]
+    output.show_error(code, message, as_json, problems, fields, beside)
+    raise typer.Exit(1)
+
+
+def _option(field: str) -> str:
+    """The option or argument that the API's field is on the command line."""
+    return _WORDS.get(field) or "--" + field.removesuffix("_id").replace("_", "-")
+
+
+def command_settings(config: Path | None) -> "Settings":
+    """The settings for a command that is not a server: it logs what is wrong, and no more."""
+    from router.observe import logs
+    from router.settings import load
+
+    settings = load(config)
+    logs.configure(settings.model_copy(update={"log_level": "warning"}))
+    return settings
+
+
+def with_services(config: Path | None, work: "Callable[[Services], Awaitable[T]]", *, reads: bool = False) -> T:
+    """Run `work` on the store and return what it returns. A command that only `reads` makes no database."""
+    from router.node.services import open_services
+
+    async def run(settings: "Settings") -> T:
+        async with open_services(settings) as services:
+            return await work(services)
+
+    settings = command_settings(config)
+    if not reads:
+        return asyncio.run(run(settings))
+    with database_to_read(settings) as found:
+        return asyncio.run(run(found))
+
+
+async def tenant_id(services: "Services", tenant: str | None) -> str | None:
+    """The id of the tenant that an option names by id or slug; None where it names none. Raises RouterError: NOT_FOUND."""
+    return None if tenant is None else (await services.tenants.find(tenant)).id
+
+
+@contextmanager
+def database_to_read(settings: "Settings") -> "Iterator[Settings]":
+    """The settings for a command that only reads: where their SQLite file does not exist, with an empty one that is thrown
+    away afterwards."""
+    from router.store.engine import sqlite_file
+
+    file = sqlite_file(settings.database_url)
+    # A folder that does not exist is a mistake, which is reported when the store is opened.
+    if file is None or file.exists() or not file.parent.is_dir():
+        yield settings
+        return
+    output.note(f"{file} does not exist; `miosa-router db upgrade` makes it")
+    with TemporaryDirectory() as folder:
+        yield settings.model_copy(update={"database_url": f"sqlite:///{folder}/empty.db"})

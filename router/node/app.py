@@ -1,0 +1,406 @@
+"""The composition root: everything that a node is made of, put together by keyword and nowhere else.
+
+`App` is a running node. It opens its sockets first, so that a port in use fails the start before anything else happens,
+then starts from the store outwards, and closes in the reverse order.
+"""
+
+import asyncio
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from router.base.clock import Clock, SystemClock
+from router.base.tasks import Tasks
+from router.gate.budgets import Budgets
+from router.gate.evidence import MemoryEvidence
+from router.gate.snapshot import EvidenceSnapshot
+from router.gate.sync import CertificateSync
+from router.node.ipc import ControlSide, StoreClient, WorkerSide
+from router.node.sockets import listen, local_addresses
+from router.observe import logs
+from router.observe.metrics import Metrics
+from router.observe.recorder import Recorder, open_access_log
+from router.pages import Pages
+from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
+from router.routes.changed_keys import moved_among
+from router.routes.host_notes import HostNote, HostNotes
+from router.routes.resolver import Resolver
+from router.settings import Role, Settings
+
+if TYPE_CHECKING:
+    from router.cache import SharedCache
+    from router.node.control import Control
+    from router.routes.follower import OutboxFollower
+    from router.store import Store
+
+_START_SHARE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
+
+_log = structlog.get_logger("router.node.app")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRole:
+    """Which process this is of a node that has several. 0 is the control process, the workers count from 1.
+
+    `addresses` has every listener of the node, whichever process serves it. `control` is whether the node has a control
+    process: one that has only the proxy's role has none. `start` says what to do where the store is away.
+    """
+
+    number: int
+    addresses: Mapping[str, tuple[str, int]]
+    control: bool
+    start: str = "first"  # a value of store.Start
+
+
+class App:
+    """One node, or one process of it: what its roles say, in this process.
+
+    `sockets` are listeners that were opened before (by the supervisor or systemd), by name; the others are opened here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
+        process: ProcessRole | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._given = sockets or {}
+        self._process = process
+        self._stack = AsyncExitStack()
+        self._tasks = Tasks("app")
+        self._metrics = Metrics(None if process is None else process.number)
+        self._evidence = MemoryEvidence(self._clock, wildcards=settings.gate.wildcards)
+        self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
+        self._sync: CertificateSync | None = None
+        self._resolver: Resolver | None = None
+        self._recorder: Recorder | None = None
+        self._proxy: Proxy | None = None
+        self._control: Control | None = None
+        self._shared: SharedCache | None = None
+        self._follower: OutboxFollower | None = None
+        self._host_notes = HostNotes()
+        self._state = "starting"
+        self._control_side: ControlSide | None = None
+        self._worker_side: WorkerSide | None = None
+        if process is not None:
+            self._open_ipc()
+        self.addresses: dict[str, tuple[str, int]] = {} if process is None else dict(process.addresses)
+
+    async def start(self) -> None:
+        """Serve. A store that is away does not fail the start: known hosts and certificates are served from Redis and the
+        snapshot on disk until it is there.
+
+        Raises ListenError, StoreUnavailableError (see `store.Start`), SettingsError or OSError; nothing is left open then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+        self._state = "serving"
+        self._tasks.start("count lost log lines", self._count_lost())
+        if self._worker_side is not None:
+            self._worker_side.serving(True)
+        _log.info(
+            "serving", compiled=COMPILED, **{name: f"{host}:{port}" for name, (host, port) in self.addresses.items()}
+        )
+
+    async def connect(self, end: socket.socket, number: int) -> None:
+        """The process with that number is at the other end: a worker's control process, or one of its workers."""
+        if self._control_side is not None:
+            await self._control_side.connect(end, number)
+        elif self._worker_side is not None:
+            await self._worker_side.connect(end)
+
+    async def stand_in(self, listener: socket.socket, number: int) -> None:
+        """Accept connections on another worker's socket too, until `stand_back`: that worker has died or hangs."""
+        if self._proxy is not None:
+            await self._proxy.stand_in(listener, number)
+
+    def stand_back(self, number: int) -> None:
+        """That socket's own worker accepts again."""
+        if self._proxy is not None:
+            self._proxy.stand_back(number)
+
+    async def drain(self, *, replaced: bool = False) -> None:
+        """Report not ready, let requests end, then tunnels and event streams; each within its limit.
+
+        Where another process has replaced this one, /readyz does not change.
+        """
+        limits = self._settings.limits
+        self._state = "draining"
+        _log.info("draining")
+        if self._control is not None:
+            await self._control.release_jobs()
+        if not replaced:
+            if self._proxy is not None:
+                self._proxy.leave()
+            await asyncio.sleep(limits.drain_not_ready)
+        if self._worker_side is not None:
+            self._worker_side.serving(False)
+        drains = []
+        if self._control is not None:
+            drains.append(self._tasks.start("drain the API", self._control.drain()))
+        if self._proxy is not None:
+            drain = self._proxy.drain(limits.drain_requests, limits.drain_tunnels, patient=replaced)
+            drains.append(self._tasks.start("drain the proxy", drain))
+        if drains:
+            await asyncio.wait(drains)
+
+    async def close(self) -> None:
+        """End everything now."""
+        served, self._state = self._state != "starting", "closed"
+        if self._follower is not None:
+            await self._follower.close()  # before the channels that it reads through
+        if self._worker_side is not None:
+            self._worker_side.close()
+        await self._tasks.close()
+        await self._stack.aclose()
+        if served:
+            _log.info("closed")
+
+    def reopen_logs(self) -> None:
+        """Open the access log again, after it was moved away."""
+        if self._recorder is not None:
+            try:
+                self._recorder.reopen()
+            except OSError as error:
+                _log.error("access log not reopened", error=str(error))
+
+    async def _start(self) -> None:
+        settings, clock, stack = self._settings, self._clock, self._stack
+        sockets = self._listen()
+        own_listeners = {one for bound in self.addresses.values() for one in local_addresses(bound)}
+        metrics, evidence = self._metrics, self._evidence
+        store: Store | None = None
+        if self._worker_side is not None and self._asks:
+            self._resolver = resolver = await self._follow(await self._ask(self._worker_side))
+        else:
+            store = await self._open_store()
+            self._resolver = resolver = await self._follow(store)
+            self._share(store, resolver)
+            if self._worker_side is None or settings.plain_http == "redirect":
+                await self._keep_certificates(store)
+        resolver.on_drop(lambda _: metrics.count("routes_dropped"))
+        if "proxy" in sockets:
+            self._recorder = recorder = self._open_recorder(metrics, evidence)
+            self._proxy = proxy = Proxy(
+                resolver=resolver,
+                pages=Pages(settings.docs_url),
+                recorder=recorder,
+                metrics=metrics,
+                limits=connection_limits.fit(settings.limits),
+                trusted_proxies=settings.trusted_proxies,
+                cookie_zones=settings.cookie_zones,
+                trusted_headers=settings.trusted_headers,
+                backend_networks=settings.backend_networks,
+                own_listeners=own_listeners,
+                clock=clock,
+                plain=PlainHttp(evidence.served, settings.gate.caddy is not None, settings.public_port)
+                if settings.plain_http == "redirect"
+                else None,
+                on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
+            )
+            stack.push_async_callback(proxy.close)
+            await proxy.serve(sockets["proxy"])
+        if self._worker_side is None and store is not None:
+            self._control = control = self._take_control(store, resolver, own_listeners)
+            stack.push_async_callback(control.close)
+            await control.start(sockets)
+
+    @property
+    def _asks(self) -> bool:
+        """Whether this process reads the store through the control process. One that must know which names have certificates
+        reads the store itself: there may be a hundred thousand at the start, and changes every second."""
+        return self._process is not None and self._process.control and self._settings.plain_http != "redirect"
+
+    async def _ask(self, worker_side: WorkerSide) -> StoreClient:
+        """The control process's store. Raises StoreUnavailableError where it does not answer for as long as a start may take."""
+        limits, within = self._settings.limits, self._settings.cache.fetch_time
+        await worker_side.until_ready(limits.process_start * _START_SHARE)
+        return StoreClient(worker_side, self._clock, within=within)
+
+    async def _open_store(self) -> "Store":
+        from router.store import Start, open_store_in_time  # noqa: PLC0415 - SQL is a third of what a process holds
+
+        start = Start.FIRST if self._process is None else Start(self._process.start)
+        store = await self._stack.enter_async_context(open_store_in_time(self._settings, self._clock, start))
+        if self._control_side is not None:
+            self._stack.push_async_callback(self._control_side.close)  # it reads the store, so it closes first
+        return store
+
+    def _share(self, store: "Store", resolver: Resolver) -> None:
+        """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
+        if self._shared is not None:
+            store.on_number(self._shared.committed)
+        store.after_commit(resolver.drop)
+        if self._control_side is not None:
+            store.on_number(self._control_side.announce)
+            self._control_side.serve_store(store)
+
+    def _take_control(
+        self, store: "Store", resolver: Resolver, own_listeners: Collection[tuple[str, int]]
+    ) -> "Control":
+        from router.node.control import Control  # noqa: PLC0415 - it is half of what a process holds, and no worker has it
+
+        return Control(
+            self._settings,
+            store=store,
+            resolver=resolver,
+            evidence=self._evidence,
+            budgets=self._budgets,
+            sync=self._sync,
+            metrics=self._metrics,
+            clock=self._clock,
+            control_side=self._control_side,
+            shared=self._shared,
+            own_listeners=own_listeners,
+            used=self._used,
+            host_notes=self._host_notes,
+            state=lambda: self._state,
+        )
+
+    def _open_ipc(self) -> None:
+        """This process's side of the channels to the node's other processes."""
+        if "proxy" in self._settings.roles:
+            self._worker_side = WorkerSide(
+                on_change=self._changed,
+                on_outbox=self._pushed,
+                used=self._used,
+                https=self._evidence.since,
+                figures=self._metrics.figures,
+                on_host_refused=self._learn,
+            )
+        else:
+            self._control_side = control_side = ControlSide(
+                self._settings.workers,
+                metrics=self._metrics,
+                clock=self._clock,
+                on_https=self._evidence.note,
+                host_notes=self._host_notes,
+            )
+            self._stack.push_async_callback(control_side.close)
+
+    async def _keep_certificates(self, store: "Store") -> None:
+        """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process; it
+        follows the others' where it has to know which hosts have certificates."""
+        settings = self._settings
+        folder = settings.state_dir if self._worker_side is None else None
+        sync = CertificateSync(
+            log=store.certificate_log,
+            evidence=self._evidence,
+            budgets=self._budgets,
+            snapshot=None if folder is None else EvidenceSnapshot(folder),
+            settings=settings.gate,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(sync.close)
+        await sync.start()
+        self._sync = sync
+
+    async def _follow(self, store: "Store | StoreClient") -> Resolver:
+        """The resolver, which hears of every change from here on that another process commits."""
+        settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
+        if settings.redis_url is None:
+            resolver = Resolver.of(store.records, settings, clock)
+            stack.push_async_callback(resolver.close)
+            self._follower = follower = store.follow(
+                lambda keys: self._heard(resolver, keys), lambda: self._heard(resolver, None)
+            )
+            stack.push_async_callback(follower.close)
+            await follower.start(required=self._replaces)
+            if self._control_side is not None:  # from here on it passes on what others commit
+                self._control_side.outbox_moved(None, follower.position)
+            metrics.gauge("outbox_position", lambda: float(follower.position))
+            return resolver
+        from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
+
+        publishes = not settings.roles.isdisjoint(("api", "jobs"))
+        self._shared = shared = SharedCache(
+            settings.redis_url,
+            settings.redis,
+            fetch_time=settings.cache.fetch_time,
+            store=store,
+            publishes=publishes,
+            metrics=metrics,
+            clock=clock,
+        )
+        stack.push_async_callback(shared.close)
+        resolver = Resolver.of(shared.records, settings, clock)
+        stack.push_async_callback(resolver.close)
+        await shared.start(resolver.drop, resolver.drop_all, store_required=self._replaces)
+        return resolver
+
+    @property
+    def _replaces(self) -> bool:
+        """Whether another process serves until this one can, and knows more than one without a store would."""
+        return self._process is not None and self._process.start == "replacing"
+
+    def _listen(self) -> dict[str, socket.socket]:
+        """The sockets of our roles."""
+        settings = self._settings
+        binds: dict[Role, str] = {"proxy": settings.proxy_bind, "api": settings.api_bind, "admin": settings.admin_bind}
+        sockets: dict[str, socket.socket] = {}
+        for name, bind in binds.items():
+            if name in settings.roles:
+                sockets[name] = opened = self._given.get(name) or listen(name, bind)
+                self._stack.callback(opened.close)
+                self.addresses[name] = opened.getsockname()[:2]
+        return sockets
+
+    def _open_recorder(self, metrics: Metrics, evidence: MemoryEvidence) -> Recorder:
+        settings = self._settings
+        access = open_access_log(
+            settings.access_log,
+            settings.log_format,
+            worker=None if self._process is None else self._process.number,
+            clock=self._clock,
+            waiting=settings.log_buffer,
+        )
+        recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=[evidence.learn])
+        self._stack.callback(recorder.close)
+        self._tasks.start("record", recorder.run())
+        return recorder
+
+    def _changed(self, keys: Sequence[str], number: int) -> None:
+        """The control process has committed a change. Where nothing has been looked up yet nothing is wrong."""
+        if self._shared is not None:
+            self._shared.committed(keys, number)
+        if self._follower is not None:
+            self._follower.committed(keys, number)
+        if self._resolver is not None:
+            self._resolver.drop(keys)
+
+    def _learn(self, note: HostNote) -> None:
+        if self._proxy is not None:
+            self._proxy.learn(note)
+
+    def _heard(self, resolver: Resolver, keys: Sequence[str] | None) -> None:
+        """Another node, or a command, has committed a change; None: there may be some that were missed."""
+        if keys is None:
+            resolver.drop_all()
+        else:
+            resolver.drop(keys)
+        if self._control_side is not None and self._follower is not None:
+            self._control_side.outbox_moved(keys, self._follower.position)
+
+    def _pushed(self, start: int, to: int, keys: Sequence[str]) -> bool:
+        """The control process passes on what others have committed; whether nothing before it is unknown."""
+        return self._follower is not None and self._follower.push(start, to, dict.fromkeys(keys, to), moved_among(keys))
+
+    async def _count_lost(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self._metrics.count("log_lines_lost", by=logs.take_lost())
+
+    def _used(self, since: float) -> Mapping[str, float]:
+        return self._proxy.used(since) if self._proxy is not None else {}

@@ -1,0 +1,99 @@
+"""The background jobs of a node: each is done by one process of all nodes at a time, under a lease (`jobs/runner.py`).
+
+The jobs' names are values of the label `job` of the metrics (`observe/metric_table.py`).
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+
+from router.base.clock import Clock, ClockWatch
+from router.base.idempotency import KEPT
+from router.domains.certificates import LIFETIME
+from router.domains.checks.schedule import Slice
+from router.jobs.domain_checks import SLICES, DomainChecks
+from router.jobs.runner import Job
+from router.node.services import Services
+from router.observe.metrics import Metrics
+from router.settings import Settings
+from router.store import History, Store
+from router.tenancy.deliveries import EVERY, Deliveries
+
+
+def periodic_jobs(
+    settings: Settings,
+    store: Store,
+    services: Services,
+    deliveries: Deliveries,
+    *,
+    watch: ClockWatch,
+    attempts_kept: float,
+    metrics: Metrics,
+    clock: Clock,
+) -> list[Job]:
+    """All of them but the one that fetches certificates. `attempts_kept` is for how many seconds the gate counts attempts
+    to get a certificate; `watch` says whether this machine's clock can be trusted before anything old is deleted."""
+    now = clock.now
+    checks = settings.checks
+    guard = store.guard(watch, share=settings.prune_share)
+    mending = store.mending()
+    history = History(
+        store.begin,
+        guard,
+        usage=timedelta(seconds=settings.usage_retention),
+        removed=timedelta(seconds=settings.removed_retention),
+    )
+
+    async def prune_idempotency() -> None:
+        await guard.before("idempotency", KEPT)
+        await store.idempotency.prune(now())
+
+    async def prune_certificates() -> None:
+        attempts = await guard.before("certificate_attempts", timedelta(seconds=attempts_kept))
+        seen = await guard.before("certificates", 2 * LIFETIME)
+        await store.certificate_log.prune(attempts.timestamp(), seen)
+
+    async def prune_events() -> None:
+        await guard.before("events", timedelta(seconds=settings.event_retention))
+        await services.events.prune()
+
+    def hourly(name: str, work: Callable[[], Awaitable[None]]) -> Job:
+        return Job(name=name, every=3600.0, within=60.0, work=lambda _lease: work())
+
+    domain_checks = DomainChecks(
+        queue=services.checks,
+        verification=services.verification,
+        transfers=services.transfers,
+        metrics=metrics,
+        clock=clock,
+        concurrency=checks.at_once,
+    )
+    metrics.gauge("domain_checks_late_seconds", lambda: domain_checks.late)
+    check_domains = [
+        Job(
+            name="check_domains",
+            every=1.0,
+            within=60.0,
+            work=partial(domain_checks.run, part=Slice(number, SLICES)),
+            slice=number,
+        )
+        for number in range(SLICES)
+    ]
+    return [
+        *(check_domains if checks.background else []),
+        Job(name="mend_times", every=600.0, within=60.0, work=lambda _lease: mending.run()),
+        hourly("prune_idempotency", prune_idempotency),
+        hourly("prune_certificates", prune_certificates),
+        hourly("prune_events", prune_events),
+        hourly("prune_history", history.prune),
+        hourly("roll_up_usage", history.roll_up_usage),
+        Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
+        Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
+        Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
+        Job(
+            name="fail_lost_builds",
+            every=10.0,
+            within=30.0,
+            work=lambda _lease: services.publishing.fail_overdue(),
+        ),
+    ]

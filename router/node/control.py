@@ -1,0 +1,372 @@
+"""What a node has beside its traffic: the gate, the admin and API listeners, and the jobs.
+
+In a node of several processes the control process has it, and no worker loads any of it.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from router.base.clock import Clock, ClockWatch, SystemClock
+from router.base.disk import low_on_space
+from router.base.tasks import Tasks
+from router.domains.names import suffixes
+from router.errors import StoreUnavailableError
+from router.gate.ask import Ask
+from router.gate.budgets import Budgets
+from router.gate.certificate_reader import CertificateReader
+from router.gate.evidence import MemoryEvidence
+from router.gate.fast_path import IDLE, FastPath
+from router.gate.handshake import TlsHandshake
+from router.gate.platform import PlatformNames
+from router.gate.policy import read_name
+from router.gate.prefetch import CertificatePrefetch
+from router.gate.sync import CertificateSync
+from router.jobs.activity import ActivityFeed
+from router.jobs.early_checks import EarlyChecks
+from router.jobs.runner import Job, Jobs
+from router.node.admin import Admin, Check, ConnectionLog, Probe
+from router.node.background import periodic_jobs
+from router.node.ipc import ControlSide
+from router.node.rest import server_on
+from router.node.services import Services, build_services, destinations_of, open_fetch, open_lookup
+from router.observe.metrics import Metrics
+from router.outbound.health import HttpHealthCheck
+from router.outbound.webhooks import WebhookSender
+from router.routes.explain import Explainer
+from router.routes.host_notes import HostNotes
+from router.routes.resolver import Resolver
+from router.settings import Settings
+from router.store import Store, open_store
+from router.tenancy.deliveries import Deliveries
+
+if TYPE_CHECKING:
+    from router.api.server import ApiServer
+    from router.cache import SharedCache
+
+_GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
+_APART = 60.0  # seconds by which our clock and the database's may disagree
+_WAITED = 0.75  # of an attempt's time that we wait in Caddy for its end
+_VISIT_TIME = 10.0  # seconds for a handshake about a name that was reached just now
+_COMPARED = 10.0  # seconds between two looks at the database's clock
+_DISK_EVERY = 5.0  # seconds between two looks at how much room is left
+_SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
+
+
+@asynccontextmanager
+async def open_explainer(settings: Settings, host: str) -> AsyncIterator[Explainer]:
+    """An explainer of one host for one command: it reads the store, and knows nothing of any running node's memory."""
+    clock = SystemClock()
+    async with open_store(settings, clock) as store:
+        resolver = Resolver.of(store.records, settings, clock)
+        evidence, budgets = MemoryEvidence(clock), Budgets(settings.gate, clock, [settings.platform_domain])
+        ask = Ask(routes=resolver, evidence=evidence, budgets=budgets, metrics=Metrics(), clock=clock)
+        now = clock.now()
+        try:
+            # Attempts count wherever they were made, certificates only of this host.
+            budgets.merge((await store.certificate_log.changes_since(None, now.timestamp() - budgets.kept, 1)).attempts)
+            budgets.ready()
+            name = read_name(host)
+            if isinstance(name, str):
+                found = await store.certificate_log.live([name])
+                evidence.hold({name: until.timestamp() for name, until in found.items() if until > now})
+            yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
+        finally:
+            await resolver.close()
+
+
+class Control:
+    """See the module. `used(since)` says when each resource was last used by this process's traffic, `state` what the node is
+    doing: `serving`, or else why it is not ready."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        resolver: Resolver,
+        evidence: MemoryEvidence,
+        budgets: Budgets,
+        sync: CertificateSync | None,
+        metrics: Metrics,
+        clock: Clock,
+        control_side: ControlSide | None,
+        shared: "SharedCache | None",
+        own_listeners: Collection[tuple[str, int]],
+        used: Callable[[float], Mapping[str, float]],
+        host_notes: HostNotes,
+        state: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._resolver = resolver
+        self._evidence = evidence
+        self._budgets = budgets
+        self._sync = sync
+        self._metrics = metrics
+        self._clock = clock
+        self._disk: str | None = None
+        self._disk_due = clock.monotonic()
+        self._control_side = control_side
+        self._shared = shared
+        self._own_listeners = own_listeners
+        self._used = used
+        self._host_notes = host_notes
+        self._state = state
+        self._watch = ClockWatch(clock)
+        self._apart = 0.0  # seconds from the database's clock to ours
+        self._stack = AsyncExitStack()
+        self._tasks = Tasks("control")
+        metrics.gauge("clock_offset_seconds", lambda: self._apart)
+        self._api: ApiServer | None = None
+        self._jobs: Jobs | None = None
+        self._deliveries: Deliveries | None = None
+        self._platform: PlatformNames | None = None
+
+    async def start(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Serve those of the listeners that are there, and begin with the jobs. Raises OSError."""
+        settings, clock, stack, store, metrics = self._settings, self._clock, self._stack, self._store, self._metrics
+        lookup = await stack.enter_async_context(open_lookup(settings, clock, metrics))
+        fetch = open_fetch(settings, clock, lookup)
+        probe = await stack.enter_async_context(HttpHealthCheck())
+        own_listeners = self._own_listeners
+        services = build_services(
+            store,
+            settings,
+            clock,
+            lookup=lookup,
+            fetch=fetch,
+            probe=probe,
+            own_listeners=own_listeners,
+            in_doubt=lambda: self._doubt is not None,
+            host_notes=self._host_notes,
+        )
+        stack.push_async_callback(services.publishing.close)
+        early_checks = EarlyChecks(schedule_now=services.checks.schedule_now, clock=clock)
+        stack.push_async_callback(early_checks.close)
+        suffixes()  # else the first ask would wait for it
+        self._platform = platform = PlatformNames(
+            settings.platform_domain,
+            budgets=self._budgets,
+            evidence=self._evidence,
+            settings=settings.gate,
+            metrics=metrics,
+            clock=clock,
+        )
+        platform.advise()
+        readings = self._read_certificates()
+        ask = Ask(
+            routes=self._resolver,
+            evidence=self._evidence,
+            budgets=self._budgets,
+            metrics=metrics,
+            clock=clock,
+            certificates=store.certificate_log,
+            on_pending=early_checks,
+            on_issued=None if readings is None else readings.issued,
+        )
+        if "admin" in sockets:
+            await self._serve_admin(ask, sockets["admin"])
+        self._tasks.start("compare clocks", self._compare_clocks())
+        activity = self._activity(services)
+        if self._control_side is not None or "proxy" in sockets:
+            self._tasks.start("copy activity", activity.run())
+        if "api" in sockets:
+            settled = self._control_side.settled if self._control_side is not None else None
+            self._api = server = server_on(
+                store,
+                services,
+                settings,
+                activity,
+                settled=settled,
+                shared_counts=None if self._shared is None else self._shared.counts,
+                clock=clock,
+            )
+            stack.push_async_callback(server.close)
+            await server.start(sockets["api"])
+        if "jobs" in settings.roles:
+            courier = WebhookSender(lookup, destinations_of(settings, own_listeners), clock)
+            self._deliveries = Deliveries(store, clock, sender=courier, metrics=metrics)
+            periodic = periodic_jobs(
+                settings,
+                store,
+                services,
+                self._deliveries,
+                watch=self._watch,
+                attempts_kept=self._budgets.kept,
+                metrics=metrics,
+                clock=clock,
+            )
+            self._jobs = Jobs([*periodic, self._warm(services, ask)], leases=store.leases, metrics=metrics, clock=clock)
+            stack.push_async_callback(self._jobs.close)
+            stack.push_async_callback(self._deliveries.close)
+            self._jobs.start()
+
+    async def release_jobs(self) -> None:
+        """Stop the jobs and release their leases, so that other nodes may run them at once."""
+        if self._deliveries is not None:
+            await self._deliveries.close()  # before the lease is released: results are written under it
+        if self._jobs is not None:
+            await self._jobs.close()
+
+    async def drain(self) -> None:
+        """Take no more requests to the API, and let those end that are there."""
+        if self._api is not None:
+            await self._api.close()
+
+    async def close(self) -> None:
+        """End everything now."""
+        await self._tasks.close()
+        await self._stack.aclose()
+
+    async def _serve_admin(self, ask: Ask, listening: socket.socket) -> None:
+        explainer = Explainer(resolver=self._resolver, gate=ask.judge, clock=self._clock, notes=self._host_notes)
+        admin = Admin(
+            ask=ask.answer,
+            metrics=self._metrics,
+            checks={"serving": self._is_serving},
+            advice=self._advice(),
+            probes=self._probes(),
+            facts=self._facts,
+            gather=self._control_side.figures if self._control_side is not None else None,
+            explain=explainer.explain,
+        )
+        runner = web.AppRunner(
+            admin.application(),
+            access_log=None,
+            logger=ConnectionLog(),
+            shutdown_timeout=_SHUTDOWN,
+            keepalive_timeout=IDLE,
+        )
+        self._stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        assert runner.server is not None  # noqa: S101 - `setup` has made it
+        lanes = FastPath(ask, hand_over=runner.server)
+        self._stack.push_async_callback(lanes.close)
+        await lanes.start(listening)
+
+    def _is_serving(self) -> str | None:
+        """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
+        and the other nodes have the same store."""
+        state = self._state()
+        if state == "serving" and self._control_side is not None and not self._control_side.serving:
+            return "no worker takes connections"
+        return None if state == "serving" else state
+
+    def _all_serve(self) -> str | None:
+        control_side = self._control_side
+        return (
+            None
+            if control_side is None or control_side.serving >= control_side.size
+            else f"{control_side.serving} of {control_side.size} workers serve"
+        )
+
+    def _jobs_done(self) -> str | None:
+        return None if self._jobs is None else self._jobs.check()
+
+    async def _store_answers(self) -> str | None:
+        """Known hosts and certificates are served without it, and the other nodes have the same one: no reason to send
+        traffic elsewhere."""
+        try:
+            await self._store.time()
+        except StoreUnavailableError as error:
+            return f"the store is away: {error}"
+        return None
+
+    async def _disk_has_room(self) -> str | None:
+        now = self._clock.monotonic()
+        if now >= self._disk_due:
+            self._disk_due = now + _DISK_EVERY
+            self._disk = await asyncio.to_thread(low_on_space, self._settings.folders())
+        return self._disk
+
+    def _clock_is_right(self) -> str | None:
+        return self._doubt
+
+    @property
+    def _doubt(self) -> str | None:
+        """Why this machine's clock may be wrong; None where there is no reason to think so."""
+        if abs(self._apart) > _APART:
+            return f"this machine's clock is {self._apart:+.0f} s from the database's"
+        return self._watch.doubt
+
+    async def _compare_clocks(self) -> None:
+        while True:
+            with suppress(StoreUnavailableError):  # nothing new is known then
+                self._apart = self._clock.now().timestamp() - await self._store.time()
+            await asyncio.sleep(_COMPARED)
+
+    def _advice(self) -> dict[str, Check]:
+        advice: dict[str, Check] = {"clock": self._clock_is_right}
+        if "jobs" in self._settings.roles:
+            advice["jobs"] = self._jobs_done
+        if self._shared is not None:
+            advice["redis"] = self._shared.check
+        if self._control_side is not None:
+            advice["workers"] = self._all_serve
+        return advice
+
+    def _probes(self) -> dict[str, Probe]:
+        return {"store": self._store_answers, "disk": self._disk_has_room}
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {}
+        if self._platform is not None and (platform := self._platform.facts()):
+            facts["platform_names"] = platform
+        if self._control_side is not None:
+            facts["workers"] = {"serving": self._control_side.serving, "of": self._control_side.size}
+        if self._shared is not None:
+            facts["changes"] = self._shared.facts()
+        return facts
+
+    def _activity(self, services: Services) -> ActivityFeed:
+        control_side = self._control_side
+        if control_side is None:
+            return ActivityFeed(used=self._used, rows=services.resources, clock=self._clock)
+        return ActivityFeed(
+            used=control_side.used,
+            rows=services.resources,
+            clock=self._clock,
+            gather=control_side.gather,
+            lag=_GATHERED_LATE,
+        )
+
+    def _read_certificates(self) -> CertificateReader | None:
+        """What reads certificates where Caddy can be asked."""
+        gate = self._settings.gate
+        if gate.caddy is None or self._sync is None:
+            return None
+        readings = CertificateReader(
+            # Longer would be behind Caddy's own end, and begin another attempt there.
+            attempts=TlsHandshake(gate.caddy, min(gate.handshake_time, gate.attempt_time * _WAITED)),
+            visits=TlsHandshake(gate.caddy, _VISIT_TIME),
+            evidence=self._evidence,
+            budgets=self._budgets,
+            keep=self._sync.read,
+            at_once=gate.handshakes,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(readings.close)
+        readings.start()
+        return readings
+
+    def _warm(self, services: Services, ask: Ask) -> Job:
+        """What fetches certificates ahead, and makes domains active."""
+        gate = self._settings.gate
+        prefetch = CertificatePrefetch(
+            store=self._store,
+            domains=services.custom_domains,
+            opinion=ask.opinion,
+            handshake=None if gate.caddy is None else TlsHandshake(gate.caddy, gate.handshake_time),
+            evidence=self._evidence,
+            budgets=self._budgets,
+            backoff=gate.backoff,
+            at_once=gate.handshakes,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(prefetch.close)
+        return Job(name="warm_certificates", every=1.0, within=30.0, work=prefetch.run)

@@ -1,0 +1,239 @@
+"""The control process's side of its workers: it announces changes, collects what they have seen, and answers them."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from router.base.clock import Clock
+from router.base.tasks import Tasks
+from router.node.ipc.channel import Channel
+from router.node.ipc.messages import (
+    TO_CONTROL,
+    Change,
+    FiguresRequest,
+    HostRefused,
+    Message,
+    OutboxMoved,
+    Serving,
+    Stats,
+    StatsRequest,
+    StoreReady,
+    StoreRequest,
+)
+from router.node.ipc.store_server import StoreServer
+from router.observe.merged_metrics import Figures
+from router.observe.metrics import Metrics
+from router.routes.changed_keys import moved_among
+from router.routes.feed import RecordStore
+from router.routes.host_notes import HostNote, HostNotes
+
+A = TypeVar("A")
+
+ACKNOWLEDGE_TIMEOUT = 0.25  # seconds for a worker to say that it knows of a change
+_ANSWER_TIMEOUT = 1.0  # seconds for a worker to answer anything else
+_OVERLAP = 2.0  # seconds that are asked for again, since the workers' clocks are coarse
+_USED_KEPT = 600.0  # seconds that a resource's last use is kept here: long enough for the store to come back
+
+_log = structlog.get_logger("router.node.ipc")
+
+
+class _Worker:
+    """One worker process. `number` is its slot's; a successor has the same."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.channel: Channel
+        self.heard = False  # it has sent something; until then it is starting, knows nothing, and answers nothing
+        self.serving = False
+        self.server: StoreServer | None = None  # None until there is a store to answer from
+        self.pending: set[asyncio.Future[bool]] = set()  # changes that it has not acknowledged yet
+        self.late = False
+        self.seen_until = float("-inf")  # the instant up to which its stats are known
+
+
+class ControlSide:
+    """All workers of a node, which should be `size`.
+
+    A worker that does not acknowledge a change in time is counted, and not waited for again until it has caught up: one
+    that hangs must not make every call of the API slow. It follows the outbox or the bus too, so it cannot serve what
+    the change took away for longer than it hangs.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        on_https: Callable[[str, float], object],
+        host_notes: HostNotes | None = None,
+    ) -> None:
+        self._size = size
+        self._metrics = metrics
+        self._now = clock.monotonic
+        self._on_https = on_https
+        self._host_notes = host_notes or HostNotes()
+        self._store: RecordStore | None = None
+        self._outbox: int | None = None  # the row up to which the workers know the outbox from us
+        self._tasks = Tasks("control side")  # requests of workers that are being answered
+        self._workers: list[_Worker] = []  # a successor comes after those before it
+        self._used: dict[str, float] = {}
+        metrics.gauge("workers_serving", lambda: float(self.serving))
+
+    async def connect(self, end: socket.socket, number: int) -> None:
+        """Talk to the worker at the other end."""
+        worker = _Worker(number)
+        worker.channel = await Channel.over(
+            end, TO_CONTROL, lambda _, message: self._hear(worker, message), lambda _: self._lost(worker)
+        )
+        if not worker.channel.closed:
+            self._workers.append(worker)
+            for note in self._host_notes.all():
+                worker.channel.send(HostRefused(**asdict(note)))
+            if self._store is not None:
+                self._serve_store(worker, self._store)
+
+    @property
+    def size(self) -> int:
+        """How many workers there should be."""
+        return self._size
+
+    @property
+    def serving(self) -> int:
+        """How many slots have a worker that takes connections."""
+        return len({worker.number for worker in self._workers if worker.serving})
+
+    # Changes.
+
+    def announce(self, keys: Sequence[str], number: int) -> None:
+        """Tell every worker of a change that this process has committed; `settled` waits until they know."""
+        change = Change(keys=list(keys), number=number, moved=sorted(moved_among(keys)))
+        for worker in self._active():
+            known = worker.channel.call(change)
+            worker.pending.add(known)
+            known.add_done_callback(partial(self._acknowledged, worker))
+
+    async def settled(self) -> None:
+        """Wait until every worker knows of what has been announced so far, or is late."""
+        waiting = {worker: tuple(worker.pending) for worker in self._workers if worker.pending and not worker.late}
+        if not waiting:
+            return
+        await asyncio.wait([one for pending in waiting.values() for one in pending], timeout=ACKNOWLEDGE_TIMEOUT)
+        for worker, pending in waiting.items():
+            missing = sum(not one.done() for one in pending)
+            if missing and not worker.late:
+                worker.late = True
+                self._metrics.count("announcements", "timeout", by=missing)
+                _log.warning("worker not acknowledging changes", number=worker.number, missing=missing)
+
+    def outbox_moved(self, keys: Sequence[str] | None, to: int) -> None:
+        """Other processes have committed rows of the outbox, up to `to`, which changed `keys`; None: it is not known what,
+        and every worker reads the outbox itself. What this process commits is announced, and left out here."""
+        if keys is None or self._outbox is None:
+            message = OutboxMoved()
+        else:
+            message = OutboxMoved(start=self._outbox, to=to, keys=list(keys), moved=sorted(moved_among(keys)))
+        self._outbox = to
+        for worker in self._workers:
+            worker.channel.send(message)
+
+    def _acknowledged(self, worker: _Worker, known: "asyncio.Future[bool]") -> None:
+        worker.pending.discard(known)
+        if known.cancelled() or known.exception() is not None:
+            self._metrics.count("announcements", "error")
+            return
+        self._metrics.count("announcements", "ok")
+        if worker.late and not worker.pending:
+            worker.late = False
+            _log.info("worker acknowledges changes again", number=worker.number)
+
+    # What workers ask.
+
+    def serve_store(self, store: RecordStore) -> None:
+        """Answer every worker's requests from this store. From here on `outbox_moved` must be called."""
+        self._store = store
+        for worker in self._workers:
+            self._serve_store(worker, store)
+
+    def _serve_store(self, worker: _Worker, store: RecordStore) -> None:
+        worker.server = StoreServer(store, self._tasks)
+        worker.channel.send(StoreReady())
+
+    # What workers have seen.
+
+    def used(self, since: float) -> Mapping[str, float]:
+        """When each resource was last used, where that was at or after `since`, as of the last `gather`."""
+        return {resource_id: at for resource_id, at in self._used.items() if at >= since}
+
+    async def gather(self) -> None:
+        """Ask every worker for its stats."""
+        now = self._now()
+        asked = {
+            worker.channel.call(StatsRequest(max(0.0, worker.seen_until - _OVERLAP))): worker
+            for worker in self._active()
+        }
+        for stats, worker in await _answers(asked):
+            worker.seen_until = now
+            self._learn(stats)
+        for resource_id in [key for key, at in self._used.items() if at < now - _USED_KEPT]:
+            del self._used[resource_id]
+
+    async def figures(self) -> list[Figures]:
+        """The metrics of every worker that answers; those of one that has a successor come before the successor's."""
+        asked = {worker.channel.call(FiguresRequest()): worker for worker in self._active()}
+        found = {id(worker): figures for figures, worker in await _answers(asked)}
+        return [found[id(worker)] for worker in self._workers if id(worker) in found]
+
+    async def close(self) -> None:
+        """Close every channel, and end the reads for workers. Call it before the store is closed."""
+        for worker in tuple(self._workers):
+            worker.channel.close()
+        await self._tasks.close()
+
+    def _active(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.heard]
+
+    def _hear(self, worker: _Worker, message: Message) -> object:
+        worker.heard = True
+        match message:
+            case Serving():
+                worker.serving = message.serving
+            case Stats():
+                self._learn(message)
+            case HostRefused():
+                self._host_notes.add(HostNote(**asdict(message)))
+                for other in self._workers:
+                    if other is not worker:
+                        other.channel.send(message)
+            case StoreRequest() if worker.server is not None:
+                return worker.server.answer(message)
+            case _:
+                raise LookupError(f"unexpected message {message.do!r}")
+        return None
+
+    def _learn(self, stats: Stats) -> None:
+        for resource_id, at in stats.used.items():
+            self._used[resource_id] = max(at, self._used.get(resource_id, at))
+        for host, at in stats.https.items():
+            self._on_https(host, at)
+
+    def _lost(self, worker: _Worker) -> None:
+        if worker in self._workers:
+            self._workers.remove(worker)
+
+
+async def _answers(asked: Mapping["asyncio.Future[A]", _Worker]) -> Iterable[tuple[A, _Worker]]:
+    """The answers that came in time, each with its worker."""
+    if not asked:
+        return []
+    done, late = await asyncio.wait(asked, timeout=_ANSWER_TIMEOUT)
+    for one in late:
+        one.cancel()
+    for worker in (asked[one] for one in late):
+        _log.warning("worker not responding", number=worker.number)
+    return [(one.result(), asked[one]) for one in done if one.exception() is None]

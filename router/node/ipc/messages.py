@@ -1,0 +1,396 @@
+"""Every message between the processes of a node: what it says, who sends it, and what is answered.
+
+Two kinds of socket carry them, each message as one JSON object whose `do` names its type:
+
+    Channel        control process <-> worker: one line per message (`channel.py`)
+    ControlSocket  supervisor <-> control process or worker: one packet per message (`processes/control_socket.py`)
+
+| message           | sent by         | to              | answered with |
+|-------------------|-----------------|-----------------|---------------|
+| `Change`          | control process | worker          | `True`: the worker has dropped what it remembered |
+| `OutboxMoved`     | control process | worker          | -             |
+| `StoreReady`      | control process | worker          | -             |
+| `StatsRequest`    | control process | worker          | `Stats`       |
+| `FiguresRequest`  | control process | worker          | its metrics   |
+| `HostRefused`     | either          | the other       | -             |
+| `Serving`         | worker          | control process | -             |
+| `Stats`           | worker          | control process | - (its last ones, before it ends) |
+| `RecordsRequest`  | worker          | control process | `RecordsAnswer` |
+| `NewestRequest`   | worker          | control process | `NumberAnswer` |
+| `OldestRequest`   | worker          | control process | `NumberAnswer` |
+| `ChangesRequest`  | worker          | control process | `ChangesAnswer` |
+| `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
+| `Connect`         | supervisor      | child           | - (comes with a socket) |
+| `StandIn`         | supervisor      | worker          | - (comes with a socket) |
+| `StandBack`       | supervisor      | worker          | -             |
+| `ReopenLogs`      | supervisor      | child           | -             |
+| `Drain`           | supervisor      | child           | -             |
+| `End`             | supervisor      | child           | -             |
+| `Ready`, `Failed` | child           | supervisor      | -             |
+| `Heartbeat`       | child           | supervisor      | -             |
+
+During a reload processes of two versions talk to each other. So names on the wire (`do`, and each field's, or its
+`wire` name) stay; a new field has a default; a field that the reader does not know is skipped; a message whose type it
+does not know is logged and dropped. Any request to the store may be answered with `Unavailable` or `Fault` instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from router.errors import StoreUnavailableError
+from router.observe.merged_metrics import Figures
+
+A = TypeVar("A")
+
+
+class FaultError(Exception):
+    """The control process failed on a request because of a bug: a fault of ours, not an outage."""
+
+
+class Message:
+    """Something one process tells another."""
+
+    __slots__ = ()
+    do: ClassVar[str]
+
+
+class Request(Message, Generic[A]):
+    """A message that is answered with an `A`."""
+
+    __slots__ = ()
+
+    def answer(self, value: Any) -> A:
+        """The answer, from what came over the wire. May raise StoreUnavailableError or FaultError."""
+        return cast(A, value)
+
+
+# Control process to worker.
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Request[bool]):
+    """This node has committed a change. `moved` are those of `keys` of which only the endpoint's address changed; `number`
+    is the newest row of the outbox that belongs to it."""
+
+    do = "change"
+    keys: Sequence[str]
+    number: int
+    moved: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMoved(Message):
+    """Other processes have committed something: `keys`, in the rows after `start` up to `to`. Without `to`: it is not known
+    what, so the worker reads the outbox."""
+
+    do = "moved"
+    start: int = 0
+    to: int | None = None
+    keys: Sequence[str] = ()
+    moved: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReady(Message):
+    """From now on the control process answers requests to the store."""
+
+    do = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(Message):
+    """When each resource was last used, and when each host was reached by https: seconds of the monotonic clock, which all
+    processes of a machine share."""
+
+    do = "news"
+    used: Mapping[str, float]
+    https: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StatsRequest(Request[Stats]):
+    """What was seen at or after `since`."""
+
+    do = "news"
+    since: float
+
+    def answer(self, value: Any) -> Stats:
+        return _read(Stats, value)
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresRequest(Request[Figures]):
+    """The worker's metrics."""
+
+    do = "figures"
+
+
+# Worker to control process.
+
+
+@dataclass(frozen=True, slots=True)
+class Serving(Message):
+    """Whether the worker takes connections from now on."""
+
+    do = "serving"
+    serving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostRefused(Message):
+    """A program refuses the name that it is visited under: the fields of `routes.host_notes.HostNote`. The control process
+    tells the other workers, so that all of them tell the program the same."""
+
+    do = "host refused"
+    resource_id: str
+    slug: str
+    port: int
+    generation: str
+    refuser: str
+    told: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable(Message):
+    """Answer to any request to the store: it could not be read, and why."""
+
+    do = "unavailable"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault(Message):
+    """Answer to any request to the store: a bug, and its exception."""
+
+    do = "fault"
+    fault: str
+
+
+class StoreRequest(Request[A]):
+    """A request that the control process answers from its store within `within` seconds."""
+
+    __slots__ = ()
+    within: float
+
+    def answer(self, value: Any) -> A:
+        if "fault" in value:
+            raise FaultError(value["fault"])
+        if "error" in value:
+            raise StoreUnavailableError(value["error"])
+        return self.found(value)
+
+    def found(self, value: Any) -> A:
+        """The answer where the store could be read."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsAnswer(Message):
+    """`records` as `routes/encoding.py` writes them (`7 {…}`), `seen` the newest row of the outbox at that instant."""
+
+    do = "records"
+    seen: int
+    records: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRequest(StoreRequest[RecordsAnswer]):
+    """The records under `keys`, as of one instant."""
+
+    do = "records"
+    keys: Sequence[str]
+    within: float
+
+    def found(self, value: Any) -> RecordsAnswer:
+        return _read(RecordsAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAnswer(Message):
+    """The number of a row of the outbox, 0 for none."""
+
+    do = "number"
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewestRequest(StoreRequest[NumberAnswer]):
+    """The newest row of the outbox."""
+
+    do = "newest"
+    within: float
+
+    def found(self, value: Any) -> NumberAnswer:
+        return _read(NumberAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class OldestRequest(StoreRequest[NumberAnswer]):
+    """The oldest row of the outbox that is still kept."""
+
+    do = "oldest"
+    within: float
+
+    def found(self, value: Any) -> NumberAnswer:
+        return _read(NumberAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesAnswer(Message):
+    """Rows of the outbox: number, key, time (ISO 8601), whether only the endpoint's address changed."""
+
+    do = "changes"
+    changes: Sequence[tuple[int, str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesRequest(StoreRequest[ChangesAnswer]):
+    """At most `limit` rows of the outbox after `number`."""
+
+    do = "after"
+    number: int
+    within: float
+    limit: int = field(metadata={"wire": "most"})
+
+    def found(self, value: Any) -> ChangesAnswer:
+        return _read(ChangesAnswer, value)
+
+
+# Supervisor to child.
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Message):
+    """How the child is to start: its number (0 the control process, from 1 the workers), what its settings are made of, the
+    values of them that only a restart can change, the node's listeners, the seconds between two heartbeats (0: none),
+    and what to do while the store is away (a value of `store.Start`)."""
+
+    do = "start"
+    number: int
+    values: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    addresses: Mapping[str, tuple[str, int]]
+    heartbeat: float = field(default=0.0, metadata={"wire": "beat"})
+    start: str = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Message):
+    """The socket that comes with this leads to the process with this number."""
+
+    do = "join"
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn(Message):
+    """Accept on the socket that comes with this, too: its worker has died or hangs. `socket` is its number."""
+
+    do = "stand in"
+    socket: int
+
+
+@dataclass(frozen=True, slots=True)
+class StandBack(Message):
+    """That socket's own worker accepts again."""
+
+    do = "stand back"
+    socket: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLogs(Message):
+    """Open the access log again: logrotate has moved it away."""
+
+    do = "reopen"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Message):
+    """Finish what is under way, then end. `replaced`: a successor serves already. `stay`: wait for `End` before ending."""
+
+    do = "drain"
+    replaced: bool
+    stay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class End(Message):
+    """End now."""
+
+    do = "end"
+
+
+# Child to supervisor.
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Message):
+    """It serves. `drain` is how many seconds a drain may take; `stands_in` whether it knows `StandIn`."""
+
+    do = "ready"
+    drain: float = field(metadata={"wire": "ready"})
+    stands_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Message):
+    """It could not start, and why; `settings` are the problems of its settings, where it was them."""
+
+    do = "failed"
+    reason: str = field(metadata={"wire": "failed"})
+    settings: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Message):
+    """Its event loop goes round."""
+
+    do = "alive"
+    alive: bool = True
+
+
+class Direction:
+    """The types that one side hears from the other."""
+
+    def __init__(self, *types: type[Message]) -> None:
+        self._types = {one.do: one for one in types}
+
+    def decode(self, message: Mapping[str, Any]) -> Message:
+        """The message. Raises LookupError for a type that this side does not know, TypeError where a field is missing."""
+        # Before 1.0 children named their messages by their first field.
+        do = message.get("do") or next((name for name in self._types if name in message), None)
+        found = self._types.get(do or "")
+        if found is None:
+            raise LookupError(f"unknown message {do!r}")
+        return _read(found, message)
+
+
+TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused)
+TO_CONTROL = Direction(Serving, Stats, HostRefused, RecordsRequest, NewestRequest, OldestRequest, ChangesRequest)
+TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
+TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)
+
+_WIRE_NAMES: dict[type[Message], tuple[tuple[str, str], ...]] = {}
+
+
+def encode(message: Message) -> dict[str, Any]:
+    """The message as JSON will have it."""
+    return {"do": message.do, **{wire: getattr(message, name) for name, wire in _wire_names(type(message))}}
+
+
+M = TypeVar("M", bound=Message)
+
+
+def _read(kind: type[M], value: Mapping[str, Any]) -> M:
+    return kind(**{name: value[wire] for name, wire in _wire_names(kind) if wire in value})
+
+
+def _wire_names(kind: type[Message]) -> tuple[tuple[str, str], ...]:
+    """Each field's name and its name on the wire."""
+    names = _WIRE_NAMES.get(kind)
+    if names is None:
+        made = ((one.name, one.metadata.get("wire", one.name)) for one in fields(cast(Any, kind)))
+        names = _WIRE_NAMES[kind] = tuple(made)
+    return names

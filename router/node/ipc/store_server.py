@@ -1,0 +1,86 @@
+"""What the control process answers its workers from the store: records, and the outbox.
+
+Each request is a read of its own that begins when the request has arrived; it never shares a read that is already
+running. So a worker that asks after it has heard of a change cannot get anything older than the change.
+"""
+
+import asyncio
+
+import structlog
+
+from router.base.tasks import Tasks
+from router.errors import StoreUnavailableError
+from router.node.ipc.messages import (
+    ChangesAnswer,
+    ChangesRequest,
+    Fault,
+    Message,
+    NewestRequest,
+    NumberAnswer,
+    OldestRequest,
+    RecordsAnswer,
+    RecordsRequest,
+    StoreRequest,
+    Unavailable,
+)
+from router.routes.encoding import encode
+from router.routes.feed import RecordStore
+
+CONCURRENCY = 64  # requests of one worker under way; far more than `cache.fetches`
+MAX_KEYS = 1000  # in one request
+_MAX_TIME = 10.0  # seconds for any answer
+
+_log = structlog.get_logger("router.node.ipc")
+
+
+class StoreServer:
+    """For one worker. `tasks` are shared by all workers; a worker that has gone leaves its reads to finish."""
+
+    def __init__(self, store: RecordStore, tasks: Tasks) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._under_way = 0
+
+    def answer(self, request: StoreRequest[Message]) -> "asyncio.Task[Message] | Message":
+        """The answer, or the task that finds it."""
+        if self._under_way >= CONCURRENCY:
+            return Unavailable("too many requests at once")
+        if self._tasks.closed:
+            return Unavailable("the control process is about to end")
+        self._under_way += 1
+        task = self._tasks.start(f"answer {request.do}", self._answer(request))
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, _task: "asyncio.Task[Message]") -> None:
+        self._under_way -= 1
+
+    async def _answer(self, request: StoreRequest[Message]) -> Message:
+        try:
+            async with asyncio.timeout(min(request.within, _MAX_TIME)):
+                return await self._read(request)
+        except StoreUnavailableError as error:
+            return Unavailable(str(error))
+        except TimeoutError:
+            return Unavailable("the store did not answer in time")
+        except Exception as error:  # noqa: BLE001 - the worker is waiting, and handles it
+            _log.exception("request of a worker failed", request=request.do)
+            return Fault(f"{type(error).__name__}: {error}")
+
+    async def _read(self, request: StoreRequest[Message]) -> Message:
+        feed = self._store.feed
+        match request:
+            case RecordsRequest():
+                if len(request.keys) > MAX_KEYS:
+                    raise ValueError(f"{len(request.keys)} keys in one request")
+                snapshot = await self._store.records.fetch_versioned(request.keys)
+                records = {key: encode(version, record).decode() for key, (version, record) in snapshot.items()}
+                return RecordsAnswer(seen=snapshot.seen, records=records)
+            case NewestRequest():
+                return NumberAnswer(await feed.newest())
+            case OldestRequest():
+                return NumberAnswer(await feed.oldest())
+            case ChangesRequest():
+                changes = await feed.after(request.number, request.limit)
+                return ChangesAnswer([(one.number, one.key, one.at.isoformat(), one.moved) for one in changes])
+        raise TypeError(f"unknown request {request!r}")

@@ -1,0 +1,172 @@
+"""A process that the supervisor has started, as the supervisor sees it."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from router.node.ipc.messages import TO_SUPERVISOR, Connect, Drain, End, Failed, Heartbeat, Message, Ready
+from router.node.processes import systemd
+from router.node.processes.control_socket import ControlSocket, pair
+
+_MARGIN = 10.0  # seconds by which a process may be late with its own end
+_LATE = 3  # missed heartbeats after which another worker accepts for this one
+
+_log = structlog.get_logger("router.node.processes")
+
+
+class Process:
+    """One process, from its start on. `number` is its slot: 0 the control process, from 1 the workers.
+
+    A fresh interpreter: it inherits no thread, no loop and no memory, and has the code of now.
+    """
+
+    def __init__(
+        self, number: int, sockets: Mapping[str, socket.socket], on_end: Callable[["Process"], object]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self.settled = asyncio.Event()
+        """It is ready, has failed or has ended."""
+        self.ended = asyncio.Event()
+        self.is_ready = False
+        self.failure: str | None = None
+        self.problems: list[tuple[str, str]] = []
+        self.ready_at = 0.0
+        self._missed: int | None = None  # our heartbeats since its last one; None before its first
+        self._stands_in = False
+        self._on_end = on_end
+        self._drain_limit = 0.0
+        self._killing: asyncio.TimerHandle | None = None
+        ours, theirs = pair()
+        names = [f"{name}={opened.fileno()}" for name, opened in sockets.items()]
+        try:
+            # -P: a `router` in the working directory is not ours.
+            self._popen = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-m", "router.node.processes", str(theirs.fileno()), *names],
+                pass_fds=[theirs.fileno(), *(opened.fileno() for opened in sockets.values())],
+                env=systemd.for_children(systemd.environment()),
+                stdin=subprocess.DEVNULL,
+                # A terminal's Ctrl-C is for the supervisor, which passes it on in order.
+                process_group=0,
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._control_socket = ControlSocket(ours, TO_SUPERVISOR, self._hear)
+        self._handle = os.pidfd_open(self._popen.pid)
+        loop.add_reader(self._handle, self._over)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._popen.pid
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is ready and has not been told to go."""
+        return self.is_ready and self._killing is None and not self.ended.is_set()
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it serves, and its loop went round a moment ago."""
+        return self.serves and (self._missed is None or self._missed < _LATE)
+
+    @property
+    def can_stand_in(self) -> bool:
+        """Whether it accepts, and can do so on another worker's socket too (a version from before that can't)."""
+        return self.accepts and self._stands_in
+
+    def send(self, message: Message, passed: socket.socket | None = None) -> bool:
+        """Send it a message; whether it went off."""
+        sent = self._control_socket.send(message, passed)
+        if not sent and not self.ended.is_set():
+            _log.warning("process not reachable", number=self.number, pid=self.pid, message=message.do)
+        return sent
+
+    def drain(self, *, replaced: bool, stay: bool = False) -> None:
+        """Let it end what is under way, and then itself, unless it is to stay. It is killed where it does not."""
+        if self._killing is None and not self.ended.is_set():
+            self.send(Drain(replaced=replaced, stay=stay))
+            if not stay:
+                self._kill_after(self._drain_limit + _MARGIN)
+
+    def end(self) -> None:
+        """End it now, whatever is under way."""
+        if not self.ended.is_set():
+            self.send(End())
+            self._kill_after(_MARGIN)
+
+    def missed_heartbeat(self, limit: int) -> None:
+        """A heartbeat of ours has passed; it is killed once it has missed more than `limit` of them.
+
+        Heartbeats of the supervisor, not seconds: one that was itself stopped for an hour has missed one of everybody's.
+        """
+        if self._missed is not None and not self.ended.is_set():
+            self._missed += 1
+            if self._missed == limit + 1:
+                _log.error("process not responding: killed", number=self.number, pid=self.pid)
+                self.kill()
+
+    def kill(self) -> None:
+        """Kill it."""
+        if not self.ended.is_set():
+            self._popen.kill()
+
+    def _kill_after(self, seconds: float) -> None:
+        if self._killing is not None:
+            self._killing.cancel()
+        self._killing = asyncio.get_running_loop().call_later(seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        _log.error("process did not end: killed", number=self.number, pid=self.pid)
+        self.kill()
+
+    def _hear(self, message: Message | None, _passed: socket.socket | None) -> None:
+        match message:
+            case Heartbeat():
+                self._missed = 0
+            case Ready():
+                self.is_ready, self._drain_limit = True, message.drain
+                self._stands_in = message.stands_in
+                self.ready_at = asyncio.get_running_loop().time()
+                self.settled.set()
+            case Failed():
+                self.failure = message.reason
+                self.problems = [(key, what) for key, what in message.settings]
+            case _:
+                pass  # it has closed its end, and is about to exit
+
+    def _over(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._handle)
+        os.close(self._handle)
+        status = self._popen.wait()
+        if self._killing is not None:
+            self._killing.cancel()
+        self._control_socket.finish()  # why it could not start, where that and its end are seen in one turn of the loop
+        if self.failure is None and not self.is_ready:
+            self.failure = _ended(status)
+        self.ended.set()
+        self.settled.set()
+        log = _log.info if status == 0 else _log.error
+        log("process ended", number=self.number, pid=self.pid, how=_ended(status))
+        self._on_end(self)
+
+
+def _ended(status: int) -> str:
+    return f"it was killed by signal {-status}" if status < 0 else f"it ended with status {status}"
+
+
+def introduce(one: Process, other: Process) -> None:
+    """Connect the two with a socket pair."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        one.send(Connect(other.number), ours)
+        other.send(Connect(one.number), theirs)

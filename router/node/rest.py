@@ -1,0 +1,162 @@
+"""Puts the REST API together: the handlers with the services that they call, and the server in front of them."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from router.api.api_keys import ApiKeysApi
+from router.api.auth import Credentials
+from router.api.computer_ports import ComputerPorts
+from router.api.computers import ComputersApi
+from router.api.cors import Cors
+from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
+from router.api.deployments import DeploymentPresenter, DeploymentsApi
+from router.api.diagnosis import HANDLERS as DIAGNOSES
+from router.api.docs import pages
+from router.api.env import EnvApi
+from router.api.events import EventsApi
+from router.api.internal.activity import Activity, InternalActivity
+from router.api.internal.blocks import InternalBlocks
+from router.api.internal.endpoints import InternalEndpoints
+from router.api.internal.env import InternalEnv
+from router.api.internal.resources import InternalResources
+from router.api.links import Links
+from router.api.listener import Api
+from router.api.machines import Presenter
+from router.api.openapi import document
+from router.api.operations import Handlers
+from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
+from router.api.previews import SandboxPreviews
+from router.api.project_reports import ProjectReportsApi
+from router.api.projects import ProjectsApi
+from router.api.publishing import PublishingApi
+from router.api.rates import RateLimiter, SharedCounts
+from router.api.sandboxes import SandboxesApi
+from router.api.server import ApiServer
+from router.api.table import Table
+from router.api.tenant import TenantApi
+from router.api.tokens import Tokens
+from router.api.versions import VersionsApi
+from router.api.webhooks import WebhooksApi
+from router.api.whoami import WhoamiApi
+from router.api.workspace_machines import WorkspaceMachines
+from router.api.workspace_reports import WorkspaceReportsApi
+from router.api.workspaces import WorkspacesApi
+from router.base.clock import Clock
+from router.domains.urls import Urls
+from router.node.services import Services
+from router.settings import Settings
+from router.store import Store
+
+
+def handlers_of(services: Services, settings: Settings, activity: Activity) -> list[Handlers]:
+    """All handlers, in the order of the documentation."""
+    urls = Urls.of(settings)
+    links = Links(preview_domains=services.preview_domains, urls=urls)
+    presenter = Presenter(resources=services.resources, blocks=services.blocks, links=links)
+    deployments = DeploymentPresenter(places=services.resources, blocks=services.blocks, links=links)
+    return [
+        WorkspacesApi(services.workspaces),
+        WorkspaceReportsApi(workspaces=services.workspaces, projects=services.projects, usage=services.usage),
+        WorkspaceMachines(workspaces=services.workspaces, resources=services.resources, presenter=presenter),
+        ProjectsApi(services.projects),
+        ProjectReportsApi(projects=services.projects, resources=services.resources, domains=services.custom_domains),
+        WhoamiApi(tenants=services.tenants, workspaces=services.workspaces, projects=services.projects),
+        ApiKeysApi(services.keys),
+        TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
+        SandboxesApi(resources=services.resources, presenter=presenter),
+        SandboxPreviews(
+            resources=services.resources, previews=services.previews, links=links, hints=services.host_hints
+        ),
+        ComputersApi(resources=services.resources, presenter=presenter),
+        ComputerPorts(resources=services.resources, previews=services.previews, links=links, hints=services.host_hints),
+        DeploymentsApi(
+            deployments=services.deployments,
+            resources=services.resources,
+            workspaces=services.workspaces,
+            projects=services.projects,
+            presenter=deployments,
+        ),
+        PublishingApi(
+            deployments=services.deployments,
+            publishing=services.publishing,
+            outcome=services.releases,
+            sandboxes=services.resources,
+            domains=services.custom_domains,
+            presenter=deployments,
+        ),
+        VersionsApi(deployments=services.deployments, releases=services.releases, presenter=deployments),
+        EnvApi(deployments=services.deployments, env=services.env),
+        *(
+            handlers(
+                domains=services.custom_domains,
+                verification=services.verification,
+                resources=services.resources,
+                blocks=services.blocks,
+            )
+            for handlers in (ComputerDomains, DeploymentDomains, FlatDomains)
+        ),
+        *(
+            handlers(
+                previews=services.preview_domains,
+                verification=services.verification,
+                workspaces=services.workspaces,
+                projects=services.projects,
+                urls=urls,
+                target=settings.proxy_target,
+            )
+            for handlers in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
+        ),
+        *(
+            handlers(
+                doctor=services.diagnoses,
+                domains=services.custom_domains,
+                machines=services.resources,
+                previews=services.preview_domains,
+                workspaces=services.workspaces,
+                projects=services.projects,
+            )
+            for handlers in DIAGNOSES
+        ),
+        EventsApi(services.events),
+        WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
+        InternalResources(services.resources),
+        InternalBlocks(services.blocks),
+        InternalEndpoints(services.resources.endpoints),
+        InternalActivity(activity),
+        InternalEnv(services.env),
+    ]
+
+
+def server_on(
+    store: Store,
+    services: Services,
+    settings: Settings,
+    activity: Activity,
+    *,
+    settled: Callable[[], Awaitable[None]] | None,
+    shared_counts: SharedCounts | None,
+    clock: Clock,
+) -> ApiServer:
+    """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
+    With `shared_counts` rate limits hold for all nodes together."""
+    token = settings.internal_token
+    table = Table(handlers_of(services, settings, activity))
+    api = Api(
+        table,
+        pages=pages(document(table, version=version("miosa-router"))),
+        authenticator=Credentials(
+            keys=services.keys,
+            tokens=Tokens(settings.jwt, clock),
+            tenants=services.tenants,
+            workspaces=services.workspaces,
+            projects=services.projects,
+            internal_token=token.get_secret_value() if token is not None else None,
+        ),
+        idempotency=store.idempotency,
+        limiter=RateLimiter(clock, shared_counts),
+        rates=settings.rates,
+        clock=clock,
+        trusted_proxies=settings.trusted_proxies,
+        cors=Cors(settings.cors_origins),
+    )
+    return ApiServer(api, drain=settings.limits.drain_requests, settled=settled)

@@ -1,0 +1,211 @@
+"""Puts the services together on an open store, once for the API and the command line."""
+
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from router.base.clock import Clock, SystemClock
+from router.dns import DnsLookup
+from router.domains.checks.apply_custom import CustomResults
+from router.domains.checks.apply_preview import PreviewResults
+from router.domains.checks.challenge import Fetch
+from router.domains.checks.checker import Checker
+from router.domains.checks.queue import Queue
+from router.domains.checks.verification import Verification
+from router.domains.custom_domains import CustomDomains
+from router.domains.diagnosis.diagnoser import Diagnoses
+from router.domains.lookup import Lookup
+from router.domains.preview_domains import PreviewDomains
+from router.domains.transfers import Transfers
+from router.observe.metrics import Metrics
+from router.outbound.challenge import HttpFetch
+from router.outbound.health import HttpHealthCheck
+from router.routes.host_notes import HostNotes
+from router.settings import Settings
+from router.store import Store, open_store
+from router.tenancy.blocks import Blocks
+from router.tenancy.deployments import Deployments
+from router.tenancy.destinations import Destinations
+from router.tenancy.env import Env
+from router.tenancy.events import Events
+from router.tenancy.health import Probe
+from router.tenancy.host_hints import HostHints
+from router.tenancy.keys import Keys
+from router.tenancy.previews import Previews
+from router.tenancy.projects import Projects
+from router.tenancy.publishing import Publishing
+from router.tenancy.releases import Releases
+from router.tenancy.resource_service import Resources
+from router.tenancy.tenants import Tenants
+from router.tenancy.usage import Usage
+from router.tenancy.webhooks import Webhooks
+from router.tenancy.workspaces import Workspaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All services on one store."""
+
+    tenants: Tenants
+    workspaces: Workspaces
+    projects: Projects
+    usage: Usage
+    keys: Keys
+    resources: Resources
+    blocks: Blocks
+    previews: Previews
+    host_hints: HostHints
+    deployments: Deployments
+    releases: Releases
+    publishing: Publishing
+    env: Env
+    custom_domains: CustomDomains
+    preview_domains: PreviewDomains
+    custom_results: CustomResults
+    preview_results: PreviewResults
+    verification: Verification
+    diagnoses: Diagnoses
+    events: Events
+    webhooks: Webhooks
+    checks: Queue
+    transfers: Transfers
+
+
+def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
+    """The destinations that webhooks may have."""
+    return Destinations(
+        private=settings.webhooks.private_networks,
+        backends=settings.backend_networks,
+        own_listeners=own_listeners,
+    )
+
+
+def build_services(
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    *,
+    lookup: Lookup,
+    fetch: Fetch,
+    probe: Probe,
+    own_listeners: Collection[tuple[str, int]] = (),
+    in_doubt: Callable[[], bool] = lambda: False,
+    host_notes: HostNotes | None = None,
+) -> Services:
+    """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`: what this node's traffic has
+    met."""
+    # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
+    reserved = (
+        *settings.reserved_domains,
+        *settings.special_domains,
+        settings.platform_domain,
+        settings.verify_target,
+        settings.proxy_target,
+    )
+    checker = Checker(
+        lookup=lookup,
+        fetch=fetch,
+        ca=settings.ca,
+        targets=(settings.verify_target, settings.proxy_target),
+        clock=clock,
+    )
+    diagnoses = Diagnoses(
+        store,
+        lookup,
+        clock,
+        checker=checker,
+        verify_target=settings.verify_target,
+        proxy_target=settings.proxy_target,
+        ca=settings.ca,
+        docs_url=settings.docs_url,
+    )
+    max_domains = settings.domains_per_tenant
+    transfers = Transfers(
+        store,
+        clock,
+        checker=checker,
+        target=settings.verify_target,
+        ask_every=settings.checks.ask_every,
+        max_domains=max_domains,
+    )
+    custom_domains = CustomDomains(
+        store, clock, proofs=transfers, reserved=reserved, target=settings.verify_target, max_domains=max_domains
+    )
+    preview_domains = PreviewDomains(store, clock, proofs=transfers, reserved=reserved, max_domains=max_domains)
+    custom_results = CustomResults(store, clock, ask_every=settings.checks.ask_every, in_doubt=in_doubt)
+    preview_results = PreviewResults(store, clock, ask_every=settings.checks.ask_every, in_doubt=in_doubt)
+    resources = Resources(
+        store,
+        clock,
+        networks=settings.backend_networks,
+        own_listeners=own_listeners,
+        reserved_ports=settings.reserved_ports,
+    )
+    return Services(
+        tenants=Tenants(store, clock),
+        workspaces=Workspaces(store, clock),
+        projects=Projects(store, clock),
+        usage=Usage(store, clock, rates=settings.credits),
+        keys=Keys(store, clock),
+        resources=resources,
+        blocks=Blocks(store, clock),
+        previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
+        host_hints=HostHints(store, host_notes or HostNotes()),
+        deployments=Deployments(store, clock, resources=resources),
+        releases=Releases(store, clock),
+        publishing=Publishing(
+            store,
+            clock,
+            probe=probe,
+            networks=settings.backend_networks,
+            own_listeners=own_listeners,
+            reserved_ports=settings.reserved_ports,
+            check_time=settings.limits.publish_check,
+        ),
+        env=Env(store, clock),
+        custom_domains=custom_domains,
+        preview_domains=preview_domains,
+        custom_results=custom_results,
+        preview_results=preview_results,
+        verification=Verification(
+            custom_domains=custom_domains,
+            preview_domains=preview_domains,
+            custom_results=custom_results,
+            preview_results=preview_results,
+            checker=checker,
+            diagnoses=diagnoses,
+        ),
+        diagnoses=diagnoses,
+        events=Events(store, clock, retention=settings.event_retention),
+        webhooks=Webhooks(store, clock, destinations=destinations_of(settings, own_listeners)),
+        checks=Queue(store, clock),
+        transfers=transfers,
+    )
+
+
+@asynccontextmanager
+async def open_lookup(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> AsyncIterator[Lookup]:
+    """DNS, as the settings say."""
+    lookup = DnsLookup(settings.dns_servers, clock, metrics=metrics)
+    try:
+        yield lookup
+    finally:
+        await lookup.close()
+
+
+def open_fetch(settings: Settings, clock: Clock, lookup: Lookup) -> HttpFetch:
+    """The client that fetches challenges from domains behind a CDN."""
+    return HttpFetch(lookup, clock, networks=settings.checks.networks, port=settings.checks.http_port)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """The services for one command. Raises StoreUnavailableError."""
+    clock = SystemClock()
+    async with (
+        open_store(settings, clock) as store,
+        open_lookup(settings, clock) as lookup,
+        HttpHealthCheck() as probe,
+    ):
+        fetch = open_fetch(settings, clock, lookup)
+        yield build_services(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe)
