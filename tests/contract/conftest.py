@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.store import Store
 from tests.support.database import Databases
 from tests.support.postgres import Postgres

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
-from router.domains.certificates import LIFETIME, Attempt, Outcome, Seen
-from router.gate.ledger import CertificateLog
-from router.gate.memory import MemoryCertificateLog
+from router.base.clock import ManualClock
+from router.domains.certificates import LIFETIME, Attempt, Leaf, Outcome, Read, Seen
+from router.gate.sync import CertificateLog
 from router.store import Store
 from tests.support.database import Databases
+from tests.support.memory_certificates import MemoryCertificateLog
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,7 +37,7 @@ def attempt(number: int, **values: object) -> Attempt:
 
 
 async def outcomes(log: CertificateLog) -> dict[str, Outcome]:
-    return {one.id: one.outcome for one in (await log.news(None, 0.0, ALL)).attempts}
+    return {one.id: one.outcome for one in (await log.changes_since(None, 0.0, ALL)).attempts}
 
 
 async def test_attempts_are_kept(log: CertificateLog) -> None:
@@ -45,8 +45,8 @@ async def test_attempts_are_kept(log: CertificateLog) -> None:
     old, new = attempt(1), attempt(2, tenant_id="acme", outcome=Outcome.FAILED, closed_at=1003.5)
     await log.save_attempts([old, new])
     await log.save_attempts([])
-    assert sorted((await log.news(None, 0.0, ALL)).attempts, key=lambda one: one.id) == [old, new]
-    assert (await log.news(None, 1001.5, ALL)).attempts == (new,)
+    assert sorted((await log.changes_since(None, 0.0, ALL)).attempts, key=lambda one: one.id) == [old, new]
+    assert (await log.changes_since(None, 1001.5, ALL)).attempts == (new,)
 
 
 @pytest.mark.parametrize(
@@ -74,26 +74,63 @@ async def test_visits_are_evidence(log: CertificateLog) -> None:
     await log.save_visits([Seen("a.org", AT, "acme"), Seen("b.org", AT)])
     await log.save_visits([Seen("a.org", AT + timedelta(days=1)), Seen("b.org", AT - timedelta(days=1))])
     await log.save_visits([])
-    live = (await log.news(None, 0.0, ALL)).live
+    live = (await log.changes_since(None, 0.0, ALL)).live
     assert live == {"a.org": AT + timedelta(days=1) + LIFETIME, "b.org": AT + LIFETIME}
 
 
-async def test_of_too_many_the_newest(log: CertificateLog) -> None:
-    """The newest first."""
-    for day in range(5):
-        await log.save_visits([Seen(f"x{day}.org", AT + timedelta(days=day))])
-    live = (await log.news(None, 0.0, 3)).live
-    assert set(live) <= {f"x{day}.org" for day in range(5)}
-    assert len(live) == 3
+@pytest.mark.parametrize("since", [None, 0.0])
+async def test_many_come_in_parts(log: CertificateLog, since: float | None) -> None:
+    """Each once, whatever their order; attempts with the first part."""
+    await log.save_attempts([attempt(1)])
+    await log.save_visits([Seen(f"x{number}.org", AT) for number in range(25)])
+    await log.save_visits([Seen(f"y{number}.org", AT) for number in range(5)])
+    part = await log.changes_since(since, 0.0, 7)
+    found, attempts = list(part.live), [part.attempts]
+    while part.next is not None:
+        part = await log.changes_since(since, 0.0, 7, part.next)
+        found += part.live
+        attempts.append(part.attempts)
+    assert sorted(found) == sorted(
+        [f"x{number}.org" for number in range(25)] + [f"y{number}.org" for number in range(5)]
+    )
+    assert [len(some) for some in attempts] == [1, 0, 0, 0, 0]
+
+
+async def test_single_hosts_can_be_asked_for(log: CertificateLog) -> None:
+    """Those that have a certificate."""
+    await log.save_visits([Seen("a.org", AT), Seen("b.org", AT)])
+    assert await log.live(["a.org", "c.org"]) == {"a.org": AT + LIFETIME}
+
+
+def leaf(serial: str = "1", days: float = 90.0) -> Leaf:
+    return Leaf(issuer="CA", serial=serial, not_before=AT, not_after=AT + timedelta(days=days))
+
+
+async def test_a_reading_is_exact_until_its_renewal_is_due(log: CertificateLog) -> None:
+    """Visits before that change nothing; one after it may have met another certificate, until that is read, too."""
+    await log.save_visits([Seen("a.org", AT, "acme")])
+    await log.save_readings([Read("a.org", AT, leaf(), "acme"), Read("b.org", AT, leaf(days=6))])
+    await log.save_readings([])
+    await log.save_visits([Seen("a.org", AT + timedelta(days=59)), Seen("b.org", AT + timedelta(days=3))])
+    news = await log.changes_since(None, 0.0, ALL)
+    assert news.live == {"a.org": AT + timedelta(days=90), "b.org": AT + timedelta(days=6)}
+    assert news.due == {"a.org": AT + timedelta(days=60), "b.org": AT + timedelta(days=4)}
+    late = AT + timedelta(days=61)
+    await log.save_visits([Seen("a.org", late)])
+    assert (await log.live(["a.org"])) == {"a.org": late + LIFETIME}
+    await log.save_readings([Read("a.org", late, leaf("2", 150))])
+    assert (await log.live(["a.org"])) == {"a.org": AT + timedelta(days=150)}
+    await log.save_readings([Read("a.org", AT, leaf("1"))])
+    assert (await log.live(["a.org"])) == {"a.org": AT + timedelta(days=150)}
 
 
 async def test_news_are_what_changed(log: CertificateLog) -> None:
     """Nothing that was written after the last look is missing; what was written before may come again."""
     await log.save_attempts([attempt(1)])
-    first = await log.news(None, 0.0, ALL)
+    first = await log.changes_since(None, 0.0, ALL)
     await log.save_attempts([attempt(2), replace(attempt(1), outcome=Outcome.ISSUED, closed_at=1001.0)])
     await log.save_visits([Seen("a.org", AT)])
-    second = await log.news(first.until, 0.0, ALL)
+    second = await log.changes_since(first.until, 0.0, ALL)
     assert {one.id: one.outcome for one in second.attempts} == {"1": Outcome.ISSUED, "2": Outcome.OPEN}
     assert set(second.live) == {"a.org"}
 
@@ -105,5 +142,7 @@ async def test_what_no_longer_counts_is_pruned(log: CertificateLog) -> None:
     prune = log.prune  # type: ignore[attr-defined]
     assert await prune(1001.5, AT + timedelta(hours=1)) == 2
     assert await prune(1001.5, AT + timedelta(hours=1)) == 0
-    news = await log.news(None, 0.0, ALL)
-    assert ([one.id for one in news.attempts], list(news.live)) == (["2"], ["b.org"])
+    await log.save_readings([Read("long.org", AT, leaf(days=365))])
+    assert await prune(1001.5, AT + timedelta(days=2)) == 1
+    news = await log.changes_since(None, 0.0, ALL)
+    assert ([one.id for one in news.attempts], list(news.live)) == (["2"], ["long.org"])

@@ -7,9 +7,9 @@ import jwt
 import pytest
 
 from router.api.auth import Credentials
-from router.api.principal import PLATFORM, Principal, Reach
+from router.api.principal import PLATFORM, Access, Principal
 from router.api.tokens import Tokens
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.settings import Jwt
 from router.tenancy.keys import KeyScope
 from tests.support.world import World
@@ -43,10 +43,10 @@ async def test_key_of_each_scope(world: World, credentials: Credentials) -> None
     workspace = await world.workspace(tenant, "Clinic")
     project = await world.project(workspace, "Site")
     expected = {
-        (KeyScope.PLATFORM, None): (Reach.PLATFORM, None, None),
-        (KeyScope.TENANT, None): (Reach.TENANT, None, None),
-        (KeyScope.WORKSPACE, workspace.id): (Reach.WORKSPACE, workspace.id, None),
-        (KeyScope.PROJECT, project.id): (Reach.PROJECT, workspace.id, project.id),
+        (KeyScope.PLATFORM, None): (Access.PLATFORM, None, None),
+        (KeyScope.TENANT, None): (Access.TENANT, None, None),
+        (KeyScope.WORKSPACE, workspace.id): (Access.WORKSPACE, workspace.id, None),
+        (KeyScope.PROJECT, project.id): (Access.PROJECT, workspace.id, project.id),
     }
     for (scope, scope_id), (reach, workspace_id, project_id) in expected.items():
         key, plain = await world.keys.create(tenant.id, scope=scope, scope_id=scope_id)
@@ -78,7 +78,7 @@ async def test_revoked_key(world: World, credentials: Credentials) -> None:
     ],
 )
 async def test_what_is_no_credential(credentials: Credentials, authorization: str) -> None:
-    """Anything that we did not give out is nobody's, the internal token included."""
+    """Anything else is no credential of a tenant, the internal token included."""
     assert await credentials.tenant(authorization) is None
 
 
@@ -87,17 +87,17 @@ async def test_token_of_each_scope(world: World, credentials: Credentials, clock
     tenant = await world.tenant("Acme")
     workspace = await world.workspace(tenant, "Clinic")
     project = await world.project(workspace, "Site")
-    expected: list[tuple[dict[str, str], tuple[Reach, str | None, str | None]]] = [
-        ({"tenant": tenant.id}, (Reach.TENANT, None, None)),
-        ({"tenant": "acme", "scope": "tenant"}, (Reach.TENANT, None, None)),
-        ({"tenant": "acme", "scope": "platform"}, (Reach.PLATFORM, None, None)),
-        ({"tenant": "acme", "scope": f"workspace:{workspace.id}"}, (Reach.WORKSPACE, workspace.id, None)),
-        ({"tenant": "acme", "scope": f"project:{project.id}"}, (Reach.PROJECT, workspace.id, project.id)),
+    expected: list[tuple[dict[str, str], tuple[Access, str | None, str | None]]] = [
+        ({"tenant": tenant.id}, (Access.TENANT, None, None)),
+        ({"tenant": "acme", "scope": "tenant"}, (Access.TENANT, None, None)),
+        ({"tenant": "acme", "scope": "platform"}, (Access.PLATFORM, None, None)),
+        ({"tenant": "acme", "scope": f"workspace:{workspace.id}"}, (Access.WORKSPACE, workspace.id, None)),
+        ({"tenant": "acme", "scope": f"project:{project.id}"}, (Access.PROJECT, workspace.id, project.id)),
     ]
     for claims, (reach, workspace_id, project_id) in expected:
         found = await credentials.tenant(token(clock, claims))
         assert found is not None
-        assert (found.reach, found.tenant_id) == (reach, tenant.id)
+        assert (found.access, found.tenant_id) == (reach, tenant.id)
         assert (found.workspace_id, found.project_id) == (workspace_id, project_id)
         assert len(found.id) <= 100
 

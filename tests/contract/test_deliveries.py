@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from miosa import verify_signature
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.base.leases import Lease
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
-from router.leases import Lease
 from router.observe.metrics import Metrics
-from router.tenancy import Tenant
 from router.tenancy.deliveries import PER_WEBHOOK, Attempt, Deliveries, Delivery
 from router.tenancy.destinations import Destinations
-from router.tenancy.webhooks import MOST, Webhook, Webhooks
-from router.unit import new_id
+from router.tenancy.events import EventFilter
+from router.tenancy.tenants import Tenant
+from router.tenancy.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
 from tests.support.database import on_sqlite
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -29,13 +31,14 @@ JOB = "deliver_webhooks"
 
 class Receivers:
     """All the endpoints that there are: they note what comes, and answer as they are told, 204 unless told otherwise. One
-    that is `held` answers nothing until it is let go."""
+    that is `held` answers nothing until it is let go; one that `verifies` does so as the official client, and answers 401."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str, Mapping[str, str]]] = []  # URL, event id, headers
         self.answers: dict[str, Attempt] = {}
         self._gates: dict[str, asyncio.Event] = {}
         self.open = 0
+        self.verifies: dict[str, str] = {}  # with which secret, by URL
 
     def hold(self, url: str) -> None:
         self._gates[url] = asyncio.Event()
@@ -44,6 +47,8 @@ class Receivers:
         self._gates.pop(url).set()
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Attempt:
+        if (secret := self.verifies.get(url)) and not verify_signature(body, headers["X-MIOSA-Signature"], secret):
+            return Attempt(status=401)
         self.open += 1
         try:
             self.got.append((url, json.loads(body)["id"], headers))
@@ -80,12 +85,12 @@ class Post:
     async def hook(self, tenant: Tenant, url: str = "https://a.example/", *types: str, **options: Any) -> Webhook:
         return await self.webhooks.create(tenant.id, url=url, event_types=types or ("*",), **options)
 
-    async def note(self, tenant: Tenant, event_type: str = "domain.verified", **place: Any) -> str:
+    async def emit(self, tenant: Tenant, event_type: str = "domain.verified", **place: Any) -> str:
         """One event; its id."""
         data = place.pop("data", {})
         async with self.store.begin() as tx:
-            await tx.events.note(event_type, self.clock.now(), tenant_id=tenant.id, data=data, **place)
-        newest = await self.world.events.list(tenant_id=tenant.id)
+            await tx.events.emit(event_type, self.clock.now(), tenant_id=tenant.id, data=data, **place)
+        newest = await self.world.events.list(EventFilter(tenant_id=tenant.id))
         self.clock.advance(0.001)
         return newest.items[0].id
 
@@ -113,7 +118,7 @@ async def post(world: World, clock: ManualClock) -> AsyncIterator[Post]:
 async def undone(post: Post, tenant: Tenant) -> None:
     """An event whose transaction fails."""
     async with post.store.begin() as tx:
-        await tx.events.note("domain.lost", post.clock.now(), tenant_id=tenant.id, data={})
+        await tx.events.emit("domain.lost", post.clock.now(), tenant_id=tenant.id, data={})
         raise RouterError(CONFLICT)
 
 
@@ -121,8 +126,8 @@ async def test_an_event_is_filed_with_its_change(post: Post) -> None:
     """Committed together, undone together; nothing for those who have no webhook."""
     acme, globex = await post.world.tenant("Acme"), await post.world.tenant("Globex")
     webhook = await post.hook(acme)
-    await post.note(acme)
-    await post.note(globex)
+    await post.emit(acme)
+    await post.emit(globex)
     with pytest.raises(RouterError):
         await undone(post, acme)
     (delivery,) = await post.all(webhook)
@@ -137,7 +142,7 @@ async def test_which_events(post: Post) -> None:
         for types in (("domain.verified",), ("domain.*",), ("domain.*", "domain.verified", "*"), ("*",), ("main.*",))
     }
     for event_type in ("domain.verified", "domain.failed", "domain_x.verified", "sandbox.created"):
-        await post.note(tenant, event_type)
+        await post.emit(tenant, event_type)
     heard = {types: [one.event_type for one in reversed(await post.all(hook))] for types, hook in hooks.items()}
     everything = ["domain.verified", "domain.failed", "domain_x.verified", "sandbox.created"]
     assert heard == {
@@ -159,10 +164,10 @@ async def test_whose_events(post: Post) -> None:
     of_project = await post.hook(tenant, project_id=project.id)
     assert (of_project.workspace_id, of_project.project_id) == (workspace.id, project.id)
     other = new_id()
-    inside = await post.note(tenant, workspace_id=workspace.id, project_id=project.id)
-    beside = await post.note(tenant, workspace_id=workspace.id, project_id=other)
-    moved = await post.note(tenant, workspace_id=other, project_id=project.id)
-    nowhere = await post.note(tenant)
+    inside = await post.emit(tenant, workspace_id=workspace.id, project_id=project.id)
+    beside = await post.emit(tenant, workspace_id=workspace.id, project_id=other)
+    moved = await post.emit(tenant, workspace_id=other, project_id=project.id)
+    nowhere = await post.emit(tenant)
     heard = [{one.event_id for one in await post.all(hook)} for hook in (whole, of_workspace, of_project)]
     assert heard == [{inside, beside, moved, nowhere}, {inside, beside}, {inside, moved}]
 
@@ -171,7 +176,7 @@ async def test_delivered(post: Post) -> None:
     """Signed, once, and shown with what came back."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    event_id = await post.note(tenant, data={"domain_id": new_id()})
+    event_id = await post.emit(tenant, data={"domain_id": new_id()})
     await post.round()
     await post.round()
     ((url, sent, headers),) = post.receivers.got
@@ -179,7 +184,7 @@ async def test_delivered(post: Post) -> None:
     assert (url, sent, headers["Miosa-Delivery"]) == (webhook.url, event_id, delivery.id)
     assert (delivery.state, delivery.attempts, delivery.next_at, delivery.last_status) == ("delivered", 1, None, 204)
     scraped = post.metrics.render("")[0].decode()
-    assert 'webhook_deliveries_total{delivery="delivered"} 1.0' in scraped
+    assert 'webhook_deliveries_total{result="delivered"} 1.0' in scraped
 
 
 async def test_tried_again_until_it_works(post: Post) -> None:
@@ -187,7 +192,7 @@ async def test_tried_again_until_it_works(post: Post) -> None:
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
     post.receivers.answers[webhook.url] = BROKEN
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.round()
     (delivery,) = await post.all(webhook)
     assert (delivery.state, delivery.attempts, delivery.last_status) == ("pending", 1, 500)
@@ -209,9 +214,9 @@ async def test_given_up_after_a_day(post: Post) -> None:
     webhook = await post.hook(tenant)
     post.receivers.answers[webhook.url] = Attempt(error="it refuses connections")
     about = {"domain_id": new_id()}
-    await post.note(tenant, data=about)
+    await post.emit(tenant, data=about)
     post.clock.advance(3600 * 5)
-    await post.note(tenant, data=about)
+    await post.emit(tenant, data=about)
     await post.round()
     post.clock.advance(3600 * 20)
     await post.round()
@@ -229,12 +234,12 @@ async def test_the_order_of_a_domain(post: Post) -> None:
     webhook = await post.hook(tenant)
     one, other = {"domain_id": new_id()}, {"domain_id": new_id()}
     post.receivers.answers[webhook.url] = BROKEN
-    first = await post.note(tenant, data=one)
+    first = await post.emit(tenant, data=one)
     await post.round()
     del post.receivers.answers[webhook.url]
-    second = await post.note(tenant, data=one)
-    beside = await post.note(tenant, data=other)
-    third = await post.note(tenant, data=one)
+    second = await post.emit(tenant, data=one)
+    beside = await post.emit(tenant, data=other)
+    third = await post.emit(tenant, data=one)
     await post.round()
     assert post.receivers.at(webhook.url) == [first, beside]
     post.clock.advance(6)
@@ -249,7 +254,7 @@ async def test_a_slow_one_keeps_its_domain_waiting(post: Post) -> None:
     webhook = await post.hook(tenant)
     about = {"domain_id": new_id()}
     post.receivers.hold(webhook.url)
-    first, second = await post.note(tenant, data=about), await post.note(tenant, data=about)
+    first, second = await post.emit(tenant, data=about), await post.emit(tenant, data=about)
     await post.round()
     await post.round()
     assert post.receivers.at(webhook.url) == [first]
@@ -264,7 +269,7 @@ async def test_a_burst_needs_one_look(post: Post) -> None:
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
     ids = [
-        await post.note(tenant, data={"domain_id": domain_id}) for domain_id in (new_id(), new_id()) for _ in range(15)
+        await post.emit(tenant, data={"domain_id": domain_id}) for domain_id in (new_id(), new_id()) for _ in range(15)
     ]
     await post.round()
     assert sorted(post.receivers.at(webhook.url)) == sorted(ids)
@@ -276,7 +281,7 @@ async def test_a_dead_endpoint_holds_up_nobody(post: Post) -> None:
     tenant = await post.world.tenant()
     dead, alive = await post.hook(tenant, "https://dead.example/"), await post.hook(tenant, "https://alive.example/")
     post.receivers.hold(dead.url)
-    ids = [await post.note(tenant, data={"domain_id": new_id()}) for _ in range(PER_WEBHOOK * 3)]
+    ids = [await post.emit(tenant, data={"domain_id": new_id()}) for _ in range(PER_WEBHOOK * 3)]
     for _ in range(3):
         await post.round()
     assert sorted(post.receivers.at(alive.url)) == sorted(ids)
@@ -292,13 +297,13 @@ async def test_a_dead_endpoint_holds_up_nobody(post: Post) -> None:
 
 
 async def test_a_process_that_dies(post: Post) -> None:
-    """What it had under way goes out again, with the same id, from whoever has the lease next; nothing is lost."""
+    """What it had under way goes out again, with the same id, from the process that has the lease next; nothing is lost."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    event_id = await post.note(tenant)
+    event_id = await post.emit(tenant)
     post.receivers.hold(webhook.url)
     await post.round()
-    await post.deliveries._tasks.close()  # as kill -9 does: no word to anybody
+    await post.deliveries._tasks.close()  # as kill -9 does: nothing is stored
     await post.store.leases.release(post.lease)
     post.receivers.let_go(webhook.url)
     successor = Post(post.world, post.clock)
@@ -313,7 +318,7 @@ async def test_a_process_that_lost_the_lease(post: Post) -> None:
     """What it finds out afterwards is not written: another knows better by then."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    await post.note(tenant)
+    await post.emit(tenant)
     post.receivers.hold(webhook.url)
     post.receivers.answers[webhook.url] = BROKEN
     await post.round()
@@ -330,12 +335,12 @@ async def test_the_end_waits_a_moment(post: Post) -> None:
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
     post.receivers.hold(webhook.url)
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.round()
     asyncio.get_running_loop().call_later(0.05, post.receivers.let_go, webhook.url)
     await post.deliveries.close()
     assert await post.states(webhook) == ["delivered"]
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.deliveries.round(post.lease)
     assert len(post.receivers.got) == 1
 
@@ -344,7 +349,7 @@ async def test_a_bug_counts_as_a_try(post: Post) -> None:
     """What can't be sent for a reason of ours is not tried each second for ever."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    await post.note(tenant)
+    await post.emit(tenant)
 
     async def send(url: str, body: bytes, headers: Mapping[str, str]) -> Attempt:
         raise KeyError(url)
@@ -365,20 +370,84 @@ async def test_a_new_secret(post: Post) -> None:
     assert rotated.secret.startswith("whsec_")
     for pause in (0, 86400):
         post.clock.advance(pause)
-        await post.note(tenant)
+        await post.emit(tenant)
         await post.round()
     signatures = [headers["Miosa-Signature"].count("v1=") for *_, headers in post.receivers.got]
     assert signatures == [2, 1]
     assert webhook.secret not in repr(webhook)
 
 
+async def test_rotation_under_the_official_verifier(post: Post) -> None:
+    """For a day a receiver that knows either secret gets every event, each once; after it the new one alone is good."""
+    tenant = await post.world.tenant()
+    webhook = await post.hook(tenant)
+    rotated = await post.webhooks.rotate(webhook.id)
+    ids = []
+    for secret in (webhook.secret, rotated.secret):
+        post.receivers.verifies[webhook.url] = secret
+        ids.append(await post.emit(tenant))
+        await post.round()
+        assert post.receivers.at(webhook.url) == ids
+    assert await post.states(webhook) == ["delivered", "delivered"]
+    post.clock.advance(86400)
+    post.receivers.verifies[webhook.url] = webhook.secret
+    await post.emit(tenant)
+    await post.round()
+    (latest, *_) = await post.all(webhook)
+    assert (latest.state, latest.last_status) == ("pending", 401)
+
+
+async def test_gone(post: Post) -> None:
+    """410 switches a webhook off: what was pending is given up, and an event says why; another URL by then is left alone."""
+    tenant = await post.world.tenant()
+    webhook = await post.hook(tenant)
+    post.receivers.answers[webhook.url] = Attempt(status=410)
+    about = {"domain_id": new_id()}
+    await post.emit(tenant, data=about)
+    await post.emit(tenant, data=about)
+    await post.round()
+    assert not (await post.webhooks.get(webhook.id)).enabled
+    assert await post.states(webhook) == ["given_up", "given_up"]
+    (event, *_) = (await post.world.events.list(EventFilter(tenant_id=tenant.id))).items
+    assert event.type == "webhook.switched_off"
+    assert event.data == {"webhook_id": webhook.id, "reason": "the endpoint answered 410 Gone"}
+
+    await post.webhooks.update(webhook.id, enabled=True)
+    await post.emit(tenant)
+    post.receivers.hold(webhook.url)
+    await post.round()
+    await post.webhooks.update(webhook.id, url="https://b.example/")
+    post.receivers.let_go(webhook.url)
+    await eventually(lambda: len(post.deliveries) == 0, "it is through")
+    assert (await post.webhooks.get(webhook.id)).enabled
+
+
+async def test_an_endpoint_that_asks_to_wait(post: Post) -> None:
+    """Nothing goes there for as long as it says, new events neither; then everything does."""
+    tenant = await post.world.tenant()
+    webhook = await post.hook(tenant)
+    post.receivers.answers[webhook.url] = Attempt(status=503, retry_after=60.0)
+    ids = [await post.emit(tenant)]
+    await post.round()
+    del post.receivers.answers[webhook.url]
+    ids.append(await post.emit(tenant))
+    post.clock.advance(58)
+    await post.round()
+    assert len(post.receivers.got) == 1
+    post.clock.advance(3)
+    for _ in ids:
+        await post.round()
+    assert post.receivers.at(webhook.url) == [ids[0], *ids]
+    assert await post.states(webhook) == ["delivered", "delivered"]
+
+
 async def test_switched_off(post: Post) -> None:
     """What was pending is given up, and nothing more is filed until it is on again."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.webhooks.update(webhook.id, enabled=False)
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.round()
     (delivery,) = await post.all(webhook)
     assert (delivery.state, delivery.last_error) == ("given_up", "the webhook was switched off")
@@ -386,7 +455,7 @@ async def test_switched_off(post: Post) -> None:
         await post.webhooks.test(webhook.id)
     assert refused.value.problem is CONFLICT
     await post.webhooks.update(webhook.id, enabled=True)
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.round()
     assert await post.states(webhook) == ["given_up", "delivered"]
 
@@ -395,7 +464,7 @@ async def test_deleted_while_it_is_under_way(post: Post) -> None:
     """Nothing is left of it, and nothing fails."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    await post.note(tenant)
+    await post.emit(tenant)
     post.receivers.hold(webhook.url)
     await post.round()
     await post.webhooks.delete(webhook.id)
@@ -408,7 +477,7 @@ async def test_deleted_while_it_is_under_way(post: Post) -> None:
 
 
 async def test_a_project_s_webhooks_go_where_it_goes(post: Post) -> None:
-    """Whoever is in charge of the workspace that it left must not be able to send its events elsewhere."""
+    """Managers of the workspace that it left must not be able to redirect its events."""
     tenant = await post.world.tenant()
     left, entered = [await post.world.workspace(tenant, name) for name in ("Left", "Entered")]
     project = await post.world.project(left, "Site")
@@ -434,10 +503,10 @@ async def test_deliveries_go_with_their_events(post: Post) -> None:
     """When the time that events are kept is over."""
     tenant = await post.world.tenant()
     webhook = await post.hook(tenant)
-    await post.note(tenant)
+    await post.emit(tenant)
     await post.round()
     post.clock.advance(31 * 86400)
-    new = await post.note(tenant)
+    new = await post.emit(tenant)
     await post.world.events.prune()
     assert [delivery.event_id for delivery in await post.all(webhook)] == [new]
 
@@ -467,7 +536,7 @@ async def test_what_a_webhook_may_be(post: Post) -> None:
         with pytest.raises(RouterError) as refused:
             await post.webhooks.create(tenant.id, **{"url": "https://a.example/", "event_types": ["*"], **options})
         assert (refused.value.problem, refused.value.fields) == (VALIDATION_FAILED, fields)
-    for _ in range(MOST):
+    for _ in range(MAX_WEBHOOKS):
         await post.hook(tenant)
     with pytest.raises(RouterError, match="at most 50 webhooks"):
         await post.hook(tenant)

@@ -1,17 +1,18 @@
 """Diagnoses from what a real name server answers: the cases of the unit tests, over the wire."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.dns import DnsLookup
-from router.domains.diagnosis import diagnose
-from router.domains.survey import survey
+from router.domains.diagnosis.rules import diagnose
+from router.domains.diagnosis.snapshot import take_snapshot
 from router.settings import Ca
 from tests.support.nameserver import NameServer
-from tests.unit.domains.test_diagnosis import CASES, PROXY, VERIFY, fill, put, shown
+from tests.unit.domains.diagnosis.test_rules import CASES, PROXY, VERIFY, fill, put, shown
 
 pytestmark = pytest.mark.asyncio
 
@@ -39,6 +40,11 @@ OVER_THE_WIRE = (
     "the inner wildcard is missing",
     "a wildcard typed in full",
     "records that hide a wildcard",
+    "a proof is needed, and a wildcard answers",
+    "a TXT record that took the name out of a wildcard",
+    "another record that did, two labels down",
+    "an HTTPS record with stale hints",
+    "an HTTPS record that is an alias",
     "another authority's alone",
     "a critical record that nobody knows",
     "a proof that is another's",
@@ -63,7 +69,10 @@ async def test_over_the_wire(server: NameServer, name: str) -> None:
     clock = SystemClock()
     lookup = DnsLookup([server.server], clock)
     try:
-        seen = await survey(lookup, case.subject, (VERIFY, PROXY), Ca(), clock.monotonic() + 10)
+        check = await case.check(lookup)
+        seen = await take_snapshot(lookup, case.subject, (VERIFY, PROXY), Ca(), clock.monotonic() + 10, check=check)
     finally:
         await lookup.close()
-    assert [shown(remark) for remark in diagnose(seen, case.facts)] == [tuple(said) for said in case.said]
+    assert [shown(finding) for finding in diagnose(seen, replace(case.context, check=check))] == [
+        tuple(said) for said in case.said
+    ]

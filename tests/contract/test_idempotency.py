@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
-from router.idempotency import (
+from router.base.clock import ManualClock
+from router.base.idempotency import (
     KEPT,
     LEASE,
     Claimed,

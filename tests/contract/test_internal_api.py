@@ -10,9 +10,9 @@ import pytest_asyncio
 from router.api.internal.activity import InternalActivity
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.routes.records import ResourceRecord, slug_key
-from router.unit import new_id
 from tests.support.api import ApiClient, KnownCredentials, serving
 from tests.support.world import World
 
@@ -52,12 +52,33 @@ async def record(world: World, slug: str) -> ResourceRecord | None:
 async def test_resource_is_created_then_updated(api: ApiClient, tenant: str, world: World) -> None:
     """The first PUT creates (201), the same again changes nothing (200), another one updates what it names."""
     path = f"/internal/v1/resources/{new_id()}"
-    first = await api("PUT", path, json=sandbox(tenant, exposed_ports=[5173, 80], host_modes={"5173": "localhost"}))
-    again = await api("PUT", path, json=sandbox(tenant, exposed_ports=[80, 5173], host_modes={"5173": "localhost"}))
+    first = await api(
+        "PUT",
+        path,
+        json=sandbox(
+            tenant,
+            exposed_ports=[5173, 80],
+            host_modes={"5173": "localhost"},
+            schemes={"80": "https"},
+            protocols={"80": "h2c"},
+        ),
+    )
+    again = await api(
+        "PUT",
+        path,
+        json=sandbox(
+            tenant,
+            exposed_ports=[80, 5173],
+            host_modes={"5173": "localhost"},
+            schemes={"80": "https"},
+            protocols={"80": "h2c"},
+        ),
+    )
     assert (first.status, again.status) == (201, 200)
     assert again.json == first.json
     shown = first.json["data"]
     assert (shown["exposed_ports"], shown["host_modes"]) == ([80, 5173], {"5173": "localhost"})
+    assert (shown["schemes"], shown["protocols"]) == ({"80": "https"}, {"80": "h2c"})
     assert (shown["state"], shown["suspended"]) == ("provisioning", False)
     assert shown["workspace_id"]
     assert shown["project_id"]
@@ -71,7 +92,7 @@ async def test_resource_is_created_then_updated(api: ApiClient, tenant: str, wor
 
 
 async def test_change_is_stored_when_it_is_answered(api: ApiClient, tenant: str, world: World) -> None:
-    """Endpoint, state and suspension are in the routing record as soon as the answer is there."""
+    """Operation, state and suspension are in the routing record as soon as the answer is there."""
     resource = new_id()
     await api("PUT", f"/internal/v1/resources/{resource}", json=sandbox(tenant))
     answer = await api("PUT", f"/internal/v1/endpoints/{resource}", json=ENDPOINT)
@@ -83,6 +104,7 @@ async def test_change_is_stored_when_it_is_answered(api: ApiClient, tenant: str,
         "generation": "boot-42",
         "state": "running",
         "ports": {"5173": 8000},
+        "listening": None,
         "updated_at": None,
     }
     found = await record(world, "sbx01j9x")
@@ -120,6 +142,15 @@ async def test_unknown_resource(api: ApiClient, method: str) -> None:
     assert (await api(method, f"/internal/v1/resources/{new_id()}", json=body)).status == 404
 
 
+async def test_unknown_field_of_a_change(api: ApiClient, tenant: str) -> None:
+    """A PATCH that names a field which does not exist is 422 with that field, and changes nothing."""
+    path = f"/internal/v1/resources/{new_id()}"
+    await api("PUT", path, json=sandbox(tenant))
+    answer = await api("PATCH", path, json={"state": "running", "suspend": True})
+    assert (answer.status, answer.fields) == (422, {"suspend": ["is not a field of this request"]})
+    assert (await api("GET", path)).json["data"]["state"] == "provisioning"
+
+
 async def test_slug_of_another(api: ApiClient, tenant: str) -> None:
     """A slug belongs to one resource on the whole platform: 409 for everybody else."""
     await api("PUT", f"/internal/v1/resources/{new_id()}", json=sandbox(tenant))
@@ -149,6 +180,10 @@ async def test_slug_of_another(api: ApiClient, tenant: str) -> None:
         ({"exposed_ports": None}, {"exposed_ports"}),
         ({"host_modes": {"http": "localhost"}}, {"host_modes.http"}),
         ({"host_modes": {"80": "not a host"}}, {"host_modes.80"}),
+        ({"schemes": {"80": "ftp"}}, {"schemes"}),
+        ({"protocols": {"80": "h3"}}, {"protocols"}),
+        ({"protocols": {"0": "h2c"}}, {"protocols.0"}),
+        ({"schemes": {"http": "https"}}, {"schemes.http"}),
         ({"first_byte": 0}, {"first_byte"}),
         ({"size": "huge"}, {"size"}),
     ],
@@ -183,6 +218,12 @@ async def test_wrong_fields_of_a_resource(
         ({"ports": {"80": 0}}, {"ports.80"}),
         ({"ports": {"80": "80"}}, {"ports.80"}),
         ({"ports": [80]}, {"ports"}),
+        ({"listening": [{"port": 0, "address": "::"}]}, {"listening.0.port"}),
+        ({"listening": [{"port": 80}]}, {"listening.0.address"}),
+        ({"listening": [{"port": 80, "address": "localhost"}]}, {"listening"}),
+        ({"listening": [{"port": 80, "address": "fe80::1%eth0"}]}, {"listening"}),
+        ({"listening": [{"port": 80, "address": "::"}] * 33}, {"listening"}),
+        ({"listening": {"80": "::"}}, {"listening"}),
         ({"version_id": NOBODY}, {"version_id"}),
     ],
     ids=str,
@@ -197,6 +238,21 @@ async def test_wrong_fields_of_an_endpoint(
     assert (answer.status, answer.code) == (422, "VALIDATION_FAILED")
     assert set(answer.fields) == wrong
     assert (await api("GET", f"/internal/v1/endpoints/{resource}")).status == 404
+
+
+async def test_what_listens_inside(api: ApiClient, tenant: str, world: World) -> None:
+    """It is shown again and reaches the routing record; a report without it forgets it, since it may be old."""
+    resource = new_id()
+    await api("PUT", f"/internal/v1/resources/{resource}", json=sandbox(tenant))
+    listening = [{"port": 3000, "address": "127.0.0.1"}, {"port": 8000, "address": "::"}]
+    for reported, kept in ((listening, ((3000, "127.0.0.1"), (8000, "::"))), ([], ()), (None, None)):
+        body = ENDPOINT if reported is None else ENDPOINT | {"listening": reported}
+        answer = await api("PUT", f"/internal/v1/endpoints/{resource}", json=body)
+        assert (answer.status, answer.json["data"]["listening"]) == (200, reported)
+        found = await record(world, "sbx01j9x")
+        assert found is not None
+        assert found.endpoint is not None
+        assert found.endpoint.listening == kept
 
 
 async def test_endpoint_of_nothing(api: ApiClient) -> None:

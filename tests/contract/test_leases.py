@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock, SystemClock
+from router.base.clock import ManualClock, SystemClock
+from router.base.leases import Lease, Leases, MemoryLeases
 from router.errors import StoreUnavailableError
-from router.leases import Lease, Leases, MemoryLeases
 from router.store import Store
-from tests.support.database import Databases
+from tests.support.database import Databases, execute
 from tests.support.waiting import PAUSE
 from tests.support.world import World
 
@@ -38,7 +38,7 @@ async def taken(leases: Leases, name: str, holder: str, seconds: float = LONG) -
 
 
 async def free(leases: Leases, name: str) -> None:
-    """Wait until nobody holds it."""
+    """Wait until no process holds it."""
     async with asyncio.timeout(10):
         while not await leases.free([name]):
             await asyncio.sleep(PAUSE)
@@ -59,7 +59,7 @@ async def test_of_many_at_once_one_gets_it(leases: Leases) -> None:
 
 
 async def test_the_holder_holds_on(leases: Leases) -> None:
-    """Whoever has it may ask again, before its time is over; it is the same holding."""
+    """The holder may renew it before it expires; the token stays."""
     lease = await taken(leases, "prune", "a", SHORT)
     assert await leases.acquire("prune", "a", LONG) == lease
     assert await leases.acquire("prune", "b", LONG) is None
@@ -76,21 +76,21 @@ async def test_who_says_nothing_loses_it(leases: Leases) -> None:
 
 
 async def test_a_lapse_is_a_new_holding(leases: Leases) -> None:
-    """Whoever comes back too late has a new token even if nobody else held it meanwhile."""
+    """A holder that renews too late has a new token, even if no other process held it meanwhile."""
     lost = await taken(leases, "prune", "a", SHORT)
     await free(leases, "prune")
     assert (await taken(leases, "prune", "a")).token > lost.token
 
 
 async def test_released_is_free_at_once(leases: Leases) -> None:
-    """A clean end makes nobody wait."""
+    """After a clean end no other process has to wait."""
     lease = await taken(leases, "prune", "a")
     await leases.release(lease)
     assert (await taken(leases, "prune", "b")).token > lease.token
 
 
 async def test_which_are_free(leases: Leases) -> None:
-    """Names that nobody ever held are free, those that somebody holds are not."""
+    """Names that were never held are free, those that a process holds are not."""
     await taken(leases, "prune", "a")
     assert set(await leases.free(["prune", "trim"])) == {"trim"}
 
@@ -106,3 +106,46 @@ async def test_a_transaction_under_a_lease(store: Store, world: World) -> None:
     with pytest.raises(StoreUnavailableError, match="lost"):
         async with store.begin(under=lease):
             pytest.fail("it went on")
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param("UPDATE leases SET expires_at = expires_at + 10800", id="3 hours"),
+        pytest.param("UPDATE leases SET expires_at = expires_at + 8640000", id="100 days"),
+    ],
+)
+async def test_a_lease_of_a_clock_that_was_ahead(store: Store, database: str, ahead: str) -> None:
+    """A lease that expires later than any lease lasts is free: its writer's clock was wrong, and it may be dead."""
+    lost = await taken(store.leases, "prune", "the dead")
+    await execute(database, ahead)
+    assert await store.leases.free(["prune"]) == ["prune"]
+    assert (await taken(store.leases, "prune", "b")).token > lost.token
+    assert await store.leases.free(["prune"]) == []
+
+
+async def test_a_lease_of_a_clock_that_was_behind(store: Store, database: str) -> None:
+    """A clock that was ten minutes behind wrote leases that are over."""
+    await taken(store.leases, "prune", "a")
+    await execute(database, "UPDATE leases SET expires_at = expires_at - 600")
+    await taken(store.leases, "prune", "b")
+
+
+async def test_when_it_was_last_done(leases: Leases) -> None:
+    """It stands with the lease, and a renewal without news leaves it."""
+    assert await leases.ran(["prune", "trim"]) == {}
+    await leases.acquire("prune", "a", LONG, 100.0)
+    await leases.acquire("prune", "a", LONG)
+    found = await leases.ran(["prune", "trim"])
+    assert list(found) == ["prune"]
+    assert 100 <= found["prune"] < 130
+
+
+async def test_how_many_are_there(leases: Leases) -> None:
+    """Those who said so and have neither left nor fallen silent."""
+    assert await leases.present("a", LONG) == 1
+    assert await leases.present("b", LONG) == 2
+    await leases.leave("a")
+    assert await leases.present("b", SHORT) == 1
+    await asyncio.sleep(SHORT)
+    assert await leases.present("c", LONG) == 1

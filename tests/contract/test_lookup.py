@@ -9,11 +9,11 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.dns import DnsLookup
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
-from router.domains.memory import MemoryLookup
 from tests.support.internet import Internet
+from tests.support.memory_dns import MemoryLookup
 from tests.support.nameserver import NameServer
 
 pytestmark = pytest.mark.asyncio
@@ -99,7 +99,7 @@ NODATA, NXDOMAIN = Answer(Outcome.NODATA), Answer(Outcome.NXDOMAIN)
 
 
 async def test_addresses_come_sorted(dns: Dns) -> None:
-    """Name servers rotate them; two looks at the same records are equal."""
+    """Name servers rotate them; two answers with the same records are equal."""
     dns.data.put("app.example.com", A, "192.0.2.7", "192.0.2.10")
     dns.data.put("app.example.com", AAAA, "2001:db8::7")
     assert await dns.ask("app.example.com") == found("192.0.2.10", "192.0.2.7")

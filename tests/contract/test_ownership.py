@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from router.base.ids import new_id
 from router.errors import FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, WORKSPACE_NOT_FOUND, Problem, RouterError
 from router.routes.records import Kind
-from router.tenancy import Ownership, Project, Resource, Tenant, Workspace
-from router.tenancy.ownership import Within
-from router.unit import new_id
+from router.tenancy.ownership import Bounds, Ownership
+from router.tenancy.projects import Project
+from router.tenancy.resources import Resource
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import Workspace
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -55,7 +58,7 @@ async def places(world: World, tenant: Tenant) -> tuple[int, int]:
 
 
 async def test_nothing_given(world: World, tenant: Tenant) -> None:
-    """The tenant's default workspace and its default project, and nobody's attribution."""
+    """The tenant's default workspace and its default project, and no attribution."""
     default = await world.workspaces.default(tenant.id)
     made = await create(world, tenant)
     assert made.workspace_id == default.id
@@ -153,12 +156,21 @@ async def test_what_is_not_given_is_inherited(world: World, tenant: Tenant, site
     assert (made.external_workspace_id, made.external_user_id) == ("clinic_123", "nurse")
 
 
-async def test_the_first_selector_counts(world: World, tenant: Tenant, clinic: Workspace) -> None:
-    """An id before a slug, a slug before an external id."""
-    made = await create(world, tenant, workspace_id=clinic.id, workspace_slug="other")
+async def test_selectors_that_agree(world: World, tenant: Tenant, clinic: Workspace) -> None:
+    """All that are given name the same workspace; an external id that none has is attribution alone."""
+    made = await create(
+        world, tenant, workspace_id=clinic.id, workspace_slug=clinic.slug, external_workspace_id="clinic_123"
+    )
     assert made.workspace_id == clinic.id
-    made = await create(world, tenant, workspace_slug="default", external_workspace_id="clinic_123")
-    assert made.workspace_id == (await world.workspaces.default(tenant.id)).id
+    made = await create(world, tenant, workspace_slug="default", external_workspace_id="nobodys")
+    default = await world.workspaces.default(tenant.id)
+    assert (made.workspace_id, made.external_workspace_id) == (default.id, "nobodys")
+    for contradiction, field in (
+        ({"workspace_id": clinic.id, "workspace_slug": "other"}, "workspace_slug"),
+        ({"workspace_slug": "default", "external_workspace_id": "clinic_123"}, "external_workspace_id"),
+    ):
+        problem, fields = await refused(world, tenant, **contradiction)
+        assert (problem, set(fields)) == (VALIDATION_FAILED, {field})
 
 
 async def test_what_can_not_be(world: World, tenant: Tenant, clinic: Workspace, site: Project) -> None:
@@ -196,7 +208,7 @@ async def test_other_tenants_are_not_there(world: World, clinic: Workspace, site
 
 async def test_within_a_workspace(world: World, tenant: Tenant, clinic: Workspace, site: Project) -> None:
     """A workspace's key creates there without saying so, may make projects in it, and can name no other place."""
-    within = Within(workspace_id=clinic.id)
+    within = Bounds(workspace_id=clinic.id)
     default = await world.workspaces.default(tenant.id)
     elsewhere = await create(world, tenant)
     for selectors in (
@@ -209,7 +221,7 @@ async def test_within_a_workspace(world: World, tenant: Tenant, clinic: Workspac
         {"project_id": site.id},
         {"project_slug": "new"},
     ):
-        assert (await create(world, tenant, within=within, **selectors)).workspace_id == clinic.id, selectors
+        assert (await create(world, tenant, bounds=within, **selectors)).workspace_id == clinic.id, selectors
     await world.workspaces.create(tenant.id, name="Other", external_workspace_id="other_1")
     before = await places(world, tenant)
     for selectors in (
@@ -220,13 +232,13 @@ async def test_within_a_workspace(world: World, tenant: Tenant, clinic: Workspac
         {"external_workspace_id": "other_1"},
         {"project_id": elsewhere.project_id},
     ):
-        assert (await refused(world, tenant, within=within, **selectors))[0] is FORBIDDEN, selectors
+        assert (await refused(world, tenant, bounds=within, **selectors))[0] is FORBIDDEN, selectors
     assert await places(world, tenant) == before
 
 
 async def test_within_a_project(world: World, tenant: Tenant, clinic: Workspace, site: Project) -> None:
     """A project's key creates in that one only, and makes no other."""
-    within = Within(workspace_id=clinic.id, project_id=site.id)
+    within = Bounds(workspace_id=clinic.id, project_id=site.id)
     other = await world.projects.create(
         tenant.id, name="Other", workspace_id=clinic.id, external_project_id="project_2"
     )
@@ -239,7 +251,7 @@ async def test_within_a_project(world: World, tenant: Tenant, clinic: Workspace,
         {"workspace_slug": clinic.slug},
         {"project_name": "Another"},
     ):
-        assert (await create(world, tenant, within=within, **selectors)).project_id == site.id, selectors
+        assert (await create(world, tenant, bounds=within, **selectors)).project_id == site.id, selectors
     before = await places(world, tenant)
     for selectors in (
         {"project_id": other.id},
@@ -248,7 +260,7 @@ async def test_within_a_project(world: World, tenant: Tenant, clinic: Workspace,
         {"external_project_id": "project_2"},
         {"workspace_slug": "default"},
     ):
-        assert (await refused(world, tenant, within=within, **selectors))[0] is FORBIDDEN, selectors
+        assert (await refused(world, tenant, bounds=within, **selectors))[0] is FORBIDDEN, selectors
     assert await places(world, tenant) == before
 
 
@@ -257,6 +269,6 @@ async def test_move_stays_within(world: World, tenant: Tenant, clinic: Workspace
     made = await create(world, tenant, project_id=site.id)
     default = await world.workspaces.default(tenant.id)
     with pytest.raises(RouterError, match="forbidden"):
-        await world.resources.move(made.id, Ownership(workspace_id=default.id, within=Within(workspace_id=clinic.id)))
+        await world.resources.move(made.id, Ownership(workspace_id=default.id, bounds=Bounds(workspace_id=clinic.id)))
     moved = await world.resources.move(made.id, Ownership(workspace_id=default.id))
     assert moved.workspace_id == default.id

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError, StoreUnavailableError
-from router.routes.records import Kind, State
+from router.routes.records import Kind, ResourceRecord, State
 from router.store import Store
-from router.tenancy import Resource, Tenant
 from router.tenancy.deployments import Deployment, Deployments
 from router.tenancy.env import Env
 from router.tenancy.publishing import Plan, Publishing
 from router.tenancy.releases import Releases
+from router.tenancy.resources import Resource
+from router.tenancy.tenants import Tenant
 from router.tenancy.versions import Build, Version
 from tests.support.world import NETWORKS, OWN_LISTENERS, World
 
@@ -31,7 +32,7 @@ class Said:
         self.first: Callable[[], Any] | None = None
         self.looked: list[tuple[str, int, str | None]] = []
 
-    async def look(self, address: str, port: int, path: str | None) -> str | None:
+    async def check(self, address: str, port: int, path: str | None, _scheme: str = "http") -> str | None:
         self.looked.append((address, port, path))
         if self.first is not None:
             await self.first()
@@ -75,7 +76,7 @@ class Scene:
             networks=NETWORKS,
             own_listeners=OWN_LISTENERS,
             reserved_ports={49983},
-            check_time=0.3,
+            check_time=1.0,
         )
         self.tenant: Tenant
         self.sandbox: Resource
@@ -85,14 +86,15 @@ class Scene:
         """Publish the sandbox; how it ended."""
         plan = {"source_sandbox_id": self.sandbox.id} | plan
         version = await self.publishing.start(self.site.id, Plan(**plan))
-        assert await self.publishing.wait(version.id, 5)
+        assert await self.publishing.wait(version.id, 30)
         build = await self.releases.build(self.site.id, version.build_id or "")
         return await self.releases.version(self.site.id, version.id), build
 
-    async def refused(self, **plan: Any) -> RouterError:
+    async def refused(self, *, site: Deployment | None = None, **plan: Any) -> RouterError:
+        deployment_id = (site or self.site).id
         with pytest.raises(RouterError) as caught:
-            await self.publishing.start(self.site.id, Plan(**{"source_sandbox_id": self.sandbox.id} | plan))
-        assert (await self.releases.versions(self.site.id)).total == 0
+            await self.publishing.start(deployment_id, Plan(**{"source_sandbox_id": self.sandbox.id} | plan))
+        assert (await self.releases.versions(deployment_id)).total == 0
         return caught.value
 
 
@@ -116,7 +118,7 @@ async def test_it_looks_where_the_sandbox_listens(scene: Scene) -> None:
 
 
 async def test_a_sandbox_that_goes_meanwhile(scene: Scene) -> None:
-    """Deleted or suspended while it is checked: the build says so, and nobody asks it any more."""
+    """Deleted or suspended while it is checked: the build says so, and it is not checked any more."""
     scene.probe.words = "answered with status 503"
 
     async def suspend() -> None:
@@ -142,7 +144,7 @@ async def test_a_program_that_never_answers(scene: Scene) -> None:
 
     scene.probe.first = for_ever
     version, build = await scene.publish()
-    assert (version.state, build.error_message) == ("failed", "Port 3000 does not answer: given up after 0.3 s.")
+    assert (version.state, build.error_message) == ("failed", "Port 3000 does not answer: given up after 1 s.")
 
 
 async def test_own_listeners_are_not_looked_at(scene: Scene) -> None:
@@ -169,7 +171,7 @@ async def test_a_store_that_is_away_while_checking(scene: Scene) -> None:
 
 
 async def test_closing_while_the_store_is_away(scene: Scene) -> None:
-    """The build stays for whoever finds it overdue."""
+    """The build stays running until a process finds it overdue."""
 
     async def for_ever() -> None:
         await asyncio.Event().wait()
@@ -207,7 +209,7 @@ async def test_whom_nobody_knows_has_ended(scene: Scene) -> None:
     ],
 )
 async def test_plans_that_are_refused(scene: Scene, plan: dict[str, Any], fields: dict[str, list[str]]) -> None:
-    """The verb checks for itself: the command line has no models."""
+    """The service checks for itself: the command line has no models."""
     error = await scene.refused(**plan)
     assert (error.problem, error.fields) == (VALIDATION_FAILED, fields)
 
@@ -220,6 +222,28 @@ async def test_sources_that_are_refused(scene: Scene) -> None:
         assert (await scene.refused(source_sandbox_id=source.id)).problem is NOT_FOUND
     await scene.world.resources.patch(scene.sandbox.id, suspended=True)
     assert (await scene.refused()).problem is CONFLICT
+
+
+async def test_what_is_blocked_is_not_published_under_another_name(scene: Scene) -> None:
+    """Neither from the sandbox of a deployment that is blocked, nor does a deployment outlive its sandbox's block."""
+    await scene.publish()
+    site, world = scene.site.resource, scene.world
+    copy, ready = [await scene.deployments.create(scene.tenant.id, name) for name in ("Copy", "Ready")]
+    staged = await scene.publishing.start(ready.id, Plan(source_sandbox_id=scene.sandbox.id, promote=False))
+    assert await scene.publishing.wait(staged.id, 5)
+    await world.resources.patch(site.id, suspended=True)
+    assert (await scene.refused(site=copy)).problem is CONFLICT
+    with pytest.raises(RouterError) as caught:
+        await scene.releases.promote(ready.id, staged.id)
+    assert caught.value.problem is CONFLICT
+    await world.resources.patch(site.id, suspended=False)
+    await world.resources.patch(scene.sandbox.id, suspended=True)
+    await world.place(site, address="10.0.0.9")
+    await world.resources.delete(scene.sandbox.id)
+    (record,) = (await world.store.records.fetch([f"slug:{site.slug}"])).values()
+    assert isinstance(record, ResourceRecord)
+    assert record.suspended
+    assert (await world.blocks.of_resources([site.id]))[site.id].subject == scene.sandbox.id
 
 
 async def test_a_deployment_that_runs_is_not_disturbed(scene: Scene) -> None:
@@ -239,7 +263,7 @@ async def test_a_deployment_that_runs_is_not_disturbed(scene: Scene) -> None:
     assert (await scene.deployments.get(site.id)).resource.state is State.RUNNING
 
 
-async def test_verbs_check_names(scene: Scene, store: Store, clock: ManualClock) -> None:
+async def test_services_check_names(scene: Scene, store: Store, clock: ManualClock) -> None:
     """Names of deployments, environments and variables, where no model has looked at them before."""
     env = Env(store, clock)
     for attempt, fields in (

@@ -1,7 +1,7 @@
 """What the resolver may expect of any source of records, asked of the one in memory, of the one in SQL, of Redis before
 it, and of the one that a worker has, which asks another process for SQL's.
 
-A `Scene` is filled with the same few things in each; the one in SQL is filled through the verbs.
+A `Scene` is filled with the same few things in each; the one in SQL is filled through the services.
 """
 
 import socket
@@ -13,20 +13,20 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
+from router.base.clock import ManualClock, SystemClock
+from router.base.ids import new_id
 from router.cache import SharedCache
-from router.clock import ManualClock, SystemClock
-from router.crew import AskedStore, Crew, Membership
 from router.errors import StoreUnavailableError
+from router.node.ipc import ControlSide, StoreClient, WorkerSide
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
-from router.routes.memory import MemoryRecords
 from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
 from router.settings import Redis
 from router.store import Store
-from router.tenancy import Tenant
-from router.unit import new_id
+from router.tenancy.tenants import Tenant
 from tests.support import records as make
 from tests.support.database import Databases, execute
+from tests.support.memory_records import MemoryRecords
 from tests.support.redis import Server
 from tests.support.world import World
 
@@ -161,20 +161,24 @@ async def redis_before(store: Store, server: Server) -> AsyncIterator[RecordSour
 async def asked(store: Store) -> AsyncIterator[RecordSource]:
     """The store as a worker has it, over a socket."""
     clock = SystemClock()
-    crew = Crew(1, metrics=Metrics(0), clock=clock, on_https=lambda _host, _at: None)
-    membership = Membership(
-        on_change=lambda _keys, _number: None, used=lambda _: {}, https=lambda _: {}, figures=lambda: None
+    control_side = ControlSide(1, metrics=Metrics(0), clock=clock, on_https=lambda _host, _at: None)
+    worker_side = WorkerSide(
+        on_change=lambda _keys, _number: None,
+        on_outbox=lambda _start, _to, _keys: False,
+        used=lambda _: {},
+        https=lambda _: {},
+        figures=lambda: None,
     )
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    crew.answer(store)
-    await crew.join(ours, 1)
-    await membership.join(theirs)
-    await membership.met(5)
-    yield AskedStore(membership, clock, within=5).records
-    membership.close()
-    await crew.close()
+    control_side.serve_store(store)
+    await control_side.connect(ours, 1)
+    await worker_side.connect(theirs)
+    await worker_side.until_ready(5)
+    yield StoreClient(worker_side, clock, within=5).records
+    worker_side.close()
+    await control_side.close()
 
 
 @pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql", "redis", "asked"])

@@ -2,11 +2,18 @@
 
 import pytest
 
-from router.clock import ManualClock
-from router.domains import DomainFilter, PreviewStatus, RedirectPolicy, effective
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.domains.custom import DomainFilter
+from router.domains.custom_domains import CustomDomains
+from router.domains.preview_domains import PreviewDomains, PreviewStatus, effective
+from router.domains.redirects import RedirectPolicy
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, Problem, RouterError
-from router.routes.records import DomainStatus, Kind, Scope
-from router.unit import new_id
+from router.routes.records import DomainStatus, Kind, NameRecord, Scope, name_key
+from router.store import Store
+from router.tenancy.blocks import BlockKind
+from router.tenancy.events import EventFilter
+from tests.support.checks import leads_here
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -32,7 +39,7 @@ async def test_the_life_of_a_domain(world: World, clock: ManualClock) -> None:
     )
     assert (domain.workspace_id, domain.external_user_id) == (computer.workspace_id, "dr-smith")
     clock.advance(60)
-    verified = await world.domains.mark_verified(domain.id)
+    verified = await world.verify(domain.id)
     assert (verified.status, verified.verified_at) == (DomainStatus.VERIFIED, clock.now())
     clock.advance(60)
     active = await world.domains.mark_active(domain.id)
@@ -57,14 +64,13 @@ async def test_a_failed_domain_says_why_and_may_recover(world: World) -> None:
     """The reason is for its owner and goes away when it is verified again; its instants tell the last time."""
     tenant = await world.tenant()
     domain = await world.domain(await world.sandbox(tenant, "shop"), "www.example.com")
-    with pytest.raises(RouterError, match="domain is already verified"):
-        await world.domains.mark_verified(domain.id)
-    failed = await world.domains.mark_failed(domain.id, "the CNAME is gone")
-    assert (failed.status, failed.failure_reason) == (DomainStatus.FAILED, "the CNAME is gone")
+    assert (await world.verify(domain.id)).verified_at == domain.verified_at
+    failed = await world.fail(domain.id)
+    assert (failed.status, failed.failure_reason) == (DomainStatus.FAILED, "dns_moved")
     with pytest.raises(RouterError) as caught:
         await world.domains.mark_active(domain.id)
     refused(caught, CONFLICT)
-    again = await world.domains.mark_verified(domain.id)
+    again = await world.verify(domain.id)
     assert (again.status, again.failure_reason) == (DomainStatus.VERIFIED, None)
 
 
@@ -72,14 +78,16 @@ async def test_suspension_is_apart_from_the_state(world: World) -> None:
     """It blocks the name and gives it back as it was; saying it twice changes nothing."""
     tenant = await world.tenant()
     domain = await world.domain(await world.sandbox(tenant, "shop"), "www.example.com")
-    suspended = await world.domains.suspend(domain.id)
-    assert (suspended.suspended, suspended.status) == (True, DomainStatus.VERIFIED)
-    assert await world.domains.suspend(domain.id) == suspended
-    assert not (await world.domains.suspend(domain.id, suspended=False)).suspended
+    for _ in range(2):
+        await world.block(BlockKind.HOST, domain.fqdn)
+        suspended = await world.domains.get(domain.id)
+        assert (suspended.suspended, suspended.status) == (True, DomainStatus.VERIFIED)
+    await world.block(BlockKind.HOST, domain.fqdn, False)
+    assert await world.domains.get(domain.id) == domain
 
 
 async def test_a_name_is_held_once(world: World) -> None:
-    """By anybody, on any resource, in whatever spelling."""
+    """By any tenant, on any resource, in any spelling."""
     ours, theirs = await world.tenant("Ours"), await world.tenant("Theirs")
     shop, blog = await world.sandbox(ours, "shop"), await world.sandbox(ours, "blog")
     news = await world.sandbox(theirs, "news")
@@ -88,6 +96,54 @@ async def test_a_name_is_held_once(world: World) -> None:
         with pytest.raises(RouterError, match="has already been taken") as caught:
             await world.domains.register(resource.id, "WWW.example.com.")
         refused(caught, CONFLICT, "domain")
+
+
+async def test_domains_of_a_deleted_resource(world: World, store: Store) -> None:
+    """They are removed with it, whatever their state, in one step with their routes; each is an event with the reason. Those
+    of other resources stay."""
+    tenant = await world.tenant()
+    shop, blog = await world.sandbox(tenant, "shop"), await world.sandbox(tenant, "blog")
+    gone = [await world.domain(shop, "www.example.com"), await world.domain(shop, "a.example.net", verified=False)]
+    stays = await world.domain(blog, "blog.example.com")
+    touched: list[str] = []
+    store.after_commit(touched.extend)
+    await world.resources.delete(shop.id)
+    assert {name_key(domain.fqdn) for domain in gone} <= set(touched)
+    for domain in gone:
+        with pytest.raises(RouterError) as caught:
+            await world.domains.get(domain.id)
+        refused(caught, NOT_FOUND)
+        record = (await store.records.fetch([name_key(domain.fqdn)]))[name_key(domain.fqdn)]
+        assert isinstance(record, NameRecord)
+        assert (record.status, record.resource) == (DomainStatus.REMOVED, None)
+    assert (await world.domains.get(stays.id)).status == "verified"
+    events = (await world.events.list(EventFilter(tenant_id=tenant.id))).items
+    told = [(event.data["fqdn"], event.data["reason"]) for event in events if event.type == "domain.removed"]
+    assert sorted(told) == [("a.example.net", "resource_deleted"), ("www.example.com", "resource_deleted")]
+
+
+async def test_so_many_domains_of_one_tenant(world: World, store: Store, clock: ManualClock) -> None:
+    """Custom domains and preview domains together; what is removed makes room, what is set anew takes none."""
+    tenant = await world.tenant()
+    shop = await world.sandbox(tenant, "shop")
+    domains = CustomDomains(store, clock, proofs=world.transfers, reserved=(), target="verify.miosa.ai", max_domains=3)
+    previews = PreviewDomains(store, clock, proofs=world.transfers, reserved=(), max_domains=3)
+    first = await domains.register(shop.id, "a.example.com")
+    await domains.register(shop.id, "b.example.com")
+    await previews.set(Scope.TENANT, tenant.id, "preview.example.com")
+    await previews.set(Scope.TENANT, tenant.id, "other.example.com")
+    workspace = await world.workspaces.default(tenant.id)
+    for attempt in (
+        lambda: domains.register(shop.id, "c.example.com"),
+        lambda: previews.set(Scope.WORKSPACE, workspace.id, "zone.example.com"),
+    ):
+        with pytest.raises(RouterError, match="this account has 3 domains, and may have 3") as caught:
+            await attempt()
+        assert caught.value.problem is CONFLICT
+    await domains.remove(first.id)
+    await domains.register(shop.id, "c.example.com")
+    theirs = await world.sandbox(await world.tenant("Theirs"), "news")
+    await domains.register(theirs.id, "a.example.org")
 
 
 async def test_the_name_of_a_deleted_resource(world: World) -> None:
@@ -108,7 +164,7 @@ async def test_the_name_of_a_deleted_resource(world: World) -> None:
 
 
 async def test_a_name_in_another_tenant_s_zone(world: World) -> None:
-    """Their wildcard record would prove it for whoever asks, so it is theirs; in one's own zone it is fine."""
+    """Their wildcard record would prove the name for any tenant, so it is theirs; in one's own zone it is allowed."""
     ours, theirs = await world.tenant("Ours"), await world.tenant("Theirs")
     shop, news = await world.sandbox(ours, "shop"), await world.sandbox(theirs, "news")
     await world.zone(Scope.TENANT, ours.id, "preview.example.com")
@@ -198,19 +254,19 @@ async def test_the_life_of_a_preview_domain(world: World, clock: ManualClock) ->
         "pending",
     )
     clock.advance(60)
-    verified = await world.previews.mark_verified(*scope, "preview.example.com")
+    verified = await world.verify_zone(*scope)
     assert (verified.status, verified.verified_at) == (PreviewStatus.VERIFIED, clock.now())
     assert await world.previews.set(*scope, "preview.example.com") == verified
     changed = await world.previews.set(*scope, "other.example.com")
     assert (changed.id, changed.status, changed.verified_at) == (first.id, PreviewStatus.PENDING_DNS, None)
     with pytest.raises(RouterError, match="changed meanwhile"):
-        await world.previews.mark_verified(*scope, "preview.example.com")
-    failed = await world.previews.mark_failed(*scope, "other.example.com", detail={"missing": "*.sandbox"})
-    assert (failed.status, failed.detail) == (PreviewStatus.FAILED, {"missing": "*.sandbox"})
+        await world.preview_results.apply_check(verified, leads_here(verified.domain), requested=True)
+    failed = await world.fail_zone(*scope)
+    assert (failed.status, failed.failure_reason) == (PreviewStatus.FAILED, "never_verified")
     assert await world.previews.clear(*scope) == failed
     assert await world.previews.clear(*scope) is None
     with pytest.raises(RouterError) as caught:
-        await world.previews.mark_verified(*scope, "other.example.com")
+        await world.preview_results.apply_check(failed, leads_here(failed.domain), requested=True)
     refused(caught, NOT_FOUND)
 
 
@@ -266,12 +322,14 @@ async def test_which_preview_domain_holds(world: World) -> None:
 
 
 async def test_events_of_a_project_s_preview_domain(world: World) -> None:
-    """They lie in its workspace too: whoever listens there hears of them."""
+    """They lie in its workspace too: webhooks of the workspace receive them."""
     tenant = await world.tenant()
     workspace = await world.workspace(tenant, "Clinic")
     project = await world.project(workspace, "Site")
     await world.zone(Scope.PROJECT, project.id, "example.com")
     await world.previews.clear(Scope.PROJECT, project.id)
-    told = (await world.events.list(tenant_id=tenant.id, workspace_id=workspace.id, type="preview_domain.*")).items
+    told = (
+        await world.events.list(EventFilter(tenant_id=tenant.id, workspace_id=workspace.id, type="preview_domain.*"))
+    ).items
     assert sorted(event.type.partition(".")[2] for event in told) == ["cleared", "set", "verified"]
     assert {event.project_id for event in told} == {project.id}

@@ -1,4 +1,4 @@
-"""A database comes to this version's schema, whoever migrates it and how often."""
+"""A database is migrated to this version's schema, by any number of processes, any number of times."""
 
 import asyncio
 import sqlite3
@@ -12,10 +12,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.settings import Database
-from router.store import Store, certificate_tables, deployment_tables, journal_tables, migrate, tables, webhook_tables
+from router.store import (
+    Store,
+    block_tables,
+    certificate_tables,
+    deployment_tables,
+    journal_tables,
+    migrate,
+    tables,
+    webhook_tables,
+)
 from router.store.engine import parsed, reading_engine
 from tests.support.database import execute, on_sqlite
 from tests.support.postgres import Postgres
@@ -25,7 +34,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest_asyncio.fixture(params=["sqlite", "postgresql"])
 async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """The URL of a database that nobody has migrated: a file that isn't there yet, or a database without tables."""
+    """The URL of a database that was never migrated: a file that isn't there yet, or a database without tables."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'new.db'}"
         return
@@ -62,6 +71,7 @@ async def test_migrations_make_what_the_tables_say(database: str) -> None:
     """The migrated schema and the metadata that the code works with are the same."""
     assert (
         webhook_tables.metadata
+        is block_tables.metadata
         is certificate_tables.metadata
         is deployment_tables.metadata
         is journal_tables.metadata

@@ -8,18 +8,19 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
 from router.routes.records import State
 from router.settings import Database
 from router.store import Store, migrate
-from router.tenancy import Resource
+from router.tenancy.resources import Resource
 from tests.support.postgres import Postgres
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
 
+# So short that a machine which stalls beside other tests exceeds them on its own: these tests run alone.
 LIMITS = Database(connections=2, connect_time=0.5, statement_time=0.6, lock_time=0.3)
 PATIENCE = 5.0  # seconds: several times what the limits add up to
 
@@ -77,13 +78,22 @@ class Scene:
 async def scene(server: Postgres) -> AsyncIterator[Scene]:
     url = await server.create(migrated=False)
     await migrate(url)
+    before = await Store.open(url, clock=SystemClock())
+    try:
+        world = World(before, SystemClock())
+        shop = await world.sandbox(await world.tenant(), "shop")
+    finally:
+        await before.close()
     store = await Store.open(url, clock=SystemClock(), limits=LIMITS)
-    world = World(store, SystemClock())
-    scene = Scene(server, url, store, await world.sandbox(await world.tenant(), "shop"))
-    await scene.follower.start()
-    yield scene
-    await scene.follower.close()
-    await store.close()
+    try:
+        scene = Scene(server, url, store, shop)
+        try:
+            await scene.follower.start()
+            yield scene
+        finally:
+            await scene.follower.close()
+    finally:
+        await store.close()
 
 
 async def outage(what: Callable[[], Awaitable[None]]) -> StoreUnavailableError | None:
@@ -178,6 +188,29 @@ async def test_a_lock_that_is_never_freed(scene: Scene) -> None:
 
 @pytest.mark.parametrize("wrong", ["postgresql://nobody@127.0.0.1:{port}/none", "postgresql://127.0.0.1:1/none"])
 async def test_where_nothing_is(server: Postgres, wrong: str) -> None:
-    """A database that isn't there, and a port where nobody listens, are outages by name."""
+    """A database that isn't there, and a port on which nothing listens, are outages with a reason."""
     with pytest.raises(StoreUnavailableError):
         await Store.open(wrong.format(port=server.port), clock=SystemClock(), limits=LIMITS)
+
+
+async def test_jobs_leave_connections_to_others(server: Postgres) -> None:
+    """However many results a job writes at once, a service finds a free connection."""
+    store = await Store.open(await server.create(), clock=SystemClock(), limits=Database(connections=2))
+    world = World(store, SystemClock())
+    lease = await store.leases.acquire("check_domains", "a", 30.0)
+    assert lease is not None
+    held, begun = asyncio.Event(), 0
+
+    async def write() -> None:
+        nonlocal begun
+        async with store.begin(lease):
+            begun += 1
+            await held.wait()
+
+    jobs = [asyncio.create_task(write()) for _ in range(5)]
+    await eventually(lambda: begun, "the first of them has a connection")
+    await world.tenant()
+    assert begun == 1
+    held.set()
+    await asyncio.gather(*jobs)
+    await store.close()

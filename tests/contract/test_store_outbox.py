@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
+from router.routes.changed_keys import moved_among
 from router.routes.records import State
 from router.store import Store, outbox, watch
 from tests.support.database import execute, rows
@@ -55,8 +56,33 @@ async def test_another_process_s_changes_are_heard(world: World, database: str, 
         assert other.gaps == 0
 
 
+async def test_a_move_is_heard_as_one(world: World, store: Store, database: str, clock: ManualClock) -> None:
+    """That a resource listens elsewhere is told apart from all that may take a name away, here and in other processes."""
+    tenant = await world.tenant()
+    shop = await world.sandbox(tenant, "shop")
+    await world.domain(shop, "shop.example.org")
+    here, there = list[tuple[set[str], set[str]]](), list[tuple[set[str], set[str]]]()
+    store.after_commit(lambda keys: here.append((set(keys), set(moved_among(keys)))))
+    both = {"slug:shop", "name:shop.example.org"}
+    async with following(database, clock) as other:
+        follower = other.store.follow(lambda keys: there.append((set(keys), set(moved_among(keys)))), lambda: None)
+        await follower.start()
+        for what, moved in (
+            (world.place(shop, address="10.0.0.8", generation="boot-2"), both),
+            (world.resources.patch(shop.id, suspended=True), set[str]()),
+            (world.place(shop, state=State.STOPPED), set[str]()),
+            (world.resources.endpoints.delete(shop.id), set[str]()),
+        ):
+            heard = len(there)
+            await what
+            assert here[-1] == (both, moved)
+            await eventually(lambda seen=heard: len(there) > seen, "the change is heard")
+            assert there[-1] == (both, moved)
+        await follower.close()
+
+
 async def test_what_was_before_is_not_heard(world: World, database: str, clock: ManualClock) -> None:
-    """A follower starts at the newest change: whoever starts it has nothing cached yet."""
+    """A follower starts at the newest change: a process that starts it has nothing cached yet."""
     tenant = await world.tenant()
     shop = await world.sandbox(tenant, "shop")
     async with following(database, clock) as other:
@@ -99,7 +125,7 @@ async def test_own_changes_are_not_heard_twice(world: World, database: str, cloc
 
 
 async def test_a_follower_that_fell_behind_says_so(world: World, database: str, clock: ManualClock) -> None:
-    """Rows that were trimmed before they were read are a gap, not a loss that nobody notices."""
+    """Rows that were trimmed before they were read are reported as a gap, not lost silently."""
     tenant = await world.tenant()
     shop = await world.sandbox(tenant, "shop")
     async with following(database, clock) as other:

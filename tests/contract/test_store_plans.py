@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg as postgresql
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.routes.records import NameRecord, ResourceRecord, ZoneRecord
 from router.settings import Database
 from router.store import Store, lookups
@@ -55,7 +55,7 @@ async def test_sqlite_looks_up_by_index(database: str) -> None:
     await asyncio.to_thread(CROWD._fill_file, database.removeprefix("sqlite:///"))
     engine = reading_engine(parsed(database, create=False), Database())
     values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones")}
-    for name in ("_VERSIONS", "_DOMAINS", "_RESOURCES", "_PORTS", "_BURIED", "_CLAIMS"):
+    for name in ("_VERSIONS", "_DOMAINS", "_RESOURCES", "_PORTS", "_TOMBSTONES", "_CLAIMS"):
         statement = getattr(lookups, name)
         given = {key: value for key, value in values.items() if key in statement.compile().params}
         sql = str(statement.params(given).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))

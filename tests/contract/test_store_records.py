@@ -2,14 +2,16 @@
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.routes.records import DomainStatus, Kind, NameRecord, ResourceRecord, Scope, State, ZoneRecord
 from router.settings import Database
 from router.store import Store
 from router.store.deployment_tables import deployment_versions, deployments
 from router.store.engine import parsed, writing_engine
-from router.tenancy import EndpointChange
-from router.unit import new_id
+from router.tenancy.blocks import BlockKind
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.previews import Previews
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -47,20 +49,38 @@ async def test_a_suspended_tenant_suspends_all_it_has(world: World, store: Store
     tenant = await world.tenant()
     resource = await world.sandbox(tenant, "shop")
     await world.domain(resource, "www.example.com")
-    await world.tenants.update(tenant.id, suspended=True)
+    await world.block(BlockKind.TENANT, tenant.id)
     assert (await _resource(store, "shop")).suspended
     assert (await _name(store, "www.example.com")).suspended
-    await world.tenants.update(tenant.id, suspended=False)
+    await world.block(BlockKind.TENANT, tenant.id, False)
     assert not (await _resource(store, "shop")).suspended
 
 
 async def test_host_modes_and_first_byte_reach_the_record(world: World, store: Store) -> None:
-    """What the platform set per port and resource is in the record; `preserve` is the absence of a mode."""
+    """What the platform set per port and resource is in the record; `auto` is the absence of a mode on a machine."""
     tenant = await world.tenant()
-    await world.sandbox(tenant, "shop", host_modes={3000: "localhost", 5173: "preserve"}, first_byte=2.5)
+    await world.sandbox(tenant, "shop", host_modes={3000: "localhost", 5173: "preserve", 80: "auto"}, first_byte=2.5)
     record = await _resource(store, "shop")
-    assert record.host_modes == {3000: "localhost"}
+    assert record.host_modes == {3000: "localhost", 5173: "preserve"}
     assert record.first_byte == 2.5
+
+
+async def test_schemes_reach_the_record(world: World, store: Store) -> None:
+    """Of the resource and of its previews, which say more; `http` is the absence of a scheme."""
+    tenant = await world.tenant()
+    made = await world.sandbox(tenant, "shop", schemes={3000: "https", 5173: "http", 8080: "https"})
+    await Previews(store, ManualClock()).put(made.id, 8080, scheme="http")
+    await Previews(store, ManualClock()).put(made.id, 8443, scheme="https")
+    assert (await _resource(store, "shop")).schemes == {3000: "https", 8443: "https"}
+
+
+async def test_protocols_reach_the_record(world: World, store: Store) -> None:
+    """As schemes do; `http1` is the absence of a protocol."""
+    tenant = await world.tenant()
+    made = await world.sandbox(tenant, "shop", protocols={3000: "h2c", 5173: "http1", 8080: "h2c"})
+    await Previews(store, ManualClock()).put(made.id, 8080, protocol="http1")
+    await Previews(store, ManualClock()).put(made.id, 50051, protocol="h2c")
+    assert (await _resource(store, "shop")).protocols == {3000: "h2c", 50051: "h2c"}
 
 
 async def test_ports_of_an_endpoint_are_numbers_again(world: World, store: Store) -> None:
@@ -75,7 +95,7 @@ async def test_ports_of_an_endpoint_are_numbers_again(world: World, store: Store
 
 
 async def test_a_new_registration_hides_the_removed_one(world: World, store: Store) -> None:
-    """Where somebody holds the name now, the removed record is history."""
+    """Where another domain has the name now, the removed one is not returned."""
     tenant = await world.tenant()
     resource = await world.sandbox(tenant, "shop")
     first = await world.domain(resource, "www.example.com")

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, Problem, RouterError
 from router.routes.records import Kind, State
-from router.tenancy import EndpointChange, Ownership, ResourceFilter, StoredEndpoint
-from router.unit import new_id
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.events import EventFilter
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import ResourceFilter, StoredEndpoint
 from tests.support.database import rows
 from tests.support.world import World
 
@@ -100,7 +103,7 @@ async def test_what_put_refuses(world: World) -> None:
 
 
 async def test_a_slug_is_one_resource_s(world: World) -> None:
-    """Over the whole platform, whoever asks."""
+    """On the whole platform, for every tenant."""
     ours, theirs = await world.tenant("Ours"), await world.tenant("Theirs")
     await world.sandbox(ours, "shop")
     for tenant in (ours, theirs):
@@ -330,7 +333,7 @@ async def test_a_life_is_told_in_events(world: World) -> None:
     shop = await world.sandbox(tenant, "shop")
     await world.resources.patch(shop.id, suspended=True)
     await world.resources.delete(shop.id)
-    listing = await world.events.list(tenant_id=tenant.id, resource_id=shop.id)
+    listing = await world.events.list(EventFilter(tenant_id=tenant.id, resource_id=shop.id))
     told = {event.type: event.data for event in listing.items}
     assert set(told) == {"sandbox.created", "sandbox.state_changed", "sandbox.suspended", "sandbox.deleted"}
     assert told["sandbox.state_changed"] == {"state": "running", "was": "provisioning"}

@@ -2,12 +2,14 @@
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.paging import Window
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, Problem, RouterError
 from router.routes.records import Scope
 from router.store import Store
-from router.tenancy import KeyScope, WorkspaceNameExistsError
-from router.unit import Window
+from router.tenancy.keys import KeyScope
+from router.tenancy.projects import ProjectFilter
+from router.tenancy.workspaces import WorkspaceNameExistsError
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -25,7 +27,7 @@ async def test_a_tenant_starts_with_a_workspace_and_a_project(world: World) -> N
     assert tenant.slug == "acme-inc"
     workspace = await world.workspaces.default(tenant.id)
     assert (workspace.name, workspace.slug, workspace.is_default) == ("default", "default", True)
-    (project,) = (await world.projects.list(tenant_id=tenant.id)).items
+    (project,) = (await world.projects.list(ProjectFilter(tenant_id=tenant.id))).items
     assert (project.slug, project.workspace_id) == ("default", workspace.id)
 
 

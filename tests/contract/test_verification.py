@@ -1,21 +1,24 @@
-"""Verification on a real store: what a look at DNS asks, how long it may take, and what happens meanwhile."""
+"""Verification on a real store: what a check asks DNS, how long it may take, and what happens meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from router.clock import ManualClock
-from router.domains import Verification
-from router.domains.checks import Method
-from router.domains.looking import CHECK_TIME
+from router.base.clock import ManualClock
+from router.domains.checks.checker import CHECK_TIME
+from router.domains.checks.pointing import CheckResult
+from router.domains.checks.schedule import Method
+from router.domains.checks.verification import Verification
+from router.domains.diagnosis.diagnoser import EXPLANATION_TIMEOUT
 from router.domains.lookup import Answer, Question, RecordType
-from router.domains.memory import MemoryLookup
-from router.domains.pointing import Finding
 from router.errors import CHECKED_JUST_NOW, CONFLICT, NOT_FOUND, RouterError
-from router.hostname import readings
+from router.hostname import host_meanings
 from router.routes.records import DomainStatus, Scope
-from router.tenancy import Tenant
+from router.tenancy.blocks import BlockKind
+from router.tenancy.events import EventFilter
+from router.tenancy.tenants import Tenant
+from tests.support.memory_dns import MemoryLookup
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -70,9 +73,9 @@ async def zone(world: World, domain: str = ZONE) -> Tenant:
 
 
 async def test_a_failed_domain_recovers(world: World, verification: Verification) -> None:
-    """One look that finds it right is enough."""
+    """One check that finds it right is enough."""
     domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP)
-    await world.domains.mark_failed(domain.id, "dns_moved")
+    await world.fail(domain.id)
     verified = await verification.custom_domain(domain.id)
     assert (verified.status, verified.failure_reason) == (DomainStatus.VERIFIED, None)
 
@@ -86,7 +89,9 @@ async def test_a_check_has_one_limit(
     dns.put("a.example.com", RecordType.CNAME, "b.example.com")
     dns.put("b.example.com", RecordType.A, "198.51.100.9")
     await refused(verification.custom_domain(domain.id))
-    assert dns.until == [clock.monotonic() + CHECK_TIME] * 6  # three aliases, the addresses, TXT, CAA
+    # Three aliases, the addresses, TXT, CAA; then why it was not verified.
+    assert dns.until[:6] == [clock.monotonic() + CHECK_TIME] * 6
+    assert set(dns.until[6:]) == {clock.monotonic() + EXPLANATION_TIMEOUT}
 
 
 async def test_a_domain_that_is_removed_meanwhile(world: World, verification: Verification, dns: Watched) -> None:
@@ -99,7 +104,7 @@ async def test_a_domain_that_is_removed_meanwhile(world: World, verification: Ve
 async def test_two_who_verify_at_once(
     world: World, verification: Verification, dns: Watched, clock: ManualClock
 ) -> None:
-    """One look is enough for both within ten seconds; two that cross find the same, and it happens once."""
+    """One check is enough for both within ten seconds; two that cross find the same, and it happens once."""
     domain = await world.domain(await world.sandbox(await world.tenant(), "shop"), APP, verified=False)
     refusals: list[RouterError] = []
 
@@ -109,7 +114,7 @@ async def test_two_who_verify_at_once(
     dns.meanwhile = too_soon
     assert (await verification.custom_domain(domain.id)).status is DomainStatus.VERIFIED
     assert [(error.problem, error.retry_after) for error in refusals] == [(CHECKED_JUST_NOW, 10)]
-    await world.domains.mark_failed(domain.id, "dns_moved")
+    await world.fail(domain.id)
     clock.advance(10)
 
     async def crosses() -> None:
@@ -118,26 +123,27 @@ async def test_two_who_verify_at_once(
 
     dns.meanwhile = crosses
     assert (await verification.custom_domain(domain.id)).status is DomainStatus.VERIFIED
-    events = await world.events.list(tenant_id=domain.tenant_id, resource_id=domain.resource_id)
+    events = await world.events.list(EventFilter(tenant_id=domain.tenant_id, resource_id=domain.resource_id))
     assert [event.type for event in events.items].count("domain.recovered") == 1
 
 
-async def test_a_zone_is_looked_at_through_names_that_nobody_has(
+async def test_a_zone_is_checked_through_random_names(
     world: World, verification: Verification, dns: Watched, clock: ManualClock
 ) -> None:
     """Two random ones per wildcard, others each time, of the form that hosts have."""
     tenant = await zone(world)
-    looks: list[list[str]] = []
+    rounds: list[list[str]] = []
     for _ in range(2):
         dns.asked.clear()
         await verification.preview_domain(Scope.TENANT, tenant.id)
-        looks.append([question.name for question in dns.asked if question.type is RecordType.CNAME])
+        hosts = [question.name for question in dns.asked if question.type is RecordType.CNAME]
+        rounds.append([name for name in hosts if name.endswith(f".{ZONE}")])
         clock.advance(10)
-    first, second = looks
+    first, second = rounds
     assert len({*first, *second}) == 8
     for names in (first, second):
         assert [name.partition(".")[2] for name in names] == [ZONE, ZONE, f"sandbox.{ZONE}", f"sandbox.{ZONE}"]
-        assert all(readings(name)[-1].zone == ZONE for name in names)
+        assert all(host_meanings(name)[-1].zone == ZONE for name in names)
 
 
 async def test_one_random_name_that_is_wrong_is_enough(world: World, verification: Verification, dns: Watched) -> None:
@@ -150,7 +156,7 @@ async def test_one_random_name_that_is_wrong_is_enough(world: World, verificatio
 
     dns.meanwhile = disturb
     preview, check = await verification.preview_domain(Scope.TENANT, tenant.id)
-    assert ([record.finding.value for record in check.records], preview.verified) == (["wrong", "valid"], False)
+    assert ([record.result.value for record in check.records], preview.verified) == (["wrong", "valid"], False)
 
 
 async def test_a_zone_that_is_changed_meanwhile(
@@ -209,7 +215,7 @@ async def test_a_blocked_domain_behind_a_cdn(world: World, clock: ManualClock) -
     world.web.put(APP, 200, domain.proof)
     verification = world.verification()
     assert (await verification.custom_domain(domain.id)).check.method is Method.PROXIED
-    await world.domains.suspend(domain.id)
+    await world.block(BlockKind.HOST, domain.fqdn)
     world.web.put(APP, 451, "blocked")
     for _ in range(4):
         clock.advance(12 * 3600)
@@ -231,8 +237,8 @@ async def test_when_our_own_addresses_are_missing(
     dns.remove("verify.miosa.ai")
     clock.advance(3600)
     seen = (await verification.check_custom_domain(flattened.id)).check
-    assert (seen.finding, seen.failures, seen.not_pointing) == (Finding.UNKNOWN, 0, False)
-    assert (await verification.check_custom_domain(stranger.id)).check.finding is Finding.WRONG
+    assert (seen.result, seen.failures, seen.not_pointing) == (CheckResult.UNKNOWN, 0, False)
+    assert (await verification.check_custom_domain(stranger.id)).check.result is CheckResult.WRONG
 
 
 async def test_when_our_own_addresses_are_missing_to_a_zone(
@@ -248,5 +254,5 @@ async def test_when_our_own_addresses_are_missing_to_a_zone(
     assert preview.check.method is Method.ADDRESS
     dns.remove("proxy.miosa.ai")
     clock.advance(3600)
-    preview, look = await verification.preview_domain(Scope.TENANT, tenant.id)
-    assert (preview.verified, look.finding) == (True, Finding.UNKNOWN)
+    preview, check = await verification.preview_domain(Scope.TENANT, tenant.id)
+    assert (preview.verified, check.result) == (True, CheckResult.UNKNOWN)

@@ -1,17 +1,19 @@
 """The walk from the root to the servers in charge: a small Internet on loopback addresses, and what is wrong in the real one."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dns.message
 import dns.name
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.dns import DnsLookup
-from router.dns.inquiry import MOST_QUERIES
-from router.domains.lookup import Answer, Outcome, Question, RecordType, ServerAnswer
+from router.dns.query_budget import MAX_QUERIES
+from router.domains.lookup import NOT_AUTHORITATIVE, Answer, Outcome, Question, RecordType, ServerAnswer
 from tests.support.internet import FIRST, SECOND, TOP, Internet
 from tests.support.nameserver import BOGUS, LAME, SILENT, NameServer
 
@@ -36,7 +38,7 @@ class Asker:
     """A lookup in that Internet, asked one question at a time."""
 
     def __init__(self, internet: Internet, **options: Any) -> None:
-        self.lookup = DnsLookup([], SystemClock(), **(internet.options | {"query_time": QUICK} | options))
+        self.lookup = DnsLookup([], SystemClock(), **(internet.options | {"query_timeout": QUICK} | options))
 
     async def ask(
         self, name: str = APP, record_type: RecordType = A, *, fresh: bool = False, within: float = 10.0
@@ -68,7 +70,7 @@ def asked(*servers: NameServer) -> list[int]:
 
 
 async def test_every_server_in_charge_is_asked(internet: Internet, asker: Asker) -> None:
-    """And nobody is asked to look further for us."""
+    """And no server is asked to recurse for us."""
     assert await asker.ask() == THERE
     assert asked(*internet.servers) == [1, 1, 1, 1]
     assert not any(flags for server in internet.servers for flags in server.flags)
@@ -89,7 +91,7 @@ async def test_an_answer_is_remembered(internet: Internet, asker: Asker) -> None
     assert asked(internet.first, internet.second) == [2, 2]
 
 
-async def test_a_fresh_look_asks_again(internet: Internet, asker: Asker) -> None:
+async def test_a_fresh_question_asks_again(internet: Internet, asker: Asker) -> None:
     """Also who is in charge, from the top-level domain down; and what it finds is what is remembered then."""
     await asker.ask()
     for server in (internet.first, internet.second):
@@ -101,7 +103,7 @@ async def test_a_fresh_look_asks_again(internet: Internet, asker: Asker) -> None
 
 
 async def test_a_domain_that_moved_to_other_servers(internet: Internet, asker: Asker) -> None:
-    """A fresh look goes to the new ones, while the old ones still answer."""
+    """A fresh question goes to the new ones, while the old ones still answer."""
     await asker.ask()
     internet.second.put(APP, A, "192.0.2.99")
     internet.top.delegate("example.com", {"ns2.example.com": [SECOND]})
@@ -109,7 +111,7 @@ async def test_a_domain_that_moved_to_other_servers(internet: Internet, asker: A
 
 
 async def test_what_is_not_known_is_not_remembered(internet: Internet, asker: Asker) -> None:
-    """The next look may find out."""
+    """The next search may find out."""
     for server in (internet.first, internet.second):
         server.fail(APP)
     assert (await asker.ask()).reason == "servfail"
@@ -150,6 +152,16 @@ async def test_a_server_that_has_records_and_is_not_in_charge(internet: Internet
     assert (answer.values, answer.servers[0].reason) == (("192.0.2.7",), "lame")
     internet.first.recursive = True
     assert (await asker.ask(fresh=True)).servers[0].reason == "lame"
+
+
+async def test_servers_that_forget_to_say_that_they_are_in_charge(internet: Internet, asker: Asker) -> None:
+    """Their records are found, with a remark; what is not there is not there."""
+    internet.first.authoritative = internet.second.authoritative = False
+    assert await asker.ask() == replace(THERE, remark=NOT_AUTHORITATIVE)
+    gone = await asker.ask("gone.example.com")
+    assert (gone.outcome, gone.remark) == (Outcome.NXDOMAIN, NOT_AUTHORITATIVE)
+    internet.second.authoritative = True
+    assert (await asker.ask(fresh=True)).remark is None
 
 
 async def test_a_domain_that_nobody_registered(internet: Internet, asker: Asker) -> None:
@@ -257,7 +269,7 @@ async def test_nobody_makes_us_flood_somebody_else(internet: Internet, asker: As
         internet.top.delegate(f"z{zone}.com", victims)
     internet.top.delegate("evil.com", {f"ns.z{zone}.com": [] for zone in range(30)})
     assert (await asker.ask("app.evil.com")).outcome is Outcome.UNKNOWN
-    assert sum(asked(*internet.servers)) <= MOST_QUERIES
+    assert sum(asked(*internet.servers)) <= MAX_QUERIES
 
 
 class Endless(NameServer):
@@ -314,7 +326,7 @@ async def test_aliases_across_zones(internet: Internet, asker: Asker) -> None:
 
 
 async def test_questions_about_a_top_level_domain(internet: Internet, asker: Asker) -> None:
-    """CAA is looked for up to there."""
+    """CAA is asked for up to there."""
     assert await asker.ask("com", CAA) == Answer(Outcome.NODATA)
 
 
@@ -367,10 +379,24 @@ async def test_a_network_that_lets_out_queries_to_its_resolver_only(internet: In
     await asker.lookup.close()
 
 
+async def test_many_searches_that_find_no_root_warn_once(internet: Internet, resolver: NameServer) -> None:
+    """Ten searches begin before the first of them knows that no root answers; the log says it once."""
+    names = [f"n{number}.{APP}" for number in range(10)]
+    for name in names:
+        internet.root.fail(name, SILENT)
+    asker = Asker(internet, resolvers=[resolver.server])
+    with capture_logs() as logs:
+        await asker.lookup.ask([Question(name, A) for name in names], SystemClock().monotonic() + 10)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "no root server answers: the system's resolvers are believed for now"
+    ]
+    await asker.lookup.close()
+
+
 async def test_no_time_for_the_root_is_not_a_closed_network(internet: Internet, resolver: NameServer) -> None:
     """A check that is over says so; the next one walks again."""
     internet.root.fail(APP, SILENT)
-    asker = Asker(internet, resolvers=[resolver.server], query_time=5.0)
+    asker = Asker(internet, resolvers=[resolver.server], query_timeout=5.0)
     assert await asker.ask(within=0.1) == Answer(Outcome.UNKNOWN, reason="timeout")
     internet.root.fail(APP, None)
     assert await asker.ask() == THERE

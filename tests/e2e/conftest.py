@@ -19,10 +19,10 @@ class Edge:
     tenant_id: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def host(self, port: int) -> str:
-        """A new host that leads to `port` of this machine."""
+    def host(self, port: int, **fields: object) -> str:
+        """A new host that leads to `port` of this machine; `fields` are further ones of the resource."""
         slug = f"app{next(self._numbers)}"
-        self.router.register(self.tenant_id, slug, port)
+        self.router.register(self.tenant_id, slug, port, **fields)
         return f"{slug}.{PLATFORM_DOMAIN}"
 
 

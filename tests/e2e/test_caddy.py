@@ -81,10 +81,21 @@ async def test_a_port_that_is_not_exposed_gets_no_handshake(edge: Edge) -> None:
 
 async def test_plain_http_is_sent_to_https(edge: Edge) -> None:
     """The redirect keeps host, path and query, and names the port that is not 443."""
-    async with Http1(edge.caddy.http_port, "some.host.example") as client:
-        answer = await client.request("GET", "/a/b?c=%20d")
+    async with Backend(hello) as backend:
+        host = edge.host(backend.port)
+        async with Http1(edge.caddy.http_port, host) as client:
+            answer = await client.request("GET", "/a/b?c=%20d")
     assert answer.status == 308
-    assert answer.values("location") == [f"https://some.host.example:{edge.caddy.port}/a/b?c=%20d"]
+    assert answer.values("location") == [f"https://{host}:{edge.caddy.port}/a/b?c=%20d"]
+
+
+async def test_plain_http_explains_where_there_is_no_certificate(edge: Edge) -> None:
+    """A host that the gate refuses is not sent into a handshake that fails: the page says why there is no https."""
+    async with Http1(edge.caddy.http_port, "not-verified.example") as client:
+        answer = await client.request("GET", "/", "Accept: text/html")
+        assert answer.status == 404
+        assert answer.values("x-miosa-error") == ["host_not_found"]
+        assert b"verify it" in await answer.read_all()
 
 
 @BOTH
@@ -102,7 +113,7 @@ async def test_what_a_backend_learns_of_its_visitor(edge: Edge, protocol: str) -
         ("x-forwarded-host", "lies.example"),
         ("x-forwarded-port", "1"),
         ("forwarded", "for=203.0.113.9;proto=gopher;host=lies.example"),
-        ("x-request-id", "lies"),
+        ("x-request-id", "lies, lies"),
         ("x-miosa-anything", "lies"),
     )
     async with Backend(note) as backend:
@@ -131,6 +142,7 @@ async def test_every_cookie_arrives(edge: Edge, protocol: str) -> None:
         assert answer.values("set-cookie") == ["a=1", "b=2; Path=/", "a=3"]
 
 
+@pytest.mark.realtime
 @BOTH
 @pytest.mark.parametrize(
     ("head", "piece"),
@@ -185,6 +197,7 @@ async def test_a_visitor_who_leaves_frees_the_backend(edge: Edge, protocol: str,
         await eventually(lambda: backend.open == 0, "the backend's connection was closed")
 
 
+@pytest.mark.realtime
 async def test_a_restart_of_the_router_is_a_wait_and_no_error(edge: Edge) -> None:
     """A request that comes while the router restarts is answered by its successor."""
     async with Backend(hello) as backend:
@@ -218,10 +231,79 @@ async def test_a_host_that_was_not_the_connections_name_is_refused(edge: Edge) -
         one, other = edge.host(backend.port), edge.host(backend.port)
         async with Http1(edge.caddy.port, one, edge.caddy.trust("http/1.1")) as client:
             await client.send(f"GET / HTTP/1.1\r\nHost: {other}\r\n\r\n".encode())
-            assert (await client.answer()).status == 421
+            answer = await client.answer()
+            assert (answer.status, answer.values("x-miosa-error")) == (421, ["misdirected_request"])
+            assert b"handshake (SNI)" in await answer.read_all()
         with edge.caddy.process.log.open() as log:
             assert other not in log.read()
         assert edge.router.get_admin(f"/ask?domain={other}")[1]["x-ask-reason"] == "first_issue"
+
+
+@BOTH
+@pytest.mark.parametrize("said", ["{name}.", "{name}.:8443", "{NAME}.", "{NAME}"])
+async def test_a_dot_behind_the_name_changes_nothing(edge: Edge, protocol: str, said: str) -> None:
+    """`https://name./` is a way to write `https://name/`; it is in no handshake, and the program never sees it."""
+    seen: list[Visit] = []
+
+    async def note(visit: Visit) -> None:
+        seen.append(visit)
+        await visit.answer(b"hello")
+
+    async with Backend(note) as backend:
+        host = edge.host(backend.port)
+        context = edge.caddy.trust(protocol)
+        visited = said.format(name=host, NAME=host.upper())
+        if protocol == "h2":
+            async with Http2(edge.caddy.port, host, context) as client:
+                client.authority = visited
+                stream = await client.request("GET", "/", ()).answered()
+                assert (stream.status, await stream.read_all()) == (200, b"hello")
+        else:
+            async with Http1(edge.caddy.port, host, context) as plain_client:
+                await plain_client.send(f"GET / HTTP/1.1\r\nHost: {visited}\r\n\r\n".encode())
+                answer = await plain_client.answer()
+                assert (answer.status, await answer.read_all()) == (200, b"hello")
+    [visit] = seen
+    without = visited.replace(".:", ":").removesuffix(".")
+    assert visit.header(b"host") == visit.header(b"x-forwarded-host") == without.encode()
+
+
+async def test_an_upload_without_a_length_gets_one(edge: Edge) -> None:
+    """HTTP/2 has no chunks, and Caddy makes some; a program that reads CONTENT_LENGTH only must not lose the body."""
+    seen: list[tuple[bytes | None, bytes]] = []
+
+    async def note(visit: Visit) -> None:
+        body = b"".join([piece async for piece in visit.body()])
+        seen.append((visit.header(b"content-length"), body))
+        await visit.answer(b"hello")
+
+    async with Backend(note) as backend:
+        host = edge.host(backend.port)
+        async with Http2(edge.caddy.port, host, edge.caddy.trust("h2")) as client:
+            stream = client.request("PUT", "/", (), body=True)
+            await stream.send(b"0" * 1000, end=True)
+            await stream.answered()
+            assert stream.status == 200
+    assert seen == [(b"1000", b"0" * 1000)]
+
+
+@BOTH
+async def test_the_visitors_request_id_is_kept(edge: Edge, protocol: str) -> None:
+    """By Caddy and by us, for the program and in the response; without one there is one of ours."""
+    seen: list[bytes | None] = []
+
+    async def note(visit: Visit) -> None:
+        seen.append(visit.header(b"x-request-id"))
+        await visit.answer(b"hello")
+
+    async with Backend(note) as backend:
+        host = edge.host(backend.port)
+        async with asked(edge, protocol, host, "/", ("x-request-id", "my-1")) as answer:
+            assert answer.values("x-request-id") == ["my-1"]
+        async with asked(edge, protocol, host, "/") as answer:
+            made = answer.values("x-request-id")
+    assert seen == [b"my-1", made[0].encode()]
+    assert made[0].startswith("req_")
 
 
 async def test_scanners_without_a_name_cost_one_refused_question(edge: Edge) -> None:

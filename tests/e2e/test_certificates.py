@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -17,15 +18,16 @@ import pytest
 from router.domains.lookup import RecordType
 from tests.support.backends import Backend, Visit
 from tests.support.caddy import Caddy
+from tests.support.evidence import read_until
 from tests.support.http1 import Http1
 from tests.support.nameserver import NameServer
 from tests.support.pebble import Pebble
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.router import Router
+from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.realtime]
 
 FQDN = "app.yourcompany.com"
 TARGET = "verify.miosa.ai"
@@ -43,7 +45,7 @@ class Customer:
         self.caddy = caddy
         self.pebble = pebble
         tenant_id = router.tenant("Acme")
-        self.key = router.command("keys", "create", "--tenant", "acme")["key"]
+        self.key = router.key(tenant_id)
         self.deployment = router.register(tenant_id, "shop", backend, kind="deployment")
         self.client = miosa.Miosa(api_key=self.key, base_url=f"http://127.0.0.1:{router.api_port}/api/v1")
 
@@ -158,6 +160,7 @@ async def played(story: Callable[[Customer, NameServer], None], folder: Path, **
         await asyncio.to_thread(play)
 
 
+@pytest.mark.realtime
 async def test_from_registration_to_a_certificate(tmp_path: Path) -> None:
     """Registered, pending, records added, verified, certificate, active: within fifteen seconds, before any visitor."""
 
@@ -297,3 +300,24 @@ async def test_a_renewal_while_the_store_is_away(tmp_path: Path) -> None:
     with server:
         url = await server.create()
         await played(story, tmp_path, validity=24, database_url=url)
+
+
+async def test_a_handshake_without_a_request_holds_no_place(tmp_path: Path) -> None:
+    """A scanner's: the router looks at Caddy itself, knows the certificate and its end, and the attempt is over."""
+
+    def story(customer: Customer, dns: NameServer) -> None:
+        name = f"shop.{PLATFORM_DOMAIN}"
+        dns.put(name, RecordType.A, "127.0.0.1")
+
+        def in_flight() -> float:
+            lines = customer.router.get_admin("/metrics")[2].decode().splitlines()
+            (found,) = [line for line in lines if line.startswith("miosa_router_certificates_in_flight")]
+            return float(found.rpartition(" ")[2])
+
+        certificate = customer.caddy.certificate(name)
+        until(lambda: in_flight() == 0, "the attempt is over", 10.0)
+        assert customer.ask(name) == (200, "issued")
+        until(lambda: read_until(tmp_path, name) is not None, "it is copied", 20.0)
+        assert read_until(tmp_path, name) == ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+    await played(story, tmp_path, validity=6 * 86400)

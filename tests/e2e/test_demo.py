@@ -28,7 +28,8 @@ def start(folder: Path, *words: str) -> Process:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
+    """With a space in its path, as people have them."""
+    return tmp_path_factory.mktemp("a demo")
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +49,27 @@ def sections(demo: Process) -> dict[str, tuple[str, str]]:
 
 
 def paste(demo: Process, folder: Path, what: str) -> subprocess.CompletedProcess[str]:
-    """Paste the curl line for `what` into a shell."""
+    """Paste the curl line for `what` into a shell, and again where the certificate, made for this very call, begins
+    after the time of a clock that has been set back a little since."""
     line = sections(demo)[what][1]
-    return subprocess.run(
-        ["sh", "-c", line],
-        cwd=folder,
-        capture_output=True,
-        timeout=30,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
-    )
+    done: list[subprocess.CompletedProcess[str]] = []
+
+    def pasted() -> bool:
+        done.append(
+            subprocess.run(
+                ["sh", "-c", line],
+                cwd=folder,
+                capture_output=True,
+                timeout=30,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+            )
+        )
+        return "certificate is not yet valid" not in done[-1].stderr
+
+    until(pasted, "the certificate is valid by this machine's clock")
+    return done[-1]
 
 
 ANSWERS = {
@@ -69,6 +80,8 @@ ANSWERS = {
     "an event stream": "event: tick",
     "a WebSocket": "hello",
     "plain HTTP, sent on to HTTPS": "308",
+    "a sandbox that is starting: the page tries again by itself": '"code": "starting"',
+    "a port on which nothing listens": '"code": "port_closed"',
     "why a name leads where it does": "www.clinic.localhost",
     "metrics": "# HELP",
     "the API, as the platform uses it": '"slug":"pages"',
@@ -100,6 +113,12 @@ def test_the_access_log_is_shown(demo: Process, folder: Path) -> None:
     """Each request appears on the terminal."""
     paste(demo, folder, "a page, by its exact custom domain")
     demo.until(lambda: "www.clinic.localhost" in demo.output.partition(UP)[2])
+
+
+def test_endings_are_explained(demo: Process, folder: Path) -> None:
+    """The line of an exchange that did not end as both sides wanted says in words what happened."""
+    paste(demo, folder, "a port on which nothing listens")
+    demo.until(lambda: "(the backend refused or reset every try to connect: 502)" in demo.output.partition(UP)[2])
 
 
 def test_a_second_demo_says_what_is_the_matter(demo: Process, folder: Path) -> None:

@@ -31,7 +31,7 @@ class Customer:
     def __init__(self, router: Router, name: str, slug: str, port: int) -> None:
         self._router = router
         self.tenant_id = router.tenant(name)
-        self.key = router.command("keys", "create", "--tenant", self.tenant_id)["key"]
+        self.key = router.key(self.tenant_id)
         self.domains = f"/deployments/{router.register(self.tenant_id, slug, port, kind='deployment')}/domains"
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -74,7 +74,7 @@ def walk(router: Router, dns: NameServer, port: int) -> None:
     name = NAMES[0]
     status, refused = globex.call("POST", globex.domains, {"domain": name})
     assert (status, refused["error"]["message"]) == (409, "has already been taken")
-    (record,) = refused["error"]["claim"]["records"]
+    record = next(record for record in refused["error"]["claim"]["records"] if record["type"] == "TXT")
     dns.put(record["fqdn"], RecordType.TXT, record["expected"])
     router.process.signal(signal.SIGKILL)
     router.process.wait()

@@ -60,16 +60,15 @@ def walk(router: Router, dns: NameServer, port: int) -> None:
     (listed,) = router.command("domains", "list")["data"]
     assert (listed["id"], listed["fqdn"], listed["status"]) == (registered["id"], FQDN, "pending")
 
+    own = registered["records"][0]["expected"]
     missing = run(router, "domains", "verify", FQDN)
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr == (
-        "miosa-router: CNAME not found\n  fqdn: has no record yet; it must be a CNAME to verify.miosa.ai\n"
+        f"miosa-router: CNAME not found\n  DOMAIN: {FQDN} has no address yet. Add a CNAME to {own}.\n  add CNAME app {own}\n"
     )
     diagnosed = run(router, "domains", "diagnose", FQDN)
     assert (diagnosed.returncode, diagnosed.stderr) == (0, "")
-    assert diagnosed.stdout == (
-        f"error: {FQDN} has no address yet. Add a CNAME to verify.miosa.ai.\n  add CNAME app verify.miosa.ai\n"
-    )
+    assert diagnosed.stdout == (f"error: {FQDN} has no address yet. Add a CNAME to {own}.\n  add CNAME app {own}\n")
     unknown = router.command("domains", "diagnose", "other.yourcompany.com")
     assert (unknown["status"], unknown["healthy"]) == (None, False)
     assert [finding["code"] for finding in unknown["findings"]] == ["nothing_there", "not_registered"]

@@ -153,6 +153,7 @@ async def moving(fleet: Fleet, slug: str) -> AsyncIterator[Moving]:
         yield Moving(fleet, session, resource, f"{slug}.{PLATFORM_DOMAIN}", (first.port, second.port))
 
 
+@pytest.mark.realtime
 async def test_a_change_crosses_in_milliseconds(fleet: Fleet) -> None:
     """From the answer of one node's API to the other node's proxy; how soon is printed."""
     await eventually(lambda: all(figure(node, "bus_connected") for node in fleet.nodes), "all hear the bus")
@@ -209,11 +210,15 @@ async def test_redis_may_go(fleet: Fleet, what: str) -> None:
         async with visitors(fleet, [f"{slug}.{PLATFORM_DOMAIN}" for slug in slugs]) as load:
             await box.move(within=5.0)
             broken()
-            if what != "flushed":
-                await eventually(lambda: {status(node) for node in fleet.nodes} == {"degraded"}, "both are degraded")
-            for _ in range(5):
-                await box.move(within=5.0)
-            mended()
+            try:
+                if what != "flushed":
+                    await eventually(
+                        lambda: {status(node) for node in fleet.nodes} == {"degraded"}, "both are degraded"
+                    )
+                for _ in range(5):
+                    await box.move(within=5.0)
+            finally:
+                mended()  # also for the tests that come after a failure
             for _ in range(5):
                 await box.move(within=5.0)
             await eventually(lambda: {status(node) for node in fleet.nodes} == {"ready"}, "both are ready again", 20)
@@ -232,6 +237,8 @@ async def test_an_unknown_host_is_never_blamed(fleet: Fleet) -> None:
 
         assert await ask(1) == 404
         fleet.redis.stop()
-        assert [await ask(number) for number in range(2, 12)] == [404] * 10
-        fleet.redis.start()
+        try:
+            assert [await ask(number) for number in range(2, 12)] == [404] * 10
+        finally:
+            fleet.redis.start()
         await eventually(lambda: all(figure(node, "bus_connected") for node in fleet.nodes), "all hear the bus", 20)

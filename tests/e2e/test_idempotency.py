@@ -32,7 +32,7 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             yield opened
         return
     server: Postgres = request.getfixturevalue("postgres")
-    url = await server.create(migrated=False)
+    url = await server.create()
     async with Pair(tmp_path, url, limits__publish_check=BUILD_TIME) as opened:
         yield opened
     await server.drop(url)
@@ -59,7 +59,7 @@ class Caller:
     """A tenant's program, which may ask any node."""
 
     def __init__(self, pair: Pair) -> None:
-        self._key = pair.command("keys", "create", "--tenant", pair.tenant("Acme"))["key"]
+        self._key = pair.key(pair.tenant("Acme"))
 
     def get(self, node: Router, path: str) -> Any:
         return self._send(node, "GET", path).json

@@ -5,77 +5,25 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from router.app import App
-from router.listening import ListenError
-from router.settings import Settings
-from router.unit import new_id
-from router.verbs import open_verbs
+from router.base.ids import new_id
+from router.node.app import App
+from router.node.services import open_services
+from router.node.sockets import ListenError
 from tests.support.backends import Backend, Visit
+from tests.support.node import Node, node_settings, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
-
-TOKEN = "the-platform"
-
-
-def settings(folder: Path, **values: object) -> Settings:
-    return Settings.model_validate(
-        {
-            "proxy_bind": "127.0.0.1:0",
-            "api_bind": "127.0.0.1:0",
-            "admin_bind": "127.0.0.1:0",
-            "database_url": f"sqlite:///{folder / 'router.db'}",
-            "backend_networks": ["127.0.0.0/8"],
-            "internal_token": TOKEN,
-            "access_log": "",
-            "limits": {"drain_not_ready": 0, "drain_requests": 1, "drain_tunnels": 1},
-            **values,
-        }
-    )
-
-
-class Node:
-    """A running node, and how the platform and visitors talk to it."""
-
-    def __init__(self, app: App, session: aiohttp.ClientSession) -> None:
-        self.app = app
-        self._session = session
-
-    def url(self, listener: str) -> str:
-        host, port = self.app.addresses[listener]
-        return f"http://{host}:{port}"
-
-    async def platform(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        url = f"{self.url('api')}/internal/v1{path}"
-        async with self._session.request(method, url, json=body, headers=headers) as answer:
-            assert answer.status < 300, await answer.text()
-            return await answer.json()
-
-    async def visit(self, host: str) -> tuple[int, bytes]:
-        async with self._session.get(self.url("proxy"), headers={"Host": host}) as answer:
-            return answer.status, await answer.read()
-
-    async def admin(self, path: str) -> tuple[int, Any]:
-        async with self._session.get(self.url("admin") + path) as answer:
-            return answer.status, await answer.json()
 
 
 @pytest_asyncio.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    app = App(settings(tmp_path))
-    await app.start()
-    try:
-        async with aiohttp.ClientSession() as session:
-            yield Node(app, session)
-    finally:
-        await app.drain()
-        await app.close()
+    async with running(node_settings(tmp_path), drain=True) as started:
+        yield started
 
 
 @pytest_asyncio.fixture
@@ -89,8 +37,8 @@ async def backend() -> AsyncIterator[Backend]:
 
 @pytest_asyncio.fixture
 async def tenant(node: Node, tmp_path: Path) -> str:
-    async with open_verbs(settings(tmp_path)) as verbs:
-        return (await verbs.tenants.create("Acme")).id
+    async with open_services(node_settings(tmp_path)) as services:
+        return (await services.tenants.create("Acme")).id
 
 
 async def test_the_proxy_sees_a_change_when_it_is_answered(node: Node, tenant: str, backend: Backend) -> None:
@@ -159,6 +107,8 @@ async def test_document_lists_every_internal_endpoint(node: Node) -> None:
         "/internal/v1/endpoints/batch": {"post"},
         "/internal/v1/activity": {"get"},
         "/internal/v1/deployments/{id}/env": {"get"},
+        "/internal/v1/blocks": {"get", "post"},
+        "/internal/v1/blocks/{id}": {"get", "delete"},
     }
 
 
@@ -169,7 +119,7 @@ async def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
         bind = f"127.0.0.1:{free.getsockname()[1]}"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         admin = f"127.0.0.1:{taken.getsockname()[1]}"
-        app = App(settings(tmp_path, proxy_bind=bind, admin_bind=admin))
+        app = App(node_settings(tmp_path, proxy_bind=bind, admin_bind=admin))
         with pytest.raises(ListenError, match=f"the admin listener cannot use {admin}: Address already in use"):
             await app.start()
     host, _, port = bind.rpartition(":")
@@ -180,7 +130,7 @@ async def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_closed_node_leaves_nothing(tmp_path: Path) -> None:
     """After start, drain and close no task is left and the ports are free."""
-    app = App(settings(tmp_path))
+    app = App(node_settings(tmp_path))
     await app.start()
     addresses = list(app.addresses.values())
     await app.drain()
@@ -193,18 +143,12 @@ async def test_closed_node_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_unspecified_address_stands_for_every_own_one(tmp_path: Path) -> None:
     """Bound to 0.0.0.0, the node refuses endpoints at each of the machine's addresses."""
-    app = App(settings(tmp_path, api_bind="0.0.0.0:0"))
-    await app.start()
-    try:
-        port = app.addresses["api"][1]
-        async with aiohttp.ClientSession() as session:
-            node = Node(app, session)
-            async with open_verbs(settings(tmp_path)) as verbs:
-                tenant = (await verbs.tenants.create("Acme")).id
-            resource = new_id()
-            body = {"kind": "sandbox", "slug": "mirror", "tenant_id": tenant, "default_port": port}
-            await node.platform("PUT", f"/resources/{resource}", body)
-            with pytest.raises(AssertionError, match="own listeners"):
-                await node.platform("PUT", f"/endpoints/{resource}", {"address": "127.0.0.1", "generation": "1"})
-    finally:
-        await app.close()
+    async with running(node_settings(tmp_path, api_bind="0.0.0.0:0")) as node:
+        port = node.app.addresses["api"][1]
+        async with open_services(node_settings(tmp_path)) as services:
+            tenant = (await services.tenants.create("Acme")).id
+        resource = new_id()
+        body = {"kind": "sandbox", "slug": "mirror", "tenant_id": tenant, "default_port": port}
+        await node.platform("PUT", f"/resources/{resource}", body)
+        with pytest.raises(AssertionError, match="own listeners"):
+            await node.platform("PUT", f"/endpoints/{resource}", {"address": "127.0.0.1", "generation": "1"})

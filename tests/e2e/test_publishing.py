@@ -34,7 +34,7 @@ def tenant(router: Router) -> str:
 
 @pytest_asyncio.fixture
 async def client(router: Router, tenant: str) -> AsyncIterator[miosa.AsyncMiosa]:
-    key = router.command("keys", "create", "--tenant", tenant)["key"]
+    key = router.key(tenant)
     async with miosa.AsyncMiosa(api_key=key, base_url=f"http://127.0.0.1:{router.api_port}/api/v1") as opened:
         yield opened
 

@@ -7,10 +7,11 @@ import miosa
 import pytest
 import pytest_asyncio
 
+from router.node.services import open_services
 from router.routes.records import Scope
 from router.settings import load
-from router.verbs import open_verbs
 from tests.support.backends import Backend, Visit
+from tests.support.checks import verify_preview
 from tests.support.http1 import Http1
 from tests.support.router import PLATFORM_DOMAIN, Router
 
@@ -26,7 +27,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
 @pytest_asyncio.fixture
 async def client(router: Router) -> AsyncIterator[miosa.AsyncMiosa]:
     """A new tenant's client."""
-    key = router.command("keys", "create", "--tenant", router.tenant(f"Acme {uuid.uuid4()}"))["key"]
+    key = router.key(router.tenant(f"Acme {uuid.uuid4()}"))
     async with miosa.AsyncMiosa(api_key=key, base_url=f"http://127.0.0.1:{router.api_port}/api/v1") as opened:
         yield opened
 
@@ -61,10 +62,10 @@ async def test_a_project_that_moves(router: Router, client: miosa.AsyncMiosa, ba
     """Everything in it answers under the new workspace's domain when the move is answered, and no longer the old."""
     workspaces = [await client.workspaces.create(name) for name in ("One", "Two")]
     domains = [f"{name}-{uuid.uuid4().hex[:8]}.example" for name in ("one", "two")]
-    async with open_verbs(load(environ=router.environment)) as verbs:
+    async with open_services(load(environ=router.environment)) as services:
         for workspace, domain in zip(workspaces, domains, strict=True):
-            await verbs.preview_domains.set(Scope.WORKSPACE, workspace.id, domain)
-            await verbs.preview_domains.mark_verified(Scope.WORKSPACE, workspace.id, domain)
+            await services.preview_domains.set(Scope.WORKSPACE, workspace.id, domain)
+            await verify_preview(services, Scope.WORKSPACE, workspace.id)
     project = await client.projects.create("Site", workspace_id=workspaces[0].id)
     sandbox = await client.sandboxes.create(project_id=project["id"])
     boot(router, sandbox.id, 3000, backend.port)

@@ -77,7 +77,7 @@ class Customer:
 async def customer_of(node: Router, session: aiohttp.ClientSession) -> Customer:
     def create() -> tuple[str, str]:
         tenant_id = node.tenant("Acme")
-        key = node.command("keys", "create", "--tenant", "acme")["key"]
+        key = node.key(tenant_id)
         computer = "0d9f4c52-8f0e-4c53-9a0c-0f2f6f6f3c11"
         node.internal("PUT", f"/resources/{computer}", {"kind": "computer", "slug": "desk", "tenant_id": tenant_id})
         return key, computer

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from router.tenancy import KeyScope, Project, Tenant, Workspace
-from router.verbs import Verbs
+from router.node.services import Services
+from router.tenancy.keys import KeyScope
+from router.tenancy.projects import Project, ProjectFilter
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +23,18 @@ class Account:
     project_key: str
 
 
-async def open_account(verbs: Verbs, name: str) -> Account:
+async def open_account(services: Services, name: str) -> Account:
     """A new tenant; `workspace` is called "<name> Clinic" and has an external id, `project` is "<name> Site"."""
-    tenant = await verbs.tenants.create(name)
-    workspace, _ = await verbs.workspaces.create(
+    tenant = await services.tenants.create(name)
+    workspace, _ = await services.workspaces.create(
         tenant.id, name=f"{name} Clinic", external_workspace_id=f"{tenant.slug}_clinic"
     )
-    project = await verbs.projects.create(tenant.id, name=f"{name} Site", workspace_id=workspace.id)
-    default = await verbs.workspaces.default(tenant.id)
-    in_default = await verbs.projects.list(tenant_id=tenant.id, workspace_id=default.id)
-    _, key = await verbs.keys.create(tenant.id)
-    _, workspace_key = await verbs.keys.create(tenant.id, scope=KeyScope.WORKSPACE, scope_id=workspace.id)
-    _, project_key = await verbs.keys.create(tenant.id, scope=KeyScope.PROJECT, scope_id=project.id)
+    project = await services.projects.create(tenant.id, name=f"{name} Site", workspace_id=workspace.id)
+    default = await services.workspaces.default(tenant.id)
+    in_default = await services.projects.list(ProjectFilter(tenant_id=tenant.id, workspace_id=default.id))
+    _, key = await services.keys.create(tenant.id)
+    _, workspace_key = await services.keys.create(tenant.id, scope=KeyScope.WORKSPACE, scope_id=workspace.id)
+    _, project_key = await services.keys.create(tenant.id, scope=KeyScope.PROJECT, scope_id=project.id)
     return Account(
         tenant=tenant,
         default=default,

@@ -9,17 +9,18 @@ from typing import Any
 
 import aiohttp
 
+from router.api.cors import Cors
 from router.api.docs import pages
-from router.api.endpoint import Resource
-from router.api.listener import Api, Authenticator
+from router.api.listener import Api, Authenticator, Page
 from router.api.openapi import document
+from router.api.operations import Handlers
 from router.api.principal import PLATFORM, Principal
-from router.api.rates import MemoryLimiter
+from router.api.rates import RateLimiter
 from router.api.server import ApiServer
 from router.api.table import Table
-from router.clock import Clock, ManualClock
-from router.idempotency import IdempotencyStore, MemoryIdempotency
-from router.listening import listen
+from router.base.clock import Clock, ManualClock
+from router.base.idempotency import IdempotencyStore, MemoryIdempotency
+from router.node.sockets import listen
 from router.settings import Rates, Settings
 
 
@@ -36,6 +37,9 @@ class KnownCredentials:
 
     def internal(self, authorization: str) -> Principal | None:
         return PLATFORM if authorization == f"Bearer {self._internal}" else None
+
+    async def acting_for(self, principal: Principal, tenant: str) -> Principal:
+        raise AssertionError(f"{principal.id} works for nobody else, nor for {tenant}")
 
     async def tenant(self, authorization: str) -> Principal | None:
         return self._principals.get(authorization.removeprefix("Bearer "))
@@ -94,28 +98,41 @@ class ApiClient:
             writer.close()
 
 
+_PAGES: dict[tuple[type, ...], Mapping[str, Page]] = {}
+
+
+def _pages_of(table: Table, resources: Sequence[Handlers]) -> Mapping[str, Page]:
+    """The pages that show the table. They take half a second, and depend on the handlers' classes only."""
+    kinds = tuple(map(type, resources))
+    if kinds not in _PAGES:
+        _PAGES[kinds] = pages(document(table, version="0"))
+    return _PAGES[kinds]
+
+
 @asynccontextmanager
 async def serving(
-    resources: Sequence[Resource],
+    resources: Sequence[Handlers],
     authenticator: Authenticator,
     *,
     key: str | None = None,
     clock: Clock | None = None,
     idempotency: IdempotencyStore | None = None,
     rates: Rates | None = None,
+    cors: Cors | None = None,
 ) -> AsyncIterator[ApiClient]:
     """An API that serves `resources` while the block runs."""
     clock = clock or ManualClock()
     table = Table(resources)
     api = Api(
         table,
-        pages=pages(document(table, version="0")),
+        pages=_pages_of(table, resources),
         authenticator=authenticator,
         idempotency=idempotency or MemoryIdempotency(),
-        limiter=MemoryLimiter(clock),
+        limiter=RateLimiter(clock),
         rates=rates or Rates(),
         clock=clock,
         trusted_proxies=Settings().trusted_proxies,
+        cors=cors,
     )
     server = ApiServer(api, drain=2.0)
     listening = listen("api", "127.0.0.1:0")

@@ -1,6 +1,7 @@
 """Small backends of raw bytes: what a sandbox's program sees, and exactly what it says."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -55,16 +56,20 @@ Handler = Callable[[Visit], Awaitable[None]]
 
 
 class Backend:
-    """Answers with `handler` on a free port of loopback while it is entered; connections are kept alive."""
+    """Answers with `handler` on a free port of loopback while it is entered, by TLS where that is given; connections are kept
+    alive."""
 
-    def __init__(self, handler: Handler) -> None:
+    address = "127.0.0.1"
+
+    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> None:
         self._handler = handler
+        self._tls = tls
         self._connections: set[asyncio.StreamWriter] = set()
         self.visits = 0
         self.accepted = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK * 4)
+        self._server = await asyncio.start_server(self._serve, self.address, 0, limit=CHUNK * 4, ssl=self._tls)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 

@@ -10,6 +10,9 @@ from typing import Self
 from tests.support.pebble import Pebble
 from tests.support.ports import answers, free_port
 from tests.support.processes import BIN, Process
+from tests.support.waiting import until
+
+_NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` gives no name
 
 CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 
@@ -84,11 +87,34 @@ class Caddy:
         self.process.stop()
 
     def trust(self, *protocols: str) -> ssl.SSLContext:
-        """A client's TLS context that trusts this Caddy's CA and offers `protocols` by ALPN."""
+        """A client's TLS context that trusts this Caddy's CA and offers `protocols` by ALPN.
+
+        Times of certificates are not looked at: Caddy's begin with the second of their issue, and where the machine's
+        clock is set back a little in between, the handshake that asked for one would find it "not yet valid".
+        """
         context = ssl.create_default_context(cafile=str(self.root_certificate))
+        context.verify_flags |= _NO_CHECK_TIME
         if protocols:
             context.set_alpn_protocols(list(protocols))
         return context
+
+    def wait_until_valid(self, name: str) -> None:
+        """Until the certificate for `name` has begun, by a clock that may have been set back: for clients that look at that."""
+        context = ssl.create_default_context(cafile=str(self.root_certificate))
+
+        def begun() -> bool:
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
+                    context.wrap_socket(plain, server_hostname=name),
+                ):
+                    return True
+            except ssl.SSLCertVerificationError as error:
+                if "not yet valid" not in error.verify_message:
+                    raise
+                return False
+
+        until(begun, f"the certificate for {name} is valid", 30.0)
 
     def certificate(self, name: str | None) -> Mapping[str, object]:
         """The certificate that a handshake for `name` gets; None: one that says no name, which is not compared then.

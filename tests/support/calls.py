@@ -7,31 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.api.endpoint import Endpoint
+from router.api.not_found import NOUNS
+from router.api.operations import Operation
 from tests.support.holdings import Holdings
 
 _PLACE = re.compile(r"\{([a-z_]+)(:text)?\}")
 
-# What stands in a place, by the segment before it.
+# What stands in a place, by the segment before it: the API's own nouns, and those of the internal paths.
 _PLACES = {
-    "api-keys": "key",
-    "builds": "build",
+    **NOUNS,
+    "blocks": "block",
     "by-name": "sandbox name",
-    "computers": "computer",
-    "custom-domains": "domain",
-    "deployments": "deployment",
     "endpoints": "registered",
-    "env": "variable",
-    "events": "event",
-    "ports": "port",
-    "previews": "preview",
-    "projects": "project",
-    "releases": "release",
     "resources": "registered",
-    "sandboxes": "sandbox",
-    "versions": "version",
-    "webhooks": "webhook",
-    "workspaces": "workspace",
 }
 _HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domain"}
 
@@ -68,10 +56,12 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "CreateWorkspace": lambda _: {"name": _fresh("Another")},
     "DeploySandbox": lambda held: {"deployment_id": held.ids["deployment"]},
     "Expose": lambda _: {"port": 9001},
+    "MoveDeployment": lambda held: {"workspace_id": held.ids["workspace"]},
     "MoveComputer": lambda held: {"workspace_id": held.ids["workspace"]},
     "MoveProject": lambda held: {"target_workspace_id": held.ids["workspace"]},
     "PatchComputer": lambda _: {"name": "Renamed"},
     "PatchDeployment": lambda _: {"name": "Renamed"},
+    "PatchKey": lambda _: {"name": "Renamed"},
     "PatchDomain": lambda _: {"redirect_policy": "www_to_apex"},
     "PatchPreview": lambda _: {"name": "Renamed"},
     "PatchProject": lambda _: {"name": "Renamed"},
@@ -83,6 +73,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "Promote": lambda _: {},
     "Publish": lambda held: {"source_sandbox_id": held.ids["sandbox"]},
     "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
+    "PutBlock": lambda _: {"kind": "host", "subject": f"{_fresh('bad')}.example", "reason": "abuse"},
     "PutEndpoint": lambda _: {"address": "127.0.0.1", "generation": "boot-9"},
     "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
     "PutResource": lambda held: {
@@ -129,11 +120,13 @@ def kinds_of(path: str) -> dict[str, str]:
         place = _PLACE.fullmatch(segment)
         if place is not None:
             before = segments[number - 1]
-            kinds[place[1]] = _HOLDERS[segments[number - 3]] if before == "domains" else _PLACES[before]
+            around = segments[number - 3] if number > 2 else ""
+            kind = _HOLDERS[around] if before == "domains" else _PLACES[before]
+            kinds[place[1]] = "sandbox port" if (around, before) == ("sandboxes", "ports") else kind
     return kinds
 
 
-def path_of(row: Endpoint, first: Holdings, later: Holdings) -> str:
+def path_of(row: Operation, first: Holdings, later: Holdings) -> str:
     """The row's path with the ids of `first` in its first place and of `later` in those behind it."""
     path, held = row.path, first
     for kind in kinds_of(row.path).values():
@@ -142,11 +135,11 @@ def path_of(row: Endpoint, first: Holdings, later: Holdings) -> str:
     return path
 
 
-def body_of(row: Endpoint, held: Holdings) -> dict[str, Any] | None:
+def body_of(row: Operation, held: Holdings) -> dict[str, Any] | None:
     """A body that the row takes from the holder; None where it takes none."""
     return _BODIES[row.body.__name__](held) if row.body is not None else None
 
 
-def request_of(row: Endpoint, held: Holdings) -> Request:
+def request_of(row: Operation, held: Holdings) -> Request:
     """The holder's own request."""
     return Request(row.method, path_of(row, held, held), body_of(row, held))

@@ -25,7 +25,7 @@ class Customer:
         self.router = router
         self.dns = dns
         self.tenant_id = router.tenant("ClinicIQ")
-        key = router.command("keys", "create", "--tenant", self.tenant_id)["key"]
+        key = router.key(self.tenant_id)
         self.form = form
         self.client: Any = self.connect(key)
         of_workspaces = AsyncWorkspaces if form is miosa.AsyncMiosa else Workspaces

@@ -1,8 +1,11 @@
 """A database past our own code: what it holds, and how to break it."""
 
-import shutil
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +45,25 @@ async def execute(database: str, *statements: str) -> None:
     await engine.dispose()
 
 
-# For a test that is about a file, or about a server, and not about what both do.
+# For a test that is about a file, or about a server, or about both where its neighbours take only one.
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@cache
+def _template() -> bytes:
+    """An SQLite file of this version's schema with nothing in it."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
+        path = Path(folder) / "migrated.db"
+        thread.submit(asyncio.run, migrate(f"sqlite:///{path}")).result()  # this thread's event loop may be running
+        return path.read_bytes()
+
+
+def migrated_file(path: Path) -> None:
+    """Write an empty database of this version's schema to `path`, unless there is a file."""
+    if not path.exists():
+        path.write_bytes(_template())
 
 
 class Databases:
@@ -64,12 +83,9 @@ class Databases:
             yield url
             await (server.drop(url) if url in _SPOILED else server.take_back(url))
             return
-        template = self._folder / "migrated.db"
-        if not template.exists():
-            await migrate(f"sqlite:///{template}")
         self._made += 1
         path = self._folder / f"{self._made}.db"
-        shutil.copy(template, path)
+        migrated_file(path)
         yield f"sqlite:///{path}"
         for left in self._folder.glob(f"{path.name}*"):
             left.unlink()

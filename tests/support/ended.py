@@ -1,6 +1,6 @@
 """Exchanges that have ended, for what watches them. Every field can be replaced."""
 
-from router.observe.finished import Finished
+from router.observe.ended_exchange import Finished
 from router.routes.chain import Decision, Level
 from router.routes.route import Route
 from tests.support.records import PLATFORM, resource

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from router.errors import StoreUnavailableError
 from router.routes.batches import Found
-from router.routes.memory import MemoryRecords
+from tests.support.memory_records import MemoryRecords
 
 
 class HeldRecords(MemoryRecords):

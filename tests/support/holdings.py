@@ -8,12 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from router.base.ids import new_id
+from router.node.services import Services
 from router.routes.records import Kind, Scope, State
-from router.tenancy import EndpointChange, KeyScope, Ownership, Project, Tenant, Workspace
+from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.events import EventFilter
+from router.tenancy.keys import KeyScope
+from router.tenancy.ownership import Ownership
+from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.tenants import Tenant
+from router.tenancy.workspaces import Workspace
 
 _TIME = 20.0  # seconds for a build
 _ports = itertools.count(20_000)
@@ -42,17 +49,17 @@ class Holdings:
     ids: Mapping[str, str]
 
 
-async def mark_tenant(verbs: Verbs, mark: str) -> Tenant:
+async def mark_tenant(services: Services, mark: str) -> Tenant:
     """A new tenant with its mark on everything that is the whole tenant's."""
-    tenant = await verbs.tenants.create(f"{mark} Company")
-    await verbs.tenants.update(tenant.id, branding={"product_name": secret(mark)})
-    await verbs.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    tenant = await services.tenants.create(f"{mark} Company")
+    await services.tenants.update(tenant.id, branding={"product_name": secret(mark)})
+    await services.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
     return tenant
 
 
-async def mark_workspace(verbs: Verbs, tenant: Tenant, mark: str) -> Workspace:
+async def mark_workspace(services: Services, tenant: Tenant, mark: str) -> Workspace:
     """A new workspace with its mark on everything that is the whole workspace's."""
-    workspace, _ = await verbs.workspaces.create(
+    workspace, _ = await services.workspaces.create(
         tenant.id,
         name=f"{mark} Clinic",
         slug=f"{mark}-clinic",
@@ -61,13 +68,13 @@ async def mark_workspace(verbs: Verbs, tenant: Tenant, mark: str) -> Workspace:
         external_workspace_id=f"{mark}_clinic",
         external_user_id=f"{mark}_doctor",
     )
-    await verbs.preview_domains.set(Scope.WORKSPACE, workspace.id, f"{mark}.example")
+    await services.preview_domains.set(Scope.WORKSPACE, workspace.id, f"{mark}.example")
     return workspace
 
 
-async def mark_project(verbs: Verbs, workspace: Workspace, mark: str) -> Project:
+async def mark_project(services: Services, workspace: Workspace, mark: str) -> Project:
     """A new project with its mark on everything that is the whole project's."""
-    project = await verbs.projects.create(
+    project = await services.projects.create(
         workspace.tenant_id,
         workspace_id=workspace.id,
         name=f"{mark} Site",
@@ -76,11 +83,11 @@ async def mark_project(verbs: Verbs, workspace: Workspace, mark: str) -> Project
         metadata={secret(mark): [secret(mark)]},
         external_project_id=f"{mark}_site",
     )
-    await verbs.preview_domains.set(Scope.PROJECT, project.id, f"{mark}.example")
+    await services.preview_domains.set(Scope.PROJECT, project.id, f"{mark}.example")
     return project
 
 
-async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
+async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     """One of everything in the holder's project; the sandbox's program listens on `port` of loopback."""
     mark, hidden, tenant_id = holder.mark, secret(holder.mark), holder.tenant.id
     into = Ownership(
@@ -90,19 +97,22 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
         external_project_id=f"{mark}_site",
     )
     machine: Any = {"metadata": {hidden: [hidden]}, "tags": (mark,), "template_type": hidden}
-    sandbox = await verbs.resources.create(
+    sandbox = await services.resources.create(
         Kind.SANDBOX, tenant_id, ownership=into, slug=f"{mark}-box", name=f"{mark} Box", default_port=3000, **machine
     )
-    await verbs.resources.endpoints.put(
+    shown_port = next(_ports)
+    await services.resources.endpoints.put(
         EndpointChange(
             resource_id=sandbox.id,
             address="127.0.0.1",
             generation=hidden,
             state=State.RUNNING,
-            ports={3000: port, 5173: port},
+            ports={3000: port, shown_port: port},
         )
     )
-    registered, _ = await verbs.resources.put(
+    order = Order(reason=secret(mark))
+    block, _ = await services.blocks.block(BlockKind.HOST, f"{mark}-blocked.example", order)
+    registered, _ = await services.resources.put(
         new_id(),
         kind=Kind.SANDBOX,
         slug=f"{mark}-unit",
@@ -111,17 +121,17 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
         project_id=holder.project.id,
         name=f"{mark} Unit",
     )
-    await verbs.resources.endpoints.put(
+    await services.resources.endpoints.put(
         EndpointChange(resource_id=registered.id, address="127.0.0.1", generation=hidden, state=State.STOPPED)
     )
-    preview, _ = await verbs.previews.put(
-        sandbox.id, 5173, name=f"{mark} Web", metadata={hidden: hidden}, host_mode=f"{hidden}.example"
+    preview, _ = await services.previews.put(
+        sandbox.id, shown_port, name=f"{mark} Web", metadata={hidden: hidden}, host_mode=f"{hidden}.example"
     )
-    computer = await verbs.resources.create(
+    computer = await services.resources.create(
         Kind.COMPUTER, tenant_id, ownership=into, slug=f"{mark}-desk", name=f"{mark} Desk", **machine
     )
-    admin, _ = await verbs.previews.put(computer.id, next(_ports), name=f"{mark} Admin", metadata={hidden: hidden})
-    deployment = await verbs.deployments.create(
+    admin, _ = await services.previews.put(computer.id, next(_ports), name=f"{mark} Admin", metadata={hidden: hidden})
+    deployment = await services.deployments.create(
         tenant_id,
         f"{mark} Shop",
         ownership=into,
@@ -144,28 +154,32 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
     )
     versions = []
     for _ in range(2):
-        started = await verbs.publishing.start(deployment.id, plan, by=hidden)
-        assert await verbs.publishing.wait(started.id, _TIME)
-        versions.append(await verbs.releases.version(deployment.id, started.id))
+        started = await services.publishing.start(deployment.id, plan, by=hidden)
+        assert await services.publishing.wait(started.id, _TIME)
+        versions.append(await services.releases.version(deployment.id, started.id))
         assert versions[-1].state == "ready"
     older, version = versions
-    release = await verbs.releases.current(deployment.id, version.environment)
+    release = await services.releases.current(deployment.id, version.environment)
     assert release is not None
     variable = f"{mark.upper()}_URL"
-    await verbs.env.set(deployment.id, {variable: hidden}, environment=version.environment, secret=())
-    of_computer = await verbs.custom_domains.register(computer.id, f"desk.{mark}.test")
-    of_deployment = await verbs.custom_domains.register(deployment.id, f"www.{mark}.test")
-    another = await verbs.custom_domains.register(deployment.id, f"shop.{mark}.test")
-    (event,) = (await verbs.events.list(tenant_id=tenant_id, domain_id=another.id)).items
-    webhook = await verbs.webhooks.create(
+    await services.env.set(deployment.id, {variable: hidden}, environment=version.environment, secret=())
+    of_computer = await services.custom_domains.register(computer.id, f"desk.{mark}.test")
+    of_deployment = await services.custom_domains.register(deployment.id, f"www.{mark}.test")
+    another = await services.custom_domains.register(deployment.id, f"shop.{mark}.test")
+    (event,) = (await services.events.list(EventFilter(tenant_id=tenant_id, domain_id=another.id))).items
+    webhook = await services.webhooks.create(
         tenant_id,
         url=f"https://{hidden}.example/events",
         event_types=["domain.*"],
         description=hidden,
         project_id=holder.project.id,
     )
-    await verbs.webhooks.test(webhook.id)
-    key, _ = await verbs.keys.create(tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key")
+    delivery = await services.webhooks.test(webhook.id)
+    for enabled in (False, True):  # which gives the delivery up: it may be replayed then
+        await services.webhooks.update(webhook.id, enabled=enabled)
+    key, _ = await services.keys.create(
+        tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
+    )
     return Holdings(
         holder,
         {
@@ -178,6 +192,7 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "preview": preview.id,
             "computer": computer.id,
             "port": str(admin.port),
+            "sandbox port": str(shown_port),
             "deployment": deployment.id,
             "version": version.id,
             "older version": older.id,
@@ -186,6 +201,8 @@ async def fill(verbs: Verbs, holder: Holder, port: int) -> Holdings:
             "build": version.build_id or "",
             "variable": variable,
             "webhook": webhook.id,
+            "delivery": delivery.id,
+            "block": block.id,
             "computer's domain": of_computer.id,
             "deployment's domain": of_deployment.id,
             "domain": another.id,

@@ -74,6 +74,7 @@ class Http2:
     def __init__(self, port: int, name: str, context: ssl.SSLContext) -> None:
         self._port = port
         self._name = name
+        self.authority = name  # of its requests
         self._context = context
         self._streams: dict[int, Stream] = {}
         self._window = asyncio.Condition()
@@ -112,7 +113,7 @@ class Http2:
         """Begin an exchange; with `body`, `Stream.send` follows. Extended CONNECT: method `CONNECT`, `:protocol` first."""
         stream = Stream(self, self.h2.get_next_available_stream_id())
         self._streams[stream.number] = stream
-        pseudo = [(":method", method), (":scheme", "https"), (":authority", self._name), (":path", path)]
+        pseudo = [(":method", method), (":scheme", "https"), (":authority", self.authority), (":path", path)]
         special = [(name, value) for name, value in headers if name.startswith(":")]
         plain = [(name, value) for name, value in headers if not name.startswith(":")]
         self.h2.send_headers(stream.number, [*pseudo, *special, *plain], end_stream=not body)

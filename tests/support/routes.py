@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from router.clock import Clock
+from router.base.clock import Clock
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Callable
 PAUSE = 0.02
 
 
-def until(condition: Callable[[], object], what: str, within: float = 10.0) -> None:
+def until(condition: Callable[[], object], what: str, within: float = 30.0) -> None:
     """Wait until `condition()` is true. Fails, naming `what` did not come true, after `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():
@@ -15,7 +15,7 @@ def until(condition: Callable[[], object], what: str, within: float = 10.0) -> N
         time.sleep(PAUSE)
 
 
-async def eventually(condition: Callable[[], object], what: str, within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], what: str, within: float = 30.0) -> None:
     """As `until`, while the event loop goes on."""
     deadline = time.monotonic() + within
     while not condition():

@@ -9,10 +9,11 @@ import contextlib
 import re
 import socket
 import struct
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Self
 
-DEADLINE = 5.0  # seconds for any one operation: an hour on this wire
+DEADLINE = 30.0  # seconds for any one operation: a machine may stall for a while
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
@@ -68,6 +69,10 @@ class Message:
         if len(values) > 1:
             raise WireError(f"{name!r} stands {len(values)} times: {values}")
         return values[0] if values else None
+
+    def besides_id(self) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer without the request's id, which every answer has."""
+        return [header for header in self.headers if header[0] != b"X-Request-ID"]
 
     def names(self) -> list[bytes]:
         """The names in their order, as they are spelled."""
@@ -320,6 +325,32 @@ class Backend:
             return False
         self.ends.append(End(sock))
         return True
+
+    @contextlib.asynccontextmanager
+    async def serving(self, response: bytes) -> AsyncIterator[list[Message]]:
+        """Meanwhile every connection is accepted, and each of its requests gets `response`; the requests so far."""
+        seen: list[Message] = []
+
+        async def serve(end: End) -> None:
+            with contextlib.suppress(Ended):
+                while True:
+                    seen.append(await end.read_request())
+                    await end.send(response)
+
+        async def accept() -> None:
+            loop = asyncio.get_running_loop()
+            async with asyncio.TaskGroup() as connections:
+                while True:
+                    sock, _ = await loop.sock_accept(self._listener)
+                    self.ends.append(End(sock))
+                    connections.create_task(serve(self.ends[-1]), name="test: serve")
+
+        accepting = asyncio.create_task(accept(), name="test: accept")
+        try:
+            yield seen
+        finally:
+            accepting.cancel()
+            await asyncio.wait([accepting])
 
     async def answer(self, response: bytes) -> tuple[End, Message]:
         """Accept, read one request, send `response`; the connection and the request."""

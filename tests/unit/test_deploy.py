@@ -110,7 +110,7 @@ def test_what_is_commented_out_is_the_default_or_an_example(tmp_path: Path) -> N
     settings, defaults = load(file, {}), load(environ={})
     differ = {key for key in _keys() if _at(settings, key) != _at(defaults, key)}
     set_ones = {key for key, is_set, _ in _lines() if is_set}
-    assert {key for key in differ - set_ones if _at(defaults, key) not in (None, (), frozenset())} == set()
+    assert {key for key in differ - set_ones if _at(defaults, key) not in (None, (), frozenset(), {})} == set()
 
 
 # systemd.

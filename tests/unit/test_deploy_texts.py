@@ -12,13 +12,15 @@ from router.cli import app
 from router.errors import EDGE_PROBLEMS
 from router.gate.policy import VERDICTS
 from router.observe.endings import COMBINATIONS
-from router.observe.metrics import LABEL_VALUES, PREFIX, TABLE, Row
+from router.observe.metric_table import PREFIX, TABLE, Row
 from router.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 TEXTS = sorted(DEPLOY.glob("*.md"))
 RUNBOOK = (DEPLOY / "RUNBOOK.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NEW_ID = "0d9f4c52-8f0e-4c53-9a0c-0f2f6f6f3c11"  # for the README's ID
 
 each_text = pytest.mark.parametrize("text", TEXTS, ids=lambda file: file.name)
 
@@ -41,30 +43,30 @@ def _rows(section: str) -> set[str]:
     return {word for first in firsts for word in re.findall(r"`([^`]+)`", first)}
 
 
-def _commands() -> Iterator[list[str]]:
-    """Every `router …` of the runbook, in blocks and in sentences, as words."""
-    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", RUNBOOK, flags=re.MULTILINE | re.DOTALL))
-    for line in [*blocks.splitlines(), *_quoted(RUNBOOK)]:
-        match = re.match(r"(?:router|\S*/miosa-router) (?!\$|…|\")(.*)", line.strip())
+def _commands(text: str) -> Iterator[list[str]]:
+    """Every `router …` or `miosa-router …` of a text, in blocks and in sentences, as words."""
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    for line in [*blocks.splitlines(), *_quoted(text)]:
+        match = re.match(r"(?:.*&& )?(?:router|(?:\S*/)?miosa-router) (?!\$|…|\"|--)(.*)", line.strip())
         if match:
             lexer = shlex.shlex(match[1], posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             words = list(lexer)
-            ends = [place for place, word in enumerate(words) if word in ("|", "&&", ";", "#", ">", "\\")]
+            ends = [place for place, word in enumerate(words) if word in ("|", "&", "&&", ";", "#", ">", "\\")]
             yield words[: ends[0]] if ends else words
 
 
 def test_commands_are_those_of_the_program() -> None:
     """Each one is taken by the command line as it stands: its name, its arguments and its options."""
     seen = set()
-    for words in _commands():
+    for words in (*_commands(RUNBOOK), *_commands(README)):
         command, rest, name = typer.main.get_command(app), words, "miosa-router"
         while hasattr(command, "commands"):
             assert rest[0] in command.commands, words
             name, command, rest = rest[0], command.commands[rest[0]], rest[1:]
-        command.make_context(name, list(rest))
+        command.make_context(name, [NEW_ID if word == "ID" else word for word in rest])
         seen.add(name)
-    assert {"explain", "check-config", "upgrade", "create", "revoke", "verify", "list"} <= seen
+    assert {"explain", "check-config", "upgrade", "put", "register", "create", "revoke", "verify", "list"} <= seen
 
 
 @each_text
@@ -116,7 +118,7 @@ def test_metrics_and_labels_exist() -> None:
         assert row is not None, name
         for label, values in re.findall(r"(\w+)=~?\"([^\"]*)\"", labels):
             assert label in row.labels, f"{name}: {label}"
-            assert set(values.split("|")) <= set(LABEL_VALUES[label]), f"{name}: {label}={values}"
+            assert set(values.split("|")) <= set(row.labels[label]), f"{name}: {label}={values}"
     for names in re.findall(rf"\^{PREFIX}\(([^)]*)\)", RUNBOOK):
         assert [name for name in names.split("|") if _row(PREFIX + name) is None] == []
 
@@ -129,7 +131,7 @@ def test_every_ending_is_explained() -> None:
 def test_every_answer_of_ours_is_explained() -> None:
     """Each code that the proxy answers with has its row; `edge_unavailable` is Caddy's."""
     caddy = {"edge_unavailable"}
-    assert _rows(_section("An answer of ours")) == {problem.code for problem in EDGE_PROBLEMS} | caddy
+    assert _rows(_section("Our own error responses")) == {problem.code for problem in EDGE_PROBLEMS} | caddy
     assert "X-Miosa-Error edge_unavailable" in (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
 
 

@@ -16,11 +16,14 @@ def test_the_page_of_settings_is_current() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-servers.lock"])
 def test_the_locks_hold_every_dependency(lock: str) -> None:
     """Each dependency of pyproject.toml has a locked version with hashes, from no particular place."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["demo"]]
+    if lock == "requirements-servers.lock":
+        wanted = project["dependency-groups"]["servers"]
+    else:
+        wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["demo"]]
     if lock == "requirements-dev.lock":
         wanted += project["dependency-groups"]["dev"]
     text = (ROOT / lock).read_text(encoding="utf-8")
@@ -30,10 +33,11 @@ def test_the_locks_hold_every_dependency(lock: str) -> None:
     assert "://" not in text
 
 
-def test_the_two_locks_agree() -> None:
+def test_the_locks_agree() -> None:
     """What is tested is what runs: no package has two versions."""
-    runtime, tools = (
+    runtime, tools, servers = (
         dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
-        for lock in ("requirements.lock", "requirements-dev.lock")
+        for lock in ("requirements.lock", "requirements-dev.lock", "requirements-servers.lock")
     )
     assert runtime.items() <= tools.items()
+    assert all(servers[name] == tools[name] for name in servers.keys() & tools.keys())

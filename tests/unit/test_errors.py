@@ -27,6 +27,21 @@ WORDS_OF_THE_API = {"forbidden": "forbidden"}
 # What the request can't help, and what may be different in a minute.
 RETRIED_WITHOUT_A_CHANGE = {"dns_unknown"}
 
+# RFC 9209 §2.3: the error types that are registered.
+PROXY_ERRORS = set(
+    re.findall(
+        r"\w+",
+        "dns_timeout dns_error destination_not_found destination_unavailable destination_ip_prohibited "
+        "destination_ip_unroutable connection_refused connection_terminated connection_timeout connection_read_timeout "
+        "connection_write_timeout connection_limit_reached tls_protocol_error tls_certificate_error tls_alert_received "
+        "http_request_error http_request_denied http_response_incomplete http_response_header_section_size "
+        "http_response_header_size http_response_body_size http_response_trailer_section_size "
+        "http_response_trailer_size http_response_transfer_coding http_response_content_coding http_response_timeout "
+        "http_upgrade_failed http_protocol_error proxy_internal_response proxy_internal_error "
+        "proxy_configuration_error proxy_loop_detected",
+    )
+)
+
 # The answers that design promises at the edge, by code.
 EDGE_STATUSES = {
     "invalid_host": 400,
@@ -41,6 +56,8 @@ EDGE_STATUSES = {
     "blocked": 451,
     "port_closed": 502,
     "bad_backend_response": 502,
+    "tls_expected": 502,
+    "wrong_protocol": 502,
     "starting": 503,
     "certificate_pending": 503,
     "stopped": 503,
@@ -73,8 +90,10 @@ def test_every_problem_of_the_file_is_on_a_surface() -> None:
 
 @pytest.mark.parametrize("surface", [EDGE_PROBLEMS, API_PROBLEMS], ids=["edge", "api"])
 def test_codes_are_unique_on_each_surface(surface: tuple[Problem, ...]) -> None:
-    """Programs tell problems apart by code."""
-    assert len({problem.code for problem in surface}) == len(surface)
+    """Programs tell problems apart by code, and by reason where they share one: then all else that they act on is the same."""
+    assert len({(problem.code, problem.reason) for problem in surface}) == len(surface)
+    shared = {(problem.code, problem.status, problem.fault, problem.retryable) for problem in surface}
+    assert len({problem.code for problem in surface}) == len(shared)
 
 
 @pytest.mark.parametrize("problem", ALL, ids=label)
@@ -108,6 +127,18 @@ def test_only_what_may_be_retried_says_when(problem: Problem) -> None:
         assert not problem.retryable
 
 
+@pytest.mark.parametrize("problem", EDGE_PROBLEMS, ids=label)
+def test_each_of_the_proxys_problems_has_a_registered_type(problem: Problem) -> None:
+    """For Proxy-Status; client errors are never said to be the backend's, nor the other way round."""
+    assert problem.proxy_error in PROXY_ERRORS
+    if problem.proxy_error == "http_request_error":
+        assert problem.fault is Fault.CLIENT
+    if problem.proxy_error.startswith(("http_response", "http_protocol", "connection_refused")):
+        assert problem.fault is Fault.BACKEND
+    if problem.proxy_error == "proxy_internal_error":
+        assert problem.fault is Fault.EDGE
+
+
 def test_the_edge_answers_with_the_promised_codes() -> None:
     """Codes and statuses are public; those that people should wait for say how long."""
     statuses = {problem.code: problem.status for problem in EDGE_PROBLEMS}
@@ -118,8 +149,10 @@ def test_the_edge_answers_with_the_promised_codes() -> None:
 @pytest.mark.parametrize("code", ["host_not_found", "blocked", "resource_deleted", "stopped", "starting"])
 def test_messages_name_nobody(code: str) -> None:
     """What a stranger reads must not tell who owns what is here."""
-    (problem,) = [problem for problem in EDGE_PROBLEMS if problem.code == code]
-    assert not re.search(r"tenant|workspace|project|sandbox|slug|record", problem.message, re.IGNORECASE)
+    for problem in EDGE_PROBLEMS:
+        if problem.code == code:
+            assert not re.search(r"tenant|workspace|project|sandbox|slug", problem.message, re.IGNORECASE)
+            assert problem.reason is not None or "record" not in problem.message
 
 
 def test_a_closed_port_tells_what_to_do() -> None:

@@ -1,4 +1,7 @@
-"""The whole API on an SQLite file and a free port, with two tenants; asked with the key of the first, Acme."""
+"""The whole API on an SQLite file and a free port, with two tenants; asked with the key of the first, Acme.
+
+What the store does on PostgreSQL, its own contracts show. Here what walks through every operation asks both (`on_both`).
+"""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
@@ -8,18 +11,19 @@ import pytest
 import pytest_asyncio
 
 from router.api.auth import Credentials
-from router.api.endpoint import Endpoint
+from router.api.operations import Operation
 from router.api.table import Table
 from router.api.tokens import Tokens
-from router.clock import ManualClock
-from router.domains.memory import MemoryFetch, MemoryLookup
-from router.probe import HttpProbe
+from router.base.clock import ManualClock
+from router.node.rest import handlers_of
+from router.node.services import Services, build_services
+from router.outbound.health import HttpHealthCheck
 from router.settings import Rates, Settings, load
 from router.store import Store
-from router.surface import resources_on
-from router.verbs import Verbs, verbs_on
 from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient, serving
+from tests.support.database import Databases
+from tests.support.memory_dns import MemoryFetch, MemoryLookup
 from tests.support.routes import Routes, routes_of
 
 INTERNAL_TOKEN = "the-platform"
@@ -30,6 +34,13 @@ class NoActivity:
 
     async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
         return {}
+
+
+@pytest_asyncio.fixture
+async def database(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[str]:
+    """The URL of a database that nobody else uses."""
+    async with databases.new(getattr(request, "param", "sqlite")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -50,30 +61,31 @@ def web() -> MemoryFetch:
 
 
 @pytest_asyncio.fixture
-async def verbs(
+async def services(
     store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup, web: MemoryFetch
-) -> AsyncIterator[Verbs]:
-    async with HttpProbe() as probe:
-        opened = verbs_on(store, settings, clock, lookup=dns, fetch=web, probe=probe)
+) -> AsyncIterator[Services]:
+    async with HttpHealthCheck() as probe:
+        named = settings.model_copy(update={"special_domains": ("internal", "onion")})  # tests have all other kinds
+        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe)
         yield opened
         await opened.publishing.close()
 
 
 @pytest_asyncio.fixture
-async def acme(verbs: Verbs) -> Account:
-    return await open_account(verbs, "Acme")
+async def acme(services: Services) -> Account:
+    return await open_account(services, "Acme")
 
 
 @pytest_asyncio.fixture
-async def globex(verbs: Verbs) -> Account:
+async def globex(services: Services) -> Account:
     """Another tenant: whatever Acme asks for, nothing of Globex may show."""
-    return await open_account(verbs, "Globex")
+    return await open_account(services, "Globex")
 
 
 @pytest.fixture
-def table(verbs: Verbs, settings: Settings) -> list[Endpoint]:
+def table(services: Services, settings: Settings) -> list[Operation]:
     """Every row that is served, for tests that are about all of them."""
-    return list(Table(resources_on(verbs, settings, NoActivity())))
+    return list(Table(handlers_of(services, settings, NoActivity())))
 
 
 @pytest.fixture
@@ -83,17 +95,17 @@ def rates() -> Rates:
 
 @pytest_asyncio.fixture
 async def api(
-    store: Store, verbs: Verbs, settings: Settings, clock: ManualClock, rates: Rates, acme: Account
+    store: Store, services: Services, settings: Settings, clock: ManualClock, rates: Rates, acme: Account
 ) -> AsyncIterator[ApiClient]:
     credentials = Credentials(
-        keys=verbs.keys,
+        keys=services.keys,
         tokens=Tokens(settings.jwt, clock),
-        tenants=verbs.tenants,
-        workspaces=verbs.workspaces,
-        projects=verbs.projects,
+        tenants=services.tenants,
+        workspaces=services.workspaces,
+        projects=services.projects,
         internal_token=INTERNAL_TOKEN,
     )
-    resources = resources_on(verbs, settings, NoActivity())
+    resources = handlers_of(services, settings, NoActivity())
     async with serving(
         resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=rates
     ) as client:

@@ -6,10 +6,10 @@ from typing import Any
 import miosa
 import pytest
 
-from router.clock import ManualClock
-from router.tenancy import KeyScope
-from router.unit import new_id
-from router.verbs import Verbs
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.node.services import Services
+from router.tenancy.keys import KeyScope
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.database import rows
@@ -113,9 +113,9 @@ async def test_replayed_answer_has_no_key(api: ApiClient, database: str) -> None
     assert first.json["data"]["key"].encode() not in bodies[0]
 
 
-async def test_platform_keys_are_not_a_tenants_business(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_platform_keys_are_not_a_tenants_business(api: ApiClient, acme: Account, services: Services) -> None:
     """A tenant's key neither makes, nor sees, nor revokes one of the platform's."""
-    operators, plain = await verbs.keys.create(acme.tenant.id, scope=KeyScope.PLATFORM)
+    operators, plain = await services.keys.create(acme.tenant.id, scope=KeyScope.PLATFORM)
     assert (await api("POST", PATH, json={"name": "x", "scope": "platform"})).status == 403
     assert operators.id not in {item["id"] for item in (await api("GET", PATH)).json["data"]}
     for method in ("GET", "DELETE"):

@@ -10,16 +10,17 @@ import pytest_asyncio
 from miosa.errors import MiosaError, NotFoundError, ValidationError
 from miosa.resources.custom_domains import AsyncCustomDomains, CustomDomains
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryFetch, MemoryLookup
+from router.node.services import Services
 from router.routes.records import Kind, NameRecord, Scope
 from router.store import Store
-from router.tenancy import Ownership, Resource
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
+from tests.support.memory_dns import MemoryFetch, MemoryLookup
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,16 +49,16 @@ RECORD = {
 }
 
 
-async def hold(verbs: Verbs, account: Account, kind: Kind = Kind.COMPUTER, **details: Any) -> Resource:
+async def hold(services: Services, account: Account, kind: Kind = Kind.COMPUTER, **details: Any) -> Resource:
     """A new computer or deployment in the account's own workspace and project."""
     ownership = Ownership(workspace_id=account.workspace.id, project_id=account.project.id)
-    return await verbs.resources.create(kind, account.tenant.id, ownership=ownership, **details)
+    return await services.resources.create(kind, account.tenant.id, ownership=ownership, **details)
 
 
 @pytest_asyncio.fixture
-async def computer(verbs: Verbs, acme: Account) -> Resource:
+async def computer(services: Services, acme: Account) -> Resource:
     return await hold(
-        verbs,
+        services,
         acme,
         external_workspace_id="clinic_123",
         external_user_id="dr-smith-456",
@@ -66,8 +67,8 @@ async def computer(verbs: Verbs, acme: Account) -> Resource:
 
 
 @pytest_asyncio.fixture
-async def deployment(verbs: Verbs, acme: Account) -> Resource:
-    return await hold(verbs, acme, Kind.DEPLOYMENT, name="program")
+async def deployment(services: Services, acme: Account) -> Resource:
+    return await hold(services, acme, Kind.DEPLOYMENT, name="program")
 
 
 @pytest.fixture
@@ -118,9 +119,9 @@ async def test_page_register(api: ApiClient, path: str, computer: Resource, acme
     assert "verify.miosa.ai" in record["instructions"]
 
 
-async def test_page_register_for_a_deployment(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_page_register_for_a_deployment(api: ApiClient, services: Services, acme: Account) -> None:
     """It inherits workspace, project and attribution from the deployment."""
-    program = await hold(verbs, acme, Kind.DEPLOYMENT, name="program", external_workspace_id="clinic_123")
+    program = await hold(services, acme, Kind.DEPLOYMENT, name="program", external_workspace_id="clinic_123")
     record = await register(api, f"/api/v1/deployments/{program.id}/domains", "program.drsmithclinic.com")
     assert (record["computer_id"], record["deployment_id"]) == (None, program.id)
     assert (record["workspace_id"], record["project_id"]) == (acme.workspace.id, acme.project.id)
@@ -192,10 +193,10 @@ async def test_page_flat(api: ApiClient, computer: Resource, deployment: Resourc
 # What is refused.
 
 
-async def test_error_taken(api: ApiClient, path: str, globex: Account, verbs: Verbs) -> None:
+async def test_error_taken(api: ApiClient, path: str, globex: Account, services: Services) -> None:
     """A name is registered once on the whole platform, however it is spelled and whoever has it."""
     await register(api, path)
-    theirs = await hold(verbs, globex)
+    theirs = await hold(services, globex)
     for key, where in ((str(api.key), path), (globex.key, f"/api/v1/computers/{theirs.id}/domains")):
         answer = await api("POST", where, key=key, json={"domain": "APP.YourCompany.com."})
         assert (answer.status, message(answer)) == (409, TAKEN)
@@ -261,14 +262,22 @@ async def test_error_already_verified(api: ApiClient, path: str, dns: MemoryLook
 async def test_error_cname_not_found(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
     """Missing or elsewhere: told with what is there and what should be; the domain goes on waiting."""
     record = await register(api, path)
+    dns.put("yourcompany.com", RecordType.SOA, "ns.yourcompany.com hostmaster.yourcompany.com 1 3600 600 86400 60")
     answer = await api("POST", f"{path}/{record['id']}/verify")
     assert (answer.status, answer.code, message(answer)) == (422, "cname_not_found", "CNAME not found")
-    assert answer.fields == {"fqdn": ["has no record yet; it must be a CNAME to verify.miosa.ai"]}
+    own = record["records"][0]["expected"]
+    assert own.endswith(".verify.miosa.ai")
+    needed = {"type": "CNAME", "name": FQDN, "host": "app", "value": own}
+    assert answer.fields == {"fqdn": [f"{FQDN} has no address yet. Add a CNAME to {own}."]}
+    assert answer.json["error"]["records"] == [{"action": "add"} | needed]
     dns.put(FQDN, RecordType.CNAME, "pages.elsewhere.example")
     clock.advance(10)
     answer = await api("POST", f"{path}/{record['id']}/verify")
     assert (answer.status, message(answer)) == (422, "CNAME not found")
-    assert answer.fields == {"fqdn": ["leads to pages.elsewhere.example; it must be a CNAME to verify.miosa.ai"]}
+    assert answer.fields == {
+        "fqdn": [f"{FQDN} leads to pages.elsewhere.example, which does not exist. Change its CNAME to {own}."]
+    }
+    assert answer.json["error"]["records"] == [{"action": "change"} | needed]
     shown = (await api("GET", f"{path}/{record['id']}")).json["data"]
     assert (shown["status"], shown["dns_status"], shown["updated_at"]) == ("pending", "wrong", record["updated_at"])
 
@@ -317,13 +326,15 @@ async def test_records(api: ApiClient, path: str, dns: MemoryLookup, clock: Manu
         "name": FQDN,
         "fqdn": FQDN,
         "host": "app",
-        "expected": "verify.miosa.ai",
-        "value": "verify.miosa.ai",
+        "expected": f"{ownership['expected']}.verify.miosa.ai",
+        "value": f"{ownership['expected']}.verify.miosa.ai",
         "required": True,
         "observed": [],
         "status": "pending",
         "reason": None,
         "checked_at": None,
+        "alternative": None,
+        "warning": None,
     }
     assert routing == expected
     shown = {name: ownership[name] for name in ("purpose", "type", "name", "host", "required", "status")}
@@ -385,12 +396,17 @@ async def test_behind_a_cdn(
     assert (await api("POST", verify)).status == 422  # anybody could send our visitors on
     assert web.asked == []
     dns.put(f"_miosa-challenge.{FQDN}", RecordType.TXT, "v=spf1 -all", token)
-    for status, body in ((200, token), (200, ""), (404, "not here"), (None, "")):
+    for status, body, code in (
+        (200, token, "not_through_to_us"),
+        (200, "", "not_through_to_us"),
+        (404, "not here", "not_through_to_us"),
+        (None, "", "cdn_silent"),
+    ):
         web.put(FQDN, status, body)
         clock.advance(10)
         answer = await api("POST", verify)
         assert (answer.status, message(answer)) == (422, "CNAME not found")
-        assert "its CDN must pass on to us" in answer.fields["fqdn"][0]
+        assert answer.json["error"]["reason"] == code
     assert set(web.asked) == {(FQDN, f"/.well-known/miosa-challenge/{token}")}
     web.put(FQDN, 200, f"{proof}\n")
     clock.advance(10)
@@ -439,13 +455,15 @@ async def test_error_too_soon(api: ApiClient, path: str, clock: ManualClock, wor
     assert (await api("POST", f"{path}/{record['id']}/{words[1]}")).status != 429
 
 
-async def test_asking_begins_the_schedule_anew(api: ApiClient, path: str, verbs: Verbs, clock: ManualClock) -> None:
+async def test_asking_begins_the_schedule_anew(
+    api: ApiClient, path: str, services: Services, clock: ManualClock
+) -> None:
     """Whoever has waited for days and asks is looked at again soon."""
     record = await register(api, path)
     clock.advance(6 * 86400)
     shown = (await api("POST", f"{path}/{record['id']}/check")).json["data"]
     assert shown["next_check_at"] == "2026-01-07T00:01:03Z"
-    waiting = (await verbs.custom_domains.get(record["id"])).check
+    waiting = (await services.custom_domains.get(record["id"])).check
     assert (waiting.checks, waiting.waiting_since) == (1, clock.now())
 
 
@@ -469,19 +487,21 @@ async def test_fqdn_is_domain(api: ApiClient, path: str) -> None:
 
 
 async def test_names_inside_another_tenant_s_preview_domain(
-    api: ApiClient, path: str, verbs: Verbs, globex: Account
+    api: ApiClient, path: str, services: Services, globex: Account
 ) -> None:
     """Their wildcard records would pass for this name's, so it is theirs, verified or not."""
-    await verbs.preview_domains.set(Scope.TENANT, globex.tenant.id, "preview.globex.example")
+    await services.preview_domains.set(Scope.TENANT, globex.tenant.id, "preview.globex.example")
     for name in ("preview.globex.example", "login.preview.globex.example", "a.b.sandbox.preview.globex.example"):
         answer = await api("POST", path, json={"domain": name})
         assert (answer.status, message(answer)) == (409, TAKEN)
     assert (await api("POST", path, json={"domain": "www.globex.example"})).status == 201
 
 
-async def test_names_inside_one_s_own_preview_domain(api: ApiClient, path: str, verbs: Verbs, acme: Account) -> None:
+async def test_names_inside_one_s_own_preview_domain(
+    api: ApiClient, path: str, services: Services, acme: Account
+) -> None:
     """Those are the tenant's to give."""
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.acme.example")
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.acme.example")
     assert (await api("POST", path, json={"domain": "shop.preview.acme.example"})).status == 201
 
 
@@ -531,11 +551,11 @@ async def test_a_repeated_request_registers_once(api: ApiClient, path: str) -> N
 
 
 async def test_another_tenant_sees_nothing(
-    api: ApiClient, path: str, computer: Resource, deployment: Resource, globex: Account, verbs: Verbs
+    api: ApiClient, path: str, computer: Resource, deployment: Resource, globex: Account, services: Services
 ) -> None:
     """Every endpoint answers as if the domain, the computer and the deployment had never been."""
     record = await register(api, path)
-    theirs = await hold(verbs, globex)
+    theirs = await hold(services, globex)
     of_deployment = f"/api/v1/deployments/{deployment.id}/domains"
     calls: list[tuple[str, str]] = [
         ("POST", path),
@@ -556,7 +576,8 @@ async def test_another_tenant_sees_nothing(
         ]
     calls.append(("PATCH", f"{of_deployment}/{record['id']}"))
     for method, where in calls:
-        options = {"json": {"domain": "free.example.com"}} if method in {"POST", "PATCH"} else {}
+        bodies = {"POST": {"domain": "free.example.com"}, "PATCH": {"redirect_policy": "www_to_apex"}}
+        options = {"json": bodies[method]} if method in bodies else {}
         answer = await api(method, where, key=globex.key, **options)
         assert answer.status == 404, f"{method} {where}"
         assert FQDN.encode() not in answer.body
@@ -568,9 +589,9 @@ async def test_another_tenant_sees_nothing(
     assert (await api("GET", f"{path}/{record['id']}")).json["data"] == record
 
 
-async def test_narrower_keys(api: ApiClient, acme: Account, verbs: Verbs, path: str) -> None:
+async def test_narrower_keys(api: ApiClient, acme: Account, services: Services, path: str) -> None:
     """A workspace's or a project's key works inside it; outside it is refused, and lists leave the rest out."""
-    elsewhere = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id)
+    elsewhere = await services.resources.create(Kind.COMPUTER, acme.tenant.id)
     outside = f"/api/v1/computers/{elsewhere.id}/domains"
     other = await register(api, outside, "other.yourcompany.com")
     for number, key in enumerate((acme.workspace_key, acme.project_key)):
@@ -583,10 +604,10 @@ async def test_narrower_keys(api: ApiClient, acme: Account, verbs: Verbs, path: 
         assert (await api("DELETE", f"/api/v1/custom-domains/{other['id']}", key=key)).status == 403
 
 
-async def test_a_domain_belongs_to_one_path(api: ApiClient, path: str, verbs: Verbs, acme: Account) -> None:
+async def test_a_domain_belongs_to_one_path(api: ApiClient, path: str, services: Services, acme: Account) -> None:
     """Under another computer of the same tenant it is not found."""
     record = await register(api, path)
-    other = await hold(verbs, acme)
+    other = await hold(services, acme)
     assert (await api("GET", f"/api/v1/computers/{other.id}/domains/{record['id']}")).status == 404
     assert (await api("DELETE", f"/api/v1/computers/{other.id}/domains/{record['id']}")).status == 404
 
@@ -677,3 +698,77 @@ async def test_async_client(
     created = await async_client.custom_domains.create(domain=FQDN, deployment_id=deployment.id)
     assert [item["id"] for item in await async_client.custom_domains.list()] == [created["id"]]
     await async_client.custom_domains.delete(created["id"])
+
+
+async def test_verify_tells_what_is_wrong(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """Each in a sentence of its own, with where `diagnose` is; what was seen is in the records afterwards."""
+    record = await register(api, path)
+    verify = f"{path}/{record['id']}/verify"
+    dns.put("verify.miosa.ai", RecordType.A, "192.0.2.1")
+    diagnose = f"/api/v1/custom-domains/{record['id']}/diagnose"
+
+    async def told() -> tuple[str, str]:
+        clock.advance(10)
+        answer = await api("POST", verify)
+        assert (answer.status, answer.json["error"]["diagnose"]) == (422, diagnose)
+        assert answer.fields["fqdn"]
+        return answer.code, message(answer)
+
+    dns.put(FQDN, RecordType.A, "192.0.2.1")
+    dns.put(FQDN, RecordType.AAAA, "2001:db8::bad")
+    code, said = await told()
+    assert code == "cname_not_found"
+    assert said.startswith(f"{FQDN} leads to us, and also to 2001:db8::bad, which is not ours")
+    dns.put(FQDN, RecordType.AAAA)
+    dns.put(FQDN, RecordType.A, "192.0.2.1", "198.51.100.1", "198.51.100.2")
+    assert "leads to us, and also to 198.51.100.1, 198.51.100.2, which is not ours" in (await told())[1]
+    dns.remove(FQDN)
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai", "elsewhere.example.net")
+    assert "has 2 CNAME records" in (await told())[1]
+    dns.differ(FQDN, RecordType.CNAME, ["verify.miosa.ai"], ["old.example.net"])
+    code, said = await told()
+    assert code == "dns_unknown"
+    assert "don't agree: ns1.example.net says verify.miosa.ai, ns2.example.net says old.example.net" in said
+    shown = (await api("GET", f"{path}/{record['id']}")).json["data"]
+    assert (shown["dns_status"], shown["records"][0]["observed"]) == (
+        "propagating",
+        ["old.example.net", "verify.miosa.ai"],
+    )
+    dns.put(FQDN, RecordType.CNAME)
+    dns.fail(FQDN, "refused")
+    assert "they refused (REFUSED)" in (await told())[1]
+
+
+async def test_verify_asks_for_a_proof(
+    api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock, globex: Account, services: Services
+) -> None:
+    """Where another account has a name of the same domain: the reason, the sentence, the records; then the proof is enough."""
+    record = await register(api, path)
+    theirs = await hold(services, globex)
+    await api(
+        "POST",
+        f"/api/v1/computers/{theirs.id}/domains",
+        key=globex.key,
+        json={"domain": "other.yourcompany.com"},
+    )
+    dns.put(FQDN, RecordType.CNAME, "verify.miosa.ai")
+    verify = f"{path}/{record['id']}/verify"
+    answer = await api("POST", verify)
+    assert (answer.status, answer.code) == (422, "proof_needed")
+    proof = answer.json["error"]["proof"]
+    own = record["records"][0]["expected"]
+    token = record["records"][1]["expected"]
+    assert proof["reason"] == "domain_used_by_another_account"
+    assert [(one["type"], one["expected"], one["required"]) for one in proof["records"]] == [
+        ("CNAME", own, True),
+        ("TXT", token, True),
+    ]
+    assert own in message(answer)
+    shown = (await api("GET", f"{path}/{record['id']}")).json["data"]
+    assert (shown["status"], shown["dns_status"], shown["proof_needed"]) == ("pending", "unproven", proof["reason"])
+    clock.advance(10)
+    found = (await api("GET", f"/api/v1/custom-domains/{record['id']}/diagnose")).json["data"]["findings"]
+    assert "domain_used_by_another_account" in [finding["code"] for finding in found]
+    dns.put(FQDN, RecordType.CNAME, own)
+    verified = (await api("POST", verify)).json["data"]
+    assert (verified["status"], verified["dns_status"], verified["proof_needed"]) == ("verified", "verified", None)

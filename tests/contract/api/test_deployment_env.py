@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from router.base.ids import new_id
+from router.node.services import Services
 from router.tenancy.env import MAX_VALUE, MAX_VARS
-from router.unit import new_id
-from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture
-async def path(verbs: Verbs, acme: Account) -> str:
-    return f"/api/v1/deployments/{(await verbs.deployments.create(acme.tenant.id, 'Site')).id}/env"
+async def path(services: Services, acme: Account) -> str:
+    return f"/api/v1/deployments/{(await services.deployments.create(acme.tenant.id, 'Site')).id}/env"
 
 
 def values(answer: Any) -> dict[str, str | None]:

@@ -8,15 +8,16 @@ import pytest
 from miosa.resources.workspaces import AsyncWorkspaces, Workspaces
 from miosa.types import DeploymentSourceType, DeploymentState, DeploymentVersionState
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.node.services import Services
 from router.routes.records import Kind, Scope, State
 from router.settings import Settings, load
-from router.tenancy import Ownership
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_custom
 from tests.support.publishing import program, sandbox_of
 from tests.support.routes import Routes
 
@@ -32,10 +33,10 @@ def settings() -> Settings:
     return load(environ={"MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN, **networks})
 
 
-async def deployment(verbs: Verbs, account: Account, name: str = "Site", **options: Any) -> str:
+async def deployment(services: Services, account: Account, name: str = "Site", **options: Any) -> str:
     """A deployment in the account's workspace and project; its id."""
     into = Ownership(project_id=account.project.id)
-    return (await verbs.deployments.create(account.tenant.id, name, ownership=into, **options)).id
+    return (await services.deployments.create(account.tenant.id, name, ownership=into, **options)).id
 
 
 def names(answer: Any) -> list[str]:
@@ -88,7 +89,7 @@ async def test_create_in_a_project(api: ApiClient, acme: Account, globex: Accoun
     assert (answer.status, answer.fields) == (422, {"project_id": ["is in another workspace"]})
     for unknown in (globex.project.id, UNKNOWN):
         answer = await api("POST", f"/api/v1/projects/{unknown}/deployments", json={"name": "Site"})
-        assert (answer.status, answer.code) == (404, "not_found")
+        assert (answer.status, answer.code) == (404, "project_not_found")
     path = f"/api/v1/projects/{acme.default_project.id}/deployments"
     for key in (acme.workspace_key, acme.project_key):
         assert (await api("POST", path, json={"name": "Site"}, key=key)).status == 403
@@ -125,9 +126,9 @@ async def test_a_slug_of_ones_own(api: ApiClient, acme: Account, globex: Account
     assert (answer.status, answer.fields) == (409, {"slug": ["has already been taken"]})
 
 
-async def test_update(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_update(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """What is not sent stays; null clears what may be empty; the hosts of an old slug answer 410."""
-    site = await deployment(verbs, acme, source={"branch": "main", "build_command": "make"})
+    site = await deployment(services, acme, source={"branch": "main", "build_command": "make"})
     path = f"/api/v1/deployments/{site}"
     before = (await api("GET", path)).json["data"]
     changes = {"name": "New", "branch": "next", "run_command": "./go", "auto_deploy": False, "metadata": {"a": 1}}
@@ -150,34 +151,35 @@ async def test_update(api: ApiClient, acme: Account, verbs: Verbs, routes: Route
     assert answer.json["data"]["auto_deploy"] is False, "it is yes or no"
 
 
-async def test_delete(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
-    """It is gone for good: its host and its domains answer 410, its versions are no longer shown."""
-    site = await deployment(verbs, acme)
-    domain = await verbs.custom_domains.register(site, "www.acme.example")
-    await verbs.custom_domains.mark_verified(domain.id)
+async def test_delete(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
+    """It is gone for good: its host answers 410, its domains are removed, its versions are no longer shown."""
+    site = await deployment(services, acme)
+    domain = await services.custom_domains.register(site, "www.acme.example")
+    await verify_custom(services, domain.id)
     path = f"/api/v1/deployments/{site}"
     answer = await api("DELETE", path)
     assert (answer.status, answer.json["data"]["id"]) == (200, site)
     assert answer.json["data"]["destroyed_at"] is not None
     for gone in ("", "/versions", "/builds", "/releases", "/env", "/domains"):
         answer = await api("GET", path + gone)
-        assert (answer.status, answer.json["error"]["message"]) == (404, "deployment not found")
+        assert (answer.status, answer.code) == (404, "deployment_not_found")
     assert await routes.leads_to("site.miosa.app") == "resource_deleted"
-    assert await routes.leads_to("www.acme.example") == "resource_deleted"
+    assert await routes.leads_to("www.acme.example") == "host_not_found"
+    assert (await api("GET", f"/api/v1/custom-domains/{domain.id}")).status == 404
     assert names(await api("GET", "/api/v1/deployments")) == []
 
 
-async def test_list(api: ApiClient, acme: Account, globex: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_list(api: ApiClient, acme: Account, globex: Account, services: Services, clock: ManualClock) -> None:
     """The newest first, by every condition; nothing of another tenant, no sandbox, no computer."""
-    await deployment(verbs, globex, "Theirs")
-    await sandbox_of(verbs, acme, name="Box")
+    await deployment(services, globex, "Theirs")
+    await sandbox_of(services, acme, name="Box")
     sites = {}
     for name, state in (("One", State.PROVISIONING), ("Two", State.RUNNING), ("Three", State.ERROR)):
         clock.advance(1)
-        sites[name] = await deployment(verbs, acme, name, external_user_id=f"u-{name}", external_project_id="p")
-        await verbs.resources.patch(sites[name], state=state)
+        sites[name] = await deployment(services, acme, name, external_user_id=f"u-{name}", external_project_id="p")
+        await services.resources.patch(sites[name], state=state)
     clock.advance(1)
-    await verbs.deployments.create(acme.tenant.id, "Four", external_workspace_id="w-4")
+    await services.deployments.create(acme.tenant.id, "Four", external_workspace_id="w-4")
     path = "/api/v1/deployments"
     answer = await api("GET", path)
     assert names(answer) == ["Four", "Three", "Two", "One"]
@@ -206,12 +208,12 @@ async def test_list(api: ApiClient, acme: Account, globex: Account, verbs: Verbs
     assert (await api("GET", f"{path}?limit=1000")).json["page"]["page_size"] == 100
 
 
-async def test_cursor(api: ApiClient, acme: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_cursor(api: ApiClient, acme: Account, services: Services, clock: ManualClock) -> None:
     """Reading on by cursor meets each deployment once, those of the same instant too, whatever is made meanwhile."""
     sites = set()
     for number in range(7):
         clock.advance(number % 2)
-        sites.add(await deployment(verbs, acme, f"Site {number}"))
+        sites.add(await deployment(services, acme, f"Site {number}"))
     seen: list[str] = []
     query = "limit=3"
     for size in (3, 3, 1):
@@ -220,17 +222,17 @@ async def test_cursor(api: ApiClient, acme: Account, verbs: Verbs, clock: Manual
         seen += [item["id"] for item in answer["data"]]
         query = f"limit=3&cursor={answer['page']['next_cursor']}"
         clock.advance(1)
-        await deployment(verbs, acme, "Later")
+        await deployment(services, acme, "Later")
     assert answer["page"]["next_cursor"] is None
     assert len(seen) == 7
     assert set(seen) == sites
 
 
-async def test_scopes(api: ApiClient, acme: Account, globex: Account, verbs: Verbs) -> None:
+async def test_scopes(api: ApiClient, acme: Account, globex: Account, services: Services) -> None:
     """Another tenant's deployment is not there; outside of a narrow key it is refused; no key, no answer."""
-    inside = await deployment(verbs, acme)
-    outside = (await verbs.deployments.create(acme.tenant.id, "Outside")).id
-    theirs = await deployment(verbs, globex, "Theirs")
+    inside = await deployment(services, acme)
+    outside = (await services.deployments.create(acme.tenant.id, "Outside")).id
+    theirs = await deployment(services, globex, "Theirs")
     calls = [
         ("GET", ""),
         ("PATCH", ""),
@@ -250,7 +252,7 @@ async def test_scopes(api: ApiClient, acme: Account, globex: Account, verbs: Ver
     ]
     for method, path in calls:
         foreign = await api(method, f"/api/v1/deployments/{theirs}{path}")
-        assert (foreign.status, foreign.json["error"]["message"]) == (404, "deployment not found")
+        assert (foreign.status, foreign.code) == (404, "deployment_not_found")
         assert (await api(method, f"/api/v1/deployments/nonsense{path}")).status == 404
         assert (await api(method, f"/api/v1/deployments/{outside}{path}", key=None)).status == 401
         for key in (acme.workspace_key, acme.project_key):
@@ -267,32 +269,32 @@ async def test_scopes(api: ApiClient, acme: Account, globex: Account, verbs: Ver
         made = (await api("POST", "/api/v1/deployments", json={"name": "x"}, key=key)).json["data"]
         assert made["workspace_id"] == acme.workspace.id
         assert (await api("DELETE", f"/api/v1/deployments/{made['id']}", key=key)).status == 200
-    other = await deployment(verbs, acme, "Other")
-    version = (await verbs.releases.versions(other)).items
+    other = await deployment(services, acme, "Other")
+    version = (await services.releases.versions(other)).items
     assert version == ()
 
 
-async def test_what_belongs_to_another_deployment(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_what_belongs_to_another_deployment(api: ApiClient, acme: Account, services: Services) -> None:
     """Versions, releases and builds are found only under their own deployment."""
-    first, second = await deployment(verbs, acme, "First"), await deployment(verbs, acme, "Second")
-    sandbox = await sandbox_of(verbs, acme)
-    async with program(verbs, sandbox.id):
+    first, second = await deployment(services, acme, "First"), await deployment(services, acme, "Second")
+    sandbox = await sandbox_of(services, acme)
+    async with program(services, sandbox.id):
         path = f"/api/v1/deployments/{first}"
         made = (await api("POST", f"{path}/publish", json={"source_sandbox_id": sandbox.id})).json["data"]
     for noun in ("version", "release", "build"):
         of_it = f"{noun}s/{made[noun]['id']}"
         assert (await api("GET", f"/api/v1/deployments/{first}/{of_it}")).json == {"data": made[noun]}
         answer = await api("GET", f"/api/v1/deployments/{second}/{of_it}")
-        assert (answer.status, answer.json["error"]["message"]) == (404, f"{noun} not found")
+        assert (answer.status, answer.code) == (404, f"{noun}_not_found")
     for path in (f"versions/{made['version']['id']}/promote", f"releases/{made['release']['id']}/promote"):
         assert (await api("POST", f"/api/v1/deployments/{second}/{path}")).status == 404
     answer = await api("POST", f"/api/v1/deployments/{second}/rollback", json={"version_id": made["version"]["id"]})
     assert answer.status == 404
 
 
-async def test_a_deployment_of_the_platform(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_a_deployment_of_the_platform(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """One that the platform registered and runs itself is shown with defaults, and can be published to."""
-    site, _ = await verbs.resources.put(
+    site, _ = await services.resources.put(
         new_id(), kind=Kind.DEPLOYMENT, slug="theirs", tenant_id=acme.tenant.id, default_port=80
     )
     shown = (await api("GET", f"/api/v1/deployments/{site.id}")).json["data"]
@@ -301,10 +303,10 @@ async def test_a_deployment_of_the_platform(api: ApiClient, acme: Account, verbs
     assert (answer.json["data"]["branch"], answer.json["data"]["auto_deploy"]) == ("main", True)
 
 
-async def test_urls_follow_the_domain_that_holds(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_urls_follow_the_domain_that_holds(api: ApiClient, acme: Account, services: Services) -> None:
     """On the project's preview domain as soon as it is set; the platform's URL stays beside it."""
-    site = await deployment(verbs, acme)
-    await verbs.preview_domains.set(Scope.PROJECT, acme.project.id, "preview.acme.example")
+    site = await deployment(services, acme)
+    await services.preview_domains.set(Scope.PROJECT, acme.project.id, "preview.acme.example")
     shown = (await api("GET", f"/api/v1/deployments/{site}")).json["data"]
     assert (shown["public_url"], shown["fallback_url"]) == (
         "https://site.preview.acme.example",
@@ -323,10 +325,10 @@ async def test_create_is_done_once(api: ApiClient) -> None:
     assert names(await api("GET", "/api/v1/deployments")) == ["Site"]
 
 
-async def test_client(client: miosa.Miosa, acme: Account, verbs: Verbs) -> None:
+async def test_client(client: miosa.Miosa, acme: Account, services: Services) -> None:
     """The official client, one call after the other."""
-    first, second = await sandbox_of(verbs, acme), await sandbox_of(verbs, acme, name="Second")
-    async with program(verbs, first.id), program(verbs, second.id):
+    first, second = await sandbox_of(services, acme), await sandbox_of(services, acme, name="Second")
+    async with program(services, first.id), program(services, second.id):
         await asyncio.to_thread(_use, client, first.id, second.id, acme)
 
 
@@ -397,15 +399,15 @@ def _use(client: miosa.Miosa, first: str, second: str, acme: Account) -> None:
         deployments.create(name="", source_type=DeploymentSourceType.GIT)
 
 
-async def test_async_client(async_client: miosa.AsyncMiosa, acme: Account, verbs: Verbs) -> None:
+async def test_async_client(async_client: miosa.AsyncMiosa, acme: Account, services: Services) -> None:
     """The official client's other half."""
     deployments = async_client.deployments
     made = await deployments.create(name="Smile", external_workspace_id="acme_clinic")
     assert (await deployments.get(made.id)) == made
     assert [item.id for item in await deployments.list(limit=1)] == [made.id]
     assert (await deployments.update(made.id, branch="next")).branch == "next"
-    first, second = await sandbox_of(verbs, acme), await sandbox_of(verbs, acme, name="Second")
-    async with program(verbs, first.id), program(verbs, second.id):
+    first, second = await sandbox_of(services, acme), await sandbox_of(services, acme, name="Second")
+    async with program(services, first.id), program(services, second.id):
         published = await deployments.publish(made.id, source_sandbox_id=first.id)
         bridged = await deployments.publish_from_sandbox(second.id, deployment_id=made.id)
     assert (published.promoted, bridged["promoted"]) == (True, True)

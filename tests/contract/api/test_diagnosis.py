@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
 from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
 from router.errors import CONFLICT, RATE_LIMITED, RouterError
+from router.node.services import Services
 from router.routes.records import Kind, Scope
 from router.store import Store
-from router.tenancy import KeyScope
-from router.verbs import Verbs
+from router.tenancy.keys import KeyScope
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
-from tests.support.database import on_sqlite
+from tests.support.checks import verify_custom
+from tests.support.memory_dns import MemoryLookup
 
-pytestmark = [pytest.mark.asyncio, on_sqlite]
+pytestmark = pytest.mark.asyncio
 
 APP, ZONE = "app.example.com", "preview.example.com"
 A, CNAME, SOA = RecordType.A, RecordType.CNAME, RecordType.SOA
@@ -33,10 +33,10 @@ def dns() -> MemoryLookup:
     return lookup
 
 
-async def test_a_domain_without_a_record(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_a_domain_without_a_record(api: ApiClient, services: Services, acme: Account) -> None:
     """In each place where it is: what is wrong, and the record to add."""
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
-    domain = await verbs.custom_domains.register(computer.id, APP)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await services.custom_domains.register(computer.id, APP)
     answer = await api("GET", f"/api/v1/computers/{computer.id}/domains/{domain.id}/diagnose")
     assert (answer.status, answer.json) == (
         200,
@@ -50,14 +50,14 @@ async def test_a_domain_without_a_record(api: ApiClient, verbs: Verbs, acme: Acc
                     {
                         "code": "nothing_there",
                         "severity": "error",
-                        "message": "app.example.com has no address yet. Add a CNAME to verify.miosa.ai.",
+                        "message": f"app.example.com has no address yet. Add a CNAME to {domain.token}.verify.miosa.ai.",
                         "records": [
                             {
                                 "action": "add",
                                 "type": "CNAME",
                                 "name": APP,
                                 "host": "app",
-                                "value": "verify.miosa.ai",
+                                "value": f"{domain.token}.verify.miosa.ai",
                             }
                         ],
                         "docs_url": "https://docs.miosa.ai/errors#nothing_there",
@@ -68,10 +68,10 @@ async def test_a_domain_without_a_record(api: ApiClient, verbs: Verbs, acme: Acc
     )
 
 
-async def test_once_in_ten_seconds(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+async def test_once_in_ten_seconds(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
     """Whichever way it is asked for; then it is asked afresh."""
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
-    domain = await verbs.custom_domains.register(computer.id, APP)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await services.custom_domains.register(computer.id, APP)
     paths = [
         f"/api/v1/custom-domains/{domain.id}/diagnose",
         f"/api/v1/computers/{computer.id}/domains/{domain.id}/diagnose",
@@ -85,12 +85,13 @@ async def test_once_in_ten_seconds(api: ApiClient, verbs: Verbs, acme: Account, 
     assert (await api("GET", paths[1])).status == 200
 
 
-async def test_another_resources_domain(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_another_resources_domain(api: ApiClient, services: Services, acme: Account) -> None:
     """A nested path knows its own domains only."""
     made = [
-        await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug=slug, name=slug) for slug in ("desk", "other")
+        await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug=slug, name=slug)
+        for slug in ("desk", "other")
     ]
-    domain = await verbs.custom_domains.register(made[0].id, APP)
+    domain = await services.custom_domains.register(made[0].id, APP)
     assert (await api("GET", f"/api/v1/computers/{made[1].id}/domains/{domain.id}/diagnose")).status == 404
 
 
@@ -99,13 +100,15 @@ def codes(document: Any) -> list[str]:
 
 
 async def test_a_preview_domain(
-    api: ApiClient, verbs: Verbs, acme: Account, dns: MemoryLookup, clock: ManualClock
+    api: ApiClient, services: Services, acme: Account, dns: MemoryLookup, clock: ManualClock
 ) -> None:
     """Its wildcards, and the hosts of some resources that lie in its scope."""
     path = "/api/v1/tenant/preview-domain/diagnose"
     assert (await api("GET", path)).status == 404
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
-    await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, slug="box", name="Box", exposed_ports=frozenset({5173}))
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    await services.resources.create(
+        Kind.SANDBOX, acme.tenant.id, slug="box", name="Box", exposed_ports=frozenset({5173})
+    )
     dns.put(f"*.{ZONE}", CNAME, "proxy.miosa.ai")
     dns.put(f"other.sandbox.{ZONE}", CNAME, "proxy.miosa.ai")
     assert codes((await api("GET", path)).json) == ["wildcard_missing"]
@@ -138,40 +141,42 @@ async def test_a_preview_domain(
         ("*", "must be one host name; wildcards are not allowed"),
     ],
 )
-async def test_hosts_that_are_not_under_it(api: ApiClient, verbs: Verbs, acme: Account, host: str, words: str) -> None:
+async def test_hosts_that_are_not_under_it(
+    api: ApiClient, services: Services, acme: Account, host: str, words: str
+) -> None:
     """Nobody is told of other people's DNS."""
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
     answer = await api("GET", "/api/v1/tenant/preview-domain/diagnose", params={"host": host})
     assert (answer.status, answer.fields) == (422, {"host": [words]})
 
 
-async def test_scopes_have_their_own(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_scopes_have_their_own(api: ApiClient, services: Services, acme: Account) -> None:
     """A workspace's and a project's; where there is none, 404."""
-    workspace, _ = await verbs.workspaces.create(acme.tenant.id, name="Clinic")
-    project = await verbs.projects.create(acme.tenant.id, workspace_id=workspace.id, name="Site")
+    workspace, _ = await services.workspaces.create(acme.tenant.id, name="Clinic")
+    project = await services.projects.create(acme.tenant.id, workspace_id=workspace.id, name="Site")
     of_workspace, of_project = f"/api/v1/workspaces/{workspace.id}", f"/api/v1/projects/{project.id}"
     for path in (of_workspace, of_project):
         assert (await api("GET", f"{path}/preview-domain/diagnose")).status == 404
-    await verbs.preview_domains.set(Scope.WORKSPACE, workspace.id, "clinic.example.com")
-    await verbs.preview_domains.set(Scope.PROJECT, project.id, "site.example.com")
+    await services.preview_domains.set(Scope.WORKSPACE, workspace.id, "clinic.example.com")
+    await services.preview_domains.set(Scope.PROJECT, project.id, "site.example.com")
     for path, domain in ((of_workspace, "clinic.example.com"), (of_project, "site.example.com")):
         answer = await api("GET", f"{path}/preview-domain/diagnose")
         assert (answer.json["data"]["domain"], codes(answer.json)) == (domain, ["nothing_there", "nothing_there"])
-    _, key = await verbs.keys.create(acme.tenant.id, scope=KeyScope.PROJECT, scope_id=project.id)
+    _, key = await services.keys.create(acme.tenant.id, scope=KeyScope.PROJECT, scope_id=project.id)
     assert (await api("GET", f"{of_workspace}/preview-domain/diagnose", key=key)).status == 403
     assert (await api("GET", "/api/v1/tenant/preview-domain/diagnose", key=key)).status == 403
 
 
-async def test_any_name(verbs: Verbs, acme: Account, store: Store) -> None:
+async def test_any_name(services: Services, acme: Account, store: Store) -> None:
     """A custom domain, a preview domain, a host under the nearest one, and what is nobody's."""
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
     project = acme.project.id
-    await verbs.preview_domains.set(Scope.PROJECT, project, f"inner.{ZONE}")
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
-    await verbs.custom_domains.register(computer.id, APP)
+    await services.preview_domains.set(Scope.PROJECT, project, f"inner.{ZONE}")
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    await services.custom_domains.register(computer.id, APP)
     found = {}
     for name in (APP, f"box.inner.{ZONE}", ZONE, "nobody.example.com"):
-        diagnosis = await verbs.diagnoses.name(name)
+        diagnosis = await services.diagnoses.name(name)
         found[name] = (diagnosis.domain, diagnosis.status)
     assert found == {
         APP: (APP, "pending"),
@@ -181,19 +186,21 @@ async def test_any_name(verbs: Verbs, acme: Account, store: Store) -> None:
     }
 
 
-async def test_certificates(verbs: Verbs, acme: Account, store: Store, dns: MemoryLookup, clock: ManualClock) -> None:
+async def test_certificates(
+    services: Services, acme: Account, store: Store, dns: MemoryLookup, clock: ManualClock
+) -> None:
     """What keeps a domain from its certificate is said with it."""
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
-    domain = await verbs.custom_domains.register(computer.id, APP)
-    await verbs.custom_domains.mark_verified(domain.id)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    domain = await services.custom_domains.register(computer.id, APP)
+    await verify_custom(services, domain.id)
     dns.put(APP, CNAME, "verify.miosa.ai")
     later = clock.now() + timedelta(hours=1)
     found = {}
     for status in (CertificateStatus.RATE_LIMITED, CertificateStatus.FAILED, CertificateStatus.ISSUED):
-        certificate = Certificate(host=APP, status=status, last_error="no luck", retry_at=later, domain_id=domain.id)
+        certificate = Certificate(host=APP, status=status, last_error="no jitter", retry_at=later, domain_id=domain.id)
         async with store.begin() as tx:
             await tx.certificates.put(certificate)
-        found[status] = [remark.code for remark in (await verbs.diagnoses.custom_domain(domain.id)).remarks]
+        found[status] = [finding.code for finding in (await services.diagnoses.custom_domain(domain.id)).findings]
         clock.advance(10)
     assert found == {
         CertificateStatus.RATE_LIMITED: ["certificate_rate_limited"],
@@ -202,14 +209,14 @@ async def test_certificates(verbs: Verbs, acme: Account, store: Store, dns: Memo
     }
 
 
-async def test_a_name_as_it_stands_for_a_tenant(verbs: Verbs, acme: Account, globex: Account) -> None:
+async def test_a_name_as_it_stands_for_a_tenant(services: Services, acme: Account, globex: Account) -> None:
     """What somebody else has registered, or lies in their zone, is held by another."""
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
-    await verbs.custom_domains.register(computer.id, APP)
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="Desk")
+    await services.custom_domains.register(computer.id, APP)
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
     found = {
         (name, account.tenant.slug): [
-            remark.code for remark in (await verbs.diagnoses.name(name, account.tenant.id)).remarks
+            finding.code for finding in (await services.diagnoses.name(name, account.tenant.id)).findings
         ]
         for name, account in ((APP, globex), (f"box.{ZONE}", globex), ("new.example.com", globex))
     }
@@ -218,42 +225,44 @@ async def test_a_name_as_it_stands_for_a_tenant(verbs: Verbs, acme: Account, glo
         (f"box.{ZONE}", "globex"): ["held_by_another", "nothing_there"],
         ("new.example.com", "globex"): ["nothing_there", "not_registered"],
     }
-    assert (await verbs.diagnoses.name(f"x.{ZONE}", acme.tenant.id)).status == "pending_dns"
+    assert (await services.diagnoses.name(f"x.{ZONE}", acme.tenant.id)).status == "pending_dns"
 
 
 async def test_one_s_own_inside_another_s(
-    verbs: Verbs, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock
+    services: Services, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock
 ) -> None:
     """Whoever has shown a name in another's zone to be theirs is told of it as of any other."""
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
-    desk = await verbs.resources.create(Kind.COMPUTER, globex.tenant.id, slug="desk", name="Desk")
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, ZONE)
+    desk = await services.resources.create(Kind.COMPUTER, globex.tenant.id, slug="desk", name="Desk")
     name = f"app.{ZONE}"
     with pytest.raises(RouterError) as refused:
-        await verbs.custom_domains.register(desk.id, name)
+        await services.custom_domains.register(desk.id, name)
     beside: Any = refused.value.beside["claim"]
     dns.put(f"_miosa-challenge.{name}", RecordType.TXT, beside["records"][0]["expected"])
     clock.advance(10)
-    await verbs.custom_domains.register(desk.id, name)
-    assert (await verbs.diagnoses.name(name, globex.tenant.id)).status == "pending"
+    await services.custom_domains.register(desk.id, name)
+    assert (await services.diagnoses.name(name, globex.tenant.id)).status == "pending"
 
 
-async def test_a_claim(verbs: Verbs, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock) -> None:
+async def test_a_claim(
+    services: Services, acme: Account, globex: Account, dns: MemoryLookup, clock: ManualClock
+) -> None:
     """Whoever has claimed a name is told which record proves it, and when it is there."""
     desks = [
-        await verbs.resources.create(Kind.COMPUTER, account.tenant.id, slug=slug, name="Desk")
+        await services.resources.create(Kind.COMPUTER, account.tenant.id, slug=slug, name="Desk")
         for account, slug in ((acme, "desk"), (globex, "other"))
     ]
-    await verbs.custom_domains.register(desks[0].id, APP)
+    await services.custom_domains.register(desks[0].id, APP)
     dns.put(APP, CNAME, "verify.miosa.ai")
     with pytest.raises(RouterError) as refused:
-        await verbs.custom_domains.register(desks[1].id, APP)
+        await services.custom_domains.register(desks[1].id, APP)
     assert refused.value.problem is CONFLICT
-    held, proof = (await verbs.diagnoses.name(APP, globex.tenant.id)).remarks
+    held, proof = (await services.diagnoses.name(APP, globex.tenant.id)).findings
     assert (held.code, proof.code) == ("held_by_another", "challenge_missing")
     (record,) = proof.records
     assert (record.name, record.host) == (f"_miosa-challenge.{APP}", "_miosa-challenge.app")
     dns.put(record.name, RecordType.TXT, record.value)
     clock.advance(10)
-    assert [remark.code for remark in (await verbs.diagnoses.name(APP, globex.tenant.id)).remarks] == [
+    assert [finding.code for finding in (await services.diagnoses.name(APP, globex.tenant.id)).findings] == [
         "held_by_another"
     ]

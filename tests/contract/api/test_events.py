@@ -4,28 +4,30 @@ from typing import Any
 
 import pytest
 
-from router.clock import ManualClock
-from router.domains import CustomDomain
+from router.base.clock import ManualClock
+from router.domains.custom import CustomDomain
+from router.node.services import Services
 from router.routes.records import Kind
-from router.tenancy import Ownership, Resource
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_custom
 
 pytestmark = pytest.mark.asyncio
 
 EVENTS = "/api/v1/events"
 
 
-async def shop(verbs: Verbs, account: Account, slug: str) -> Resource:
+async def shop(services: Services, account: Account, slug: str) -> Resource:
     """A deployment in the account's project."""
-    return await verbs.resources.create(
+    return await services.resources.create(
         Kind.DEPLOYMENT, account.tenant.id, slug=slug, name=slug, ownership=Ownership(project_id=account.project.id)
     )
 
 
-async def domain(verbs: Verbs, resource: Resource, fqdn: str) -> CustomDomain:
-    return await verbs.custom_domains.register(resource.id, fqdn)
+async def domain(services: Services, resource: Resource, fqdn: str) -> CustomDomain:
+    return await services.custom_domains.register(resource.id, fqdn)
 
 
 def told(answer: Any) -> list[tuple[str, str | None]]:
@@ -33,10 +35,10 @@ def told(answer: Any) -> list[tuple[str, str | None]]:
     return [(event["type"], event["data"].get("fqdn")) for event in answer.json["data"]]
 
 
-async def test_one_event(api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_one_event(api: ApiClient, services: Services, acme: Account) -> None:
     """In the list and by its id, with all that it is about."""
-    resource = await shop(verbs, acme, "shop")
-    registered = await domain(verbs, resource, "shop.example.com")
+    resource = await shop(services, acme, "shop")
+    registered = await domain(services, resource, "shop.example.com")
     (shown,) = (await api("GET", EVENTS, params={"type": "domain.registered"})).json["data"]
     assert shown == {
         "id": shown["id"],
@@ -52,14 +54,14 @@ async def test_one_event(api: ApiClient, verbs: Verbs, acme: Account) -> None:
     assert (await api("GET", f"{EVENTS}/{shown['id']}")).json == {"data": shown}
 
 
-async def test_filters(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+async def test_filters(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
     """By type, by kind, by resource, by domain; the newest first."""
-    first, second = await shop(verbs, acme, "first"), await shop(verbs, acme, "second")
-    of_first = await domain(verbs, first, "first.example.com")
+    first, second = await shop(services, acme, "first"), await shop(services, acme, "second")
+    of_first = await domain(services, first, "first.example.com")
     clock.advance(1)
-    await domain(verbs, second, "second.example.com")
+    await domain(services, second, "second.example.com")
     clock.advance(1)
-    await verbs.custom_domains.mark_verified(of_first.id)
+    await verify_custom(services, of_first.id)
     listed = {
         "domain.*": [
             ("domain.verified", "first.example.com"),
@@ -85,11 +87,11 @@ async def test_types_that_are_none(api: ApiClient, kind: str) -> None:
     assert (answer.status, list(answer.fields)) == (422, ["type"])
 
 
-async def test_pages(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+async def test_pages(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
     """A cursor goes on where the last answer ended, whatever happened meanwhile, and within one instant too."""
-    resource = await shop(verbs, acme, "shop")
+    resource = await shop(services, acme, "shop")
     for number in range(5):
-        await domain(verbs, resource, f"n{number}.example.com")
+        await domain(services, resource, f"n{number}.example.com")
         clock.advance(number % 2)
     found: list[tuple[str, str | None]] = []
     cursor: dict[str, str] = {}
@@ -98,7 +100,7 @@ async def test_pages(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualC
         assert answer.json["page"]["total"] == 5 + (len(found) > 0)
         found += told(answer)
         if len(found) == 2:
-            await domain(verbs, resource, "late.example.com")
+            await domain(services, resource, "late.example.com")
         after = answer.json["page"]["next_cursor"]
         if after is None:
             break
@@ -106,11 +108,11 @@ async def test_pages(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualC
     assert sorted(str(fqdn) for _, fqdn in found) == [f"n{number}.example.com" for number in range(5)]
 
 
-async def test_reach(api: ApiClient, verbs: Verbs, acme: Account, globex: Account) -> None:
+async def test_reach(api: ApiClient, services: Services, acme: Account, globex: Account) -> None:
     """A narrower key sees its part alone; another tenant nothing."""
-    resource = await shop(verbs, acme, "shop")
-    await domain(verbs, resource, "shop.example.com")
-    elsewhere = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="desk")
+    resource = await shop(services, acme, "shop")
+    await domain(services, resource, "shop.example.com")
+    elsewhere = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="desk", name="desk")
     ids = {}
     for key in (acme.key, acme.workspace_key, acme.project_key):
         events = (await api("GET", EVENTS, key=key)).json["data"]
@@ -126,14 +128,14 @@ async def test_reach(api: ApiClient, verbs: Verbs, acme: Account, globex: Accoun
     assert (await api("GET", EVENTS, key=globex.key)).json["data"] == []
 
 
-async def test_old_ones_go(api: ApiClient, verbs: Verbs, acme: Account, clock: ManualClock) -> None:
+async def test_old_ones_go(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
     """What is older than the setting says is deleted, what is younger stays."""
-    resource = await shop(verbs, acme, "shop")
-    await domain(verbs, resource, "old.example.com")
+    resource = await shop(services, acme, "shop")
+    await domain(services, resource, "old.example.com")
     clock.advance(29 * 86400)
-    await domain(verbs, resource, "new.example.com")
-    await verbs.events.prune()
+    await domain(services, resource, "new.example.com")
+    await services.events.prune()
     assert len(told(await api("GET", EVENTS, params={"type": "domain.*"}))) == 2
     clock.advance(2 * 86400)
-    await verbs.events.prune()
+    await services.events.prune()
     assert told(await api("GET", EVENTS)) == [("domain.registered", "new.example.com")]

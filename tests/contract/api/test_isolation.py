@@ -15,19 +15,20 @@ import pytest
 import pytest_asyncio
 
 from router.api.custom_domains import RegisterFlat
-from router.api.endpoint import Auth, Endpoint
-from router.api.principal import Reach
-from router.clock import ManualClock
+from router.api.operations import Auth, Operation
+from router.api.principal import Access
+from router.base.clock import ManualClock
+from router.node.services import Services
 from router.settings import Rates, Settings, load
-from router.tenancy import KeyScope
-from router.verbs import Verbs
+from router.tenancy.keys import KeyScope
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit
 from tests.support.calls import NAMING, Request, body_of, path_of, request_of
+from tests.support.database import on_both
 from tests.support.holdings import Holder, Holdings, fill, mark_project, mark_tenant, mark_workspace, secret
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, on_both]
 
 COMPANY, CLINIC, SITE = (
     "zcompany",
@@ -59,7 +60,7 @@ class Asker:
 
     name: str
     key: str
-    reach: Reach
+    access: Access
     held: Holdings
 
 
@@ -73,33 +74,33 @@ class Town:
 
 
 @pytest_asyncio.fixture
-async def town(verbs: Verbs) -> AsyncIterator[Town]:
+async def town(services: Services) -> AsyncIterator[Town]:
     async def hello(visit: Visit) -> None:
         await visit.answer(b"hello")
 
     async with Backend(hello) as program:
-        company = await mark_tenant(verbs, COMPANY)
-        clinic = await mark_workspace(verbs, company, CLINIC)
-        site = await mark_project(verbs, clinic, SITE)
-        victim = await fill(verbs, Holder(SITE, company, clinic, site), program.port)
-        next_door = await mark_project(verbs, clinic, "zneighbour")
-        upstairs = await mark_workspace(verbs, company, "zcolleague")
-        others = await mark_tenant(verbs, "zoutsider")
-        abroad = await mark_workspace(verbs, others, "zabroad")
+        company = await mark_tenant(services, COMPANY)
+        clinic = await mark_workspace(services, company, CLINIC)
+        site = await mark_project(services, clinic, SITE)
+        victim = await fill(services, Holder(SITE, company, clinic, site), program.port)
+        next_door = await mark_project(services, clinic, "zneighbour")
+        upstairs = await mark_workspace(services, company, "zcolleague")
+        others = await mark_tenant(services, "zoutsider")
+        abroad = await mark_workspace(services, others, "zabroad")
         holders = {
-            "outsider": Holder("zstranger", others, abroad, await mark_project(verbs, abroad, "zstranger")),
-            "colleague": Holder("zupstairs", company, upstairs, await mark_project(verbs, upstairs, "zupstairs")),
+            "outsider": Holder("zstranger", others, abroad, await mark_project(services, abroad, "zstranger")),
+            "colleague": Holder("zupstairs", company, upstairs, await mark_project(services, upstairs, "zupstairs")),
             "neighbour": Holder("znextdoor", company, clinic, next_door),
         }
         scopes = {"outsider": KeyScope.TENANT, "colleague": KeyScope.WORKSPACE, "neighbour": KeyScope.PROJECT}
         askers = []
         for name, holder in holders.items():
-            held = await fill(verbs, holder, program.port)
+            held = await fill(services, holder, program.port)
             scope = scopes[name]
             scope_id = {KeyScope.WORKSPACE: holder.workspace.id, KeyScope.PROJECT: holder.project.id}.get(scope)
-            _, key = await verbs.keys.create(holder.tenant.id, scope=scope, scope_id=scope_id)
-            askers.append(Asker(name, key, Reach[scope.name], held))
-        _, key = await verbs.keys.create(company.id)
+            _, key = await services.keys.create(holder.tenant.id, scope=scope, scope_id=scope_id)
+            askers.append(Asker(name, key, Access[scope.name], held))
+        _, key = await services.keys.create(company.id)
         yield Town(victim, key, tuple(askers))
 
 
@@ -122,7 +123,7 @@ _SELECTING = {
 class Attempt:
     """One try to get at the victim's records. `how` says where the request names them."""
 
-    row: Endpoint
+    row: Operation
     how: str
     request: Request
 
@@ -130,7 +131,7 @@ class Attempt:
         return f"{self.row.method} {self.row.path} {self.how} {self.request.json or ''} {dict(self.request.params)}"
 
 
-def attempts(row: Endpoint, own: Holdings, victim: Holdings) -> Iterator[Attempt]:
+def attempts(row: Operation, own: Holdings, victim: Holdings) -> Iterator[Attempt]:
     """Every way to name the victim's records with one row by their ids, or to find them in a list."""
     body, path = body_of(row, own), path_of(row, own, own)
     if row.places:
@@ -150,7 +151,7 @@ def attempts(row: Endpoint, own: Holdings, victim: Holdings) -> Iterator[Attempt
             yield Attempt(row, "query", Request(row.method, path, body, {name: value}))
 
 
-def plants(row: Endpoint, own: Holdings) -> Iterator[Attempt]:
+def plants(row: Operation, own: Holdings) -> Iterator[Attempt]:
     """Every way to say in a body what the victim's records are called."""
     for name in row.body.model_fields if row.body is not None else ():
         if name in _SELECTING:
@@ -162,8 +163,8 @@ def wanted(asker: Asker, attempt: Attempt) -> set[int]:
     """The statuses that the seeds allow. A workspace of others is 403, whoever asks; else another tenant's record is as
     good as none, and one of the asker's own tenant that its key does not reach is refused.
     """
-    row, outside = attempt.row, asker.reach is Reach.TENANT
-    if asker.reach < row.reach:
+    row, outside = attempt.row, asker.access is Access.TENANT
+    if asker.access < row.access:
         return {403}
     match attempt.how:
         case "place" if "by-name" in row.path:
@@ -201,7 +202,7 @@ def hidden_from(asker: Asker) -> tuple[str, ...]:
     return {"outsider": (SITE, CLINIC, COMPANY), "colleague": (SITE, CLINIC), "neighbour": (SITE,)}[asker.name]
 
 
-async def picture(api: ApiClient, table: list[Endpoint], town: Town) -> dict[str, bytes]:
+async def picture(api: ApiClient, table: list[Operation], town: Town) -> dict[str, bytes]:
     """All of the victim's records as the tenant sees them; counts and lists that others may add to are left out."""
     shown = {}
     for row in table:
@@ -219,7 +220,7 @@ async def picture(api: ApiClient, table: list[Endpoint], town: Town) -> dict[str
     return shown
 
 
-async def test_no_way_to_others_records(api: ApiClient, clock: ManualClock, town: Town, table: list[Endpoint]) -> None:
+async def test_no_way_to_others_records(api: ApiClient, clock: ManualClock, town: Town, table: list[Operation]) -> None:
     """Whichever row is asked, in whichever way: refused as the seeds say, or answered with the asker's own."""
     rows = sorted((row for row in table if row.auth is Auth.KEY), key=lambda row: row.method == "DELETE")
     before = await picture(api, table, town)
@@ -243,10 +244,10 @@ async def test_no_way_to_others_records(api: ApiClient, clock: ManualClock, town
     assert await picture(api, table, town) == before
 
 
-async def test_no_way_without_a_key(api: ApiClient, verbs: Verbs, town: Town, table: list[Endpoint]) -> None:
+async def test_no_way_without_a_key(api: ApiClient, services: Services, town: Town, table: list[Operation]) -> None:
     """Without a key, with one that was revoked, and with a tenant's key where the platform is meant: 401, and nothing."""
-    revoked, plain = await verbs.keys.create(town.victim.holder.tenant.id)
-    await verbs.keys.revoke(revoked.id)
+    revoked, plain = await services.keys.create(town.victim.holder.tenant.id)
+    await services.keys.revoke(revoked.id)
     for row in table:
         request = request_of(row, town.victim)
         keys = [None, plain, "msk_live_nobody", *([town.key] if row.auth is Auth.INTERNAL else [])]

@@ -6,15 +6,15 @@ from typing import Any
 import miosa
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
+from router.node.services import Services
 from router.routes.records import Kind
-from router.tenancy import Ownership
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
+from tests.support.memory_dns import MemoryLookup
 
 pytestmark = pytest.mark.asyncio
 
@@ -256,23 +256,23 @@ async def test_zones_of_two_tenants_do_not_nest(
 
 @pytest.mark.parametrize("domain", ["globex.example", "app.globex.example", "a.app.globex.example"])
 async def test_zones_stay_clear_of_other_tenants_custom_domains(
-    api: ApiClient, globex: Account, verbs: Verbs, domain: str, clock: ManualClock
+    api: ApiClient, globex: Account, services: Services, domain: str, clock: ManualClock
 ) -> None:
     """At, above or under one that is registered, until 30 days after it was removed."""
-    computer = await verbs.resources.create(Kind.COMPUTER, globex.tenant.id)
-    custom = await verbs.custom_domains.register(computer.id, "app.globex.example")
+    computer = await services.resources.create(Kind.COMPUTER, globex.tenant.id)
+    custom = await services.custom_domains.register(computer.id, "app.globex.example")
     assert (await put(api, TENANT, domain)).status == 409
     assert (await put(api, TENANT, "notapp.globex.example")).status == 200
-    await verbs.custom_domains.remove(custom.id)
+    await services.custom_domains.remove(custom.id)
     clock.advance(30 * 86400 + 1)
     assert (await put(api, TENANT, domain)).status == 200
 
 
-async def test_a_tenant_s_own_may_nest(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_a_tenant_s_own_may_nest(api: ApiClient, acme: Account, services: Services) -> None:
     """Scopes of one tenant may share a domain or nest, and lie around its custom domains."""
     ownership = Ownership(project_id=acme.project.id)
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=ownership)
-    await verbs.custom_domains.register(computer.id, "app.acme.example")
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=ownership)
+    await services.custom_domains.register(computer.id, "app.acme.example")
     tenant, workspace, project = paths(acme).values()
     for path, domain in ((tenant, "acme.example"), (workspace, "clinic.acme.example"), (project, "acme.example")):
         assert (await put(api, path, domain)).status == 200

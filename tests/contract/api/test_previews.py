@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.node.services import Services
+from router.routes.host_notes import HostNote
 from router.routes.records import Kind, Scope
 from router.settings import Settings, load
-from router.tenancy import EndpointChange, Ownership, Resource
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_custom, verify_preview
 from tests.support.ids import SOME_ID
 from tests.support.routes import Routes
 
@@ -34,20 +38,20 @@ def settings() -> Settings:
     )
 
 
-async def running(verbs: Verbs, account: Account, kind: Kind = Kind.SANDBOX, **options: Any) -> Resource:
+async def running(services: Services, account: Account, kind: Kind = Kind.SANDBOX, **options: Any) -> Resource:
     """A machine in the account's project, which runs."""
     into = Ownership(project_id=account.project.id)
     options = {"slug": "sbx01j9x"} | options
-    made = await verbs.resources.create(kind, account.tenant.id, ownership=into, **options)
-    await verbs.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="1"))
-    return await verbs.resources.get(made.id)
+    made = await services.resources.create(kind, account.tenant.id, ownership=into, **options)
+    await services.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="1"))
+    return await services.resources.get(made.id)
 
 
 @pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
-async def test_page_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes, kind: Kind) -> None:
+async def test_page_expose(api: ApiClient, acme: Account, services: Services, routes: Routes, kind: Kind) -> None:
     """After the tenant's preview domain is set the answer has its URL; the platform's answers until DNS follows."""
-    made = await running(verbs, acme, kind)
-    await verbs.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.yourcompany.com")
+    made = await running(services, acme, kind)
+    await services.preview_domains.set(Scope.TENANT, acme.tenant.id, "preview.yourcompany.com")
     assert await routes.leads_to("5173-sbx01j9x.sandbox.miosa.app") == "host_not_found"
     path = f"/api/v1/{'computers' if kind is Kind.COMPUTER else 'sandboxes'}/{made.id}/expose"
     answer = await api("POST", path, json={"port": 5173})
@@ -65,33 +69,33 @@ async def test_page_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: 
     }
     assert await routes.leads_to(answer.json["fallback_url"]) == (made.id, 5173)
     assert await routes.leads_to(answer.json["url"]) == "host_not_found"
-    await verbs.preview_domains.mark_verified(Scope.TENANT, acme.tenant.id, "preview.yourcompany.com")
+    await verify_preview(services, Scope.TENANT, acme.tenant.id)
     again = (await api("POST", path, json={"port": 5173})).json
     assert (again["stable_for_embedding"], again["recommended_next_action"]) == (True, "none")
     assert again["preview"]["id"] == answer.json["preview"]["id"], "exposing twice changes nothing"
     assert await routes.leads_to(again["url"]) == (made.id, 5173)
-    assert (await verbs.resources.get(made.id)).exposed_ports == {5173}
+    assert (await services.resources.get(made.id)).exposed_ports == {5173}
 
 
-async def test_expose_the_default_port(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_expose_the_default_port(api: ApiClient, acme: Account, services: Services) -> None:
     """Without a port it is the default one; where there is none either, the request can't be meant."""
-    made = await running(verbs, acme, default_port=3000)
+    made = await running(services, acme, default_port=3000)
     assert (await api("POST", f"/api/v1/sandboxes/{made.id}/expose")).json["port"] == 3000
-    bare = await running(verbs, acme, slug="bare")
+    bare = await running(services, acme, slug="bare")
     answer = await api("POST", f"/api/v1/sandboxes/{bare.id}/expose", json={})
     assert (answer.status, answer.code, answer.fields) == (409, "conflict", {"port": ["can't be blank"]})
 
 
 async def test_the_port_that_was_exposed_first(
-    api: ApiClient, acme: Account, verbs: Verbs, routes: Routes, clock: ManualClock
+    api: ApiClient, acme: Account, services: Services, routes: Routes, clock: ManualClock
 ) -> None:
     """It stands for the default port where there is none: in hosts without a port, behind domains, where no port is
     named. When it closes, the next one does; a default port that is set goes before.
     """
-    made = await running(verbs, acme, Kind.COMPUTER)
+    made = await running(services, acme, Kind.COMPUTER)
     path = f"/api/v1/computers/{made.id}"
-    domain = await verbs.custom_domains.register(made.id, "desk.example.com")
-    await verbs.custom_domains.mark_verified(domain.id)
+    domain = await services.custom_domains.register(made.id, "desk.example.com")
+    await verify_custom(services, domain.id)
     hosts = ("sbx01j9x.sandbox.miosa.app", "sbx01j9x.miosa.app", "desk.example.com")
 
     async def lead_to() -> set[Any]:
@@ -124,18 +128,18 @@ async def test_the_port_that_was_exposed_first(
 )
 @pytest.mark.parametrize("where", ["expose", "previews"])
 async def test_ports_that_are_refused(
-    api: ApiClient, acme: Account, verbs: Verbs, where: str, body: dict[str, Any], words: str
+    api: ApiClient, acme: Account, services: Services, where: str, body: dict[str, Any], words: str
 ) -> None:
     """Only real ports, and never the platform's own."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     answer = await api("POST", f"/api/v1/sandboxes/{made.id}/{where}", json=body)
     assert (answer.status, answer.fields) == (422, {"port": [words]})
-    assert (await verbs.resources.get(made.id)).exposed_ports == frozenset()
+    assert (await services.resources.get(made.id)).exposed_ports == frozenset()
 
 
-async def test_a_preview(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_a_preview(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """It exposes its port, shows where that is, and closes it when it goes."""
-    made = await running(verbs, acme, external_user_id="u1")
+    made = await running(services, acme, external_user_id="u1")
     path = f"/api/v1/sandboxes/{made.id}/previews"
     body = {"port": 5173, "name": "App", "visibility": "private", "host_mode": "localhost", "metadata": {"a": 1}}
     answer = await api("POST", path, json=body)
@@ -156,17 +160,18 @@ async def test_a_preview(api: ApiClient, acme: Account, verbs: Verbs, routes: Ro
     assert (await api("DELETE", f"{path}/{preview['id']}")).status == 404
 
 
-async def test_a_port_has_one_preview(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_a_port_has_one_preview(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """Creating it again changes what is said anew and keeps the rest; the proxy obeys at once."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     path = f"/api/v1/sandboxes/{made.id}/previews"
     first = await api("POST", path, json={"port": 5173})
-    assert (first.json["data"]["visibility"], first.json["data"]["host_mode"]) == ("public", "preserve")
+    assert (first.json["data"]["visibility"], first.json["data"]["host_mode"]) == ("public", "auto")
     await api("POST", path, json={"port": 5173, "visibility": "tenant", "name": "App"})
     for mode, seen in (
         ("Dev.Example.com", {5173: "Dev.Example.com"}),
         ("localhost", {5173: "localhost"}),
-        ("preserve", {}),
+        ("preserve", {5173: "preserve"}),
+        ("auto", {}),
     ):
         again = await api("POST", path, json={"port": 5173, "host_mode": mode, "visibility": None})
         assert again.status == 200
@@ -177,9 +182,23 @@ async def test_a_port_has_one_preview(api: ApiClient, acme: Account, verbs: Verb
     assert (await api("POST", path, json={"port": 5173, "name": None})).json["data"]["name"] is None
 
 
-async def test_list_by_port(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+@pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
+async def test_what_helps_a_program(api: ApiClient, acme: Account, services: Services, kind: Kind) -> None:
+    """One that refuses the public name: as long as it runs. A machine that was started again has told nothing yet."""
+    made = await running(services, acme, kind)
+    path = f"/api/v1/sandboxes/{made.id}/previews" if kind is Kind.SANDBOX else f"/api/v1/computers/{made.id}/ports"
+    for port in (5173, 8000):
+        assert (await api("POST", path, json={"port": port})).json["data"]["hints"] == []
+    seen = HostNote(made.id, made.slug, 5173, "1", "django")
+    services.host_hints.notes.add(seen)
+    assert [one["hints"] for one in (await api("GET", path)).json["data"]] == [[seen.hint], []]
+    await services.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="2"))
+    assert [one["hints"] for one in (await api("GET", path)).json["data"]] == [[], []]
+
+
+async def test_list_by_port(api: ApiClient, acme: Account, services: Services) -> None:
     """In pages; exposed ports are in it too."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     for port in (9000, 80, 5173):
         await api("POST", f"/api/v1/sandboxes/{made.id}/expose", json={"port": port})
     path = f"/api/v1/sandboxes/{made.id}/previews"
@@ -200,43 +219,48 @@ async def test_list_by_port(api: ApiClient, acme: Account, verbs: Verbs) -> None
         ({"port": 80, "host_mode": "ab--c.example.com"}, "host_mode"),
         ({"port": 80, "host_mode": "app.example.com:80"}, "host_mode"),
         ({"port": 80, "host_mode": ""}, "host_mode"),
+        ({"port": 80, "scheme": "HTTPS"}, "scheme"),
+        ({"port": 80, "scheme": ""}, "scheme"),
+        ({"port": 80, "protocol": "h2"}, "protocol"),
         ({"port": 80, "name": "n" * 121}, "name"),
         ({"port": 80, "metadata": "x"}, "metadata"),
     ],
 )
-async def test_wrong_fields(api: ApiClient, acme: Account, verbs: Verbs, body: dict[str, Any], field: str) -> None:
+async def test_wrong_fields(
+    api: ApiClient, acme: Account, services: Services, body: dict[str, Any], field: str
+) -> None:
     """Each is named, and nothing is exposed."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     answer = await api("POST", f"/api/v1/sandboxes/{made.id}/previews", json=body)
     assert (answer.status, set(answer.fields)) == (422, {field})
-    assert (await verbs.resources.get(made.id)).exposed_ports == frozenset()
+    assert (await services.resources.get(made.id)).exposed_ports == frozenset()
 
 
-async def test_previews_of_another_sandbox(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_previews_of_another_sandbox(api: ApiClient, acme: Account, services: Services) -> None:
     """A preview is found under its own sandbox only."""
-    one, other = await running(verbs, acme), await running(verbs, acme, slug="other")
+    one, other = await running(services, acme), await running(services, acme, slug="other")
     preview = (await api("POST", f"/api/v1/sandboxes/{one.id}/previews", json={"port": 80})).json["data"]
     for method in ("GET", "DELETE"):
         answer = await api(method, f"/api/v1/sandboxes/{other.id}/previews/{preview['id']}")
-        assert (answer.status, answer.json["error"]["message"]) == (404, "preview not found")
-    assert (await verbs.resources.get(one.id)).exposed_ports == {80}
+        assert (answer.status, answer.code) == (404, "preview_not_found")
+    assert (await services.resources.get(one.id)).exposed_ports == {80}
 
 
-async def test_no_more_ports_than_may_be(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_no_more_ports_than_may_be(api: ApiClient, acme: Account, services: Services) -> None:
     """256 ports may be exposed; one that is exposed already still answers."""
-    made = await running(verbs, acme, exposed_ports=frozenset(range(1000, 1256)))
+    made = await running(services, acme, exposed_ports=frozenset(range(1000, 1256)))
     path = f"/api/v1/sandboxes/{made.id}/expose"
     answer = await api("POST", path, json={"port": 80})
     assert (answer.status, set(answer.fields)) == (422, {"port"})
     assert (await api("POST", path, json={"port": 1000})).status == 200
 
 
-async def test_auto_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_auto_expose(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """With it every port is routable, and a preview that goes closes none; without it only the default port is."""
-    made = await running(verbs, acme, default_port=3000)
+    made = await running(services, acme, default_port=3000)
     assert await routes.leads_to("sbx01j9x.miosa.app") == (made.id, 3000)
     assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == "host_not_found"
-    await verbs.tenants.update(acme.tenant.id, auto_expose=True)
+    await services.tenants.update(acme.tenant.id, auto_expose=True)
     assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == (made.id, 8000)
     path = f"/api/v1/sandboxes/{made.id}/previews"
     preview = (await api("POST", path, json={"port": 8000})).json["data"]
@@ -244,9 +268,9 @@ async def test_auto_expose(api: ApiClient, acme: Account, verbs: Verbs, routes: 
     assert await routes.leads_to("8000-sbx01j9x.sandbox.miosa.app") == (made.id, 8000)
 
 
-async def test_deleting_the_sandbox_ends_its_previews(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_deleting_the_sandbox_ends_its_previews(api: ApiClient, acme: Account, services: Services) -> None:
     """They are not there any more, like everything below it."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     path = f"/api/v1/sandboxes/{made.id}/previews"
     preview = (await api("POST", path, json={"port": 80})).json["data"]
     await api("DELETE", f"/api/v1/sandboxes/{made.id}")
@@ -254,9 +278,9 @@ async def test_deleting_the_sandbox_ends_its_previews(api: ApiClient, acme: Acco
         assert (await api("GET", where)).status == 404
 
 
-async def test_a_computers_ports(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_a_computers_ports(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """The same as previews, found by number."""
-    made = await running(verbs, acme, Kind.COMPUTER)
+    made = await running(services, acme, Kind.COMPUTER)
     path = f"/api/v1/computers/{made.id}/ports"
     answer = await api("POST", path, json={"port": 8080, "visibility": "tenant"})
     assert answer.status == 201
@@ -264,17 +288,19 @@ async def test_a_computers_ports(api: ApiClient, acme: Account, verbs: Verbs, ro
     assert (port["computer_id"], port["port"], port["visibility"]) == (made.id, 8080, "tenant")
     assert await routes.leads_to(port["url"]) == (made.id, 8080)
     assert (await api("POST", path, json={"port": 8080})).status == 200
-    changed = await api("PATCH", f"{path}/8080", json={"host_mode": "localhost"})
-    assert changed.json["data"] == port | {"host_mode": "localhost"}
+    changed = await api("PATCH", f"{path}/8080", json={"host_mode": "localhost", "scheme": "https", "protocol": "h2c"})
+    assert changed.json["data"] == port | {"host_mode": "localhost", "scheme": "https", "protocol": "h2c"}
     assert (await api("GET", path)).json["data"] == [changed.json["data"]]
     closed = await api("DELETE", f"{path}/8080")
     assert (closed.status, closed.json) == (200, {"data": {"port": 8080, "deleted": True}})
     assert await routes.leads_to(port["url"]) == "host_not_found"
 
 
-async def test_closing_what_the_platform_exposed(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_closing_what_the_platform_exposed(
+    api: ApiClient, acme: Account, services: Services, routes: Routes
+) -> None:
     """A computer's port can be closed without ever having had a preview."""
-    made = await running(verbs, acme, Kind.COMPUTER, exposed_ports=frozenset({8080}))
+    made = await running(services, acme, Kind.COMPUTER, exposed_ports=frozenset({8080}))
     assert (await api("GET", f"/api/v1/computers/{made.id}/ports")).json["data"] == []
     assert await routes.leads_to("8080-sbx01j9x.sandbox.miosa.app") == (made.id, 8080)
     assert (await api("DELETE", f"/api/v1/computers/{made.id}/ports/8080")).status == 200
@@ -282,17 +308,17 @@ async def test_closing_what_the_platform_exposed(api: ApiClient, acme: Account, 
 
 
 @pytest.mark.parametrize("port", ["80", "0", "65536", "x", "080", "8.0", "%0a80", "-1", SOME_ID])
-async def test_ports_that_are_not_exposed(api: ApiClient, acme: Account, verbs: Verbs, port: str) -> None:
+async def test_ports_that_are_not_exposed(api: ApiClient, acme: Account, services: Services, port: str) -> None:
     """404, whatever else the path says there."""
-    made = await running(verbs, acme, Kind.COMPUTER)
+    made = await running(services, acme, Kind.COMPUTER)
     for method in ("PATCH", "DELETE"):
         answer = await api(method, f"/api/v1/computers/{made.id}/ports/{port}", json={})
-        assert (answer.status, answer.code) == (404, "not_found")
+        assert (answer.status, answer.code) == (404, "port_not_found")
 
 
-async def test_same_idempotency_key_creates_once(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_same_idempotency_key_creates_once(api: ApiClient, acme: Account, services: Services) -> None:
     """The retry gets 201 again, though the preview exists by then."""
-    made = await running(verbs, acme)
+    made = await running(services, acme)
     path, headers = f"/api/v1/sandboxes/{made.id}/previews", {"Idempotency-Key": new_id()}
     first, again = [await api("POST", path, json={"port": 80}, headers=headers) for _ in range(2)]
     assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, first.body, "true")

@@ -8,16 +8,17 @@ import miosa
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.node.services import Services
 from router.routes.records import Kind, Scope
 from router.routes.resolver import Resolver
 from router.settings import Settings
 from router.store import Store
-from router.tenancy import Ownership
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
+from tests.support.checks import verify_preview
 
 pytestmark = pytest.mark.asyncio
 
@@ -124,7 +125,7 @@ async def test_selector_that_names_nothing(api: ApiClient, globex: Account) -> N
         ({"slug": "acme-site"}, "slug", "has already been taken"),
         ({"external_project_id": "x" * 256}, "external_project_id", "should be at most 255 character(s)"),
         ({"external_project_id": ""}, "external_project_id", "can't be blank"),
-        ({"workspace_id": "x"}, "workspace_id", "is invalid"),
+        ({"workspace_id": "x"}, "workspace_id", "must be a UUID"),
         ({"metadata": "x"}, "metadata", "is invalid"),
     ],
 )
@@ -163,15 +164,15 @@ async def test_page_update(api: ApiClient, acme: Account) -> None:
     assert (answer.status, answer.fields) == (422, {"slug": ["has already been taken"]})
 
 
-async def test_delete(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_delete(api: ApiClient, acme: Account, services: Services) -> None:
     """An empty project goes; one that holds something, and a default one, do not."""
     path = f"/api/v1/projects/{acme.project.id}"
     into = Ownership(project_id=acme.project.id)
     for kind in Kind:
-        resource = await verbs.resources.create(kind, acme.tenant.id, ownership=into)
+        resource = await services.resources.create(kind, acme.tenant.id, ownership=into)
         answer = await api("DELETE", path)
         assert (answer.status, message(answer)) == (409, f"project has {kind.plural}")
-        await verbs.resources.delete(resource.id)
+        await services.resources.delete(resource.id)
     answer = await api("DELETE", path)
     assert (answer.status, answer.json) == (200, {"deleted": True})
     assert (await api("GET", path)).status == 404
@@ -202,16 +203,16 @@ async def resolver(store: Store, settings: Settings, clock: ManualClock) -> Asyn
     await opened.close()
 
 
-async def test_move(api: ApiClient, acme: Account, verbs: Verbs, resolver: Resolver) -> None:
+async def test_move(api: ApiClient, acme: Account, services: Services, resolver: Resolver) -> None:
     """A moved project's hosts leave the old workspace's zone and appear in the new one's when the call returns."""
     into = Ownership(project_id=acme.project.id)
-    sandbox = await verbs.resources.create(
+    sandbox = await services.resources.create(
         Kind.SANDBOX, acme.tenant.id, ownership=into, slug="sbxmove", default_port=80
     )
     other = (await api("POST", "/api/v1/workspaces", json={"name": "B", "external_workspace_id": "b_1"})).json["data"]
     for scope_id, domain in ((acme.workspace.id, "old.example.org"), (other["id"], "new.example.org")):
-        await verbs.preview_domains.set(Scope.WORKSPACE, scope_id, domain)
-        await verbs.preview_domains.mark_verified(Scope.WORKSPACE, scope_id, domain)
+        await services.preview_domains.set(Scope.WORKSPACE, scope_id, domain)
+        await verify_preview(services, Scope.WORKSPACE, scope_id)
 
     async def answers() -> list[bool]:
         hosts = (b"sbxmove.old.example.org", b"sbxmove.new.example.org", b"sbxmove.miosa.app")
@@ -223,12 +224,12 @@ async def test_move(api: ApiClient, acme: Account, verbs: Verbs, resolver: Resol
     assert answer.json["data"]["workspace_id"] == other["id"]
     assert answer.json["data"]["external_workspace_id"] == "b_1"
     assert await answers() == [False, True, True]
-    moved = await verbs.resources.get(sandbox.id)
+    moved = await services.resources.get(sandbox.id)
     assert (moved.workspace_id, moved.external_workspace_id) == (other["id"], "b_1")
     assert (await api("GET", f"/api/v1/workspaces/{other['id']}/projects")).json["total"] == 1
 
 
-async def test_move_refuses(api: ApiClient, acme: Account, globex: Account, verbs: Verbs) -> None:
+async def test_move_refuses(api: ApiClient, acme: Account, globex: Account, services: Services) -> None:
     """Not the default project, not to where its slug is taken, not over a cap, not to another tenant."""
     path, wanted = f"/api/v1/projects/{acme.project.id}/move", {"target_workspace_id": acme.default.id}
     for target, status, code in [
@@ -246,7 +247,7 @@ async def test_move_refuses(api: ApiClient, acme: Account, globex: Account, verb
     answer = await api("POST", path, json=wanted)
     assert (answer.status, answer.fields) == (422, {"slug": ["has already been taken"]})
     await api("DELETE", f"/api/v1/projects/{twin['id']}")
-    await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=Ownership(project_id=acme.project.id))
+    await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=Ownership(project_id=acme.project.id))
     await api("PUT", f"/api/v1/workspaces/{acme.default.id}/settings", json={"max_computers": 0})
     answer = await api("POST", path, json=wanted)
     assert (answer.status, answer.fields) == (422, {"target_workspace_id": ["may hold 0 computer(s) at most"]})
@@ -283,7 +284,7 @@ async def test_isolation(
         assert acme.project.name.encode() not in answer.body
         assert acme.project.slug.encode() not in answer.body
     unknown = await api(method, f"/api/v1/projects/{new_id()}{rest}", json=body)
-    assert (unknown.status, message(unknown)) == (404, "project not found")
+    assert (unknown.status, unknown.code) == (404, "project_not_found")
 
 
 async def test_narrower_keys(api: ApiClient, acme: Account) -> None:
@@ -344,7 +345,7 @@ async def test_official_client(client: miosa.Miosa, acme: Account) -> None:
         assert projects.update(made["id"], name="IQ", slug="iq")["slug"] == "iq"
         assert projects.move(made["id"], acme.default.id)["workspace_id"] == acme.default.id
         projects.delete(made["id"])
-        with pytest.raises(miosa.NotFoundError, match="project not found"):
+        with pytest.raises(miosa.NotFoundError, match="No project with id"):
             projects.get(made["id"])
 
     await asyncio.to_thread(use)

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.clock import ManualClock
+from router.base.clock import ManualClock
+from router.base.ids import new_id
+from router.node.services import Services
 from router.routes.records import ResourceRecord, State, slug_key
 from router.settings import Settings, load
 from router.store import Store
-from router.tenancy import EndpointChange, Resource
+from router.tenancy.endpoints import EndpointChange
 from router.tenancy.publishing import INTERRUPTED, Plan
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.resources import Resource
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit
+from tests.support.checks import verify_custom
 from tests.support.ports import free_port
 from tests.support.publishing import listen, program, sandbox_of
 from tests.support.routes import Routes
@@ -42,14 +44,14 @@ def settings() -> Settings:
 
 
 @pytest_asyncio.fixture
-async def sandbox(verbs: Verbs, acme: Account) -> Resource:
-    return await sandbox_of(verbs, acme)
+async def sandbox(services: Services, acme: Account) -> Resource:
+    return await sandbox_of(services, acme)
 
 
 @pytest_asyncio.fixture
-async def running(verbs: Verbs, sandbox: Resource) -> AsyncIterator[Backend]:
+async def running(services: Services, sandbox: Resource) -> AsyncIterator[Backend]:
     """The program in `sandbox`."""
-    async with program(verbs, sandbox.id) as backend:
+    async with program(services, sandbox.id) as backend:
         yield backend
 
 
@@ -67,9 +69,9 @@ async def publish(api: ApiClient, site: dict[str, Any], sandbox: Resource, **bod
     return await api("POST", path, json={"source_sandbox_id": sandbox.id, **body})
 
 
-def be_impatient(verbs: Verbs, seconds: float = 0.5) -> None:
+def be_impatient(services: Services, seconds: float = 0.5) -> None:
     """Give programs up soon that never answer."""
-    verbs.publishing._check_time = seconds
+    services.publishing._check_time = seconds
 
 
 async def record(store: Store, slug: str) -> ResourceRecord:
@@ -112,7 +114,7 @@ async def test_publish(
 
 
 async def test_the_check_asks_for_the_path(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services
 ) -> None:
     """The path goes out as it was given; below 400 is good, a redirect too, and nobody follows it."""
     asked: list[bytes] = []
@@ -121,13 +123,15 @@ async def test_the_check_asks_for_the_path(
         asked.append(visit.method + b" " + visit.target)
         await visit.answer(b"", b"302 Found", b"Location: http://169.254.169.254/")
 
-    async with program(verbs, sandbox.id, moved):
+    async with program(services, sandbox.id, moved):
         answer = await publish(api, site, sandbox, health_check_path="/up%20now/../x?a=%zz&b=[]")
     assert answer.json["data"]["promoted"] is True
     assert asked == [b"GET /up%20now/../x?a=%zz&b=[]"]
 
 
-async def test_a_program_that_comes_late(api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs) -> None:
+async def test_a_program_that_comes_late(
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services
+) -> None:
     """It is asked again and again within its time, also while the sandbox starts and where it boots anew meanwhile."""
     visits = 0
 
@@ -138,7 +142,7 @@ async def test_a_program_that_comes_late(api: ApiClient, site: dict[str, Any], s
 
     publishing = asyncio.ensure_future(publish(api, site, sandbox, health_check_path="/"))
     async with Backend(late) as backend:
-        await listen(verbs, sandbox.id, backend.port)
+        await listen(services, sandbox.id, backend.port)
         made = (await publishing).json["data"]
     assert made["promoted"] is True
     said = [line.split(" ", 1)[1] for line in made["build"]["log"].splitlines()]
@@ -157,7 +161,7 @@ async def test_a_failed_check_leaves_what_is_live(
     site: dict[str, Any],
     sandbox: Resource,
     running: Backend,
-    verbs: Verbs,
+    services: Services,
     acme: Account,
     store: Store,
     status: bytes | None,
@@ -167,7 +171,7 @@ async def test_a_failed_check_leaves_what_is_live(
     """The version has failed, its build says why, and the live one goes on as it was."""
     first = (await publish(api, site, sandbox)).json["data"]
     before = await record(store, site["slug"])
-    be_impatient(verbs)
+    be_impatient(services)
 
     async def bad(visit: Visit) -> None:
         if status is not None:
@@ -175,8 +179,8 @@ async def test_a_failed_check_leaves_what_is_live(
         else:
             visit.writer.close()
 
-    other = await sandbox_of(verbs, acme, name="Broken")
-    async with program(verbs, other.id, bad):
+    other = await sandbox_of(services, acme, name="Broken")
+    async with program(services, other.id, bad):
         answer = await publish(api, site, other, health_check_path=path)
     assert answer.status == 201
     made = answer.json["data"]
@@ -190,33 +194,33 @@ async def test_a_failed_check_leaves_what_is_live(
     assert shown == made["build"]
 
 
-async def test_nothing_listens(api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs) -> None:
+async def test_nothing_listens(api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services) -> None:
     """A refused connection says what to do; a deployment without any version has failed, and may be published again."""
-    await listen(verbs, sandbox.id, free_port())
-    be_impatient(verbs)
+    await listen(services, sandbox.id, free_port())
+    be_impatient(services)
     made = (await publish(api, site, sandbox)).json["data"]
     assert made["build"]["error_message"] == (
         "Port 3000 refuses connections; bind the program to 0.0.0.0, not 127.0.0.1: given up after 0.5 s."
     )
     assert (made["deployment"]["state"], made["deployment"]["active_version_id"]) == ("failed", None)
-    be_impatient(verbs, 30)
-    async with program(verbs, sandbox.id):
+    be_impatient(services, 30)
+    async with program(services, sandbox.id):
         made = (await publish(api, site, sandbox)).json["data"]
     assert (made["promoted"], made["version"]["version_number"], made["deployment"]["state"]) == (True, 2, "running")
 
 
 @pytest.mark.parametrize("state", ["paused", "stopping", "stopped", "error"])
 async def test_a_sandbox_that_does_not_run(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs, state: str
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services, state: str
 ) -> None:
     """Nobody waits for one that was stopped."""
-    await listen(verbs, sandbox.id, 80, state=State(state))
+    await listen(services, sandbox.id, 80, state=State(state))
     made = (await publish(api, site, sandbox)).json["data"]
     assert made["build"]["error_message"] == f"The sandbox is {state}. Start it, then publish again."
 
 
 async def test_only_addresses_of_the_backend_networks(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, store: Store
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services, store: Store
 ) -> None:
     """An endpoint that came past registration is not dialled for a check either."""
     async with store.begin() as tx:
@@ -245,7 +249,7 @@ async def test_publish_without_promoting(
 
 
 async def test_publish_without_waiting(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs, routes: Routes
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services, routes: Routes
 ) -> None:
     """`wait: false` answers 202 at once; the build goes on and ends by itself."""
     go = asyncio.Event()
@@ -254,7 +258,7 @@ async def test_publish_without_waiting(
         await go.wait()
         await visit.answer()
 
-    async with program(verbs, sandbox.id, slow):
+    async with program(services, sandbox.id, slow):
         answer = await publish(api, site, sandbox, wait=False, health_check_path="/")
         assert answer.status == 202
         made = answer.json["data"]
@@ -263,12 +267,12 @@ async def test_publish_without_waiting(
         assert made["deployment"]["state"] == "building"
         assert await routes.leads_to(site["public_url"]) == "starting"
         go.set()
-        assert await verbs.publishing.wait(made["version"]["id"], 5)
+        assert await services.publishing.wait(made["version"]["id"], 5)
     assert await routes.leads_to(site["public_url"]) == (site["id"], 3000)
 
 
 async def test_who_leaves_does_not_stop_a_build(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs, store: Store
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services, store: Store
 ) -> None:
     """A client that goes away while it waits changes nothing: the build has another owner."""
     asked, go = asyncio.Event(), asyncio.Event()
@@ -278,7 +282,7 @@ async def test_who_leaves_does_not_stop_a_build(
         await go.wait()
         await visit.answer()
 
-    async with program(verbs, sandbox.id, slow):
+    async with program(services, sandbox.id, slow):
         request = asyncio.ensure_future(publish(api, site, sandbox, health_check_path="/"))
         await asked.wait()
         request.cancel()
@@ -286,11 +290,11 @@ async def test_who_leaves_does_not_stop_a_build(
         active = None
         async with asyncio.timeout(5):
             while active is None:
-                active = (await verbs.deployments.get(site["id"])).active_version_id
+                active = (await services.deployments.get(site["id"])).active_version_id
 
 
 async def test_the_older_of_two_builds_does_not_win(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, acme: Account
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services, acme: Account
 ) -> None:
     """A build that ends after a newer version went live makes its version ready, and leaves the newer one on air."""
     go = asyncio.Event()
@@ -299,13 +303,13 @@ async def test_the_older_of_two_builds_does_not_win(
         await go.wait()
         await visit.answer()
 
-    other = await sandbox_of(verbs, acme, name="Slow")
-    async with program(verbs, other.id, slow):
+    other = await sandbox_of(services, acme, name="Slow")
+    async with program(services, other.id, slow):
         slow_one = (await publish(api, site, other, wait=False, health_check_path="/")).json["data"]["version"]
         quick = (await publish(api, site, sandbox)).json["data"]
         assert quick["promoted"] is True
         go.set()
-        assert await verbs.publishing.wait(slow_one["id"], 5)
+        assert await services.publishing.wait(slow_one["id"], 5)
     path = f"/api/v1/deployments/{site['id']}"
     assert (await api("GET", path)).json["data"]["active_version_id"] == quick["version"]["id"]
     version = (await api("GET", f"{path}/versions/{slow_one['id']}")).json["data"]
@@ -334,53 +338,53 @@ async def test_the_route_follows_the_sandbox(
     site: dict[str, Any],
     sandbox: Resource,
     running: Backend,
-    verbs: Verbs,
+    services: Services,
     store: Store,
     routes: Routes,
 ) -> None:
     """Without an endpoint of its own a version is where its sandbox is: generation, state, suspension and end. The
     deployment's own domains follow as its platform host does."""
-    domain = await verbs.custom_domains.register(site["id"], "www.smile.example")
-    await verbs.custom_domains.mark_verified(domain.id)
+    domain = await services.custom_domains.register(site["id"], "www.smile.example")
+    await verify_custom(services, domain.id)
     assert await routes.leads_to("www.smile.example") == "host_not_found"
     await publish(api, site, sandbox)
     url = site["public_url"]
     assert await routes.leads_to("www.smile.example") == (site["id"], 3000)
-    await listen(verbs, sandbox.id, running.port, generation="boot-2")
+    await listen(services, sandbox.id, running.port, generation="boot-2")
     route = await routes.of(url)
     assert route.resource is not None
     assert route.resource.endpoint is not None
     assert route.resource.endpoint.generation == "boot-2"
     for state, code in ((State.STARTING, "starting"), (State.PAUSED, "stopped"), (State.ERROR, "stopped")):
-        await verbs.resources.patch(sandbox.id, state=state)
+        await services.resources.patch(sandbox.id, state=state)
         assert await routes.leads_to(url) == code
         assert await routes.leads_to("www.smile.example") == code
-    await verbs.resources.patch(sandbox.id, state=State.RUNNING, suspended=True)
+    await services.resources.patch(sandbox.id, state=State.RUNNING, suspended=True)
     assert await routes.leads_to(url) == "blocked"
     assert await routes.leads_to("www.smile.example") == "blocked"
-    await verbs.resources.patch(sandbox.id, suspended=False)
+    await services.resources.patch(sandbox.id, suspended=False)
     assert await routes.leads_to(url) == (site["id"], 3000)
-    await verbs.resources.delete(sandbox.id)
+    await services.resources.delete(sandbox.id)
     assert await routes.leads_to(url) == "stopped", "the deployment is still there"
 
 
 async def test_visitors_of_a_deployment_keep_its_sandbox_awake(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, clock: ManualClock
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services, clock: ManualClock
 ) -> None:
     """What the deployment served counts as activity of the sandbox that it follows, or that would be stopped under it;
     of one that nothing leads to any more it does not."""
     version = (await publish(api, site, sandbox)).json["data"]["version"]
     early, late = clock.now() - timedelta(hours=2), clock.now() - timedelta(hours=1)
-    await verbs.resources.record_activity({sandbox.id: early, site["id"]: late})
-    assert await verbs.resources.activity() == {sandbox.id: late, site["id"]: late}
-    assert await verbs.resources.activity(late) == {sandbox.id: late, site["id"]: late}
+    await services.resources.record_activity({sandbox.id: early, site["id"]: late})
+    assert await services.resources.activity() == {sandbox.id: late, site["id"]: late}
+    assert await services.resources.activity(late) == {sandbox.id: late, site["id"]: late}
     change = EndpointChange(resource_id=site["id"], version_id=version["id"], address="10.0.9.9", generation="vm-1")
-    await verbs.resources.endpoints.put(change)
-    assert await verbs.resources.activity() == {sandbox.id: early, site["id"]: late}
+    await services.resources.endpoints.put(change)
+    assert await services.resources.activity() == {sandbox.id: early, site["id"]: late}
 
 
 async def test_a_version_with_an_endpoint_of_its_own(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, routes: Routes
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services, routes: Routes
 ) -> None:
     """The platform may run a version somewhere else: then hosts lead there, whatever becomes of the sandbox."""
     version = (await publish(api, site, sandbox)).json["data"]["version"]
@@ -388,7 +392,7 @@ async def test_a_version_with_an_endpoint_of_its_own(
     body = {"address": "10.0.9.9", "generation": "vm-1", "ports": {"3000": 8080}, "version_id": version["id"]}
     answer = await api("PUT", path, json=body, key=INTERNAL_TOKEN)
     assert (answer.status, answer.json["data"]["version_id"]) == (200, version["id"])
-    await verbs.resources.delete(sandbox.id)
+    await services.resources.delete(sandbox.id)
     route = await routes.of(site["public_url"])
     assert route.problem is None
     assert route.resource is not None
@@ -407,19 +411,19 @@ async def test_roll_back(
     site: dict[str, Any],
     sandbox: Resource,
     running: Backend,
-    verbs: Verbs,
+    services: Services,
     acme: Account,
     store: Store,
 ) -> None:
     """Without a version it goes to the newest that was live before; one that never was live, or failed, is passed."""
     path = f"/api/v1/deployments/{site['id']}"
-    other = await sandbox_of(verbs, acme, name="Other", default_port=4000)
+    other = await sandbox_of(services, acme, name="Other", default_port=4000)
     first = (await publish(api, site, sandbox)).json["data"]["version"]["id"]
     await publish(api, site, sandbox, promote=False)
-    await verbs.resources.patch(other.id, state=State.STOPPED)
+    await services.resources.patch(other.id, state=State.STOPPED)
     assert (await publish(api, site, other)).json["data"]["version"]["state"] == "failed"
     async with Backend(_hello) as backend:
-        await listen(verbs, other.id, backend.port, public=4000)
+        await listen(services, other.id, backend.port, public=4000)
         fourth = (await publish(api, site, other)).json["data"]
     assert fourth["deployment"]["port"] == 4000
     answer = await api("POST", f"{path}/rollback")
@@ -447,7 +451,7 @@ async def test_roll_back(
 
 
 async def test_what_can_not_go_on_air(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs, acme: Account
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services, acme: Account
 ) -> None:
     """A failed version, one whose sandbox is gone, the live one, and none at all: 409 in words."""
     path = f"/api/v1/deployments/{site['id']}"
@@ -458,18 +462,18 @@ async def test_what_can_not_go_on_air(
 
     await refused("no version is live in production", "rollback")
     first = (await publish(api, site, sandbox)).json["data"]["version"]["id"]
-    other = await sandbox_of(verbs, acme, name="Other")
-    async with program(verbs, other.id):
+    other = await sandbox_of(services, acme, name="Other")
+    async with program(services, other.id):
         second = (await publish(api, site, other)).json["data"]["version"]["id"]
-    await verbs.resources.patch(other.id, state=State.STOPPED)
+    await services.resources.patch(other.id, state=State.STOPPED)
     failed = (await publish(api, site, other)).json["data"]["version"]["id"]
     await refused("version 3 is failed, not ready", f"versions/{failed}/promote")
     await refused("version 2 is live in production already", "rollback", {"version_id": second})
-    await verbs.resources.delete(sandbox.id)
+    await services.resources.delete(sandbox.id)
     gone = "nothing runs version 1 any more: its sandbox has been deleted"
     await refused(gone, "rollback")
     await refused(gone, f"versions/{first}/promote")
-    await verbs.resources.endpoints.put(
+    await services.resources.endpoints.put(
         EndpointChange(resource_id=site["id"], version_id=first, address="10.0.9.9", generation="vm-1")
     )
     assert (await api("POST", f"{path}/rollback")).status == 200, "now the platform runs it"
@@ -499,7 +503,7 @@ async def test_environments(
     ("body", "fields"),
     [
         ({"source_sandbox_id": None}, {"source_sandbox_id": ["can't be blank"]}),
-        ({"source_sandbox_id": "sbx"}, {"source_sandbox_id": ["is invalid"]}),
+        ({"source_sandbox_id": "sbx"}, {"source_sandbox_id": ["must be a UUID"]}),
         ({"kind": "container"}, {"kind": ["is invalid"]}),
         ({"port": 0}, {"port": ["must be greater than or equal to 1"]}),
         ({"port": 49983}, {"port": ["is reserved by the platform"]}),
@@ -523,34 +527,36 @@ async def test_what_publish_refuses(
     assert versions.json["page"]["total"] == 0
 
 
-async def test_a_sandbox_without_a_port(api: ApiClient, site: dict[str, Any], verbs: Verbs, acme: Account) -> None:
+async def test_a_sandbox_without_a_port(
+    api: ApiClient, site: dict[str, Any], services: Services, acme: Account
+) -> None:
     """Which port is meant must be known: the only one on which it listens, or the one that was exposed first."""
-    be_impatient(verbs)
-    portless = await sandbox_of(verbs, acme, default_port=None)
+    be_impatient(services)
+    portless = await sandbox_of(services, acme, default_port=None)
     assert (await publish(api, site, portless)).fields == {"port": ["can't be blank"]}
 
     async def published(*listening: int) -> Answered:
         change = EndpointChange(
             resource_id=portless.id, address="127.0.0.1", generation="1", ports=dict.fromkeys(listening, free_port())
         )
-        await verbs.resources.endpoints.put(change)
+        await services.resources.endpoints.put(change)
         return await publish(api, site, portless)
 
     assert (await published(8000, 9000)).fields == {"port": ["can't be blank"]}
     assert (await published(8000)).json["data"]["version"]["runtime_port"] == 8000
-    await verbs.previews.put(portless.id, 9000)
+    await services.previews.put(portless.id, 9000)
     assert (await published(8000, 9000)).json["data"]["version"]["runtime_port"] == 9000
 
 
 async def test_others_sandboxes(
-    api: ApiClient, site: dict[str, Any], acme: Account, globex: Account, verbs: Verbs, sandbox: Resource
+    api: ApiClient, site: dict[str, Any], acme: Account, globex: Account, services: Services, sandbox: Resource
 ) -> None:
     """Another tenant's sandbox is not there, one outside of a narrow key is refused; computers are no sandboxes."""
-    foreign = await sandbox_of(verbs, globex)
+    foreign = await sandbox_of(services, globex)
     for unknown in (foreign.id, new_id(), site["id"]):
         answer = await publish(api, site, sandbox, source_sandbox_id=unknown)
-        assert (answer.status, answer.json["error"]["message"]) == (404, "sandbox not found")
-    outside, _ = await verbs.resources.put(
+        assert (answer.status, answer.code) == (404, "sandbox_not_found")
+    outside, _ = await services.resources.put(
         new_id(), kind=sandbox.kind, slug="outside", tenant_id=acme.tenant.id, default_port=3000
     )
     path = f"/api/v1/deployments/{site['id']}/publish"
@@ -574,7 +580,7 @@ async def test_publish_is_done_once(api: ApiClient, site: dict[str, Any], sandbo
 
 
 async def test_versions_are_listed_and_read_on(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, verbs: Verbs
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, running: Backend, services: Services
 ) -> None:
     """The newest first, by condition, and by cursor: what is added meanwhile moves nothing."""
     for number in range(1, 6):
@@ -621,16 +627,16 @@ async def test_deploy_a_sandbox(api: ApiClient, sandbox: Resource, running: Back
     to = (await api("POST", path, json={"deployment_id": deployment["id"]})).json["data"]
     assert (to["deployment_id"], to["version"]["version_number"]) == (deployment["id"], 3)
     answer = await api("POST", path, json={"deployment_id": new_id()})
-    assert (answer.status, answer.json["error"]["message"]) == (404, "deployment not found")
+    assert (answer.status, answer.code) == (404, "deployment_not_found")
 
 
 async def test_deploy_with_a_domain(
-    api: ApiClient, sandbox: Resource, running: Backend, verbs: Verbs, globex: Account
+    api: ApiClient, sandbox: Resource, running: Backend, services: Services, globex: Account
 ) -> None:
     """The domain is registered for the deployment, once; one that can't be had is refused before anything is made."""
     path = f"/api/v1/sandboxes/{sandbox.id}/deploy"
-    theirs = await sandbox_of(verbs, globex)
-    await verbs.custom_domains.register(theirs.id, "taken.example")
+    theirs = await sandbox_of(services, globex)
+    await services.custom_domains.register(theirs.id, "taken.example")
     for domain, status in (("taken.example", 409), ("x.miosa.app", 422), ("127.0.0.1", 422)):
         answer = await api("POST", path, json={"custom_domain": domain})
         assert (answer.status, list(answer.fields)) == (status, ["domain"])
@@ -640,36 +646,36 @@ async def test_deploy_with_a_domain(
     domains = (await api("GET", f"/api/v1/deployments/{made['deployment_id']}/domains")).json["data"]
     assert [(domain["fqdn"], domain["status"]) for domain in domains] == [("smiledental.example", "pending")]
     assert made["deployment"]["custom_domain_id"] is None, "it leads nowhere yet"
-    await verbs.custom_domains.mark_verified(domains[0]["id"])
+    await verify_custom(services, domains[0]["id"])
     shown = (await api("GET", f"/api/v1/deployments/{made['deployment_id']}")).json["data"]
     assert shown["custom_domain_id"] == domains[0]["id"]
 
 
 async def test_a_build_whose_process_died(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs, clock: ManualClock, store: Store
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services, clock: ManualClock, store: Store
 ) -> None:
     """Past its deadline a build that still runs is failed, by whoever looks; before it nobody touches it."""
     now = clock.now()
-    await listen(verbs, sandbox.id, free_port())
-    version = await verbs.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id))
-    await verbs.publishing._tasks.close()  # what a killed process does: it goes, and says nothing
-    build = await verbs.releases.build(site["id"], version.build_id or "")
+    await listen(services, sandbox.id, free_port())
+    version = await services.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id))
+    await services.publishing._tasks.close()  # what a killed process does: it goes, and says nothing
+    build = await services.releases.build(site["id"], version.build_id or "")
     assert build.state == "running"
     assert build.deadline_at is not None
     clock.advance((build.deadline_at - now).total_seconds())
-    assert await verbs.publishing.fail_overdue() == 0
+    assert await services.publishing.fail_overdue() == 0
     clock.advance(1)
-    assert await verbs.publishing.fail_overdue() == 1
-    assert await verbs.publishing.fail_overdue() == 0
-    build = await verbs.releases.build(site["id"], version.build_id or "")
+    assert await services.publishing.fail_overdue() == 1
+    assert await services.publishing.fail_overdue() == 0
+    build = await services.releases.build(site["id"], version.build_id or "")
     assert (build.state, build.error_message, build.finished_at) == ("failed", INTERRUPTED, clock.now())
     assert build.log.count("\n") == 2, "what it had said stays"
-    assert (await verbs.releases.version(site["id"], version.id)).state == "failed"
-    assert (await verbs.deployments.get(site["id"])).state == "failed"
+    assert (await services.releases.version(site["id"], version.id)).state == "failed"
+    assert (await services.deployments.get(site["id"])).state == "failed"
 
 
 async def test_a_node_that_ends_fails_its_builds(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services
 ) -> None:
     """Closing in order ends the builds under way, and says so at once."""
     asked = asyncio.Event()
@@ -678,16 +684,16 @@ async def test_a_node_that_ends_fails_its_builds(
         asked.set()
         await asyncio.Event().wait()
 
-    async with program(verbs, sandbox.id, never):
-        version = await verbs.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id, health_check_path="/"))
+    async with program(services, sandbox.id, never):
+        version = await services.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id, health_check_path="/"))
         await asked.wait()
-        await verbs.publishing.close()
-        build = await verbs.releases.build(site["id"], version.build_id or "")
+        await services.publishing.close()
+        build = await services.releases.build(site["id"], version.build_id or "")
     assert (build.state, build.error_message) == ("failed", INTERRUPTED)
 
 
 async def test_a_deployment_that_is_deleted_meanwhile(
-    api: ApiClient, site: dict[str, Any], sandbox: Resource, verbs: Verbs, routes: Routes
+    api: ApiClient, site: dict[str, Any], sandbox: Resource, services: Services, routes: Routes
 ) -> None:
     """Its build fails, and it stays deleted."""
     asked, go = asyncio.Event(), asyncio.Event()
@@ -697,15 +703,15 @@ async def test_a_deployment_that_is_deleted_meanwhile(
         await go.wait()
         await visit.answer()
 
-    async with program(verbs, sandbox.id, slow):
-        version = await verbs.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id, health_check_path="/"))
+    async with program(services, sandbox.id, slow):
+        version = await services.publishing.start(site["id"], Plan(source_sandbox_id=sandbox.id, health_check_path="/"))
         await asked.wait()
         assert (await api("DELETE", f"/api/v1/deployments/{site['id']}")).status == 200
         go.set()
-        assert await verbs.publishing.wait(version.id, 5)
+        assert await services.publishing.wait(version.id, 5)
     assert await routes.leads_to(site["public_url"]) == "resource_deleted"
     assert (await api("GET", f"/api/v1/deployments/{site['id']}")).status == 404
-    await eventually(lambda: not verbs.publishing._running, "no build is left")
+    await eventually(lambda: not services.publishing._running, "no build is left")
 
 
 async def _hello(visit: Visit) -> None:

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from router.base.ids import new_id
+from router.node.services import Services
 from router.routes.records import Kind, Scope, State
-from router.tenancy import EndpointChange, Ownership, Resource
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.endpoints import EndpointChange
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_preview
 from tests.support.ids import SOME_ID
 from tests.support.routes import Routes
 
@@ -27,13 +30,13 @@ PAGE_REQUEST = {
 }
 
 
-async def sandbox(verbs: Verbs, account: Account, **options: Any) -> Resource:
+async def sandbox(services: Services, account: Account, **options: Any) -> Resource:
     """A sandbox in the account's workspace and project."""
     into = Ownership(project_id=account.project.id)
-    return await verbs.resources.create(Kind.SANDBOX, account.tenant.id, ownership=into, **options)
+    return await services.resources.create(Kind.SANDBOX, account.tenant.id, ownership=into, **options)
 
 
-async def test_page_create(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_page_create(api: ApiClient, acme: Account, services: Services) -> None:
     """The page's request makes the workspace and the project that it names, and a sandbox that is being provisioned."""
     answer = await api("POST", "/api/v1/sandboxes", json=PAGE_REQUEST, headers={"Idempotency-Key": new_id()})
     assert answer.status == 201
@@ -46,8 +49,8 @@ async def test_page_create(api: ApiClient, acme: Account, verbs: Verbs) -> None:
     assert {name: made[name] for name in PAGE_REQUEST if name != "template"} == {
         name: value for name, value in PAGE_REQUEST.items() if name != "template"
     }
-    workspace = await verbs.workspaces.get(made["workspace_id"])
-    project = await verbs.projects.get(made["project_id"])
+    workspace = await services.workspaces.get(made["workspace_id"])
+    project = await services.projects.get(made["project_id"])
     assert (workspace.slug, workspace.external_workspace_id) == ("dr-smith-clinic", "clinic_123")
     assert (project.slug, project.workspace_id, project.external_project_id) == (
         "lead-magnet",
@@ -117,7 +120,7 @@ async def test_what_is_asked_for_is_shown(api: ApiClient, body: dict[str, Any], 
         ({"timeout_sec": -1}, "timeout_sec", "must be greater than or equal to 0"),
         ({"metadata": {"a": "x" * 65536}}, "metadata", "should be at most 65536 bytes of JSON"),
         ({"workspace_slug": "Not a slug"}, "workspace_slug", "must start with alphanumeric"),
-        ({"workspace_id": "x"}, "workspace_id", "is invalid"),
+        ({"workspace_id": "x"}, "workspace_id", "must be a UUID"),
     ],
 )
 async def test_wrong_fields(api: ApiClient, body: dict[str, Any], field: str, words: str) -> None:
@@ -136,32 +139,32 @@ async def test_places_that_do_not_exist(api: ApiClient, globex: Account) -> None
         assert (answer.status, answer.code) == (404, "WORKSPACE_NOT_FOUND")
     for project in (new_id(), globex.project.id):
         answer = await api("POST", "/api/v1/sandboxes", json={"project_id": project})
-        assert (answer.status, answer.code) == (404, "not_found")
+        assert (answer.status, answer.code) == (404, "project_not_found")
         assert globex.project.name.encode() not in answer.body
 
 
-async def test_slugs_are_unique_over_the_platform(api: ApiClient, globex: Account, verbs: Verbs) -> None:
+async def test_slugs_are_unique_over_the_platform(api: ApiClient, globex: Account, services: Services) -> None:
     """Also against the slug of a deleted resource: only the tenant that had it may use it again."""
-    theirs = await sandbox(verbs, globex, slug="taken")
+    theirs = await sandbox(services, globex, slug="taken")
     for _ in range(2):
         answer = await api("POST", "/api/v1/sandboxes", json={"slug": "taken"})
         assert (answer.status, answer.code, answer.fields) == (409, "conflict", {"slug": ["has already been taken"]})
         if theirs.deleted_at is None:
-            theirs = await verbs.resources.delete(theirs.id)
+            theirs = await services.resources.delete(theirs.id)
     assert (await api("POST", "/api/v1/sandboxes", json={"slug": "taken"}, key=globex.key)).status == 201
 
 
-async def test_list(api: ApiClient, acme: Account, globex: Account, verbs: Verbs) -> None:
-    """The newest first, in pages, narrowed by each condition; deleted ones and computers are not in it."""
-    first = await sandbox(verbs, acme, name="one", tags=("web", "a"), external_user_id="u1")
-    second = await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, name="two", tags=("web",))
-    await verbs.resources.endpoints.put(
+async def test_list(api: ApiClient, acme: Account, globex: Account, services: Services) -> None:
+    """The newest first, in pages, list_conditions by each condition; deleted ones and computers are not in it."""
+    first = await sandbox(services, acme, name="one", tags=("web", "a"), external_user_id="u1")
+    second = await services.resources.create(Kind.SANDBOX, acme.tenant.id, name="two", tags=("web",))
+    await services.resources.endpoints.put(
         EndpointChange(resource_id=second.id, address="10.0.0.7", generation="1", state=State.RUNNING)
     )
-    await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, name="computer")
-    gone = await sandbox(verbs, acme, name="gone")
-    await verbs.resources.delete(gone.id)
-    await sandbox(verbs, globex, name="theirs")
+    await services.resources.create(Kind.COMPUTER, acme.tenant.id, name="computer")
+    gone = await sandbox(services, acme, name="gone")
+    await services.resources.delete(gone.id)
+    await sandbox(services, globex, name="theirs")
     whole = await api("GET", "/api/v1/sandboxes")
     assert set(whole.json) == {"data", "page"}
     assert whole.json["page"] == {"page": 1, "page_size": 20, "total": 2}
@@ -191,24 +194,24 @@ async def test_list(api: ApiClient, acme: Account, globex: Account, verbs: Verbs
         assert (await api("GET", f"/api/v1/sandboxes?{query}")).status == 422, query
 
 
-async def test_by_name(api: ApiClient, acme: Account, globex: Account, verbs: Verbs, clock: Any) -> None:
+async def test_by_name(api: ApiClient, acme: Account, globex: Account, services: Services, clock: Any) -> None:
     """The newest one of that name that the caller may see."""
-    await sandbox(verbs, acme, name="my box/1")
+    await sandbox(services, acme, name="my box/1")
     clock.advance(1)
-    newer = await sandbox(verbs, acme, name="my box/1")
-    await sandbox(verbs, globex, name="theirs")
+    newer = await sandbox(services, acme, name="my box/1")
+    await sandbox(services, globex, name="theirs")
     answer = await api("GET", "/api/v1/sandboxes/by-name/my%20box%2F1")
     assert answer.json["data"]["id"] == newer.id
     for name in ("nobody", "theirs"):
         answer = await api("GET", f"/api/v1/sandboxes/by-name/{name}")
-        assert (answer.status, answer.code) == (404, "not_found")
+        assert (answer.status, answer.code) == (404, "sandbox_not_found")
         assert answer.json["error"]["message"] == "sandbox not found"
 
 
-async def test_update(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_update(api: ApiClient, acme: Account, services: Services) -> None:
     """What is sent changes, null clears, the rest stays."""
     made = await sandbox(
-        verbs, acme, name="one", tags=("a",), metadata={"a": 1}, options={"timeout_sec": 5, "always_on": True}
+        services, acme, name="one", tags=("a",), metadata={"a": 1}, options={"timeout_sec": 5, "always_on": True}
     )
     path = f"/api/v1/sandboxes/{made.id}"
     before = (await api("GET", path)).json["data"]
@@ -222,11 +225,11 @@ async def test_update(api: ApiClient, acme: Account, verbs: Verbs) -> None:
     assert set(answer.fields) == {"default_port", "slug"}
 
 
-async def test_a_new_slug(api: ApiClient, acme: Account, globex: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_a_new_slug(api: ApiClient, acme: Account, globex: Account, services: Services, routes: Routes) -> None:
     """The new host leads there at once; the old one answers 410, and no other tenant can take it over."""
-    made = await sandbox(verbs, acme, slug="old", default_port=3000)
-    await verbs.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="1"))
-    await sandbox(verbs, globex, slug="theirs")
+    made = await sandbox(services, acme, slug="old", default_port=3000)
+    await services.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="1"))
+    await sandbox(services, globex, slug="theirs")
     path = f"/api/v1/sandboxes/{made.id}"
     assert await routes.leads_to("old.miosa.app") == (made.id, 3000)
     assert (await api("PATCH", path, json={"slug": "theirs"})).fields == {"slug": ["has already been taken"]}
@@ -242,9 +245,9 @@ async def test_a_new_slug(api: ApiClient, acme: Account, globex: Account, verbs:
     assert await routes.leads_to("new.miosa.app") == "resource_deleted"
 
 
-async def test_delete(api: ApiClient, acme: Account, verbs: Verbs, routes: Routes) -> None:
+async def test_delete(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """For good: 404 from now on, and its hosts answer 410 as soon as this answers."""
-    made = await sandbox(verbs, acme, default_port=3000)
+    made = await sandbox(services, acme, default_port=3000)
     assert await routes.leads_to(f"{made.slug}.miosa.app") == "starting"
     answer = await api("DELETE", f"/api/v1/sandboxes/{made.id}")
     assert answer.status == 200
@@ -253,12 +256,12 @@ async def test_delete(api: ApiClient, acme: Account, verbs: Verbs, routes: Route
     assert await routes.leads_to(f"{made.slug}.miosa.app") == "resource_deleted"
     for method in ("GET", "PATCH", "DELETE"):
         again = await api(method, f"/api/v1/sandboxes/{made.id}")
-        assert (again.status, again.json["error"]["message"]) == (404, "sandbox not found")
+        assert (again.status, again.code) == (404, "sandbox_not_found")
 
 
-async def test_urls_follow_the_effective_domain(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_urls_follow_the_effective_domain(api: ApiClient, acme: Account, services: Services) -> None:
     """Project before workspace before tenant before platform, from when it is configured."""
-    made = await sandbox(verbs, acme, slug="sbx01j9x")
+    made = await sandbox(services, acme, slug="sbx01j9x")
     path = f"/api/v1/sandboxes/{made.id}"
 
     async def shown() -> tuple[Any, ...]:
@@ -274,17 +277,17 @@ async def test_urls_follow_the_effective_domain(api: ApiClient, acme: Account, v
         (Scope.PROJECT, acme.project.id, "program.drsmithclinic.com"),
     )
     for scope, scope_id, domain in scopes:
-        await verbs.preview_domains.set(scope, scope_id, domain)
+        await services.preview_domains.set(scope, scope_id, domain)
         assert await shown() == (f"https://sbx01j9x.{domain}", domain, "custom", False)
-        await verbs.preview_domains.mark_verified(scope, scope_id, domain)
+        await verify_preview(services, scope, scope_id)
         assert await shown() == (f"https://sbx01j9x.{domain}", domain, "custom", True)
     elsewhere = (await api("POST", "/api/v1/sandboxes", json={"slug": "other"})).json["data"]
     assert elsewhere["preview_url"] == "https://other.cliniciq.dev"
 
 
-async def test_computers_are_no_sandboxes(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_computers_are_no_sandboxes(api: ApiClient, acme: Account, services: Services) -> None:
     """Another kind's id is not there."""
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id)
     assert (await api("GET", f"/api/v1/sandboxes/{computer.id}")).status == 404
     assert (await api("GET", "/api/v1/sandboxes/not-a-uuid")).status == 404
 
@@ -298,10 +301,10 @@ async def test_same_idempotency_key_creates_once(api: ApiClient) -> None:
     assert (await api("GET", "/api/v1/sandboxes")).json["page"]["total"] == 1
 
 
-async def test_narrower_keys(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_narrower_keys(api: ApiClient, acme: Account, services: Services) -> None:
     """A workspace's and a project's key create and see in their own part, and may name no other."""
-    inside = await sandbox(verbs, acme, name="inside")
-    outside = await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, name="outside")
+    inside = await sandbox(services, acme, name="inside")
+    outside = await services.resources.create(Kind.SANDBOX, acme.tenant.id, name="outside")
     for key in (acme.workspace_key, acme.project_key):
         made = await api("POST", "/api/v1/sandboxes", key=key)
         assert made.status == 201
@@ -340,15 +343,15 @@ async def test_isolation(
     api: ApiClient,
     acme: Account,
     globex: Account,
-    verbs: Verbs,
+    services: Services,
     method: str,
     rest: str,
     body: dict[str, Any] | None,
 ) -> None:
     """No key: 401. Another tenant's: 404. Another workspace's or project's of the same tenant: 403."""
-    made = await sandbox(verbs, globex, name="Secret box", slug="secret-box")
+    made = await sandbox(services, globex, name="Secret box", slug="secret-box")
     theirs = f"/api/v1/sandboxes/{made.id}{rest}"
-    ours = await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, name="Secret box", slug="our-secret-box")
+    ours = await services.resources.create(Kind.SANDBOX, acme.tenant.id, name="Secret box", slug="our-secret-box")
     narrow = f"/api/v1/sandboxes/{ours.id}{rest}"
     wanted = [
         (theirs, None, 401),
@@ -364,4 +367,4 @@ async def test_isolation(
         assert answer.status == status, (path, key)
         assert b"ecret" not in answer.body
     for resource in (made, ours):
-        assert await verbs.resources.get(resource.id) == resource
+        assert await services.resources.get(resource.id) == resource

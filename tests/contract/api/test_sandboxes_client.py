@@ -5,19 +5,19 @@ import asyncio
 import miosa
 import pytest
 
-from router.tenancy import EndpointChange
-from router.verbs import Verbs
+from router.node.services import Services
+from router.tenancy.endpoints import EndpointChange
 from tests.support.accounts import Account
 
 pytestmark = pytest.mark.asyncio
 
 
-async def run(verbs: Verbs, sandbox_id: str) -> None:
+async def run(services: Services, sandbox_id: str) -> None:
     """Say what the platform says when a sandbox has started."""
-    await verbs.resources.endpoints.put(EndpointChange(resource_id=sandbox_id, address="10.0.0.7", generation="1"))
+    await services.resources.endpoints.put(EndpointChange(resource_id=sandbox_id, address="10.0.0.7", generation="1"))
 
 
-async def test_official_client(client: miosa.Miosa, acme: Account, verbs: Verbs) -> None:
+async def test_official_client(client: miosa.Miosa, acme: Account, services: Services) -> None:
     """`client.sandboxes` works unmodified."""
     loop = asyncio.get_running_loop()
 
@@ -42,7 +42,7 @@ async def test_official_client(client: miosa.Miosa, acme: Account, verbs: Verbs)
         assert (made.idle_timeout_sec, made.persistent, made.metadata) == (60, True, {"k": 1})
         assert (made.preview_url, made.url_class) == ("https://my-box.miosa.app", "platform")
         assert made.created_at is not None
-        asyncio.run_coroutine_threadsafe(run(verbs, made.id), loop).result(10)
+        asyncio.run_coroutine_threadsafe(run(services, made.id), loop).result(10)
         assert made.refresh().state == "running"
         assert made.ready
         assert [one.id for one in client.sandboxes.list(state="running", tags=["a", "b"])] == [made.id]
@@ -67,7 +67,7 @@ async def test_official_client(client: miosa.Miosa, acme: Account, verbs: Verbs)
         assert [one["port"] for one in made.previews.list()] == [5173]
         made.destroy()
         assert made.state == "destroyed"
-        with pytest.raises(miosa.NotFoundError, match="sandbox not found"):
+        with pytest.raises(miosa.NotFoundError, match="No sandbox with id"):
             client.sandboxes.get(made.id)
         client.sandboxes.delete(client.sandboxes.get_by_name("other").id)
         assert client.sandboxes.list() == []
@@ -75,11 +75,11 @@ async def test_official_client(client: miosa.Miosa, acme: Account, verbs: Verbs)
     await asyncio.to_thread(use)
 
 
-async def test_official_client_async(async_client: miosa.AsyncMiosa, verbs: Verbs) -> None:
+async def test_official_client_async(async_client: miosa.AsyncMiosa, services: Services) -> None:
     """And so does its async twin."""
     sandboxes = async_client.sandboxes
     made = await sandboxes.create(name="box", tags=["a"], slug="my-box")
-    await run(verbs, made.id)
+    await run(services, made.id)
     assert (await made.refresh()).state == "running"
     assert [one.id for one in await sandboxes.list(tags=["a"])] == [made.id]
     assert (await sandboxes.get(made.id)).name == "box"

@@ -7,14 +7,16 @@ from typing import Any
 import miosa
 import pytest
 
+from router.base.ids import new_id
 from router.errors import PORT_CLOSED
+from router.node.services import Services
 from router.pages import Pages
+from router.pages.negotiation import Form
 from router.routes.records import Kind, name_key, slug_key
 from router.store import Store
-from router.unit import new_id
-from router.verbs import Verbs
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_custom
 
 pytestmark = pytest.mark.asyncio
 
@@ -39,9 +41,9 @@ async def test_tenant(api: ApiClient, acme: Account) -> None:
     assert answer.json["data"] | shown == answer.json["data"]
 
 
-async def test_update(api: ApiClient, acme: Account, verbs: Verbs, store: Store) -> None:
+async def test_update(api: ApiClient, acme: Account, services: Services, store: Store) -> None:
     """`auto_expose` makes every port of every resource routable when the call returns."""
-    await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbxopen")
+    await services.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbxopen")
     key = slug_key("sbxopen")
     assert (await store.records.fetch([key]))[key].exposed_ports == frozenset()  # type: ignore[union-attr]
     answer = await api("PATCH", "/api/v1/tenant", json={"auto_expose": True, "name": "Acme Inc"})
@@ -51,11 +53,11 @@ async def test_update(api: ApiClient, acme: Account, verbs: Verbs, store: Store)
     assert answer.fields == {"auto_expose": ["can't be blank"], "name": ["can't be blank"]}
 
 
-async def test_plan(api: ApiClient, acme: Account, globex: Account, verbs: Verbs) -> None:
+async def test_plan(api: ApiClient, acme: Account, globex: Account, services: Services) -> None:
     """Plan, limits and what the tenant has; deleted and other tenants' things do not count."""
-    made = [await verbs.resources.create(kind, acme.tenant.id) for kind in (*Kind, Kind.SANDBOX)]
-    await verbs.resources.delete(made[0].id)
-    await verbs.custom_domains.register(made[2].id, "app.acme.example")
+    made = [await services.resources.create(kind, acme.tenant.id) for kind in (*Kind, Kind.SANDBOX)]
+    await services.resources.delete(made[0].id)
+    await services.custom_domains.register(made[2].id, "app.acme.example")
     answer = await api("GET", "/api/v1/tenant/plan")
     assert answer.status == 200
     assert answer.json == {
@@ -114,15 +116,18 @@ async def test_branding_refuses(api: ApiClient, marks: dict[str, Any], field: st
     """What could not be shown is not taken: it lands in pages of ours."""
     answer = await api("PUT", "/api/v1/tenant/branding", json={"branding": marks})
     assert (answer.status, answer.code, answer.fields) == (422, "VALIDATION_FAILED", {f"branding.{field}": [words]})
-    assert (await api("PUT", "/api/v1/tenant/branding", json=marks)).fields == {"branding": ["can't be blank"]}
+    unwrapped = (await api("PUT", "/api/v1/tenant/branding", json=marks)).fields
+    assert unwrapped == {"branding": ["can't be blank"], field: ["is not a field of this request"]}
 
 
-async def test_pages_show_the_marks(api: ApiClient, acme: Account, globex: Account, verbs: Verbs, store: Store) -> None:
+async def test_pages_show_the_marks(
+    api: ApiClient, acme: Account, globex: Account, services: Services, store: Store
+) -> None:
     """Records of the tenant's hosts carry its marks for our pages when the call returns, and nobody else's do."""
-    await verbs.resources.create(Kind.SANDBOX, globex.tenant.id, slug="sbxtheirs")
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, slug="cmpours")
-    domain = await verbs.custom_domains.register(computer.id, "app.cliniciq.dev")
-    await verbs.custom_domains.mark_verified(domain.id)
+    await services.resources.create(Kind.SANDBOX, globex.tenant.id, slug="sbxtheirs")
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, slug="cmpours")
+    domain = await services.custom_domains.register(computer.id, "app.cliniciq.dev")
+    await verify_custom(services, domain.id)
     heard: list[str] = []
     store.after_commit(heard.extend)
     await api("PUT", "/api/v1/tenant/branding", json={"branding": MARKS})
@@ -133,21 +138,21 @@ async def test_pages_show_the_marks(api: ApiClient, acme: Account, globex: Accou
     assert branding == records[name].resource.branding  # type: ignore[union-attr]
     assert records[theirs].branding == {}  # type: ignore[union-attr]
     page = Pages("https://docs.miosa.ai/errors").render(
-        PORT_CLOSED, html=True, request_id="req_1", host="cmpours.miosa.app", port=80, branding=branding
+        PORT_CLOSED, form=Form.HTML, request_id="req_1", host="cmpours.miosa.app", port=80, branding=branding
     )
     for mark in (name for name in MARKS if name != "support_email"):
         assert MARKS[mark].encode() in page.body, mark
 
 
-async def test_support_email_is_a_link(api: ApiClient, acme: Account, verbs: Verbs, store: Store) -> None:
+async def test_support_email_is_a_link(api: ApiClient, acme: Account, services: Services, store: Store) -> None:
     """Where there is no support page, the pages link to the address; a logo at an address is never loaded."""
-    await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbxours")
+    await services.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbxours")
     marks = {"support_email": "help@cliniciq.dev", "logo_url": "https://cdn.cliniciq.dev/logo.png"}
     assert (await api("PUT", "/api/v1/tenant/branding", json={"branding": marks})).status == 200
     record = (await store.records.fetch([slug_key("sbxours")]))[slug_key("sbxours")]
     page = Pages("https://docs.miosa.ai/errors").render(
         PORT_CLOSED,
-        html=True,
+        form=Form.HTML,
         request_id="req_1",
         host="x",
         port=80,

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from router.clock import ManualClock, iso
+from router.base.clock import ManualClock, iso
+from router.node.services import Services
 from router.routes.records import Kind, State
-from router.tenancy import Ownership, Resource
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 
@@ -17,12 +18,14 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 
-async def machine(verbs: Verbs, acme: Account, kind: Kind = Kind.COMPUTER, size: str | None = "small") -> Resource:
+async def machine(
+    services: Services, acme: Account, kind: Kind = Kind.COMPUTER, size: str | None = "small"
+) -> Resource:
     into = Ownership(project_id=acme.project.id)
-    return await verbs.resources.create(kind, acme.tenant.id, ownership=into, size=size)
+    return await services.resources.create(kind, acme.tenant.id, ownership=into, size=size)
 
 
-async def test_page_stats(api: ApiClient, acme: Account, verbs: Verbs) -> None:
+async def test_page_stats(api: ApiClient, acme: Account, services: Services) -> None:
     """Computers by status and what they have together; sandboxes and deleted computers do not count."""
     await api("PUT", f"/api/v1/workspaces/{acme.workspace.id}/settings", json={"max_computers": 10})
     for size, state in [
@@ -32,9 +35,9 @@ async def test_page_stats(api: ApiClient, acme: Account, verbs: Verbs) -> None:
         ("small", State.STARTING),
         ("small", State.DESTROYED),
     ]:
-        one = await machine(verbs, acme, size=size)
-        await verbs.resources.patch(one.id, state=state)
-    await machine(verbs, acme, Kind.SANDBOX)
+        one = await machine(services, acme, size=size)
+        await services.resources.patch(one.id, state=state)
+    await machine(services, acme, Kind.SANDBOX)
     answer = await api("GET", f"/api/v1/workspaces/{acme.workspace.id}/stats")
     assert answer.status == 200
     assert answer.json == {
@@ -96,19 +99,19 @@ async def test_empty_buckets_are_there(
     ]
 
 
-async def test_usage_of_running_machines(api: ApiClient, acme: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_usage_of_running_machines(api: ApiClient, acme: Account, services: Services, clock: ManualClock) -> None:
     """Running computers and sandboxes count by size, split over the buckets; other states and deployments do not."""
     path = f"/api/v1/workspaces/{acme.workspace.id}/usage?window=7d&granularity=day"
-    small = await machine(verbs, acme)
-    medium = await machine(verbs, acme, Kind.SANDBOX, "medium")
-    page = await machine(verbs, acme, Kind.DEPLOYMENT, None)
+    small = await machine(services, acme)
+    medium = await machine(services, acme, Kind.SANDBOX, "medium")
+    page = await machine(services, acme, Kind.DEPLOYMENT, None)
     clock.advance(22 * HOUR)  # all are provisioning
     for one in (small, medium, page):
-        await verbs.resources.patch(one.id, state=State.RUNNING)
+        await services.resources.patch(one.id, state=State.RUNNING)
     clock.advance(30 * HOUR)  # two hours of the first day, a whole one, four hours of the third
-    await verbs.resources.patch(small.id, state=State.STOPPED)
+    await services.resources.patch(small.id, state=State.STOPPED)
     clock.advance(1.5 * HOUR)
-    await verbs.resources.delete(medium.id)
+    await services.resources.delete(medium.id)
     clock.advance(10 * HOUR)
     answer = await api("GET", path)
     assert [(one["ts"], one["credits_used"], one["compute_hours"]) for one in answer.json["series"][-3:]] == [
@@ -119,11 +122,11 @@ async def test_usage_of_running_machines(api: ApiClient, acme: Account, verbs: V
     assert (answer.json["total_credits_used"], answer.json["total_compute_hours"]) == (2790, 61.5)
 
 
-async def test_usage_of_what_still_runs(api: ApiClient, acme: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_usage_of_what_still_runs(api: ApiClient, acme: Account, services: Services, clock: ManualClock) -> None:
     """An interval that is open counts until now, and only from the window's first bucket on."""
     path = f"/api/v1/workspaces/{acme.workspace.id}/usage"
-    one = await machine(verbs, acme)
-    await verbs.resources.patch(one.id, state=State.RUNNING)
+    one = await machine(services, acme)
+    await services.resources.patch(one.id, state=State.RUNNING)
     clock.advance(10 * DAY + 0.5 * HOUR)
     answer = await api("GET", path)
     assert [item["compute_hours"] for item in answer.json["series"]] == [1.0] * 23 + [0.5]
@@ -131,13 +134,15 @@ async def test_usage_of_what_still_runs(api: ApiClient, acme: Account, verbs: Ve
     assert (await api("GET", f"{path}?window=30d&granularity=day")).json["total_compute_hours"] == 240.5
 
 
-async def test_series_adds_up_to_the_total(api: ApiClient, acme: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_series_adds_up_to_the_total(
+    api: ApiClient, acme: Account, services: Services, clock: ManualClock
+) -> None:
     """However odd the times are, the rounded numbers of the series add up to the rounded total."""
-    one = await machine(verbs, acme)
+    one = await machine(services, acme)
     for seconds in (1001.7, 777.1, 5003.3, 12345.6, 3.3, 40000.9):
-        await verbs.resources.patch(one.id, state=State.RUNNING)
+        await services.resources.patch(one.id, state=State.RUNNING)
         clock.advance(seconds)
-        await verbs.resources.patch(one.id, state=State.STOPPED)
+        await services.resources.patch(one.id, state=State.STOPPED)
         clock.advance(seconds / 3)
     usage = (await api("GET", f"/api/v1/workspaces/{acme.workspace.id}/usage")).json
     hours = (1001.7 + 777.1 + 5003.3 + 12345.6 + 3.3 + 40000.9) / 3600
@@ -147,10 +152,12 @@ async def test_series_adds_up_to_the_total(api: ApiClient, acme: Account, verbs:
     assert sum(one["compute_hours"] for one in usage["series"]) == pytest.approx(usage["total_compute_hours"], abs=1e-9)
 
 
-async def test_use_goes_where_the_project_is(api: ApiClient, acme: Account, verbs: Verbs, clock: ManualClock) -> None:
+async def test_use_goes_where_the_project_is(
+    api: ApiClient, acme: Account, services: Services, clock: ManualClock
+) -> None:
     """After a move, new use counts for the new workspace and what was stays with the old one."""
-    one = await machine(verbs, acme)
-    await verbs.resources.patch(one.id, state=State.RUNNING)
+    one = await machine(services, acme)
+    await services.resources.patch(one.id, state=State.RUNNING)
     clock.advance(HOUR)
     path = f"/api/v1/projects/{acme.project.id}/move"
     assert (await api("POST", path, json={"target_workspace_id": acme.default.id})).status == 200

@@ -1,18 +1,18 @@
-"""A tenant's marks: what may be set, and what the pages get of it."""
+"""A tenant's branding: what may be set, and what the pages get of it."""
 
 import pytest
 
 from router.errors import RouterError
 from router.pages.branding import KEYS, may_be_shown
 from router.tenancy.branding import check_branding, on_pages
-from router.tenancy.fields import Fields
+from router.tenancy.validation import Fields
 
 LOGO = "data:image/png;base64,AAAA"
 
 
-def mistakes(**marks: str) -> dict[str, list[str]]:
+def mistakes(**branding: str) -> dict[str, list[str]]:
     fields = Fields()
-    check_branding(fields, marks)
+    check_branding(fields, branding)
     try:
         fields.check()
     except RouterError as error:
@@ -60,7 +60,7 @@ def test_what_may_not(name: str, value: str) -> None:
 
 def test_pages_know_every_mark() -> None:
     """Each mark comes to the pages under a name of theirs, and fit to be shown."""
-    marks = {
+    branding = {
         "product_name": "ClinicIQ",
         "logo_url": LOGO,
         "support_url": "https://example.org/help",
@@ -69,7 +69,7 @@ def test_pages_know_every_mark() -> None:
         "primary_color_dark": "#fb7185",
         "background_color": "#ffffff",
     }
-    shown = on_pages(marks)
+    shown = on_pages(branding)
     assert set(shown) == set(KEYS)
     assert all(may_be_shown(key, value) for key, value in shown.items())
     assert shown["support_url"] == "https://example.org/help"

@@ -22,7 +22,7 @@ def test_every_size_grows(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_name_their_size(kind: Kind, name: str) -> None:
-    """Whoever asks for a size's very numbers gets that size."""
+    """A request with the exact numbers of a size gets that size."""
     size = size_of(kind, name)
     assert size_named(kind, size.vcpus, size.memory_mb) == name
 

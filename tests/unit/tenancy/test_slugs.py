@@ -37,7 +37,7 @@ def test_every_name_gives_a_slug_for_hosts(name: str, kind: Kind) -> None:
 
 
 def test_only_deployments_show_their_names() -> None:
-    """A sandbox's host is handed around, so nobody should be able to guess it from a name."""
+    """A sandbox's host is shared as a link, so it must not be guessable from a name."""
     assert host_slug(Kind.DEPLOYMENT, "Smile Dental") == "smile-dental"
     assert "smile" not in host_slug(Kind.SANDBOX, "Smile Dental")
     assert host_slug(Kind.DEPLOYMENT, "api") != "api"
@@ -53,7 +53,7 @@ def test_a_free_slug_is_found(taken: int, base: str) -> None:
         return slug in seen
 
     for _ in range(taken + 1):
-        slug = asyncio.run(free(base, is_taken, most=MAX_SLUG))
+        slug = asyncio.run(free(base, is_taken, max_length=MAX_SLUG))
         assert slug not in seen
         assert is_slug(slug)
         seen.add(slug)

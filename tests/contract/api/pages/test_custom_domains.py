@@ -5,15 +5,17 @@ import json
 import pytest
 import pytest_asyncio
 
-from router.api.endpoint import Endpoint
-from router.clock import ManualClock
+from router.api.operations import Operation
+from router.base.clock import ManualClock
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
+from router.node.services import Services
 from router.routes.records import Kind
-from router.tenancy import Ownership, Resource
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
+from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.checks import verify_custom
+from tests.support.memory_dns import MemoryLookup
 from tests.support.page import Page, refuses, shows
 
 pytestmark = pytest.mark.asyncio
@@ -47,7 +49,7 @@ VERIFY = """curl -X POST https://api.miosa.ai/api/v1/computers/{id}/domains/{dom
   -H "Authorization: Bearer $MIOSA_API_KEY" """
 
 
-async def holder(verbs: Verbs, acme: Account, kind: Kind) -> Resource:
+async def holder(services: Services, acme: Account, kind: Kind) -> Resource:
     """What is attributed as the page's record is."""
     into = Ownership(
         project_id=acme.project.id,
@@ -55,17 +57,17 @@ async def holder(verbs: Verbs, acme: Account, kind: Kind) -> Resource:
         external_user_id="dr-smith-456",
         external_project_id="project_789",
     )
-    return await verbs.resources.create(kind, acme.tenant.id, ownership=into)
+    return await services.resources.create(kind, acme.tenant.id, ownership=into)
 
 
 @pytest_asyncio.fixture
-async def computer(verbs: Verbs, acme: Account) -> Resource:
-    return await holder(verbs, acme, Kind.COMPUTER)
+async def computer(services: Services, acme: Account) -> Resource:
+    return await holder(services, acme, Kind.COMPUTER)
 
 
 @pytest_asyncio.fixture
-async def deployment(verbs: Verbs, acme: Account) -> Resource:
-    return await holder(verbs, acme, Kind.DEPLOYMENT)
+async def deployment(services: Services, acme: Account) -> Resource:
+    return await holder(services, acme, Kind.DEPLOYMENT)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ async def register(page: Page) -> str:
     return page.places["domain_id"]
 
 
-async def test_endpoints(table: list[Endpoint]) -> None:
+async def test_endpoints(table: list[Operation]) -> None:
     """Each row of the page's tables is served."""
     listed = """
 POST | /computers/{id}/domains
@@ -133,14 +135,14 @@ async def test_flat_endpoints(api: ApiClient, computer: Resource, deployment: Re
         assert (gone.status, gone.json["data"]["status"]) == (200, "removed")
 
 
-async def test_tenant_preview_domain(page: Page, verbs: Verbs, acme: Account) -> None:
+async def test_tenant_preview_domain(page: Page, services: Services, acme: Account) -> None:
     """An exposed port's URL is on the organization's domain."""
     set_answer = await page.curl("""curl -X PUT https://api.miosa.ai/api/v1/tenant/preview-domain
   -H "Authorization: Bearer $MIOSA_API_KEY"
   -H "Content-Type: application/json"
   -d '{"preview_domain":"preview.yourcompany.com"}'""")
     assert set_answer.status == 200
-    sandbox = await verbs.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbx01j9x")
+    sandbox = await services.resources.create(Kind.SANDBOX, acme.tenant.id, slug="sbx01j9x")
     expose = """curl -X POST https://api.miosa.ai/api/v1/sandboxes/{id}/expose
   -H "Authorization: Bearer $MIOSA_API_KEY"
   -H "Content-Type: application/json"
@@ -157,9 +159,9 @@ async def test_tenant_preview_domain(page: Page, verbs: Verbs, acme: Account) ->
     assert shown["fallback_url"] == "https://5173-sbx01j9x.sandbox.miosa.app"
 
 
-async def test_precedence(page: Page, verbs: Verbs, acme: Account) -> None:
+async def test_precedence(page: Page, services: Services, acme: Account) -> None:
     """Project, then workspace, then tenant, then the fallback; each needs the two wildcard records."""
-    sandbox = await verbs.resources.create(
+    sandbox = await services.resources.create(
         Kind.SANDBOX, acme.tenant.id, slug="sbx01j9x", ownership=Ownership(project_id=acme.project.id)
     )
     page.places |= {"WORKSPACE_ID": acme.workspace.id, "PROJECT_ID": acme.project.id, "id": sandbox.id}
@@ -235,11 +237,11 @@ async def test_register_for_a_deployment(page: Page, deployment: Resource) -> No
     assert owners == (deployment.id, deployment.workspace_id, deployment.project_id)
 
 
-async def test_list(page: Page, verbs: Verbs) -> None:
+async def test_list(page: Page, services: Services) -> None:
     """A domain whose certificate is in use, with `total` beside the list and nothing else."""
     domain_id = await register(page)
-    await verbs.custom_domains.mark_verified(domain_id)
-    await verbs.custom_domains.mark_active(domain_id)
+    await verify_custom(services, domain_id)
+    await services.custom_domains.mark_active(domain_id)
     answer = await page.curl("""curl https://api.miosa.ai/api/v1/computers/{id}/domains
   -H "Authorization: Bearer $MIOSA_API_KEY" """)
     listed = shows(

@@ -1,5 +1,6 @@
 """The page of deployments, as the Elixir SDK documents them: each of its functions by the request that it sends."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,12 +8,12 @@ import pytest
 import pytest_asyncio
 
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
+from router.node.services import Services
 from router.settings import Settings, load
-from router.verbs import Verbs
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.memory_dns import MemoryLookup
 from tests.support.page import refuses
 from tests.support.publishing import program
 
@@ -52,7 +53,7 @@ def sdk(api: ApiClient) -> Sdk:
 
 
 @pytest_asyncio.fixture
-async def sandbox(sdk: Sdk, verbs: Verbs) -> AsyncIterator[str]:
+async def sandbox(sdk: Sdk, services: Services) -> AsyncIterator[str]:
     """The sandbox of the page's example, whose server runs; its id."""
     body = {
         "name": "smile-dental",
@@ -61,7 +62,7 @@ async def sandbox(sdk: Sdk, verbs: Verbs) -> AsyncIterator[str]:
     }
     made = await sdk("POST", "/sandboxes", body, status=201)
     assert {name: made[name] for name in body} == body
-    async with program(verbs, made["id"]):
+    async with program(services, made["id"]):
         await sdk("POST", f"/sandboxes/{made['id']}/previews", {"port": 3000}, status=201)
         yield made["id"]
 
@@ -125,7 +126,7 @@ async def test_get_update_delete(sdk: Sdk, api: ApiClient, deployment: str) -> N
     assert (await sdk("PATCH", path, {"branch": "trunk"}))["branch"] == "trunk"
     assert (await sdk("GET", path))["branch"] == "trunk"
     assert (await sdk("DELETE", path))["id"] == deployment
-    refuses(await api("GET", f"/api/v1{path}"), 404, "deployment not found")
+    refuses(await api("GET", f"/api/v1{path}"), 404, "deployment_not_found")
 
 
 async def test_publish(sdk: Sdk, api: ApiClient, sandbox: str, deployment: str) -> None:
@@ -192,7 +193,10 @@ async def test_domains(sdk: Sdk, dns: MemoryLookup, deployment: str) -> None:
     path = f"/deployments/{deployment}/domains"
     body = {"domain": "www.smile.example", "redirect_policy": "www_to_apex", **ATTRIBUTION}
     domain = await sdk("POST", path, body, status=201)
-    assert domain["instructions"] == "Add a CNAME record for www.smile.example that points to verify.miosa.ai."
+    assert re.fullmatch(
+        r"Add a CNAME record for www\.smile\.example that points to [0-9a-f]{32}\.verify\.miosa\.ai\.",
+        domain["instructions"],
+    )
     assert (domain["redirect_policy"], domain["external_user_id"]) == ("www_to_apex", "dr-smith-456")
     assert [one["id"] for one in await sdk("GET", path)] == [domain["id"]]
     dns.put("www.smile.example", RecordType.CNAME, "verify.miosa.ai")

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from router.api.endpoint import Endpoint
-from router.clock import ManualClock
+from router.api.operations import Operation
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
-from router.tenancy import Workspace
-from router.unit import new_id
-from router.verbs import Verbs
+from router.node.services import Services
+from router.tenancy.workspaces import Workspace
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.memory_dns import MemoryLookup
 from tests.support.page import Page, refuses, shows
 
 pytestmark = pytest.mark.asyncio
@@ -45,9 +45,9 @@ SELECTORS = {
 
 
 @pytest_asyncio.fixture
-async def clinic(verbs: Verbs, acme: Account) -> Workspace:
+async def clinic(services: Services, acme: Account) -> Workspace:
     """The workspace that the page's requests name."""
-    made, _ = await verbs.workspaces.create(
+    made, _ = await services.workspaces.create(
         acme.tenant.id, name="Dr. Smith Clinic", slug="dr-smith-clinic", external_workspace_id="clinic_123"
     )
     return made
@@ -73,7 +73,7 @@ async def page(api: ApiClient, clinic: Workspace) -> Page:
     return page
 
 
-async def test_endpoints(table: list[Endpoint]) -> None:
+async def test_endpoints(table: list[Operation]) -> None:
     """Each row of the page's table is served."""
     listed = """
 GET | /projects
@@ -131,7 +131,7 @@ async def test_get(page: Page, globex: Account) -> None:
     line = """curl https://api.miosa.ai/api/v1/projects/{id}
 -H "Authorization: Bearer $MIOSA_API_KEY" """
     shows(await page.curl(line), 200, f'{{"data": {PROJECT}}}', varying=VARYING)
-    refuses(await page.curl(line, id=globex.project.id), 404, "project not found")
+    refuses(await page.curl(line, id=globex.project.id), 404, "project_not_found")
 
 
 async def test_update(page: Page) -> None:

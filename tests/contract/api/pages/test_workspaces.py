@@ -2,16 +2,16 @@
 
 import pytest
 
-from router.api.endpoint import Endpoint
-from router.clock import ManualClock
+from router.api.operations import Operation
+from router.base.clock import ManualClock
+from router.base.ids import new_id
 from router.domains.lookup import RecordType
-from router.domains.memory import MemoryLookup
+from router.node.services import Services
 from router.routes.records import Kind, State
-from router.tenancy import Ownership
-from router.unit import new_id
-from router.verbs import Verbs
+from router.tenancy.ownership import Ownership
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
+from tests.support.memory_dns import MemoryLookup
 from tests.support.page import Page, refuses, shows
 
 pytestmark = pytest.mark.asyncio
@@ -49,7 +49,7 @@ async def clinic(page: Page) -> str:
     return page.places["id"]
 
 
-async def test_endpoints(table: list[Endpoint]) -> None:
+async def test_endpoints(table: list[Operation]) -> None:
     """Each row of the page's table is served."""
     listed = """
 GET | /workspaces
@@ -93,12 +93,12 @@ async def test_quick_start(page: Page, api: ApiClient) -> None:
     assert [one["name"] for one in found.json["data"]] == ["clinic-builder"]
 
 
-async def test_list(api: ApiClient, verbs: Verbs) -> None:
+async def test_list(api: ApiClient, services: Services) -> None:
     """A new tenant has its default workspace, with its computers counted; that is where the recipe finds its id."""
-    tenant = await verbs.tenants.create("ClinicIQ")
-    _, key = await verbs.keys.create(tenant.id)
+    tenant = await services.tenants.create("ClinicIQ")
+    _, key = await services.keys.create(tenant.id)
     for _ in range(3):
-        await verbs.resources.create(Kind.COMPUTER, tenant.id)
+        await services.resources.create(Kind.COMPUTER, tenant.id)
     answer = await Page(api, key).curl("""curl https://api.miosa.ai/api/v1/workspaces
 -H "Authorization: Bearer $MIOSA_API_KEY" """)
     listed = shows(
@@ -126,7 +126,7 @@ async def test_list(api: ApiClient, verbs: Verbs) -> None:
 """,
     )
     assert set(listed) == {"data", "total"}
-    default = await verbs.workspaces.default(tenant.id)
+    default = await services.workspaces.default(tenant.id)
     assert [one["id"] for one in listed["data"] if one["is_default"]] == [default.id]
 
 
@@ -173,7 +173,7 @@ async def test_update(page: Page, globex: Account) -> None:
     refuses(await page.curl(line, id=new_id()), 404, "workspace not found")
 
 
-async def test_delete(page: Page, verbs: Verbs, acme: Account, globex: Account) -> None:
+async def test_delete(page: Page, services: Services, acme: Account, globex: Account) -> None:
     """Only what is empty goes; then it is not there any more."""
     workspace_id = await clinic(page)
     line = """curl -X DELETE https://api.miosa.ai/api/v1/workspaces/{id}
@@ -181,9 +181,9 @@ async def test_delete(page: Page, verbs: Verbs, acme: Account, globex: Account) 
     refuses(await page.curl(line, id=globex.workspace.id), 403, "forbidden")
     refuses(await page.curl(line, id=new_id()), 404, "workspace not found")
     into = Ownership(workspace_id=workspace_id)
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into)
     refuses(await page.curl(line), 409, "workspace has computers")
-    await verbs.resources.delete(computer.id)
+    await services.resources.delete(computer.id)
     shows(await page.curl(line), 200, '{ "deleted": true }')
     refuses(await page.curl(line), 404, "workspace not found")
 
@@ -265,12 +265,12 @@ async def test_preview_domain(page: Page, dns: MemoryLookup, clock: ManualClock)
     shows(cleared, 200, '{"scope": "workspace", "preview_domain": null, "effective_domain": "miosa.app"}')
 
 
-async def test_computers(page: Page, verbs: Verbs, acme: Account) -> None:
+async def test_computers(page: Page, services: Services, acme: Account) -> None:
     """A computer as the list shows it."""
     into = Ownership(workspace_id=await clinic(page))
     options = {"name": "runner-1", "size": "small", "template_type": "miosa-desktop"}
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into, **options)  # type: ignore[arg-type]
-    await verbs.resources.patch(computer.id, state=State.RUNNING)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into, **options)  # type: ignore[arg-type]
+    await services.resources.patch(computer.id, state=State.RUNNING)
     answer = await page.curl("""curl https://api.miosa.ai/api/v1/workspaces/{id}/computers
 -H "Authorization: Bearer $MIOSA_API_KEY" """)
     listed = shows(
@@ -328,7 +328,7 @@ async def test_projects(page: Page, api: ApiClient) -> None:
     assert set(listed) == {"data", "total"}
 
 
-async def test_stats(page: Page, api: ApiClient, verbs: Verbs, acme: Account) -> None:
+async def test_stats(page: Page, api: ApiClient, services: Services, acme: Account) -> None:
     """Three small computers and two medium ones have together what the page says."""
     workspace_id = await clinic(page)
     settings = {"max_computers": 10, "max_computer_size": "large", "default_auto_stop_seconds": 3600}
@@ -336,8 +336,8 @@ async def test_stats(page: Page, api: ApiClient, verbs: Verbs, acme: Account) ->
     into = Ownership(workspace_id=workspace_id)
     states = [State.RUNNING] * 3 + [State.STOPPED] * 2
     for size, state in zip(("small", "small", "small", "medium", "medium"), states, strict=True):
-        computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into, size=size)
-        await verbs.resources.patch(computer.id, state=state)
+        computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into, size=size)
+        await services.resources.patch(computer.id, state=state)
     answer = await page.curl("""curl https://api.miosa.ai/api/v1/workspaces/{id}/stats
 -H "Authorization: Bearer $MIOSA_API_KEY" """)
     shows(
@@ -371,12 +371,12 @@ async def test_stats(page: Page, api: ApiClient, verbs: Verbs, acme: Account) ->
 
 
 async def test_usage(
-    page: Page, api: ApiClient, verbs: Verbs, acme: Account, globex: Account, clock: ManualClock
+    page: Page, api: ApiClient, services: Services, acme: Account, globex: Account, clock: ManualClock
 ) -> None:
     """A week in days: seven buckets, whose hours and credits add up; other windows are 422."""
     into = Ownership(workspace_id=await clinic(page))
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into)
-    await verbs.resources.patch(computer.id, state=State.RUNNING)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id, ownership=into)
+    await services.resources.patch(computer.id, state=State.RUNNING)
     clock.advance(42.5 * 3600)
     line = """curl "https://api.miosa.ai/api/v1/workspaces/{id}/usage?window=7d&granularity=day"
 -H "Authorization: Bearer $MIOSA_API_KEY" """
@@ -416,10 +416,10 @@ async def test_usage(
     refuses(await page.curl(line, id=new_id()), 404, "workspace not found")
 
 
-async def test_move_a_computer(page: Page, verbs: Verbs, acme: Account) -> None:
+async def test_move_a_computer(page: Page, services: Services, acme: Account) -> None:
     """The recipe's request, by the endpoint that it names."""
     target = await clinic(page)
-    computer = await verbs.resources.create(Kind.COMPUTER, acme.tenant.id)
+    computer = await services.resources.create(Kind.COMPUTER, acme.tenant.id)
     page.places |= {"computer_id": computer.id, "target-workspace-id": target}
     answer = await page.curl("""curl -X POST https://api.miosa.ai/api/v1/computers/{computer_id}/move
 -H "Authorization: Bearer $MIOSA_API_KEY"

@@ -1,0 +1,36 @@
+"""One program: what it needs, how it is started, and what has to work through the router."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.apps.site import Site
+
+Check = Callable[[Site], Awaitable[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """`files` are written into the program's folder, by path. `npm`, `pip` and `apt` are packages with versions; `build`
+    are commands that run once after an installation. `start` runs it; `{port}` is the port it must listen on, `{folder}` its
+    folder, `{python}` the Python with the pip packages, `{node}` node. `ready` is a path that answers once it serves,
+    `environment` is added to ours. `checks` by what they show: each raises AssertionError. `setting` is what to set
+    in the program so that it takes the public name. `port_settings` are what the platform sets for its port, by field; without
+    any it counts as a program that works by itself. `folder`
+    is the name of another program's, where both are the same."""
+
+    name: str
+    title: str
+    start: Sequence[str]
+    checks: Mapping[str, Check]
+    files: Mapping[str, str] = field(default_factory=dict)
+    npm: Sequence[str] = ()
+    pip: Sequence[str] = ()
+    apt: Sequence[str] = ()
+    build: Sequence[Sequence[str]] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "/"
+    setting: str = "nothing"
+    port_settings: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs the servers that tests want from Debian where they are missing and can be had; says so where they can't be, and
+# what is not tested then. Wheels bring PostgreSQL, Caddy and a Valkey that stands in for Redis (requirements-servers.lock).
+set -u
+missing=""
+need() { # COMMAND PACKAGE WHAT-IS-LOST
+	command -v "$1" > /dev/null && return
+	if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+		missing="$missing $2"
+	else
+		lost "$2" "$3"
+	fi
+}
+lost() { # PACKAGE WHAT-IS-LOST
+	printf '\033[1;31m%s is not installed and can not be: %s. On Debian: sudo apt-get install %s\033[0m\n' "$1" "$2" "$1" >&2
+}
+pebble_lost="certificates by ACME will not be tested"
+redis_lost="the cache is tested with Valkey from a wheel, not with Redis"
+browser_lost="what a browser makes of cookies will not be tested"
+need pebble pebble "$pebble_lost"
+for browser in chromium chromium-browser google-chrome; do command -v "$browser" > /dev/null && break; done \
+	|| need chromium-headless-shell chromium-headless-shell "$browser_lost"
+[ -n "${REDIS_SERVER:-}" ] || need redis-server redis-server "$redis_lost"
+nginx_lost="whether a real nginx compresses for us will not be tested"
+[ -x /usr/sbin/nginx ] || need nginx nginx-light "$nginx_lost"
+[ -n "$missing" ] || exit 0
+
+echo "installing for the tests:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# No daemon that comes with a package is to start: the tests run their own.
+[ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && ours=yes; }
+# shellcheck disable=SC2086 # a list of packages
+apt-get install -y -q $missing > /dev/null 2>&1 || { apt-get update -q && apt-get install -y -q $missing; } > /dev/null 2>&1
+[ "${ours:-no}" = no ] || rm -f /usr/sbin/policy-rc.d
+command -v pebble > /dev/null || lost pebble "$pebble_lost"
+case "$missing" in *chromium*) command -v chromium-headless-shell > /dev/null || lost chromium-headless-shell "$browser_lost" ;; esac
+[ -n "${REDIS_SERVER:-}" ] || command -v redis-server > /dev/null || lost redis-server "$redis_lost"
+[ -x /usr/sbin/nginx ] || command -v nginx > /dev/null || lost nginx-light "$nginx_lost"
+exit 0

@@ -1,0 +1,239 @@
+"""Jobs on leases in memory: once among several processes, moved when one ends, and stopped when a lease is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from router.base.clock import SystemClock
+from router.base.leases import Lease, MemoryLeases
+from router.errors import StoreUnavailableError
+from router.jobs.runner import Job, Jobs
+from router.observe.metrics import Metrics
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio
+
+NAME = "trim_outbox"  # one of the closed set
+POLL_INTERVAL = 0.01
+TTL = 0.5
+
+
+class SharedLeases(MemoryLeases):
+    """The store that all processes share. `down` makes it fail, `silent` makes it wait."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.down = self.silent = False
+
+    async def acquire(self, name: str, holder: str, seconds: float, ran: float | None = None) -> Lease | None:
+        await self._reach()
+        return await super().acquire(name, holder, seconds, ran)
+
+    async def free(self, names: Collection[str]) -> Collection[str]:
+        await self._reach()
+        return await super().free(names)
+
+    async def release(self, lease: Lease) -> None:
+        await self._reach()
+        await super().release(lease)
+
+    async def _reach(self) -> None:
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.down:
+            raise StoreUnavailableError("switched off")
+
+
+class Worker:
+    """One process, and what it did: the tokens that each run went on under."""
+
+    def __init__(self, leases: SharedLeases, *, within: float = 5.0) -> None:
+        self.tokens: list[int] = []
+        self.under_way = 0
+        self.fails = False
+        self.hangs = False
+        self.metrics = Metrics()
+        job = Job(name=NAME, every=POLL_INTERVAL, within=within, work=self._work)
+        self.jobs = Jobs(
+            [job], leases=leases, metrics=self.metrics, clock=SystemClock(), poll_interval=POLL_INTERVAL, ttl=TTL
+        )
+
+    async def _work(self, lease: Lease) -> None:
+        self.tokens.append(lease.token)
+        self.under_way += 1
+        try:
+            if self.fails:
+                raise ZeroDivisionError
+            if self.hangs:
+                await asyncio.Event().wait()
+        finally:
+            self.under_way -= 1
+
+    def number(self, name: str) -> float:
+        """A metric's value for the job."""
+        text = self.metrics.render("")[0].decode()
+        for line in text.splitlines():
+            if line.startswith(f'miosa_router_{name}{{job="{NAME}"}}'):
+                return float(line.split()[-1])
+        return 0.0
+
+
+@pytest.fixture
+def leases() -> SharedLeases:
+    return SharedLeases()
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+def begin(stack: AsyncExitStack, worker: Worker) -> Worker:
+    stack.push_async_callback(worker.jobs.close)
+    worker.jobs.start()
+    return worker
+
+
+async def test_a_job_is_done_again_and_again(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """Once after each pause, under one lease, and counted."""
+    worker = begin(stack, Worker(leases))
+    await eventually(lambda: len(worker.tokens) >= 3, "it was done three times")
+    assert set(worker.tokens) == {1}
+    assert worker.number("job_held") == 1
+    assert worker.number("job_runs_total") >= 3
+    assert worker.number("job_failures_total") == 0
+    assert worker.number("job_last_run_timestamp_seconds") > 0
+
+
+async def test_one_of_several_does_it(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """While the holder lives, the others only look; longer than a lease lasts without renewal."""
+    first = begin(stack, Worker(leases))
+    await eventually(lambda: first.tokens, "the first one has it")
+    second = begin(stack, Worker(leases))
+    clock = SystemClock()
+    until = clock.monotonic() + 2 * TTL
+    await eventually(lambda: clock.monotonic() > until, "two leases' time is over")
+    assert second.tokens == []
+    assert set(first.tokens) == {1}
+    assert (first.number("job_held"), second.number("job_held")) == (1, 0)
+
+
+async def test_a_clean_end_hands_it_over(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """The next process has it long before the lease would have ended."""
+    first = begin(stack, Worker(leases))
+    await eventually(lambda: first.tokens, "the first one has it")
+    second = begin(stack, Worker(leases))
+    await first.jobs.close()
+    await eventually(lambda: second.tokens, "the second one has it", within=TTL)
+    assert second.tokens[0] == 2
+
+
+async def test_a_process_that_dies_loses_it(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """What a dead process held is free when the lease has ended, and not before."""
+    assert await leases.acquire(NAME, "the dead", TTL) is not None
+    worker = begin(stack, Worker(leases))
+    await eventually(lambda: worker.tokens, "it moved")
+    assert worker.tokens[0] == 2
+
+
+async def test_a_failure_is_not_the_end(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """It is counted and logged, and the job is done again."""
+    worker = Worker(leases)
+    worker.fails = True
+    begin(stack, worker)
+    await eventually(lambda: worker.number("job_failures_total") >= 2, "it failed twice")
+    assert worker.number("job_last_run_timestamp_seconds") == 0
+    worker.fails = False
+    await eventually(lambda: worker.number("job_last_run_timestamp_seconds"), "it succeeded")
+
+
+async def test_a_job_that_hangs_is_cancelled(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """After its own deadline, and then it is due again."""
+    worker = Worker(leases, within=0.02)
+    worker.hangs = True
+    begin(stack, worker)
+    await eventually(lambda: worker.number("job_failures_total") >= 2, "it was cancelled twice")
+    assert worker.under_way <= 1
+
+
+@pytest.mark.parametrize("how", ["down", "silent"])
+async def test_who_cannot_renew_stops_in_time(leases: SharedLeases, stack: AsyncExitStack, how: str) -> None:
+    """A process that can't reach the store stops its work before another could begin it; later it goes on anew."""
+    worker = Worker(leases)
+    worker.hangs = True
+    begin(stack, worker)
+    await eventually(lambda: worker.under_way, "it is at work")
+    setattr(leases, how, True)
+    await eventually(lambda: not worker.under_way, "it stopped", within=TTL)
+    setattr(leases, how, False)
+    worker.hangs = False
+    await eventually(lambda: worker.tokens[-1] == 2, "it has a new lease")
+
+
+async def test_a_lease_that_another_took_ends_the_work(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """A process that was frozen past its time finds out at its next look."""
+    worker = Worker(leases)
+    worker.hangs = True
+    begin(stack, worker)
+    await eventually(lambda: worker.under_way, "it is at work")
+    await leases.release(Lease(NAME, worker.jobs._holder, 1))
+    assert await leases.acquire(NAME, "another", 60.0) is not None
+    await eventually(lambda: not worker.under_way, "it stopped")
+
+
+async def test_an_end_without_the_store(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """Closing has an end too where nothing can be released."""
+    worker = begin(stack, Worker(leases))
+    await eventually(lambda: worker.tokens, "it has it")
+    leases.down = True
+    await worker.jobs.close()
+    assert worker.under_way == 0
+
+
+class Sliced:
+    """A process that would do all four slices of a job."""
+
+    def __init__(self, leases: SharedLeases) -> None:
+        jobs = [Job(name=NAME, every=POLL_INTERVAL, within=5.0, work=self._work, slice=number) for number in range(4)]
+        self.jobs = Jobs(
+            jobs, leases=leases, metrics=Metrics(), clock=SystemClock(), poll_interval=POLL_INTERVAL, ttl=TTL
+        )
+
+    async def _work(self, lease: Lease) -> None:
+        assert lease.name.startswith(f"{NAME}/")
+
+    @property
+    def held(self) -> int:
+        return len(self.jobs._held)
+
+
+async def test_slices_are_shared_out(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """One process does all slices; another that comes gets half of them, and all when the first has ended."""
+    first, second = Sliced(leases), Sliced(leases)
+    stack.push_async_callback(first.jobs.close)
+    stack.push_async_callback(second.jobs.close)
+    first.jobs.start()
+    await eventually(lambda: first.held == 4, "it has them all")
+    second.jobs.start()
+    await eventually(lambda: (first.held, second.held) == (2, 2), "each has its share")
+    await first.jobs.close()
+    await eventually(lambda: second.held == 4, "the other one has them all")
+
+
+async def test_a_job_that_nobody_does_is_overdue(leases: SharedLeases, stack: AsyncExitStack) -> None:
+    """After three periods without a success it is said, in every process; and no more when it was done, by whichever."""
+    first, second = Worker(leases, within=0.1), Worker(leases, within=0.1)
+    first.fails = True
+    begin(stack, first)
+    await eventually(lambda: first.tokens, "the first one has it")
+    begin(stack, second)
+    await eventually(lambda: NAME in first.jobs.overdue() and NAME in second.jobs.overdue(), "both say so")
+    assert NAME in (second.jobs.check() or "")
+    assert second.number("job_overdue_seconds") > 0.1
+    first.fails = False
+    await eventually(lambda: not first.jobs.overdue(), "the one that does it knows at once")
+    await eventually(lambda: second.number("job_overdue_seconds") < TTL, "the other one hears of it")
