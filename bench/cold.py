@@ -17,15 +17,15 @@ from pathlib import Path
 
 import uvloop
 
+from router.base.clock import SystemClock
 from router.cache import SharedCache
-from router.clock import SystemClock
+from router.node.processes.single import TRAFFIC, tune_gc
 from router.observe.metrics import Metrics
 from router.routes.batches import Found
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Cache, Redis
 from router.store import Store, migrate
-from router.workers.embedded import calm_the_collector
 from tests.support.crowd import Crowd
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
@@ -88,9 +88,9 @@ async def started(database: str, redis: Server) -> AsyncIterator[Process]:
     )
     process = Process(store, shared, metrics)
     await shared.start(process.resolver.drop, process.resolver.drop_all)
-    while await shared.check() is not None:
+    while shared.check() is not None:
         await asyncio.sleep(0.01)
-    calm_the_collector()
+    tune_gc(TRAFFIC)
     yield process
     await process.resolver.close()
     await shared.close()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import aiohttp
 
-from router.unit import new_id
+from router.base.ids import new_id
 from tests.support.backends import Backend, Visit
 from tests.support.postgres import Postgres
 from tests.support.processes import alive, children
@@ -63,7 +63,7 @@ class Fleet:
             self.postgres = stack.enter_context(Postgres())
             self.redis = stack.enter_context(Sentinels(self._folder))
             common: dict[str, object] = {
-                "database_url": asyncio.run(self.postgres.create(migrated=False)),
+                "database_url": asyncio.run(self.postgres.create()),
                 "redis_url": self.redis.url,
                 "workers": 2,
                 "access_log": "",

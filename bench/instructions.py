@@ -20,8 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.gate.evidence import MemoryEvidence
+from router.node.processes.single import TRAFFIC, tune_gc
 from router.observe.access import JsonLines
 from router.observe.metrics import Metrics
 from router.observe.output import Output
@@ -29,12 +30,11 @@ from router.observe.recorder import AccessLog, Recorder
 from router.pages import Pages
 from router.proxy.backend import BackendConnection
 from router.proxy.client import ClientConnection
-from router.proxy.edge import Edge
-from router.routes.memory import MemoryRecords
+from router.proxy.worker_state import WorkerState
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
-from router.workers.embedded import calm_the_collector
 from tests.support.edge import LOOPBACK
+from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
 
 _HOST = f"3000-bench.sandbox.{PLATFORM}".encode("ascii")
@@ -122,7 +122,7 @@ class Rig:
             access=AccessLog(Output(str(log)), JsonLines(None), clock),
             consumers=[MemoryEvidence(clock).learn],
         )
-        self._edge = Edge(
+        self._worker = WorkerState(
             resolver=self._resolver,
             pages=Pages("https://docs.miosa.ai/errors"),
             recorder=self.recorder,
@@ -132,19 +132,18 @@ class Rig:
             backend_networks=LOOPBACK,
             own_listeners=(),
             clock=clock,
-            on_https=None,
         )
         self.to_client, self.to_backend = _Wire(), _Wire()
-        self._client = ClientConnection(self._edge)
+        self._client = ClientConnection(self._worker)
         self._client.connection_made(cast(asyncio.Transport, self.to_client))
 
     async def warm_up(self) -> None:
         """What the first request to a host costs, and its connection, is not what is measured here."""
         route = await self._resolver.resolve(_HOST)
-        prepared = self._edge.prepare(route)
-        self._backend = BackendConnection(self._edge, prepared.pool)
+        prepared = self._worker.prepare(route)
+        self._backend = BackendConnection(self._worker, prepared.pool)
         self._backend.connection_made(cast(asyncio.Transport, self.to_backend))
-        prepared.pool.give(self._backend, self._edge.now)
+        prepared.pool.give(self._backend, self._worker.now)
         await self._resolver.close()
 
     def run(self, requests: Sequence[bytes], answer: bytes) -> None:
@@ -210,7 +209,7 @@ def main() -> None:
         rig = Rig(Path(folder) / "access.log")
         asyncio.run(rig.warm_up())
         requests = _heads(_TEMPLATES[chosen.template], chosen.only or _COUNTED)
-        calm_the_collector()
+        tune_gc(TRAFFIC)
         if chosen.only:
             rig.run(requests, _ANSWER)
             return

@@ -68,8 +68,8 @@ async def _put_into_redis(database: str, redis: Server, keys: Iterable[str]) -> 
             nonlocal count
             while some := list(itertools.islice(queue, _BATCH)):
                 found: Snapshot = await process.store.records.fetch_versioned(some)
-                for shelf, mine in process.shared._shelves.sorted(found).items():  # noqa: SLF001 - a bench may look inside
-                    stored = await shelf.fill({key: found[key] for key in mine}, found.seen)
+                for shard, mine in process.shared._shards.sorted(found).items():  # noqa: SLF001 - a bench may look inside
+                    stored = await shard.fill({key: found[key] for key in mine}, found.seen)
                     count += stored
 
         await asyncio.gather(*(work() for _ in range(2)))
@@ -173,7 +173,7 @@ def _node(folder: Path, name: str, database: str, redis: Server) -> Router:
 
 
 async def _prepare(server: Postgres, crowd: Crowd) -> str:
-    database = await server.create(migrated=False)
+    database = await server.create()
     await migrate(database)
     began = time.monotonic()
     await crowd.fill(database)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from router.clock import SystemClock
+from router.base.clock import SystemClock
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Cache, Settings
@@ -127,7 +127,7 @@ def main() -> None:
         if database is None:
             options = {"shared_buffers": "1GB", "maintenance_work_mem": "512MB", "max_wal_size": "4GB"}
             server = stack.enter_context(Postgres(**options))
-            database = runner.run(server.create(migrated=False))
+            database = runner.run(server.create())
         runner.run(_measure(database, crowd, words.reads))
         runner.run(_measure(f"sqlite:///{folder / 'router.db'}", crowd, words.reads))
 

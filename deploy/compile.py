@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,47 @@ MODULES = (
     "router/http1/bodies.py",
     "router/http1/forwarding.py",
     "router/http1/heads.py",
-    "router/http1/replies.py",
+    "router/http1/host_rewrite.py",
+    "router/http1/local_heads.py",
+    "router/http1/repair.py",
+    "router/http1/request_sizes.py",
     "router/http1/requests.py",
     "router/http1/responses.py",
     "router/http1/upgrade.py",
+    "router/http1/whole_bodies.py",
+    "router/http2/compression.py",
+    "router/http2/heads.py",
+    "router/http2/session.py",
     "router/observe/access.py",
-    "router/observe/finished.py",
+    "router/observe/ended_exchange.py",
+    "router/observe/limited_log.py",
     "router/observe/metrics.py",
     "router/observe/recorder.py",
     "router/gate/ask.py",
     "router/gate/evidence.py",
-    "router/gate/lane.py",
+    "router/gate/fast_path.py",
     "router/gate/policy.py",
     "router/hostname.py",
     "router/proxy/backend.py",
+    "router/proxy/h2_backend.py",
+    "router/proxy/h2_client.py",
+    "router/proxy/h2_connection.py",
+    "router/proxy/h2_stream.py",
+    "router/proxy/turn_budget.py",
     "router/proxy/client.py",
-    "router/proxy/edge.py",
+    "router/proxy/worker_state.py",
     "router/proxy/exchange.py",
+    "router/proxy/host_refusal.py",
+    "router/proxy/response.py",
+    "router/proxy/socket_state.py",
+    "router/proxy/connection_limits.py",
+    "router/proxy/queue.py",
+    "router/proxy/callers.py",
     "router/proxy/sweep.py",
     "router/proxy/tunnel.py",
-    "router/proxy/turns.py",
+    "router/proxy/pacer.py",
+    "router/proxy/unread.py",
+    "router/proxy/whole_body.py",
     "router/routes/resolver.py",
     "router/routes/route.py",
 )
@@ -53,6 +75,11 @@ def objects() -> list[Path]:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     beside = [ROOT / Path(module).with_suffix(suffix) for module in MODULES]
     return [path for path in (*beside, ROOT / f"router/compiled__mypyc{suffix}") if path.exists()]
+
+
+def remove_objects() -> None:
+    for old in objects():
+        old.unlink()
 
 
 def are_current() -> bool:
@@ -95,21 +122,27 @@ def compile_modules() -> None:
 
 
 def main() -> None:
+    if "--remove-stale" in sys.argv[1:]:
+        if not are_current():
+            remove_objects()
+        return
     remove = "--remove" in sys.argv[1:]
     why = None if remove else obstacle()
     if why is not None and are_current():
-        return  # made by somebody who could
-    for old in objects():
-        old.unlink()
+        return  # compiled elsewhere, from these very sources
+    remove_objects()
     if remove:
         return
     if why is not None:
         print(
-            f"the data plane is left to the interpreter, at half as much processor time again: {why}", file=sys.stderr
+            f"not compiled, since {why}: the data plane runs interpreted, at half as much processor time again",
+            file=sys.stderr,
         )
         return
-    print(f"compiling the data plane: {len(MODULES)} modules, about half a minute")
+    started = time.monotonic()
+    print(f"compiling the data plane to machine code: {len(MODULES)} modules, half a minute to two minutes", flush=True)
     compile_modules()
+    print(f"compiled in {time.monotonic() - started:.0f} s", flush=True)
 
 
 class CompileHook(BuildHookInterface[Any]):

@@ -30,19 +30,14 @@ if [ -z "$python" ]; then
 fi
 
 # A venv that fits is kept: its Python answers, and is new enough.
-if "$venv/bin/python" -c "$wanted" 2>/dev/null && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+if "$venv/bin/python" -c "$wanted" 2>/dev/null; then
     exit 0
 fi
 
 echo "making $venv with $("$python" --version) ($python)"
 rm -rf "$venv"
-if "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-    "$python" -m venv "$venv"
-elif "$python" -m pip --version >/dev/null 2>&1; then
-    # Debian and Ubuntu split ensurepip off into python3-venv; the pip outside can put one inside (pip 22.3 or newer).
-    "$python" -m venv --without-pip "$venv"
-    "$python" -m pip --python "$venv/bin/python" --disable-pip-version-check install --quiet pip
-else
-    echo "This Python has neither ensurepip nor pip. On Debian and Ubuntu: apt install python3-venv python3-pip" >&2
+# Without pip, which takes longer than all the rest: deploy/install.py finds one.
+if ! "$python" -m venv --without-pip "$venv"; then
+    echo "On Debian and Ubuntu: apt install python3-venv python3-pip" >&2
     exit 1
 fi

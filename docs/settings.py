@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from router/settings.py: `make docs`. A unit test says when the page is out of date."""
+"""Writes docs/settings.md from router/settings/: `make docs`. A unit test says when the page is out of date."""
 
 import ipaddress
 import sys
@@ -13,7 +13,7 @@ from router.settings import PREFIX, Settings
 INTRODUCTION = f"""\
 # Settings
 
-Made from `router/settings.py` by `make docs`; don't edit it here.
+Made from `router/settings/` by `make docs`; don't edit it here.
 
 Each setting is a key of the TOML file (`miosa-router serve --config FILE`) or a variable; the variable wins. Lists are
 TOML lists, or words separated by commas. Sizes are in bytes, times in seconds. An unknown key or a bad value keeps
@@ -64,7 +64,7 @@ def _table(group: str, fields: Iterable[tuple[str, FieldInfo]]) -> Iterator[str]
 
 def _shown(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "none" if value is None else "empty" if value in ("", (), frozenset()) else f"`{_plain(value)}`"
+    return "none" if value is None else "empty" if value in ("", (), frozenset(), {}) else f"`{_plain(value)}`"
 
 
 def _plain(value: Any) -> str:
