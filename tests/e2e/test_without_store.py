@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis as AsyncRedis
 
 from router.base.clock import SystemClock
 from router.base.ids import new_id
 from router.errors import StoreUnavailableError
+from router.hostname import host_meanings
 from router.node.app import App
 from router.node.services import open_services
+from router.routes.records import keys_of
 from router.settings import Database as Limits
 from router.settings import Settings
 from router.store import Start, migrate, open_store_in_time
@@ -155,8 +158,8 @@ async def backend() -> AsyncIterator[Backend]:
         yield started
 
 
-async def filled(configured: Settings, backend: Backend) -> None:
-    """A node has served a sandbox by https, and has ended."""
+async def filled(configured: Settings, backend: Backend, redis: Server | None = None) -> None:
+    """A node has served a sandbox by https, and has ended; what `redis` should have of it by then, it has."""
     async with running(configured) as node, open_services(configured) as services:
         tenant, resource = (await services.tenants.create("Acme")).id, new_id()
         body = {"kind": "sandbox", "slug": "sbx01j9x", "tenant_id": tenant, "default_port": 3000}
@@ -165,6 +168,18 @@ async def filled(configured: Settings, backend: Backend) -> None:
         assert await put(node, f"/endpoints/{resource}", endpoint) < 300
         assert await status_of(node) == 200
         assert (await node.ask(HOST))[0] == 200
+        if redis is not None:
+            await stored(redis, f"{configured.redis.prefix}r:")
+
+
+async def stored(redis: Server, prefix: str) -> None:
+    """Redis has a record for each key of HOST: they are written in the background, when the visitor has been answered."""
+    keys = [prefix + key for key in keys_of(HOST, host_meanings(HOST))]
+    deadline = time.monotonic() + 20
+    async with AsyncRedis.from_url(redis.url) as client:
+        while await client.exists(*keys) < len(keys):
+            assert time.monotonic() < deadline, await client.keys(f"{prefix}*")
+            await asyncio.sleep(0.05)
 
 
 async def test_a_node_starts_without_its_store(tmp_path: Path, outage: Outage, backend: Backend) -> None:
@@ -237,8 +252,10 @@ async def test_routes_come_from_redis(tmp_path: Path, server: Database, redis_se
     """A node that starts while only Redis is there serves the hosts that are in Redis; others are 503, never 404."""
     url = await server.create(migrated=False)
     await migrate(url)
-    configured = settings(tmp_path, url, redis_url=redis_server.url, redis={"prefix": f"{new_id()}:"})
-    await filled(configured, backend)
+    configured = settings(
+        tmp_path, url, redis_url=redis_server.url, redis={"prefix": f"{new_id()}:", "operation_time": 5}
+    )
+    await filled(configured, backend, redis_server)
     server.stop()
     try:
         async with running(configured) as node:
