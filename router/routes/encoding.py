@@ -3,7 +3,8 @@ there is none at that version.
 
 The version stands in front so that a script can compare it without reading JSON. `f` is the format's number: a value
 of a higher one was written by a program that means something else by it, and is as good as absent. Within a format,
-fields are only ever added, and those that this version does not know are skipped.
+fields are only ever added, and those that this version does not know are skipped. A record that not everybody may open is
+of the second format: a program of the first would skip that, and open it.
 """
 
 import functools
@@ -12,21 +13,26 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
+from router.routes.policies import AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
+    KeyRecord,
     Kind,
     ListeningSocket,
     NameRecord,
     Record,
     ResourceRecord,
     Scope,
+    SigningKey,
+    SigningKeysRecord,
     State,
     ZoneMember,
     ZoneRecord,
 )
 
-FORMAT = 1
+FORMAT = 2
+_OPEN = 1  # the format of what everybody may open
 
 _NONE = b"-"
 
@@ -43,7 +49,7 @@ def encode(version: int, record: Record | None) -> bytes:
     """A record, or that there is none (`record` None), at this version."""
     if record is None:
         return b"%d %b" % (version, _NONE)
-    fields = {"f": FORMAT, **_fields(record)}
+    fields = {"f": _format(record), **_fields(record)}
     return b"%d %b" % (version, json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode())
 
 
@@ -62,12 +68,51 @@ def decode(key: str, value: bytes) -> tuple[int, Record | None]:
         raise CorruptValueError(f"{key} is not a record: {type(error).__name__}: {error}") from error
 
 
+def _format(record: Record) -> int:
+    resource = record.resource if isinstance(record, NameRecord) else record
+    return FORMAT if isinstance(resource, ResourceRecord) and resource.policies else _OPEN
+
+
 def _fields(record: Record) -> dict[str, Any]:
     if isinstance(record, ResourceRecord):
         return _of_resource(record)
     if isinstance(record, NameRecord):
         return _of_name(record)
+    if isinstance(record, KeyRecord):
+        return _of_key(record)
+    if isinstance(record, SigningKeysRecord):
+        return {
+            "purpose": record.purpose,
+            "keys": [[key.id, key.secret, key.since, key.until] for key in record.keys],
+            "version": record.version,
+        }
     return {"domain": record.domain, "claims": [_of_claim(claim) for claim in record.claims], "version": record.version}
+
+
+def _of_key(record: KeyRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": record.id,
+        "tenant": record.tenant_id,
+        "scope": record.scope,
+        "scope_id": record.scope_id,
+        "version": record.version,
+    }
+    seldom = {"until": record.until, "revoked": record.revoked}
+    return fields | {name: value for name, value in seldom.items() if value}
+
+
+def _of_policy(policy: AccessPolicy) -> dict[str, Any]:
+    secrets = [[one.id, one.kind, one.digest, one.until, one.revoked] for one in policy.secrets]
+    fields: dict[str, Any] = {"visibility": policy.visibility, "generation": policy.generation, "tenant": policy.tenant}
+    seldom = {
+        "secrets": secrets,
+        "networks": policy.networks,
+        "until": policy.until,
+        "hide": policy.hide,
+        "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
+        "origins": policy.origins,
+    }
+    return fields | {name: value for name, value in seldom.items() if value}
 
 
 def _of_claim(claim: ZoneMember) -> list[Any]:
@@ -105,6 +150,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "protocols": {**record.protocols},
         "first_byte": record.first_byte,
         "branding": {**record.branding},
+        "policies": {port: _of_policy(policy) for port, policy in record.policies.items()},
     }
     return fields | {name: value for name, value in seldom.items() if value}
 
@@ -129,7 +175,44 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
+        policies=_by_port({port: _policy(said) for port, said in fields.get("policies", {}).items()}),
     )
+
+
+def _policy(fields: Mapping[str, Any]) -> AccessPolicy:
+    return AccessPolicy(
+        visibility=Visibility(fields["visibility"]),
+        generation=fields["generation"],
+        tenant=intern(fields["tenant"]),
+        secrets=tuple(_secret(*one) for one in fields.get("secrets", ())),
+        networks=tuple(map(str, fields.get("networks", ()))),
+        until=fields.get("until"),
+        hide=fields.get("hide", False) is True,
+        cors=Cors(fields.get("cors", Cors.PASSTHROUGH)),
+        origins=tuple(map(str, fields.get("origins", ()))),
+    )
+
+
+def _secret(secret_id: str, kind: str, digest: str, until: float | None, revoked: object, *_: object) -> AccessSecret:
+    # What is not plainly false is a revocation: a mistake here must not open anything.
+    return AccessSecret(secret_id, SecretKind(kind), digest, until, revoked is not False)
+
+
+def _key(fields: Mapping[str, Any]) -> KeyRecord:
+    return KeyRecord(
+        id=fields["id"],
+        tenant_id=intern(fields["tenant"]),
+        scope=intern(fields["scope"]),
+        scope_id=fields["scope_id"],
+        version=fields["version"],
+        until=fields.get("until"),
+        revoked=fields.get("revoked", False) is not False,
+    )
+
+
+def _signing(fields: Mapping[str, Any]) -> SigningKeysRecord:
+    keys = tuple(SigningKey(str(one[0]), str(one[1]), float(one[2]), float(one[3])) for one in fields["keys"])
+    return SigningKeysRecord(fields["purpose"], keys, fields["version"])
 
 
 def _endpoint(
@@ -217,4 +300,10 @@ def _shared(marks: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {"slug": _resource, "name": _name, "zone": _zone}
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
+    "slug": _resource,
+    "name": _name,
+    "zone": _zone,
+    "key": _key,
+    "signing": _signing,
+}

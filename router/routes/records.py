@@ -5,7 +5,10 @@
     slug:<slug>   the resource with that slug
 
 All keys of a host can be computed from the host alone, so one round trip fetches them; a name record therefore
-carries its resource along.
+carries its resource along. Two more are asked for by who opens what is not public (`policies.py`):
+
+    key:<hash>    the API key with that SHA-256, in hexadecimal
+    signing:<of>  the fleet's keys that sign `<of>`: `cookies`
 """
 
 import enum
@@ -16,6 +19,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from router.hostname import HostMeaning
+from router.routes.policies import OTHER_PORTS, AccessPolicy, PolicyByPort
 
 # What the program on a port speaks.
 HTTP1: Final = "http1"
@@ -114,7 +118,8 @@ class ResourceRecord:
     `exposed_ports` None means that every port is routable (the tenant's `auto_expose`). The default port is always
     routable. `host_modes` maps a port to what its program is told; absent is `usual_host_mode`. `schemes` maps a port to
     `https`; absent is `http`. `protocols` maps a port to `h2c`; absent is `http1`. `first_byte` is the longest wait in
-    seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages.
+    seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages. `policies` says by
+    port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody.
     """
 
     id: str
@@ -134,6 +139,14 @@ class ResourceRecord:
     protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
     branding: Mapping[str, str] = field(default_factory=dict)
+    policies: PolicyByPort = field(default_factory=dict)
+
+    def policy(self, port: int) -> AccessPolicy | None:
+        """Who may open `port`; None is everybody."""
+        if not self.policies:
+            return None
+        policy = self.policies.get(port) or self.policies.get(OTHER_PORTS)
+        return policy if policy is not None and policy.restricts else None
 
     def host_mode(self, port: int) -> str:
         """What the program on `port` is told. Who runs a deployment has set up its name; on a machine people develop."""
@@ -202,7 +215,41 @@ class ZoneRecord:
         return any(claim.verified for claim in self.claims)
 
 
-Record = NameRecord | ZoneRecord | ResourceRecord
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key: whose it is and how far it reaches, in the words of `keys create --scope`. `scope_id` is the workspace's or
+    project's id, else the tenant's. `until` is in seconds of the epoch, None for ever; `revoked` opens nothing."""
+
+    id: str
+    tenant_id: str
+    scope: str
+    scope_id: str
+    version: int
+    until: float | None = None
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key of the fleet. `secret` is in hexadecimal. It signs from `since` until the next one does, and what it has signed is
+    believed until `until`; both in seconds of the epoch."""
+
+    id: str
+    secret: str
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeysRecord:
+    """The fleet's keys for one purpose, the newest first."""
+
+    purpose: str
+    keys: tuple[SigningKey, ...]
+    version: int
+
+
+Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord
 
 
 class Snapshot(dict[str, tuple[int, Record | None]]):
@@ -236,6 +283,14 @@ def zone_key(domain: str) -> str:
 
 def slug_key(slug: str) -> str:
     return f"slug:{slug}"
+
+
+def api_key_key(digest: str) -> str:
+    return f"key:{digest}"
+
+
+def signing_key(purpose: str) -> str:
+    return f"signing:{purpose}"
 
 
 def keys_of(host: str, host_meanings: tuple[HostMeaning, ...]) -> tuple[str, ...]:

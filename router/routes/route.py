@@ -5,6 +5,7 @@ from typing import Any
 
 from router.errors import Problem
 from router.routes.chain import Decision, Level
+from router.routes.policies import AccessPolicy
 from router.routes.records import ResourceRecord
 
 _NOT_KEPT: Mapping[str, str] = {}
@@ -18,7 +19,7 @@ class Route:
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
     resource may have to respond: a problem, a redirect, or the proof for a domain check. `used`: since it was remembered, or
-    was last considered for being forgotten. `current` while the resolver remembers it: what becomes of its host is heard
+    was last considered for being forgotten. `policy` says who may open it, where not everybody may. `current` while the resolver remembers it: what becomes of its host is heard
     then, and only then.
     """
 
@@ -28,6 +29,7 @@ class Route:
         "expires",
         "host",
         "keys",
+        "policy",
         "port",
         "prepared",
         "problem",
@@ -43,9 +45,17 @@ class Route:
         self.host = host
         self.decision = decision
         self.problem: Problem | None = decision.problem
-        self.special = not (decision.problem is None and decision.redirect_to is None and decision.challenge is None)
         self.resource: ResourceRecord | None = decision.resource
         self.port = decision.port
+        self.policy: AccessPolicy | None = None
+        if decision.resource is not None and decision.redirect_to is None:
+            self.policy = decision.resource.policy(decision.port or 0)
+        self.special = not (
+            decision.problem is None
+            and decision.redirect_to is None
+            and decision.challenge is None
+            and self.policy is None
+        )
         self.keys = keys
         self.source = source
         self.sources: Mapping[str, str] = _NOT_KEPT

@@ -168,7 +168,7 @@ def test_fields_that_an_older_version_does_not_write() -> None:
 
 def test_a_newer_format_is_not_ours_to_read() -> None:
     """It is not damage either: whoever wrote it can read it."""
-    with pytest.raises(NewerFormatError, match="format 2"):
+    with pytest.raises(NewerFormatError, match="format 3"):
         decode("slug:shop", broken(f=FORMAT + 1))
 
 

@@ -1,0 +1,86 @@
+"""Who may open a preview: the policy of one port, as it stands in its resource's record. Values only.
+
+What a visitor brings is compared with this alone, without a look in the store: so it holds the hashes of every secret that
+opens the port, and of those that did until lately, which are told apart from what never did.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+class Visibility(enum.StrEnum):
+    """Who may open a port.
+
+    `private`: who has a secret of the preview, or a key or token of the API that reaches the resource. `tenant`: those, and
+    whoever has any key or token of the resource's tenant. `key`: programs only; as `private`, without links and cookies.
+    """
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    TENANT = "tenant"
+    KEY = "key"
+
+
+class Cors(enum.StrEnum):
+    """Which other origins' scripts may read a port's responses: as its program says (`passthrough`), those of a list, or those
+    of the same owner's hosts. A program's own headers win in each."""
+
+    PASSTHROUGH = "passthrough"
+    ALLOWLIST = "allowlist"
+    SAME_OWNER = "same-owner"
+
+
+class SecretKind(enum.StrEnum):
+    """How a secret is meant to be used: by programs in a header, in a link by people, or in a link once."""
+
+    PROGRAM = "program"
+    LINK = "link"
+    ONCE = "once"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSecret:
+    """A secret that opens a port. `digest` is its SHA-256 in hexadecimal, `until` an instant in seconds of the epoch, None for
+    ever. One that is `revoked` (or, of `ONCE`, used up) opens nothing, and is kept a while so that we can say so."""
+
+    id: str
+    kind: SecretKind
+    digest: str
+    until: float | None = None
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """One port's policy. `generation` grows whenever all that was handed out before is void: cookies name it.
+
+    `networks` are those that visitors' addresses have to lie in; empty allows any. From `until` on (seconds of the epoch)
+    the preview has expired. `hide`: strangers are answered as if there were no such host. `origins` is the list of `cors`.
+    `tenant` is the slug of the resource's tenant, which JSON Web Tokens may name it by.
+    """
+
+    visibility: Visibility = Visibility.PUBLIC
+    generation: int = 0
+    tenant: str = ""
+    secrets: tuple[AccessSecret, ...] = ()
+    networks: tuple[str, ...] = ()
+    until: float | None = None
+    hide: bool = False
+    cors: Cors = Cors.PASSTHROUGH
+    origins: tuple[str, ...] = ()
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it says anything at all. One that doesn't stands in no record: its visitors pay nothing for it."""
+        return (
+            self.visibility is not Visibility.PUBLIC
+            or bool(self.networks)
+            or self.until is not None
+            or self.cors is not Cors.PASSTHROUGH
+        )
+
+
+OTHER_PORTS: Final = 0  # the key of the policy of every port that has none of its own
+PolicyByPort = Mapping[int, AccessPolicy]
