@@ -8,8 +8,9 @@ from router.api.authorization import tenant_of
 from router.api.models import UUID, Exact, Instant, Moment, Name, Out, Paging
 from router.api.operations import Call, Data, Handlers, Paged, Rate, operation
 from router.api.principal import Access, Principal
+from router.base.key_scopes import KeyScope, read_scope
 from router.errors import CONFLICT, FORBIDDEN, NOT_FOUND, VALIDATION_FAILED, RouterError
-from router.tenancy.keys import Key, Keys, KeyScope, read_scope
+from router.tenancy.keys import Key, Keys
 
 
 def _scope(value: str) -> str:

@@ -10,10 +10,11 @@ import hmac
 import structlog
 
 from router import errors
+from router.access.tokens import Claims, InvalidTokenError, Tokens
 from router.api.principal import PLATFORM, Access, Principal
-from router.api.tokens import Claims, InvalidTokenError, Tokens
+from router.base.key_scopes import KeyScope, read_scope
 from router.errors import RouterError
-from router.tenancy.keys import Keys, KeyScope, read_scope
+from router.tenancy.keys import Keys
 from router.tenancy.projects import Project, Projects
 from router.tenancy.tenants import Tenant, Tenants
 from router.tenancy.workspaces import Workspace, Workspaces

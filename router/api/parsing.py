@@ -21,6 +21,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from router import errors
 from router.api.messages import INVALID, fields_of
+from router.base.text import is_storable
 from router.errors import RouterError
 
 MAX_BODY = 10 * 1024 * 1024
@@ -157,17 +158,6 @@ def _unstorable(value: object) -> Iterator[str]:
             todo += [(inner, f"{where}.{key}" if where else key, depth + 1) for key, inner in item.items()]
         elif isinstance(item, list):
             todo += [(inner, f"{where}.{place}", depth + 1) for place, inner in enumerate(item)]
-
-
-def is_storable(text: str) -> bool:
-    """Whether every store can hold the text: no NUL, no lone surrogate."""
-    if "\0" in text:
-        return False
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def parse_query(model: type[BaseModel], raw: str) -> BaseModel:

@@ -11,8 +11,9 @@ from router.cli.output import show, show_list
 from router.cli.run_command import reported, tenant_id, with_services
 
 if TYPE_CHECKING:
+    from router.base.key_scopes import KeyScope
     from router.node.services import Services
-    from router.tenancy.keys import Key, KeyScope
+from router.tenancy.keys import Key
 
 commands = group("API keys.")
 
@@ -72,7 +73,7 @@ def keys_revoke(
 
 
 def _parse_scope(text: str) -> "tuple[KeyScope, str | None]":
-    from router.tenancy.keys import read_scope
+    from router.base.key_scopes import read_scope
 
     scope = read_scope(text)
     if scope is None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
+from router.access.tokens import Tokens
 from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
@@ -34,7 +35,6 @@ from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tenant import TenantApi
-from router.api.tokens import Tokens
 from router.api.versions import VersionsApi
 from router.api.webhooks import WebhooksApi
 from router.api.whoami import WhoamiApi

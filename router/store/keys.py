@@ -5,10 +5,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.base.key_scopes import KeyScope
 from router.base.paging import Listing, Window
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import api_keys
-from router.tenancy.keys import Key, KeyScope
+from router.tenancy.keys import Key
 
 
 class SqlKeys(Rows):

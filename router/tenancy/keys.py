@@ -1,6 +1,5 @@
 """API keys: shown once, stored as a hash, revocable, each with a scope beyond which it sees nothing."""
 
-import enum
 import hashlib
 import hmac
 import secrets
@@ -9,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from router.base.clock import Clock
-from router.base.ids import is_id, new_id
+from router.base.ids import new_id
+from router.base.key_scopes import NARROW, KeyScope
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
@@ -23,27 +23,6 @@ PREFIX = "msk_live_"
 
 _SHOWN = len(PREFIX) + 6  # characters of a key that lists show
 _USE_NOTED = timedelta(minutes=1)  # `last_used_at` is written at most this often per key
-
-
-class KeyScope(enum.StrEnum):
-    """How far a key reaches, the widest first."""
-
-    PLATFORM = "platform"
-    TENANT = "tenant"
-    WORKSPACE = "workspace"
-    PROJECT = "project"
-
-
-_NARROW = frozenset({KeyScope.WORKSPACE, KeyScope.PROJECT})
-
-
-def read_scope(text: str) -> tuple[KeyScope, str | None] | None:
-    """A scope and the id in it, from `platform`, `tenant`, `workspace:ID` or `project:ID`; None is none of them."""
-    word, colon, scope_id = text.partition(":")
-    narrow = word in _NARROW
-    if word not in set(KeyScope) or narrow != bool(colon) or (narrow and not is_id(scope_id)):
-        return None
-    return KeyScope(word), scope_id if narrow else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +47,7 @@ class Key:
     @property
     def scope_text(self) -> str:
         """As `read_scope` reads it."""
-        return f"{self.scope}:{self.scope_id}" if self.scope in _NARROW else str(self.scope)
+        return f"{self.scope}:{self.scope_id}" if self.scope in NARROW else str(self.scope)
 
     def opens(self, now: datetime) -> bool:
         """Whether it is neither revoked nor expired."""

@@ -6,12 +6,12 @@ from typing import Any
 import jwt
 import pytest
 
+from router.access.tokens import Tokens
 from router.api.auth import Credentials
 from router.api.principal import PLATFORM, Access, Principal
-from router.api.tokens import Tokens
 from router.base.clock import ManualClock
+from router.base.key_scopes import KeyScope
 from router.settings import Jwt
-from router.tenancy.keys import KeyScope
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio

@@ -3,11 +3,11 @@
 import pytest
 
 from router.base.clock import ManualClock
+from router.base.key_scopes import KeyScope
 from router.base.paging import Window
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, Problem, RouterError
 from router.routes.records import Scope
 from router.store import Store
-from router.tenancy.keys import KeyScope
 from router.tenancy.projects import ProjectFilter
 from router.tenancy.workspaces import WorkspaceNameExistsError
 from tests.support.world import World

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
-from router.tenancy.keys import KeyScope
 from router.tenancy.projects import Project, ProjectFilter
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.base.ids import new_id
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
 from router.routes.records import Kind, Scope, State
 from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.events import EventFilter
-from router.tenancy.keys import KeyScope
 from router.tenancy.ownership import Ownership
 from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan

@@ -10,10 +10,10 @@ import miosa
 import pytest
 import pytest_asyncio
 
+from router.access.tokens import Tokens
 from router.api.auth import Credentials
 from router.api.operations import Operation
 from router.api.table import Table
-from router.api.tokens import Tokens
 from router.base.clock import ManualClock
 from router.node.rest import handlers_of
 from router.node.services import Services, build_services

@@ -8,8 +8,8 @@ import pytest
 
 from router.base.clock import ManualClock
 from router.base.ids import new_id
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
-from router.tenancy.keys import KeyScope
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.database import rows

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from miosa import errors as client_errors
 
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
 from router.routes.records import Kind, Scope
 from router.settings import Settings, load
-from router.tenancy.keys import KeyScope
 from router.tenancy.resource_service import Resource
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from router.base.clock import ManualClock
+from router.base.key_scopes import KeyScope
 from router.domains.certificates import Certificate, CertificateStatus
 from router.domains.lookup import RecordType
 from router.errors import CONFLICT, RATE_LIMITED, RouterError
 from router.node.services import Services
 from router.routes.records import Kind, Scope
 from router.store import Store
-from router.tenancy.keys import KeyScope
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.checks import verify_custom

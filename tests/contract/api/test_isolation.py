@@ -18,9 +18,9 @@ from router.api.custom_domains import RegisterFlat
 from router.api.operations import Auth, Operation
 from router.api.principal import Access
 from router.base.clock import ManualClock
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
 from router.settings import Rates, Settings, load
-from router.tenancy.keys import KeyScope
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.api import Answered, ApiClient
 from tests.support.backends import Backend, Visit

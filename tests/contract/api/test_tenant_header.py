@@ -8,8 +8,8 @@ from miosa import errors as client_errors
 
 from router.api.operations import Auth, Operation
 from router.base.ids import new_id
+from router.base.key_scopes import KeyScope
 from router.node.services import Services
-from router.tenancy.keys import KeyScope
 from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient

@@ -1,4 +1,4 @@
-"""JSON Web Tokens as credentials of the API (RFC 7519, with RFC 8725's advice).
+"""JSON Web Tokens as credentials of the API, and of previews that are not public (RFC 7519, with RFC 8725's advice).
 
 The algorithm is decided by our key, never by the token: a shared secret verifies HS256 only, a public key of the JWKS
 file RS256 or ES256 as its type says. Claims: `exp` and `tenant` are required, `iss` and `aud` where the settings name
@@ -9,19 +9,23 @@ them, `scope` says how far it reaches, in the words of `keys create --scope`:
 Times are compared by our clock with a leeway of 30 seconds, so that tests can move it.
 """
 
+import hashlib
 import json
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from router.api.parsing import is_storable
 from router.base.clock import Clock
+from router.base.text import is_storable
 from router.settings import Jwt, SettingsError
 
 LEEWAY = 30.0  # seconds
 _MAX_TOKEN = 16 * 1024
+_MAX_VISITORS_TOKEN = 4096  # characters of one that opens a preview: it comes with every request
+_MAX_REMEMBERED = 4096
 _LATEST = 253_402_300_799  # the last second of the year 9999
 _PUBLIC_KEY_ALGORITHMS = frozenset({"RS256", "ES256"})
 
@@ -30,13 +34,19 @@ class InvalidTokenError(Exception):
     """A token that is not accepted. `str()` says why, for the log; the client gets a 401 without the reason."""
 
 
+class ExpiredTokenError(InvalidTokenError):
+    """A token that was accepted until it expired."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an accepted token says. `scope` is not interpreted yet."""
+    """What an accepted token says. `scope` is not interpreted yet (`base.key_scopes.read_scope` does); from `until` on, in
+    seconds of the epoch and with the leeway, it is accepted no more."""
 
     subject: str
     tenant: str
     scope: str
+    until: float
 
 
 class Tokens:
@@ -68,7 +78,12 @@ class Tokens:
         except (jwt.PyJWTError, RecursionError) as error:  # the header is read before the signature, however deep it is
             raise InvalidTokenError(str(error)) from None
         self._check_times(claims)
-        return Claims(_text(claims, "sub", ""), _text(claims, "tenant", None), _text(claims, "scope", "tenant"))
+        return Claims(
+            subject=_text(claims, "sub", ""),
+            tenant=_text(claims, "tenant", None),
+            scope=_text(claims, "scope", "tenant"),
+            until=_instant(claims, "exp") + LEEWAY,
+        )
 
     def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
         algorithm = header.get("alg")
@@ -85,10 +100,47 @@ class Tokens:
     def _check_times(self, claims: dict[str, Any]) -> None:
         now = self._clock.now().timestamp()
         if now >= _instant(claims, "exp") + LEEWAY:
-            raise InvalidTokenError("expired")
+            raise ExpiredTokenError("expired")
         for claim in ("nbf", "iat"):
             if claim in claims and now < _instant(claims, claim) - LEEWAY:
                 raise InvalidTokenError("not valid yet")
+
+
+class VerifiedTokens:
+    """The tokens of visitors: a signature is verified once, and its result remembered by the token's hash until the token
+    expires. What was refused is not remembered: whoever makes up tokens never sends one twice.
+
+    At most `most` are remembered, those that were used last.
+    """
+
+    def __init__(self, tokens: Tokens, clock: Clock, *, most: int = _MAX_REMEMBERED) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._most = most
+        self._known: OrderedDict[bytes, Claims] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def verify(self, token: str) -> Claims:
+        """The claims of a valid token. Raises InvalidTokenError, as ExpiredTokenError where it was valid once."""
+        if len(token) > _MAX_VISITORS_TOKEN:
+            raise InvalidTokenError("too long")
+        if not token.isascii():
+            raise InvalidTokenError("not ASCII")
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        claims = self._known.get(digest)
+        if claims is None:
+            claims = self._tokens.verify(token)
+            if len(self._known) >= self._most:
+                self._known.popitem(last=False)
+            self._known[digest] = claims
+            return claims
+        if self._clock.now().timestamp() >= claims.until:
+            del self._known[digest]
+            raise ExpiredTokenError("expired")
+        self._known.move_to_end(digest)
+        return claims
 
 
 def _instant(claims: dict[str, Any], claim: str) -> float:

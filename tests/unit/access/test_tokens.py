@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from router.api.tokens import InvalidTokenError, Tokens
+from router.access.tokens import LEEWAY, Claims, ExpiredTokenError, InvalidTokenError, Tokens, VerifiedTokens
 from router.base.clock import ManualClock
 from router.settings import Jwt, SettingsError
 
@@ -240,3 +240,51 @@ def test_key_files_that_are_refused(tmp_path: Path, text: str | None, message: s
     with pytest.raises(SettingsError, match=message) as caught:
         Tokens(Jwt(jwks_file=file), ManualClock())
     assert caught.value.problems[0][0] == "jwt.jwks_file"
+
+
+class Counting(Tokens):
+    """Tokens that count how often a signature was verified."""
+
+    verified = 0
+
+    def verify(self, token: str) -> Claims:
+        self.verified += 1
+        return super().verify(token)
+
+
+def test_a_visitors_token_is_verified_once_and_until_it_expires() -> None:
+    """The second time it is known; when it has expired it is refused, known or not."""
+    clock = ManualClock()
+    tokens = Counting(settings(), clock)
+    visitors, token = VerifiedTokens(tokens, clock), encode(CLAIMS)
+    assert visitors.verify(token) is visitors.verify(token)
+    assert tokens.verified == 1
+    clock.advance(600 + LEEWAY)
+    for _ in range(2):
+        with pytest.raises(ExpiredTokenError):
+            visitors.verify(token)
+    assert len(visitors) == 0
+
+
+@pytest.mark.parametrize(
+    "token", [encode(CLAIMS, "another secret of more than thirty-two bytes"), "a.b.c", "x" * 4097, "\udcff.b.c"]
+)
+def test_what_is_no_valid_token_of_ours_is_not_remembered(token: str) -> None:
+    """Made-up tokens push no real one out."""
+    visitors = VerifiedTokens(Tokens(settings(), clock := ManualClock()), clock)
+    with pytest.raises(InvalidTokenError) as refused:
+        visitors.verify(token)
+    assert not isinstance(refused.value, ExpiredTokenError)
+    assert len(visitors) == 0
+
+
+def test_what_was_used_last_is_remembered() -> None:
+    """Of more tokens than are remembered, the one that was not used for longest is forgotten."""
+    clock = ManualClock()
+    tokens = Counting(settings(), clock)
+    visitors = VerifiedTokens(tokens, clock, most=2)
+    first, second, third = (encode({**CLAIMS, "sub": name}) for name in ("ada", "bob", "cy"))
+    for token in (first, second, first, third, first):
+        visitors.verify(token)
+    assert tokens.verified == 3
+    assert len(visitors) == 2
