@@ -253,7 +253,8 @@ Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecor
 
 
 class Snapshot(dict[str, tuple[int, Record | None]]):
-    """Records as of one instant: each key's version, and the record or None. Version 0 has never existed.
+    """Records as of one instant: each key's version, and the record or None. Version 0 has never existed; or it is
+    an API key's from before those had versions.
 
     `seen` is the number of the newest change that had been committed by that instant.
     """

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from router.errors import PruneRefusedError
-from router.routes.records import name_key, slug_key, zone_key
+from router.routes.records import api_key_key, name_key, slug_key, zone_key
 from router.store.block_tables import blocks
 from router.store.blocks import holds_block
 from router.store.changes import chunks
@@ -25,7 +25,15 @@ from router.store.connection import rows_changed
 from router.store.journal_tables import outbox, route_versions, usage_intervals
 from router.store.pruning import PruneGuard
 from router.store.rows import Rows
-from router.store.tables import activity, custom_domains, preview_domains, released_zones, resources, tombstones
+from router.store.tables import (
+    activity,
+    api_keys,
+    custom_domains,
+    preview_domains,
+    released_zones,
+    resources,
+    tombstones,
+)
 from router.store.types import Instant
 from router.tenancy.usage import COUNTED_KINDS, COUNTED_STATE
 
@@ -132,6 +140,7 @@ _RECORDS = (
     (name_key(""), custom_domains.c.fqdn, sa.true()),
     (name_key(""), blocks.c.subject, sa.and_(blocks.c.kind == "host", blocks.c.lifted_at.is_(None))),
     (zone_key(""), preview_domains.c.domain, sa.true()),
+    (api_key_key(""), api_keys.c.digest, sa.true()),
 )
 
 

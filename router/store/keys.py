@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from router.base.key_scopes import KeyScope
 from router.base.paging import Listing, Window
+from router.routes.records import api_key_key
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import api_keys
 from router.tenancy.keys import Key
@@ -17,6 +18,7 @@ class SqlKeys(Rows):
 
     async def add(self, key: Key) -> None:
         await self._connection.execute(sa.insert(api_keys).values(fields_of(key)))
+        self._changes.record(api_key_key(key.digest))
 
     async def get(self, key_id: str) -> Key | None:
         row = await self._one(self._locked(sa.select(api_keys).where(api_keys.c.id == key_id), api_keys))
@@ -40,17 +42,23 @@ class SqlKeys(Rows):
         return await self._listing(select, window, (api_keys.c.created_at, api_keys.c.id), _read)
 
     async def revoke(self, key_id: str, now: datetime) -> None:
-        await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now))
+        await self._revoke(api_keys.c.id == key_id, now=now)
 
     async def revoke_scope(self, scope_id: str, now: datetime) -> None:
-        of_scope = (api_keys.c.scope_id == scope_id, api_keys.c.revoked_at.is_(None))
-        await self._connection.execute(sa.update(api_keys).where(*of_scope).values(revoked_at=now))
+        await self._revoke(api_keys.c.scope_id == scope_id, api_keys.c.revoked_at.is_(None), now=now)
 
     async def save(self, key: Key) -> None:
+        # A key that was rotated had another digest, and that opens nothing from now on.
+        before = await self._connection.scalars(sa.select(api_keys.c.digest).where(api_keys.c.id == key.id))
+        self._changes.record(api_key_key(key.digest), *map(api_key_key, before))
         await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(fields_of(key)))
 
     async def used(self, key_id: str, now: datetime) -> None:
         await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
+
+    async def _revoke(self, *which: sa.ColumnElement[bool], now: datetime) -> None:
+        revoke = sa.update(api_keys).where(*which).values(revoked_at=now).returning(api_keys.c.digest)
+        self._changes.record(*map(api_key_key, await self._connection.scalars(revoke)))
 
 
 def _read(row: sa.Row[Any]) -> Key:

@@ -15,6 +15,7 @@ from router.store.block_tables import blocks
 from router.store.deployment_tables import deployment_versions, deployments
 from router.store.journal_tables import outbox, route_versions
 from router.store.tables import (
+    api_keys,
     custom_domains,
     endpoints,
     exposed_ports,
@@ -160,6 +161,12 @@ def _ports(of_ids: Among) -> sa.CompoundSelect[Any]:
     )
 
 
+def _api_keys(of_digests: Among) -> sa.Select[Any]:
+    """What a record has of a key: nothing that its use changes."""
+    columns = ("digest", "id", "tenant_id", "scope", "scope_id", "expires_at", "revoked_at")
+    return sa.select(*(api_keys.c[name] for name in columns)).where(of_digests(api_keys.c.digest))
+
+
 class Lookups(Protocol):
     """Rows of each kind, by attribute."""
 
@@ -177,6 +184,8 @@ class Lookups(Protocol):
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
 
+    def api_keys(self, digests: Sequence[str]) -> Iterable[Any]: ...
+
 
 def _listed(name: str) -> Among:
     return lambda column: column.in_(sa.bindparam(name, expanding=True))
@@ -191,6 +200,7 @@ _RESOURCES = _resources(
 _TOMBSTONES = _tombstones(_listed("slugs"))
 _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
+_API_KEYS = _api_keys(_listed("digests"))
 
 
 class OneByOne:
@@ -220,6 +230,9 @@ class OneByOne:
     def claims(self, zones: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_CLAIMS, {"zones": zones}) if zones else ()
 
+    def api_keys(self, digests: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_API_KEYS, {"digests": digests}) if digests else ()
+
 
 def _any(name: str) -> Among:
     """As `_listed`, in one parameter: the statement is the same however many there are, and prepared once."""
@@ -237,6 +250,7 @@ def _at_once() -> sa.Select[Any]:
         "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
         "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
+        "api_keys": _api_keys(_any("digests")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
 
@@ -275,3 +289,6 @@ class AtOnce:
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["claims"]
+
+    def api_keys(self, digests: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["api_keys"]

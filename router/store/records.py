@@ -7,6 +7,7 @@ joined, so that a decision needs nothing else. `lookups.py` has the statements.
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from router.domains.checks.schedule import Method
@@ -18,6 +19,7 @@ from router.routes.records import (
     HTTP1,
     DomainStatus,
     Endpoint,
+    KeyRecord,
     Kind,
     ListeningSocket,
     NameRecord,
@@ -28,6 +30,7 @@ from router.routes.records import (
     State,
     ZoneMember,
     ZoneRecord,
+    api_key_key,
     name_key,
     slug_key,
     usual_host_mode,
@@ -61,23 +64,25 @@ class SqlRecords:
         wanted = tuple(dict.fromkeys(keys))
         if self._reader.dialect.name == "sqlite":
             return await self._reader.run(lambda connection: _read(OneByOne(connection), wanted))
-        names, slugs, zones = _sorted(wanted)
-        sought = {"keys": list(wanted), "names": names, "slugs": slugs, "zones": zones}
+        sought = {
+            "keys": list(wanted),
+            "names": _named("name:", wanted),
+            "slugs": _named("slug:", wanted),
+            "zones": _named("zone:", wanted),
+            "digests": _named("key:", wanted),
+        }
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
         return _read(AtOnce(found), wanted)
 
 
-def _sorted(keys: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """The names, slugs and zones among the keys."""
-    names = [key[5:] for key in keys if key.startswith("name:")]
-    slugs = [key[5:] for key in keys if key.startswith("slug:")]
-    zones = [key[5:] for key in keys if key.startswith("zone:")]
-    return names, slugs, zones
+def _named(prefix: str, keys: Sequence[str]) -> list[str]:
+    """What the keys of this prefix name."""
+    return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
 
 
 def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
-    names, slugs, zones = _sorted(keys)
+    names, slugs, zones = _named("name:", keys), _named("slug:", keys), _named("zone:", keys)
     versions = {row.key: row.version for row in lookups.versions(keys)}
     seen = versions.pop(SEEN)
     domains: dict[str, Any] = {}
@@ -117,6 +122,9 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
         claims.setdefault(row.domain, []).append(claim)
     for zone, of_zone in claims.items():
         records[zone_key(zone)] = ZoneRecord(zone, tuple(of_zone), versions.get(zone_key(zone), 0))
+    for row in lookups.api_keys(_named("key:", keys)):
+        key = api_key_key(row.digest)
+        records[key] = _api_key(row, versions.get(key, 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
@@ -191,6 +199,27 @@ def _branding(stored: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 def _blocked_name(fqdn: str, version: int) -> NameRecord:
     """A blocked host that is no custom domain: one in a zone, or one that was given up."""
     return NameRecord(fqdn, DomainStatus.REMOVED, suspended=True, tenant_id="", resource=None, version=version)
+
+
+def _api_key(row: Any, version: int) -> KeyRecord:
+    """A workspace's or project's keys are revoked when it goes away. Those of a suspended tenant still count, as they do at
+    the API: what they open is blocked."""
+    return KeyRecord(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        scope=row.scope,
+        scope_id=row.scope_id,
+        version=version,
+        until=_seconds(row.expires_at),
+        revoked=row.revoked_at is not None,
+    )
+
+
+def _seconds(at: datetime | str | None) -> float | None:
+    """An instant in seconds of the epoch; PostgreSQL writes it as text in JSON."""
+    if at is None:
+        return None
+    return (datetime.fromisoformat(at) if isinstance(at, str) else at).timestamp()
 
 
 def _name(row: Any, resource: ResourceRecord | None, version: int, *, blocked: bool) -> NameRecord:
