@@ -64,7 +64,7 @@ class ComputerPorts(Handlers):
         """By number. Ports that the platform exposed are in the computer's `exposed_ports`."""
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         found = await self._previews.list(computer.id, call.query.window)
-        fields = await exposed(self._links, self._hints, computer, found.items)
+        fields = await exposed(self._previews, self._links, self._hints, computer, found.items)
         return Paged([PortOut(**item, computer_id=computer.id) for item in fields], found.total)
 
     @operation("POST", "/ports", "Expose a port of a computer with settings", status=201, also=(200,))
@@ -106,5 +106,5 @@ class ComputerPorts(Handlers):
         return Paged(items, len(ports))
 
     async def _shown(self, computer: Resource, preview: Preview) -> PortOut:
-        (fields,) = await exposed(self._links, self._hints, computer, [preview])
+        (fields,) = await exposed(self._previews, self._links, self._hints, computer, [preview])
         return PortOut(**fields, computer_id=computer.id)

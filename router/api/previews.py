@@ -8,12 +8,13 @@ from pydantic import Field
 
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import authorized_machine
-from router.api.models import PORT_NAME, Exact, Instant, Metadata, Name, Paging, Port
+from router.api.models import PORT_NAME, Choice, Exact, Instant, Metadata, Name, Paging, Port
 from router.api.operations import Bare, Call, Data, Handlers, Paged, Spread, operation
 from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.policies import Visibility
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
-from router.tenancy.previews import VISIBILITIES, Preview, PreviewChanges, Previews
+from router.tenancy.previews import Preview, PreviewChanges, Previews
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import PROTOCOLS, SCHEMES, Resource
 
@@ -21,7 +22,6 @@ _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOST = rf"({_LABEL}\.)+[a-zA-Z]{{2,63}}"
 
 PreviewState = Literal["active", "deleted"]
-Visibility = Annotated[str, Field(max_length=20, json_schema_extra={"enum": list(VISIBILITIES)})]
 HostMode = Annotated[
     str,
     Field(
@@ -64,7 +64,7 @@ class Expose(Exact):
 class PatchPreview(Exact):
     """What is not sent keeps its value."""
 
-    visibility: Visibility | None = None
+    visibility: Choice[Visibility] | None = None
     host_mode: HostMode | None = None
     scheme: Scheme | None = None
     protocol: Protocol | None = None
@@ -100,7 +100,7 @@ class ExposedPort(LinkOut):
     tenant_id: str
     port: int
     name: str | None
-    visibility: str
+    visibility: Visibility
     host_mode: str
     hints: Annotated[
         list[str], Field(description="What would help the program on this port, as this node has seen it.")
@@ -158,7 +158,7 @@ class SandboxPreviews(Handlers):
         """By port."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         found = await self._previews.list(sandbox.id, call.query.window)
-        fields = await exposed(self._links, self._hints, sandbox, found.items)
+        fields = await exposed(self._previews, self._links, self._hints, sandbox, found.items)
         return Paged([PreviewOut(**item, sandbox_id=sandbox.id) for item in fields], found.total)
 
     @operation("POST", "/previews", "Create a preview, which exposes its port", status=201, also=(200,))
@@ -187,16 +187,22 @@ class SandboxPreviews(Handlers):
         return Spread(await url_of_port(self._previews, self._links, sandbox, port_of(call)))
 
     async def _shown(self, sandbox: Resource, preview: Preview, state: PreviewState = "active") -> PreviewOut:
-        (fields,) = await exposed(self._links, self._hints, sandbox, [preview], state)
+        (fields,) = await exposed(self._previews, self._links, self._hints, sandbox, [preview], state)
         return PreviewOut(**fields, sandbox_id=sandbox.id)
 
 
 async def exposed(
-    links: Links, hints: HostHints, resource: Resource, previews: Sequence[Preview], state: PreviewState = "active"
+    service: Previews,
+    links: Links,
+    hints: HostHints,
+    resource: Resource,
+    previews: Sequence[Preview],
+    state: PreviewState = "active",
 ) -> list[dict[str, Any]]:
     """The fields of `ExposedPort` of each preview of a resource."""
     ports = [preview.port for preview in previews]
     found, helps = await links.of_ports(resource, ports), await hints.of(resource.id, ports)
+    usual = await service.usual_visibility(resource)
     return [
         {
             **link_fields(shown(link)),
@@ -204,7 +210,7 @@ async def exposed(
             "tenant_id": resource.tenant_id,
             "port": preview.port,
             "name": preview.name,
-            "visibility": preview.visibility,
+            "visibility": preview.visibility or usual,
             "host_mode": preview.host_mode,
             "hints": [helps[preview.port]] if preview.port in helps else [],
             "scheme": preview.scheme,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from router.routes.policies import AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+from router.routes.policies import AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -97,21 +97,31 @@ def _of_key(record: KeyRecord) -> dict[str, Any]:
         "scope_id": record.scope_id,
         "version": record.version,
     }
-    seldom = {"until": record.until, "revoked": record.revoked}
-    return fields | {name: value for name, value in seldom.items() if value}
+    if record.until is not None:
+        fields["until"] = record.until
+    return fields | {"revoked": True} if record.revoked else fields
 
 
-def _of_policy(policy: AccessPolicy) -> dict[str, Any]:
-    secrets = [[one.id, one.kind, one.digest, one.until, one.revoked] for one in policy.secrets]
+def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
+    """Each secret once: one of a whole resource opens all of up to 256 ports. Policies name them by their places."""
+    places: dict[AccessSecret, int] = {}
+    by_port = {port: _of_policy(policy, places) for port, policy in policies.items()}
+    secrets = [[one.id, one.kind, one.digest, one.until, one.revoked, one.used] for one in places]
+    return {"policies": by_port, "secrets": secrets}
+
+
+def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[str, Any]:
+    secrets = [places.setdefault(one, len(places)) for one in policy.secrets]
     fields: dict[str, Any] = {"visibility": policy.visibility, "generation": policy.generation, "tenant": policy.tenant}
     seldom = {
         "secrets": secrets,
         "networks": policy.networks,
-        "until": policy.until,
         "hide": policy.hide,
         "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
         "origins": policy.origins,
     }
+    if policy.until is not None:
+        fields["until"] = policy.until
     return fields | {name: value for name, value in seldom.items() if value}
 
 
@@ -150,13 +160,14 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "protocols": {**record.protocols},
         "first_byte": record.first_byte,
         "branding": {**record.branding},
-        "policies": {port: _of_policy(policy) for port, policy in record.policies.items()},
+        **_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
 
 
 def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
     exposed, where = fields["exposed"], fields.get("endpoint")
+    secrets = [_secret(*one) for one in fields.get("secrets", ())]
     return ResourceRecord(
         id=fields["id"],
         kind=_KINDS[fields["kind"]],
@@ -175,16 +186,16 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
-        policies=_by_port({port: _policy(said) for port, said in fields.get("policies", {}).items()}),
+        policies=_by_port({port: _policy(said, secrets) for port, said in fields.get("policies", {}).items()}),
     )
 
 
-def _policy(fields: Mapping[str, Any]) -> AccessPolicy:
+def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> AccessPolicy:
     return AccessPolicy(
         visibility=Visibility(fields["visibility"]),
         generation=fields["generation"],
         tenant=intern(fields["tenant"]),
-        secrets=tuple(_secret(*one) for one in fields.get("secrets", ())),
+        secrets=tuple(secrets[place] for place in fields.get("secrets", ())),
         networks=tuple(map(str, fields.get("networks", ()))),
         until=fields.get("until"),
         hide=fields.get("hide", False) is True,
@@ -193,9 +204,11 @@ def _policy(fields: Mapping[str, Any]) -> AccessPolicy:
     )
 
 
-def _secret(secret_id: str, kind: str, digest: str, until: float | None, revoked: object, *_: object) -> AccessSecret:
+def _secret(
+    secret_id: str, kind: str, digest: str, until: float | None, revoked: object, used: object = False, *_: object
+) -> AccessSecret:
     # What is not plainly false is a revocation: a mistake here must not open anything.
-    return AccessSecret(secret_id, SecretKind(kind), digest, until, revoked is not False)
+    return AccessSecret(secret_id, SecretKind(kind), digest, until, revoked is not False, used is not False)
 
 
 def _key(fields: Mapping[str, Any]) -> KeyRecord:

@@ -43,13 +43,15 @@ class SecretKind(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class AccessSecret:
     """A secret that opens a port. `digest` is its SHA-256 in hexadecimal, `until` an instant in seconds of the epoch, None for
-    ever. One that is `revoked` (or, of `ONCE`, used up) opens nothing, and is kept a while so that we can say so."""
+    ever. One that is `revoked` opens nothing, nor does what it has let in before, and it is kept a while so that we can say so.
+    One of `ONCE` that was `used` lets nobody else in; who came in by it stays."""
 
     id: str
     kind: SecretKind
     digest: str
     until: float | None = None
     revoked: bool = False
+    used: bool = False
 
 
 @dataclass(frozen=True, slots=True)

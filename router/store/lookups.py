@@ -20,6 +20,7 @@ from router.store.tables import (
     endpoints,
     exposed_ports,
     preview_domains,
+    preview_secrets,
     previews,
     resources,
     tenants,
@@ -58,6 +59,8 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
             tenants.c.auto_expose,
             tenants.c.suspended.label("tenant_suspended"),
             tenants.c.branding,
+            tenants.c.slug.label("tenant_slug"),
+            tenants.c.default_visibility,
             sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
             sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
             sa.case(
@@ -142,22 +145,20 @@ def _claims(of_zones: Among) -> sa.Select[Any]:
     )
 
 
-def _ports(of_ids: Among) -> sa.CompoundSelect[Any]:
-    """Exposed ports, and those that have a preview: how that is served."""
+def _ports(of_ids: Among) -> sa.Select[Any]:
+    return sa.select(exposed_ports).where(of_ids(exposed_ports.c.resource_id))
+
+
+def _previews(of_ids: Among) -> sa.Select[Any]:
+    return sa.select(previews).where(of_ids(previews.c.resource_id))
+
+
+def _secrets(of_ids: Among) -> sa.Select[Any]:
+    """The oldest first, so that a record has them in the order of its last."""
     return (
-        sa.select(
-            exposed_ports.c.resource_id,
-            exposed_ports.c.port,
-            sa.null().label("host_mode"),
-            sa.null().label("scheme"),
-            sa.null().label("protocol"),
-        )
-        .where(of_ids(exposed_ports.c.resource_id))
-        .union_all(
-            sa.select(
-                previews.c.resource_id, previews.c.port, previews.c.host_mode, previews.c.scheme, previews.c.protocol
-            ).where(of_ids(previews.c.resource_id))
-        )
+        sa.select(preview_secrets)
+        .where(of_ids(preview_secrets.c.resource_id))
+        .order_by(preview_secrets.c.created_at, preview_secrets.c.id)
     )
 
 
@@ -180,6 +181,10 @@ class Lookups(Protocol):
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]: ...
 
+    def previews(self, ids: Sequence[str]) -> Iterable[Any]: ...
+
+    def secrets(self, ids: Sequence[str]) -> Iterable[Any]: ...
+
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]: ...
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
@@ -201,6 +206,8 @@ _TOMBSTONES = _tombstones(_listed("slugs"))
 _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
 _API_KEYS = _api_keys(_listed("digests"))
+_PREVIEWS = _previews(_listed("ids"))
+_SECRETS = _secrets(_listed("ids"))
 
 
 class OneByOne:
@@ -223,6 +230,12 @@ class OneByOne:
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_PORTS, {"ids": ids}) if ids else ()
+
+    def previews(self, ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_PREVIEWS, {"ids": ids}) if ids else ()
+
+    def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_SECRETS, {"ids": ids}) if ids else ()
 
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_TOMBSTONES, {"slugs": slugs}) if slugs else ()
@@ -248,6 +261,8 @@ def _at_once() -> sa.Select[Any]:
         "blocks": _blocks(_any("names")),
         "resources": _resources(wanted),
         "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
+        "previews": _previews(lambda column: column.in_(sa.select(wanted.c.id))),
+        "secrets": _secrets(lambda column: column.in_(sa.select(wanted.c.id))),
         "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
@@ -283,6 +298,12 @@ class AtOnce:
 
     def ports(self, ids: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["ports"] if row.resource_id in ids)
+
+    def previews(self, ids: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["previews"] if row.resource_id in ids)
+
+    def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["secrets"] if row.resource_id in ids)
 
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["tombstones"] if row.tombstone_slug in slugs)

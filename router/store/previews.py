@@ -5,8 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
+from router.routes.policies import Cors, Visibility
+from router.store.policies import own_visibility
 from router.store.rows import Rows, fields_of, named
-from router.store.tables import previews
+from router.store.tables import preview_secrets, previews
 from router.tenancy.previews import Preview
 
 
@@ -29,15 +31,17 @@ class SqlPreviews(Rows):
         return await self._listing(select, window, (previews.c.port,), _read)
 
     async def add(self, preview: Preview) -> None:
-        await self._connection.execute(sa.insert(previews).values(fields_of(preview)))
+        await self._connection.execute(sa.insert(previews).values(_values(preview)))
         self._changes.resource(preview.resource_id)
 
     async def save(self, preview: Preview) -> None:
-        values = fields_of(preview, "id", "created_at")
+        values = _values(preview)
+        del values["id"], values["created_at"]
         await self._connection.execute(sa.update(previews).where(previews.c.id == preview.id).values(values))
         self._changes.resource(preview.resource_id)
 
     async def delete(self, preview: Preview) -> None:
+        await self._connection.execute(sa.delete(preview_secrets).where(preview_secrets.c.preview_id == preview.id))
         await self._connection.execute(sa.delete(previews).where(previews.c.id == preview.id))
         self._changes.resource(preview.resource_id)
 
@@ -46,5 +50,20 @@ class SqlPreviews(Rows):
         return None if row is None else _read(row)
 
 
+def _values(preview: Preview) -> dict[str, Any]:
+    values = fields_of(preview)
+    values["visibility"] = preview.visibility or Visibility.PUBLIC
+    values["always_public"] = preview.visibility is Visibility.PUBLIC
+    return values
+
+
 def _read(row: sa.Row[Any]) -> Preview:
-    return Preview(**named(row))
+    values = {
+        **named(row),
+        "visibility": own_visibility(row),
+        "networks": tuple(row.networks),
+        "cors": Cors(row.cors),
+        "cors_origins": tuple(row.cors_origins),
+    }
+    del values["always_public"]
+    return Preview(**values)

@@ -5,7 +5,7 @@ joined, so that a decision needs nothing else. `lookups.py` has the statements.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,7 @@ from router.routes.records import (
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
+from router.store.policies import policies_of
 from router.tenancy.branding import on_pages
 
 _HTTP = "http"
@@ -102,9 +103,10 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
             "slug": row.tombstone_slug,
             "state": State.DESTROYED,
             "endpoint": None,
+            "policies": {},
             "version": versions.get(key, 0),
         }
-        records[key] = replace(_resource(row, set(), ()), **dead)
+        records[key] = replace(_resource(row, set(), (), ()), **dead)
     blocked = {row.subject: row.tenant_id for row in lookups.blocks(names)}
     for fqdn, row in domains.items():
         counts = fqdn in blocked and blocked[fqdn] in (None, row.tenant_id)
@@ -132,18 +134,26 @@ def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) 
     """The live resources of the slugs, and those that the domains lead to; by id."""
     rows = lookups.resources(slugs, ids)
     exposed: dict[str, set[int]] = {}
-    served: dict[str, list[Any]] = {}
     live = [row.id for row in rows if row.deleted_at is None]
     for row in lookups.ports(live):
-        if row.host_mode is None:
-            exposed.setdefault(row.resource_id, set()).add(row.port)
-        else:
-            served.setdefault(row.resource_id, []).append(row)
-    return {row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, [])) for row in rows}
+        exposed.setdefault(row.resource_id, set()).add(row.port)
+    served = _by_resource(lookups.previews(live))
+    secrets = _by_resource(lookups.secrets(live))
+    return {
+        row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, ()), secrets.get(row.id, ()))
+        for row in rows
+    }
 
 
-def _resource(row: Any, exposed: set[int], served: Sequence[Any]) -> ResourceRecord:
-    """`served` are the rows of its previews, which say more than the resource's own maps."""
+def _by_resource(rows: Iterable[Any]) -> Mapping[str, Sequence[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.resource_id, []).append(row)
+    return found
+
+
+def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Sequence[Any]) -> ResourceRecord:
+    """`served` are the rows of its previews, which say more than the resource's own maps; `secrets` are what opens them."""
     endpoint = None
     if row.address is not None:
         ports = {int(public): real for public, real in row.ports.items()}
@@ -171,6 +181,7 @@ def _resource(row: Any, exposed: set[int], served: Sequence[Any]) -> ResourceRec
         protocols=_by_port(row.protocols, {one.port: one.protocol for one in served}, HTTP1),
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
+        policies={} if row.deleted_at is not None else policies_of(row, served, secrets),
     )
 
 

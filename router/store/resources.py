@@ -12,11 +12,13 @@ from router.routes.records import Kind, ListeningSocket, State, slug_key
 from router.store.changes import chunks
 from router.store.connection import rows_changed
 from router.store.deployment_tables import deployment_versions, deployments
+from router.store.policies import visibility_of
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import (
     activity,
     endpoints,
     exposed_ports,
+    preview_secrets,
     previews,
     projects,
     resources,
@@ -175,7 +177,8 @@ class SqlResources(Rows):
         self._changes.resource(resource_id)
 
     async def drop_previews(self, resource_id: str) -> None:
-        await self._connection.execute(sa.delete(previews).where(previews.c.resource_id == resource_id))
+        for table in (preview_secrets, previews):
+            await self._connection.execute(sa.delete(table).where(table.c.resource_id == resource_id))
         self._changes.resource(resource_id)
 
     async def version_exists(self, resource_id: str, version_id: str) -> bool:
@@ -238,6 +241,7 @@ def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
         "kind": Kind(row.kind),
         "state": State(row.state),
         "exposed_ports": ports,
+        "visibility": None if row.visibility is None else visibility_of(row.visibility),
         "tags": tuple(row.tags),
         "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
         "protocols": {int(port): protocol for port, protocol in row.protocols.items()},

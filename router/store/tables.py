@@ -102,6 +102,7 @@ tenants = sa.Table(
     _flag("suspended"),
     _at("created_at"),
     _at("updated_at"),
+    sa.Column("default_visibility", sa.String(20), nullable=False, server_default="public"),
     sa.UniqueConstraint("slug"),
 )
 
@@ -181,6 +182,7 @@ resources = sa.Table(
     _json("schemes", default="{}"),
     _json("protocols", default="{}"),
     sa.Column("first_byte", sa.Float),
+    _text("visibility", 20, nullable=True),
     _text("size", 20, nullable=True),
     _text("template_type", 255, nullable=True),
     sa.Column("vcpus", sa.Integer),
@@ -232,6 +234,8 @@ endpoints = sa.Table(
     _at("updated_at"),
 )
 
+# `visibility` is the preview's own, unless it is `public` and not `always_public`: then the resource's or tenant's holds. So
+# read, what a version of ours writes that enforces none means what it says.
 previews = sa.Table(
     "previews",
     metadata,
@@ -239,6 +243,7 @@ previews = sa.Table(
     _ref("resource_id", "resources"),
     sa.Column("port", sa.Integer, nullable=False),
     _text("visibility", 20),
+    _flag("always_public", default=sa.false()),
     _text("host_mode", 253),
     sa.Column("scheme", sa.String(5), nullable=False, server_default="http"),
     sa.Column("protocol", sa.String(5), nullable=False, server_default="http1"),
@@ -246,7 +251,32 @@ previews = sa.Table(
     _json("metadata"),
     _at("created_at"),
     _at("updated_at"),
+    _at("expires_at", nullable=True),
+    _flag("hide", default=sa.false()),
+    _json("networks", default="[]"),
+    sa.Column("cors", sa.String(20), nullable=False, server_default="passthrough"),
+    _json("cors_origins", default="[]"),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("resource_id", "port"),
+)
+
+# What opens previews: of one, or of every port of the resource where `preview_id` is empty. Never the secrets themselves.
+preview_secrets = sa.Table(
+    "preview_secrets",
+    metadata,
+    _id(),
+    _ref("resource_id", "resources", index=True),
+    _ref("preview_id", "previews", nullable=True, index=True),
+    _text("kind", 10),
+    _text("name", 120, nullable=True),
+    _text("prefix", 24),
+    _text("digest", 64),
+    _at("created_at"),
+    _at("expires_at", nullable=True),
+    _at("last_used_at", nullable=True),
+    _at("used_at", nullable=True),
+    _at("revoked_at", nullable=True),
+    sa.UniqueConstraint("digest"),
 )
 
 activity = sa.Table(

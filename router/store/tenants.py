@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
 from router.routes.records import Kind
+from router.store.policies import visibility_of
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains, projects, resources, tenants, workspaces
 from router.tenancy.tenants import Holdings, Tenant
@@ -67,4 +68,4 @@ class SqlTenants(Rows):
 
 
 def _read(row: sa.Row[Any]) -> Tenant:
-    return Tenant(**named(row))
+    return Tenant(**{**named(row), "default_visibility": visibility_of(row.default_visibility)})

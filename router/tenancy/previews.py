@@ -6,6 +6,8 @@ with the tenant's `auto_expose` every port is. Where a resource has no default p
 still is stands for it: customers name ports by exposing them, and seldom in another way.
 """
 
+import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +18,7 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.policies import Cors, Visibility
 from router.routes.records import AUTO
 from router.tenancy import lifecycle
 from router.tenancy.deadlocks import retry_on_deadlock
@@ -31,24 +34,37 @@ from router.tenancy.resources import (
 from router.tenancy.transaction import Tx
 from router.tenancy.validation import BLANK, Fields, invalid
 
-PUBLIC = "public"
-VISIBILITIES = (PUBLIC, "private", "tenant", "key")
+MAX_NETWORKS = 64
+MAX_ORIGINS = 32
+_MAX_ORIGIN = 300  # characters; the longest host name has 253
+_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """One port's preview. `host_mode` is `auto`, `preserve`, `localhost` or the Host that the backend is to see; `scheme`
-    and `protocol` are what its program speaks."""
+    and `protocol` are what its program speaks.
+
+    `visibility` None is the resource's. From `expires_at` on nobody gets in. `hide`: strangers are answered as if there were no
+    such host. `networks` are those that visitors' addresses must lie in, empty for any. `cors_origins` are the list of
+    `cors`. `generation` grows when all that was handed out before becomes void.
+    """
 
     id: str
     resource_id: str
     port: int
-    visibility: str = PUBLIC
+    visibility: Visibility | None = None
     host_mode: str = AUTO
     scheme: str = "http"
     protocol: str = "http1"
     name: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    hide: bool = False
+    networks: tuple[str, ...] = ()
+    cors: Cors = Cors.PASSTHROUGH
+    cors_origins: tuple[str, ...] = ()
+    generation: int = 0
     created_at: datetime
     updated_at: datetime
 
@@ -56,12 +72,17 @@ class Preview:
 class PreviewChanges(TypedDict, total=False):
     """What callers say about a preview; absent keys stay as they are."""
 
-    visibility: str
+    visibility: Visibility
     host_mode: str
     scheme: str
     protocol: str
     name: str | None
     metadata: Mapping[str, Any]
+    expires_at: datetime | None
+    hide: bool
+    networks: tuple[str, ...]
+    cors: Cors
+    cors_origins: tuple[str, ...]
 
 
 class PreviewRows(Protocol):
@@ -104,9 +125,9 @@ class Previews:
         fields = Fields()
         if port is not None:
             check_port(fields, "port", port, self._reserved_ports)
-        _check(fields, changes)
-        fields.check()
         now = self._clock.now()
+        _check(fields, changes, now)
+        fields.check()
         async with self._store.begin() as tx:
             resource = live(await tx.resources.get(resource_id))
             port = port or await main_port(tx, resource)
@@ -118,7 +139,8 @@ class Previews:
             old = await tx.previews.of_port(resource_id, port)
             if old is not None:
                 return await _change(tx, old, changes, now), False
-            new = Preview(id=new_id(), resource_id=resource_id, port=port, **changes, created_at=now, updated_at=now)
+            new = Preview(id=new_id(), resource_id=resource_id, port=port, created_at=now, updated_at=now)
+            new = replace(new, **_normal(changes))
             await tx.previews.add(new)
             return new, True
 
@@ -149,18 +171,27 @@ class Previews:
             tenant = await tx.tenants.get(resource.tenant_id)
             return tenant is not None and tenant.auto_expose
 
+    async def usual_visibility(self, resource: Resource) -> Visibility:
+        """That of its ports that have none of their own: the resource's, else the tenant's."""
+        if resource.visibility is not None:
+            return resource.visibility
+        async with self._store.read() as tx:
+            tenant = await tx.tenants.get(resource.tenant_id)
+        return Visibility.PRIVATE if tenant is None else tenant.default_visibility
+
     @retry_on_deadlock
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
         """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
         fields = Fields()
-        _check(fields, changes)
+        now = self._clock.now()
+        _check(fields, changes, now)
         fields.check()
         async with self._store.begin() as tx:
             live(await tx.resources.get(resource_id))
             old = await tx.previews.of_port(resource_id, port)
             if old is None:
                 raise RouterError(NOT_FOUND, "port not found")
-            return await _change(tx, old, changes, self._clock.now())
+            return await _change(tx, old, changes, now)
 
     @retry_on_deadlock
     async def delete(self, resource_id: str, preview_id: str) -> Preview:
@@ -195,23 +226,51 @@ async def main_port(tx: Tx, resource: Resource) -> int | None:
     return first.port if first is not None else None
 
 
-def _check(fields: Fields, changes: PreviewChanges) -> None:
+def _check(fields: Fields, changes: PreviewChanges, now: datetime) -> None:
     fields.text("name", changes.get("name"), max_length=120)
     fields.object("metadata", changes.get("metadata"))
-    if changes.get("visibility", PUBLIC) not in VISIBILITIES:
-        fields.add("visibility", f"must be one of {', '.join(VISIBILITIES)}")
     if "host_mode" in changes:
         check_host_mode(fields, "host_mode", changes["host_mode"])
     if "scheme" in changes:
         check_scheme(fields, "scheme", changes["scheme"])
     if "protocol" in changes:
         check_protocol(fields, "protocol", changes["protocol"])
+    if (expires_at := changes.get("expires_at")) is not None and expires_at <= now:
+        fields.add("expires_at", "must be in the future")
+    _check_networks(fields, changes.get("networks", ()))
+    _check_origins(fields, changes.get("cors_origins", ()))
+
+
+def _check_networks(fields: Fields, networks: Collection[str]) -> None:
+    if len(networks) > MAX_NETWORKS:
+        fields.add("networks", f"should have at most {MAX_NETWORKS} item(s)")
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            fields.add("networks", f"{network[:60]!r} is no network, as in 203.0.113.0/24 or 2001:db8::/32")
+
+
+def _check_origins(fields: Fields, origins: Collection[str]) -> None:
+    if len(origins) > MAX_ORIGINS:
+        fields.add("cors_origins", f"should have at most {MAX_ORIGINS} item(s)")
+    for origin in origins:
+        if len(origin) > _MAX_ORIGIN or _ORIGIN.fullmatch(origin) is None:
+            fields.add("cors_origins", f"{origin[:60]!r} is no origin, as in https://app.example.com")
+
+
+def _normal(changes: PreviewChanges) -> PreviewChanges:
+    """With networks as records have them: an address is a network of one."""
+    if "networks" not in changes:
+        return changes
+    networks = dict.fromkeys(str(ipaddress.ip_network(network)) for network in changes["networks"])
+    return {**changes, "networks": tuple(networks)}
 
 
 async def _change(tx: Tx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
     if not changes:
         return old
-    new = replace(old, **changes, updated_at=now)
+    new = replace(old, **_normal(changes), updated_at=now)
     await tx.previews.save(new)
     return new
 

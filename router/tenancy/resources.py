@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypedDict
 from router.base.paging import Listing, Window
 from router.errors import NOT_FOUND, RouterError
 from router.hostname import InvalidNameError, canonical_name
+from router.routes.policies import Visibility
 from router.routes.records import AUTO, H2C, HTTP1, LOCALHOST, PRESERVE, Kind, ListeningSocket, State
 from router.tenancy.validation import Fields
 
@@ -25,6 +26,7 @@ PROTOCOLS = (HTTP1, H2C)
 class Resource:
     """One resource. `host_modes` maps a port to `auto`, `preserve`, `localhost` or a custom Host, `schemes` one to `https`
     where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
+    `visibility` is that of its ports that have none of their own; None is the tenant's.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -45,6 +47,7 @@ class Resource:
     schemes: Mapping[int, str] = field(default_factory=dict)
     protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
+    visibility: Visibility | None = None
     size: str | None = None
     template_type: str | None = None
     vcpus: int | None = None
@@ -72,6 +75,7 @@ class ResourceDetails(TypedDict, total=False):
     schemes: Mapping[int, str]
     protocols: Mapping[int, str]
     first_byte: float | None
+    visibility: Visibility | None
     size: str | None
     template_type: str | None
     vcpus: int | None
@@ -187,7 +191,8 @@ class ResourceRows(Protocol):
     async def drop_endpoints(self, resource_id: str) -> None:
         """Delete all of them."""
 
-    async def drop_previews(self, resource_id: str) -> None: ...
+    async def drop_previews(self, resource_id: str) -> None:
+        """Delete its previews, and all secrets that open its ports."""
 
     async def version_exists(self, resource_id: str, version_id: str) -> bool:
         """Whether the deployment has that version."""

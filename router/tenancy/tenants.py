@@ -10,6 +10,7 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
+from router.routes.policies import Visibility
 from router.tenancy.branding import check_branding
 from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.projects import Project
@@ -23,7 +24,8 @@ DEFAULT = "default"  # name and slug of the workspace and the project that every
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One customer. With `auto_expose`, every port of its resources is routable without being exposed.
+    """One customer. With `auto_expose`, every port of its resources is routable without being exposed. `default_visibility` is
+    that of resources and previews that have none of their own.
 
     `branding` is in the words of `branding.py`.
     """
@@ -35,6 +37,7 @@ class Tenant:
     auto_expose: bool = False
     branding: Mapping[str, str]
     suspended: bool = False
+    default_visibility: Visibility = Visibility.PUBLIC
     created_at: datetime
     updated_at: datetime
 
@@ -58,6 +61,7 @@ class TenantChanges(TypedDict, total=False):
     plan: str
     auto_expose: bool
     branding: Mapping[str, str]
+    default_visibility: Visibility
 
 
 class TenantRows(Protocol):

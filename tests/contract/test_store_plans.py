@@ -14,12 +14,21 @@ from router.settings import Database
 from router.store import Store, lookups
 from router.store.engine import parsed, reading_engine
 from tests.support.crowd import Crowd
-from tests.support.database import on_postgresql, on_sqlite, spoil
+from tests.support.database import execute, on_postgresql, on_sqlite, spoil
 
 pytestmark = pytest.mark.asyncio
 
 CROWD = Crowd(tenants=1000, resources=20_000, domains=20_000)
-LARGE = ("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports")
+LARGE = ("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports", "previews", "preview_secrets")
+# A private preview of each resource, and a secret that opens it.
+PREVIEWS = """
+    INSERT INTO previews (id, resource_id, port, visibility, host_mode, metadata, created_at, updated_at)
+    SELECT id, id, 5173, 'private', 'auto', '{}', created_at, updated_at FROM resources
+"""
+SECRETS = """
+    INSERT INTO preview_secrets (id, resource_id, preview_id, kind, prefix, digest, created_at)
+    SELECT id, id, id, 'link', 'mpl_abcdef', id, created_at FROM resources
+"""
 
 
 @on_postgresql
@@ -27,6 +36,9 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
     """The plan that a reader's statement has, whatever its values, reads no large table from end to end."""
     spoil(database)
     await CROWD.fill(database)
+    for rows in (PREVIEWS, SECRETS):
+        await execute(database, rows)
+    await execute(database, "ANALYZE")
     statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
     values = {"keys": [], "names": ["www.site1.com"], "slugs": ["box1"], "zones": ["preview1.dev"], "digests": ["a"]}
     arguments = [_literal(values.get(name, statement.binds[name].value)) for name in statement.positiontup or ()]
@@ -53,9 +65,22 @@ def _literal(value: object) -> str:
 async def test_sqlite_looks_up_by_index(database: str) -> None:
     """No statement of a look-up reads a large table from end to end."""
     await asyncio.to_thread(CROWD._fill_file, database.removeprefix("sqlite:///"))
+    for rows in (PREVIEWS, SECRETS):
+        await execute(database, rows)
+    await execute(database, "ANALYZE")
     engine = reading_engine(parsed(database, create=False), Database())
     values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones", "digests")}
-    for name in ("_VERSIONS", "_DOMAINS", "_RESOURCES", "_PORTS", "_TOMBSTONES", "_CLAIMS", "_API_KEYS"):
+    for name in (
+        "_VERSIONS",
+        "_DOMAINS",
+        "_RESOURCES",
+        "_PORTS",
+        "_PREVIEWS",
+        "_SECRETS",
+        "_TOMBSTONES",
+        "_CLAIMS",
+        "_API_KEYS",
+    ):
         statement = getattr(lookups, name)
         given = {key: value for key, value in values.items() if key in statement.compile().params}
         sql = str(statement.params(given).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))

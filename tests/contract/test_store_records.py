@@ -1,9 +1,12 @@
 """What SQL alone decides about records: ownership, inheritance, versions, which endpoint counts."""
 
+from datetime import timedelta
+
 import pytest
 
 from router.base.clock import ManualClock
 from router.base.ids import new_id
+from router.routes.policies import AccessPolicy, Cors, Visibility
 from router.routes.records import DomainStatus, Kind, NameRecord, ResourceRecord, Scope, State, ZoneRecord
 from router.settings import Database
 from router.store import Store
@@ -12,6 +15,7 @@ from router.store.engine import parsed, writing_engine
 from router.tenancy.blocks import BlockKind
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.previews import Previews
+from tests.support.database import execute
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -187,3 +191,103 @@ async def test_versions_of_absent_records_are_known(world: World, store: Store) 
     found = await store.records.fetch_versioned(["zone:example.org", "zone:never.example.org"])
     assert found["zone:example.org"] == (3, None)
     assert found["zone:never.example.org"] == (0, None)
+
+
+async def test_a_public_resource_has_no_policies(world: World, store: Store) -> None:
+    """Visitors of what everybody may open pay for none; a preview that says `public` is as good as one that says nothing."""
+    made = await world.sandbox(await world.tenant(), "shop")
+    await Previews(store, ManualClock()).put(made.id, 8080, visibility=Visibility.PUBLIC, hide=True)
+    assert (await _resource(store, "shop")).policies == {}
+
+
+@pytest.mark.parametrize("visibility", [Visibility.PRIVATE, Visibility.TENANT, Visibility.KEY])
+async def test_whose_visibility_counts(world: World, store: Store, visibility: Visibility) -> None:
+    """A preview's own, else its resource's, else its tenant's; each is in the record when the change returns."""
+    tenant = await world.tenant()
+    made = await world.sandbox(tenant, "shop")
+    previews = Previews(store, ManualClock())
+    await previews.put(made.id, 5173)
+    await previews.put(made.id, 8080, visibility=Visibility.PUBLIC)
+    await previews.put(made.id, 8443, visibility=visibility)
+
+    async def seen() -> dict[int, Visibility | None]:
+        record = await _resource(store, "shop")
+        found = {port: record.policy(port) for port in (3000, 5173, 8080, 8443)}
+        return {port: policy and policy.visibility for port, policy in found.items()}
+
+    only_its_own = {3000: None, 5173: None, 8080: None, 8443: visibility}
+    all_but_the_public_one = {3000: visibility, 5173: visibility, 8080: None, 8443: visibility}
+    assert await seen() == only_its_own
+    await world.tenants.update(tenant.id, default_visibility=visibility)
+    assert await seen() == all_but_the_public_one
+    await world.resources.update(made.id, visibility=Visibility.PUBLIC)
+    assert await seen() == only_its_own
+    await world.tenants.update(tenant.id, default_visibility=Visibility.PUBLIC)
+    await world.resources.update(made.id, visibility=visibility)
+    assert await seen() == all_but_the_public_one
+    await world.resources.update(made.id, visibility=None)
+    assert await seen() == only_its_own
+
+
+async def test_how_a_preview_is_closed_reaches_the_record(world: World, store: Store, clock: ManualClock) -> None:
+    """Its expiry to the microsecond, its networks as networks, its list of origins, whether it hides, whose tenant it is."""
+    tenant = await world.tenant("Acme")
+    made = await world.sandbox(tenant, "shop")
+    expires_at = clock.now() + timedelta(days=1, microseconds=123_456)
+    await Previews(store, clock).put(
+        made.id,
+        8080,
+        visibility=Visibility.PRIVATE,
+        expires_at=expires_at,
+        hide=True,
+        networks=("203.0.113.0/24", "2001:db8::7"),
+        cors=Cors.ALLOWLIST,
+        cors_origins=("https://app.example.com",),
+    )
+    assert (await _resource(store, "shop")).policies == {
+        8080: AccessPolicy(
+            Visibility.PRIVATE,
+            tenant="acme",
+            networks=("203.0.113.0/24", "2001:db8::7/128"),
+            until=expires_at.timestamp(),
+            hide=True,
+            cors=Cors.ALLOWLIST,
+            origins=("https://app.example.com",),
+        )
+    }
+
+
+async def test_a_custom_domain_carries_the_policies(world: World, store: Store) -> None:
+    """The record of a name has those of the resource that it leads to, and changes with them."""
+    made = await world.sandbox(await world.tenant(), "shop")
+    await world.domain(made, "www.example.com")
+    await world.resources.update(made.id, visibility=Visibility.PRIVATE)
+    name = await _name(store, "www.example.com")
+    assert name.resource is not None
+    assert name.resource.policy(3000) == AccessPolicy(Visibility.PRIVATE, tenant="acme")
+
+
+async def test_a_deleted_resource_protects_nothing(world: World, store: Store) -> None:
+    """It answers that it is gone, as all deleted ones do."""
+    made = await world.sandbox(await world.tenant(), "shop", visibility=Visibility.PRIVATE)
+    await Previews(store, ManualClock()).put(made.id, 8080, visibility=Visibility.KEY)
+    await world.resources.delete(made.id)
+    record = await _resource(store, "shop")
+    assert (record.state, record.policies) == (State.DESTROYED, {})
+
+
+@pytest.mark.parametrize(
+    ("stored", "seen"),
+    [("public", None), ("private", "private"), ("tenant", "tenant"), ("key", "key"), ("sso", "private")],
+)
+async def test_what_another_version_of_ours_stored(
+    world: World, store: Store, database: str, stored: str, seen: str | None
+) -> None:
+    """An older one, which writes previews without the newer columns, means what it says; what a newer one has that we don't
+    know is closed to strangers."""
+    made = await world.sandbox(await world.tenant(), "shop")
+    columns = "id, resource_id, port, visibility, host_mode, metadata, created_at, updated_at"
+    values = f"'{new_id()}', id, 8080, '{stored}', 'auto', '{{}}', created_at, updated_at"
+    await execute(database, f"INSERT INTO previews ({columns}) SELECT {values} FROM resources")  # noqa: S608  # our own words
+    policy = (await _resource(store, made.slug)).policy(8080)
+    assert (policy and policy.visibility) == seen

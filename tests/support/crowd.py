@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from router.domains.preview_domains import PreviewStatus
 from router.domains.redirects import RedirectPolicy
+from router.routes.policies import Visibility
 from router.routes.records import DomainStatus, Kind, Scope, State
 from router.store.journal_tables import route_versions
 from router.store.tables import (
@@ -117,7 +118,7 @@ class Crowd:
             tenants,
             (
                 {"id": _id(_TENANT, t), "slug": f"tenant{t}", "name": f"Tenant {t}", "plan": "free", "branding": {}}
-                | {"auto_expose": False, "suspended": False}
+                | {"auto_expose": False, "suspended": False, "default_visibility": Visibility.PUBLIC}
                 for t in of_tenant
             ),
         )

@@ -9,6 +9,7 @@ import pytest
 from router import errors
 from router.cache.client import CacheUnavailableError
 from router.errors import StoreUnavailableError
+from router.routes.encoding import FORMAT
 from router.settings import Cache, Redis
 from tests.support import records as make
 from tests.support.member import Member
@@ -148,10 +149,11 @@ async def test_a_newer_format_is_left_alone(server: Server, limits: Redis, ledge
         await hears(member)
         member.commit("slug:shop", SHOP)
         await eventually(lambda: member.count("bus_messages_total", type="changes"), "the change is delivered")
-        server.ask("SET", f"{limits.prefix}r:slug:shop", b'1 {"f":2,"all":"new"}')
+        newer = b'1 {"f":%d,"all":"new"}' % (FORMAT + 1)
+        server.ask("SET", f"{limits.prefix}r:slug:shop", newer)
         assert await member.fetch("slug:shop") == (SHOP, "sql")
         await eventually(lambda: member.count("redis_fills_total", result="outdated"), "the fill was refused")
-        assert server.ask("GET", f"{limits.prefix}r:slug:shop") == b'1 {"f":2,"all":"new"}'
+        assert server.ask("GET", f"{limits.prefix}r:slug:shop") == newer
         assert member.count("redis_records_total", result="newer_format") == 1
 
 

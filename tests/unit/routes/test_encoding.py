@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from router.routes.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
+from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -34,6 +35,28 @@ ENDPOINTS = some.builds(
     listening=some.none()
     | some.lists(some.builds(ListeningSocket, PORTS, some.ip_addresses().map(str)), max_size=3).map(tuple),
 )
+INSTANTS = some.none() | some.floats(0, 1e11)
+SECRETS = some.builds(
+    AccessSecret,
+    id=TEXT,
+    kind=some.sampled_from(SecretKind),
+    digest=TEXT,
+    until=INSTANTS,
+    revoked=some.booleans(),
+    used=some.booleans(),
+)
+POLICIES = some.builds(
+    AccessPolicy,
+    visibility=some.sampled_from(Visibility),
+    generation=some.integers(0, 2**31),
+    tenant=TEXT,
+    secrets=some.lists(SECRETS, max_size=3).map(tuple),
+    networks=some.lists(TEXT, max_size=2).map(tuple),
+    until=INSTANTS,
+    hide=some.booleans(),
+    cors=some.sampled_from(Cors),
+    origins=some.lists(TEXT, max_size=2).map(tuple),
+)
 RESOURCES = some.builds(
     ResourceRecord,
     id=TEXT,
@@ -53,6 +76,7 @@ RESOURCES = some.builds(
     schemes=some.dictionaries(PORTS, some.just("https"), max_size=3),
     first_byte=some.none() | some.floats(0.001, 1e6),
     branding=some.dictionaries(TEXT, TEXT, max_size=3),
+    policies=some.dictionaries(some.just(OTHER_PORTS) | PORTS, POLICIES, max_size=3),
 )
 NAMES = some.builds(
     NameRecord,
@@ -179,3 +203,10 @@ def test_a_tenants_marks_are_one_object() -> None:
     assert isinstance(first, ResourceRecord)
     assert isinstance(second, ResourceRecord)
     assert first.branding is second.branding
+
+
+def test_a_secret_of_all_ports_is_written_once() -> None:
+    """A record with many ports and one set of secrets grows by a few bytes a port, not by the secrets."""
+    secrets = tuple(AccessSecret(f"secret-{number}", SecretKind.LINK, f"{number:064x}") for number in range(50))
+    policies = {port: AccessPolicy(Visibility.PRIVATE, secrets=secrets) for port in range(1, 257)}
+    assert len(encode(1, make.resource(policies=policies))) < 256 * 300 + 50 * 200

@@ -1,0 +1,74 @@
+"""Who may open the ports of a resource, out of its rows and its tenant's."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+
+
+def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) -> Mapping[int, AccessPolicy]:
+    """The policies by port, as the resource's record has them; nothing where everybody may open everything.
+
+    The rows are the resource's with its tenant's `tenant_slug` and `default_visibility`, its previews', and those of all
+    secrets that open any of them.
+    """
+    usual = visibility_of(resource.visibility or resource.default_visibility)
+    opening: dict[str | None, tuple[AccessSecret, ...]] = {}
+    for row in secrets:
+        opening[row.preview_id] = (*opening.get(row.preview_id, ()), _secret(row))
+    of_all = opening.get(None, ())
+    found = {OTHER_PORTS: AccessPolicy(usual, tenant=resource.tenant_slug, secrets=_opening(usual, of_all))}
+    for preview in previews:
+        visibility = own_visibility(preview) or usual
+        found[preview.port] = AccessPolicy(
+            visibility,
+            generation=preview.generation,
+            tenant=resource.tenant_slug,
+            secrets=_opening(visibility, opening.get(preview.id, ()) + of_all),
+            networks=tuple(preview.networks),
+            until=_epoch(preview.expires_at),
+            hide=preview.hide,
+            cors=Cors(preview.cors),
+            origins=tuple(preview.cors_origins),
+        )
+    if found[OTHER_PORTS].restricts:
+        return found  # those that don't restrict are exceptions to it
+    return {port: policy for port, policy in found.items() if policy.restricts}
+
+
+def own_visibility(preview: Any) -> Visibility | None:
+    """What a preview's row says of itself; None where it says nothing."""
+    if preview.visibility == Visibility.PUBLIC and not preview.always_public:
+        return None
+    return visibility_of(preview.visibility)
+
+
+def visibility_of(text: str) -> Visibility:
+    """A stored visibility. What a newer version of ours has stored that this one does not know opens nothing to strangers."""
+    try:
+        return Visibility(text)
+    except ValueError:
+        return Visibility.PRIVATE
+
+
+def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple[AccessSecret, ...]:
+    return () if visibility is Visibility.PUBLIC else secrets
+
+
+def _secret(row: Any) -> AccessSecret:
+    return AccessSecret(
+        row.id,
+        SecretKind(row.kind),
+        row.digest,
+        _epoch(row.expires_at),
+        revoked=row.revoked_at is not None,
+        used=row.used_at is not None,
+    )
+
+
+def _epoch(instant: datetime | str | None) -> float | None:
+    """Seconds of the epoch. What PostgreSQL puts into JSON is a text, with its offset."""
+    if isinstance(instant, str):
+        instant = datetime.fromisoformat(instant)
+    return None if instant is None else instant.timestamp()
