@@ -20,6 +20,10 @@ ROOT = Path(__file__).parent.parent
 # What a request on a warm route runs through, and what such code holds in its hands: to reach into an object of a class
 # that is compiled is cheap from compiled code only.
 MODULES = (
+    "router/access/brought.py",
+    "router/access/cookies.py",
+    "router/access/decision.py",
+    "router/access/rules.py",
     "router/http1/bodies.py",
     "router/http1/forwarding.py",
     "router/http1/heads.py",
@@ -44,6 +48,7 @@ MODULES = (
     "router/gate/fast_path.py",
     "router/gate/policy.py",
     "router/hostname.py",
+    "router/proxy/admission.py",
     "router/proxy/backend.py",
     "router/proxy/h2_backend.py",
     "router/proxy/h2_client.py",

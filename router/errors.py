@@ -112,6 +112,75 @@ NO_CERTIFICATE = replace(
     "add it and verify it with the record that you are shown then. Otherwise check the spelling of the link.",
     reason="no_certificate",
 )
+TOKEN_MISSING = Problem(
+    "token_missing",
+    401,
+    _CLIENT,
+    "Only those who were let in may open this preview, and the request brought nothing that opens it. Follow a link that its "
+    "owner has shared with you, or ask them for one. Programs send a preview token as X-Miosa-Preview-Token, or an API key "
+    "as a Bearer token.",
+    proxy_error="http_request_denied",
+)
+TOKEN_WRONG = Problem(
+    "token_wrong",
+    403,
+    _CLIENT,
+    "This preview is private, and the link, token, key or cookie that was sent does not open it. Check that it was copied "
+    "whole and is for this address, or ask the preview's owner for a new one.",
+    proxy_error="http_request_denied",
+)
+SEVERAL_TOKENS = replace(
+    TOKEN_WRONG,
+    message="This preview is private, and the request brought several different tokens, so none of them was looked at. Send "
+    "one: in X-Miosa-Preview-Token, in the query, or as a Bearer token.",
+    reason="several_tokens",
+)
+TOKEN_EXPIRED = Problem(
+    "token_expired",
+    403,
+    _CLIENT,
+    "What was sent opened this private preview once, and its time is over. Ask the preview's owner for a new link or token.",
+    proxy_error="http_request_denied",
+)
+TOKEN_REVOKED = Problem(
+    "token_revoked",
+    403,
+    _CLIENT,
+    "What was sent opened this private preview once, and has been revoked or, where it works a single time, used. Ask the "
+    "preview's owner for a new link or token.",
+    proxy_error="http_request_denied",
+)
+ADDRESS_NOT_ALLOWED = Problem(
+    "address_not_allowed",
+    403,
+    _CLIENT,
+    "This preview may be opened from certain networks only, and your address is in none of them. Open it from one of those, "
+    "such as your company's, or ask the preview's owner to add yours.",
+    proxy_error="http_request_denied",
+)
+ORIGIN_NOT_ALLOWED = Problem(
+    "origin_not_allowed",
+    403,
+    _CLIENT,
+    "This private preview does not take this request from pages of other sites, since those could act in your name. Send it "
+    "from a page of the preview, send a preview token with it, or have the owner list the site under cors_origins.",
+    proxy_error="http_request_denied",
+)
+PREVIEW_EXPIRED = Problem(
+    "preview_expired",
+    410,
+    _CLIENT,
+    "This preview was open for a limited time, which is over. Ask its owner to extend it or to share it again.",
+    proxy_error="destination_unavailable",
+)
+TOO_EARLY = Problem(
+    "too_early",
+    425,
+    _CLIENT,
+    "This link works once, and the request came before the connection was safe from being replayed. Send it again.",
+    True,
+    proxy_error="http_request_denied",
+)
 METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed",
     405,
@@ -374,6 +443,15 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     INVALID_HOST,
     HOST_NOT_FOUND,
     NO_CERTIFICATE,
+    TOKEN_MISSING,
+    TOKEN_WRONG,
+    SEVERAL_TOKENS,
+    TOKEN_EXPIRED,
+    TOKEN_REVOKED,
+    ADDRESS_NOT_ALLOWED,
+    ORIGIN_NOT_ALLOWED,
+    PREVIEW_EXPIRED,
+    TOO_EARLY,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     RESOURCE_DELETED,

@@ -7,11 +7,12 @@ Without it `fetch` of a preview that is down fails with "Failed to fetch", and t
     what of it        the body, and the headers of `_EXPOSED`
     with credentials  only an error of a preview that its visitors know to exist, since programs that send cookies to
                       it could not read it otherwise; never for the opaque origin `null`
-    preflights        answered only where the program can't, without credentials, and for this once: the next one, a
+    preflights        answered only where the program can't, or must not be reached by strangers, without credentials, and for this once: the next one, a
                       second later, is the program's own. With credentials, a stranger's page could ask while a program
                       starts, and then send with the visitor's cookies what the program itself forbids.
 
-What a program answers has the headers that it sets; none of this is added there.
+What a program answers has the headers that it sets; none of this is added there, except that a preview whose owner lets
+certain origins read it (`cors` of its policy) says so where its program says nothing.
 """
 
 import re
@@ -36,8 +37,13 @@ def readable(origin: bytes | None, *, credentials: bool) -> tuple[tuple[bytes, b
     return tuple(headers)
 
 
-def preflight(origin: bytes | None, method: bytes | None, names: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that allow what a preflight asks for: `method`, with the headers `names`; none where it is no preflight."""
+def preflight(
+    origin: bytes | None, method: bytes | None, names: bytes | None, *, credentials: bool = False
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that allow what a preflight asks for: `method`, with the headers `names`; none where it is no preflight.
+
+    `credentials`: also with the visitor's cookies, where the owner of the preview has listed the origin.
+    """
     if origin is None or method is None or _ORIGIN.fullmatch(origin) is None or _NAMES.fullmatch(method) is None:
         return ()
     headers = [
@@ -47,4 +53,6 @@ def preflight(origin: bytes | None, method: bytes | None, names: bytes | None) -
     ]
     if names is not None and len(names) <= _MAX_NAMES and _NAMES.fullmatch(names) is not None:
         headers.append((b"Access-Control-Allow-Headers", names))
+    if credentials and origin != b"null":
+        headers.append((b"Access-Control-Allow-Credentials", b"true"))
     return tuple(headers)

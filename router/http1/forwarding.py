@@ -254,17 +254,20 @@ def response_to_client(
     framing: int,
     client_version: int,
     keep_alive: bool,
+    cors: tuple[bytes, ...] = (),
 ) -> bytes:
     """The head that goes to the client, on a connection that is kept or not. It says `request_id`, unless the backend has
-    named one of its own.
+    named one of its own. `cors` are lines for a head that says nothing of the kind itself.
 
     One head may answer many exchanges, of several tenants (`ResponseReader`). So what is rendered is remembered on it only
     where nothing but the head and `framing` went into it; the request's id comes behind.
     """
-    common = keep_alive and client_version == 1 and not rules.change(head)
+    common = keep_alive and client_version == 1 and not cors and not rules.change(head)
     if common and head.rendered is not None and head.rendered_framing == framing:
         return head.rendered if head.has_request_id else head.rendered + request_id + b"\r\n\r\n"
     lines = _apply(rules, head, client_info)
+    if cors and not any(line[:15].lower() == b"access-control-" for line in lines):
+        lines += cors
     if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22: it must say what to upgrade to
         lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
     if framing == CHUNKED:

@@ -51,6 +51,8 @@ def problem_headers(problem: Problem, content_type: bytes) -> tuple[tuple[bytes,
     ]
     if problem.retry_after is not None:
         headers.append((b"Retry-After", b"%d" % problem.retry_after))
+    if problem.status == 401:  # RFC 9110 §15.5.2
+        headers.append((b"WWW-Authenticate", b'Bearer realm="miosa"'))
     if problem.status == 405:
         headers.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
     return tuple(headers)

@@ -1,6 +1,7 @@
 """Heads of requests: from the bytes up to the empty line to a value, or to a refusal."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -49,6 +50,19 @@ _MAX_DIGITS: Final = 10
 _MAX_HOPS_DIGITS: Final = 4
 _MAX_FORWARDS: Final = 2**31 - 1
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
+_PREVIEW_COOKIE = re.compile(rb"(?:^|;)[ \t]*__Host-miosa-preview=([^;]*)")
+
+
+class Credentials:
+    """What a request says of who sends it, as far as it may be ours: whether it is, only previews that are not public ask.
+
+    `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
+    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not.
+    """
+
+    authorization: tuple[bytes, ...] = ()
+    tokens: tuple[bytes, ...] = ()
+    cookies: tuple[bytes, ...] = ()
 
 
 class RequestHead:
@@ -58,6 +72,7 @@ class RequestHead:
     `lines`. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
     `asserted` are the lines of `router/base/proxy_only_headers.py`, each with its lower-case name: they are not among `lines`.
     `plain_http` is what a port of plain HTTP asks for: to be sent on to https, see `proxy/local_responses.py`.
+    `credentials` is None where it has none that could be ours.
     `max_forwards` is how far the request may go, NO_LIMIT or UNREADABLE; only TRACE and OPTIONS mind. `hops` is how often it
     has come through here already.
     """
@@ -80,6 +95,7 @@ class RequestHead:
     binds = False  # it authenticates the connection that it is sent on
     asserted: tuple[tuple[bytes, bytes], ...] = ()
     plain_http = b""
+    credentials: Credentials | None = None
     block: bytes | None = None  # `lines` joined, of a head whose section is remembered
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
@@ -111,6 +127,7 @@ class RequestHead:
         head.binds = self.binds
         head.asserted = self.asserted
         head.plain_http = self.plain_http
+        head.credentials = self.credentials
         head.block = self.block
         return head
 
@@ -121,6 +138,26 @@ class RequestHead:
         head = self.with_line(self.method, self.target)
         left = b"Max-Forwards: %d" % (self.max_forwards - 1)
         head.lines = [left if line[:13].lower() == b"max-forwards:" else line for line in self.lines]
+        head.block = None
+        return head
+
+    def without_authorization(self, values: Collection[bytes]) -> "RequestHead":
+        """The head without the Authorization lines that have one of these values."""
+        head = self.with_line(self.method, self.target)
+        head.lines = [
+            line for line in self.lines if line[:14].lower() != b"authorization:" or value_of(line) not in values
+        ]
+        head.host_at = place_of(head.lines, b"host")
+        head.origin_at = place_of(head.lines, b"origin")
+        head.block = None
+        return head
+
+    def with_value(self, name: bytes, value: bytes) -> "RequestHead":
+        """The head with another value in the first line of that lower-case name, which it has."""
+        head = self.with_line(self.method, self.target)
+        place = place_of(self.lines, name)
+        line = self.lines[place]
+        head.lines = [*self.lines[:place], line[: line.find(b":")] + b": " + value, *self.lines[place + 1 :]]
         head.block = None
         return head
 
@@ -431,8 +468,22 @@ def _max_forwards(head: RequestHead, line: bytes, value: bytes) -> None:
     head.lines.append(line)
 
 
+def _credentials_of(head: RequestHead) -> Credentials:
+    credentials = head.credentials
+    if credentials is None:
+        credentials = head.credentials = Credentials()
+    return credentials
+
+
+def _preview_token(head: RequestHead, _line: bytes, value: bytes) -> None:
+    credentials = _credentials_of(head)
+    credentials.tokens = (*credentials.tokens, value)
+
+
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if b"__Host-miosa" in line:
+        credentials = _credentials_of(head)
+        credentials.cookies = (*credentials.cookies, *_PREVIEW_COOKIE.findall(value))
         kept, ours = _COOKIE_OF_OURS.subn(b"", value)
         if ours:
             kept = kept.lstrip(b"; \t")
@@ -453,6 +504,8 @@ def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 def _authorization(head: RequestHead, line: bytes, value: bytes) -> None:
     head.binds = head.binds or authenticates_connection(value)
+    credentials = _credentials_of(head)
+    credentials.authorization = (*credentials.authorization, value)
     head.lines.append(line)
 
 
@@ -496,6 +549,7 @@ _REQUEST_RULES: Final = Rules(
         b"x-request-id": _request_id,
         b"authorization": _authorization,
         b"x-miosa-plain-http": _plain_http,
+        b"x-miosa-preview-token": _preview_token,
         b"user-agent": _user_agent,
         b"referer": _referer,
         HOPS: _hops,

@@ -15,7 +15,11 @@ def is_grpc(content_type: bytes | None) -> bool:
     return content_type is not None and _CONTENT_TYPE.match(content_type) is not None
 
 
-def status_fields(message: str) -> tuple[tuple[bytes, bytes], ...]:
-    """The trailers of a call that we end, with the percent-encoding of gRPC's protocol."""
+# Of who may open a preview: to call again changes nothing. Every other error of ours is `UNAVAILABLE`.
+_STATUSES: Final = {401: 16, 403: 7}  # UNAUTHENTICATED, PERMISSION_DENIED
+
+
+def status_fields(message: str, http_status: int = 503) -> tuple[tuple[bytes, bytes], ...]:
+    """The trailers of a call that we end, with the percent-encoding of gRPC's protocol. `http_status` is what HTTP hears."""
     encoded = _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], message.encode())
-    return (b"grpc-status", b"%d" % UNAVAILABLE), (b"grpc-message", encoded)
+    return (b"grpc-status", b"%d" % _STATUSES.get(http_status, UNAVAILABLE)), (b"grpc-message", encoded)

@@ -109,6 +109,25 @@ class Pages:
         shown = str(escape(request_id)).encode("utf-8", "replace")
         return Page(content_type, shown.join(parts), extra, problem.status)
 
+    def confirmation(self, *, host: str, branding: Mapping[str, str] | None, request_id: str) -> Page:
+        """What a link shows that works once: a button. A form without a script, sent to the page's own address: what only looks
+        at links, as chats, mail filters and prefetches do, sends none."""
+        marks = read_branding(branding) if branding else Branding()
+        style = _style(marks)
+        page = _templates.get_template("confirm.html").render(
+            heading=wording.CONFIRMATION,
+            text=wording.CONFIRMATION_TEXT,
+            host=host,
+            name=marks.name or self._platform_name,
+            logo=marks.logo,
+            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
+            support_url=marks.support_url,
+            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            request_id=request_id,
+        )
+        extra = ((b"Content-Security-Policy", _policy(style, forms="'self'")), *_ALWAYS)
+        return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
+
     def _render_data(
         self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]
     ) -> list[bytes]:
@@ -180,12 +199,7 @@ class Pages:
         listening: tuple[ListeningSocket, ...],
     ) -> tuple[list[bytes], tuple[tuple[bytes, bytes], ...]]:
         """For people: the parts between which the request's id stands, and the headers."""
-        style = _templates.get_template("style.css").render(
-            accent=branding.accent_color or _ACCENT,
-            accent_dark=branding.accent_color_dark or branding.accent_color or _ACCENT_DARK,
-            background=branding.background,
-            text_on=text_on,
-        )
+        style = _style(branding)
         page = _templates.get_template("problem.html").render(
             problem=problem,
             heading=wording.heading(problem, port),
@@ -206,11 +220,26 @@ class Pages:
             request_id=_REQUEST_ID,
             listening=[wording.socket_text(socket) for socket in listening],
         )
-        policy = f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
-        extra = [(b"Content-Security-Policy", policy.encode("ascii")), *_ALWAYS]
+        extra = [(b"Content-Security-Policy", _policy(style, forms="'none'")), *_ALWAYS]
         if reload:
             extra.append((b"Refresh", b"%d" % _RELOAD))
         return page.encode("utf-8", "replace").split(_REQUEST_ID.encode()), tuple(extra)
+
+
+def _style(branding: Branding) -> str:
+    return _templates.get_template("style.css").render(
+        accent=branding.accent_color or _ACCENT,
+        accent_dark=branding.accent_color_dark or branding.accent_color or _ACCENT_DARK,
+        background=branding.background,
+        text_on=text_on,
+    )
+
+
+def _policy(style: str, *, forms: str) -> bytes:
+    """The Content-Security-Policy of a page with that style; `forms` says where its forms may be sent."""
+    return (
+        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src data:; base-uri 'none'; form-action {forms}"
+    ).encode("ascii")
 
 
 def _digest(style: str) -> str:

@@ -17,6 +17,15 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "invalid_host": "That is not a valid address",
         "host_not_found": "There is nothing here",
         "no_certificate": "There is nothing here yet",
+        "token_missing": "This preview is private",
+        "token_wrong": "That does not open this preview",
+        "several_tokens": "One token at a time",
+        "token_expired": "This link or token has expired",
+        "token_revoked": "This link or token works no more",
+        "address_not_allowed": "Not from this network",
+        "origin_not_allowed": "Not from another site",
+        "preview_expired": "This preview has ended",
+        "too_early": "Once more, please",
         "method_not_allowed": "Not with this method",
         "request_timeout": "That took too long",
         "resource_deleted": "Gone for good",
@@ -53,6 +62,25 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# What a link that works once asks before it is used.
+CONFIRMATION = "Open this private preview?"
+CONFIRMATION_TEXT = (
+    "This link works once, and for you alone: whoever opens the preview by it first uses it up. Then this browser may come "
+    "back until the link's time is over."
+)
+
+# Of who may open a preview: it is hidden from strangers by another problem than these, or by none.
+_REFUSALS = (
+    "token_missing",
+    "token_wrong",
+    "token_expired",
+    "token_revoked",
+    "address_not_allowed",
+    "origin_not_allowed",
+    "preview_expired",
+    "too_early",
+)
+
 # Problems of a preview that every visitor knows to exist.
 ABOUT_A_PREVIEW = frozenset(
     (
@@ -64,12 +92,17 @@ ABOUT_A_PREVIEW = frozenset(
         "stopped",
         "backend_timeout",
         "too_many_requests",
+        *_REFUSALS,
     )
 )
 
 # How the preview stands, in the picture of the way to it: a mark, and a word or two.
 STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        **dict.fromkeys(_REFUSALS, ("unknown", "private")),
+        "several_tokens": ("unknown", "private"),
+        "preview_expired": ("bad", "expired"),
+        "address_not_allowed": ("unknown", "restricted"),
         "starting": ("wait", "starting"),
         "too_many_requests": ("wait", "busy"),
         "stopped": ("unknown", "stopped"),

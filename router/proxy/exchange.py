@@ -101,7 +101,7 @@ from router.http1.whole_bodies import may_come_whole
 from router.observe import endings
 from router.observe.ended_exchange import Finished
 from router.observe.recorder import BATCH
-from router.proxy import local_responses
+from router.proxy import admission, local_responses
 from router.proxy.callers import join
 from router.proxy.dial import DialError
 from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
@@ -146,6 +146,7 @@ class Exchange(Finished):
     early_switch: tuple[ResponseHead, bytes] | None = None  # a 101 that came before the end of the request
     whole_body: "WholeBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
+    visit: "admission.Visit | None" = None  # how it came in, where not everybody may
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -181,7 +182,7 @@ class Exchange(Finished):
             self.admit(route)
         else:
             self.looked_up = True
-            self._hold_body()
+            self.hold_body()
             worker.pacer.take(self._start_look_up)
 
     def _identify(self, head: RequestHead) -> None:
@@ -226,7 +227,12 @@ class Exchange(Finished):
             or head.max_forwards != NO_LIMIT
             or ((plain is not None or head.plain_http) and self.scheme == "http")
         ):
-            instead = local_responses.instead(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
+            instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
+            if instead is None:
+                if route.policy is not None and not admission.admitted(self, route):
+                    return
+                head = self.head
+                instead = local_responses.instead(head, route, self.scheme, self.id)
             if instead is not None:
                 ending = local_responses.ending_of(instead)
                 if isinstance(instead, Problem):
@@ -234,7 +240,7 @@ class Exchange(Finished):
                 else:
                     self._send(instead, ending)
                 return
-            self.head = head.one_hop_on()
+            self.head = head = head.one_hop_on()
         prepared: Prepared = route.prepared or worker.prepare(route)
         if prepared.problem is not None:
             worker.metrics.count("backend_errors", "not_allowed")
@@ -262,7 +268,7 @@ class Exchange(Finished):
         self.prepared = prepared
         if self.place == QUEUED:
             self.phase = endings.QUEUE
-            self._hold_body()
+            self.hold_body()
         else:
             self.connect()
 
@@ -362,12 +368,12 @@ class Exchange(Finished):
 
     def dial(self) -> None:
         self.phase = endings.DIAL
-        self._hold_body()
+        self.hold_body()
         if not self.half_closed:  # no longer than a response may take; most dials end long before
             self.incoming.deadline = self.worker.now + self.prepared.first_byte
         self.waiting = join(self.worker, self.prepared.pool, self)
 
-    def _hold_body(self) -> None:
+    def hold_body(self) -> None:
         """Read no more of a body that cannot be passed on yet. Its end, and the client's, wait behind it."""
         if not self.incoming.request_done:
             self.incoming.pause()
@@ -578,6 +584,10 @@ class Exchange(Finished):
         self.problem = problem
         response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
+
+    def answer(self, response: LocalResponse) -> None:
+        """Answer with a response of ours that is no problem."""
+        self._send(response, endings.COMPLETE)
 
     def _send(self, response: LocalResponse, ending: str, *, closing: bool = False) -> None:
         incoming, head = self.incoming, self.head

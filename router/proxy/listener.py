@@ -10,12 +10,15 @@ from typing import cast
 import structlog
 
 from router import errors
+from router.access.keys import NO_KEYS, UNKNOWN, AccessKeys
 from router.base.addresses import Network
 from router.base.clock import Clock
+from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
+from router.proxy.admission import Visit, judge_again
 from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
 from router.proxy.h2_client import Http2Client
@@ -57,9 +60,11 @@ class Proxy:
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        access: AccessKeys = NO_KEYS,
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
-        `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under."""
+        `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under.
+        `access` knows the keys that open what is not public."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -74,12 +79,15 @@ class Proxy:
             cookie_zones=cookie_zones,
             trusted_headers=trusted_headers,
             on_host_refused=on_host_refused,
+            access=access,
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)
         self._server: asyncio.Server | None = None
+        self._checked_keys: set[str] = set()  # API keys that are being looked up for what came in by them
         self._standing_in: dict[int, asyncio.Server] = {}  # on other workers' sockets
         resolver.on_drop(self._on_drop)
+        access.on_drop(self._on_key_drop)
         metrics.gauge("client_connections", lambda: len(self._worker.clients))
         metrics.gauge(
             "exchanges_in_flight",
@@ -232,24 +240,79 @@ class Proxy:
         if (busy or (prepared is not None and prepared.pool.idle)) and not worker.tasks.closed:
             worker.tasks.start("check a route", self._check_route(route))
 
+    def _on_key_drop(self, key: str) -> None:
+        """What was remembered of an API key has changed. Those who came in by it may have to leave."""
+        if any(visit.entry.key == key for visit in self._visits() if visit.entry is not None):
+            self._start_check_of_key(key)
+
+    def _start_check_of_key(self, key: str) -> None:
+        if key not in self._checked_keys and not self._worker.tasks.closed:
+            self._checked_keys.add(key)
+            self._worker.tasks.start("check a key", self._check_key(key))
+
+    async def _check_key(self, key: str) -> None:
+        """End what came in by an API key that no longer opens it. While the store is away it is asked again and again."""
+        access = self._worker.access
+        try:
+            while access.peek(key) is UNKNOWN:
+                try:
+                    await access.resolve(key)
+                except StoreUnavailableError:
+                    await asyncio.sleep(_WATCH_EVERY)
+        finally:
+            self._checked_keys.discard(key)
+        for exchange in self._in_use():
+            visit = exchange.visit
+            if visit is not None and visit.entry is not None and visit.entry.key == key:
+                self._end_if_shut_out(exchange)
+
+    def _end_if_shut_out(self, exchange: Exchange) -> None:
+        """End an exchange or a tunnel whose visitor may no longer be here, as far as its route says."""
+        why = None if exchange.route is None else judge_again(exchange, exchange.route)
+        if why is None:
+            return
+        if exchange.phase != endings.TUNNEL:
+            exchange.stop(why)
+            return
+        for tunnel in tuple(self._worker.tunnels):
+            if tunnel.exchange is exchange:
+                tunnel.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
+
     async def _watch(self) -> None:
         """Look up the hosts of open exchanges whose routes the resolver no longer remembers, since it reports changes only
-        of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up."""
+        of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up. The same holds
+        for API keys. And end what was let in until a time that has come."""
         worker = self._worker
         while True:
             await asyncio.sleep(_WATCH_EVERY)
-            unseen = {route.host: route for route in self._routes_in_use() if not route.current}
+            now = worker.date()
+            unseen: dict[str, Route] = {}
+            for exchange in self._in_use():
+                route, visit = exchange.route, exchange.visit
+                if route is None:
+                    continue
+                if not route.current:
+                    unseen[route.host] = route
+                if visit is None or visit.entry is None:
+                    continue
+                if now >= visit.until:
+                    self._end_if_shut_out(exchange)
+                elif visit.entry.key and worker.access.peek(visit.entry.key) is UNKNOWN:
+                    self._start_check_of_key(visit.entry.key)
             for route in islice(unseen.values(), _WATCH_CONCURRENCY):
                 worker.tasks.start("check a route", self._check_route(route))
 
-    def _routes_in_use(self) -> Iterator[Route]:
-        for tunnel in self._worker.tunnels:
-            if tunnel.exchange.route is not None:
-                yield tunnel.exchange.route
-        for client in self._worker.clients:
-            exchange = client.exchange
-            if exchange is not None and exchange.activity is not None and exchange.route is not None:
-                yield exchange.route
+    def _visits(self) -> Iterator[Visit]:
+        for exchange in self._in_use():
+            if exchange.visit is not None:
+                yield exchange.visit
+
+    def _in_use(self) -> list[Exchange]:
+        """The tunnels' exchanges, and those that have a place at their resource."""
+        worker = self._worker
+        running = [client.exchange for client in worker.clients if client.exchange is not None]
+        tunnels = [tunnel.exchange for tunnel in worker.tunnels]
+        return tunnels + [exchange for exchange in running if exchange.activity is not None]
 
     async def _check_route(self, old: Route) -> None:
         """End exchanges and tunnels to a host that no longer leads to their resource; the others get the new route, and those
@@ -259,29 +322,34 @@ class Proxy:
             self._worker.pools.retire(old.resource)
         ended = 0
         for tunnel in tuple(self._worker.tunnels):
-            if self._removed(tunnel.exchange, new):
+            if self._removed(tunnel.exchange, new) is not None:
                 tunnel.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
                 ended += 1
         for client in tuple(self._worker.clients):
             exchange = client.exchange
             if exchange is None:
                 continue
-            if self._removed(exchange, new):
-                exchange.stop(new.problem or errors.HOST_NOT_FOUND)
+            why = self._removed(exchange, new)
+            if why is not None:
+                exchange.stop(why)
                 ended += 1
             elif exchange.route is new and exchange.phase == endings.DIAL and exchange.leads_elsewhere(new):
                 exchange.readmit(new)
         if ended:
             _log.info("route removed", host=old.host, ended=ended)
 
-    def _removed(self, exchange: Exchange, new: Route) -> bool:
-        """Whether an exchange of this host must end, since its resource is no longer to be reached there."""
+    def _removed(self, exchange: Exchange, new: Route) -> Problem | None:
+        """Why an exchange of this host must end: its resource is no longer to be reached there, or not by its visitor."""
         old = exchange.route
         if old is None or old is new or old.host != new.host:
-            return False
+            return None
         before, now = old.resource, new.resource
         if new.problem in _FINAL or (before is not None and now is not None and before.id != now.id):
-            return True
+            return new.problem or errors.HOST_NOT_FOUND
+        if exchange.activity is not None:  # the others are admitted by the new route
+            why = judge_again(exchange, new)
+            if why is not None:
+                return why
         if new.current:
             exchange.route = new
-        return False
+        return None

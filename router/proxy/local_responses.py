@@ -46,10 +46,10 @@ _ABSENT: Final = frozenset(
 _SHOWN: Final = (b"host", b"via", b"max-forwards", b"user-agent", b"accept", b"accept-encoding", b"accept-language")
 
 
-def instead(
+def unasked(
     head: RequestHead, route: Route, scheme: str, request_id: bytes, *, plain: "PlainHttp | None", ready: bool
 ) -> LocalResponse | Problem | None:
-    """What takes the place of the resource's response; None where the request goes on to its backend.
+    """What everybody is answered, before it is asked who may open the resource; None where that is to be asked next.
 
     `plain` None serves requests without TLS, except those that Caddy's port of plain HTTP has marked (`X-Miosa-Plain-HTTP:
     redirect`, with `:8443` behind it where links have another port than 443). Whoever else says so is sent on as well: that
@@ -59,10 +59,17 @@ def instead(
         secure = _instead_without_tls(head, route, request_id, plain)
         if secure is not None:
             return secure
-    if route.special:
-        special = _instead_of_special(head, route, scheme, request_id, ready=ready)
-        if special is not None:
-            return special
+    return _proof_or_health(head, route, request_id, ready=ready) if route.special else None
+
+
+def instead(head: RequestHead, route: Route, scheme: str, request_id: bytes) -> LocalResponse | Problem | None:
+    """What takes the place of the resource's response for those who may open it; None where the request goes on to its
+    backend."""
+    if route.problem is not None:
+        return route.problem
+    decision = route.decision
+    if decision.redirect_to is not None:
+        return redirect(head, scheme, decision.redirect_to, decision.redirect_status, request_id)
     return _instead_of_last_hop(head, request_id) if head.max_forwards != NO_LIMIT else None
 
 
@@ -81,11 +88,12 @@ def _instead_without_tls(
 
     `plain` None: which hosts have certificates is not known here, so every host that is served is taken to have one.
     """
-    decision = route.decision
+    decision, policy = route.decision, route.policy
     proven = decision.challenge is not None and proof_for(decision.challenge, head.target) is not None
-    if proven or decision.reason in _NEVER_OVER_TLS or head.host == HEALTH:
+    hidden = policy is not None and policy.hide  # no secret of its is read off a line that anybody may listen to
+    if proven or head.host == HEALTH or (decision.reason in _NEVER_OVER_TLS and not hidden):
         return None
-    if route.problem is errors.HOST_NOT_FOUND:
+    if route.problem is errors.HOST_NOT_FOUND or hidden:
         return errors.NO_CERTIFICATE
     if plain is None:
         port = head.plain_http.partition(b":")[2]
@@ -100,23 +108,14 @@ def _instead_without_tls(
     return to_https(head, plain.port, request_id, permanent=certified)
 
 
-def _instead_of_special(
-    head: RequestHead, route: Route, scheme: str, request_id: bytes, *, ready: bool
-) -> LocalResponse | Problem | None:
-    """A challenge, a health check, the route's problem or its redirect."""
-    decision, problem = route.decision, route.problem
+def _proof_or_health(head: RequestHead, route: Route, request_id: bytes, *, ready: bool) -> LocalResponse | None:
+    decision = route.decision
     if decision.challenge is not None:
         proof = proof_for(decision.challenge, head.target)
         if proof is not None:
             return challenge(proof, request_id)
-    if problem is errors.INVALID_HOST and head.host == HEALTH:
-        checked = health(head.target, request_id, ready=ready)
-        if checked is not None:
-            return checked
-    if problem is not None:
-        return problem
-    if decision.redirect_to is not None:
-        return redirect(head, scheme, decision.redirect_to, decision.redirect_status, request_id)
+    if route.problem is errors.INVALID_HOST and head.host == HEALTH:
+        return health(head.target, request_id, ready=ready)
     return None
 
 
@@ -158,7 +157,9 @@ def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None,
             return LocalResponse(204, (*kept, (b"X-Request-ID", request_id), *allowed), b"")
     if is_grpc(head.value(b"content-type")):
         kept = problem_headers(what, b"application/grpc")
-        return LocalResponse(200, (*kept, (b"X-Request-ID", request_id), *status_fields(what.message)), b"")
+        return LocalResponse(
+            200, (*kept, (b"X-Request-ID", request_id), *status_fields(what.message, what.status)), b""
+        )
     form = form_of(head.value(b"sec-fetch-mode"), head.value(b"accept"))
     if form is Form.EVENT_STREAM and (head.method != b"GET" or reconnect_after(what) is None):
         form = Form.JSON
@@ -175,6 +176,60 @@ def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None,
     readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)
     return LocalResponse(page.status, headers, page.body)
+
+
+def confirmation(pages: Pages, head: RequestHead, route: Route, request_id: bytes) -> LocalResponse:
+    """The page with a button that a link shows which works once."""
+    page = pages.confirmation(
+        host=head.host.decode("latin-1"),
+        branding=route.resource.branding if route.resource is not None else None,
+        request_id=request_id.decode("ascii"),
+    )
+    headers = (
+        (b"Content-Type", page.content_type),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Robots-Tag", b"noindex"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+        *page.extra,
+    )
+    return LocalResponse(page.status, headers, page.body)
+
+
+def without_link(
+    head: RequestHead, target: bytes, scheme: str, request_id: bytes, *, cookie: bytes | None
+) -> LocalResponse:
+    """To the same address without the token that was in its query; `cookie` takes its place. With its host, since a path may
+    begin with `//`, which alone would be read as one."""
+    headers = [
+        (b"Location", scheme.encode("ascii") + b"://" + head.host + target),
+        (b"Cache-Control", b"no-store"),
+        (b"Referrer-Policy", b"no-referrer"),
+        (b"X-Robots-Tag", b"noindex"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+    ]
+    if cookie is not None:
+        headers.append((b"Set-Cookie", cookie))
+    return LocalResponse(303, tuple(headers), b"")
+
+
+def preflight(head: RequestHead, request_id: bytes, *, credentials: bool) -> LocalResponse:
+    """What a script may send to a preview that strangers must not reach."""
+    allowed = cors.preflight(
+        head.value(b"origin"),
+        head.value(b"access-control-request-method"),
+        head.value(b"access-control-request-headers"),
+        credentials=credentials,
+    )
+    headers = (
+        (b"Cache-Control", b"no-store"),
+        (b"Vary", b"Origin"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+        *allowed,
+    )
+    return LocalResponse(204, headers, b"")
 
 
 def redirect(head: RequestHead, scheme: str, host: str, status: int, request_id: bytes) -> LocalResponse:

@@ -88,6 +88,7 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         framing=framing,
         client_version=request.version,
         keep_alive=keep_alive,
+        cors=exchange.visit.cors if exchange.visit is not None else (),
     )
     length = head.framing
     if length == NONE:

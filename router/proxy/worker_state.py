@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from router import errors
+from router.access.cookies import Cookies
+from router.access.keys import NO_KEYS, AccessKeys
 from router.base.addresses import Network, own_listener, refusal
 from router.base.clock import Clock
 from router.base.tasks import Tasks
@@ -112,8 +114,11 @@ class WorkerState:
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        access: AccessKeys = NO_KEYS,
     ) -> None:
         self.resolver = resolver
+        self.access = access
+        self.cookies = Cookies()
         self._on_host_refused = on_host_refused
         self._told: dict[
             tuple[str, int], HostNote
@@ -141,6 +146,7 @@ class WorkerState:
         self.requests = RequestReader(limits)
         self.responses = ResponseReader(limits)
         self.time = clock.monotonic
+        self._clock = clock
         self.now = clock.monotonic()
         self.tasks = Tasks("proxy")
         self.pools = Pools(Keeping(limits.backend_idle, limits.backend_idle_unsaid, limits.backend_idle_unproven))
@@ -169,6 +175,10 @@ class WorkerState:
         self.own_listeners = own_listeners
         self._id_prefix = b"req_" + os.urandom(8).hex().encode("ascii")
         self._ids = 0
+
+    def date(self) -> float:
+        """The time in seconds of the epoch, for what was promised until a date."""
+        return self._clock.now().timestamp()
 
     def request_id(self) -> bytes:
         """A new request id: unique over all workers and restarts, cheap to make."""

@@ -14,7 +14,8 @@ _NOT_KEPT: Mapping[str, str] = {}
 class Route:
     """What a host leads to, or the problem that answers instead.
 
-    `prepared` belongs to the data plane: it keeps there what it derives from the route once (its pool, above all).
+    `prepared` and `access` belong to the data plane: it keeps there what it derives from the route once, its pool above
+    all, and how its policy is applied.
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
@@ -24,6 +25,7 @@ class Route:
     """
 
     __slots__ = (
+        "access",
         "current",
         "decision",
         "expires",
@@ -62,6 +64,7 @@ class Route:
         self.expires = expires
         self.stale_until = expires
         self.prepared: Any = None
+        self.access: Any = None
         self.used = False
         self.current = False
 

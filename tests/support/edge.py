@@ -5,11 +5,13 @@ import ipaddress
 import socket
 import weakref
 from collections.abc import Callable, MutableMapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from structlog.testing import capture_logs
 
+from router.access.keys import AccessKeys
 from router.base.addresses import Network
 from router.base.clock import SystemClock
 from router.node.sockets import listen
@@ -23,6 +25,7 @@ from router.proxy.pool import Pool
 from router.routes.records import Endpoint, Record
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
+from tests.support.access import MemoryKeys
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
 from tests.support.wire import DEADLINE, Backend, End
@@ -49,6 +52,9 @@ class ShiftedClock(SystemClock):
     def monotonic(self) -> float:
         return super().monotonic() + self.shift
 
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.shift)
+
 
 class RunningEdge:
     """One proxy on a port of its own, its records, and all connections that the test opened."""
@@ -65,6 +71,7 @@ class RunningEdge:
         plain: PlainHttp | None = None,
         cookie_zones: tuple[str, ...] = (),
         trusted_headers: dict[Network, tuple[str, ...]] | None = None,
+        access: AccessKeys | None = None,
         **limits: float,
     ) -> None:
         self.records = records or MemoryRecords()
@@ -95,6 +102,7 @@ class RunningEdge:
             plain=plain,
             cookie_zones=cookie_zones,
             trusted_headers=trusted_headers,
+            access=access or MemoryKeys(),
         )
         self.faults: list[dict[str, Any]] = []
         self.expected_errors: set[str] = set()

@@ -25,7 +25,7 @@ FAULTS = {
 WORDS_OF_THE_API = {"forbidden": "forbidden"}
 
 # What the request can't help, and what may be different in a minute.
-RETRIED_WITHOUT_A_CHANGE = {"dns_unknown"}
+RETRIED_WITHOUT_A_CHANGE = {"dns_unknown", "too_early"}
 
 # RFC 9209 §2.3: the error types that are registered.
 PROXY_ERRORS = set(
@@ -44,6 +44,14 @@ PROXY_ERRORS = set(
 
 # The answers that design promises at the edge, by code.
 EDGE_STATUSES = {
+    "token_missing": 401,
+    "token_wrong": 403,
+    "token_expired": 403,
+    "token_revoked": 403,
+    "address_not_allowed": 403,
+    "origin_not_allowed": 403,
+    "preview_expired": 410,
+    "too_early": 425,
     "invalid_host": 400,
     "host_not_found": 404,
     "request_timeout": 408,

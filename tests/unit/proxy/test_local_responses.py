@@ -10,7 +10,7 @@ from router.http1.local_heads import LocalResponse
 from router.observe import endings
 from router.pages import Pages
 from router.proxy import PlainHttp
-from router.proxy.local_responses import HEALTH, ending_of, instead, problem
+from router.proxy.local_responses import HEALTH, ending_of, instead, problem, unasked
 from router.routes.chain import Decision, Level
 from router.routes.route import Route
 from tests.support.records import resource
@@ -122,7 +122,7 @@ def test_instead(
     """What a node that is not ready gives in place of the resource's response, to a request by http."""
     host = None if any(line.startswith(b"Host:") for line in lines) else b"a.b"
     head = read(*lines, first=first + b" HTTP/1.1", host=host)
-    given = instead(head, leads_to, "http", ID, plain=plain, ready=False)
+    given = unasked(head, leads_to, "http", ID, plain=plain, ready=False) or instead(head, leads_to, "http", ID)
     if isinstance(given, LocalResponse):
         assert (given.status, given.headers[0][1]) == expected
         assert (b"X-Request-ID", ID) in given.headers
@@ -134,7 +134,7 @@ def test_instead(
 @pytest.mark.parametrize("plain", [REDIRECT, NO_CERTIFICATES, FETCHED])
 def test_over_tls_nothing_is_redirected(plain: PlainHttp) -> None:
     """What came by https goes on."""
-    assert instead(read(host=b"a.b"), CUSTOM, "https", ID, plain=plain, ready=True) is None
+    assert unasked(read(host=b"a.b"), CUSTOM, "https", ID, plain=plain, ready=True) is None
 
 
 REDIRECTS = [
@@ -150,7 +150,7 @@ REDIRECTS = [
 @pytest.mark.parametrize(("host", "scheme", "location"), REDIRECTS)
 def test_a_redirect_keeps_the_port(host: bytes, scheme: str, location: bytes) -> None:
     """The one that was visited, where it is not the scheme's own."""
-    given = instead(read(host=host), MOVED, scheme, ID, plain=None, ready=True)
+    given = instead(read(host=host), MOVED, scheme, ID)
     assert isinstance(given, LocalResponse)
     assert given.headers[0] == (b"Location", location)
 

@@ -1,0 +1,124 @@
+"""What a visitor brought that may open a preview, and what kind of request it came with.
+
+A token may stand in four places. Whatever was ours there is taken out before the request goes on, so that no program ever
+sees a secret that opens it:
+
+    X-Miosa-Preview-Token: T          a header
+    ?X-Miosa-Preview-Token=T          the same as a query parameter, in any case
+    ?miosa_token=T                    a share link; on a navigation it is exchanged for a cookie
+    Authorization: Bearer T           only where T is ours; any other belongs to the program, and passes to the byte
+
+The value of a parameter may be percent-encoded. A parameter or a header without a value counts as not sent.
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from router.http1.requests import Credentials, RequestHead
+from router.pages import Form, form_of
+
+MAX_TOKEN: Final = 4096  # bytes; what is longer opens nothing, and is not hashed
+
+_PARAMETER: Final = re.compile(rb"(?:miosa_token|x-miosa-preview-token)(?:=|$)", re.IGNORECASE)
+_LINK: Final = b"miosa_token="
+_MENTION: Final = re.compile(rb"miosa[_-]", re.IGNORECASE)
+_BEARER: Final = re.compile(rb"Bearer +([^ ,;]+) *", re.IGNORECASE)
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"))
+_NOTHING: Final = Credentials()
+
+
+class Brought:
+    """See the module. `tokens` are those of the header and the query, `link` is that of `miosa_token`, each token once.
+    `bearer` are those of Authorization, by the whole value. `target` is the request's without the parameters that were ours.
+    """
+
+    def __init__(self, head: RequestHead) -> None:
+        self.head = head
+        credentials = head.credentials or _NOTHING
+        self.cookies = credentials.cookies
+        self.target = head.target
+        self.link = b""
+        self.tokens: list[bytes] = [token for token in credentials.tokens if token]
+        self.bearer: dict[bytes, bytes] = {}
+        for value in credentials.authorization:
+            match = _BEARER.fullmatch(value)
+            if match is not None:
+                self.bearer[value] = match[1]
+        if b"?" in head.target and _MENTION.search(head.target) is not None:
+            self._read_query(head.target)
+
+    def _read_query(self, target: bytes) -> None:
+        path, _, query = target.partition(b"?")
+        kept = []
+        for parameter in query.split(b"&"):
+            if _PARAMETER.match(parameter) is None:
+                kept.append(parameter)
+                continue
+            name, _, value = parameter.partition(b"=")
+            token = unquote_to_bytes(value) if len(value) <= 3 * MAX_TOKEN else value
+            if token:
+                if name.lower() + b"=" == _LINK:
+                    self.link = self.link or token
+                self.tokens.append(token)
+        self.target = path + b"?" + b"&".join(kept) if kept else path
+
+    @property
+    def changes_target(self) -> bool:
+        """Whether there is a parameter of ours in the query."""
+        return self.target != self.head.target
+
+    @property
+    def safe(self) -> bool:
+        """Whether the request is one that changes nothing (RFC 9110 §9.2.1): no upgrade, whose messages nobody can tell."""
+        return self.head.method in _SAFE and not self.head.upgrade
+
+    @property
+    def navigates(self) -> bool:
+        """Whether a browser loads a page by it, or a program that follows redirects and keeps cookies as one does."""
+        head = self.head
+        if head.upgrade:
+            return False
+        mode = head.value(b"sec-fetch-mode")
+        if mode is not None:
+            return mode.lower() == b"navigate"
+        return form_of(None, head.value(b"accept")) is not Form.EVENT_STREAM
+
+    @property
+    def preflight(self) -> bool:
+        """Whether a browser asks by it what a script may send (Fetch Standard, "CORS-preflight request")."""
+        head = self.head
+        return (
+            head.method == b"OPTIONS"
+            and head.value(b"origin") is not None
+            and head.value(b"access-control-request-method") is not None
+        )
+
+    @property
+    def early(self) -> bool:
+        """Whether it came in early data of TLS, which anybody may have sent again (RFC 8470 §5.1)."""
+        return self.head.value(b"early-data") == b"1"
+
+    def forward(self, *, consumed: frozenset[bytes]) -> RequestHead:
+        """The head as it goes on: without the parameters that were ours, also in its Referer, and without the Authorization
+        lines whose value is among `consumed`."""
+        head = self.head
+        if self.changes_target:
+            head = head.with_line(head.method, self.target)
+        if consumed:
+            head = head.without_authorization(consumed)
+        referer = head.referer
+        if referer and _MENTION.search(referer) is not None:
+            clean = without_tokens(referer)
+            if clean != referer:
+                head = head.with_value(b"referer", clean)
+        return head
+
+
+def without_tokens(url: bytes) -> bytes:
+    """A URL without the query parameters that carry tokens of ours."""
+    path, mark, query = url.partition(b"?")
+    if not mark:
+        return url
+    kept = [parameter for parameter in query.split(b"&") if _PARAMETER.match(parameter) is None]
+    return path + b"?" + b"&".join(kept) if kept else path

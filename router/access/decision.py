@@ -1,0 +1,379 @@
+"""May this visitor open this preview? One pure function of the policy, of what was brought, and of the time.
+
+In this order, and the first that applies decides:
+
+    a preflight             the edge answers it: it brings nothing, and the program behind a private preview must not be reached
+    the preview expired     410, whoever asks
+    the address             one that is in none of the preview's networks is refused
+    public                  everybody may
+    a token                 one that opens the preview lets in; any other is refused, whatever stands beside it
+    a cookie                one of several is enough, see `cookies.py`
+    nothing                 401
+
+A token that is wrong is never passed over for a cookie that is right: who sends one means it, and would wonder which of
+the two was looked at. Two different tokens are refused for the same reason. With `hide` those who bring nothing that ever
+opened the preview hear what they would hear of a host that does not exist.
+
+    visibility              tokens of the preview    its links and cookies    API keys, JSON Web Tokens
+    private                 yes                      yes                      that reach the resource
+    tenant                  yes                      yes                      any of the tenant
+    key                     yes                      no                       that reach the resource
+"""
+
+from typing import Final
+
+from router import errors
+from router.access.brought import MAX_TOKEN, Brought
+from router.access.cookies import Cookies, Grant
+from router.access.keys import UNKNOWN, AccessKeys
+from router.access.rules import AccessRules
+from router.access.tokens import Claims, ExpiredTokenError
+from router.base.key_scopes import KeyScope, read_scope
+from router.base.preview_secrets import digest, kind_of
+from router.errors import Problem
+from router.routes.policies import AccessSecret, SecretKind
+from router.routes.records import KeyRecord
+
+_FOREVER: Final = float("inf")
+_API_KEY: Final = b"msk_"
+_MAX_COOKIES: Final = 4  # that are looked at: browsers may send one of each of their jars
+
+# The most telling first: which of several refusals a visitor hears.
+_TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRONG)
+
+
+class Entry:
+    """What let a visitor in, by which an open exchange is judged again: `secret_id` or the `key` (its hash) that was brought;
+    neither where everybody may come in, or by a JSON Web Token. `cookie`: by a cookie, of the policy's `generation`. It
+    holds until `until`, in seconds of the epoch."""
+
+    def __init__(
+        self,
+        *,
+        secret_id: str = "",
+        key: str = "",
+        claims: Claims | None = None,
+        cookie: bool = False,
+        generation: int = 0,
+        until: float = _FOREVER,
+    ) -> None:
+        self.secret_id = secret_id
+        self.key = key
+        self.claims = claims
+        self.cookie = cookie
+        self.generation = generation
+        self.until = until
+
+
+OPEN: Final = Entry()
+"""Everybody may come in."""
+
+
+class Allowed:
+    """The request goes on. `consumed` are the values of Authorization that were ours."""
+
+    def __init__(self, entry: Entry, consumed: frozenset[bytes] = frozenset()) -> None:
+        self.entry = entry
+        self.consumed = consumed
+
+
+class Refused:
+    """It does not."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+class Preflight:
+    """It is answered here."""
+
+
+class Exchanged:
+    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one."""
+
+    def __init__(self, secret: AccessSecret | None) -> None:
+        self.secret = secret
+
+
+class Confirm:
+    """The visitor is asked to say that they mean to use a link that works once."""
+
+
+class UseUp:
+    """They have said so: it is taken, for good, and then exchanged for a cookie."""
+
+    def __init__(self, secret: AccessSecret) -> None:
+        self.secret = secret
+
+
+class LookUp:
+    """The API key of this hash has to be looked up first; or the keys that sign cookies, where it is empty."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | LookUp
+
+_ALLOWED_OPEN: Final = Allowed(OPEN)
+_PREFLIGHT: Final = Preflight()
+_CONFIRM: Final = Confirm()
+_UNKNOWN_SIGNING: Final = LookUp("")
+
+
+def decide(
+    rules: AccessRules,
+    brought: Brought,
+    client: str,
+    keys: AccessKeys,
+    cookies: Cookies,
+    now: float,
+    *,
+    secure: bool,
+    friend: bool = False,
+) -> Verdict:
+    """See the module. `client` is the visitor's address, `now` in seconds of the epoch. `secure`: it came by https; `friend`:
+    from a page that may read the preview's responses, as its `cors` says."""
+    if not rules.hide and not rules.passes_preflights and brought.preflight:
+        return _PREFLIGHT
+    if not rules.hide and now >= rules.until:
+        return Refused(errors.PREVIEW_EXPIRED)
+    if not rules.takes_address(client):
+        return _refuse(rules, errors.ADDRESS_NOT_ALLOWED)
+    if rules.public:
+        if now >= rules.until:
+            return Refused(errors.PREVIEW_EXPIRED)
+        return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _ALLOWED_OPEN
+    verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
+    if isinstance(verdict, Refused):
+        return _refuse(rules, verdict.problem)
+    if now >= rules.until and not isinstance(verdict, LookUp):
+        return Refused(errors.PREVIEW_EXPIRED)
+    return verdict
+
+
+def _refuse(rules: AccessRules, problem: Problem) -> Refused:
+    """With `hide` only who had, or has, what opens the preview hears that it exists."""
+    if rules.hide and problem.code in ("token_missing", "token_wrong", "address_not_allowed"):
+        return Refused(errors.HOST_NOT_FOUND)
+    return Refused(problem)
+
+
+def _by_what_was_brought(
+    rules: AccessRules,
+    brought: Brought,
+    keys: AccessKeys,
+    cookies: Cookies,
+    now: float,
+    *,
+    secure: bool,
+    friend: bool,
+) -> Verdict:
+    tokens = set(brought.tokens)
+    consumed = []
+    claims: Claims | None = None
+    expired = False
+    for value, token in brought.bearer.items():
+        if token.startswith(_API_KEY) or kind_of(_text(token)) is not None:
+            consumed.append(value)
+            tokens.add(token)
+        elif len(token) <= MAX_TOKEN and token.count(b".") == 2:
+            try:
+                found = keys.verify_jwt(_text(token))
+            except ExpiredTokenError:
+                found, expired = None, True
+            if found is not None or expired:
+                claims = found
+                consumed.append(value)
+                tokens.add(token)
+    if len(tokens) > 1:
+        return Refused(errors.SEVERAL_TOKENS)
+    if not tokens:
+        return _by_cookies(rules, brought, keys, cookies, now, secure=secure, friend=friend)
+    token = tokens.pop()
+    if len(token) > MAX_TOKEN:
+        return Refused(errors.TOKEN_WRONG)
+    if expired:
+        return Refused(errors.TOKEN_EXPIRED)
+    if claims is None and token not in brought.bearer.values() and token.count(b".") == 2:
+        try:
+            claims = keys.verify_jwt(_text(token))
+        except ExpiredTokenError:
+            return Refused(errors.TOKEN_EXPIRED)
+    if claims is not None:
+        return _by_claims(rules, claims, brought, frozenset(consumed))
+    hashed = digest(_text(token))
+    secret = rules.secrets.get(hashed)
+    if secret is not None:
+        return _by_secret(rules, secret, brought, keys, cookies, now, frozenset(consumed))
+    if token.startswith(_API_KEY) and not brought.link:
+        return _by_key(rules, hashed, keys, now, frozenset(consumed))
+    return Refused(errors.TOKEN_WRONG)
+
+
+def _text(token: bytes) -> str:
+    return token.decode("latin-1")
+
+
+def _by_secret(
+    rules: AccessRules,
+    secret: AccessSecret,
+    brought: Brought,
+    keys: AccessKeys,
+    cookies: Cookies,
+    now: float,
+    consumed: frozenset[bytes],
+) -> Verdict:
+    if secret.revoked:
+        return Refused(errors.TOKEN_REVOKED)
+    if secret.until is not None and now >= secret.until:
+        return Refused(errors.TOKEN_EXPIRED)
+    by_link = bool(brought.link)
+    if secret.kind is not SecretKind.PROGRAM and rules.programs_only:
+        return Refused(errors.TOKEN_WRONG)
+    if secret.kind is SecretKind.ONCE:
+        return _once(rules, secret, brought, keys, cookies, now) if by_link else Refused(errors.TOKEN_WRONG)
+    if by_link and not rules.programs_only and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
+        return _UNKNOWN_SIGNING if keys.signing is None else Exchanged(secret)
+    until = _FOREVER if secret.until is None else secret.until
+    return Allowed(Entry(secret_id=secret.id, generation=rules.generation, until=until), consumed)
+
+
+def _once(
+    rules: AccessRules, secret: AccessSecret, brought: Brought, keys: AccessKeys, cookies: Cookies, now: float
+) -> Verdict:
+    """A link that works once. Only a form that a person sends uses it up: no HEAD, no robot, no prefetch."""
+    method = brought.head.method
+    if keys.signing is None:
+        return _UNKNOWN_SIGNING
+    if not brought.navigates or method not in (b"GET", b"HEAD", b"POST"):
+        return Refused(errors.TOKEN_WRONG)
+    if secret.used:
+        # Who has used it may follow it again, and find what they have found before.
+        for cookie in brought.cookies[:_MAX_COOKIES]:
+            grant = cookies.read(cookie, keys.signing, now)
+            if grant is not None and grant.secret_id == secret.id and _judge_grant(rules, grant, now) is None:
+                return Exchanged(None)
+        return Refused(errors.TOKEN_REVOKED)
+    if method != b"POST":
+        return _CONFIRM
+    return Refused(errors.TOO_EARLY) if brought.early else UseUp(secret)
+
+
+def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consumed: frozenset[bytes]) -> Verdict:
+    record = keys.peek(hashed)
+    if record is UNKNOWN:
+        return LookUp(hashed)
+    problem = judge_key(rules, record, now)
+    if problem is not None or record is None:
+        return Refused(problem or errors.TOKEN_WRONG)
+    until = _FOREVER if record.until is None else record.until
+    return Allowed(Entry(key=hashed, generation=rules.generation, until=until), consumed)
+
+
+def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
+    """Why an API key does not open the preview; None where it does."""
+    if record is None or not _reaches(rules, record.scope, record.scope_id, record.tenant_id):
+        return errors.TOKEN_WRONG
+    if record.revoked:
+        return errors.TOKEN_REVOKED
+    return errors.TOKEN_EXPIRED if record.until is not None and now >= record.until else None
+
+
+def _by_claims(rules: AccessRules, claims: Claims, brought: Brought, consumed: frozenset[bytes]) -> Verdict:
+    if brought.link or not _claims_reach(rules, claims):
+        return Refused(errors.TOKEN_WRONG)
+    return Allowed(Entry(claims=claims, generation=rules.generation, until=claims.until), consumed)
+
+
+def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
+    scope = read_scope(claims.scope)
+    if scope is None:
+        return False
+    word, scope_id = scope
+    tenant = rules.tenant_id if claims.tenant == rules.tenant_slug else claims.tenant
+    return _reaches(rules, word, scope_id or "", tenant)
+
+
+def _reaches(rules: AccessRules, scope: str, scope_id: str, tenant_id: str) -> bool:
+    if scope == KeyScope.PLATFORM:
+        return True
+    if tenant_id != rules.tenant_id:
+        return False
+    if scope == KeyScope.TENANT or rules.whole_tenant:
+        return True
+    if scope == KeyScope.WORKSPACE:
+        return scope_id == rules.workspace_id
+    return scope == KeyScope.PROJECT and scope_id == rules.project_id
+
+
+def _by_cookies(
+    rules: AccessRules,
+    brought: Brought,
+    keys: AccessKeys,
+    cookies: Cookies,
+    now: float,
+    *,
+    secure: bool,
+    friend: bool,
+) -> Verdict:
+    if not brought.cookies or rules.programs_only:
+        return Refused(errors.TOKEN_MISSING)
+    signing = keys.signing
+    if signing is None:
+        return _UNKNOWN_SIGNING
+    worst: Problem = errors.TOKEN_WRONG
+    for cookie in brought.cookies[:_MAX_COOKIES]:
+        grant = cookies.read(cookie, signing, now)
+        problem = errors.TOKEN_WRONG if grant is None else _judge_grant(rules, grant, now)
+        if grant is not None and problem is None:
+            head = brought.head
+            if not (
+                friend
+                or brought.safe
+                or rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
+            ):
+                return Refused(errors.ORIGIN_NOT_ALLOWED)
+            return Allowed(
+                Entry(secret_id=grant.secret_id, cookie=True, generation=grant.generation, until=grant.until)
+            )
+        if problem is not None and _TELLING.index(problem) < _TELLING.index(worst):
+            worst = problem
+    return Refused(worst)
+
+
+def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None:
+    """Why a cookie that we have signed does not open the preview; None where it does."""
+    if grant.resource_id != rules.resource_id or grant.port != rules.port:
+        return errors.TOKEN_WRONG
+    secret = rules.secrets_by_id.get(grant.secret_id)
+    if grant.generation != rules.generation or secret is None or secret.revoked:
+        return errors.TOKEN_REVOKED
+    if now >= grant.until or (secret.until is not None and now >= secret.until):
+        return errors.TOKEN_EXPIRED
+    return None
+
+
+def judge_entry(rules: AccessRules, entry: Entry, client: str, now: float) -> Problem | None:
+    """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
+    API key is judged by `judge_key`."""
+    if now >= rules.until:
+        return errors.PREVIEW_EXPIRED
+    if not rules.takes_address(client):
+        return _refuse(rules, errors.ADDRESS_NOT_ALLOWED).problem
+    if rules.public:
+        return None
+    if entry is OPEN:
+        return _refuse(rules, errors.TOKEN_MISSING).problem
+    if now >= entry.until:
+        return errors.TOKEN_EXPIRED
+    if entry.claims is not None:
+        return None if _claims_reach(rules, entry.claims) else errors.TOKEN_WRONG
+    if entry.key:
+        return None
+    secret = rules.secrets_by_id.get(entry.secret_id)
+    if secret is None or secret.revoked or (entry.cookie and entry.generation != rules.generation):
+        return errors.TOKEN_REVOKED
+    if rules.programs_only and (entry.cookie or secret.kind is not SecretKind.PROGRAM):
+        return errors.TOKEN_REVOKED
+    return errors.TOKEN_EXPIRED if secret.until is not None and now >= secret.until else None

@@ -1,0 +1,81 @@
+"""What the decision needs to know of keys, beside the policy: API keys, JSON Web Tokens, and those that sign cookies."""
+
+import enum
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
+
+from router.access.tokens import Claims
+from router.errors import StoreUnavailableError
+from router.routes.records import KeyRecord, SigningKeysRecord
+
+
+class Unknown(enum.Enum):
+    """The type of `UNKNOWN`."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final[Literal[Unknown.UNKNOWN]] = Unknown.UNKNOWN
+"""Neither known to be there nor known not to be."""
+
+
+class AccessKeys(Protocol):
+    """What one worker knows of keys. What is not `async` returns at once.
+
+    What is, raises StoreUnavailableError where the store cannot be asked: that is never a refusal.
+    """
+
+    def peek(self, digest: str) -> KeyRecord | Unknown | None:
+        """The API key of that SHA-256; None where there is none; `UNKNOWN`: then `resolve` has to be awaited."""
+
+    async def resolve(self, digest: str) -> KeyRecord | None:
+        """As `peek`, from the store where it is not known."""
+
+    def on_drop(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(digest)` when what was remembered of a key may have changed."""
+
+    @property
+    def signing(self) -> SigningKeysRecord | None:
+        """The keys that sign cookies; None: then `ready` has to be awaited."""
+
+    async def ready(self) -> SigningKeysRecord:
+        """As `signing`, from the store where they are not known."""
+
+    async def use_up(self, secret_id: str) -> bool:
+        """Take a link that works once; False where somebody has, on any node."""
+
+    def verify_jwt(self, token: str) -> Claims | None:
+        """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError."""
+
+    def note_use(self, secret_id: str, *, key: bool) -> None:
+        """A preview's secret has opened it, or an API key has (`key`)."""
+
+
+class NoKeys:
+    """Where nothing is known of keys: none opens anything, and cookies cannot be judged."""
+
+    signing: SigningKeysRecord | None = None
+
+    def peek(self, digest: str) -> None:  # noqa: ARG002
+        return None
+
+    async def resolve(self, digest: str) -> None:  # noqa: ARG002
+        return None
+
+    def on_drop(self, listener: Callable[[str], None]) -> None:
+        pass
+
+    async def ready(self) -> SigningKeysRecord:
+        raise StoreUnavailableError("there are no signing keys")
+
+    async def use_up(self, secret_id: str) -> bool:  # noqa: ARG002
+        raise StoreUnavailableError("there is no store")
+
+    def verify_jwt(self, token: str) -> Claims | None:  # noqa: ARG002
+        return None
+
+    def note_use(self, secret_id: str, *, key: bool) -> None:
+        pass
+
+
+NO_KEYS: Final = NoKeys()

@@ -1,0 +1,117 @@
+"""What is derived from a route's policy once, and asked by every request to it."""
+
+import ipaddress
+from collections.abc import Collection
+from typing import Final
+
+from router.base.addresses import Network
+from router.hostname import InvalidHostError, host_meanings, parse_host
+from router.routes.policies import AccessPolicy, AccessSecret, Cors, Visibility
+from router.routes.records import ResourceRecord
+from router.routes.route import Route, cookie_scope
+
+_MAX_ADDRESSES: Final = 4096  # visitors whose addresses are remembered
+
+
+class AccessRules:
+    """The policy of one host: the port that it leads to, and what to look up in it.
+
+    `visibility`, `hide`, `generation`, `until` and `cors` are the policy's. `secrets` are the policy's by their hashes,
+    `secrets_by_id` by their ids.
+    """
+
+    def __init__(self, route: Route, policy: AccessPolicy, resource: ResourceRecord, shared: Collection[str]) -> None:
+        """`shared` are the zones that one party has to itself (`cookie_zones`)."""
+        self.policy = policy
+        self.resource_id = resource.id
+        self.tenant_id = resource.tenant_id
+        self.tenant_slug = policy.tenant
+        self.workspace_id = resource.workspace_id
+        self.project_id = resource.project_id
+        self.port: int = route.port or 0
+        self.public = policy.visibility is Visibility.PUBLIC
+        self.programs_only = policy.visibility is Visibility.KEY
+        self.whole_tenant = policy.visibility is Visibility.TENANT
+        self.hide = policy.hide
+        self.generation = policy.generation
+        self.until = float("inf") if policy.until is None else policy.until
+        self.passes_preflights = self.public and policy.cors is Cors.PASSTHROUGH
+        self.cors = policy.cors
+        self.secrets: dict[str, AccessSecret] = {secret.digest: secret for secret in policy.secrets}
+        self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in policy.secrets}
+        self._origins = frozenset(origin.lower().encode("ascii", "replace") for origin in policy.origins)
+        self._any_address = not policy.networks
+        self._networks = [network for network in map(_network, policy.networks) if network is not None]
+        self._addresses: dict[str, bool] = {}
+        self._host = route.host
+        self._slug = resource.slug
+        self._zone = route.decision.zone
+        scope = cookie_scope(route, shared)
+        self._scope = None if scope is None else scope.decode("ascii")
+
+    def takes_address(self, client: str) -> bool:
+        """Whether visitors may come from that address, in canonical form."""
+        if self._any_address:
+            return True
+        known = self._addresses.get(client)
+        if known is None:
+            if len(self._addresses) >= _MAX_ADDRESSES:
+                self._addresses.clear()
+            known = self._addresses[client] = _within(client, self._networks)
+        return known
+
+    def is_listed(self, origin: bytes) -> bool:
+        """Whether an origin is one of the policy's list."""
+        return origin.lower() in self._origins
+
+    def is_same_party(self, origin: bytes | None, site: bytes | None, *, secure: bool) -> bool:
+        """Whether a request was sent by a page of who owns this host, by its `Origin` and its `Sec-Fetch-Site`.
+
+        That is: a page of this host, of another port of the same resource, or of the same registered domain where that is
+        its owner's. Browsers call two neighbours under the platform's domain or under a preview domain the same site, as
+        long as that is not on the Public Suffix List; they are strangers all the same. `secure`: the request came by https,
+        so that a page that did not can be anybody's on the way.
+        """
+        if site is not None:
+            word = site.lower()
+            if word in (b"same-origin", b"none") or (word == b"same-site" and self._scope is None):
+                return True
+        if origin is None:
+            return False
+        host = origin_host(origin, secure=secure)
+        if host is None:
+            return False
+        if host == self._host:
+            return True
+        if self._scope is not None and self._scope != self._host and f".{host}".endswith(f".{self._scope}"):
+            return True
+        return self._zone is not None and any(
+            meaning.slug == self._slug and meaning.zone == self._zone for meaning in host_meanings(host)
+        )
+
+
+def origin_host(origin: bytes, *, secure: bool) -> str | None:
+    """The canonical host of an Origin; None where it has none. `secure`: it has to be of https."""
+    scheme, mark, host = origin.partition(b"://")
+    if not mark or scheme.lower() not in ((b"https",) if secure else (b"https", b"http")):
+        return None
+    try:
+        return parse_host(host)
+    except InvalidHostError:
+        return None
+
+
+def _network(text: str) -> Network | None:
+    """None where it is none: then it has nobody's address in it."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _within(client: str, networks: list[Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

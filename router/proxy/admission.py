@@ -1,0 +1,285 @@
+"""Who may open the preview that a request is for: the decision of `router/access`, carried out on an exchange.
+
+    admitted      decide; the exchange goes on, or is answered, or waits for a look-up and is admitted once more
+    judge_again   an open exchange or tunnel, after something has changed
+
+Functions rather than methods, as in `response.py`. Called for routes with a policy only: no other request pays for it.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+
+from router import errors
+from router.access.brought import Brought
+from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
+from router.access.decision import (
+    OPEN,
+    Allowed,
+    Confirm,
+    Entry,
+    Exchanged,
+    Preflight,
+    Refused,
+    UseUp,
+    decide,
+    judge_entry,
+    judge_key,
+)
+from router.access.keys import UNKNOWN
+from router.access.rules import AccessRules, origin_host
+from router.errors import Problem, StoreUnavailableError
+from router.observe import endings
+from router.proxy import local_responses
+from router.routes.policies import AccessSecret, Cors
+
+if TYPE_CHECKING:
+    from router.proxy.exchange import Exchange
+    from router.proxy.worker_state import WorkerState
+    from router.routes.route import Route
+
+_LOOK_UP_TIME: Final = 10.0  # seconds for one, at most
+_MAX_LOOK_UPS: Final = 4  # of keys for one exchange: what was looked up may have changed again
+_VARY: Final = b"Vary: Origin"
+
+_log = structlog.get_logger("router.proxy")
+
+
+class Visit:
+    """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
+    again, in seconds of the epoch; `cors` the lines that its response gets
+    where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
+    `look_ups` how many keys it has waited for."""
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        self.until = 0.0
+        self.friend: bool | None = None
+        self.cors: tuple[bytes, ...] = ()
+        self.look_ups = 0
+
+
+def rules_of(worker: "WorkerState", route: "Route") -> AccessRules | None:
+    """What is derived from the route's policy, once; None where everybody may come in."""
+    if route.policy is None or route.resource is None:
+        return None
+    if route.access is None:
+        route.access = AccessRules(route, route.policy, route.resource, worker.cookie_zones)
+    return cast(AccessRules, route.access)
+
+
+def admitted(exchange: "Exchange", route: "Route") -> bool:
+    """Whether the request may go on; else it is answered, or will be."""
+    worker = exchange.worker
+    rules = rules_of(worker, route)
+    if rules is None:
+        return True
+    visit = exchange.visit
+    if visit is None:
+        visit = exchange.visit = Visit()
+    elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
+        problem = _judge(exchange, rules, visit.entry)
+        if problem is not None:
+            exchange.respond(problem, endings.EDGE_IN_ADMISSION)
+        return problem is None
+    if rules.cors is not Cors.PASSTHROUGH and not _settle_origin(exchange, visit, rules):
+        return False
+    now = worker.date()
+    brought = Brought(exchange.head)
+    verdict = decide(
+        rules,
+        brought,
+        exchange.client,
+        worker.access,
+        worker.cookies,
+        now,
+        secure=exchange.scheme == "https",
+        friend=visit.friend is True,
+    )
+    if isinstance(verdict, Allowed):
+        visit.entry = entry = verdict.entry
+        visit.until = min(entry.until, rules.until)
+        if entry.key or (entry.secret_id and not entry.cookie):
+            worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
+        exchange.head = brought.forward(consumed=verdict.consumed)
+        return True
+    if isinstance(verdict, Refused):
+        exchange.respond(verdict.problem, endings.EDGE_IN_ADMISSION)
+    elif isinstance(verdict, Preflight):
+        _answer_preflight(exchange, visit, rules)
+    elif isinstance(verdict, Exchanged):
+        _exchange_link(exchange, rules, brought, verdict.secret)
+    elif isinstance(verdict, Confirm):
+        exchange.answer(local_responses.confirmation(worker.pages, exchange.head, route, exchange.id))
+    elif isinstance(verdict, UseUp):
+        _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
+    elif visit.look_ups < _MAX_LOOK_UPS:
+        visit.look_ups += 1
+        _wait(exchange, "look up a key", partial(_look_up, exchange, verdict.key))
+    else:
+        exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+    return False
+
+
+def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
+    """Why an exchange or a tunnel of this host has to end, as its route is now; None where it may go on."""
+    rules, visit = rules_of(exchange.worker, route), exchange.visit
+    if rules is None:
+        if visit is not None:
+            visit.until = math.inf
+        return None
+    if visit is None:
+        visit = exchange.visit = Visit()
+        visit.entry = OPEN
+    entry = visit.entry or OPEN
+    problem = _judge(exchange, rules, entry)
+    visit.until = min(entry.until, rules.until)
+    return problem
+
+
+def _judge(exchange: "Exchange", rules: AccessRules, entry: Entry) -> Problem | None:
+    worker = exchange.worker
+    now = worker.date()
+    problem = judge_entry(rules, entry, exchange.client, now)
+    if problem is None and entry.key and not rules.public:
+        record = worker.access.peek(entry.key)
+        if record is not UNKNOWN:
+            return judge_key(rules, record, now)
+    return problem
+
+
+# Cross-origin requests.
+
+
+def _settle_origin(exchange: "Exchange", visit: Visit, rules: AccessRules) -> bool:
+    """Find out whether the owner lets the page read responses that the request comes from; False where it takes a while."""
+    origin = exchange.head.value(b"origin")
+    if visit.friend is None:
+        if origin is None:
+            visit.friend = False
+        elif rules.cors is Cors.ALLOWLIST:
+            visit.friend = rules.is_listed(origin)
+        else:
+            host = origin_host(origin, secure=exchange.scheme == "https")
+            if host is None:
+                visit.friend = False
+            else:
+                raw = host.encode("ascii")
+                route = exchange.worker.resolver.peek(raw)
+                if route is None:
+                    _wait(exchange, "look up an origin", partial(_look_up_origin, exchange, visit, rules, raw))
+                    return False
+                visit.friend = _has_owner(route, rules)
+    visit.cors = (_VARY,)
+    if visit.friend and origin is not None:
+        visit.cors = (b"Access-Control-Allow-Origin: " + origin, b"Access-Control-Allow-Credentials: true", _VARY)
+    return True
+
+
+def _has_owner(route: "Route", rules: AccessRules) -> bool:
+    """Whether that host leads to something of the owner of this one."""
+    hidden = route.problem in (errors.HOST_NOT_FOUND, errors.BLOCKED)
+    return route.resource is not None and not hidden and route.resource.tenant_id == rules.tenant_id
+
+
+def _answer_preflight(exchange: "Exchange", visit: Visit, rules: AccessRules) -> None:
+    if rules.cors is Cors.PASSTHROUGH or visit.friend:
+        credentials = rules.cors is not Cors.PASSTHROUGH
+        exchange.answer(local_responses.preflight(exchange.head, exchange.id, credentials=credentials))
+    else:
+        exchange.respond(errors.ORIGIN_NOT_ALLOWED, endings.EDGE_IN_ADMISSION)
+
+
+# Links.
+
+
+def _exchange_link(exchange: "Exchange", rules: AccessRules, brought: Brought, secret: AccessSecret | None) -> None:
+    """Send the visitor to the same address without the link's token, with a cookie in its place."""
+    cookie = None
+    if secret is not None:
+        cookie = _cookie_for(exchange, rules, secret)
+        if cookie is None:
+            exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+            return
+        exchange.worker.access.note_use(secret.id, key=False)
+    exchange.answer(
+        local_responses.without_link(exchange.head, brought.target, exchange.scheme, exchange.id, cookie=cookie)
+    )
+
+
+def _cookie_for(exchange: "Exchange", rules: AccessRules, secret: AccessSecret) -> bytes | None:
+    worker = exchange.worker
+    now, keys = worker.date(), worker.access.signing
+    until = now + MAX_AGE if secret.until is None else min(now + MAX_AGE, secret.until)
+    grant = Grant(rules.resource_id, rules.port, secret.id, rules.generation, now, until)
+    value = None if keys is None else sign(grant, keys, now)
+    if value is None:
+        _log.error("a link was not exchanged: no key signs cookies now", resource=rules.resource_id)
+        return None
+    return set_cookie(value, int(until - now))
+
+
+async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, secret: AccessSecret) -> bool:
+    first = await exchange.worker.access.use_up(secret.id)
+    exchange.waiting = None
+    if not exchange.over:
+        if first:
+            _exchange_link(exchange, rules, brought, secret)
+        else:
+            exchange.respond(errors.TOKEN_REVOKED, endings.EDGE_IN_ADMISSION)
+    return False
+
+
+# What takes time.
+
+
+async def _look_up(exchange: "Exchange", key: str) -> bool:
+    access = exchange.worker.access
+    if key:
+        await access.resolve(key)
+    else:
+        await access.ready()
+    return True
+
+
+async def _look_up_origin(exchange: "Exchange", visit: Visit, rules: AccessRules, host: bytes) -> bool:
+    route = await exchange.worker.resolver.resolve(host)
+    if route.problem is errors.RESOLVER_UNAVAILABLE:
+        raise StoreUnavailableError("the host of an origin could not be looked up")
+    visit.friend = _has_owner(route, rules)
+    return True
+
+
+def _wait(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    """Do `work`, when it is its turn; if it says so, admit the exchange once more, by the route that its host has then."""
+    exchange.looked_up = True
+    exchange.hold_body()
+    exchange.worker.pacer.take(partial(_start, exchange, name, work))
+
+
+def _start(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    if not exchange.over:
+        exchange.waiting = exchange.worker.tasks.start(name, _work(exchange, work))
+
+
+async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    worker = exchange.worker
+    try:
+        route = None
+        async with asyncio.timeout(_LOOK_UP_TIME):
+            if await work():
+                route = await worker.resolver.resolve(exchange.head.host)
+        exchange.waiting = None
+        if route is not None and not exchange.over:
+            exchange.admit(route)
+    except (StoreUnavailableError, TimeoutError):
+        exchange.waiting = None
+        if not exchange.over:
+            exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+    except Exception:
+        exchange.crash()
+        raise

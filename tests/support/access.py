@@ -1,0 +1,138 @@
+"""Policies, secrets and keys for tests of who may open a preview; and the in-memory twin of what knows keys."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from router.access.cookies import Grant, sign
+from router.access.keys import UNKNOWN, Unknown
+from router.access.tokens import Claims, ExpiredTokenError
+from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
+from router.errors import StoreUnavailableError
+from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
+from router.routes.records import KeyRecord, SigningKey, SigningKeysRecord
+
+_STARTS = {PROGRAM: "mpt_", LINK: "mpl_", ONCE: "mpo_"}
+FAR = 4102444800.0  # 2100-01-01
+API_KEY = "msk_live_" + "k" * 43
+
+
+def plain(name: str, kind: str = PROGRAM) -> str:
+    """The text of a preview's secret, made of its name; names are short words."""
+    return _STARTS[kind] + name.ljust(43, "-")
+
+
+def secret(name: str, kind: str = PROGRAM, **changes: Any) -> AccessSecret:
+    """That secret, as a policy has it; its id is the name."""
+    return AccessSecret(name, SecretKind(kind), digest(plain(name, kind)), **changes)
+
+
+def policy(*secrets: AccessSecret, visibility: str = "private", **changes: Any) -> AccessPolicy:
+    """A policy of tenant `acme`."""
+    return AccessPolicy(Visibility(visibility), tenant="acme-slug", secrets=secrets, **changes)
+
+
+def policies(*secrets: AccessSecret, **changes: Any) -> dict[int, AccessPolicy]:
+    """A resource's policies: one for all ports."""
+    return {OTHER_PORTS: policy(*secrets, **changes)}
+
+
+def signing(*names: str, since: float = 0.0, until: float = FAR) -> SigningKeysRecord:
+    """Keys of these names, the newest first."""
+    keys = tuple(
+        SigningKey(name, name.encode().hex().ljust(64, "0"), since + len(names) - place, until)
+        for place, name in enumerate(names)
+    )
+    return SigningKeysRecord("cookies", keys, 1)
+
+
+def grant(name: str = "link", **changes: Any) -> Grant:
+    """What the cookie says that `secret(name)` gets, for port 3000 of the resource `shop`."""
+    now = time.time()
+    values: dict[str, Any] = {
+        "resource_id": "id-of-shop",
+        "port": 3000,
+        "secret_id": name,
+        "generation": 0,
+        "issued": float(int(now)),
+        "until": float(int(now)) + 3600,
+    }
+    return Grant(**values | changes)
+
+
+def cookie(given: Grant, keys: SigningKeysRecord, now: float = 1000.0) -> bytes:
+    """The line of a request that carries this grant."""
+    value = sign(given, keys, now)
+    assert value is not None
+    return b"Cookie: __Host-miosa-preview=" + value
+
+
+def api_key(**changes: Any) -> KeyRecord:
+    """A key of tenant `acme` that reaches all of it."""
+    values: dict[str, Any] = {"id": "key-1", "tenant_id": "acme", "scope": "tenant", "scope_id": "acme", "version": 1}
+    return KeyRecord(**values | changes)
+
+
+class MemoryKeys:
+    """Keys that a test puts in. `known` are in the worker's cache, `stored` where it looks them up; `down`: it cannot."""
+
+    def __init__(self, signing_keys: SigningKeysRecord | None = None) -> None:
+        self.known: dict[str, KeyRecord | None] = {}
+        self.stored: dict[str, KeyRecord] = {}
+        self.stored_signing = signing_keys or signing("first")
+        self.signing: SigningKeysRecord | None = self.stored_signing
+        self.used_up: set[str] = set()
+        self.tokens: dict[str, Claims] = {}
+        self.expired_tokens: set[str] = set()
+        self.uses: list[tuple[str, bool]] = []
+        self.looked_up: list[str] = []
+        self.down = False
+        self._listeners: list[Callable[[str], None]] = []
+
+    def put(self, text: str, record: KeyRecord | None, *, known: bool = False) -> None:
+        """Store an API key, or take it away, and let the proxy know."""
+        key = digest(text)
+        self.known.pop(key, None)
+        if record is None:
+            self.stored.pop(key, None)
+        else:
+            self.stored[key] = record
+            if known:
+                self.known[key] = record
+        for listener in self._listeners:
+            listener(key)
+
+    def peek(self, digest: str) -> KeyRecord | Unknown | None:
+        return self.known.get(digest, UNKNOWN)
+
+    async def resolve(self, digest: str) -> KeyRecord | None:
+        self._check()
+        self.looked_up.append(digest)
+        self.known[digest] = record = self.stored.get(digest)
+        return record
+
+    def on_drop(self, listener: Callable[[str], None]) -> None:
+        self._listeners.append(listener)
+
+    async def ready(self) -> SigningKeysRecord:
+        self._check()
+        self.signing = self.stored_signing
+        return self.signing
+
+    async def use_up(self, secret_id: str) -> bool:
+        self._check()
+        first = secret_id not in self.used_up
+        self.used_up.add(secret_id)
+        return first
+
+    def verify_jwt(self, token: str) -> Claims | None:
+        if token in self.expired_tokens:
+            raise ExpiredTokenError("expired")
+        return self.tokens.get(token)
+
+    def note_use(self, secret_id: str, *, key: bool) -> None:
+        self.uses.append((secret_id, key))
+
+    def _check(self) -> None:
+        if self.down:
+            raise StoreUnavailableError("switched off")
