@@ -31,6 +31,7 @@ from router.tenancy.events import Events
 from router.tenancy.health import Probe
 from router.tenancy.host_hints import HostHints
 from router.tenancy.keys import Keys
+from router.tenancy.preview_secrets import PreviewSecrets
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
 from router.tenancy.publishing import Publishing
@@ -54,6 +55,7 @@ class Services:
     resources: Resources
     blocks: Blocks
     previews: Previews
+    preview_secrets: PreviewSecrets
     host_hints: HostHints
     deployments: Deployments
     releases: Releases
@@ -150,6 +152,7 @@ def build_services(
         resources=resources,
         blocks=Blocks(store, clock),
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
+        preview_secrets=PreviewSecrets(store, clock),
         host_hints=HostHints(store, host_notes or HostNotes()),
         deployments=Deployments(store, clock, resources=resources),
         releases=Releases(store, clock),

@@ -4,6 +4,7 @@
                       none for machines that did not run; nothing after `usage_retention`
     custom_domains    that were removed, tombstones of slugs, released zones, activity of what was deleted: after
                       `removed_retention`, when certificates have expired and old links are no longer followed
+    preview_secrets   that were revoked or expired, for a day: until then who brings one is told so
     route_versions    of keys that no record has and that are no longer in the outbox
 
 Each step is a transaction of its own that changes some hundred rows, so that other writers do not wait for it.
@@ -30,11 +31,13 @@ from router.store.tables import (
     api_keys,
     custom_domains,
     preview_domains,
+    preview_secrets,
     released_zones,
     resources,
     tombstones,
 )
 from router.store.types import Instant
+from router.tenancy.preview_secrets import KEPT
 from router.tenancy.usage import COUNTED_KINDS, COUNTED_STATE
 
 FINE = timedelta(days=32)
@@ -112,6 +115,11 @@ class SqlHistory(Rows):
         """Delete when resources were used that were deleted before that; how many it was."""
         gone = sa.select(resources.c.id).where(resources.c.deleted_at < before)
         return await self._delete(activity, activity.c.resource_id, activity.c.resource_id.in_(gone))
+
+    async def forget_secrets(self, before: datetime) -> int:
+        """Delete secrets of previews that ended before that; how many it was. Records lose them with their next change."""
+        ended = sa.or_(preview_secrets.c.revoked_at < before, preview_secrets.c.expires_at < before)
+        return await self._delete(preview_secrets, preview_secrets.c.id, ended)
 
     async def forget_versions(self, after: str) -> str | None:
         """Delete the versions of records that are gone, among the next keys after this one; the last key, None where there
@@ -194,6 +202,7 @@ class History:
             ("tombstones", self._removed, lambda rows: rows.forget_slugs),
             ("released_zones", self._removed, lambda rows: rows.forget_zones),
             ("activity", self._removed, lambda rows: rows.forget_activity),
+            ("preview_secrets", KEPT, lambda rows: rows.forget_secrets),
         ):
             try:
                 await self._forget(await self._guard.before(table, kept), step)

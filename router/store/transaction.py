@@ -16,6 +16,7 @@ from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
 from router.store.owners import SqlOwners
 from router.store.preview_domains import SqlPreviewDomains
+from router.store.preview_secrets import SqlPreviewSecrets
 from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
@@ -39,6 +40,7 @@ class Transaction:
         self.projects = SqlProjects(*given, writing=writing)
         self.resources = SqlResources(*given, writing=writing)
         self.previews = SqlPreviews(*given, writing=writing)
+        self.preview_secrets = SqlPreviewSecrets(*given, writing=writing)
         self.deployments = SqlDeployments(*given, writing=writing)
         self.versions = SqlVersions(*given, writing=writing)
         self.builds = SqlBuilds(*given, writing=writing)

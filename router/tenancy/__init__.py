@@ -1,7 +1,7 @@
 """The services that the API and the command line share: one file per noun, each with its values, the rows that it needs of
 a store (a `…Rows` Protocol), and its service class.
 
-    tenants → workspaces → projects → resources → endpoints, previews
+    tenants → workspaces → projects → resources → endpoints, previews → preview_secrets
                                       deployments → versions (publishing, checks) → releases, env
     keys open a tenant, a workspace or a project
 

@@ -147,7 +147,7 @@ class Previews:
     async def get(self, resource_id: str, preview_id: str) -> Preview:
         """Raises RouterError: NOT_FOUND."""
         async with self._store.read() as tx:
-            return _of(await tx.previews.get(preview_id), resource_id)
+            return preview_of(await tx.previews.get(preview_id), resource_id)
 
     async def list(self, resource_id: str, window: Window = FIRST) -> Listing[Preview]:
         """By port."""
@@ -198,7 +198,7 @@ class Previews:
         """Close the port of a preview. Raises RouterError: NOT_FOUND."""
         async with self._store.begin() as tx:
             resource = live(await tx.resources.get(resource_id))
-            preview = _of(await tx.previews.get(preview_id), resource_id)
+            preview = preview_of(await tx.previews.get(preview_id), resource_id)
             await self._close(tx, resource, preview.port, preview)
             return preview
 
@@ -275,7 +275,8 @@ async def _change(tx: Tx, old: Preview, changes: PreviewChanges, now: datetime) 
     return new
 
 
-def _of(preview: Preview | None, resource_id: str) -> Preview:
+def preview_of(preview: Preview | None, resource_id: str) -> Preview:
+    """The preview, where it is one of that resource. Raises RouterError NOT_FOUND."""
     if preview is None or preview.resource_id != resource_id:
         raise RouterError(NOT_FOUND, "preview not found")
     return preview

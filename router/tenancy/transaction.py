@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # those files import this one
     from router.tenancy.env import EnvRows
     from router.tenancy.events import EventRows
     from router.tenancy.keys import KeyRows
+    from router.tenancy.preview_secrets import PreviewSecretRows
     from router.tenancy.previews import PreviewRows
     from router.tenancy.projects import ProjectRows
     from router.tenancy.resources import ResourceRows
@@ -57,6 +58,9 @@ class Tx(Protocol):
 
     @property
     def previews(self) -> "PreviewRows": ...
+
+    @property
+    def preview_secrets(self) -> "PreviewSecretRows": ...
 
     @property
     def deployments(self) -> "DeploymentRows": ...
