@@ -80,6 +80,7 @@ class Explainer:
             "remembered": self._remembered(host, decision) if valid else None,
             "endpoint": _endpoint(decision),
             "host_mode": _host_mode(decision),
+            "access": _access(decision),
             "hints": self._hints(decision),
             "gate": {"status": verdict.status, "reason": verdict.reason},
         }
@@ -101,7 +102,9 @@ class Explainer:
             **_decision(route.decision),
             "source": route.source,
             "expires_in": round(route.expires - self._now(), 3),
-            "agrees": _decision(route.decision) == _decision(fresh) and _endpoint(route.decision) == _endpoint(fresh),
+            "agrees": _decision(route.decision) == _decision(fresh)
+            and _endpoint(route.decision) == _endpoint(fresh)
+            and _access(route.decision) == _access(fresh),
         }
 
 
@@ -145,6 +148,32 @@ def _host_mode(decision: Decision) -> str | None:
         return None
     mode = decision.resource.host_mode(decision.port)
     return PRESERVE if mode == AUTO and decision.level is Level.EXACT else mode
+
+
+def _access(decision: Decision) -> dict[str, Any] | None:
+    """Who may open it, where not everybody may; of its secrets nothing that says what they are."""
+    policy = None if decision.resource is None else decision.resource.policy(decision.port or 0)
+    if policy is None or decision.redirect_to is not None:
+        return None
+    return {
+        "visibility": str(policy.visibility),
+        "generation": policy.generation,
+        "until": policy.until,
+        "hide": policy.hide,
+        "networks": list(policy.networks),
+        "cors": str(policy.cors),
+        "origins": list(policy.origins),
+        "secrets": [
+            {
+                "id": secret.id,
+                "kind": str(secret.kind),
+                "until": secret.until,
+                "revoked": secret.revoked,
+                "used": secret.used,
+            }
+            for secret in policy.secrets
+        ],
+    }
 
 
 def _endpoint(decision: Decision) -> dict[str, Any] | None:

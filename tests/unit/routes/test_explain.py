@@ -8,11 +8,13 @@ import pytest
 import pytest_asyncio
 
 from router.base.clock import ManualClock
+from router.base.preview_secrets import digest
 from router.routes.chain import Decision
 from router.routes.explain import Explainer
 from router.routes.records import Endpoint, State
 from router.routes.resolver import Resolver
 from router.settings import Cache
+from tests.support.access import plain, policies, secret
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
@@ -31,6 +33,7 @@ KEYS = [
     "remembered",
     "endpoint",
     "host_mode",
+    "access",
     "hints",
     "gate",
 ]
@@ -120,6 +123,7 @@ async def test_everything_about_a_host(parts: Parts) -> None:
         "remembered": None,
         "endpoint": {"address": "10.0.3.7", "port": 45173, "generation": "boot-1"},
         "host_mode": "auto",
+        "access": None,
         "hints": [],
         "gate": {"status": 200, "reason": "first_issue"},
     }
@@ -204,3 +208,28 @@ async def test_addresses_are_no_hosts_of_ours(parts: Parts) -> None:
     """Well-formed, and nothing."""
     found = await parts.explainer.explain("[::1]:8080")
     assert (found["host"], found["readings"], found["decision"]["reason"]) == ("[::1]", [], "unknown_host")
+
+
+async def test_who_may_open_it(parts: Parts) -> None:
+    """The policy of a port that is not public, and of its secrets nothing that says what they are; a change that has not
+    arrived shows."""
+    shop = resource(
+        policies=policies(secret("ci", until=5.0), visibility="tenant", generation=3, networks=("10.0.0.0/8",))
+    )
+    parts.records.put(shop)
+    await parts.resolver.resolve(b"shop.miosa.app")
+    found = await parts.explainer.explain("shop.miosa.app")
+    assert found["access"] == {
+        "visibility": "tenant",
+        "generation": 3,
+        "until": None,
+        "hide": False,
+        "networks": ["10.0.0.0/8"],
+        "cors": "passthrough",
+        "origins": [],
+        "secrets": [{"id": "ci", "kind": "program", "until": 5.0, "revoked": False, "used": False}],
+    }
+    assert digest(plain("ci")) not in json.dumps(found)
+    assert found["remembered"]["agrees"] is True
+    parts.records.put(replace(shop, policies=policies(secret("ci", until=5.0, revoked=True))))
+    assert (await parts.explainer.explain("shop.miosa.app"))["remembered"]["agrees"] is False

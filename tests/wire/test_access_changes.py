@@ -1,0 +1,258 @@
+"""What ends when who may open a preview changes: streams, tunnels and requests that are under way."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from router.access.tokens import Claims
+from router.base.preview_secrets import digest
+from router.routes.policies import AccessPolicy
+from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret
+from tests.support.edge import FRONT, RunningEdge, until
+from tests.support.wire import Backend, End, Ended
+from tests.wire.conftest import BuildEdge
+
+pytestmark = pytest.mark.asyncio
+
+HTTPS = b"X-Forwarded-Proto: https\r\n"
+SWITCH = b"HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://shop.miosa.app\r\n"
+TOKEN = b"X-Miosa-Preview-Token: " + plain("ci").encode()
+BEARER = b"Authorization: Bearer " + API_KEY.encode()
+JWT = "a.b.c"
+SECRETS = (secret("ci"), secret("mail", "link"), secret("once", "once", used=True))
+
+
+async def stream(edge: RunningEdge, backend: Backend, line: bytes) -> tuple[End, End]:
+    """An event stream whose visitor has brought `line`: the visitor's end and the program's."""
+    client = await edge.client(FRONT)
+    await client.send(b"GET /events HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + line + b"\r\n\r\n")
+    end = await backend.accept()
+    await end.read_request()
+    await end.send(STREAM)
+    await client.read_until(b"one\r\n")
+    return client, end
+
+
+async def tunnel(edge: RunningEdge, backend: Backend, line: bytes) -> tuple[End, End]:
+    """A tunnel of such a visitor."""
+    client = await edge.client(FRONT)
+    await client.send(b"GET /ws HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + UPGRADE + line + b"\r\n\r\n")
+    end = await backend.accept()
+    await end.read_request()
+    await end.send(SWITCH)
+    assert (await client.read_head()).status == 101
+    return client, end
+
+
+async def goes_on(client: End, end: End) -> None:
+    """Bytes still pass from the program to the visitor."""
+    await end.send(b"3\r\ntwo\r\n")
+    await client.read_until(b"two\r\n")
+
+
+async def has_ended(client: End) -> None:
+    """The stream was cut, which no client takes for its end; a tunnel is closed."""
+    assert b"0\r\n\r\n" not in await client.read_until_gone()
+
+
+def by_cookie(backend: Backend, keys: MemoryKeys, name: str, **changes: Any) -> bytes:
+    return cookie(grant(name, port=backend.port, **changes), keys.stored_signing)
+
+
+Change = Callable[[dict[int, AccessPolicy]], dict[int, AccessPolicy]]
+
+
+def revoked(name: str) -> dict[int, AccessPolicy]:
+    changed = [secret(one.id, one.kind, used=one.used, revoked=one.id == name) for one in SECRETS]
+    return policies(*changed)
+
+
+# What came in by → the policy after the change, and whether it may stay.
+CHANGES: list[tuple[str, dict[int, AccessPolicy], bool]] = [
+    ("ci", revoked("ci"), False),
+    ("ci", revoked("mail"), True),
+    ("ci", policies(SECRETS[1]), False),
+    ("ci", policies(*SECRETS, generation=1), True),
+    ("ci", policies(*SECRETS, visibility="key"), True),
+    ("ci", policies(*SECRETS, visibility="tenant"), True),
+    ("ci", {}, True),
+    ("ci", policies(*SECRETS, until=5.0), False),
+    ("ci", policies(*SECRETS, networks=("10.0.0.0/8",)), False),
+    ("ci", policies(*SECRETS, networks=("127.0.0.0/8",)), True),
+    ("mail", revoked("mail"), False),
+    ("mail", revoked("ci"), True),
+    ("mail", policies(*SECRETS, generation=1), False),
+    ("mail", policies(*SECRETS, visibility="key"), False),
+    ("mail", {}, True),
+    ("once", policies(*SECRETS), True),
+    ("once", revoked("once"), False),
+    ("key", policies(*SECRETS, generation=1), True),
+    ("key", policies(*SECRETS, visibility="key"), True),
+    ("jwt", policies(*SECRETS, generation=1), True),
+]
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize(("way", "after", "stays"), CHANGES)
+async def test_a_change_of_the_policy(
+    build_edge: BuildEdge, way: str, after: dict[int, AccessPolicy], stays: bool, opens: Any
+) -> None:
+    """Whoever may not open it any more is out at once; the others do not notice."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    keys.tokens[JWT] = Claims("me", "acme", "tenant", time.time() + 3600)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    line = {"ci": TOKEN, "key": BEARER, "jwt": b"Authorization: Bearer " + JWT.encode()}.get(way)
+    client, end = await opens(edge, backend, line or by_cookie(backend, keys, way))
+    edge.point("shop", backend, policies=after)
+    if stays:
+        await edge.turns()
+        await goes_on(client, end)
+    else:
+        await has_ended(client)
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize("after", [policies(), policies(visibility="key"), policies(visibility="tenant")])
+async def test_public_becomes_private(edge: RunningEdge, opens: Any, after: dict[int, AccessPolicy]) -> None:
+    """Those who came in without anything leave."""
+    backend = edge.backend("shop")
+    client, _ = await opens(edge, backend, b"X-A: b")
+    edge.point("shop", backend, policies=after)
+    await has_ended(client)
+
+
+async def test_a_request_that_waits_for_its_response(edge: RunningEdge) -> None:
+    """Its visitor hears why, by the code that a new request would get."""
+    backend = edge.backend("shop", policies=policies(secret("ci")))
+    client = await edge.client(FRONT)
+    await client.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + TOKEN + b"\r\n\r\n")
+    end = await backend.accept()
+    await end.read_request()
+    edge.point("shop", backend, policies=policies(secret("ci", revoked=True)))
+    got = await client.read_response()
+    assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_revoked")
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize(
+    ("now_is", "way"),
+    [
+        (None, "key"),
+        (api_key(revoked=True), "key"),
+        (api_key(until=5.0), "key"),
+        (api_key(tenant_id="other"), "key"),
+        (api_key(scope="project", scope_id="acme-p2"), "key"),
+    ],
+)
+async def test_an_api_key_that_ends(build_edge: BuildEdge, now_is: Any, way: str, opens: Any) -> None:
+    """What came in by it ends, what came in by a token does not."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    client, _ = await opens(edge, backend, BEARER)
+    other, end = await opens(edge, backend, TOKEN)
+    keys.put(API_KEY, now_is)
+    await has_ended(client)
+    await goes_on(other, end)
+
+
+async def test_an_api_key_that_changed_otherwise(build_edge: BuildEdge) -> None:
+    """It is looked up again, and its stream goes on."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    client, end = await stream(edge, backend, BEARER)
+    keys.put(API_KEY, api_key(version=2))
+    await until(lambda: keys.looked_up == [digest(API_KEY)])
+    await edge.turns()
+    await goes_on(client, end)
+
+
+async def test_an_api_key_while_the_store_is_away(build_edge: BuildEdge) -> None:
+    """Nobody is thrown out by a fault of ours; as soon as the store says so they are."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    client, end = await stream(edge, backend, BEARER)
+    keys.down = True
+    keys.put(API_KEY, None)
+    await edge.turns()
+    await goes_on(client, end)
+    keys.down = False
+    await has_ended(client)
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+async def test_time_runs_out(build_edge: BuildEdge, opens: Any) -> None:
+    """Of a token, a cookie, a key, a JSON Web Token: what came in by it ends when it does, without any change."""
+    keys = MemoryKeys()
+    soon = time.time() + 1000
+    keys.put(API_KEY, api_key(until=soon), known=True)
+    keys.tokens[JWT] = Claims("me", "acme", "tenant", soon)
+    edge = await build_edge(access=keys, tunnel_idle=5000.0, body_idle=5000.0)
+    backend = edge.backend("shop", policies=policies(secret("ci", until=soon), secret("mail", "link"), secret("stays")))
+    ending = [
+        await opens(edge, backend, line)
+        for line in (
+            TOKEN,
+            BEARER,
+            b"Authorization: Bearer " + JWT.encode(),
+            by_cookie(backend, keys, "mail", until=soon),
+        )
+    ]
+    lasting = await opens(edge, backend, b"X-Miosa-Preview-Token: " + plain("stays").encode())
+    edge.advance(1001)
+    for client, _ in ending:
+        await has_ended(client)
+    await goes_on(*lasting)
+
+
+@pytest.mark.parametrize("visibility", ["public", "private"])
+@pytest.mark.parametrize("told", ["before", "meanwhile"])
+async def test_a_preview_expires(edge: RunningEdge, visibility: str, told: str) -> None:
+    """Whoever is in it leaves, and nobody comes in any more."""
+    limited = policies(secret("ci"), visibility=visibility, until=time.time() + 1000)
+    backend = edge.backend("shop", policies=limited if told == "before" else {})
+    client, end = await stream(edge, backend, TOKEN)
+    if told == "meanwhile":
+        edge.point("shop", backend, policies=limited | policies(visibility="public", until=time.time() + 1000))
+        await edge.turns()
+        await goes_on(client, end)
+    edge.advance(1001)
+    await has_ended(client)
+    late = await edge.client(FRONT)
+    await late.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + TOKEN + b"\r\n\r\n")
+    got = await late.read_response()
+    assert (got.status, got.get(b"x-miosa-error")) == (410, b"preview_expired")
+
+
+async def test_in_the_queue(build_edge: BuildEdge) -> None:
+    """Who waits for a place is judged again when the policy changes; who may stay is served without its token."""
+    keys = MemoryKeys()
+    edge = await build_edge(access=keys, exchanges_per_resource=1)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    first, end = await stream(edge, backend, by_cookie(backend, keys, "mail"))
+    waiting = []
+    for line in (TOKEN, by_cookie(backend, keys, "mail")):
+        client = await edge.client(FRONT)
+        await client.send(b"GET /q HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + line + b"\r\n\r\n")
+        waiting.append(client)
+    await until(lambda: edge.proxy._worker.queues.waiting == 2)
+    edge.point("shop", backend, policies=policies(SECRETS[0], secret("mail", "link", revoked=True)))
+    got = await waiting[1].read_response()
+    assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_revoked")
+    await has_ended(first)
+    with pytest.raises(Ended):
+        await end.read_some()
+    _, request = await backend.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert request.all(b"x-miosa-preview-token") == []
+    assert (await waiting[0].read_response()).status == 200
