@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from router.base.clock import iso
+from router.base.key_scopes import KeyScope, read_scope
 from router.base.paging import Listing
 from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, time_text, uuid, window
 from router.cli.output import show, show_list
 from router.cli.run_command import reported, tenant_id, with_services
 
 if TYPE_CHECKING:
-    from router.base.key_scopes import KeyScope
     from router.node.services import Services
-from router.tenancy.keys import Key
+    from router.tenancy.keys import Key
 
 commands = group("API keys.")
 
@@ -72,9 +72,7 @@ def keys_revoke(
         show(shown, as_json)
 
 
-def _parse_scope(text: str) -> "tuple[KeyScope, str | None]":
-    from router.base.key_scopes import read_scope
-
+def _parse_scope(text: str) -> tuple[KeyScope, str | None]:
     scope = read_scope(text)
     if scope is None:
         raise typer.BadParameter(f"{text!r} is not platform, tenant, workspace:ID or project:ID", param_hint="--scope")
