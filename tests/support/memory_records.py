@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 from router.errors import StoreUnavailableError
 from router.routes.batches import Found
-from router.routes.records import NameRecord, Record, ResourceRecord, name_key, slug_key, zone_key
+from router.routes.records import (
+    NameRecord,
+    Record,
+    ResourceRecord,
+    SigningKeysRecord,
+    ZoneRecord,
+    name_key,
+    signing_key,
+    slug_key,
+    zone_key,
+)
 
 
 class MemoryRecords:
@@ -20,6 +30,10 @@ class MemoryRecords:
         keys = tuple(_key(record) for record in records)
         self._records.update(zip(keys, records, strict=True))
         return keys
+
+    def put_under(self, key: str, record: Record) -> None:
+        """Store a record that does not say what its key is."""
+        self._records[key] = record
 
     def remove(self, *keys: str) -> tuple[str, ...]:
         """Remove records; the keys come back."""
@@ -37,4 +51,9 @@ class MemoryRecords:
 def _key(record: Record) -> str:
     if isinstance(record, NameRecord):
         return name_key(record.fqdn)
-    return slug_key(record.slug) if isinstance(record, ResourceRecord) else zone_key(record.domain)
+    if isinstance(record, ResourceRecord):
+        return slug_key(record.slug)
+    if isinstance(record, SigningKeysRecord):
+        return signing_key(record.purpose)
+    assert isinstance(record, ZoneRecord), "`put_under` is for API keys"
+    return zone_key(record.domain)

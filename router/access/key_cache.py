@@ -1,0 +1,207 @@
+"""API keys that visitors bring to previews, by their hash: remembered in the process, looked up once when they are not.
+
+As the resolver does with routes: `peek` is for the hot path, `resolve` waits, `drop` hears of changes. Look-ups share round
+trips with each other, never with those of hosts: whoever makes up keys delays nobody who asks for a host. A key that is
+remembered is used for `stale_if_error` while the store is away; of another it is not known whether it opens anything, and that
+is an error, never a no.
+
+When a look-up and a change cross, the look-up's result is given to those that wait for it already, and not remembered.
+Whoever keeps something open by a key's leave must therefore ask again while `peek` does not know it: `on_drop` tells only of
+keys that are remembered.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+
+from router.access.keys import UNKNOWN, Unknown
+from router.base.clock import Clock
+from router.base.tasks import Tasks
+from router.errors import StoreUnavailableError
+from router.routes.batches import Batches, RecordSource
+from router.routes.records import KeyRecord, api_key_key
+from router.settings import Cache
+
+_MAX_KNOWN: Final = 10_000
+_MAX_UNKNOWN: Final = 5_000  # apart, so that made-up keys push out no real one
+_RETRY_AFTER_FAILURE: Final = 1.0  # seconds that a key is used again before the source is asked again
+_PREFIX: Final = api_key_key("")
+
+_log = structlog.get_logger("router.access")
+
+
+class _Entry:
+    """What is remembered of one digest; times are of the monotonic clock."""
+
+    __slots__ = ("expires", "record", "stale_until")
+
+    def __init__(self, record: KeyRecord | None, expires: float, stale_until: float) -> None:
+        self.record = record
+        self.expires = expires
+        self.stale_until = stale_until
+
+
+class _Flight:
+    """One look-up in progress, shared by all that wait for its key."""
+
+    __slots__ = ("detached", "task")
+
+    def __init__(self) -> None:
+        self.detached = False
+        self.task: asyncio.Task[KeyRecord | StoreUnavailableError | None]
+
+
+class KeyCache:
+    """Digest (SHA-256 in hexadecimal) to key. Not thread-safe: one per event loop. `most` of each kind are remembered, those
+    that were asked for last."""
+
+    def __init__(
+        self,
+        source: RecordSource,
+        *,
+        limits: Cache,
+        clock: Clock,
+        most_known: int = _MAX_KNOWN,
+        most_unknown: int = _MAX_UNKNOWN,
+    ) -> None:
+        self._limits = limits
+        self._now = clock.monotonic
+        self._most_known = most_known
+        self._most_unknown = most_unknown
+        self._tasks = Tasks("API keys")
+        self._batches = Batches(
+            source,
+            concurrency=max(1, limits.fetches // 2),
+            timeout=limits.fetch_time,
+            tasks=self._tasks,
+            clock=clock,
+        )
+        self._known: OrderedDict[str, _Entry] = OrderedDict()
+        self._unknown: OrderedDict[str, _Entry] = OrderedDict()
+        self._flights: dict[str, _Flight] = {}
+        self._failing = False
+        self._listeners: list[Callable[[str], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._unknown)
+
+    def on_drop(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(digest)` for each remembered key that may have changed: ask again what it is."""
+        self._listeners.append(listener)
+
+    def peek(self, digest: str) -> KeyRecord | Unknown | None:
+        """The remembered key, None where it is remembered that there is none, else UNKNOWN."""
+        known = self._known.get(digest)
+        if known is not None:
+            if known.expires <= self._now():
+                return UNKNOWN
+            self._known.move_to_end(digest)
+            return known.record
+        unknown = self._unknown.get(digest)
+        return UNKNOWN if unknown is None or unknown.expires <= self._now() else None
+
+    async def resolve(self, digest: str) -> KeyRecord | None:
+        """The key, None where there is none. Raises StoreUnavailableError where that can't be known now."""
+        found = self.peek(digest)
+        if found is not UNKNOWN:
+            return found
+        flight = self._flights.get(digest)
+        if flight is None:
+            flight = self._flights[digest] = _Flight()
+            flight.task = self._tasks.start("look up an API key", self._look_up(digest, flight))
+        if self._failing and (last := self._last_known(digest)) is not None:
+            return last.record
+        # Shielded: the first request may be cancelled while others still wait.
+        result = await asyncio.shield(flight.task)
+        if isinstance(result, StoreUnavailableError):
+            raise StoreUnavailableError(str(result)) from result
+        return result
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget what the records under these keys say; keys of other kinds are passed over."""
+        dropped: list[str] = []
+        for key in keys:
+            if not key.startswith(_PREFIX):
+                continue
+            digest = key[len(_PREFIX) :]
+            self._detach(digest)
+            self._unknown.pop(digest, None)
+            if self._known.pop(digest, None) is not None:
+                dropped.append(digest)
+        self._tell(dropped)
+
+    def drop_all(self) -> None:
+        """Changes may have been missed: ask again for each key, and use it as it was only while nobody answers."""
+        for digest in tuple(self._flights):
+            self._detach(digest)
+        self._unknown.clear()
+        now = self._now()
+        for entry in self._known.values():
+            entry.expires = min(entry.expires, now)
+            entry.stale_until = min(entry.stale_until, now + self._limits.stale_if_error)
+        self._tell(tuple(self._known))
+
+    async def close(self) -> None:
+        """End the look-ups under way."""
+        self._batches.close()
+        await self._tasks.close()
+
+    def _tell(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            for listener in self._listeners:
+                listener(digest)
+
+    def _detach(self, digest: str) -> None:
+        flight = self._flights.pop(digest, None)
+        if flight is not None:
+            flight.detached = True
+
+    async def _look_up(self, digest: str, flight: _Flight) -> KeyRecord | StoreUnavailableError | None:
+        key = api_key_key(digest)
+        try:
+            found = (await self._batches.fetch((key,)))[key]
+        except StoreUnavailableError as error:
+            return self._without_source(digest, error)
+        except Exception as error:  # noqa: BLE001 - a bug in a source is a fault of ours too, and requests wait for it
+            _log.exception("API key look-up failed: bug")
+            return self._without_source(digest, StoreUnavailableError(f"a fault of ours: {type(error).__name__}"))
+        else:
+            if self._failing:
+                self._failing = False
+                _log.info("API key look-ups work again")
+            record = found if isinstance(found, KeyRecord) else None
+            if not flight.detached:
+                self._remember(digest, record)
+            return record
+        finally:
+            if not flight.detached:
+                del self._flights[digest]
+
+    def _without_source(self, digest: str, error: StoreUnavailableError) -> KeyRecord | StoreUnavailableError | None:
+        if not self._failing:
+            self._failing = True
+            _log.warning("API key look-ups failing", error=str(error))
+        last = self._last_known(digest)
+        return error if last is None else last.record
+
+    def _last_known(self, digest: str) -> _Entry | None:
+        """The key as it was, to be used for a moment longer."""
+        last, now = self._known.get(digest), self._now()
+        if last is None or now > last.stale_until:
+            return None
+        if last.expires <= now:
+            last.expires = min(now + _RETRY_AFTER_FAILURE, last.stale_until)
+        return last
+
+    def _remember(self, digest: str, record: KeyRecord | None) -> None:
+        known = record is not None
+        (self._unknown if known else self._known).pop(digest, None)
+        entries, most = (self._known, self._most_known) if known else (self._unknown, self._most_unknown)
+        expires = self._now() + (self._limits.ttl if known else self._limits.unknown_ttl)
+        if digest not in entries and len(entries) >= most:
+            entries.popitem(last=False)
+        entries[digest] = _Entry(record, expires, expires + self._limits.stale_if_error)
+        entries.move_to_end(digest)
