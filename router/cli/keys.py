@@ -72,6 +72,16 @@ def keys_revoke(
         show(shown, as_json)
 
 
+@commands.command("rotate-signing")
+def keys_rotate_signing(config: Config = None, as_json: AsJson = False) -> None:
+    """Replace the key that signs the cookies of share links, because it has leaked. Every cookie that was signed before is
+    void at once on every node: who came by a link has to open it again. Without a leak there is nothing to do: keys are
+    rotated by themselves."""
+    with reported(as_json):
+        key = with_services(config, lambda services: services.signing_keys.replace())
+        show({"id": key.id, "signs": "cookies"}, as_json)
+
+
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:
     scope = read_scope(text)
     if scope is None:

@@ -57,6 +57,11 @@ def periodic_jobs(
         await guard.before("events", timedelta(seconds=settings.event_retention))
         await services.events.prune()
 
+    async def rotate_signing_keys() -> None:
+        await services.signing_keys.make()
+        await guard.before("signing_keys", timedelta())  # a wrong date would void every cookie
+        await services.signing_keys.rotate()
+
     def hourly(name: str, work: Callable[[], Awaitable[None]]) -> Job:
         return Job(name=name, every=3600.0, within=60.0, work=lambda _lease: work())
 
@@ -89,6 +94,7 @@ def periodic_jobs(
         hourly("roll_up_usage", history.roll_up_usage),
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
+        hourly("rotate_signing_keys", rotate_signing_keys),
         Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
         Job(
             name="fail_lost_builds",

@@ -146,6 +146,8 @@ class Control:
             host_notes=self._host_notes,
         )
         stack.push_async_callback(services.publishing.close)
+        with suppress(StoreUnavailableError):  # the job makes them when it is there
+            await services.signing_keys.make()
         early_checks = EarlyChecks(schedule_now=services.checks.schedule_now, clock=clock)
         stack.push_async_callback(early_checks.close)
         suffixes()  # else the first ask would wait for it

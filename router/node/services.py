@@ -37,6 +37,7 @@ from router.tenancy.projects import Projects
 from router.tenancy.publishing import Publishing
 from router.tenancy.releases import Releases
 from router.tenancy.resource_service import Resources
+from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenants
 from router.tenancy.usage import Usage
 from router.tenancy.webhooks import Webhooks
@@ -52,6 +53,7 @@ class Services:
     projects: Projects
     usage: Usage
     keys: Keys
+    signing_keys: SigningKeys
     resources: Resources
     blocks: Blocks
     previews: Previews
@@ -149,6 +151,7 @@ def build_services(
         projects=Projects(store, clock),
         usage=Usage(store, clock, rates=settings.credits),
         keys=Keys(store, clock),
+        signing_keys=SigningKeys(store, clock),
         resources=resources,
         blocks=Blocks(store, clock),
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),

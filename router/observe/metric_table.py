@@ -39,6 +39,7 @@ _JOBS = (
     "roll_up_usage",
     "deliver_webhooks",
     "fail_lost_builds",
+    "rotate_signing_keys",
     "check_domains",
 )
 

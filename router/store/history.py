@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from router.errors import PruneRefusedError
-from router.routes.records import api_key_key, name_key, slug_key, zone_key
+from router.routes.records import api_key_key, name_key, signing_key, slug_key, zone_key
 from router.store.block_tables import blocks
 from router.store.blocks import holds_block
 from router.store.changes import chunks
@@ -34,6 +34,7 @@ from router.store.tables import (
     preview_secrets,
     released_zones,
     resources,
+    signing_keys,
     tombstones,
 )
 from router.store.types import Instant
@@ -149,6 +150,7 @@ _RECORDS = (
     (name_key(""), blocks.c.subject, sa.and_(blocks.c.kind == "host", blocks.c.lifted_at.is_(None))),
     (zone_key(""), preview_domains.c.domain, sa.true()),
     (api_key_key(""), api_keys.c.digest, sa.true()),
+    (signing_key(""), signing_keys.c.purpose, sa.true()),
 )
 
 

@@ -4,9 +4,10 @@ import sqlalchemy as sa
 
 from router.store.connection import Connection
 
-# Any two numbers that nothing else in the database locks: "miosa", and the one after it.
+# Any three numbers that nothing else in the database locks: "miosa", and the two after it.
 _OUTBOX = 0x6D696F7361
 _NAMES = _OUTBOX + 1
+_SIGNING_KEYS = _OUTBOX + 2
 
 
 async def lock_outbox(connection: Connection) -> None:
@@ -26,6 +27,11 @@ async def hold_names(connection: Connection) -> None:
     hold what others wait for.
     """
     await _hold(connection, _NAMES)
+
+
+async def hold_signing_keys(connection: Connection) -> None:
+    """Wait until no other transaction that makes or deletes signing keys is under way: of several nodes one makes each."""
+    await _hold(connection, _SIGNING_KEYS)
 
 
 async def _hold(connection: Connection, number: int) -> None:

@@ -23,6 +23,7 @@ from router.store.tables import (
     preview_secrets,
     previews,
     resources,
+    signing_keys,
     tenants,
     tombstones,
 )
@@ -168,6 +169,15 @@ def _api_keys(of_digests: Among) -> sa.Select[Any]:
     return sa.select(*(api_keys.c[name] for name in columns)).where(of_digests(api_keys.c.digest))
 
 
+def _signing_keys(of_purposes: Among) -> sa.Select[Any]:
+    """The newest first."""
+    return (
+        sa.select(signing_keys)
+        .where(of_purposes(signing_keys.c.purpose))
+        .order_by(signing_keys.c.since.desc(), signing_keys.c.id)
+    )
+
+
 class Lookups(Protocol):
     """Rows of each kind, by attribute."""
 
@@ -191,6 +201,8 @@ class Lookups(Protocol):
 
     def api_keys(self, digests: Sequence[str]) -> Iterable[Any]: ...
 
+    def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]: ...
+
 
 def _listed(name: str) -> Among:
     return lambda column: column.in_(sa.bindparam(name, expanding=True))
@@ -206,6 +218,7 @@ _TOMBSTONES = _tombstones(_listed("slugs"))
 _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
 _API_KEYS = _api_keys(_listed("digests"))
+_SIGNING_KEYS = _signing_keys(_listed("purposes"))
 _PREVIEWS = _previews(_listed("ids"))
 _SECRETS = _secrets(_listed("ids"))
 
@@ -246,6 +259,9 @@ class OneByOne:
     def api_keys(self, digests: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_API_KEYS, {"digests": digests}) if digests else ()
 
+    def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_SIGNING_KEYS, {"purposes": purposes}) if purposes else ()
+
 
 def _any(name: str) -> Among:
     """As `_listed`, in one parameter: the statement is the same however many there are, and prepared once."""
@@ -266,6 +282,7 @@ def _at_once() -> sa.Select[Any]:
         "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
+        "signing_keys": _signing_keys(_any("purposes")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
 
@@ -313,3 +330,6 @@ class AtOnce:
 
     def api_keys(self, digests: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["api_keys"]
+
+    def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["signing_keys"]

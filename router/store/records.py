@@ -26,12 +26,15 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SigningKey,
+    SigningKeysRecord,
     Snapshot,
     State,
     ZoneMember,
     ZoneRecord,
     api_key_key,
     name_key,
+    signing_key,
     slug_key,
     usual_host_mode,
     zone_key,
@@ -71,6 +74,7 @@ class SqlRecords:
             "slugs": _named("slug:", wanted),
             "zones": _named("zone:", wanted),
             "digests": _named("key:", wanted),
+            "purposes": _named("signing:", wanted),
         }
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
@@ -127,6 +131,12 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
     for row in lookups.api_keys(_named("key:", keys)):
         key = api_key_key(row.digest)
         records[key] = _api_key(row, versions.get(key, 0))
+    signing: dict[str, list[SigningKey]] = {}
+    for row in lookups.signing_keys(_named("signing:", keys)):
+        signing.setdefault(row.purpose, []).append(SigningKey(row.id, row.secret, row.since, row.until))
+    for purpose, of_purpose in signing.items():
+        key = signing_key(purpose)
+        records[key] = SigningKeysRecord(purpose, tuple(of_purpose), versions.get(key, 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 

@@ -123,6 +123,17 @@ api_keys = sa.Table(
     sa.UniqueConstraint("digest"),
 )
 
+# What signs cookies of previews, on every node: `tenancy/signing_keys.py`. Times are seconds of the epoch.
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    _id(),
+    sa.Column("purpose", sa.String(20), nullable=False, index=True),
+    _text("secret", 64),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
 workspaces = sa.Table(
     "workspaces",
     metadata,

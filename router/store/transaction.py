@@ -20,6 +20,7 @@ from router.store.preview_secrets import SqlPreviewSecrets
 from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
+from router.store.signing_keys import SqlSigningKeys
 from router.store.tenants import SqlTenants
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
 from router.store.webhooks import SqlDeliveries, SqlWebhooks
@@ -36,6 +37,7 @@ class Transaction:
         given = (connection, self._changes)
         self.tenants = SqlTenants(*given, writing=writing)
         self.keys = SqlKeys(*given, writing=writing)
+        self.signing_keys = SqlSigningKeys(*given, writing=writing)
         self.workspaces = SqlWorkspaces(*given, writing=writing)
         self.projects = SqlProjects(*given, writing=writing)
         self.resources = SqlResources(*given, writing=writing)

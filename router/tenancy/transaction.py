@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # those files import this one
     from router.tenancy.previews import PreviewRows
     from router.tenancy.projects import ProjectRows
     from router.tenancy.resources import ResourceRows
+    from router.tenancy.signing_keys import SigningKeyRows
     from router.tenancy.tenants import TenantRows
     from router.tenancy.usage import UsageRows
     from router.tenancy.versions import BuildRows, ReleaseRows, VersionRows
@@ -52,6 +53,9 @@ class Tx(Protocol):
 
     @property
     def keys(self) -> "KeyRows": ...
+
+    @property
+    def signing_keys(self) -> "SigningKeyRows": ...
 
     @property
     def resources(self) -> "ResourceRows": ...

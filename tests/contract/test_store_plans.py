@@ -40,7 +40,14 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
         await execute(database, rows)
     await execute(database, "ANALYZE")
     statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
-    values = {"keys": [], "names": ["www.site1.com"], "slugs": ["box1"], "zones": ["preview1.dev"], "digests": ["a"]}
+    values = {
+        "keys": [],
+        "names": ["www.site1.com"],
+        "slugs": ["box1"],
+        "zones": ["preview1.dev"],
+        "digests": ["a"],
+        "purposes": ["a"],
+    }
     arguments = [_literal(values.get(name, statement.binds[name].value)) for name in statement.positiontup or ()]
     connection = await asyncpg.connect(database)
     try:
@@ -69,7 +76,7 @@ async def test_sqlite_looks_up_by_index(database: str) -> None:
         await execute(database, rows)
     await execute(database, "ANALYZE")
     engine = reading_engine(parsed(database, create=False), Database())
-    values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones", "digests")}
+    values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones", "digests", "purposes")}
     for name in (
         "_VERSIONS",
         "_DOMAINS",

@@ -86,6 +86,13 @@ def test_tenant_and_keys(cli: Cli) -> None:
     assert rows[by_id["id"]]["revoked_at"] is None
 
 
+def test_a_leaked_signing_key_is_replaced(cli: Cli) -> None:
+    """Each time by another one; its secret is not shown."""
+    first, second = cli.json("keys", "rotate-signing"), cli.json("keys", "rotate-signing")
+    assert first.keys() == second.keys() == {"id", "signs"}
+    assert first["id"] != second["id"]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.access.signing_keys import SigningKeys
+from router.access.signing_key_cache import SigningKeyCache
 from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
 from router.routes.records import SigningKey, SigningKeysRecord, signing_key
@@ -35,13 +35,13 @@ def source() -> MemoryRecords:
 
 
 @pytest_asyncio.fixture
-async def holder(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[SigningKeys]:
-    holder = SigningKeys(source, limits=LIMITS, clock=clock)
+async def holder(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[SigningKeyCache]:
+    holder = SigningKeyCache(source, limits=LIMITS, clock=clock)
     yield holder
     await holder.close()
 
 
-async def test_they_are_read_at_the_start(holder: SigningKeys, source: MemoryRecords) -> None:
+async def test_they_are_read_at_the_start(holder: SigningKeyCache, source: MemoryRecords) -> None:
     """Who needs them at once waits for that."""
     source.put(FIRST)
     assert holder.record is None
@@ -49,7 +49,7 @@ async def test_they_are_read_at_the_start(holder: SigningKeys, source: MemoryRec
     assert await holder.ready() == FIRST == holder.record
 
 
-async def test_they_are_asked_for_until_they_are_there(holder: SigningKeys, source: MemoryRecords) -> None:
+async def test_they_are_asked_for_until_they_are_there(holder: SigningKeyCache, source: MemoryRecords) -> None:
     """Whether nobody has made them yet or the store is away; who waits too long hears that they are not known."""
     holder.start()
     await pass_time(1.0)
@@ -65,7 +65,9 @@ async def test_they_are_asked_for_until_they_are_there(holder: SigningKeys, sour
     assert holder.record == FIRST
 
 
-async def test_a_change_is_read_and_nothing_is_missing_meanwhile(holder: SigningKeys, source: MemoryRecords) -> None:
+async def test_a_change_is_read_and_nothing_is_missing_meanwhile(
+    holder: SigningKeyCache, source: MemoryRecords
+) -> None:
     """Rotation takes no cookie away; changes of other records are none of ours."""
     source.put(FIRST)
     holder.start()
@@ -82,7 +84,7 @@ async def test_a_change_is_read_and_nothing_is_missing_meanwhile(holder: Signing
     assert holder.record == SECOND
 
 
-async def test_keys_that_changed_are_used_for_a_moment_only(holder: SigningKeys, source: MemoryRecords) -> None:
+async def test_keys_that_changed_are_used_for_a_moment_only(holder: SigningKeyCache, source: MemoryRecords) -> None:
     """One that has leaked may be among them: where the new ones can't be read in time there are none."""
     source.put(FIRST)
     holder.start()
@@ -99,7 +101,7 @@ async def test_keys_that_changed_are_used_for_a_moment_only(holder: SigningKeys,
 
 
 async def test_keys_that_may_have_changed_outlive_the_store_for_a_while(
-    holder: SigningKeys, source: MemoryRecords
+    holder: SigningKeyCache, source: MemoryRecords
 ) -> None:
     """As routes do. A change that is heard of meanwhile counts."""
     source.put(FIRST)
@@ -124,7 +126,7 @@ async def test_what_was_read_while_it_changed_is_read_again(clock: ManualClock) 
     """It may be older than the change."""
     held = HeldRecords()
     held.put(FIRST)
-    holder = SigningKeys(held, limits=LIMITS, clock=clock)
+    holder = SigningKeyCache(held, limits=LIMITS, clock=clock)
     holder.start()
     old = await held.asked()
     held.put(SECOND)

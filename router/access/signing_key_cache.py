@@ -20,20 +20,18 @@ from router.routes.batches import RecordSource
 from router.routes.records import SigningKeysRecord, signing_key
 from router.settings import Cache
 
-COOKIES: Final = "cookies"  # what the keys sign
-
 _REPLACED: Final = 1.0  # seconds that keys are used after they have changed
 _RETRY: Final = 1.0  # seconds between two tries to read them
 
 _log = structlog.get_logger("router.access")
 
 
-class SigningKeys:
-    """The keys for one purpose: `record`, None while they are not known."""
+class SigningKeyCache:
+    """`record` has the keys, None while they are not known."""
 
-    def __init__(self, source: RecordSource, *, limits: Cache, clock: Clock, purpose: str = COOKIES) -> None:
+    def __init__(self, source: RecordSource, *, limits: Cache, clock: Clock) -> None:
         self._source = source
-        self._key = signing_key(purpose)
+        self._key = signing_key("cookies")
         self._read_time = limits.fetch_time
         self._stale = limits.stale_if_error
         self._now = clock.monotonic
