@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from router.access.key_cache import KeyCache
 from router.access.keys import UNKNOWN
 from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
+from router.proxy.key_cache import KeyCache
 from router.routes.records import KeyRecord, api_key_key
 from router.settings import Cache
 from tests.support.held import HeldRecords

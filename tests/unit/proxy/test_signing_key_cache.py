@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from router.access.signing_key_cache import SigningKeyCache
 from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
+from router.proxy.signing_key_cache import SigningKeyCache
 from router.routes.records import SigningKey, SigningKeysRecord, signing_key
 from router.settings import Cache
 from tests.support.held import HeldRecords

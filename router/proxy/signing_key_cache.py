@@ -23,7 +23,7 @@ from router.settings import Cache
 _REPLACED: Final = 1.0  # seconds that keys are used after they have changed
 _RETRY: Final = 1.0  # seconds between two tries to read them
 
-_log = structlog.get_logger("router.access")
+_log = structlog.get_logger("router.proxy")
 
 
 class SigningKeyCache:

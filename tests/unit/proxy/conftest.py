@@ -1,4 +1,4 @@
-"""The loops that tests of keys run on."""
+"""The loops that tests of a worker run on."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -30,7 +30,7 @@ _MAX_UNKNOWN: Final = 5_000  # apart, so that made-up keys push out no real one
 _RETRY_AFTER_FAILURE: Final = 1.0  # seconds that a key is used again before the source is asked again
 _PREFIX: Final = api_key_key("")
 
-_log = structlog.get_logger("router.access")
+_log = structlog.get_logger("router.proxy")
 
 
 class _Entry:
