@@ -10,7 +10,7 @@ from router.api.computer_ports import PortOut, ports_shown
 from router.api.links import Links
 from router.api.machines import authorized_machine
 from router.api.models import Body, Instant, Moment, Name, Out, Paging
-from router.api.operations import Call, Data, Handlers, Paged, Rate, operation
+from router.api.operations import Call, Data, Handlers, Paged, operation
 from router.api.previews import LongTtl, PreviewOut, PreviewPresenter, port_of
 from router.domains.urls import Link
 from router.errors import CONFLICT
@@ -137,7 +137,6 @@ class SandboxSecrets(Handlers):
         "/previews/{preview_id}/share",
         "Make a share link of a preview",
         status=201,
-        rate=Rate.AUTH,
         problems=(CONFLICT,),
     )
     async def share(self, call: Call[SharePreview]) -> Data[SharedPreviewOut]:
@@ -172,7 +171,6 @@ class SandboxSecrets(Handlers):
         "/previews/{preview_id}/tokens",
         "Make a named token of a preview",
         status=201,
-        rate=Rate.AUTH,
         problems=(CONFLICT,),
     )
     async def create_token(self, call: Call[CreateToken]) -> Data[NewTokenOut]:
@@ -193,7 +191,7 @@ class SandboxSecrets(Handlers):
         found = await self._secrets.list(sandbox.id, None, LINKS, call.query.window, only_opening=True)
         return Paged([_share(secret) for secret in found.items], found.total)
 
-    @operation("POST", "/shares", "Make a share link of a sandbox", status=201, rate=Rate.AUTH, problems=(CONFLICT,))
+    @operation("POST", "/shares", "Make a share link of a sandbox", status=201, problems=(CONFLICT,))
     async def create_share(self, call: Call[CreateShare]) -> Data[ShareOut]:
         """It opens every port of the sandbox; its URL leads to the default one. The answer is the only time that it is shown."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
@@ -214,7 +212,6 @@ class SandboxSecrets(Handlers):
         "/preview-token",
         "Make a token that opens every port of a sandbox",
         status=201,
-        rate=Rate.AUTH,
         problems=(CONFLICT,),
     )
     async def preview_token(self, call: Call[CreatePreviewToken]) -> Data[PreviewTokenOut]:
@@ -252,9 +249,7 @@ class ComputerSecrets(Handlers):
         self._links = links
         self._presenter = presenter
 
-    @operation(
-        "POST", "/share", "Make a share link of a computer's port", status=201, rate=Rate.AUTH, problems=(CONFLICT,)
-    )
+    @operation("POST", "/share", "Make a share link of a computer's port", status=201, problems=(CONFLICT,))
     async def share(self, call: Call[SharePreview]) -> Data[SharedPortOut]:
         """Whoever follows it gets in while it works, and so does a program that sends its token. Links that were made
         before go on working. One of a port that is visible to `key` opens nothing: that is for programs.
@@ -282,9 +277,7 @@ class ComputerSecrets(Handlers):
         _, preview = await self._found(call)
         return await _tokens(self._secrets, preview, call)
 
-    @operation(
-        "POST", "/tokens", "Make a named token of a computer's port", status=201, rate=Rate.AUTH, problems=(CONFLICT,)
-    )
+    @operation("POST", "/tokens", "Make a named token of a computer's port", status=201, problems=(CONFLICT,))
     async def create_token(self, call: Call[CreateToken]) -> Data[NewTokenOut]:
         """Programs send it as `X-Miosa-Preview-Token`, in a header or in the query. The answer is the only time that it is shown."""
         _, preview = await self._found(call)
