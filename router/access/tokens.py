@@ -1,33 +1,18 @@
-"""JSON Web Tokens as credentials of the API, and of previews that are not public (RFC 7519, with RFC 8725's advice).
+"""What a JSON Web Token of ours says, and the tokens that visitors bring to previews: each is verified once.
 
-The algorithm is decided by our key, never by the token: a shared secret verifies HS256 only, a public key of the JWKS
-file RS256 or ES256 as its type says. Claims: `exp` and `tenant` are required, `iss` and `aud` where the settings name
-them, `scope` says how far it reaches, in the words of `keys create --scope`:
-
-    platform | tenant | workspace:<id> | project:<id>        absent: tenant
-
-Times are compared by our clock with a leeway of 30 seconds, so that tests can move it.
+`token_verifier.py` verifies them. It is apart because its libraries take 14 MB in every worker, which only those need that
+have keys for tokens.
 """
 
 import hashlib
-import json
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import jwt
 
 from router.base.clock import Clock
-from router.base.text import is_storable
-from router.settings import Jwt, SettingsError
 
-LEEWAY = 30.0  # seconds
-_MAX_TOKEN = 16 * 1024
-_MAX_VISITORS_TOKEN = 4096  # characters of one that opens a preview: it comes with every request
+_MAX_TOKEN = 4096  # characters of one that opens a preview: it comes with every request
 _MAX_REMEMBERED = 4096
-_LATEST = 253_402_300_799  # the last second of the year 9999
-_PUBLIC_KEY_ALGORITHMS = frozenset({"RS256", "ES256"})
 
 
 class InvalidTokenError(Exception):
@@ -49,63 +34,6 @@ class Claims:
     until: float
 
 
-class Tokens:
-    """Verifies tokens with the keys that the settings name. Raises SettingsError for keys that cannot be used."""
-
-    def __init__(self, settings: Jwt, clock: Clock) -> None:
-        self._issuer = settings.issuer
-        self._audience = settings.audience
-        self._clock = clock
-        self._secret = settings.secret.get_secret_value() if settings.secret else None
-        self._keys = _load(settings.jwks_file) if settings.jwks_file else []
-
-    def verify(self, token: str) -> Claims:
-        """The claims of a valid token. Raises InvalidTokenError."""
-        if len(token) > _MAX_TOKEN:
-            raise InvalidTokenError("too long")
-        try:
-            header = jwt.get_unverified_header(token)
-            key, algorithm = self._key(header)
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                issuer=self._issuer,
-                audience=self._audience,
-                options={"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False,
-                         "verify_aud": self._audience is not None, "verify_iss": self._issuer is not None},
-            )  # fmt: skip
-        except (jwt.PyJWTError, RecursionError) as error:  # the header is read before the signature, however deep it is
-            raise InvalidTokenError(str(error)) from None
-        self._check_times(claims)
-        return Claims(
-            subject=_text(claims, "sub", ""),
-            tenant=_text(claims, "tenant", None),
-            scope=_text(claims, "scope", "tenant"),
-            until=_instant(claims, "exp") + LEEWAY,
-        )
-
-    def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
-        algorithm = header.get("alg")
-        if algorithm == "HS256" and self._secret is not None:
-            return self._secret, "HS256"
-        wanted = header.get("kid")
-        fitting = [
-            key for key in self._keys if key.algorithm_name == algorithm and (wanted is None or key.key_id == wanted)
-        ]
-        if len(fitting) != 1:
-            raise InvalidTokenError("no key for this algorithm and kid" if not fitting else "kid is needed")
-        return fitting[0].key, str(algorithm)
-
-    def _check_times(self, claims: dict[str, Any]) -> None:
-        now = self._clock.now().timestamp()
-        if now >= _instant(claims, "exp") + LEEWAY:
-            raise ExpiredTokenError("expired")
-        for claim in ("nbf", "iat"):
-            if claim in claims and now < _instant(claims, claim) - LEEWAY:
-                raise InvalidTokenError("not valid yet")
-
-
 class VerifiedTokens:
     """The tokens of visitors: a signature is verified once, and its result remembered by the token's hash until the token
     expires. What was refused is not remembered: whoever makes up tokens never sends one twice.
@@ -113,8 +41,8 @@ class VerifiedTokens:
     At most `most` are remembered, those that were used last.
     """
 
-    def __init__(self, tokens: Tokens, clock: Clock, *, most: int = _MAX_REMEMBERED) -> None:
-        self._tokens = tokens
+    def __init__(self, verify: Callable[[str], Claims], clock: Clock, *, most: int = _MAX_REMEMBERED) -> None:
+        self._verify = verify
         self._clock = clock
         self._most = most
         self._known: OrderedDict[bytes, Claims] = OrderedDict()
@@ -124,14 +52,14 @@ class VerifiedTokens:
 
     def verify(self, token: str) -> Claims:
         """The claims of a valid token. Raises InvalidTokenError, as ExpiredTokenError where it was valid once."""
-        if len(token) > _MAX_VISITORS_TOKEN:
+        if len(token) > _MAX_TOKEN:
             raise InvalidTokenError("too long")
         if not token.isascii():
             raise InvalidTokenError("not ASCII")
         digest = hashlib.sha256(token.encode("ascii")).digest()
         claims = self._known.get(digest)
         if claims is None:
-            claims = self._tokens.verify(token)
+            claims = self._verify(token)
             if len(self._known) >= self._most:
                 self._known.popitem(last=False)
             self._known[digest] = claims
@@ -141,35 +69,3 @@ class VerifiedTokens:
             raise ExpiredTokenError("expired")
         self._known.move_to_end(digest)
         return claims
-
-
-def _instant(claims: dict[str, Any], claim: str) -> float:
-    value = claims[claim]
-    # Python's JSON reads NaN and Infinity, and every comparison with NaN is false: such a token would never expire.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
-        raise InvalidTokenError(f"{claim} is not a time")
-    return float(value)
-
-
-def _text(claims: dict[str, Any], claim: str, default: str | None) -> str:
-    value = claims.get(claim, default)
-    if not isinstance(value, str) or not is_storable(value) or (default is None and not value):
-        raise InvalidTokenError(f"{claim} is missing or not a text")
-    return value
-
-
-def _load(file: Path) -> list[jwt.PyJWK]:
-    name = "jwt.jwks_file"
-    try:
-        items = json.loads(file.read_text(encoding="utf-8"))["keys"]
-        if any("d" in item for item in items):
-            raise SettingsError([(name, f"{file} has a private key; it needs the public ones only")])
-        keys = [jwt.PyJWK.from_dict(item) for item in items if item.get("use", "sig") == "sig"]
-    except OSError as error:
-        raise SettingsError([(name, f"{file} cannot be read: {error.strerror}")]) from error
-    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-        raise SettingsError([(name, f"{file} is not a JWKS: {error}")]) from error
-    usable = [key for key in keys if key.algorithm_name in _PUBLIC_KEY_ALGORITHMS]
-    if not usable:
-        raise SettingsError([(name, f"{file} has no key for RS256 or ES256")])
-    return usable

@@ -10,7 +10,8 @@ import hmac
 import structlog
 
 from router import errors
-from router.access.tokens import Claims, InvalidTokenError, Tokens
+from router.access.token_verifier import TokenVerifier
+from router.access.tokens import Claims, InvalidTokenError
 from router.api.principal import PLATFORM, Access, Principal
 from router.base.key_scopes import KeyScope, read_scope
 from router.errors import RouterError
@@ -36,7 +37,7 @@ class Credentials:
         self,
         *,
         keys: Keys,
-        tokens: Tokens,
+        tokens: TokenVerifier,
         tenants: Tenants,
         workspaces: Workspaces,
         projects: Projects,

@@ -13,19 +13,27 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from router.access.keys import NO_KEYS
+from router.access.tokens import VerifiedTokens
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
+from router.errors import StoreUnavailableError
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
-from router.node.ipc import ControlSide, StoreClient, WorkerSide
+from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
 from router.node.sockets import listen, local_addresses
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
+from router.proxy.key_cache import KeyCache
+from router.proxy.secret_uses import SecretUses
+from router.proxy.signing_key_cache import SigningKeyCache
+from router.proxy.worker_keys import WorkerKeys
+from router.routes.batches import RecordSource
 from router.routes.changed_keys import moved_among
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
     from router.node.control import Control
     from router.routes.follower import OutboxFollower
     from router.store import Store
+    from router.tenancy.preview_secrets import PreviewSecrets
 
 _START_SHARE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
 
@@ -81,6 +90,8 @@ class App:
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
         self._sync: CertificateSync | None = None
         self._resolver: Resolver | None = None
+        self._links: PreviewSecrets | None = None
+        self._keys: WorkerKeys | None = None  # only who carries traffic has them
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._control: Control | None = None
@@ -182,13 +193,16 @@ class App:
         metrics, evidence = self._metrics, self._evidence
         store: Store | None = None
         if self._worker_side is not None and self._asks:
-            self._resolver = resolver = await self._follow(await self._ask(self._worker_side))
+            resolver = await self._follow(await self._ask(self._worker_side))
         else:
             store = await self._open_store()
-            self._resolver = resolver = await self._follow(store)
-            self._share(store, resolver)
+            self._open_links(store)
+            resolver = await self._follow(store)
+            self._share(store)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
+        if self._keys is not None:
+            self._keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
         if "proxy" in sockets:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
@@ -208,6 +222,7 @@ class App:
                 if settings.plain_http == "redirect"
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
+                access=self._keys or NO_KEYS,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -237,14 +252,28 @@ class App:
             self._stack.push_async_callback(self._control_side.close)  # it reads the store, so it closes first
         return store
 
-    def _share(self, store: "Store", resolver: Resolver) -> None:
+    async def _use_up(self, secret_id: str) -> bool:
+        """Take a link that works once. Raises StoreUnavailableError."""
+        if self._worker_side is not None and self._process is not None and self._process.control:
+            within = self._settings.cache.fetch_time
+            return await LinksClient(self._worker_side, within=within).use_up(secret_id)
+        if self._links is None:
+            raise StoreUnavailableError("the store is not open yet")
+        return await self._links.use_up(secret_id)
+
+    def _open_links(self, store: "Store") -> None:
+        from router.tenancy.preview_secrets import PreviewSecrets  # noqa: PLC0415 - no worker with a control process needs it
+
+        self._links = PreviewSecrets(store, self._clock)
+
+    def _share(self, store: "Store") -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
         if self._shared is not None:
             store.on_number(self._shared.committed)
-        store.after_commit(resolver.drop)
+        store.after_commit(self._drop)
         if self._control_side is not None:
             store.on_number(self._control_side.announce)
-            self._control_side.serve_store(store)
+            self._control_side.serve_store(store, self._use_up)
 
     def _take_control(
         self, store: "Store", resolver: Resolver, own_listeners: Collection[tuple[str, int]]
@@ -264,6 +293,7 @@ class App:
             shared=self._shared,
             own_listeners=own_listeners,
             used=self._used,
+            secret_uses=self._secret_uses,
             host_notes=self._host_notes,
             state=lambda: self._state,
         )
@@ -277,6 +307,7 @@ class App:
                 used=self._used,
                 https=self._evidence.since,
                 figures=self._metrics.figures,
+                secrets=self._secret_uses,
                 on_host_refused=self._learn,
             )
         else:
@@ -308,14 +339,12 @@ class App:
         self._sync = sync
 
     async def _follow(self, store: "Store | StoreClient") -> Resolver:
-        """The resolver, which hears of every change from here on that another process commits."""
+        """The resolver, which hears of every change from here on that another process commits; and with it what this process
+        knows of keys."""
         settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
         if settings.redis_url is None:
-            resolver = Resolver.of(store.records, settings, clock)
-            stack.push_async_callback(resolver.close)
-            self._follower = follower = store.follow(
-                lambda keys: self._heard(resolver, keys), lambda: self._heard(resolver, None)
-            )
+            resolver = self._remember(store.records)
+            self._follower = follower = store.follow(self._heard, self._gap)
             stack.push_async_callback(follower.close)
             await follower.start(required=self._replaces)
             if self._control_side is not None:  # from here on it passes on what others commit
@@ -335,9 +364,33 @@ class App:
             clock=clock,
         )
         stack.push_async_callback(shared.close)
-        resolver = Resolver.of(shared.records, settings, clock)
+        resolver = self._remember(shared.records)
+        await shared.start(self._drop, self._drop_all, store_required=self._replaces)
+        return resolver
+
+    def _tokens(self) -> VerifiedTokens | None:
+        """The JSON Web Tokens that open previews. Raises SettingsError for keys that cannot be used."""
+        jwt = self._settings.jwt
+        if jwt.secret is None and jwt.jwks_file is None:
+            return None
+        from router.access.token_verifier import TokenVerifier  # noqa: PLC0415 - its libraries take 14 MB in each worker
+
+        return VerifiedTokens(TokenVerifier(jwt, self._clock).verify, self._clock)
+
+    def _remember(self, source: RecordSource) -> Resolver:
+        """What remembers routes, and keys where this process carries traffic."""
+        settings, clock, stack = self._settings, self._clock, self._stack
+        self._resolver = resolver = Resolver.of(source, settings, clock)
         stack.push_async_callback(resolver.close)
-        await shared.start(resolver.drop, resolver.drop_all, store_required=self._replaces)
+        if "proxy" in settings.roles:
+            self._keys = keys = WorkerKeys(
+                api_keys=KeyCache(source, limits=settings.cache, clock=clock),
+                signing_keys=SigningKeyCache(source, limits=settings.cache, clock=clock),
+                tokens=self._tokens(),
+                uses=SecretUses(clock),
+                use_up=self._use_up,
+            )
+            stack.push_async_callback(keys.close)
         return resolver
 
     @property
@@ -377,19 +430,35 @@ class App:
             self._shared.committed(keys, number)
         if self._follower is not None:
             self._follower.committed(keys, number)
+        self._drop(keys)
+
+    def _drop(self, keys: Sequence[str]) -> None:
         if self._resolver is not None:
             self._resolver.drop(keys)
+        if self._keys is not None:
+            self._keys.drop(keys)
+
+    def _drop_all(self) -> None:
+        if self._resolver is not None:
+            self._resolver.drop_all()
+        if self._keys is not None:
+            self._keys.drop_all()
 
     def _learn(self, note: HostNote) -> None:
         if self._proxy is not None:
             self._proxy.learn(note)
 
-    def _heard(self, resolver: Resolver, keys: Sequence[str] | None) -> None:
-        """Another node, or a command, has committed a change; None: there may be some that were missed."""
-        if keys is None:
-            resolver.drop_all()
-        else:
-            resolver.drop(keys)
+    def _heard(self, keys: Sequence[str]) -> None:
+        """Another node, or a command, has committed a change."""
+        self._drop(keys)
+        self._pass_on(keys)
+
+    def _gap(self) -> None:
+        """There may be changes that were missed."""
+        self._drop_all()
+        self._pass_on(None)
+
+    def _pass_on(self, keys: Sequence[str] | None) -> None:
         if self._control_side is not None and self._follower is not None:
             self._control_side.outbox_moved(keys, self._follower.position)
 
@@ -401,6 +470,9 @@ class App:
         while True:
             await asyncio.sleep(1.0)
             self._metrics.count("log_lines_lost", by=logs.take_lost())
+
+    def _secret_uses(self, since: float) -> Mapping[str, float]:
+        return {} if self._keys is None else self._keys.uses.since(since)
 
     def _used(self, since: float) -> Mapping[str, float]:
         return self._proxy.used(since) if self._proxy is not None else {}

@@ -29,6 +29,7 @@ from router.gate.sync import CertificateSync
 from router.jobs.activity import ActivityFeed
 from router.jobs.early_checks import EarlyChecks
 from router.jobs.runner import Job, Jobs
+from router.jobs.secret_uses import SecretUseFeed
 from router.node.admin import Admin, Check, ConnectionLog, Probe
 from router.node.background import periodic_jobs
 from router.node.ipc import ControlSide
@@ -80,7 +81,8 @@ async def open_explainer(settings: Settings, host: str) -> AsyncIterator[Explain
 
 
 class Control:
-    """See the module. `used(since)` says when each resource was last used by this process's traffic, `state` what the node is
+    """See the module. `used(since)` says when each resource was last used by this process's traffic, `secret_uses(since)` when each secret was,
+    `state` what the node is
     doing: `serving`, or else why it is not ready."""
 
     def __init__(
@@ -98,6 +100,7 @@ class Control:
         shared: "SharedCache | None",
         own_listeners: Collection[tuple[str, int]],
         used: Callable[[float], Mapping[str, float]],
+        secret_uses: Callable[[float], Mapping[str, float]],
         host_notes: HostNotes,
         state: Callable[[], str],
     ) -> None:
@@ -115,6 +118,7 @@ class Control:
         self._shared = shared
         self._own_listeners = own_listeners
         self._used = used
+        self._secret_uses = secret_uses
         self._host_notes = host_notes
         self._state = state
         self._watch = ClockWatch(clock)
@@ -177,6 +181,7 @@ class Control:
         activity = self._activity(services)
         if self._control_side is not None or "proxy" in sockets:
             self._tasks.start("copy activity", activity.run())
+            self._tasks.start("copy uses of secrets", self._secret_use_feed(services).run())
         if "api" in sockets:
             settled = self._control_side.settled if self._control_side is not None else None
             self._api = server = server_on(
@@ -335,6 +340,16 @@ class Control:
             clock=self._clock,
             gather=control_side.gather,
             lag=_GATHERED_LATE,
+        )
+
+    def _secret_use_feed(self, services: Services) -> SecretUseFeed:
+        control_side = self._control_side
+        return SecretUseFeed(
+            used=self._secret_uses if control_side is None else control_side.secret_uses,
+            secrets=services.preview_secrets,
+            keys=services.keys,
+            clock=self._clock,
+            gather=None if control_side is None else control_side.gather,
         )
 
     def _read_certificates(self) -> CertificateReader | None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from router.access.tokens import Tokens
+from router.access.token_verifier import TokenVerifier
 from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
@@ -162,7 +162,7 @@ def server_on(
         pages=pages(document(table, version=version("miosa-router"))),
         authenticator=Credentials(
             keys=services.keys,
-            tokens=Tokens(settings.jwt, clock),
+            tokens=TokenVerifier(settings.jwt, clock),
             tenants=services.tenants,
             workspaces=services.workspaces,
             projects=services.projects,

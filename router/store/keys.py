@@ -56,6 +56,12 @@ class SqlKeys(Rows):
     async def used(self, key_id: str, now: datetime) -> None:
         await self._connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
 
+    async def used_by_digest(self, digest: str, at: datetime) -> None:
+        later = sa.or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < at)
+        await self._connection.execute(
+            sa.update(api_keys).where(api_keys.c.digest == digest, later).values(last_used_at=at)
+        )
+
     async def _revoke(self, *which: sa.ColumnElement[bool], now: datetime) -> None:
         revoke = sa.update(api_keys).where(*which).values(revoked_at=now).returning(api_keys.c.digest)
         self._changes.record(*map(api_key_key, await self._connection.scalars(revoke)))

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -90,6 +91,9 @@ class KeyRows(Protocol):
         """Revoke the keys of a workspace or project that goes away."""
 
     async def used(self, key_id: str, now: datetime) -> None: ...
+
+    async def used_by_digest(self, digest: str, at: datetime) -> None:
+        """Store when it was used; an older instant than the stored one is ignored."""
 
     async def save(self, key: Key) -> None:
         """Store every field."""
@@ -219,6 +223,13 @@ class Keys:
             async with self._store.begin() as tx:
                 await tx.keys.used(key.id, now)
         return holder
+
+    async def note_uses(self, seen: Mapping[str, datetime]) -> None:
+        """Store when keys last opened a preview, by their digests; unknown ones are ignored."""
+        if seen:
+            async with self._store.begin() as tx:
+                for digest, at in sorted(seen.items()):
+                    await tx.keys.used_by_digest(digest, at)
 
 
 async def _holder(tx: Tx, key: Key) -> KeyHolder | None:

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 import pytest
 
-from router.access.tokens import Tokens
+from router.access.token_verifier import TokenVerifier
 from router.api.auth import Credentials
 from router.api.principal import PLATFORM, Access, Principal
 from router.base.clock import ManualClock
@@ -25,7 +25,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 def credentials(world: World, clock: ManualClock) -> Credentials:
     return Credentials(
         keys=world.keys,
-        tokens=Tokens(Jwt(secret=SECRET), clock),
+        tokens=TokenVerifier(Jwt(secret=SECRET), clock),
         tenants=world.tenants,
         workspaces=world.workspaces,
         projects=world.projects,

@@ -20,9 +20,24 @@ from router.errors import StoreUnavailableError
 from router.node.ipc import ControlSide, StoreClient, WorkerSide
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
-from router.routes.records import DomainStatus, NameRecord, ResourceRecord, Scope, State, ZoneRecord
+from router.routes.records import (
+    DomainStatus,
+    KeyRecord,
+    NameRecord,
+    ResourceRecord,
+    Scope,
+    SigningKey,
+    SigningKeysRecord,
+    State,
+    ZoneRecord,
+    api_key_key,
+    signing_key,
+)
 from router.settings import Redis
 from router.store import Store
+from router.tenancy.keys import Key
+from router.tenancy.preview_secrets import PreviewSecrets
+from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenant
 from tests.support import records as make
 from tests.support.database import Databases, execute
@@ -50,7 +65,18 @@ class Scene(Protocol):
 
     async def delete(self, slug: str) -> None: ...
 
+    async def key(self) -> str:
+        """An API key of the tenant; its digest."""
+
+    async def revoke_key(self, digest: str) -> None: ...
+
+    async def replace_signing_keys(self) -> None: ...
+
     async def switch_off(self) -> None: ...
+
+
+_DIGEST = "a" * 64
+_KEY = KeyRecord("key-1", "acme", "tenant", "acme", 1)
 
 
 class MemoryScene:
@@ -60,6 +86,7 @@ class MemoryScene:
         self.source = MemoryRecords()
         self._resources = {slug: make.resource(slug) for slug in ("shop", "blog")}
         self._domains: dict[str, tuple[str, DomainStatus]] = {}
+        self._signing = 0
 
     async def fill(self) -> None:
         self.source.put(*self._resources.values())
@@ -79,6 +106,18 @@ class MemoryScene:
 
     async def delete(self, slug: str) -> None:
         self._change(slug, State.DESTROYED)
+
+    async def key(self) -> str:
+        self.source.put_under(api_key_key(_DIGEST), _KEY)
+        return _DIGEST
+
+    async def revoke_key(self, digest: str) -> None:
+        self.source.put_under(api_key_key(digest), replace(_KEY, revoked=True, version=2))
+
+    async def replace_signing_keys(self) -> None:
+        self._signing += 1
+        key = SigningKey(f"key-{self._signing}", "00" * 32, 0.0, 1.0)
+        self.source.put(SigningKeysRecord("cookies", (key,), self._signing))
 
     async def switch_off(self) -> None:
         self.source.down = True
@@ -105,6 +144,7 @@ class SqlScene:
         self._world = world
         self._database = database
         self._tenant: Tenant
+        self._key: Key
 
     async def fill(self) -> None:
         self._tenant = await self._world.tenant()
@@ -128,6 +168,17 @@ class SqlScene:
 
     async def delete(self, slug: str) -> None:
         await self._world.resources.delete(await self._id(slug))
+
+    async def key(self) -> str:
+        self._key, _ = await self._world.keys.create(self._tenant.id)
+        return self._key.digest
+
+    async def revoke_key(self, digest: str) -> None:
+        assert digest == self._key.digest
+        await self._world.keys.revoke(self._key.id)
+
+    async def replace_signing_keys(self) -> None:
+        await SigningKeys(self._world.store, ManualClock()).replace()
 
     async def switch_off(self) -> None:
         await execute(self._database, "DROP TABLE route_versions")
@@ -172,7 +223,7 @@ async def asked(store: Store) -> AsyncIterator[RecordSource]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    control_side.serve_store(store)
+    control_side.serve_store(store, PreviewSecrets(store, SystemClock()).use_up)
     await control_side.connect(ours, 1)
     await worker_side.connect(theirs)
     await worker_side.until_ready(5)
@@ -290,6 +341,38 @@ async def test_a_deleted_resource_leaves_a_destroyed_one(scene: Scene) -> None:
     assert record.state is State.DESTROYED
     assert record.endpoint is None
     assert (await _name(scene, "www.example.com")).resource is None
+
+
+async def test_a_revoked_key_is_seen_at_the_next_fetch(scene: Scene) -> None:
+    """A key's record is under its hash, and says with a higher version that it opens nothing any more."""
+    digest = await scene.key()
+    name = api_key_key(digest)
+    found = await scene.source.fetch([name, api_key_key("0" * 64), "slug:shop"])
+    before = found[name]
+    assert isinstance(before, KeyRecord)
+    assert (before.scope, before.until, before.revoked) == ("tenant", None, False)
+    assert found.get(api_key_key("0" * 64)) is None
+    await scene.revoke_key(digest)
+    after = (await scene.source.fetch([name]))[name]
+    assert isinstance(after, KeyRecord)
+    assert after == replace(before, revoked=True, version=after.version)
+    assert after.version > before.version
+
+
+async def test_signing_keys_come_whole_and_at_once(scene: Scene) -> None:
+    """None before they are made; a key that was replaced is gone at the next fetch."""
+    name = signing_key("cookies")
+    assert (await scene.source.fetch([name])).get(name) is None
+    seen = set[str]()
+    for _ in range(2):
+        await scene.replace_signing_keys()
+        record = (await scene.source.fetch([name, "slug:shop"]))[name]
+        assert isinstance(record, SigningKeysRecord)
+        (key,) = record.keys
+        assert len(bytes.fromhex(key.secret)) == 32
+        assert key.until > key.since
+        seen.add(key.id)
+    assert len(seen) == 2
 
 
 async def test_a_zone_lists_its_claims(scene: Scene) -> None:

@@ -93,3 +93,16 @@ async def test_a_key_that_is_used_is_no_change(world: World, store: Store) -> No
     store.after_commit(heard.extend)
     assert await world.keys.authenticate(plain) is not None
     assert heard == []
+
+
+async def test_the_use_of_a_key_on_a_preview_is_stored(world: World, store: Store, clock: ManualClock) -> None:
+    """By its hash, if it is later than what is stored; that is no change of its record, and unknown keys are ignored."""
+    tenant = await world.tenant()
+    key, _ = await world.keys.create(tenant.id)
+    heard, at = list[str](), clock.now()
+    store.after_commit(heard.extend)
+    for seen in (at, at + timedelta(minutes=2), at + timedelta(minutes=1)):
+        await world.keys.note_uses({key.digest: seen, "0" * 64: seen})
+    assert (await world.keys.get(key.id)).last_used_at == at + timedelta(minutes=2)
+    await world.keys.note_uses({})
+    assert heard == []

@@ -21,6 +21,7 @@ class MemoryStore:
         self.silent = False
         self.failed = 0
         self.reads: list[tuple[str, ...]] = []
+        self.links: set[str] = set()  # those that work once and have not been used up
         self.records = self
         self.feed = self
 
@@ -54,6 +55,15 @@ class MemoryStore:
         if self.silent:
             await asyncio.Event().wait()
         return Snapshot({key: self._records.get(key, (0, None)) for key in keys}, seen=await self.newest())
+
+    async def use_up(self, secret_id: str) -> bool:
+        """tenancy.preview_secrets.PreviewSecrets.use_up"""
+        self._check()
+        if self.silent:
+            await asyncio.Event().wait()
+        unused = secret_id in self.links
+        self.links.discard(secret_id)
+        return unused
 
     def moved(self) -> bool:
         return True

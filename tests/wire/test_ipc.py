@@ -25,12 +25,14 @@ class Worker:
         self.changes: list[tuple[Sequence[str], int]] = []
         self.used: dict[str, float] = {}
         self.https: dict[str, float] = {}
+        self.secrets: dict[str, float] = {}
         self.worker_side = WorkerSide(
             on_change=lambda keys, change: self.changes.append((keys, change)),
             on_outbox=lambda _start, _to, _keys: False,
             used=lambda since: {key: at for key, at in self.used.items() if at >= since},
             https=lambda since: {key: at for key, at in self.https.items() if at >= since},
             figures=self.metrics.figures,
+            secrets=lambda since: {key: at for key, at in self.secrets.items() if at >= since},
         )
 
 
@@ -126,17 +128,21 @@ async def test_a_worker_that_dies_holds_nobody_up(node: Node) -> None:
 
 
 async def test_what_workers_saw_is_gathered(node: Node) -> None:
-    """The last use of each resource, names reached by https, and what is left of that when one leaves."""
+    """The last use of each resource and secret, names reached by https, and what is left of that when one leaves."""
     one, other = await node.hire(1), await node.hire(2)
     now = SystemClock().monotonic()
     one.used, other.used = {"a": now - 5, "b": now}, {"a": now - 1}
     other.https = {"shop.example": now - 1}
+    one.secrets, other.secrets = {"link": now - 2, "key:00": now - 1}, {"link": now - 700, "old": now - 700}
     await node.control_side.gather()
     assert node.control_side.used(0) == {"a": now - 1, "b": now}
     assert node.https == {"shop.example": now - 1}
-    other.used = {"c": now}
+    assert node.control_side.secret_uses(0) == {"link": now - 2, "key:00": now - 1}
+    assert node.control_side.secret_uses(now - 1) == {"key:00": now - 1}
+    other.used, other.secrets = {"c": now}, {"link": now}
     other.worker_side.close()
     await eventually(lambda: "c" in node.control_side.used(0), "the last word arrives")
+    assert node.control_side.secret_uses(now)["link"] == now
 
 
 async def test_metrics_of_all_are_one_page(node: Node) -> None:

@@ -14,7 +14,7 @@ breaks: a worker reads the outbox (or hears the bus) from where it was, as soon 
 """
 
 from router.node.ipc.control_side import ControlSide
-from router.node.ipc.store_client import StoreClient
+from router.node.ipc.store_client import LinksClient, StoreClient
 from router.node.ipc.worker_side import WorkerSide
 
-__all__ = ["ControlSide", "StoreClient", "WorkerSide"]
+__all__ = ["ControlSide", "LinksClient", "StoreClient", "WorkerSide"]

@@ -25,7 +25,7 @@ from router.node.ipc.messages import (
     StoreReady,
     StoreRequest,
 )
-from router.node.ipc.store_server import StoreServer
+from router.node.ipc.store_server import StoreServer, UseUp
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 from router.routes.changed_keys import moved_among
@@ -37,7 +37,9 @@ A = TypeVar("A")
 ACKNOWLEDGE_TIMEOUT = 0.25  # seconds for a worker to say that it knows of a change
 _ANSWER_TIMEOUT = 1.0  # seconds for a worker to answer anything else
 _OVERLAP = 2.0  # seconds that are asked for again, since the workers' clocks are coarse
-_USED_KEPT = 600.0  # seconds that a resource's last use is kept here: long enough for the store to come back
+_USED_KEPT = (
+    600.0  # seconds that a resource's or secret's last use is kept here: long enough for the store to come back
+)
 
 _log = structlog.get_logger("router.node.ipc")
 
@@ -78,11 +80,12 @@ class ControlSide:
         self._now = clock.monotonic
         self._on_https = on_https
         self._host_notes = host_notes or HostNotes()
-        self._store: RecordStore | None = None
+        self._store: tuple[RecordStore, UseUp] | None = None
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
         self._workers: list[_Worker] = []  # a successor comes after those before it
         self._used: dict[str, float] = {}
+        self._secrets: dict[str, float] = {}
         metrics.gauge("workers_serving", lambda: float(self.serving))
 
     async def connect(self, end: socket.socket, number: int) -> None:
@@ -96,7 +99,7 @@ class ControlSide:
             for note in self._host_notes.all():
                 worker.channel.send(HostRefused(**asdict(note)))
             if self._store is not None:
-                self._serve_store(worker, self._store)
+                self._serve_store(worker, *self._store)
 
     @property
     def size(self) -> int:
@@ -154,14 +157,15 @@ class ControlSide:
 
     # What workers ask.
 
-    def serve_store(self, store: RecordStore) -> None:
-        """Answer every worker's requests from this store. From here on `outbox_moved` must be called."""
-        self._store = store
+    def serve_store(self, store: RecordStore, use_up: UseUp) -> None:
+        """Answer every worker's requests from this store; `use_up` takes a link that works once. From here on `outbox_moved`
+        must be called."""
+        self._store = store, use_up
         for worker in self._workers:
-            self._serve_store(worker, store)
+            self._serve_store(worker, store, use_up)
 
-    def _serve_store(self, worker: _Worker, store: RecordStore) -> None:
-        worker.server = StoreServer(store, self._tasks)
+    def _serve_store(self, worker: _Worker, store: RecordStore, use_up: UseUp) -> None:
+        worker.server = StoreServer(store, self._tasks, use_up)
         worker.channel.send(StoreReady())
 
     # What workers have seen.
@@ -169,6 +173,10 @@ class ControlSide:
     def used(self, since: float) -> Mapping[str, float]:
         """When each resource was last used, where that was at or after `since`, as of the last `gather`."""
         return {resource_id: at for resource_id, at in self._used.items() if at >= since}
+
+    def secret_uses(self, since: float) -> Mapping[str, float]:
+        """When each secret let somebody in, as `used`."""
+        return {secret: at for secret, at in self._secrets.items() if at >= since}
 
     async def gather(self) -> None:
         """Ask every worker for its stats."""
@@ -180,8 +188,9 @@ class ControlSide:
         for stats, worker in await _answers(asked):
             worker.seen_until = now
             self._learn(stats)
-        for resource_id in [key for key, at in self._used.items() if at < now - _USED_KEPT]:
-            del self._used[resource_id]
+        for uses in (self._used, self._secrets):
+            for name in [name for name, at in uses.items() if at < now - _USED_KEPT]:
+                del uses[name]
 
     async def figures(self) -> list[Figures]:
         """The metrics of every worker that answers; those of one that has a successor come before the successor's."""
@@ -219,6 +228,8 @@ class ControlSide:
     def _learn(self, stats: Stats) -> None:
         for resource_id, at in stats.used.items():
             self._used[resource_id] = max(at, self._used.get(resource_id, at))
+        for secret, at in stats.secrets.items():
+            self._secrets[secret] = max(at, self._secrets.get(secret, at))
         for host, at in stats.https.items():
             self._on_https(host, at)
 

@@ -19,6 +19,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `NewestRequest`   | worker          | control process | `NumberAnswer` |
 | `OldestRequest`   | worker          | control process | `NumberAnswer` |
 | `ChangesRequest`  | worker          | control process | `ChangesAnswer` |
+| `UseUpRequest`    | worker          | control process | `UseUpAnswer` |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -100,12 +101,13 @@ class StoreReady(Message):
 
 @dataclass(frozen=True, slots=True)
 class Stats(Message):
-    """When each resource was last used, and when each host was reached by https: seconds of the monotonic clock, which all
-    processes of a machine share."""
+    """When each resource was last used, when each host was reached by https, and when each secret let somebody in: seconds of
+    the monotonic clock, which all processes of a machine share."""
 
     do = "news"
     used: Mapping[str, float]
     https: Mapping[str, float]
+    secrets: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,26 @@ class ChangesRequest(StoreRequest[ChangesAnswer]):
         return _read(ChangesAnswer, value)
 
 
+@dataclass(frozen=True, slots=True)
+class UseUpAnswer(Message):
+    """Whether this was the first visitor by the link."""
+
+    do = "use up"
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UseUpRequest(StoreRequest[UseUpAnswer]):
+    """A visitor comes by the link with this id, which works once."""
+
+    do = "use up"
+    secret_id: str
+    within: float
+
+    def found(self, value: Any) -> UseUpAnswer:
+        return _read(UseUpAnswer, value)
+
+
 # Supervisor to child.
 
 
@@ -368,7 +390,9 @@ class Direction:
 
 
 TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused)
-TO_CONTROL = Direction(Serving, Stats, HostRefused, RecordsRequest, NewestRequest, OldestRequest, ChangesRequest)
+TO_CONTROL = Direction(
+    Serving, Stats, HostRefused, RecordsRequest, NewestRequest, OldestRequest, ChangesRequest, UseUpRequest
+)
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)
 

@@ -1,10 +1,11 @@
-"""What the control process answers its workers from the store: records, and the outbox.
+"""What the control process answers its workers from the store: records, the outbox, and whether a link was used up.
 
 Each request is a read of its own that begins when the request has arrived; it never shares a read that is already
 running. So a worker that asks after it has heard of a change cannot get anything older than the change.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -22,6 +23,8 @@ from router.node.ipc.messages import (
     RecordsRequest,
     StoreRequest,
     Unavailable,
+    UseUpAnswer,
+    UseUpRequest,
 )
 from router.routes.encoding import encode
 from router.routes.feed import RecordStore
@@ -30,14 +33,18 @@ CONCURRENCY = 64  # requests of one worker under way; far more than `cache.fetch
 MAX_KEYS = 1000  # in one request
 _MAX_TIME = 10.0  # seconds for any answer
 
+UseUp = Callable[[str], Awaitable[bool]]
+
 _log = structlog.get_logger("router.node.ipc")
 
 
 class StoreServer:
-    """For one worker. `tasks` are shared by all workers; a worker that has gone leaves its reads to finish."""
+    """For one worker. `tasks` are shared by all workers; a worker that has gone leaves its reads to finish. `use_up` takes a
+    link that works once."""
 
-    def __init__(self, store: RecordStore, tasks: Tasks) -> None:
+    def __init__(self, store: RecordStore, tasks: Tasks, use_up: UseUp) -> None:
         self._store = store
+        self._use_up = use_up
         self._tasks = tasks
         self._under_way = 0
 
@@ -83,4 +90,6 @@ class StoreServer:
             case ChangesRequest():
                 changes = await feed.after(request.number, request.limit)
                 return ChangesAnswer([(one.number, one.key, one.at.isoformat(), one.moved) for one in changes])
+            case UseUpRequest():
+                return UseUpAnswer(await self._use_up(request.secret_id))
         raise TypeError(f"unknown request {request!r}")

@@ -36,8 +36,8 @@ class WorkerSide:
     `on_outbox(start, to, keys)` hears of what other processes have committed: rows of the outbox after `start` up to
     `to`. It returns False where it does not know everything up to `start`; then, or where the control process does not
     know either, `changed` returns and `signals` grows: there is reason to read the outbox.
-    `used(since)` and `https(since)` give when resources were used and hosts reached by https, at or after that instant
-    of the monotonic clock, which all processes of a machine share. `figures()` are the metrics. `on_host_refused(note)`
+    `used(since)`, `https(since)` and `secrets(since)` give when resources were used, hosts reached by https and secrets let
+    somebody in, at or after that instant of the monotonic clock, which all processes of a machine share. `figures()` are the metrics. `on_host_refused(note)`
     hears what other workers have found out about programs.
     """
 
@@ -49,6 +49,7 @@ class WorkerSide:
         used: Callable[[float], Mapping[str, float]],
         https: Callable[[float], Mapping[str, float]],
         figures: Callable[[], Figures],
+        secrets: Callable[[float], Mapping[str, float]] = lambda _: {},
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
     ) -> None:
         self._on_change = on_change
@@ -56,6 +57,7 @@ class WorkerSide:
         self._used = used
         self._https = https
         self._figures = figures
+        self._secrets = secrets
         self._on_host_refused = on_host_refused
         self._channels: set[Channel] = set()
         self._with_store: list[Channel] = []  # those that answer requests; a successor comes after those before it
@@ -152,7 +154,7 @@ class WorkerSide:
         return None
 
     def _stats(self, since: float) -> Stats:
-        return Stats(used=self._used(since), https=self._https(since))
+        return Stats(used=self._used(since), https=self._https(since), secrets=self._secrets(since))
 
     def _signal(self) -> None:
         self.signals += 1

@@ -10,7 +10,7 @@ import miosa
 import pytest
 import pytest_asyncio
 
-from router.access.tokens import Tokens
+from router.access.token_verifier import TokenVerifier
 from router.api.auth import Credentials
 from router.api.operations import Operation
 from router.api.table import Table
@@ -99,7 +99,7 @@ async def api(
 ) -> AsyncIterator[ApiClient]:
     credentials = Credentials(
         keys=services.keys,
-        tokens=Tokens(settings.jwt, clock),
+        tokens=TokenVerifier(settings.jwt, clock),
         tenants=services.tenants,
         workspaces=services.workspaces,
         projects=services.projects,

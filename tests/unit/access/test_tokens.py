@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from router.access.tokens import LEEWAY, Claims, ExpiredTokenError, InvalidTokenError, Tokens, VerifiedTokens
+from router.access.token_verifier import LEEWAY, TokenVerifier
+from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.base.clock import ManualClock
 from router.settings import Jwt, SettingsError
 
@@ -65,13 +66,15 @@ def by_hand(header: Mapping[str, Any], claims: Mapping[str, Any], signature: byt
 def test_accepted(jwks: Path, key: Any, algorithm: str, kid: str | None) -> None:
     """HS256 with the secret, RS256 and ES256 with a key of the file; `kid` where more than one fits."""
     token = encode(CLAIMS, key, algorithm, **({"kid": kid} if kid else {}))
-    claims = Tokens(settings(jwks_file=jwks), ManualClock()).verify(token)
+    claims = TokenVerifier(settings(jwks_file=jwks), ManualClock()).verify(token)
     assert (claims.subject, claims.tenant, claims.scope) == ("ada", "acme", "tenant")
 
 
 def test_scope_defaults_to_the_tenant() -> None:
     """Without `scope` a token reaches its tenant; without `sub` it has no subject."""
-    claims = Tokens(settings(), ManualClock()).verify(encode({k: CLAIMS[k] for k in ("iss", "aud", "exp", "tenant")}))
+    claims = TokenVerifier(settings(), ManualClock()).verify(
+        encode({k: CLAIMS[k] for k in ("iss", "aud", "exp", "tenant")})
+    )
     assert (claims.subject, claims.scope) == ("", "tenant")
 
 
@@ -128,7 +131,7 @@ def test_claims_that_are_refused(claims: dict[str, Any]) -> None:
     signature = key.sign(token.rpartition(".")[0].encode(), SECRET.encode())
     token = by_hand({"alg": "HS256", "typ": "JWT"}, claims, signature)
     with pytest.raises(InvalidTokenError):
-        Tokens(settings(), ManualClock()).verify(token)
+        TokenVerifier(settings(), ManualClock()).verify(token)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +146,13 @@ def test_claims_that_are_refused(claims: dict[str, Any]) -> None:
 )
 def test_claims_that_are_accepted(claims: dict[str, Any]) -> None:
     """Clocks may differ by 30 seconds; one of several audiences is enough."""
-    assert Tokens(settings(), ManualClock()).verify(encode(claims)).tenant == "acme"
+    assert TokenVerifier(settings(), ManualClock()).verify(encode(claims)).tenant == "acme"
 
 
 def test_expiry_is_by_our_clock() -> None:
     """A token stops being accepted when its time has come."""
     clock = ManualClock()
-    tokens, token = Tokens(settings(), clock), encode(CLAIMS)
+    tokens, token = TokenVerifier(settings(), clock), encode(CLAIMS)
     clock.advance(629)
     assert tokens.verify(token).tenant == "acme"
     clock.advance(1)
@@ -202,17 +205,17 @@ def confused() -> str:
 def test_tokens_that_are_refused(jwks: Path, token: str) -> None:
     """No other algorithm, key or shape is accepted, whatever the header says."""
     with pytest.raises(InvalidTokenError):
-        Tokens(settings(jwks_file=jwks), ManualClock()).verify(token)
+        TokenVerifier(settings(jwks_file=jwks), ManualClock()).verify(token)
 
 
 def test_nothing_is_accepted_unless_configured(jwks: Path) -> None:
     """Without a secret HS256 is refused, without a file the others; without both everything is."""
     no_secret, no_file = Jwt(jwks_file=jwks), Jwt(secret=SECRET)
     with pytest.raises(InvalidTokenError):
-        Tokens(no_secret, ManualClock()).verify(encode(CLAIMS))
+        TokenVerifier(no_secret, ManualClock()).verify(encode(CLAIMS))
     for setting in (no_file, Jwt()):
         with pytest.raises(InvalidTokenError):
-            Tokens(setting, ManualClock()).verify(encode(CLAIMS, RSA, "RS256", kid="rsa-1"))
+            TokenVerifier(setting, ManualClock()).verify(encode(CLAIMS, RSA, "RS256", kid="rsa-1"))
 
 
 PRIVATE = jwt.algorithms.RSAAlgorithm.to_jwk(RSA, as_dict=True)
@@ -238,12 +241,12 @@ def test_key_files_that_are_refused(tmp_path: Path, text: str | None, message: s
     if text is not None:
         file.write_text(text)
     with pytest.raises(SettingsError, match=message) as caught:
-        Tokens(Jwt(jwks_file=file), ManualClock())
+        TokenVerifier(Jwt(jwks_file=file), ManualClock())
     assert caught.value.problems[0][0] == "jwt.jwks_file"
 
 
-class Counting(Tokens):
-    """Tokens that count how often a signature was verified."""
+class Counting(TokenVerifier):
+    """A verifier that counts how often a signature was verified."""
 
     verified = 0
 
@@ -256,7 +259,7 @@ def test_a_visitors_token_is_verified_once_and_until_it_expires() -> None:
     """The second time it is known; when it has expired it is refused, known or not."""
     clock = ManualClock()
     tokens = Counting(settings(), clock)
-    visitors, token = VerifiedTokens(tokens, clock), encode(CLAIMS)
+    visitors, token = VerifiedTokens(tokens.verify, clock), encode(CLAIMS)
     assert visitors.verify(token) is visitors.verify(token)
     assert tokens.verified == 1
     clock.advance(600 + LEEWAY)
@@ -271,7 +274,7 @@ def test_a_visitors_token_is_verified_once_and_until_it_expires() -> None:
 )
 def test_what_is_no_valid_token_of_ours_is_not_remembered(token: str) -> None:
     """Made-up tokens push no real one out."""
-    visitors = VerifiedTokens(Tokens(settings(), clock := ManualClock()), clock)
+    visitors = VerifiedTokens(TokenVerifier(settings(), clock := ManualClock()).verify, clock)
     with pytest.raises(InvalidTokenError) as refused:
         visitors.verify(token)
     assert not isinstance(refused.value, ExpiredTokenError)
@@ -282,7 +285,7 @@ def test_what_was_used_last_is_remembered() -> None:
     """Of more tokens than are remembered, the one that was not used for longest is forgotten."""
     clock = ManualClock()
     tokens = Counting(settings(), clock)
-    visitors = VerifiedTokens(tokens, clock, most=2)
+    visitors = VerifiedTokens(tokens.verify, clock, most=2)
     first, second, third = (encode({**CLAIMS, "sub": name}) for name in ("ada", "bob", "cy"))
     for token in (first, second, first, third, first):
         visitors.verify(token)

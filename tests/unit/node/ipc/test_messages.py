@@ -44,6 +44,8 @@ from router.node.ipc.messages import (
     StatsRequest,
     StoreReady,
     Unavailable,
+    UseUpAnswer,
+    UseUpRequest,
     encode,
 )
 
@@ -57,11 +59,12 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_WORKER, HostRefused("id", "a", 3000, "boot-1", "vite", "localhost:3000")),
     (TO_CONTROL, HostRefused("id", "a", 3000, "boot-1", "rails")),
     (TO_CONTROL, Serving(True)),
-    (TO_CONTROL, Stats({"a": 1.5}, {"shop.example": 2.0})),
+    (TO_CONTROL, Stats({"a": 1.5}, {"shop.example": 2.0}, {"link-1": 2.5})),
     (TO_CONTROL, RecordsRequest(["slug:a"], 2.0)),
     (TO_CONTROL, NewestRequest(2.0)),
     (TO_CONTROL, OldestRequest(2.0)),
     (TO_CONTROL, ChangesRequest(41, 2.0, 1000)),
+    (TO_CONTROL, UseUpRequest("link-1", 2.0)),
     (TO_CHILD, Start(1, {"workers": 2}, {"roles": ["proxy"]}, {"proxy": ["127.0.0.1", 80]}, 0.25, "again")),  # type: ignore[dict-item]
     (TO_CHILD, Connect(2)),
     (TO_CHILD, StandIn(0)),
@@ -100,7 +103,7 @@ def test_the_table_names_every_message() -> None:
         if isinstance(kind, type) and issubclass(kind, Message) and "do" in vars(kind)
     }
     assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
-    answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "Unavailable", "Fault"}
+    answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "Unavailable", "Fault"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers
 
 
@@ -115,6 +118,7 @@ def test_what_a_newer_version_adds_is_skipped(direction: Direction, message: Mes
     [
         (TO_WORKER, {"do": "moved"}, OutboxMoved()),
         (TO_WORKER, {"do": "change", "keys": ["slug:a"], "number": 1}, Change(["slug:a"], 1)),
+        (TO_CONTROL, {"do": "news", "used": {"a": 1.5}, "https": {}}, Stats({"a": 1.5}, {})),
         (TO_CHILD, {"do": "start", "number": 1, "values": {}, "fixed": {}, "addresses": {}}, Start(1, {}, {}, {})),
         (TO_SUPERVISOR, {"alive": True}, Heartbeat()),
         (TO_SUPERVISOR, {"ready": 12.0}, Ready(12.0)),
@@ -157,6 +161,7 @@ ANSWERED: list[tuple[Request[Any], Message]] = [
     (NewestRequest(1.0), NumberAnswer(41)),
     (OldestRequest(1.0), NumberAnswer(1)),
     (ChangesRequest(1, 1.0, 10), ChangesAnswer([[42, "slug:a", "2026-01-01T00:00:00Z", False]])),  # type: ignore[list-item]
+    (UseUpRequest("link-1", 1.0), UseUpAnswer(first=True)),
 ]
 
 

@@ -1,0 +1,114 @@
+"""What a worker knows of keys, as the proxy asks it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from router.access.keys import UNKNOWN, AccessKeys
+from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError, VerifiedTokens
+from router.base.clock import ManualClock
+from router.proxy.key_cache import KeyCache
+from router.proxy.secret_uses import SecretUses
+from router.proxy.signing_key_cache import SigningKeyCache
+from router.proxy.worker_keys import WorkerKeys
+from router.routes.records import KeyRecord, SigningKey, SigningKeysRecord, api_key_key
+from router.settings import Cache
+from tests.support.memory_records import MemoryRecords
+from tests.support.still_loop import StillLoop, still_clock, turns
+
+pytestmark = pytest.mark.asyncio
+LOOP = StillLoop
+
+ADA = "a" * 64
+KEY = KeyRecord("key-1", "acme", "tenant", "acme", 1)
+FIRST = SigningKeysRecord("cookies", (SigningKey("1", "00" * 32, 0.0, 100.0),), 1)
+SECOND = SigningKeysRecord("cookies", (SigningKey("2", "11" * 32, 0.0, 100.0),), 2)
+SAID = Claims("ada", "acme", "tenant", 1e12)
+
+
+@pytest_asyncio.fixture
+async def clock() -> ManualClock:
+    return still_clock()
+
+
+@pytest.fixture
+def source() -> MemoryRecords:
+    records = MemoryRecords()
+    records.put(FIRST)
+    records.put_under(api_key_key(ADA), KEY)
+    return records
+
+
+def verify(token: str) -> Claims:
+    if token == "ours":
+        return SAID
+    raise ExpiredTokenError("expired") if token == "old" else InvalidTokenError("no")
+
+
+@pytest_asyncio.fixture
+async def keys(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[WorkerKeys]:
+    async def use_up(secret_id: str) -> bool:
+        return secret_id == "unused"
+
+    made = WorkerKeys(
+        api_keys=KeyCache(source, limits=Cache(), clock=clock),
+        signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
+        tokens=VerifiedTokens(verify, clock),
+        uses=SecretUses(clock),
+        use_up=use_up,
+    )
+    made.start()
+    yield made
+    await made.close()
+
+
+async def test_it_is_what_the_proxy_needs(keys: WorkerKeys) -> None:
+    """Each question reaches what knows the answer."""
+    access: AccessKeys = keys
+    assert access.peek(ADA) is UNKNOWN
+    assert await access.resolve(ADA) == KEY == access.peek(ADA)
+    assert await access.ready() == FIRST == access.signing
+    assert await access.use_up("unused")
+    assert not await access.use_up("used")
+    assert access.verify_jwt("ours") == SAID
+    assert access.verify_jwt("another's") is None
+    with pytest.raises(ExpiredTokenError):
+        access.verify_jwt("old")
+    access.note_use("link", key=False)
+    access.note_use(ADA, key=True)
+    assert set(keys.uses.since(0)) == {"link", api_key_key(ADA)}
+
+
+async def test_a_change_reaches_both_caches(keys: WorkerKeys, source: MemoryRecords) -> None:
+    """Whether it is known what has changed or not."""
+    heard = list[str]()
+    keys.on_drop(heard.append)
+    for changed in (lambda: keys.drop(iter([api_key_key(ADA), "signing:cookies"])), keys.drop_all):
+        source.put(FIRST)
+        keys.drop(["signing:cookies"])
+        await turns()
+        await keys.resolve(ADA)
+        source.put(SECOND)
+        changed()
+        assert keys.peek(ADA) is UNKNOWN
+        await turns()
+        assert keys.signing == SECOND
+    assert heard == [ADA, ADA]
+
+
+async def test_without_keys_for_tokens_none_is_ours(source: MemoryRecords, clock: ManualClock) -> None:
+    """It is the application's then."""
+
+    async def use_up(_secret_id: str) -> bool:
+        return False
+
+    keys = WorkerKeys(
+        api_keys=KeyCache(source, limits=Cache(), clock=clock),
+        signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
+        tokens=None,
+        uses=SecretUses(clock),
+        use_up=use_up,
+    )
+    assert keys.verify_jwt("ours") is None
+    await keys.close()
