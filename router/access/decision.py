@@ -24,7 +24,7 @@ from typing import Final
 
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
-from router.access.cookies import Cookies, Grant, is_believed
+from router.access.cookies import Cookies, Grant
 from router.access.keys import UNKNOWN, AccessKeys
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, ExpiredTokenError
@@ -32,7 +32,7 @@ from router.base.key_scopes import KeyScope, read_scope
 from router.base.preview_secrets import digest, kind_of
 from router.errors import Problem
 from router.routes.policies import AccessSecret, SecretKind
-from router.routes.records import KeyRecord, SigningKeysRecord
+from router.routes.records import KeyRecord
 
 _FOREVER: Final = float("inf")
 _API_KEY: Final = b"msk_"
@@ -44,8 +44,8 @@ _TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRON
 
 class Entry:
     """What let a visitor in, by which an open exchange is judged again: `secret_id` or the `key` (its hash) that was brought;
-    neither where everybody may come in, or by a JSON Web Token, which `claims` are of. `signed_by` is the key of a cookie, and
-    `generation` the policy's that it names. It holds until `until`, in seconds of the epoch."""
+    neither where everybody may come in, or by a JSON Web Token. `cookie`: by a cookie, of the policy's `generation`. It
+    holds until `until`, in seconds of the epoch."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Entry:
         secret_id: str = "",
         key: str = "",
         claims: Claims | None = None,
-        signed_by: str = "",
+        cookie: bool = False,
         generation: int = 0,
         until: float = _FOREVER,
     ) -> None:
         self.secret_id = secret_id
         self.key = key
         self.claims = claims
-        self.signed_by = signed_by
+        self.cookie = cookie
         self.generation = generation
         self.until = until
 
@@ -134,8 +134,9 @@ def decide(
 ) -> Verdict:
     """See the module. `client` is the visitor's address, `now` in seconds of the epoch. `secure`: it came by https; `friend`:
     from a page that may read the preview's responses, as its `cors` says."""
-    if not rules.hide and not rules.passes_preflights and brought.preflight:
-        return _PREFLIGHT
+    # Hidden from some addresses only: those are asked for first.
+    if brought.preflight and not rules.passes_preflights and not (rules.public and rules.hide):
+        return Refused(errors.HOST_NOT_FOUND) if rules.hide else _PREFLIGHT
     if not rules.hide and now >= rules.until:
         return Refused(errors.PREVIEW_EXPIRED)
     if not rules.takes_address(client):
@@ -180,9 +181,9 @@ def _by_what_was_brought(
         elif len(token) <= MAX_TOKEN and token.count(b".") == 2:
             try:
                 found = keys.verify_jwt(_text(token))
-            except ExpiredTokenError:
-                found, expired = None, True
-            if found is not None or expired:
+            except ExpiredTokenError as error:
+                found, expired = error.claims, True
+            if found is not None:
                 claims = found
                 consumed.append(value)
                 tokens.add(token)
@@ -193,15 +194,13 @@ def _by_what_was_brought(
     token = tokens.pop()
     if len(token) > MAX_TOKEN:
         return Refused(errors.TOKEN_WRONG)
-    if expired:
-        return Refused(errors.TOKEN_EXPIRED)
     if claims is None and token not in brought.bearer.values() and token.count(b".") == 2:
         try:
             claims = keys.verify_jwt(_text(token))
-        except ExpiredTokenError:
-            return Refused(errors.TOKEN_EXPIRED)
+        except ExpiredTokenError as error:
+            claims, expired = error.claims, True
     if claims is not None:
-        return _by_claims(rules, claims, brought, frozenset(consumed))
+        return _by_claims(rules, claims, brought, frozenset(consumed), expired=expired)
     hashed = digest(_text(token))
     secret = rules.secrets.get(hashed)
     if secret is not None:
@@ -236,7 +235,7 @@ def _by_secret(
     if by_link and not rules.programs_only and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
         return _UNKNOWN_SIGNING if keys.signing is None else Exchanged(secret)
     until = _FOREVER if secret.until is None else secret.until
-    return Allowed(Entry(secret_id=secret.id, until=until), consumed)
+    return Allowed(Entry(secret_id=secret.id, generation=rules.generation, until=until), consumed)
 
 
 def _once(
@@ -268,7 +267,7 @@ def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consu
     if problem is not None or record is None:
         return Refused(problem or errors.TOKEN_WRONG)
     until = _FOREVER if record.until is None else record.until
-    return Allowed(Entry(key=hashed, until=until), consumed)
+    return Allowed(Entry(key=hashed, generation=rules.generation, until=until), consumed)
 
 
 def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
@@ -280,10 +279,14 @@ def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Probl
     return errors.TOKEN_EXPIRED if record.until is not None and now >= record.until else None
 
 
-def _by_claims(rules: AccessRules, claims: Claims, brought: Brought, consumed: frozenset[bytes]) -> Verdict:
+def _by_claims(
+    rules: AccessRules, claims: Claims, brought: Brought, consumed: frozenset[bytes], *, expired: bool
+) -> Verdict:
     if brought.link or not _claims_reach(rules, claims):
         return Refused(errors.TOKEN_WRONG)
-    return Allowed(Entry(claims=claims, until=claims.until), consumed)
+    if expired:
+        return Refused(errors.TOKEN_EXPIRED)
+    return Allowed(Entry(claims=claims, generation=rules.generation, until=claims.until), consumed)
 
 
 def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
@@ -335,12 +338,7 @@ def _by_cookies(
             ):
                 return Refused(errors.ORIGIN_NOT_ALLOWED)
             return Allowed(
-                Entry(
-                    secret_id=grant.secret_id,
-                    signed_by=grant.signed_by,
-                    generation=grant.generation,
-                    until=grant.until,
-                )
+                Entry(secret_id=grant.secret_id, cookie=True, generation=grant.generation, until=grant.until)
             )
         if problem is not None and _TELLING.index(problem) < _TELLING.index(worst):
             worst = problem
@@ -359,11 +357,9 @@ def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None
     return None
 
 
-def judge_entry(
-    rules: AccessRules, entry: Entry, client: str, now: float, signing: SigningKeysRecord | None
-) -> Problem | None:
+def judge_entry(rules: AccessRules, entry: Entry, client: str, now: float) -> Problem | None:
     """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
-    API key is judged by `judge_key`. `signing` are the keys that sign cookies now, where they are known."""
+    API key is judged by `judge_key`."""
     if now >= rules.until:
         return errors.PREVIEW_EXPIRED
     if not rules.takes_address(client):
@@ -379,10 +375,8 @@ def judge_entry(
     if entry.key:
         return None
     secret = rules.secrets_by_id.get(entry.secret_id)
-    if secret is None or secret.revoked or (entry.signed_by and entry.generation != rules.generation):
+    if secret is None or secret.revoked or (entry.cookie and entry.generation != rules.generation):
         return errors.TOKEN_REVOKED
-    if entry.signed_by and signing is not None and not is_believed(entry.signed_by, signing):
-        return errors.TOKEN_WRONG
-    if rules.programs_only and (entry.signed_by or secret.kind is not SecretKind.PROGRAM):
+    if rules.programs_only and (entry.cookie or secret.kind is not SecretKind.PROGRAM):
         return errors.TOKEN_REVOKED
     return errors.TOKEN_EXPIRED if secret.until is not None and now >= secret.until else None

@@ -54,13 +54,19 @@ class TokenVerifier:
             )  # fmt: skip
         except (jwt.PyJWTError, RecursionError) as error:  # the header is read before the signature, however deep it is
             raise InvalidTokenError(str(error)) from None
-        self._check_times(claims)
-        return Claims(
+        now = self._clock.now().timestamp()
+        for claim in ("nbf", "iat"):
+            if claim in claims and now < _instant(claims, claim) - LEEWAY:
+                raise InvalidTokenError("not valid yet")
+        accepted = Claims(
             subject=_text(claims, "sub", ""),
             tenant=_text(claims, "tenant", None),
             scope=_text(claims, "scope", "tenant"),
             until=_instant(claims, "exp") + LEEWAY,
         )
+        if now >= accepted.until:
+            raise ExpiredTokenError(accepted)
+        return accepted
 
     def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
         algorithm = header.get("alg")
@@ -73,14 +79,6 @@ class TokenVerifier:
         if len(fitting) != 1:
             raise InvalidTokenError("no key for this algorithm and kid" if not fitting else "kid is needed")
         return fitting[0].key, str(algorithm)
-
-    def _check_times(self, claims: dict[str, Any]) -> None:
-        now = self._clock.now().timestamp()
-        if now >= _instant(claims, "exp") + LEEWAY:
-            raise ExpiredTokenError("expired")
-        for claim in ("nbf", "iat"):
-            if claim in claims and now < _instant(claims, claim) - LEEWAY:
-                raise InvalidTokenError("not valid yet")
 
 
 def _instant(claims: dict[str, Any], claim: str) -> float:

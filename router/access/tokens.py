@@ -19,10 +19,6 @@ class InvalidTokenError(Exception):
     """A token that is not accepted. `str()` says why, for the log; the client gets a 401 without the reason."""
 
 
-class ExpiredTokenError(InvalidTokenError):
-    """A token that was accepted until it expired."""
-
-
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What an accepted token says. `scope` is not interpreted yet (`base.key_scopes.read_scope` does); from `until` on, in
@@ -32,6 +28,15 @@ class Claims:
     tenant: str
     scope: str
     until: float
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """A token that was accepted until it expired. `claims` are what it said: only who could have come in by it is told more
+    than that it is wrong."""
+
+    def __init__(self, claims: Claims) -> None:
+        super().__init__("expired")
+        self.claims = claims
 
 
 class VerifiedTokens:
@@ -66,6 +71,6 @@ class VerifiedTokens:
             return claims
         if self._clock.now().timestamp() >= claims.until:
             del self._known[digest]
-            raise ExpiredTokenError("expired")
+            raise ExpiredTokenError(claims)
         self._known.move_to_end(digest)
         return claims

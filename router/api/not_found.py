@@ -32,8 +32,6 @@ NOUNS = {
     "projects": "project",
     "releases": "release",
     "sandboxes": "sandbox",
-    "shares": "share",
-    "tokens": "token",
     "versions": "version",
     "webhooks": "webhook",
     "workspaces": "workspace",
@@ -50,8 +48,6 @@ _WITHIN = {
     "project": "workspace",
     "release": "deployment",
     "sandbox": "workspace",
-    "share": "sandbox",
-    "token": "preview",
     "variable": "deployment",
     "version": "deployment",
 }

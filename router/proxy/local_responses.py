@@ -39,6 +39,7 @@ _ABSENT: Final = frozenset(
     (
         *("port_closed", "starting", "stopped", "host_not_found", "resource_deleted", "blocked"),
         *("resolver_unavailable", "draining", "overloaded", "too_many_requests", "certificate_pending"),
+        *("preview_expired", "address_not_allowed"),
     )
 )
 

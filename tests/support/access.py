@@ -83,7 +83,7 @@ class MemoryKeys:
         self.signing: SigningKeysRecord | None = self.stored_signing
         self.used_up: set[str] = set()
         self.tokens: dict[str, Claims] = {}
-        self.expired_tokens: set[str] = set()
+        self.expired_tokens: dict[str, Claims] = {}
         self.uses: list[tuple[str, bool]] = []
         self.looked_up: list[str] = []
         self.down = False
@@ -127,7 +127,7 @@ class MemoryKeys:
 
     def verify_jwt(self, token: str) -> Claims | None:
         if token in self.expired_tokens:
-            raise ExpiredTokenError("expired")
+            raise ExpiredTokenError(self.expired_tokens[token])
         return self.tokens.get(token)
 
     def note_use(self, secret_id: str, *, key: bool) -> None:

@@ -231,7 +231,7 @@ def test_other_json_web_tokens() -> None:
     assert isinstance(beside, Allowed)
     assert beside.consumed == frozenset()
     assert outcome(verdict(rules_of(), b"X-Miosa-Preview-Token: a.b.c", keys=keys)) is WRONG
-    keys.expired_tokens.add("a.b.c")
+    keys.expired_tokens["a.b.c"] = Claims("me", "acme", "tenant", 5.0)
     for line in (bearer, b"X-Miosa-Preview-Token: a.b.c"):
         assert outcome(verdict(rules_of(), line, keys=keys)) is EXPIRED
 
@@ -299,7 +299,7 @@ def test_early_data() -> None:
 ENTRIES: list[tuple[tuple[bytes, ...], Entry]] = [
     ((token("ci"),), Entry(secret_id="ci")),
     ((token("ci-soon"),), Entry(secret_id="ci-soon", until=NOW + 1)),
-    ((by_cookie("mail", until=NOW + 7),), Entry(secret_id="mail", signed_by="first", until=NOW + 7)),
+    ((by_cookie("mail", until=NOW + 7),), Entry(secret_id="mail", cookie=True, until=NOW + 7)),
 ]
 
 
@@ -309,8 +309,8 @@ def test_entries(lines: tuple[bytes, ...], expected: Entry) -> None:
     given = verdict(rules_of(), *lines)
     assert isinstance(given, Allowed)
     entry = given.entry
-    fields = (entry.secret_id, entry.key, bool(entry.signed_by), entry.until)
-    assert fields == (expected.secret_id, expected.key, bool(expected.signed_by), expected.until)
+    fields = (entry.secret_id, entry.key, entry.cookie, entry.until)
+    assert fields == (expected.secret_id, expected.key, expected.cookie, expected.until)
 
 
 # Before anything that was brought.
@@ -394,13 +394,12 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
     (Entry(secret_id="gone"), {"visibility": "public", "until": NOW + 1}, None),
     (Entry(secret_id="ci"), {"visibility": "key"}, None),
     (Entry(secret_id="mail"), {"visibility": "key"}, REVOKED),
-    (Entry(secret_id="ci", signed_by="first"), {"visibility": "key"}, REVOKED),
-    (Entry(secret_id="mail", signed_by="first"), {}, None),
-    (Entry(secret_id="mail", signed_by="first"), {"generation": 1}, REVOKED),
+    (Entry(secret_id="ci", cookie=True), {"visibility": "key"}, REVOKED),
+    (Entry(secret_id="mail", cookie=True), {}, None),
+    (Entry(secret_id="mail", cookie=True), {"generation": 1}, REVOKED),
     (Entry(secret_id="mail"), {"generation": 1}, None),
-    (Entry(secret_id="mail", signed_by="withdrawn"), {}, WRONG),
-    (Entry(secret_id="once-used", signed_by="first"), {}, None),
-    (Entry(secret_id="once-revoked", signed_by="first"), {}, REVOKED),
+    (Entry(secret_id="once-used", cookie=True), {}, None),
+    (Entry(secret_id="once-revoked", cookie=True), {}, REVOKED),
     (Entry(key="k"), {"generation": 1}, None),
     (Entry(key="k", until=NOW), {}, EXPIRED),
     (Entry(claims=Claims("me", "acme", "tenant", NOW + 1)), {}, None),
@@ -413,7 +412,7 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
 @pytest.mark.parametrize(("entry", "changes", "expected"), AGAIN)
 def test_judged_again(entry: Entry, changes: dict[str, Any], expected: Problem | None) -> None:
     """What let somebody in, against the policy as it is now."""
-    assert judge_entry(rules_of(**changes), entry, "10.0.0.1", NOW, signing("first")) == expected
+    assert judge_entry(rules_of(**changes), entry, "10.0.0.1", NOW) == expected
 
 
 def test_who_came_in_may_stay() -> None:
@@ -428,7 +427,7 @@ def test_who_came_in_may_stay() -> None:
         for way in ways:
             given = verdict(rules, way, keys=keys)
             if isinstance(given, Allowed):
-                assert judge_entry(rules, given.entry, "10.0.0.1", NOW, None) is None
+                assert judge_entry(rules, given.entry, "10.0.0.1", NOW) is None
 
 
 def test_no_key_is_as_good_as_none() -> None:

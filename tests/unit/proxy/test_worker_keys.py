@@ -43,7 +43,7 @@ def source() -> MemoryRecords:
 def verify(token: str) -> Claims:
     if token == "ours":
         return SAID
-    raise ExpiredTokenError("expired") if token == "old" else InvalidTokenError("no")
+    raise ExpiredTokenError(SAID) if token == "old" else InvalidTokenError("no")
 
 
 @pytest_asyncio.fixture
