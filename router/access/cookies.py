@@ -32,10 +32,17 @@ _NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,11}")
 
 class Grant:
     """What a cookie says: who got it may open `port` of `resource_id`, by the secret `secret_id`, until an instant in seconds of
-    the epoch."""
+    the epoch. `signed_by` is the id of the key, of one that was read."""
 
     def __init__(
-        self, resource_id: str, port: int, secret_id: str, generation: int, issued: float, until: float
+        self,
+        resource_id: str,
+        port: int,
+        secret_id: str,
+        generation: int,
+        issued: float,
+        until: float,
+        signed_by: str = "",
     ) -> None:
         self.resource_id = resource_id
         self.port = port
@@ -43,6 +50,7 @@ class Grant:
         self.generation = generation
         self.issued = issued
         self.until = until
+        self.signed_by = signed_by
 
     def __repr__(self) -> str:
         return f"<Grant {self.resource_id}:{self.port} by {self.secret_id}, {self.generation}, until {self.until}>"
@@ -95,6 +103,11 @@ class Cookies:
         return grant if believed_until > now and grant.issued <= now + TOLERANCE else None
 
 
+def is_believed(key_id: str, keys: SigningKeysRecord) -> bool:
+    """Whether what that key has signed is believed: it has not been withdrawn."""
+    return any(key.id == key_id for key in keys.keys)
+
+
 def _signing_key(keys: SigningKeysRecord, now: float) -> SigningKey | None:
     valid = [key for key in keys.keys if key.until > now]
     begun = [key for key in valid if key.since <= now]
@@ -122,7 +135,9 @@ def _read(value: bytes, keys: SigningKeysRecord) -> tuple[Grant, float] | None:
     if not all(map(_ID.fullmatch, texts)) or not all(map(_NUMBER.fullmatch, numbers)):
         return None
     port, generation, issued, until = map(int, numbers)
-    return Grant(texts[0].decode(), port, texts[1].decode(), generation, float(issued), float(until)), key.until
+    resource_id, secret_id = texts[0].decode(), texts[1].decode()
+    grant = Grant(resource_id, port, secret_id, generation, float(issued), float(until), key.id)
+    return grant, key.until
 
 
 def _signature(key: SigningKey, payload: bytes) -> bytes:

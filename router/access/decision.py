@@ -24,7 +24,7 @@ from typing import Final
 
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
-from router.access.cookies import Cookies, Grant
+from router.access.cookies import Cookies, Grant, is_believed
 from router.access.keys import UNKNOWN, AccessKeys
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, ExpiredTokenError
@@ -32,7 +32,7 @@ from router.base.key_scopes import KeyScope, read_scope
 from router.base.preview_secrets import digest, kind_of
 from router.errors import Problem
 from router.routes.policies import AccessSecret, SecretKind
-from router.routes.records import KeyRecord
+from router.routes.records import KeyRecord, SigningKeysRecord
 
 _FOREVER: Final = float("inf")
 _API_KEY: Final = b"msk_"
@@ -44,8 +44,8 @@ _TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRON
 
 class Entry:
     """What let a visitor in, by which an open exchange is judged again: `secret_id` or the `key` (its hash) that was brought;
-    neither where everybody may come in, or by a JSON Web Token. `cookie`: by a cookie, of the policy's `generation`. It
-    holds until `until`, in seconds of the epoch."""
+    neither where everybody may come in, or by a JSON Web Token, which `claims` are of. `signed_by` is the key of a cookie, and
+    `generation` the policy's that it names. It holds until `until`, in seconds of the epoch."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Entry:
         secret_id: str = "",
         key: str = "",
         claims: Claims | None = None,
-        cookie: bool = False,
+        signed_by: str = "",
         generation: int = 0,
         until: float = _FOREVER,
     ) -> None:
         self.secret_id = secret_id
         self.key = key
         self.claims = claims
-        self.cookie = cookie
+        self.signed_by = signed_by
         self.generation = generation
         self.until = until
 
@@ -235,7 +235,7 @@ def _by_secret(
     if by_link and not rules.programs_only and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
         return _UNKNOWN_SIGNING if keys.signing is None else Exchanged(secret)
     until = _FOREVER if secret.until is None else secret.until
-    return Allowed(Entry(secret_id=secret.id, generation=rules.generation, until=until), consumed)
+    return Allowed(Entry(secret_id=secret.id, until=until), consumed)
 
 
 def _once(
@@ -267,7 +267,7 @@ def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consu
     if problem is not None or record is None:
         return Refused(problem or errors.TOKEN_WRONG)
     until = _FOREVER if record.until is None else record.until
-    return Allowed(Entry(key=hashed, generation=rules.generation, until=until), consumed)
+    return Allowed(Entry(key=hashed, until=until), consumed)
 
 
 def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
@@ -286,7 +286,7 @@ def _by_claims(
         return Refused(errors.TOKEN_WRONG)
     if expired:
         return Refused(errors.TOKEN_EXPIRED)
-    return Allowed(Entry(claims=claims, generation=rules.generation, until=claims.until), consumed)
+    return Allowed(Entry(claims=claims, until=claims.until), consumed)
 
 
 def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
@@ -338,7 +338,12 @@ def _by_cookies(
             ):
                 return Refused(errors.ORIGIN_NOT_ALLOWED)
             return Allowed(
-                Entry(secret_id=grant.secret_id, cookie=True, generation=grant.generation, until=grant.until)
+                Entry(
+                    secret_id=grant.secret_id,
+                    signed_by=grant.signed_by,
+                    generation=grant.generation,
+                    until=grant.until,
+                )
             )
         if problem is not None and _TELLING.index(problem) < _TELLING.index(worst):
             worst = problem
@@ -357,9 +362,11 @@ def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None
     return None
 
 
-def judge_entry(rules: AccessRules, entry: Entry, client: str, now: float) -> Problem | None:
+def judge_entry(
+    rules: AccessRules, entry: Entry, client: str, now: float, signing: SigningKeysRecord | None
+) -> Problem | None:
     """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
-    API key is judged by `judge_key`."""
+    API key is judged by `judge_key`. `signing` are the keys that sign cookies now, where they are known."""
     if now >= rules.until:
         return errors.PREVIEW_EXPIRED
     if not rules.takes_address(client):
@@ -375,8 +382,10 @@ def judge_entry(rules: AccessRules, entry: Entry, client: str, now: float) -> Pr
     if entry.key:
         return None
     secret = rules.secrets_by_id.get(entry.secret_id)
-    if secret is None or secret.revoked or (entry.cookie and entry.generation != rules.generation):
+    if secret is None or secret.revoked or (entry.signed_by and entry.generation != rules.generation):
         return errors.TOKEN_REVOKED
-    if rules.programs_only and (entry.cookie or secret.kind is not SecretKind.PROGRAM):
+    if entry.signed_by and signing is not None and not is_believed(entry.signed_by, signing):
+        return errors.TOKEN_WRONG
+    if rules.programs_only and (entry.signed_by or secret.kind is not SecretKind.PROGRAM):
         return errors.TOKEN_REVOKED
     return errors.TOKEN_EXPIRED if secret.until is not None and now >= secret.until else None

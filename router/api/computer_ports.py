@@ -10,14 +10,13 @@ from router.api.previews import (
     ExposedPort,
     PatchPreview,
     PortUrlOut,
-    exposed,
+    PreviewPresenter,
     link_fields,
     port_of,
     url_of_port,
 )
 from router.errors import CONFLICT
 from router.routes.records import Kind
-from router.tenancy.host_hints import HostHints
 from router.tenancy.previews import Preview, Previews
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import Resource
@@ -45,11 +44,11 @@ class ComputerPorts(Handlers):
     tag = "Computer ports"
     prefix = "/api/v1/computers/{id}"
 
-    def __init__(self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints) -> None:
+    def __init__(self, *, resources: Resources, previews: Previews, links: Links, presenter: PreviewPresenter) -> None:
         self._resources = resources
         self._previews = previews
         self._links = links
-        self._hints = hints
+        self._presenter = presenter
 
     @operation("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedPortOut]:
@@ -64,14 +63,17 @@ class ComputerPorts(Handlers):
         """By number. Ports that the platform exposed are in the computer's `exposed_ports`."""
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         found = await self._previews.list(computer.id, call.query.window)
-        fields = await exposed(self._previews, self._links, self._hints, computer, found.items)
-        return Paged([PortOut(**item, computer_id=computer.id) for item in fields], found.total)
+        return Paged(await ports_shown(self._presenter, computer, *found.items), found.total)
 
     @operation("POST", "/ports", "Expose a port of a computer with settings", status=201, also=(200,))
     async def create(self, call: Call[CreatePreview]) -> Data[PortOut]:
-        """A port that is exposed stays so, with what this says changed; that is answered with 200."""
+        """It is exposed and closed to strangers at once: nobody gets in between. A port that is exposed stays so, with what
+        this says changed; that is answered with 200.
+        """
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
-        preview, created = await self._previews.put(computer.id, call.body.port, **call.body.changes())
+        preview, created = await self._previews.put(
+            computer.id, call.body.port, ttl=call.body.ttl_seconds, **call.body.changes()
+        )
         return Data(await self._shown(computer, preview), 201 if created else 200)
 
     @operation("PATCH", "/ports/{port:text}", "Change how a port of a computer is served")
@@ -82,7 +84,9 @@ class ComputerPorts(Handlers):
 
     @operation("DELETE", "/ports/{port:text}", "Close a port of a computer")
     async def delete(self, call: Call) -> Data[ClosedOut]:
-        """The default port stays reachable, and with the organization's `auto_expose` every port does."""
+        """Its tokens and links end. The default port stays reachable, and with the organization's `auto_expose` every port
+        does: then by whom the computer's own `visibility` says.
+        """
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         port = port_of(call)
         await self._previews.close(computer.id, port)
@@ -106,5 +110,9 @@ class ComputerPorts(Handlers):
         return Paged(items, len(ports))
 
     async def _shown(self, computer: Resource, preview: Preview) -> PortOut:
-        (fields,) = await exposed(self._previews, self._links, self._hints, computer, [preview])
-        return PortOut(**fields, computer_id=computer.id)
+        return (await ports_shown(self._presenter, computer, preview))[0]
+
+
+async def ports_shown(presenter: PreviewPresenter, computer: Resource, *previews: Preview) -> list[PortOut]:
+    """Ports of a computer as responses show them."""
+    return [PortOut(**fields, computer_id=computer.id) for fields in await presenter.fields(computer, *previews)]

@@ -10,12 +10,14 @@ from router.api.authorization import authorize, authorize_place, bounds_of, tena
 from router.api.blocked import BlockedOut, blocked
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
 from router.api.links import Links, shown
+from router.api.machines import MachineVisibility
 from router.api.models import Choice, Exact, ExternalId, HostSlug, Id, Instant, Metadata, Name, Out
 from router.api.operations import Call, Data, Handlers, Paged, operation
 from router.api.ownership_fields import OwnershipBody, OwnershipQuery
 from router.api.principal import Access, Principal
 from router.api.workspaces import authorized_workspace
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND
+from router.routes.policies import Visibility
 from router.tenancy.blocks import Blocks
 from router.tenancy.deployments import Deployment, Deployments, DeploymentState, Source, SourceType
 from router.tenancy.ownership import Ownership
@@ -41,6 +43,7 @@ class CreateDeployment(OwnershipBody):
     build_command: Command | None = None
     run_command: Command | None = None
     auto_deploy: bool | None = None
+    visibility: MachineVisibility | None = None
     metadata: Metadata | None = None
 
 
@@ -55,6 +58,7 @@ class PatchDeployment(Exact):
     build_command: Command | None = None
     run_command: Command | None = None
     auto_deploy: bool | None = None
+    visibility: MachineVisibility | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
     external_user_id: ExternalId | None = None
@@ -131,6 +135,7 @@ class DeploymentOut(Out):
     docker_deploy_host_id: None = None
     docker_deploy_app: None = None
     port: int | None
+    visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
     metadata: Metadata
     blocked: BlockedOut | None
     public_url: str
@@ -294,6 +299,7 @@ class DeploymentsApi(Handlers):
             slug=body.slug,
             source=_source({name: value for name, value in body.given().items() if value is not None}),
             metadata=body.metadata or {},
+            visibility=body.visibility,
         )
         return await self._presenter.response(created)
 
@@ -331,6 +337,7 @@ def _fields(deployment: Deployment, place: Place | None) -> dict[str, Any]:
         "project_name": place and place.project_name,
         "status": deployment.state,
         "port": resource.default_port,
+        "visibility": resource.visibility,
         "metadata": dict(resource.metadata),
         "auto_subdomain": resource.slug,
         "destroyed_at": resource.deleted_at,

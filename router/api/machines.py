@@ -8,10 +8,24 @@ from pydantic import AfterValidator, Field
 from router.api.authorization import authorize
 from router.api.blocked import BlockedOut, blocked
 from router.api.links import LinkOut, Links, shown
-from router.api.models import MAX_TAG, MAX_TAGS, Exact, ExternalId, HostSlug, Instant, Metadata, Name, Out, Port, Tags
+from router.api.models import (
+    MAX_TAG,
+    MAX_TAGS,
+    Choice,
+    Exact,
+    ExternalId,
+    HostSlug,
+    Instant,
+    Metadata,
+    Name,
+    Out,
+    Port,
+    Tags,
+)
 from router.api.operations import Call
 from router.api.ownership_fields import OwnershipBody, OwnershipQuery
 from router.api.principal import Principal
+from router.routes.policies import Visibility
 from router.routes.records import Kind, State
 from router.tenancy.blocks import Blocks
 from router.tenancy.resource_service import MAX_SECONDS, Resources
@@ -25,6 +39,16 @@ Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, description="0 is never.")]
 DefaultPort = Annotated[
     Port,
     Field(description="What hosts without a port lead to; where there is none, to the port that was exposed first."),
+]
+
+MachineVisibility = Annotated[
+    Choice[Visibility],
+    Field(
+        description=(
+            "Who gets into its ports that say nothing else; null is the organization's `default_visibility`. Previews say "
+            "what each word means."
+        )
+    ),
 ]
 
 
@@ -45,6 +69,7 @@ class CreateMachine(OwnershipBody):
     slug: Annotated[HostSlug | None, Field(description="One is made where none is given.")] = None
     size: SizeName | None = None
     default_port: DefaultPort | None = None
+    visibility: MachineVisibility | None = None
     tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)
 
@@ -54,6 +79,7 @@ class CreateMachine(OwnershipBody):
             "name": self.name,
             "size": self.size,
             "default_port": self.default_port,
+            "visibility": self.visibility,
             "tags": tuple(dict.fromkeys(self.tags)),
             "metadata": self.metadata,
         }
@@ -65,6 +91,7 @@ class PatchMachine(Exact):
     name: Name | None = None
     slug: HostSlug | None = None
     default_port: DefaultPort | None = None
+    visibility: MachineVisibility | None = None
     tags: Tags | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
@@ -124,6 +151,7 @@ class MachineOut(Out):
     cpu_count: int | None
     memory_mb: int | None
     default_port: int | None
+    visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
     exposed_ports: list[int]
     tags: list[str]
     metadata: Metadata
@@ -188,6 +216,7 @@ def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str,
         "cpu_count": resource.vcpus,
         "memory_mb": resource.memory_mb,
         "default_port": resource.default_port,
+        "visibility": resource.visibility,
         "exposed_ports": sorted(resource.exposed_ports),
         "tags": list(resource.tags),
         "metadata": dict(resource.metadata),

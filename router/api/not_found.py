@@ -32,6 +32,8 @@ NOUNS = {
     "projects": "project",
     "releases": "release",
     "sandboxes": "sandbox",
+    "shares": "share",
+    "tokens": "token",
     "versions": "version",
     "webhooks": "webhook",
     "workspaces": "workspace",
@@ -48,6 +50,8 @@ _WITHIN = {
     "project": "workspace",
     "release": "deployment",
     "sandbox": "workspace",
+    "share": "sandbox",
+    "token": "preview",
     "variable": "deployment",
     "version": "deployment",
 }

@@ -105,8 +105,8 @@ _BELOW = {
     "events": "stream",
     "projects": "*/environments */previews */services */shared-variables */templates",
     "sandboxes": "batch batches run runtimes */agent */artifacts */browser */code */commands */connectors */env */events "
-    "*/exec */exports */extend */files */fork */fs */logs */metrics */pause */preview-token */previews/*/share "
-    "*/processes */readiness */resources */restore */resume */shares */snapshot */snapshots */ssh-certificates */ssh-info "
+    "*/exec */exports */extend */files */fork */fs */logs */metrics */pause "
+    "*/processes */readiness */resources */restore */resume */snapshot */snapshots */ssh-certificates */ssh-info "
     "*/ssh-keys */stop */tags */template */terminal */usage",
     "tenant": "events members policy transfer-ownership",
     "webhooks": "events",

@@ -1,27 +1,27 @@
 """Exposed ports of sandboxes: `expose`, and previews, which are the same thing with settings."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import authorized_machine
-from router.api.models import PORT_NAME, Choice, Exact, Instant, Metadata, Name, Paging, Port
+from router.api.models import PORT_NAME, Choice, Exact, Instant, Metadata, Moment, Name, Paging, Port
 from router.api.operations import Bare, Call, Data, Handlers, Paged, Spread, operation
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.routes.policies import Visibility
+from router.routes.policies import Cors, Visibility
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
-from router.tenancy.previews import Preview, PreviewChanges, Previews
+from router.tenancy.preview_secrets import MIN_TTL, PreviewSecrets
+from router.tenancy.previews import MAX_NETWORKS, MAX_ORIGINS, ORIGIN, Preview, PreviewChanges, Previews
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import PROTOCOLS, SCHEMES, Resource
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOST = rf"({_LABEL}\.)+[a-zA-Z]{{2,63}}"
 
-PreviewState = Literal["active", "deleted"]
+PreviewState = Literal["active", "expired", "deleted"]
 HostMode = Annotated[
     str,
     Field(
@@ -45,6 +45,10 @@ Scheme = Annotated[
     ),
 ]
 
+NetworkText = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"])]
+Origin = Annotated[str, Field(max_length=300, pattern=f"^{ORIGIN}$", examples=["https://app.example.com"])]
+LongTtl = Annotated[int, Field(ge=MIN_TTL, le=366 * 86400)]
+
 Protocol = Annotated[
     str,
     Field(
@@ -64,15 +68,44 @@ class Expose(Exact):
 class PatchPreview(Exact):
     """What is not sent keeps its value."""
 
-    visibility: Choice[Visibility] | None = None
+    visibility: Annotated[
+        Choice[Visibility] | None,
+        Field(
+            description=(
+                "Who gets in: everybody (`public`), who has a secret of it or a key that reaches it (`private`), those and "
+                "whoever has any key of the organization (`tenant`), or programs only (`key`)."
+            )
+        ),
+    ] = None
     host_mode: HostMode | None = None
     scheme: Scheme | None = None
     protocol: Protocol | None = None
     name: Name | None = None
     metadata: Metadata | None = None
+    expires_at: Annotated[Moment | None, Field(description="From then on nobody gets in: its state is `expired`.")] = (
+        None
+    )
+    hide: Annotated[
+        bool | None,
+        Field(description="Whether strangers are answered as if there were no such host, where it is not public."),
+    ] = None
+    networks: Annotated[
+        list[NetworkText] | None,
+        Field(max_length=MAX_NETWORKS, description="Those that visitors' addresses must lie in; empty is any."),
+    ] = None
+    cors: Annotated[
+        Choice[Cors] | None,
+        Field(
+            description=(
+                "Whose scripts may read it: as its program says (`passthrough`), those of `cors_origins` (`allowlist`), or "
+                "those of hosts of the same organization (`same-owner`). What its program says itself goes first."
+            )
+        ),
+    ] = None
+    cors_origins: Annotated[list[Origin] | None, Field(max_length=MAX_ORIGINS)] = None
 
     def changes(self) -> PreviewChanges:
-        """Those that were sent; null is as good as not sent, except for the name, which it clears."""
+        """Those that were sent; null is as good as not sent, except for the name and the expiry, which it clears."""
         changes: PreviewChanges = {}
         if self.visibility is not None:
             changes["visibility"] = self.visibility
@@ -84,13 +117,26 @@ class PatchPreview(Exact):
             changes["protocol"] = self.protocol
         if self.metadata is not None:
             changes["metadata"] = self.metadata
+        if self.hide is not None:
+            changes["hide"] = self.hide
+        if self.networks is not None:
+            changes["networks"] = tuple(self.networks)
+        if self.cors is not None:
+            changes["cors"] = self.cors
+        if self.cors_origins is not None:
+            changes["cors_origins"] = tuple(dict.fromkeys(self.cors_origins))
         if "name" in self.model_fields_set:
             changes["name"] = self.name
+        if "expires_at" in self.model_fields_set:
+            changes["expires_at"] = self.expires_at
         return changes
 
 
 class CreatePreview(PatchPreview):
     port: Port
+    ttl_seconds: Annotated[LongTtl | None, Field(description="In how many seconds it expires, for `expires_at`.")] = (
+        None
+    )
 
 
 class ExposedPort(LinkOut):
@@ -100,7 +146,9 @@ class ExposedPort(LinkOut):
     tenant_id: str
     port: int
     name: str | None
-    visibility: Visibility
+    visibility: Annotated[
+        Visibility, Field(description="Its own; where it has none, its machine's, or else the organization's.")
+    ]
     host_mode: str
     hints: Annotated[
         list[str], Field(description="What would help the program on this port, as this node has seen it.")
@@ -108,6 +156,15 @@ class ExposedPort(LinkOut):
     scheme: str
     protocol: str
     metadata: Metadata
+    expires_at: Instant | None
+    hide: bool
+    networks: list[str]
+    cors: Cors
+    cors_origins: list[str]
+    share_token_prefix: Annotated[
+        str | None, Field(description="How the token of the newest of its share links that still work begins.")
+    ]
+    share_token_expires_at: Instant | None
     state: PreviewState
     external_workspace_id: str | None
     external_user_id: str | None
@@ -135,22 +192,73 @@ class PortUrlOut(LinkOut):
     port: int
 
 
+class PreviewPresenter:
+    """Shows previews: each with where it is reached, what would help its program, and the link that was made last."""
+
+    def __init__(self, *, previews: Previews, secrets: PreviewSecrets, links: Links, hints: HostHints) -> None:
+        self._previews = previews
+        self._secrets = secrets
+        self._links = links
+        self._hints = hints
+
+    async def fields(self, resource: Resource, *previews: Preview, deleted: bool = False) -> list[dict[str, Any]]:
+        """The fields of `ExposedPort` of each preview of a resource."""
+        ports = [preview.port for preview in previews]
+        found, helps = await self._links.of_ports(resource, ports), await self._hints.of(resource.id, ports)
+        usual = await self._previews.usual_visibility(resource)
+        shared = await self._secrets.newest_links(resource.id)
+        return [
+            {
+                **link_fields(shown(link)),
+                "id": preview.id,
+                "tenant_id": resource.tenant_id,
+                "port": preview.port,
+                "name": preview.name,
+                "visibility": preview.visibility or usual,
+                "host_mode": preview.host_mode,
+                "hints": [helps[preview.port]] if preview.port in helps else [],
+                "scheme": preview.scheme,
+                "protocol": preview.protocol,
+                "metadata": dict(preview.metadata),
+                "expires_at": preview.expires_at,
+                "hide": preview.hide,
+                "networks": list(preview.networks),
+                "cors": preview.cors,
+                "cors_origins": list(preview.cors_origins),
+                "share_token_prefix": shared[preview.id].prefix if preview.id in shared else None,
+                "share_token_expires_at": shared[preview.id].expires_at if preview.id in shared else None,
+                "state": "deleted" if deleted else "expired" if self._previews.has_expired(preview) else "active",
+                "external_workspace_id": resource.external_workspace_id,
+                "external_user_id": resource.external_user_id,
+                "external_project_id": resource.external_project_id,
+                "created_at": preview.created_at,
+                "updated_at": preview.updated_at,
+            }
+            for preview, link in zip(previews, found, strict=True)
+        ]
+
+    async def of_sandbox(self, sandbox: Resource, *previews: Preview, deleted: bool = False) -> list[PreviewOut]:
+        """Previews of a sandbox as responses show them."""
+        found = await self.fields(sandbox, *previews, deleted=deleted)
+        return [PreviewOut(**fields, sandbox_id=sandbox.id) for fields in found]
+
+
 class SandboxPreviews(Handlers):
     tag = "Sandbox previews"
     prefix = "/api/v1/sandboxes/{id}"
 
-    def __init__(self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints) -> None:
+    def __init__(self, *, resources: Resources, previews: Previews, links: Links, presenter: PreviewPresenter) -> None:
         self._resources = resources
         self._previews = previews
         self._links = links
-        self._hints = hints
+        self._presenter = presenter
 
     @operation("POST", "/expose", "Expose a port of a sandbox", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         preview, _ = await self._previews.put(sandbox.id, call.body.port)
-        shown = await self._shown(sandbox, preview)
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Bare(ExposedOut(**link_fields(shown), port=preview.port, preview=shown))
 
     @operation("GET", "/previews", "List the previews of a sandbox")
@@ -158,73 +266,42 @@ class SandboxPreviews(Handlers):
         """By port."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         found = await self._previews.list(sandbox.id, call.query.window)
-        fields = await exposed(self._previews, self._links, self._hints, sandbox, found.items)
-        return Paged([PreviewOut(**item, sandbox_id=sandbox.id) for item in fields], found.total)
+        return Paged(await self._presenter.of_sandbox(sandbox, *found.items), found.total)
 
     @operation("POST", "/previews", "Create a preview, which exposes its port", status=201, also=(200,))
     async def create(self, call: Call[CreatePreview]) -> Data[PreviewOut]:
-        """A port that has a preview keeps it, with what this says changed; that is answered with 200."""
+        """It is exposed and closed to strangers at once: nobody gets in between. A port that has a preview keeps it, with
+        what this says changed; that is answered with 200.
+        """
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
-        preview, created = await self._previews.put(sandbox.id, call.body.port, **call.body.changes())
-        return Data(await self._shown(sandbox, preview), 201 if created else 200)
+        preview, created = await self._previews.put(
+            sandbox.id, call.body.port, ttl=call.body.ttl_seconds, **call.body.changes()
+        )
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview)
+        return Data(shown, 201 if created else 200)
 
     @operation("GET", "/previews/{preview_id}", "Get a preview")
     async def get(self, call: Call) -> Data[PreviewOut]:
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
-        return Data(await self._shown(sandbox, await self._previews.get(sandbox.id, call.ids["preview_id"])))
+        preview = await self._previews.get(sandbox.id, call.ids["preview_id"])
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview)
+        return Data(shown)
 
     @operation("DELETE", "/previews/{preview_id}", "Delete a preview, which closes its port")
     async def delete(self, call: Call) -> Data[PreviewOut]:
-        """The default port stays reachable, and with the organization's `auto_expose` every port does."""
+        """Its tokens and links end. The default port stays reachable, and with the organization's `auto_expose` every port
+        does: then by whom the sandbox's own `visibility` says.
+        """
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         preview = await self._previews.delete(sandbox.id, call.ids["preview_id"])
-        return Data(await self._shown(sandbox, preview, state="deleted"))
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview, deleted=True)
+        return Data(shown)
 
     @operation("GET", "/ports/{port:text}/url", "Get the URL of a sandbox's port")
     async def port_url(self, call: Call) -> Spread[PortUrlOut]:
         """404 where the port is not exposed."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         return Spread(await url_of_port(self._previews, self._links, sandbox, port_of(call)))
-
-    async def _shown(self, sandbox: Resource, preview: Preview, state: PreviewState = "active") -> PreviewOut:
-        (fields,) = await exposed(self._previews, self._links, self._hints, sandbox, [preview], state)
-        return PreviewOut(**fields, sandbox_id=sandbox.id)
-
-
-async def exposed(
-    service: Previews,
-    links: Links,
-    hints: HostHints,
-    resource: Resource,
-    previews: Sequence[Preview],
-    state: PreviewState = "active",
-) -> list[dict[str, Any]]:
-    """The fields of `ExposedPort` of each preview of a resource."""
-    ports = [preview.port for preview in previews]
-    found, helps = await links.of_ports(resource, ports), await hints.of(resource.id, ports)
-    usual = await service.usual_visibility(resource)
-    return [
-        {
-            **link_fields(shown(link)),
-            "id": preview.id,
-            "tenant_id": resource.tenant_id,
-            "port": preview.port,
-            "name": preview.name,
-            "visibility": preview.visibility or usual,
-            "host_mode": preview.host_mode,
-            "hints": [helps[preview.port]] if preview.port in helps else [],
-            "scheme": preview.scheme,
-            "protocol": preview.protocol,
-            "metadata": dict(preview.metadata),
-            "state": state,
-            "external_workspace_id": resource.external_workspace_id,
-            "external_user_id": resource.external_user_id,
-            "external_project_id": resource.external_project_id,
-            "created_at": preview.created_at,
-            "updated_at": preview.updated_at,
-        }
-        for preview, link in zip(previews, found, strict=True)
-    ]
 
 
 def port_of(call: Call[Any, Any]) -> int:

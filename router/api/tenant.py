@@ -5,9 +5,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from router.api.authorization import tenant_of
-from router.api.models import NOT_BLANK, Deleted, Exact, Instant, Name, Out, stripped
+from router.api.models import NOT_BLANK, Choice, Deleted, Exact, Instant, Name, Out, stripped
 from router.api.operations import Bare, Call, Data, Handlers, operation
 from router.api.principal import Access
+from router.routes.policies import Visibility
 from router.settings import Limits, Rates
 from router.tenancy.tenants import Tenant, Tenants
 
@@ -46,6 +47,13 @@ class PatchTenant(Exact):
     """What is not sent keeps its value."""
 
     name: Name = Field(default_factory=str)
+    default_visibility: Annotated[
+        Choice[Visibility],
+        Field(
+            default=Visibility.PUBLIC,
+            description="Who gets into what says nothing else: machines, deployments and previews without a `visibility`.",
+        ),
+    ]
     auto_expose: Annotated[
         bool, Field(default_factory=bool, description="Every port of every resource is routable without being exposed.")
     ]
@@ -67,6 +75,7 @@ class TenantOut(Out):
     name: str
     plan: str
     auto_expose: bool
+    default_visibility: Visibility
     suspended: bool
     created_at: Instant
     updated_at: Instant
@@ -110,7 +119,7 @@ class TenantApi(Handlers):
 
     @operation("PATCH", "", "Update the tenant", access=Access.TENANT)
     async def update(self, call: Call[PatchTenant]) -> Data[TenantOut]:
-        """`auto_expose` holds for every resource when this answers."""
+        """`auto_expose` and `default_visibility` hold for every resource when this answers."""
         tenant = await self._tenants.update(tenant_of(call.principal), **call.body.given())
         return Data(TenantOut.model_validate(tenant))
 

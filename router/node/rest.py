@@ -26,7 +26,8 @@ from router.api.machines import Presenter
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
-from router.api.previews import SandboxPreviews
+from router.api.preview_secrets import ComputerSecrets, SandboxSecrets
+from router.api.previews import PreviewPresenter, SandboxPreviews
 from router.api.project_reports import ProjectReportsApi
 from router.api.projects import ProjectsApi
 from router.api.publishing import PublishingApi
@@ -53,6 +54,9 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
     urls = Urls.of(settings)
     links = Links(preview_domains=services.preview_domains, urls=urls)
     presenter = Presenter(resources=services.resources, blocks=services.blocks, links=links)
+    exposed = PreviewPresenter(
+        previews=services.previews, secrets=services.preview_secrets, links=links, hints=services.host_hints
+    )
     deployments = DeploymentPresenter(places=services.resources, blocks=services.blocks, links=links)
     return [
         WorkspacesApi(services.workspaces),
@@ -64,11 +68,23 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
         ApiKeysApi(services.keys),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         SandboxesApi(resources=services.resources, presenter=presenter),
-        SandboxPreviews(
-            resources=services.resources, previews=services.previews, links=links, hints=services.host_hints
+        SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
+        SandboxSecrets(
+            resources=services.resources,
+            previews=services.previews,
+            secrets=services.preview_secrets,
+            links=links,
+            presenter=exposed,
         ),
         ComputersApi(resources=services.resources, presenter=presenter),
-        ComputerPorts(resources=services.resources, previews=services.previews, links=links, hints=services.host_hints),
+        ComputerPorts(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
+        ComputerSecrets(
+            resources=services.resources,
+            previews=services.previews,
+            secrets=services.preview_secrets,
+            links=links,
+            presenter=exposed,
+        ),
         DeploymentsApi(
             deployments=services.deployments,
             resources=services.resources,

@@ -17,9 +17,9 @@ _SECRET_PARAMETER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-# Our own keys, JSON Web Tokens, what follows an authentication scheme, and the password in a URL.
+# Our own keys, what opens a preview, JSON Web Tokens, what follows an authentication scheme, and the password in a URL.
 _SECRET_TEXT = re.compile(
-    r"\b(msk_)[A-Za-z0-9_-]+"
+    r"\b(msk_|mp[tlo]_)[A-Za-z0-9_-]+"
     r"|\b(eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+"
     r"|\b((?:bearer|basic) )[A-Za-z0-9+/=._~-]{6,}"
     r"|(://[^/\s:@]{0,256}:)[^/\s@]{1,256}(?=@)",

@@ -103,7 +103,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     if isinstance(verdict, Allowed):
         visit.entry = entry = verdict.entry
         visit.until = min(entry.until, rules.until)
-        if entry.key or (entry.secret_id and not entry.cookie):
+        if entry.key or (entry.secret_id and not entry.signed_by):
             worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
         exchange.head = brought.forward(consumed=verdict.consumed)
         return True
@@ -144,7 +144,7 @@ def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
 def _judge(exchange: "Exchange", rules: AccessRules, entry: Entry) -> Problem | None:
     worker = exchange.worker
     now = worker.date()
-    problem = judge_entry(rules, entry, exchange.client, now)
+    problem = judge_entry(rules, entry, exchange.client, now, worker.access.signing)
     if problem is None and entry.key and not rules.public:
         record = worker.access.peek(entry.key)
         if record is not UNKNOWN:

@@ -25,6 +25,7 @@ from router.proxy.h2_client import Http2Client
 from router.proxy.sweep import sweep
 from router.proxy.worker_state import PlainHttp, WorkerState
 from router.routes.host_notes import HostNote
+from router.routes.records import SigningKeysRecord
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Limits
@@ -84,6 +85,7 @@ class Proxy:
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)
         self._server: asyncio.Server | None = None
+        self._signing: SigningKeysRecord | None = None  # that cookies were last judged by
         self._checked_keys: set[str] = set()  # API keys that are being looked up for what came in by them
         self._standing_in: dict[int, asyncio.Server] = {}  # on other workers' sockets
         resolver.on_drop(self._on_drop)
@@ -281,11 +283,12 @@ class Proxy:
     async def _watch(self) -> None:
         """Look up the hosts of open exchanges whose routes the resolver no longer remembers, since it reports changes only
         of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up. The same holds
-        for API keys. And end what was let in until a time that has come."""
+        for API keys. And end what was let in until a time that has come, or by a cookie whose key was withdrawn."""
         worker = self._worker
         while True:
             await asyncio.sleep(_WATCH_EVERY)
-            now = worker.date()
+            now, signing = worker.date(), worker.access.signing
+            replaced, self._signing = signing is not self._signing, signing
             unseen: dict[str, Route] = {}
             for exchange in self._in_use():
                 route, visit = exchange.route, exchange.visit
@@ -295,7 +298,7 @@ class Proxy:
                     unseen[route.host] = route
                 if visit is None or visit.entry is None:
                     continue
-                if now >= visit.until:
+                if now >= visit.until or (replaced and visit.entry.signed_by):
                     self._end_if_shut_out(exchange)
                 elif visit.entry.key and worker.access.peek(visit.entry.key) is UNKNOWN:
                     self._start_check_of_key(visit.entry.key)

@@ -25,6 +25,7 @@ from router.tenancy.validation import Fields
 
 MIN_TTL: Final = 30  # seconds that a link works
 MAX_TTL: Final = 30 * 86400
+TOKENS: Final = (SecretKind.PROGRAM,)
 LINKS: Final = (SecretKind.LINK, SecretKind.ONCE)
 KEPT: Final = timedelta(days=1)  # how long dead secrets are known
 
@@ -129,6 +130,8 @@ class PreviewSecrets:
         fields.text("name", name, max_length=_MAX_NAME, required=kind is SecretKind.PROGRAM)
         if expires_at is not None and expires_at <= now:
             fields.add("expires_at", "must be in the future")
+        if expires_at is not None and ttl is not None:
+            fields.add("ttl_seconds", "can't be given beside expires_at")
         fields.check()
         if ttl is not None:
             expires_at = now + timedelta(seconds=ttl)
@@ -187,7 +190,7 @@ class PreviewSecrets:
             there = await tx.preview_secrets.of_resource(resource_id)
             found = next((one for one in there if one.id == secret_id), None)
             if found is None or found.preview_id != preview_id or found.kind not in kinds:
-                raise RouterError(NOT_FOUND, "There is no such secret, or it ended more than a day ago.")
+                raise RouterError(NOT_FOUND, f"{'token' if kinds == TOKENS else 'share'} not found")
             if found.revoked_at is None:
                 await self._revoke(tx, there, [found], now)
                 found = replace(found, revoked_at=now)

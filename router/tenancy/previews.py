@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict, Unpack
 
 from router.base.clock import Clock
@@ -37,7 +37,7 @@ from router.tenancy.validation import BLANK, Fields, invalid
 MAX_NETWORKS = 64
 MAX_ORIGINS = 32
 _MAX_ORIGIN = 300  # characters; the longest host name has 253
-_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+ORIGIN = r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"  # as browsers send it: in small letters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +116,20 @@ class Previews:
 
     @retry_on_deadlock
     async def put(
-        self, resource_id: str, port: int | None = None, **changes: Unpack[PreviewChanges]
+        self, resource_id: str, port: int | None = None, *, ttl: int | None = None, **changes: Unpack[PreviewChanges]
     ) -> tuple[Preview, bool]:
         """Expose a port, the default one where none is given: its new preview and True, or the one it has and False.
 
-        Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port).
+        `ttl` is in how many seconds it expires, for `expires_at`. Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port).
         """
         fields = Fields()
         if port is not None:
             check_port(fields, "port", port, self._reserved_ports)
         now = self._clock.now()
+        if ttl is not None:
+            if changes.get("expires_at") is not None:
+                fields.add("ttl_seconds", "can't be given beside expires_at")
+            changes = {**changes, "expires_at": now + timedelta(seconds=ttl)}
         _check(fields, changes, now)
         fields.check()
         async with self._store.begin() as tx:
@@ -148,6 +152,18 @@ class Previews:
         """Raises RouterError: NOT_FOUND."""
         async with self._store.read() as tx:
             return preview_of(await tx.previews.get(preview_id), resource_id)
+
+    async def of_port(self, resource_id: str, port: int) -> Preview:
+        """Raises RouterError: NOT_FOUND."""
+        async with self._store.read() as tx:
+            found = await tx.previews.of_port(resource_id, port)
+        if found is None:
+            raise RouterError(NOT_FOUND, "port not found")
+        return found
+
+    def has_expired(self, preview: Preview) -> bool:
+        """Whether nobody gets in any more."""
+        return preview.expires_at is not None and preview.expires_at <= self._clock.now()
 
     async def list(self, resource_id: str, window: Window = FIRST) -> Listing[Preview]:
         """By port."""
@@ -255,7 +271,7 @@ def _check_origins(fields: Fields, origins: Collection[str]) -> None:
     if len(origins) > MAX_ORIGINS:
         fields.add("cors_origins", f"should have at most {MAX_ORIGINS} item(s)")
     for origin in origins:
-        if len(origin) > _MAX_ORIGIN or _ORIGIN.fullmatch(origin) is None:
+        if len(origin) > _MAX_ORIGIN or re.fullmatch(ORIGIN, origin) is None:
             fields.add("cors_origins", f"{origin[:60]!r} is no origin, as in https://app.example.com")
 
 

@@ -15,7 +15,7 @@ from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.policies import AccessPolicy, SecretKind, Visibility
 from router.routes.records import ResourceRecord
 from router.store import History, Store
-from router.tenancy.preview_secrets import LINKS, PreviewSecret, PreviewSecrets
+from router.tenancy.preview_secrets import LINKS, TOKENS, PreviewSecret, PreviewSecrets
 from router.tenancy.previews import Preview, Previews
 from router.tenancy.resources import Resource
 from tests.support.world import World
@@ -23,7 +23,6 @@ from tests.support.world import World
 pytestmark = pytest.mark.asyncio
 
 PORT = 8080
-TOKENS = (SecretKind.PROGRAM,)
 
 
 @pytest_asyncio.fixture
@@ -101,7 +100,9 @@ async def test_a_revoked_secret_is_told_apart_for_a_day(
     store: Store, clock: ManualClock, secrets: PreviewSecrets, preview: Preview
 ) -> None:
     """Revoking twice changes nothing; a day later the job forgets it."""
-    secret, lives = await made(secrets, preview, ttl=10 * 86400), await made(secrets, preview, ttl=10 * 86400)
+    secret = await made(secrets, preview, ttl=10 * 86400)
+    clock.advance(1)
+    lives = await made(secrets, preview, ttl=10 * 86400)
     for _ in range(2):
         revoked = await secrets.revoke(preview.resource_id, preview.id, secret.id, LINKS)
         assert revoked.revoked_at == clock.now()

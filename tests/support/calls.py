@@ -21,6 +21,7 @@ _PLACES = {
     "endpoints": "registered",
     "resources": "registered",
 }
+_TOKENS = {"previews": "preview token", "ports": "port token"}
 _HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domain"}
 
 # What fields that name a record hold, by the field.
@@ -50,8 +51,11 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "CreateDeployment": lambda _: {"name": "Another"},
     "CreateKey": lambda _: {"name": "Another"},
     "CreatePreview": lambda _: {"port": 9000},
+    "CreatePreviewToken": lambda _: {"expires_in": 600, "scope": "read"},
     "CreateProject": lambda held: {"name": "Another", "workspace_id": held.ids["workspace"]},
     "CreateSandbox": lambda _: {"name": "Another"},
+    "CreateShare": lambda _: {"once": True},
+    "CreateToken": lambda _: {"name": "Another", "ttl_seconds": 600},
     "CreateWebhook": lambda _: {"url": "https://hooks.example.com/in", "event_types": ["domain.*"]},
     "CreateWorkspace": lambda _: {"name": _fresh("Another")},
     "DeploySandbox": lambda held: {"deployment_id": held.ids["deployment"]},
@@ -88,6 +92,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "RegisterFlat": lambda held: {"domain": f"{_fresh('app')}.example", "deployment_id": held.ids["deployment"]},
     "RegisterWithRedirect": lambda _: {"domain": f"{_fresh('app')}.example"},
     "RollBack": lambda held: {"version_id": held.ids["older version"]},
+    "SharePreview": lambda _: {"ttl_seconds": 600},
     "SetEnv": lambda _: {"env": {"ANOTHER": "value"}},
 }
 
@@ -122,6 +127,8 @@ def kinds_of(path: str) -> dict[str, str]:
             before = segments[number - 1]
             around = segments[number - 3] if number > 2 else ""
             kind = _HOLDERS[around] if before == "domains" else _PLACES[before]
+            if before == "tokens":
+                kind = _TOKENS[around]
             kinds[place[1]] = "sandbox port" if (around, before) == ("sandboxes", "ports") else kind
     return kinds
 

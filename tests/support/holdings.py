@@ -11,6 +11,7 @@ from typing import Any
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.node.services import Services
+from router.routes.policies import SecretKind
 from router.routes.records import Kind, Scope, State
 from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
@@ -131,6 +132,12 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         Kind.COMPUTER, tenant_id, ownership=into, slug=f"{mark}-desk", name=f"{mark} Desk", **machine
     )
     admin, _ = await services.previews.put(computer.id, next(_ports), name=f"{mark} Admin", metadata={hidden: hidden})
+    secrets = services.preview_secrets
+    tokens = [
+        (await secrets.create(shown.resource_id, shown.id, SecretKind.PROGRAM, name=f"{mark} CI"))[0]
+        for shown in (preview, admin)
+    ]
+    share, _ = await secrets.create(sandbox.id, None, SecretKind.LINK)
     deployment = await services.deployments.create(
         tenant_id,
         f"{mark} Shop",
@@ -190,6 +197,9 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "sandbox": sandbox.id,
             "sandbox name": f"{mark} Box",
             "preview": preview.id,
+            "preview token": tokens[0].id,
+            "port token": tokens[1].id,
+            "share": share.id,
             "computer": computer.id,
             "port": str(admin.port),
             "sandbox port": str(shown_port),

@@ -9,7 +9,7 @@ import pytest
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
 from router.routes.policies import AccessPolicy
-from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret
+from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
 from tests.support.edge import FRONT, RunningEdge, until
 from tests.support.wire import Backend, End, Ended
 from tests.wire.conftest import BuildEdge
@@ -216,6 +216,23 @@ async def test_time_runs_out(build_edge: BuildEdge, opens: Any) -> None:
     await goes_on(*lasting)
 
 
+async def test_a_signing_key_that_is_withdrawn(build_edge: BuildEdge) -> None:
+    """Cookies of it open nothing any more, and what came in by one ends; those of other keys go on."""
+    keys = MemoryKeys(signing("new", "old"))
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    by_old = cookie(grant("mail", port=backend.port), signing("old"))
+    ending, _ = await stream(edge, backend, by_old)
+    lasting, end = await stream(edge, backend, cookie(grant("mail", port=backend.port), signing("new")))
+    keys.signing = signing("new")
+    await has_ended(ending)
+    await goes_on(lasting, end)
+    late = await edge.client(FRONT)
+    await late.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + by_old + b"\r\n\r\n")
+    got = await late.read_response()
+    assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_wrong")
+
+
 @pytest.mark.parametrize("visibility", ["public", "private"])
 @pytest.mark.parametrize("told", ["before", "meanwhile"])
 async def test_a_preview_expires(edge: RunningEdge, visibility: str, told: str) -> None:
@@ -256,3 +273,28 @@ async def test_in_the_queue(build_edge: BuildEdge) -> None:
     _, request = await backend.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     assert request.all(b"x-miosa-preview-token") == []
     assert (await waiting[0].read_response()).status == 200
+
+
+async def test_a_resource_that_moves(build_edge: BuildEdge) -> None:
+    """Who waits for a place at its old address is admitted at the new one, by what let them in before."""
+    keys = MemoryKeys()
+    edge = await build_edge(access=keys, exchanges_per_resource=1)
+    backend, other = edge.backend("shop", policies=policies(*SECRETS)), edge.backend("cart")
+    first, end = await stream(edge, backend, TOKEN)
+    client = await edge.client(FRONT)
+    await client.send(b"GET /q?a HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + TOKEN + b"\r\n\r\n")
+    await until(lambda: edge.proxy._worker.queues.waiting == 1)
+    edge.point(
+        "shop",
+        other,
+        "boot-2",
+        default_port=backend.port,
+        ports={backend.port: other.port},
+        policies=policies(*SECRETS),
+    )
+    await edge.turns()
+    end.close()
+    await first.read_until_gone()
+    _, request = await other.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert (request.target, request.all(b"x-miosa-preview-token")) == (b"/q?a", [])
+    assert (await client.read_response()).status == 200

@@ -60,6 +60,12 @@ ALSO_RIGHT = {
     "POST /api/v1/computers/{id}/domains/{domain_id}/verify": "422",
     "POST /api/v1/deployments/{id}/domains/{domain_id}/verify": "422",
     "POST /api/v1/custom-domains/{id}/verify": "422",
+    # What expires does so later than now, by one of two fields; networks are written as such.
+    "POST /api/v1/sandboxes/{id}/previews": "422",
+    "POST /api/v1/sandboxes/{id}/previews/{preview_id}/tokens": "422",
+    "POST /api/v1/computers/{id}/ports": "422",
+    "POST /api/v1/computers/{id}/ports/{port}/tokens": "422",
+    "PATCH /api/v1/computers/{id}/ports/{port}": "422",
     # A webhook's URL must be one that may be called, its project one of its workspace.
     "POST /api/v1/webhooks": "422",
     "PATCH /api/v1/webhooks/{id}": "422",

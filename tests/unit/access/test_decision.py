@@ -299,7 +299,7 @@ def test_early_data() -> None:
 ENTRIES: list[tuple[tuple[bytes, ...], Entry]] = [
     ((token("ci"),), Entry(secret_id="ci")),
     ((token("ci-soon"),), Entry(secret_id="ci-soon", until=NOW + 1)),
-    ((by_cookie("mail", until=NOW + 7),), Entry(secret_id="mail", cookie=True, until=NOW + 7)),
+    ((by_cookie("mail", until=NOW + 7),), Entry(secret_id="mail", signed_by="first", until=NOW + 7)),
 ]
 
 
@@ -309,8 +309,8 @@ def test_entries(lines: tuple[bytes, ...], expected: Entry) -> None:
     given = verdict(rules_of(), *lines)
     assert isinstance(given, Allowed)
     entry = given.entry
-    fields = (entry.secret_id, entry.key, entry.cookie, entry.until)
-    assert fields == (expected.secret_id, expected.key, expected.cookie, expected.until)
+    fields = (entry.secret_id, entry.key, bool(entry.signed_by), entry.until)
+    assert fields == (expected.secret_id, expected.key, bool(expected.signed_by), expected.until)
 
 
 # Before anything that was brought.
@@ -394,12 +394,13 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
     (Entry(secret_id="gone"), {"visibility": "public", "until": NOW + 1}, None),
     (Entry(secret_id="ci"), {"visibility": "key"}, None),
     (Entry(secret_id="mail"), {"visibility": "key"}, REVOKED),
-    (Entry(secret_id="ci", cookie=True), {"visibility": "key"}, REVOKED),
-    (Entry(secret_id="mail", cookie=True), {}, None),
-    (Entry(secret_id="mail", cookie=True), {"generation": 1}, REVOKED),
+    (Entry(secret_id="ci", signed_by="first"), {"visibility": "key"}, REVOKED),
+    (Entry(secret_id="mail", signed_by="first"), {}, None),
+    (Entry(secret_id="mail", signed_by="first"), {"generation": 1}, REVOKED),
     (Entry(secret_id="mail"), {"generation": 1}, None),
-    (Entry(secret_id="once-used", cookie=True), {}, None),
-    (Entry(secret_id="once-revoked", cookie=True), {}, REVOKED),
+    (Entry(secret_id="mail", signed_by="withdrawn"), {}, WRONG),
+    (Entry(secret_id="once-used", signed_by="first"), {}, None),
+    (Entry(secret_id="once-revoked", signed_by="first"), {}, REVOKED),
     (Entry(key="k"), {"generation": 1}, None),
     (Entry(key="k", until=NOW), {}, EXPIRED),
     (Entry(claims=Claims("me", "acme", "tenant", NOW + 1)), {}, None),
@@ -412,7 +413,7 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
 @pytest.mark.parametrize(("entry", "changes", "expected"), AGAIN)
 def test_judged_again(entry: Entry, changes: dict[str, Any], expected: Problem | None) -> None:
     """What let somebody in, against the policy as it is now."""
-    assert judge_entry(rules_of(**changes), entry, "10.0.0.1", NOW) == expected
+    assert judge_entry(rules_of(**changes), entry, "10.0.0.1", NOW, signing("first")) == expected
 
 
 def test_who_came_in_may_stay() -> None:
@@ -427,7 +428,7 @@ def test_who_came_in_may_stay() -> None:
         for way in ways:
             given = verdict(rules, way, keys=keys)
             if isinstance(given, Allowed):
-                assert judge_entry(rules, given.entry, "10.0.0.1", NOW) is None
+                assert judge_entry(rules, given.entry, "10.0.0.1", NOW, None) is None
 
 
 def test_no_key_is_as_good_as_none() -> None:

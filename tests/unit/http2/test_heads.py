@@ -200,6 +200,14 @@ def test_what_is_grpc(content_type: bytes | None, is_its_own: bool) -> None:
     assert is_grpc(content_type) is is_its_own
 
 
+@pytest.mark.parametrize(
+    ("http_status", "status"), [(401, b"16"), (403, b"7"), (404, b"14"), (410, b"14"), (503, b"14")]
+)
+def test_a_status_says_whether_to_call_again(http_status: int, status: bytes) -> None:
+    """Who may not open a preview is told so: clients call again where something is unavailable."""
+    assert dict(status_fields("no", http_status))[b"grpc-status"] == status
+
+
 def test_a_message_is_percent_encoded() -> None:
     """As gRPC's protocol has it: what is not printable ASCII, and the percent sign."""
     assert dict(status_fields("50 %\n\N{SNOWMAN}~"))[b"grpc-message"] == b"50 %25%0A%E2%98%83~"

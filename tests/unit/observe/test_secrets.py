@@ -55,6 +55,8 @@ def test_keys_in_any_bytes() -> None:
     [
         ("nothing here", "nothing here"),
         ("key msk_live_abc. Next", "key msk_***. Next"),
+        ("mpt_abc-1_2, mpl_abc; mpo_abc", "mpt_***, mpl_***; mpo_***"),
+        ("mpa_abc", "mpa_abc"),
         ("Authorization: Bearer abcdef12345", "Authorization: Bearer ***"),
         ("postgresql://router:hunter2@db/x failed", "postgresql://router:***@db/x failed"),
         ("redis://:hunter2@cache:6379", "redis://:***@cache:6379"),
