@@ -28,6 +28,22 @@ _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PRO
 _NOTHING: Final = Credentials()
 
 
+def sole_credential(head: RequestHead) -> bytes:
+    """The cookie, or else the token of a header, that a request brings which brings nothing else that could be ours, and
+    changes nothing; empty for any other. Nearly all requests of a page that is open are such, and are the same to whoever
+    judges them: so their verdict can be remembered by that alone."""
+    credentials = head.credentials
+    if credentials is None or credentials.authorization or head.upgrade or head.method not in (b"GET", b"HEAD"):
+        return b""
+    if len(credentials.cookies) + len(credentials.tokens) != 1:
+        return b""
+    if b"?" in head.target and _MENTION.search(head.target) is not None:
+        return b""
+    if b"?" in head.referer and _MENTION.search(head.referer) is not None:
+        return b""
+    return b"cookie " + credentials.cookies[0] if credentials.cookies else b"token " + credentials.tokens[0]
+
+
 class Brought:
     """See the module. `tokens` are those of the header and the query, `link` is that of `miosa_token`, each token once.
     `bearer` are those of Authorization, by the whole value. `target` is the request's without the parameters that were ours.

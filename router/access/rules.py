@@ -40,6 +40,8 @@ class AccessRules:
         self.secrets: dict[str, AccessSecret] = {secret.digest: secret for secret in policy.secrets}
         self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in policy.secrets}
         self._origins = frozenset(origin.lower().encode("ascii", "replace") for origin in policy.origins)
+        # Whether it depends on nothing but what a request brings who may come in.
+        self.by_credential = not policy.networks and policy.cors is Cors.PASSTHROUGH and not self.public
         self._any_address = not policy.networks
         self._networks = [network for network in map(_network, policy.networks) if network is not None]
         self._addresses: dict[str, bool] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from router import errors
-from router.access.brought import Brought
+from router.access.brought import Brought, sole_credential
 from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
     OPEN,
@@ -36,6 +36,7 @@ from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.proxy import local_responses
 from router.routes.policies import AccessSecret, Cors
+from router.routes.records import SigningKeysRecord
 
 if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _LOOK_UP_TIME: Final = 10.0  # seconds for one, at most
 _MAX_LOOK_UPS: Final = 4  # of keys for one exchange: what was looked up may have changed again
+_MOMENT: Final = 1.0  # seconds: as often as open exchanges are judged again
+_MAX_VISITS: Final = 1024  # of one route
 _VARY: Final = b"Vary: Origin"
 
 _log = structlog.get_logger("router.proxy")
@@ -63,23 +66,54 @@ class Visit:
         self.look_ups = 0
 
 
-def rules_of(worker: "WorkerState", route: "Route") -> AccessRules | None:
-    """What is derived from the route's policy, once; None where everybody may come in."""
+class Guard:
+    """What is derived from a route with a policy: the rules, and visits that were let in a moment ago by what they brought
+    alone (`sole_credential`), with the instant of the coarse clock up to which the same lets in the next. They are those of
+    the preview's own secrets: a change of one is a change of the route, which has another guard then."""
+
+    def __init__(self, rules: AccessRules) -> None:
+        self.rules = rules
+        self._visits: dict[bytes, tuple[Visit, float]] = {}
+        self._signing: SigningKeysRecord | None = None
+
+    def known(self, credential: bytes, now: float, signing: SigningKeysRecord | None) -> Visit | None:
+        """The visit of who has brought the same a moment ago. `signing` are the keys that cookies are signed with now."""
+        if signing is not self._signing:
+            self._signing = signing
+            self._visits.clear()
+        found = self._visits.get(credential)
+        return found[0] if found is not None and now < found[1] else None
+
+    def remember(self, credential: bytes, visit: Visit, until: float) -> None:
+        """Bounded, since visitors may have many."""
+        if len(self._visits) >= _MAX_VISITS:
+            self._visits.clear()
+        self._visits[credential] = (visit, until)
+
+
+def guard_of(worker: "WorkerState", route: "Route") -> Guard | None:
+    """Derive what is needed of a route with a policy, and remember it there; None where everybody may come in."""
     if route.policy is None or route.resource is None:
         return None
     if route.access is None:
-        route.access = AccessRules(route, route.policy, route.resource, worker.cookie_zones)
-    return cast(AccessRules, route.access)
+        route.access = Guard(AccessRules(route, route.policy, route.resource, worker.cookie_zones))
+    return cast(Guard, route.access)
 
 
 def admitted(exchange: "Exchange", route: "Route") -> bool:
     """Whether the request may go on; else it is answered, or will be."""
     worker = exchange.worker
-    rules = rules_of(worker, route)
-    if rules is None:
+    guard = guard_of(worker, route)
+    if guard is None:
         return True
-    visit = exchange.visit
+    rules, visit, credential = guard.rules, exchange.visit, b""
     if visit is None:
+        if rules.by_credential:
+            credential = sole_credential(exchange.head)
+            known = guard.known(credential, worker.now, worker.access.signing) if credential else None
+            if known is not None:
+                exchange.visit = known
+                return True
         visit = exchange.visit = Visit()
     elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
         problem = _judge(exchange, rules, visit.entry)
@@ -106,6 +140,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         if entry.key or (entry.secret_id and not entry.signed_by):
             worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
         exchange.head = brought.forward(consumed=verdict.consumed)
+        if credential and entry.secret_id:
+            guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
         return True
     if isinstance(verdict, Refused):
         exchange.respond(verdict.problem, endings.EDGE_IN_ADMISSION)
@@ -127,8 +163,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
 
 def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
     """Why an exchange or a tunnel of this host has to end, as its route is now; None where it may go on."""
-    rules, visit = rules_of(exchange.worker, route), exchange.visit
-    if rules is None:
+    guard, visit = guard_of(exchange.worker, route), exchange.visit
+    if guard is None:
         if visit is not None:
             visit.until = math.inf
         return None
@@ -136,8 +172,8 @@ def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
         visit = exchange.visit = Visit()
         visit.entry = OPEN
     entry = visit.entry or OPEN
-    problem = _judge(exchange, rules, entry)
-    visit.until = min(entry.until, rules.until)
+    problem = _judge(exchange, guard.rules, entry)
+    visit.until = min(entry.until, guard.rules.until)
     return problem
 
 

@@ -221,26 +221,14 @@ class Exchange(Finished):
         """The host has a route: send a response of our own, or go on to its backend."""
         self.route = route
         worker, head = self.worker, self.head
-        plain = worker.plain
         if (
             route.special
             or head.max_forwards != NO_LIMIT
-            or ((plain is not None or head.plain_http) and self.scheme == "http")
+            or ((worker.plain is not None or head.plain_http) and self.scheme == "http")
         ):
-            instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
-            if instead is None:
-                if route.policy is not None and not admission.admitted(self, route):
-                    return
-                head = self.head
-                instead = local_responses.instead(head, route, self.scheme, self.id)
-            if instead is not None:
-                ending = local_responses.ending_of(instead)
-                if isinstance(instead, Problem):
-                    self.respond(instead, ending)
-                else:
-                    self._send(instead, ending)
+            if self._answered_instead(route):
                 return
-            self.head = head = head.one_hop_on()
+            head = self.head
         prepared: Prepared = route.prepared or worker.prepare(route)
         if prepared.problem is not None:
             worker.metrics.count("backend_errors", "not_allowed")
@@ -271,6 +259,26 @@ class Exchange(Finished):
             self.hold_body()
         else:
             self.connect()
+
+    def _answered_instead(self, route: "Route") -> bool:
+        """Whether something else than the resource responds, or will; or nobody yet, where a look-up is waited for."""
+        worker, head, plain = self.worker, self.head, self.worker.plain
+        if route.only_guarded and head.max_forwards == NO_LIMIT and self.scheme == "https":
+            return not admission.admitted(self, route)
+        instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
+        if instead is None:
+            if route.policy is not None and not admission.admitted(self, route):
+                return True
+            instead = local_responses.instead(self.head, route, self.scheme, self.id)
+        if instead is None:
+            self.head = self.head.one_hop_on()
+            return False
+        ending = local_responses.ending_of(instead)
+        if isinstance(instead, Problem):
+            self.respond(instead, ending)
+        else:
+            self._send(instead, ending)
+        return True
 
     def _find_place(self, activity: "Activity", tenant: "Share") -> bool:
         """Whether there is a place for an offer to upgrade, or in the queue."""

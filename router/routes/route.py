@@ -20,7 +20,7 @@ class Route:
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
     resource may have to respond: a problem, a redirect, or the proof for a domain check. `used`: since it was remembered, or
-    was last considered for being forgotten. `policy` says who may open it, where not everybody may. `current` while the resolver remembers it: what becomes of its host is heard
+    was last considered for being forgotten. `policy` says who may open it, where not everybody may, and `only_guarded` that it is special for nothing else. `current` while the resolver remembers it: what becomes of its host is heard
     then, and only then.
     """
 
@@ -31,6 +31,7 @@ class Route:
         "expires",
         "host",
         "keys",
+        "only_guarded",
         "policy",
         "port",
         "prepared",
@@ -52,12 +53,9 @@ class Route:
         self.policy: AccessPolicy | None = None
         if decision.resource is not None and decision.redirect_to is None:
             self.policy = decision.resource.policy(decision.port or 0)
-        self.special = not (
-            decision.problem is None
-            and decision.redirect_to is None
-            and decision.challenge is None
-            and self.policy is None
-        )
+        plain = decision.problem is None and decision.redirect_to is None and decision.challenge is None
+        self.special = not plain or self.policy is not None
+        self.only_guarded = plain and self.policy is not None
         self.keys = keys
         self.source = source
         self.sources: Mapping[str, str] = _NOT_KEPT

@@ -1,7 +1,7 @@
 """What ends when who may open a preview changes: streams, tunnels and requests that are under way."""
 
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,12 +63,8 @@ def by_cookie(backend: Backend, keys: MemoryKeys, name: str, **changes: Any) -> 
     return cookie(grant(name, port=backend.port, **changes), keys.stored_signing)
 
 
-Change = Callable[[dict[int, AccessPolicy]], dict[int, AccessPolicy]]
-
-
 def revoked(name: str) -> dict[int, AccessPolicy]:
-    changed = [secret(one.id, one.kind, used=one.used, revoked=one.id == name) for one in SECRETS]
-    return policies(*changed)
+    return policies(*[replace(one, revoked=one.id == name) for one in SECRETS])
 
 
 # What came in by → the policy after the change, and whether it may stay.
@@ -298,3 +294,27 @@ async def test_a_resource_that_moves(build_edge: BuildEdge) -> None:
     _, request = await other.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     assert (request.target, request.all(b"x-miosa-preview-token")) == (b"/q?a", [])
     assert (await client.read_response()).status == 200
+
+
+@pytest.mark.parametrize(
+    "line", [TOKEN, b"", b"X-Miosa-Preview-Token: " + API_KEY.encode()], ids=["token", "cookie", "key"]
+)
+async def test_the_next_request_is_refused_at_once(build_edge: BuildEdge, line: bytes) -> None:
+    """However many were let in by the same a moment ago, also on the same connection."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(*SECRETS))
+    brought = line or by_cookie(backend, keys, "mail")
+    client = await edge.client(FRONT)
+    request = b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + brought + b"\r\n\r\n"
+    async with backend.serving(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as seen:
+        for _ in range(4):
+            await client.send(request)
+            assert (await client.read_response()).status == 200
+        edge.point("shop", backend, policies=policies(*[replace(one, revoked=True) for one in SECRETS]))
+        keys.put(API_KEY, api_key(revoked=True))
+        await client.send(request)
+        got = await client.read_response()
+        assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_revoked")
+    assert len(seen) == 4

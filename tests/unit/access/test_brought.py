@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.access.brought import MAX_TOKEN, Brought, without_tokens
+from router.access.brought import MAX_TOKEN, Brought, sole_credential, without_tokens
+from router.http1.upgrade import settle_upgrade
 from tests.unit.http1.messages import read
 
 NOTHING: tuple[list[bytes], bytes, bytes] = ([], b"", b"/")
@@ -168,3 +169,34 @@ def test_kinds_of_requests(
 def test_early_data(line: bytes, early: bool) -> None:
     """RFC 8470 §5.1."""
     assert Brought(read(line)).early == early
+
+
+COOKIE = b"Cookie: __Host-miosa-preview=c"
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "credential"),
+    [
+        ((COOKIE,), b"GET /a?b=c HTTP/1.1", b"cookie c"),
+        ((b"X-Miosa-Preview-Token: t",), b"HEAD / HTTP/1.1", b"token t"),
+        ((COOKIE, b"Referer: https://3000-a.sandbox.miosa.app/?b"), b"GET / HTTP/1.1", b"cookie c"),
+        ((), b"GET / HTTP/1.1", b""),
+        ((COOKIE, b"X-Miosa-Preview-Token: t"), b"GET / HTTP/1.1", b""),
+        ((COOKIE, COOKIE), b"GET / HTTP/1.1", b""),
+        ((COOKIE, b"Authorization: Basic eDp5"), b"GET / HTTP/1.1", b""),
+        ((COOKIE, b"Connection: Upgrade", b"Upgrade: websocket"), b"GET / HTTP/1.1", b""),
+        ((COOKIE,), b"POST / HTTP/1.1", b""),
+        ((COOKIE,), b"OPTIONS / HTTP/1.1", b""),
+        ((COOKIE,), b"GET /?miosa_token=t HTTP/1.1", b""),
+        ((COOKIE,), b"GET /?x-MIOSA-preview-token HTTP/1.1", b""),
+        ((COOKIE, b"Referer: https://a.b/?miosa_token=t"), b"GET / HTTP/1.1", b""),
+        ((b"X-Miosa-Preview-Token:",), b"GET / HTTP/1.1", b"token "),
+    ],
+)
+def test_what_alone_is_brought(lines: tuple[bytes, ...], first: bytes, credential: bytes) -> None:
+    """Only where nothing else of the request has anything to do with who may come in, or has to be taken out of it. A cookie
+    is never mistaken for a token."""
+    head = read(*lines, first=first)
+    if head.upgrade:
+        settle_upgrade(head)
+    assert sole_credential(head) == credential
