@@ -8,7 +8,7 @@ from router.base.paging import Listing, Window
 from router.routes.policies import Cors, Visibility
 from router.store.policies import own_visibility
 from router.store.rows import Rows, fields_of, named
-from router.store.tables import preview_secrets, previews
+from router.store.tables import previews
 from router.tenancy.previews import Preview
 
 
@@ -41,7 +41,6 @@ class SqlPreviews(Rows):
         self._changes.resource(preview.resource_id)
 
     async def delete(self, preview: Preview) -> None:
-        await self._connection.execute(sa.delete(preview_secrets).where(preview_secrets.c.preview_id == preview.id))
         await self._connection.execute(sa.delete(previews).where(previews.c.id == preview.id))
         self._changes.resource(preview.resource_id)
 

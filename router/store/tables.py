@@ -272,12 +272,13 @@ previews = sa.Table(
 )
 
 # What opens previews: of one, or of every port of the resource where `preview_id` is empty. Never the secrets themselves.
+# They go with their preview, also where a version of ours deletes it that does not know them.
 preview_secrets = sa.Table(
     "preview_secrets",
     metadata,
     _id(),
     _ref("resource_id", "resources", index=True),
-    _ref("preview_id", "previews", nullable=True, index=True),
+    sa.Column("preview_id", Id, sa.ForeignKey("previews.id", ondelete="CASCADE"), index=True),
     _text("kind", 10),
     _text("name", 120, nullable=True),
     _text("prefix", 24),

@@ -103,7 +103,8 @@ class PreviewRows(Protocol):
     async def save(self, preview: Preview) -> None:
         """Store every field."""
 
-    async def delete(self, preview: Preview) -> None: ...
+    async def delete(self, preview: Preview) -> None:
+        """With all secrets that open it alone."""
 
 
 class Previews:

@@ -18,6 +18,7 @@ from router.store import History, Store
 from router.tenancy.preview_secrets import LINKS, TOKENS, PreviewSecret, PreviewSecrets
 from router.tenancy.previews import Preview, Previews
 from router.tenancy.resources import Resource
+from tests.support.database import execute, rows
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -214,6 +215,16 @@ async def test_secrets_go_with_their_preview(
     await previews.delete(sandbox.id, preview.id)
     await previews.put(sandbox.id, PORT)
     assert await known(store) == [(kept.id, False, False)]
+
+
+async def test_an_older_version_deletes_a_preview(
+    database: str, store: Store, secrets: PreviewSecrets, sandbox: Resource, preview: Preview
+) -> None:
+    """It knows nothing of secrets, and takes those of the preview along."""
+    await made(secrets, preview)
+    kept, _ = await secrets.create(sandbox.id, None, SecretKind.LINK)
+    await execute(database, "DELETE FROM previews")
+    assert await rows(database, "SELECT id FROM preview_secrets") == [(kept.id,)]
 
 
 async def test_secrets_go_with_their_resource(

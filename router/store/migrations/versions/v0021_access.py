@@ -49,7 +49,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["resource_id"], ["resources.id"], name=op.f("fk_preview_secrets_resource_id_resources")
         ),
-        sa.ForeignKeyConstraint(["preview_id"], ["previews.id"], name=op.f("fk_preview_secrets_preview_id_previews")),
+        sa.ForeignKeyConstraint(
+            ["preview_id"],
+            ["previews.id"],
+            name=op.f("fk_preview_secrets_preview_id_previews"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_preview_secrets")),
         sa.UniqueConstraint("digest", name=op.f("uq_preview_secrets_digest")),
     )
