@@ -1,7 +1,7 @@
 """When secrets of previews and API keys last let somebody in: from the workers' memory to the store, to the minute.
 
-A secret that is used all the time costs one write a minute, one that is not used costs none. What a worker noted within
-its last minute is lost where it dies; one that ends cleanly sends it first.
+A secret that is used all the time costs one write a minute, one that is not used costs none. What a worker noted in the
+seconds since the last copy is lost where it dies; one that ends cleanly sends it first.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from router.base.clock import Clock
 from router.errors import StoreUnavailableError
 from router.routes.records import api_key_key
 
-INTERVAL = 60.0  # seconds between two copies
+INTERVAL = 10.0  # seconds between two copies
 _MAX_WRITTEN = 2000  # secrets in one copy; the others come with the next
 _BATCH = 50  # secrets in one transaction: others wait for it
 _LAG = 30.0  # seconds by which a worker may be late with what it has noted

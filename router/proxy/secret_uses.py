@@ -1,4 +1,4 @@
-"""When secrets last let somebody in, as this worker saw it. The store hears of it once a minute (`jobs/secret_uses.py`)."""
+"""When secrets last let somebody in, as this worker saw it. The store hears of it to the minute (`jobs/secret_uses.py`)."""
 
 from collections.abc import Mapping
 from typing import Final
