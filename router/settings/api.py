@@ -9,7 +9,8 @@ from router.settings.types import Cost, Count, Group, Networks
 
 
 class Jwt(Group):
-    """JSON Web Tokens that the API accepts beside keys. None are, unless a secret or a key file is set."""
+    """JSON Web Tokens that the API accepts beside keys, and previews that are not public. None are, unless a secret or a key
+    file is set."""
 
     secret: Annotated[SecretStr, Field(min_length=32)] | None = Field(
         None, description="Shared secret for HS256, at least 32 bytes."
