@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from router.access.keys import NO_KEYS
-from router.access.tokens import VerifiedTokens
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
@@ -24,14 +23,12 @@ from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
 from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
 from router.node.sockets import listen, local_addresses
+from router.node.visitor_keys import open_keys
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
-from router.proxy.key_cache import KeyCache
-from router.proxy.secret_uses import SecretUses
-from router.proxy.signing_key_cache import SigningKeyCache
 from router.proxy.worker_keys import WorkerKeys
 from router.routes.batches import RecordSource
 from router.routes.changed_keys import moved_among
@@ -368,28 +365,13 @@ class App:
         await shared.start(self._drop, self._drop_all, store_required=self._replaces)
         return resolver
 
-    def _tokens(self) -> VerifiedTokens | None:
-        """The JSON Web Tokens that open previews. Raises SettingsError for keys that cannot be used."""
-        jwt = self._settings.jwt
-        if jwt.secret is None and jwt.jwks_file is None:
-            return None
-        from router.access.token_verifier import TokenVerifier  # noqa: PLC0415 - its libraries take 14 MB in each worker
-
-        return VerifiedTokens(TokenVerifier(jwt, self._clock).verify, self._clock)
-
     def _remember(self, source: RecordSource) -> Resolver:
         """What remembers routes, and keys where this process carries traffic."""
         settings, clock, stack = self._settings, self._clock, self._stack
         self._resolver = resolver = Resolver.of(source, settings, clock)
         stack.push_async_callback(resolver.close)
         if "proxy" in settings.roles:
-            self._keys = keys = WorkerKeys(
-                api_keys=KeyCache(source, limits=settings.cache, clock=clock),
-                signing_keys=SigningKeyCache(source, limits=settings.cache, clock=clock),
-                tokens=self._tokens(),
-                uses=SecretUses(clock),
-                use_up=self._use_up,
-            )
+            self._keys = keys = open_keys(source, settings, clock, use_up=self._use_up)
             stack.push_async_callback(keys.close)
         return resolver
 

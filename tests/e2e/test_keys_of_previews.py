@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 
 import aiohttp
+import jwt
 import pytest
 import pytest_asyncio
 
@@ -19,6 +21,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
+SECRET = "a secret of more than thirty-two bytes"
 SHAPES = {
     "one process": {},
     "workers": {"workers": 2},
@@ -28,7 +31,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES)
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    with Router(tmp_path_factory.mktemp("node"), **request.param) as router:
+    with Router(tmp_path_factory.mktemp("node"), jwt__secret=SECRET, **request.param) as router:
         workers = request.param.get("workers")
         until(lambda: workers is None or b'"serving": 2' in router.get_admin("/readyz")[2], "all workers serve")
         yield router
@@ -52,6 +55,7 @@ class Preview:
         self.id = node._with_services(close)
         self.key, self.plain_key = node._with_services(lambda services: services.keys.create(tenant))
         self.admin_key = node.key(tenant)
+        self.tenant_id = tenant
 
     async def send(self, method: str = "GET", query: str = "", **headers: str) -> aiohttp.ClientResponse:
         """One request on a connection of its own, so that any worker may get it; its body is read."""
@@ -100,6 +104,20 @@ async def test_a_key_opens_until_it_is_revoked(node: Router, session: aiohttp.Cl
             assert response.status < 300, await response.text()
         assert await preview.visits(**preview.bearer) == {403}
         assert (await preview.send(**preview.bearer)).headers["X-Miosa-Error"] == "token_revoked"
+
+
+async def test_a_json_web_token_opens(node: Router, session: aiohttp.ClientSession) -> None:
+    """One that the API accepts, of the preview's tenant; another tenant's does not, nor one that somebody else has signed."""
+    async with Backend(_hello) as backend:
+        preview = Preview(node, "token", backend, session)
+        claims = {"exp": time.time() + 600, "tenant": preview.tenant_id, "scope": "tenant"}
+        other = {**claims, "tenant": node.tenant("another")}
+        statuses = [
+            (await preview.send(Authorization=f"Bearer {jwt.encode(said, key, 'HS256')}")).status
+            for said, key in ((claims, SECRET), (other, SECRET), (claims, SECRET[::-1]))
+        ]
+        assert statuses[0] == 200
+        assert set(statuses[1:]) <= {401, 403}
 
 
 async def test_what_a_revoked_key_has_opened_ends(node: Router, session: aiohttp.ClientSession) -> None:

@@ -1,0 +1,33 @@
+"""Puts together what a worker knows of the keys that visitors bring."""
+
+from collections.abc import Awaitable, Callable
+
+from router.access.tokens import VerifiedTokens
+from router.base.clock import Clock
+from router.proxy.key_cache import KeyCache
+from router.proxy.secret_uses import SecretUses
+from router.proxy.signing_key_cache import SigningKeyCache
+from router.proxy.worker_keys import WorkerKeys
+from router.routes.batches import RecordSource
+from router.settings import Jwt, Settings
+
+
+def open_keys(
+    source: RecordSource, settings: Settings, clock: Clock, *, use_up: Callable[[str], Awaitable[bool]]
+) -> WorkerKeys:
+    """As the settings say. Raises SettingsError for keys of JSON Web Tokens that cannot be used."""
+    return WorkerKeys(
+        api_keys=KeyCache(source, limits=settings.cache, clock=clock),
+        signing_keys=SigningKeyCache(source, limits=settings.cache, clock=clock),
+        tokens=_tokens(settings.jwt, clock),
+        uses=SecretUses(clock),
+        use_up=use_up,
+    )
+
+
+def _tokens(jwt: Jwt, clock: Clock) -> VerifiedTokens | None:
+    if jwt.secret is None and jwt.jwks_file is None:
+        return None
+    from router.access.token_verifier import TokenVerifier  # noqa: PLC0415 - its libraries take 14 MB in each worker
+
+    return VerifiedTokens(TokenVerifier(jwt, clock).verify, clock)
