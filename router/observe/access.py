@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from router.observe.ended_exchange import Finished
-from router.observe.secrets import mask_keys, mask_query
+from router.observe.secrets import mask_keys, mask_query, may_have_key
 from router.routes.route import Route
 
 _THOUSANDTHS: Final = tuple(f"{number:03d}" for number in range(1000))
@@ -204,7 +204,7 @@ def _is_plain(text: str) -> bool:
         and text.isprintable()
         and '"' not in text
         and "\\" not in text
-        and "msk_" not in text
+        and not may_have_key(text)
     )
 
 
@@ -219,7 +219,8 @@ def _escape_text(text: str) -> str:
 
 def _escape(raw: bytes) -> str:
     """Any bytes as what may stand between the quotes of a JSON string, in printable ASCII; cut where long."""
+    raw = mask_keys(raw)
     if len(raw) > _MAX_FIELD:
         raw = raw[:_MAX_FIELD] + _CUT
-    text = json.dumps(mask_keys(raw).decode("utf-8", "backslashreplace"))[1:-1]
+    text = json.dumps(raw.decode("utf-8", "backslashreplace"))[1:-1]
     return text.replace("\x7f", "\\u007f")  # DEL is the one control character that JSON lets stand

@@ -25,7 +25,8 @@ _SECRET_TEXT = re.compile(
     r"|(://[^/\s:@]{0,256}:)[^/\s@]{1,256}(?=@)",
     re.IGNORECASE,
 )
-_KEYS = re.compile(rb"msk_[A-Za-z0-9_-]+")
+_KEYS = re.compile(rb"(m(?:sk_|p[tlo]_(?=[A-Za-z0-9_-]{43})))[A-Za-z0-9_-]+")
+_MARKS = ("msk_", "mpt_", "mpl_", "mpo_")  # how they begin
 
 _SECRET_WORDS = frozenset(
     [
@@ -62,8 +63,17 @@ def _is_secret_parameter(name: bytes) -> bool:
 
 
 def mask_keys(text: bytes) -> bytes:
-    """`text` with anything that looks like one of our keys masked."""
-    return _KEYS.sub(b"msk_" + MASK.encode("ascii"), text) if b"msk_" in text else text
+    """`text` with anything that looks like one of our keys, or like a preview's secret, masked."""
+    return _KEYS.sub(_mask_key, text)
+
+
+def _mask_key(match: re.Match[bytes]) -> bytes:
+    return match[1] + MASK.encode("ascii")
+
+
+def may_have_key(text: str) -> bool:
+    """Whether `mask_keys` may find something in it; cheap."""
+    return any(mark in text for mark in _MARKS)
 
 
 def mask_text(text: str) -> str:

@@ -23,6 +23,7 @@ from router.access.decision import (
     Confirm,
     Entry,
     Exchanged,
+    LookUp,
     Preflight,
     Refused,
     UseUp,
@@ -134,6 +135,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         secure=exchange.scheme == "https",
         friend=visit.friend is True,
     )
+    if route.decision.redirect_to is not None and not isinstance(verdict, Refused | LookUp):
+        return True  # to where what was brought is looked at
     if isinstance(verdict, Allowed):
         visit.entry = entry = verdict.entry
         visit.until = min(entry.until, rules.until)

@@ -53,6 +53,10 @@ class Route:
         self.policy: AccessPolicy | None = None
         if decision.resource is not None and decision.redirect_to is None:
             self.policy = decision.resource.policy(decision.port or 0)
+        elif decision.resource is not None:
+            policy = decision.resource.policy(decision.resource.default_port or 0)
+            if policy is not None and policy.hide:  # a redirect to it would tell strangers that it exists
+                self.policy = policy
         plain = decision.problem is None and decision.redirect_to is None and decision.challenge is None
         self.special = not plain or self.policy is not None
         self.only_guarded = plain and self.policy is not None

@@ -48,6 +48,9 @@ def test_keys_in_any_bytes() -> None:
     """One of our keys is masked wherever it stands."""
     assert mask_keys(b"/x/msk_live_AbC-1_2/y") == b"/x/msk_***/y"
     assert mask_keys(b"/x") == b"/x"
+    for kind in (b"mpt_", b"mpl_", b"mpo_"):
+        assert mask_keys(b"/=" + kind + b"a" * 43 + b"/y") == b"/=" + kind + b"***/y"
+    assert mask_keys(b"/mpo_report_of_2026") == b"/mpo_report_of_2026"
 
 
 @pytest.mark.parametrize(
