@@ -15,7 +15,7 @@ from router.routes.chain import Decision, Level, Step
 from router.routes.host_notes import HostNotes
 from router.routes.records import AUTO, PRESERVE, keys_of
 from router.routes.resolver import Resolver
-from router.routes.route import Route
+from router.routes.route import Route, policy_of
 
 
 class Verdict(Protocol):
@@ -152,8 +152,8 @@ def _host_mode(decision: Decision) -> str | None:
 
 def _access(decision: Decision) -> dict[str, Any] | None:
     """Who may open it, where not everybody may; of its secrets nothing that says what they are."""
-    policy = None if decision.resource is None else decision.resource.policy(decision.port or 0)
-    if policy is None or decision.redirect_to is not None:
+    policy = policy_of(decision)
+    if policy is None:
         return None
     return {
         "visibility": str(policy.visibility),

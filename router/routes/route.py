@@ -50,13 +50,7 @@ class Route:
         self.problem: Problem | None = decision.problem
         self.resource: ResourceRecord | None = decision.resource
         self.port = decision.port
-        self.policy: AccessPolicy | None = None
-        if decision.resource is not None and decision.redirect_to is None:
-            self.policy = decision.resource.policy(decision.port or 0)
-        elif decision.resource is not None:
-            policy = decision.resource.policy(decision.resource.default_port or 0)
-            if policy is not None and policy.hide:  # a redirect to it would tell strangers that it exists
-                self.policy = policy
+        self.policy: AccessPolicy | None = policy_of(decision)
         plain = decision.problem is None and decision.redirect_to is None and decision.challenge is None
         self.special = not plain or self.policy is not None
         self.only_guarded = plain and self.policy is not None
@@ -73,6 +67,18 @@ class Route:
     def __repr__(self) -> str:
         to = self.problem.code if self.problem else f"{self.resource.slug if self.resource else '-'}:{self.port}"
         return f"<Route {self.host} → {to} by {self.decision.level}>"
+
+
+def policy_of(decision: Decision) -> AccessPolicy | None:
+    """Who may open what a host leads to; None is everybody. A redirect is everybody's, but for one to what is hidden: strangers
+    would learn from it that it exists."""
+    resource = decision.resource
+    if resource is None:
+        return None
+    if decision.redirect_to is None:
+        return resource.policy(decision.port or 0)
+    policy = resource.policy(resource.default_port or 0)
+    return policy if policy is not None and policy.hide else None
 
 
 ANY_ZONE = "*"

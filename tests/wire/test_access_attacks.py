@@ -445,3 +445,152 @@ async def test_no_secret_is_written_down(build_edge: BuildEdge) -> None:
     shown += repr(edge.logs).encode() + edge.metrics.render("")[0]
     for text in texts:
         assert text not in shown, re.findall(rb".{0,300}" + re.escape(text) + rb".{0,20}", shown)[:1]
+
+
+# Hidden over HTTP/2, and while the store is away.
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ((b"x-miosa-preview-token", b"no"),),
+        ((b"cookie", b"__Host-miosa-preview=no"),),
+        ((b"content-type", b"application/grpc"), (b"te", b"trailers")),
+        ((b"origin", b"https://a.b"), (b"accept", b"text/html")),
+    ],
+)
+async def test_hidden_over_http2(edge: RunningEdge, fields: tuple[tuple[bytes, bytes], ...]) -> None:
+    """The same fields and the same body as a host that does not exist."""
+    edge.backend("shop", policies=policies(*SECRETS, hide=True))
+    client = await Http2Peer(await edge.client(FRONT), client=True).start()
+    heard = []
+    for host in (b"shop.miosa.app", b"gone.miosa.app"):
+        stream = await client.request(
+            (b"x-forwarded-proto", b"https"), *fields, path=b"/a", method=b"GET", authority=host
+        )
+        got = await client.whole(stream)
+        text = repr((got.fields, got.body, got.trailers)).encode().replace(host, b"HOST")
+        heard.append(re.sub(rb"req_[0-9a-f]+", b"ID", text))
+    assert heard[0] == heard[1]
+
+
+# Bodies and upgrades.
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (b"X-Miosa-Preview-Token: no",),
+        (b"Connection: Upgrade", b"Upgrade: websocket"),
+        (b"Expect: 100-continue",),
+        (b"Content-Type: application/grpc",),
+    ],
+)
+@pytest.mark.parametrize("framing", [b"Content-Length: 40", b"Transfer-Encoding: chunked"])
+async def test_a_body_behind_a_refusal_is_no_request(
+    edge: RunningEdge, lines: tuple[bytes, ...], framing: bytes
+) -> None:
+    """What follows a refused head is a body that nobody reads, however much it looks like a request that may come in."""
+    backend = private(edge)
+    client = await edge.client(FRONT)
+    body = get(b"/smuggled", HEADER)
+    if framing.startswith(b"Transfer"):
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    await client.send(get(b"/", framing, *lines, method=b"POST") + body)
+    heard = await client.read_until_gone()
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert not backend.has_visitor()
+
+
+async def test_requests_behind_an_upgrade_are_judged_too(edge: RunningEdge) -> None:
+    """A refused upgrade opens no tunnel: what comes behind it is a request like any other, or nothing."""
+    backend = private(edge)
+    client = await edge.client(FRONT)
+    upgrade = get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket")
+    await client.send(upgrade + get(b"/a"))
+    heard = await client.read_until_gone() if (await client.read_response()).get(b"connection") == b"close" else b""
+    assert b" 200 " not in heard
+    assert not backend.has_visitor()
+
+
+@pytest.mark.parametrize("keep", [b"", b"Connection: keep-alive\r\n"])
+async def test_the_first_version_of_the_protocol(edge: RunningEdge, keep: bytes) -> None:
+    """HTTP/1.0, with and without a kept connection: one visitor's token is not the next one's."""
+    backend = private(edge)
+    client = await edge.client(FRONT)
+    first = b"GET /1 HTTP/1.0\r\nHost: shop.miosa.app\r\n" + HTTPS + keep + HEADER + b"\r\n\r\n"
+    second = b"GET /2 HTTP/1.0\r\nHost: shop.miosa.app\r\n" + HTTPS + keep + b"\r\n"
+    async with backend.serving(OK) as seen:
+        await client.send(first + second)
+        assert (await client.read_response()).status == 200
+        if keep:
+            assert (await client.read_response()).status == 401
+        else:
+            await client.read_until_gone()
+    assert [request.target for request in seen] == [b"/1"]
+
+
+async def test_a_connection_that_authenticates_itself(edge: RunningEdge) -> None:
+    """NTLM authenticates the connection: who comes after, over the same one, without a token stays outside all the same."""
+    backend = private(edge)
+    client = await edge.client(FRONT)
+    async with backend.serving(OK) as seen:
+        for lines, status in (
+            ((b"Authorization: NTLM YTpi", HEADER), 200),
+            ((b"Authorization: NTLM YTpi",), 401),
+            ((), 401),
+            ((b"Authorization: NTLM YTpi", HEADER), 200),
+        ):
+            await client.send(get(b"/", *lines))
+            assert (await client.read_response()).status == status
+    assert [request.all(b"authorization") for request in seen] == [[b"NTLM YTpi"]] * 2
+
+
+async def test_a_program_that_speaks_http2(edge: RunningEdge) -> None:
+    """A preview of h2c is guarded as well, and its program sees no token."""
+    backend = private(edge)
+    edge.point("shop", backend, protocols={backend.port: "h2c"}, policies=policies(*SECRETS))
+    client = await Http2Peer(await edge.client(FRONT), client=True).start()
+    call = ((b"x-forwarded-proto", b"https"), (b"content-type", b"application/grpc"), (b"te", b"trailers"))
+    refused = await client.whole(await client.request(*call, path=b"/a.B/C", body=b"\0\0\0\0\0"))
+    assert (refused.status, refused.get(b"grpc-status"), refused.get(b"x-miosa-error")) == (
+        200,
+        b"16",
+        b"token_missing",
+    )
+    assert not backend.has_visitor()
+    stream = await client.request(
+        *call, (b"authorization", b"Bearer " + TOKEN), (b"x-own", b"1"), path=b"/a.B/C", body=b"\0\0\0\0\0"
+    )
+    server = await Http2Peer(await backend.accept(), client=False).start()
+    seen = await server.whole(await server.until_new())
+    assert seen.get(b"x-own") == b"1"
+    assert TOKEN not in repr(seen.fields).encode()
+    await server.respond(1, (b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0"))
+    assert (await client.whole(stream)).status == 200
+
+
+# Much of it.
+
+
+async def test_many_made_up_visitors_are_not_remembered(build_edge: BuildEdge) -> None:
+    """Cookies that we have not signed and tokens that open nothing leave nothing behind; of those that we have signed a
+    bounded number is remembered."""
+    keys = MemoryKeys()
+    edge = await build_edge(access=keys)
+    backend = private(edge)
+    worker = edge.proxy._worker
+    client = await edge.client(FRONT)
+    right = grant("mail", port=backend.port)
+    async with backend.serving(OK):
+        for number in range(300):
+            await client.send(get(b"/", b"Cookie: __Host-miosa-preview=1.first.%d" % number))
+            assert (await client.read_response()).status == 403
+        assert len(worker.cookies._known) == 0
+        for _ in range(5):
+            right.issued += 1.0
+            await client.send(get(b"/", cookie(right, keys.stored_signing)))
+            assert (await client.read_response()).status == 200
+    assert len(worker.cookies._known) == 5
