@@ -45,7 +45,8 @@ class AccessKeys(Protocol):
         """Take a link that works once; False where somebody has, on any node."""
 
     def verify_jwt(self, token: str) -> Claims | None:
-        """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError."""
+        """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError, or
+        EarlyTokenError."""
 
     def note_use(self, secret_id: str, *, key: bool) -> None:
         """A preview's secret has opened it, or an API key has (`key`)."""

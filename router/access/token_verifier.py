@@ -15,7 +15,7 @@ from typing import Any
 
 import jwt
 
-from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError
+from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError
 from router.base.clock import Clock
 from router.base.text import is_storable
 from router.settings import Jwt, SettingsError
@@ -57,7 +57,7 @@ class TokenVerifier:
         now = self._clock.now().timestamp()
         for claim in ("nbf", "iat"):
             if claim in claims and now < _instant(claims, claim) - LEEWAY:
-                raise InvalidTokenError("not valid yet")
+                raise EarlyTokenError("not valid yet")
         accepted = Claims(
             subject=_text(claims, "sub", ""),
             tenant=_text(claims, "tenant", None),

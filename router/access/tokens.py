@@ -30,6 +30,10 @@ class Claims:
     until: float
 
 
+class EarlyTokenError(InvalidTokenError):
+    """A token of ours that is not accepted yet: the clock of who issued it may be ahead."""
+
+
 class ExpiredTokenError(InvalidTokenError):
     """A token that was accepted until it expired. `claims` are what it said: only who could have come in by it is told more
     than that it is wrong."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError, VerifiedTokens
+from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.proxy.key_cache import KeyCache
 from router.proxy.secret_uses import SecretUses
 from router.proxy.signing_key_cache import SigningKeyCache
@@ -45,7 +45,7 @@ class WorkerKeys:
             return None
         try:
             return self._tokens.verify(token)
-        except ExpiredTokenError:
+        except (EarlyTokenError, ExpiredTokenError):
             raise
         except InvalidTokenError:
             return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from router.access.cookies import Grant, sign
 from router.access.keys import UNKNOWN, Unknown
-from router.access.tokens import Claims, ExpiredTokenError
+from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
 from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
@@ -84,6 +84,7 @@ class MemoryKeys:
         self.used_up: set[str] = set()
         self.tokens: dict[str, Claims] = {}
         self.expired_tokens: dict[str, Claims] = {}
+        self.early_tokens: set[str] = set()
         self.uses: list[tuple[str, bool]] = []
         self.looked_up: list[str] = []
         self.down = False
@@ -126,6 +127,8 @@ class MemoryKeys:
         return first
 
     def verify_jwt(self, token: str) -> Claims | None:
+        if token in self.early_tokens:
+            raise EarlyTokenError("not valid yet")
         if token in self.expired_tokens:
             raise ExpiredTokenError(self.expired_tokens[token])
         return self.tokens.get(token)

@@ -100,6 +100,7 @@ bearer=jwt-other-workspace                   token_wrong    token          token
 bearer=jwt-other-project                     token_wrong    token          token_wrong
 bearer=jwt-other-tenant                      token_wrong    token_wrong    token_wrong
 bearer=jwt-garbled-scope                     token_wrong    token_wrong    token_wrong
+bearer=jwt-early                             token_wrong    token_wrong    token_wrong
 bearer=jwt-past                              token_expired  token_expired  token_expired
 bearer=jwt-other-tenant-past                 token_wrong    token_wrong    token_wrong
 
@@ -137,6 +138,7 @@ header=ci header=unknown                     token_wrong    token_wrong    token
 header=ci link=mail                          token_wrong    token_wrong    token_wrong
 header=ci bearer=key-tenant                  token_wrong    token_wrong    token_wrong
 header=ci bearer=jwt-tenant                  token_wrong    token_wrong    token_wrong
+bearer=jwt-early cookie=mail                 token_wrong    token_wrong    token_wrong
 header=unknown cookie=mail                   token_wrong    token_wrong    token_wrong
 bearer=key-unknown cookie=mail               token_wrong    token_wrong    token_wrong
 header=ci-past cookie=mail                   token_expired  token_expired  token_expired

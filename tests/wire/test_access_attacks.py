@@ -575,6 +575,32 @@ async def test_a_program_that_speaks_http2(edge: RunningEdge) -> None:
 # Much of it.
 
 
+async def test_many_signatures_in_one_request(build_edge: BuildEdge) -> None:
+    """A signature costs more than the rest of a request. Who sends hundreds to be verified has none of them looked at."""
+    keys = MemoryKeys()
+    edge = await build_edge(access=keys)
+    backend = private(edge)
+    looked_at = []
+    keys.verify_jwt = looked_at.append  # type: ignore[assignment, method-assign]
+    many = [b"Authorization: Bearer eyJ.%d.sig" % number for number in range(400)]
+    got = await ask(edge, get(b"/", *many))
+    assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_wrong")
+    assert len(looked_at) <= 4
+    got = await ask(edge, get(b"/", *many[:3]))
+    assert (got.status, got.get(b"x-miosa-error")) == (401, b"token_missing")
+    assert not backend.has_visitor()
+
+
+async def test_addresses_of_one_connection(edge: RunningEdge) -> None:
+    """A front sends many visitors' requests over one connection: each is let in by its own address."""
+    backend = private(edge, networks=("10.1.0.0/16",))
+    client = await edge.client(FRONT)
+    async with backend.serving(OK):
+        for last, status in ((b"10.1.2.3", 200), (b"10.2.2.3", 403), (b"10.1.2.3", 200), (b"::1", 403)) * 3:
+            await client.send(get(b"/", HEADER, b"X-Forwarded-For: " + last))
+            assert (await client.read_response()).status == status
+
+
 async def test_many_made_up_visitors_are_not_remembered(build_edge: BuildEdge) -> None:
     """Cookies that we have not signed and tokens that open nothing leave nothing behind; of those that we have signed a
     bounded number is remembered."""

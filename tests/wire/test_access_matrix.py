@@ -375,6 +375,7 @@ def keys_of_the_matrix() -> MemoryKeys:
     for thing, changes in API_KEYS.items():
         record: KeyRecord = api_key(**changes)
         keys.put(api_key_text(thing).decode(), record, known=thing != "key-workspace")  # one has to be looked up
+    keys.early_tokens = {token("jwt-early").decode()}
     for thing, claims in JWTS.items():
         (keys.tokens if claims.until == FAR else keys.expired_tokens)[token(thing).decode()] = claims
     return keys
