@@ -45,9 +45,10 @@ class ExpiredTokenError(InvalidTokenError):
 
 class VerifiedTokens:
     """The tokens of visitors: a signature is verified once, and its result remembered by the token's hash until the token
-    expires. What was refused is not remembered: whoever makes up tokens never sends one twice.
+    expires. That one is none of ours is remembered too: a program's own tokens come with every request of its pages. Whoever
+    makes up tokens only makes us forget some of those.
 
-    At most `most` are remembered, those that were used last.
+    At most `most` of either kind are remembered, of ours those that were used last.
     """
 
     def __init__(self, verify: Callable[[str], Claims], clock: Clock, *, most: int = _MAX_REMEMBERED) -> None:
@@ -55,6 +56,7 @@ class VerifiedTokens:
         self._clock = clock
         self._most = most
         self._known: OrderedDict[bytes, Claims] = OrderedDict()
+        self._refused: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -68,7 +70,17 @@ class VerifiedTokens:
         digest = hashlib.sha256(token.encode("ascii")).digest()
         claims = self._known.get(digest)
         if claims is None:
-            claims = self._verify(token)
+            if digest in self._refused:
+                raise InvalidTokenError("refused before")
+            try:
+                claims = self._verify(token)
+            except (EarlyTokenError, ExpiredTokenError):
+                raise
+            except InvalidTokenError:
+                if len(self._refused) >= self._most:
+                    self._refused.clear()
+                self._refused.add(digest)
+                raise
             if len(self._known) >= self._most:
                 self._known.popitem(last=False)
             self._known[digest] = claims

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from router.access.token_verifier import LEEWAY, TokenVerifier
-from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError, VerifiedTokens
+from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.base.clock import ManualClock
 from router.settings import Jwt, SettingsError
 
@@ -279,6 +279,29 @@ def test_what_is_no_valid_token_of_ours_is_not_remembered(token: str) -> None:
         visitors.verify(token)
     assert not isinstance(refused.value, ExpiredTokenError)
     assert len(visitors) == 0
+
+
+def test_a_programs_own_token_is_looked_at_once() -> None:
+    """It comes with every request of its pages, and is none of ours each time. Of those no more are remembered than of ours."""
+    tokens = Counting(settings(), clock := ManualClock())
+    visitors = VerifiedTokens(tokens.verify, clock, most=2)
+    own = [encode({**CLAIMS, "sub": name}, "another secret of more than thirty-two bytes") for name in "abc"]
+    for token, verified in ((own[0], 1), (own[0], 1), (own[1], 2), (own[0], 2), (own[2], 3), (own[2], 3)):
+        with pytest.raises(InvalidTokenError):
+            visitors.verify(token)
+        assert tokens.verified == verified
+    assert len(visitors._refused) <= 2
+
+
+def test_a_token_that_is_not_valid_yet_will_be() -> None:
+    """It is ours, and told apart from what is not: it is never refused by what was remembered of it."""
+    clock = ManualClock()
+    visitors = VerifiedTokens(TokenVerifier(settings(), clock).verify, clock)
+    token = encode({**CLAIMS, "nbf": int(clock.now().timestamp()) + 300})
+    with pytest.raises(EarlyTokenError):
+        visitors.verify(token)
+    clock.advance(300)
+    assert visitors.verify(token).subject == CLAIMS["sub"]
 
 
 def test_what_was_used_last_is_remembered() -> None:
