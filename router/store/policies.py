@@ -37,6 +37,12 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
     return {port: policy for port, policy in found.items() if policy.restricts}
 
 
+def is_public(resource: Any, previews: Sequence[Any]) -> bool:
+    """Whether no secret opens anything of it, because everybody may. The rows are as `policies_of` takes them."""
+    usual = visibility_of(resource.visibility or resource.default_visibility)
+    return {usual, *(own_visibility(preview) or usual for preview in previews)} == {Visibility.PUBLIC}
+
+
 def own_visibility(preview: Any) -> Visibility | None:
     """What a preview's row says of itself; None where it says nothing."""
     if preview.visibility == Visibility.PUBLIC and not preview.always_public:
