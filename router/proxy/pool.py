@@ -250,6 +250,9 @@ class Pool:
     def wanted(self, callers: "Callers | None") -> None:
         """Somebody waits for a connection, or nobody does any more."""
         self.callers = callers
+        if callers is None and self.dialling is not None:
+            self.dialling.cancel()
+            self.dialling = None
         self._settle()
 
     def _settle(self) -> None:
@@ -338,9 +341,6 @@ class Pool:
             if timer is not None:
                 timer.cancel()
         self._grace = self._probation = self._blocked = None
-        for backend in self.idle:
-            backend.close()
-        self.idle.clear()
         if self.http2 is not None:
             self.http2.look()
 

@@ -392,6 +392,30 @@ async def test_a_request_of_http1_for_a_port_of_http2(edge: RunningEdge) -> None
     assert [exchange.reused for exchange in edge.finished] == [False, True]
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "http1"])
+async def test_a_resource_that_moves_while_it_is_dialled(build_edge: BuildEdge, protocol: str) -> None:
+    """What waited for the old address goes to the new one, and nothing more to the old: the dial there is given up."""
+    edge = await build_edge(dial=60)
+    left = h2c(edge)
+    client = await edge.client()
+    await client.send(b"GET /x HTTP/1.1\r\nHost: shop.miosa.app\r\n\r\n")
+    old = await left.accept()
+    await old.read_until(b"SM\r\n\r\n")  # the dial is over with the settings, which do not come
+    other = Backend()
+    edge.point("shop", other, "boot-2", protocols={other.port: protocol})
+    if protocol == "h2c":
+        server = await accepted(other)
+        there = await server.until_new()
+        assert server.messages[there].get(b":path") == b"/x"
+        await server.respond(there, (b":status", b"200"), body=b"ok")
+    else:
+        await other.answer(OK)
+    assert (await client.read_response()).body == b"ok"
+    await old.read_until_gone()
+    await until(lambda: not any("dial" in what for what in edge.busy()), edge.busy)
+    other.close()
+
+
 async def test_a_request_of_http2_for_a_port_of_http1(edge: RunningEdge) -> None:
     """It is translated, its trailers too."""
     backend = edge.backend("shop")

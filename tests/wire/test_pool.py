@@ -393,12 +393,7 @@ async def test_a_dial_without_an_answer_is_504(build_edge: BuildEdge) -> None:
 async def test_a_dial_ends_when_its_resource_moves(build_edge: BuildEdge, state: str) -> None:
     """The address that a resource has left is soon another's: no dial goes on to it, and what waited goes where it is now."""
     edge = await build_edge(dial=60)
-    backend = edge.backend("shop", listening=False)
-    backend.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((backend.address, backend.port))
+    backend, fillers = await full_listener(edge)
     client = await edge.client()
     await client.send(get())
     await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
@@ -415,6 +410,65 @@ async def test_a_dial_ends_when_its_resource_moves(build_edge: BuildEdge, state:
         assert (await client.read_response()).body == b"ok"
     await until(lambda: not any("dial" in what for what in edge.busy()), edge.busy)
     assert len(edge.finished) == 1
+    other.close()
+    for filler in fillers:
+        filler.close()
+
+
+async def full_listener(edge: RunningEdge) -> tuple[Backend, list[socket.socket]]:
+    """A program whose kernel takes no more connections, so that a dial to it waits; and what fills its queue."""
+    backend = edge.backend("shop", listening=False)
+    backend.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex((backend.address, backend.port))
+    return backend, fillers
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [(b"", None), (b"Max-Forwards: 3\r\n", b"2"), (b"Max-Forwards: 1\r\n", b"0")],
+)
+async def test_who_is_admitted_again_has_come_one_hop(build_edge: BuildEdge, lines: bytes, left: bytes | None) -> None:
+    """However often a request's resource moves before it gets there, `Max-Forwards` is counted down once."""
+    edge = await build_edge(dial=60)
+    _, fillers = await full_listener(edge)
+    client = await edge.client()
+    await client.send(b"OPTIONS / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + lines + b"\r\n")
+    await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
+    other = Backend()
+    edge.point("shop", other, "boot-2")
+    _, request = await other.answer(OK)
+    assert request.get(b"max-forwards") == left
+    assert (await client.read_response()).status == 200
+    other.close()
+    for filler in fillers:
+        filler.close()
+
+
+async def test_an_offer_to_upgrade_moves_with_its_resource(build_edge: BuildEdge) -> None:
+    """A WebSocket that waits for a connection goes where its resource is now, and holds one tunnel's place."""
+    edge = await build_edge(dial=60, tunnels_per_resource=1)
+    _, fillers = await full_listener(edge)
+    client = await edge.client()
+    await client.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
+    other = Backend()
+    edge.point("shop", other, "boot-2")
+    end, request = await other.answer(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    assert request.get(b"upgrade") == b"websocket"
+    assert (await client.read_head()).status == 101
+    await client.send(b"ping")
+    assert await end.read_until(b"ping") == b"ping"
+    (activity,) = edge.proxy._worker.activities.values()
+    assert (activity.exchanges, activity.tunnels) == (0, 1)
+    client.close()
+    end.close()
+    await edge.settled()
+    assert (activity.exchanges, activity.tunnels) == (0, 0)
     other.close()
     for filler in fillers:
         filler.close()
