@@ -480,3 +480,18 @@ async def test_a_program_that_says_nothing(build_edge: BuildEdge) -> None:
         assert (await client.read_response()).get(b"x-miosa-error") == b"backend_timeout"
     assert not backend.has_visitor()
     assert [exchange.ending for exchange in await edge.ended(3)] == ["bD"] * 3
+
+
+async def test_requests_without_any_headers_leave_nothing(edge: RunningEdge) -> None:
+    """One after the other they share what a stream needs, as those with headers do."""
+    backend = edge.backend()
+    client = await front(edge)
+    stream = await client.request(path=b"/0", method=b"GET")
+    end = await backend.accept()
+    for number in range(5):
+        if number:
+            stream = await client.request(path=b"/%d" % number, method=b"GET")
+        assert (await end.read_head()).target == b"/%d" % number
+        await end.send(OK)
+        assert (await client.whole(stream)).body == b"ok"
+    assert len(edge.proxy._worker.clients) == 1
