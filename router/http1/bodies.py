@@ -114,7 +114,8 @@ class ChunkedReader:
     def only_end_missing(self) -> bool:
         """Whether the last chunk has arrived and nothing but the empty line behind it is missing: the content is complete
         then. Where a trailer has begun there may have been more of them."""
-        return self._state == _TRAILERS and not self.done and not self._trailers and self._buffer in (b"", b"\r")
+        begun = b"" if self._bare else b"\r"
+        return self._state == _TRAILERS and not self.done and not self._trailers and self._buffer in (b"", begun)
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, without its framing. Raises FramingError.

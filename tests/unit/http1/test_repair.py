@@ -211,7 +211,7 @@ BAD_CHUNKS: Final = {
         b"0\n\rx\n\n",
     ],
     "an end inside a chunk": [b"", b"5\r\nhell", b"5\r\nhello", b"5\r\nhello\r\n", b"5\r\nhello\r\n0", b"0\r"],
-    "an end inside the trailers": [b"0\r\nX-A: b\r\n", b"0\r\nX-A", b"0\r\nX-A: b\r\n\r"],
+    "an end inside the trailers": [b"5\nhello\n0\n\r", b"0\r\nX-A: b\r\n", b"0\r\nX-A", b"0\r\nX-A: b\r\n\r"],
 }
 
 
