@@ -16,6 +16,7 @@ from router.api.previews import (
     url_of_port,
 )
 from router.errors import CONFLICT
+from router.routes.error_notes import ErrorNotes
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
 from router.tenancy.previews import Preview, Previews
@@ -45,11 +46,14 @@ class ComputerPorts(Handlers):
     tag = "Computer ports"
     prefix = "/api/v1/computers/{id}"
 
-    def __init__(self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints) -> None:
+    def __init__(
+        self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints, errors: ErrorNotes
+    ) -> None:
         self._resources = resources
         self._previews = previews
         self._links = links
         self._hints = hints
+        self._errors = errors
 
     @operation("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedPortOut]:
@@ -64,7 +68,7 @@ class ComputerPorts(Handlers):
         """By number. Ports that the platform exposed are in the computer's `exposed_ports`."""
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
         found = await self._previews.list(computer.id, call.query.window)
-        fields = await exposed(self._links, self._hints, computer, found.items)
+        fields = await exposed(self._links, self._hints, self._errors, computer, found.items)
         return Paged([PortOut(**item, computer_id=computer.id) for item in fields], found.total)
 
     @operation("POST", "/ports", "Expose a port of a computer with settings", status=201, also=(200,))
@@ -106,5 +110,5 @@ class ComputerPorts(Handlers):
         return Paged(items, len(ports))
 
     async def _shown(self, computer: Resource, preview: Preview) -> PortOut:
-        (fields,) = await exposed(self._links, self._hints, computer, [preview])
+        (fields,) = await exposed(self._links, self._hints, self._errors, computer, [preview])
         return PortOut(**fields, computer_id=computer.id)

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import authorized_machine
-from router.api.models import PORT_NAME, Exact, Instant, Metadata, Name, Paging, Port
+from router.api.models import PORT_NAME, Exact, Instant, Metadata, Name, Out, Paging, Port
 from router.api.operations import Bare, Call, Data, Handlers, Paged, Spread, operation
 from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
 from router.tenancy.previews import VISIBILITIES, Preview, PreviewChanges, Previews
@@ -93,6 +94,28 @@ class CreatePreview(PatchPreview):
     port: Port
 
 
+class PortError(Out):
+    """What visitors of a port got instead of a response, because its program's response or their request was refused."""
+
+    code: Annotated[str, Field(description="The error's code, as in `X-Miosa-Error`.")]
+    reason: str | None
+    message: Annotated[str, Field(description="Why, the last time: names and sizes of headers, never their values.")]
+    count: Annotated[int, Field(description="How often, from `first_at` to `last_at`.")]
+    first_at: Instant
+    last_at: Instant
+
+    @classmethod
+    def of(cls, note: ErrorNote) -> "PortError":
+        return cls(
+            code=note.code,
+            reason=note.reason,
+            message=note.message,
+            count=note.count,
+            first_at=note.first,
+            last_at=note.last,
+        )
+
+
 class ExposedPort(LinkOut):
     """What is shown of a preview, whatever it is of."""
 
@@ -104,6 +127,12 @@ class ExposedPort(LinkOut):
     host_mode: str
     hints: Annotated[
         list[str], Field(description="What would help the program on this port, as this node has seen it.")
+    ]
+    errors: Annotated[
+        list[PortError],
+        Field(
+            description="Responses and requests of this port that were refused since this node started, the latest first."
+        ),
     ]
     scheme: str
     protocol: str
@@ -139,11 +168,14 @@ class SandboxPreviews(Handlers):
     tag = "Sandbox previews"
     prefix = "/api/v1/sandboxes/{id}"
 
-    def __init__(self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints) -> None:
+    def __init__(
+        self, *, resources: Resources, previews: Previews, links: Links, hints: HostHints, errors: ErrorNotes
+    ) -> None:
         self._resources = resources
         self._previews = previews
         self._links = links
         self._hints = hints
+        self._errors = errors
 
     @operation("POST", "/expose", "Expose a port of a sandbox", problems=(CONFLICT,))
     async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
@@ -158,7 +190,7 @@ class SandboxPreviews(Handlers):
         """By port."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         found = await self._previews.list(sandbox.id, call.query.window)
-        fields = await exposed(self._links, self._hints, sandbox, found.items)
+        fields = await exposed(self._links, self._hints, self._errors, sandbox, found.items)
         return Paged([PreviewOut(**item, sandbox_id=sandbox.id) for item in fields], found.total)
 
     @operation("POST", "/previews", "Create a preview, which exposes its port", status=201, also=(200,))
@@ -187,12 +219,17 @@ class SandboxPreviews(Handlers):
         return Spread(await url_of_port(self._previews, self._links, sandbox, port_of(call)))
 
     async def _shown(self, sandbox: Resource, preview: Preview, state: PreviewState = "active") -> PreviewOut:
-        (fields,) = await exposed(self._links, self._hints, sandbox, [preview], state)
+        (fields,) = await exposed(self._links, self._hints, self._errors, sandbox, [preview], state)
         return PreviewOut(**fields, sandbox_id=sandbox.id)
 
 
 async def exposed(
-    links: Links, hints: HostHints, resource: Resource, previews: Sequence[Preview], state: PreviewState = "active"
+    links: Links,
+    hints: HostHints,
+    errors: ErrorNotes,
+    resource: Resource,
+    previews: Sequence[Preview],
+    state: PreviewState = "active",
 ) -> list[dict[str, Any]]:
     """The fields of `ExposedPort` of each preview of a resource."""
     ports = [preview.port for preview in previews]
@@ -207,6 +244,7 @@ async def exposed(
             "visibility": preview.visibility,
             "host_mode": preview.host_mode,
             "hints": [helps[preview.port]] if preview.port in helps else [],
+            "errors": [PortError.of(note) for note in errors.of(resource.id, preview.port)],
             "scheme": preview.scheme,
             "protocol": preview.protocol,
             "metadata": dict(preview.metadata),

@@ -39,6 +39,7 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_METHOD: Final = 32
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)")
 _PLAIN_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
+_HOST_LINE: Final = re.compile(rb"(?i:host):[ \t]*([A-Za-z0-9._:\[\]-]{1,300})[ \t]*")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: (?:[\x21-\x7e\x80-\xff]+(?: H?T?T?P?/?[0-9.]*\r?)?)?)?")
 # How far a head is looked through each time that more of it has arrived: it may come byte by byte.
@@ -140,12 +141,15 @@ NO_HEAD.keep_alive = False
 
 
 def refused_head(lines: tuple[bytes, ...]) -> RequestHead:
-    """What stands for a request that was refused: nothing but how to respond to it."""
+    """What stands for a request that was refused: nothing but how to respond to it, and its Host if it has one."""
     if not lines:
         return NO_HEAD
     head = RequestHead(b"GET", b"", 1)
     head.keep_alive = False
     head.lines = list(lines)
+    hosts = [match[1] for match in map(_HOST_LINE.fullmatch, lines) if match is not None]
+    if len(hosts) == 1:
+        head.host = hosts[0]
     return head
 
 

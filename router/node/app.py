@@ -27,6 +27,7 @@ from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
 from router.routes.changed_keys import moved_among
+from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
@@ -87,6 +88,7 @@ class App:
         self._shared: SharedCache | None = None
         self._follower: OutboxFollower | None = None
         self._host_notes = HostNotes()
+        self._error_notes = ErrorNotes()
         self._state = "starting"
         self._control_side: ControlSide | None = None
         self._worker_side: WorkerSide | None = None
@@ -208,6 +210,7 @@ class App:
                 if settings.plain_http == "redirect"
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
+                on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -265,6 +268,7 @@ class App:
             own_listeners=own_listeners,
             used=self._used,
             host_notes=self._host_notes,
+            error_notes=self._error_notes,
             state=lambda: self._state,
         )
 
@@ -286,6 +290,7 @@ class App:
                 clock=self._clock,
                 on_https=self._evidence.note,
                 host_notes=self._host_notes,
+                error_notes=self._error_notes,
             )
             self._stack.push_async_callback(control_side.close)
 

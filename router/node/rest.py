@@ -65,10 +65,20 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(
-            resources=services.resources, previews=services.previews, links=links, hints=services.host_hints
+            resources=services.resources,
+            previews=services.previews,
+            links=links,
+            hints=services.host_hints,
+            errors=services.error_notes,
         ),
         ComputersApi(resources=services.resources, presenter=presenter),
-        ComputerPorts(resources=services.resources, previews=services.previews, links=links, hints=services.host_hints),
+        ComputerPorts(
+            resources=services.resources,
+            previews=services.previews,
+            links=links,
+            hints=services.host_hints,
+            errors=services.error_notes,
+        ),
         DeploymentsApi(
             deployments=services.deployments,
             resources=services.resources,

@@ -20,6 +20,7 @@ from router.domains.transfers import Transfers
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
+from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
 from router.settings import Settings
 from router.store import Store, open_store
@@ -55,6 +56,7 @@ class Services:
     blocks: Blocks
     previews: Previews
     host_hints: HostHints
+    error_notes: ErrorNotes
     deployments: Deployments
     releases: Releases
     publishing: Publishing
@@ -91,9 +93,10 @@ def build_services(
     own_listeners: Collection[tuple[str, int]] = (),
     in_doubt: Callable[[], bool] = lambda: False,
     host_notes: HostNotes | None = None,
+    error_notes: ErrorNotes | None = None,
 ) -> Services:
-    """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`: what this node's traffic has
-    met."""
+    """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
+    node's traffic has met."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -151,6 +154,7 @@ def build_services(
         blocks=Blocks(store, clock),
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
         host_hints=HostHints(store, host_notes or HostNotes()),
+        error_notes=error_notes or ErrorNotes(),
         deployments=Deployments(store, clock, resources=resources),
         releases=Releases(store, clock),
         publishing=Publishing(

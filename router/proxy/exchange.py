@@ -576,6 +576,7 @@ class Exchange(Finished):
             self.worker.budget.later(partial(self.respond, problem, ending))
             return
         self.problem = problem
+        self.worker.note_error(self.route, self.host, problem)
         response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
 

@@ -36,6 +36,7 @@ from router.proxy.queue import Queue, Queues
 from router.proxy.socket_state import unsent
 from router.proxy.turn_budget import MAX_READ, Budget
 from router.routes.chain import Level
+from router.routes.error_notes import NOTED, ErrorNote, ErrorNotes
 from router.routes.host_notes import HostNote
 from router.routes.records import AUTO, HTTP1, LOCALHOST, PRESERVE, ResourceRecord
 from router.routes.resolver import Resolver
@@ -53,6 +54,8 @@ _ACTIVITIES_EVERY: Final = 60.0  # seconds between two passes over all of them
 _PART_LEAVING: Final = 64  # of all connections: so many sides of ended tunnels may still have bytes to send
 _MIN_LEAVING: Final = 16
 _MAX_TOLD: Final = 4096  # ports whose program is told another Host
+_MAX_HOSTS_OF_ERRORS: Final = 16  # of refused requests, that are being looked up at once; of others nothing is noted
+_ERRORS_AT_ONCE: Final = 32  # notes that one pass of the sweep hands on, at some 20 µs each
 _log = structlog.get_logger("router.proxy")
 
 
@@ -112,8 +115,13 @@ class WorkerState:
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        on_error: Callable[[ErrorNote], object] = lambda _: None,
     ) -> None:
         self.resolver = resolver
+        self._on_error = on_error
+        self._errors = ErrorNotes()  # those that `on_error` has not heard of yet
+        self._hosts_of_errors = 0  # that are being looked up
+        self._date = clock.now
         self._on_host_refused = on_host_refused
         self._told: dict[
             tuple[str, int], HostNote
@@ -235,6 +243,36 @@ class WorkerState:
             if len(self._told) >= _MAX_TOLD:
                 self._told.clear()
             self._told[key] = note
+
+    def note_error(self, route: Route | None, host: bytes, problem: Problem) -> None:
+        """A visitor gets this problem: the owner of what the host leads to may read about it. `route` is where it leads,
+        None where its request was refused before that was looked up."""
+        if problem.code not in NOTED or not host:
+            return
+        if route is None:
+            route = self.resolver.peek(host)
+        if route is not None:
+            self._note_error(route, problem)
+        elif self._hosts_of_errors < _MAX_HOSTS_OF_ERRORS:
+            self._hosts_of_errors += 1
+            self.tasks.start("look up the host of a refused request", self._note_error_of(host, problem))
+
+    async def _note_error_of(self, host: bytes, problem: Problem) -> None:
+        try:
+            self._note_error(await self.resolver.resolve(host), problem)
+        finally:
+            self._hosts_of_errors -= 1
+
+    def _note_error(self, route: Route, problem: Problem) -> None:
+        resource, port = route.resource, route.port
+        if resource is not None and port is not None:
+            at = self._date().timestamp()
+            self._errors.add(ErrorNote(resource.id, port, problem.code, problem.reason, problem.message, at, at))
+
+    def tell_errors(self) -> None:
+        """Hand on what has been noted since the last time, some of it where there is much."""
+        for note in self._errors.take(_ERRORS_AT_ONCE):
+            self._on_error(note)
 
     def leave(self, transport: asyncio.Transport, tenant: "Share | None") -> None:
         """A side of an ended tunnel has bytes left to send: it has a while for that (`abort_leaving`). It holds a descriptor
