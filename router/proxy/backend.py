@@ -227,7 +227,7 @@ class BackendConnection(Paced):
 
     def write(self, data: bytes) -> None:
         if not self.closing:
-            self.transport.write(data)
+            self.put(data)
 
     def eof_received(self) -> bool:
         """The backend will send no more. Before a response is complete that is its end."""
@@ -273,6 +273,7 @@ class BackendConnection(Paced):
             self.exchange.pause_client()
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.resume_client()

@@ -307,7 +307,7 @@ class ClientConnection(Paced):
 
     def write(self, data: bytes) -> None:
         if not self.closing:
-            self.transport.write(data)
+            self.put(data)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -315,6 +315,7 @@ class ClientConnection(Paced):
             self.exchange.pause_backend()
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.resume_backend()

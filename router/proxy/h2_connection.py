@@ -105,7 +105,7 @@ class Http2Connection(Paced):
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        self.transport.write(data)
+        self.put(data)
         if self.write_paused and self.transport.get_write_buffer_size() > self.worker.high_water + _SLACK:
             self.end(ConnectionResetError("the other side does not read"))
 
@@ -136,6 +136,7 @@ class Http2Connection(Paced):
         self.write_paused = True
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self._waiting:
             self.soon(self._next_waiting)

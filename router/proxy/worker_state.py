@@ -34,7 +34,7 @@ from router.proxy.pacer import Pacer
 from router.proxy.pool import Keeping, Pool, Pools
 from router.proxy.queue import Queue, Queues
 from router.proxy.socket_state import unsent
-from router.proxy.turn_budget import MAX_READ, Budget
+from router.proxy.turn_budget import Budget
 from router.routes.chain import Level
 from router.routes.error_notes import NOTED, ErrorNote, ErrorNotes
 from router.routes.host_notes import HostNote
@@ -141,10 +141,9 @@ class WorkerState:
         self.tunnel_idle = limits.tunnel_idle
         self.client_idle = limits.client_idle
         self.linger_idle = limits.linger_idle
-        # A connection hands over at most one read at a time, on top of what is buffered already.
-        self.high_water = max(0, limits.buffer - MAX_READ)
         self.heap = Heap()
         self.budget = Budget(clock.monotonic, limits.buffer)
+        self.high_water = self.budget.high_water
         self.forwarder = Forwarder(trusted_proxies, trusted_headers)
         self.requests = RequestReader(limits)
         self.responses = ResponseReader(limits)
