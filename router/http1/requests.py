@@ -16,6 +16,7 @@ from router.http1.heads import (
     Rules,
     apply_connection,
     authenticates_connection,
+    begins_login,
     drop,
     length_of,
     note_connection,
@@ -79,6 +80,7 @@ class RequestHead:
     hops = 0
     max_forwards: int = -1  # NO_LIMIT
     binds = False  # it authenticates the connection that it is sent on
+    begins_login = False  # it only begins to: nobody is logged in by it
     asserted: tuple[tuple[bytes, bytes], ...] = ()
     plain_http = b""
     block: bytes | None = None  # `lines` joined, of a head whose section is remembered
@@ -110,6 +112,7 @@ class RequestHead:
         head.hops = self.hops
         head.max_forwards = self.max_forwards
         head.binds = self.binds
+        head.begins_login = self.begins_login
         head.asserted = self.asserted
         head.plain_http = self.plain_http
         head.block = self.block
@@ -456,7 +459,9 @@ def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 
 def _authorization(head: RequestHead, line: bytes, value: bytes) -> None:
-    head.binds = head.binds or authenticates_connection(value)
+    if authenticates_connection(value):
+        head.begins_login = not head.binds and begins_login(value)
+        head.binds = True
     head.lines.append(line)
 
 

@@ -340,11 +340,13 @@ class Exchange(Finished):
         return True
 
     def _take_bound(self) -> "BackendConnection | None":
-        """The connection that authenticates as the visitor of the request before, if this one is surely of the same. It is
-        nobody else's: what it does not serve now, it never will.
+        """The connection that authenticates as the visitor of the request before. It is nobody else's: what it does not serve
+        now, it never will.
 
-        A proxy in front of us sends several visitors' requests over one connection, and addresses are shared. There each
-        request has to authenticate itself, which browsers do by themselves when they are asked.
+        A proxy in front of us sends several visitors' requests over one connection, and they may have one address. So there
+        it is kept only while a login has just begun, and nobody is logged in yet (`release`); the request that ends the login
+        is its last. Each request has to log in, which browsers do by themselves when they are asked. That only requests of
+        the same address go on with a login is for its own sake: another's would spoil it.
         """
         incoming, pool = self.incoming, self.prepared.pool
         backend, incoming.bound = incoming.bound, None
@@ -635,7 +637,9 @@ class Exchange(Finished):
             response = self.response_head
             if not backend.visitor and (response is None or not response.binds):
                 pool.give(backend, self.worker.now)
-            elif self.keep_alive and not self.incoming.closing:
+            elif (
+                self.keep_alive and not self.incoming.closing and (self.head.begins_login or not self.incoming.trusted)
+            ):
                 backend.visitor = self.client
                 self.incoming.bound = backend
             else:
