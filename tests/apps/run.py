@@ -35,6 +35,7 @@ from tests.support.router import PLATFORM_DOMAIN, Router
 
 _START = 120.0  # seconds for a program to answer
 _CHECK = 150.0  # seconds for one check
+_SAID = 600  # characters of a program's output that are shown where a check fails
 _PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
 _MARK = "## What was tried\n"
 _ABOUT = (
@@ -111,7 +112,7 @@ class Bench:
                     async with asyncio.timeout(_CHECK):
                         await check(site)
                 except Exception as error:  # noqa: BLE001 - whatever goes wrong is the result
-                    why = f"{type(error).__name__}: {error}"
+                    why = f"{type(error).__name__}: {error}\n{app.title} says: …{program.output[-_SAID:]}"
                 results.append(Result(app, name, why, time.monotonic() - begun))
                 _say(results[-1])
         except AssertionError as error:
@@ -173,7 +174,7 @@ async def main(names: list[str], host_mode: str | None = None) -> int:
     """The exit status."""
     wanted = [app for app in apps() if not names or app.name in names]
     if host_mode is not None:
-        wanted = [replace(app, port_settings={"host_modes": host_mode}) for app in wanted if not app.port_settings]
+        wanted = [replace(app, port_settings={"host_modes": host_mode}) for app in wanted if app.untouched]
     rows: list[tuple[App, list[Result], str]] = []
     with tempfile.TemporaryDirectory(prefix="apps-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder))
@@ -186,8 +187,8 @@ async def main(names: list[str], host_mode: str | None = None) -> int:
         finally:
             bench.close()
     good = [app for app, results, _ in rows if all(one.why is None for one in results)]
-    counted = [app for app, _, _ in rows if not app.port_settings]
-    good = [app for app in good if not app.port_settings]
+    counted = [app for app, _, _ in rows if app.untouched]
+    good = [app for app in good if app.untouched]
     print(f"\n{len(good)} of {len(counted)} work with nothing set")
     for app, results, hint in rows:
         for one in results:

@@ -278,6 +278,15 @@ APPS = [
         setting="`S3_IGNORE_SUBDOMAIN_BUCKETNAME=true`, else it takes the first label for a bucket",
     ),
     App(
+        name="s3-told",
+        title="S3 (moto), `S3_IGNORE_SUBDOMAIN_BUCKETNAME=true`",
+        pip=("moto[s3,server]",),
+        environment={"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"},
+        start=("{python}", "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"),
+        checks={"bucket and object": stores},
+        told=True,
+    ),
+    App(
         name="s3-localhost",
         title="S3 (moto), `host_mode` localhost",
         pip=("moto[s3,server]",),

@@ -45,16 +45,16 @@ ASTRO = {
         "import { defineConfig } from 'astro/config';\nimport node from '@astrojs/node';\n"
         "export default defineConfig({ output: 'server', adapter: node({ mode: 'standalone' }) });\n"
     ),
+    "src/style.css": "h1::after { content: 'Style of Astro'; }\n",
     "src/pages/index.astro": (
         "---\nlet name = '';\nif (Astro.request.method === 'POST') name = (await Astro.request.formData()).get('name');\n---\n"
-        "<html><body><h1>Hello of Astro</h1><form method='post'><input name='name' /><button>Go</button></form>\n"
+        "<html><body><h1>Hello of Astro</h1><style is:global>@import '../style.css';</style><form method='post'><input name='name' /><button>Go</button></form>\n"
         "{name && <p>Greetings, {name}</p>}</body></html>\n"
     ),
 }
 NUXT = {
     "package.json": '{"private": true, "type": "module"}\n',
     "nuxt.config.ts": "export default defineNuxtConfig({ compatibilityDate: '2026-01-01', telemetry: false, devtools: { enabled: false } });\n",
-    "app.vue": "<template><h1>Hello of Nuxt</h1></template>\n",
     "app/app.vue": "<template><h1>Hello of Nuxt</h1></template>\n",
 }
 STORYBOOK = {
@@ -68,6 +68,7 @@ STORYBOOK = {
         "export const Hello = () => { const p = document.createElement('p'); p.textContent = 'Hello of Storybook'; return p; };\n"
     ),
 }
+STORY = "/iframe.html?id=words--hello&viewMode=story"
 ANGULAR = {
     "package.json": '{"private": true}\n',
     "angular.json": """{"version": 1, "projects": {"app": {"projectType": "application", "root": "", "sourceRoot": "src",
@@ -108,7 +109,6 @@ APPS = [
                 path="src/routes/+page.svelte",
                 old="Hello of SvelteKit",
                 new="Changed in SvelteKit",
-                settle=2.0,
             ),
         },
         setting=VITE_SETTING,
@@ -143,7 +143,6 @@ APPS = [
                 path="app/home.jsx",
                 old="Hello of React Router",
                 new="Changed in React Router",
-                settle=3.0,
             ),
         },
         setting=VITE_SETTING,
@@ -157,6 +156,17 @@ APPS = [
         checks={
             "page": partial(shows, words="Hello of Astro"),
             "form": partial(posts_form, words="Greetings, Ada"),
+            "HMR of styles": partial(
+                reloads_hot,
+                path="src/style.css",
+                old="Style of Astro",
+                new="Changed in Astro",
+                text="getComputedStyle(document.querySelector('h1'), '::after').content",
+            ),
+            # Of a page itself Astro promises that it is loaded anew by itself.
+            "live reload": partial(
+                reloads_hot, path="src/pages/index.astro", old="Hello of Astro", new="Changed in Astro", anew=True
+            ),
         },
         setting="`server.allowedHosts` in astro.config.mjs",
     ),
@@ -166,7 +176,10 @@ APPS = [
         npm=("nuxt", "vue"),
         files=NUXT,
         start=("{node}", "node_modules/nuxt/bin/nuxt.mjs", "dev", "--port", "{port}", "--host", "127.0.0.1"),
-        checks={"page": partial(shows, words="Hello of Nuxt")},
+        checks={
+            "page": partial(shows, words="Hello of Nuxt"),
+            "HMR": partial(reloads_hot, path="app/app.vue", old="Hello of Nuxt", new="Changed in Nuxt"),
+        },
         setting="`vite.server.allowedHosts` in nuxt.config.ts",
     ),
     App(
@@ -186,7 +199,14 @@ APPS = [
         ),
         checks={
             "page": partial(shows, words="Words"),
-            "story": partial(shows, words="Hello of Storybook", path="/iframe.html?id=words--hello&viewMode=story"),
+            "story": partial(shows, words="Hello of Storybook", path=STORY),
+            "HMR": partial(
+                reloads_hot,
+                path="stories/words.stories.js",
+                old="Hello of Storybook",
+                new="Changed in Storybook",
+                page_path=STORY,
+            ),
         },
         setting="`core.allowedHosts` in .storybook/main.js",
     ),
@@ -201,9 +221,7 @@ APPS = [
         start=("{node}", "node_modules/@angular/cli/bin/ng.js", "serve", "--port", "{port}", "--host", "127.0.0.1"),
         checks={
             "page": partial(shows, words="Hello of Angular"),
-            "HMR": partial(
-                reloads_hot, path="src/root.html", old="Hello of Angular", new="Changed in Angular", settle=3.0
-            ),
+            "HMR": partial(reloads_hot, path="src/root.html", old="Hello of Angular", new="Changed in Angular"),
         },
         setting="`allowedHosts` of `serve` in angular.json",
     ),
