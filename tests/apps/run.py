@@ -186,9 +186,9 @@ async def main(names: list[str], host_mode: str | None = None) -> int:
                 rows.append((app, results, bench.hint(app)))
         finally:
             bench.close()
-    good = [app for app, results, _ in rows if all(one.why is None for one in results)]
+    working = [app for app, results, _ in rows if all(one.why is None for one in results)]
     counted = [app for app, _, _ in rows if app.untouched]
-    good = [app for app in good if app.untouched]
+    good = [app for app in working if app.untouched]
     print(f"\n{len(good)} of {len(counted)} work with nothing set")
     for app, results, hint in rows:
         for one in results:
@@ -198,7 +198,7 @@ async def main(names: list[str], host_mode: str | None = None) -> int:
     if not names and host_mode is None:
         _write(rows)
         return 0 if len(good) * 25 >= len(counted) * 22 else 1
-    return 0 if len(good) == len(counted) else 1
+    return 0 if len(working) == len(rows) else 1
 
 
 if __name__ == "__main__":

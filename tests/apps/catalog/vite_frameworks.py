@@ -21,6 +21,7 @@ SVELTE = {
         "export const actions = { default: async ({ request }) => ({ name: (await request.formData()).get('name') }) };\n"
     ),
 }
+SVELTE_NPM = ("@sveltejs/kit@2", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte@7", "svelte@5", "vite@8")
 REACT_ROUTER = {
     "package.json": '{"private": true, "type": "module"}\n',
     "vite.config.js": (
@@ -98,7 +99,7 @@ APPS = [
     App(
         name="sveltekit",
         title="SvelteKit (dev)",
-        npm=("@sveltejs/kit", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte", "svelte", "vite"),
+        npm=SVELTE_NPM,
         files=SVELTE,
         start=("{node}", "node_modules/vite/bin/vite.js", "dev", "--port", "{port}", "--host", "127.0.0.1"),
         checks={
@@ -117,7 +118,7 @@ APPS = [
         name="sveltekit-production",
         title="SvelteKit (adapter-node)",
         folder="sveltekit",
-        npm=("@sveltejs/kit", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte", "svelte", "vite"),
+        npm=SVELTE_NPM,
         files=SVELTE,
         build=(("{node}", "node_modules/vite/bin/vite.js", "build"),),
         start=("{node}", "build/index.js"),
@@ -173,7 +174,7 @@ APPS = [
     App(
         name="nuxt",
         title="Nuxt (dev)",
-        npm=("nuxt", "vue"),
+        npm=("nuxt@4", "vue@3"),
         files=NUXT,
         start=("{node}", "node_modules/nuxt/bin/nuxt.mjs", "dev", "--port", "{port}", "--host", "127.0.0.1"),
         checks={
@@ -185,7 +186,7 @@ APPS = [
     App(
         name="storybook",
         title="Storybook",
-        npm=("storybook", "@storybook/html-vite", "vite"),
+        npm=("storybook@10", "@storybook/html-vite@10", "vite@8"),
         files=STORYBOOK,
         start=(
             "{node}",
@@ -214,8 +215,9 @@ APPS = [
         name="angular",
         title="Angular (ng serve)",
         npm=(
-            *("@angular/cli", "@angular/core", "@angular/common", "@angular/compiler", "@angular/platform-browser"),
-            *("@angular/build", "@angular/compiler-cli", "typescript", "rxjs", "zone.js", "tslib"),
+            *("@angular/cli@21", "@angular/core@21", "@angular/common@21", "@angular/compiler@21"),
+            *("@angular/platform-browser@21", "@angular/build@21", "@angular/compiler-cli@21"),
+            *("typescript@5", "rxjs@7", "zone.js@0", "tslib@2"),
         ),
         files=ANGULAR,
         start=("{node}", "node_modules/@angular/cli/bin/ng.js", "serve", "--port", "{port}", "--host", "127.0.0.1"),

@@ -20,7 +20,7 @@ FILES = {
     ),
     "words.js": "module.exports = 'Hello of webpack';\n",
 }
-NPM = ("webpack", "webpack-cli", "webpack-dev-server")
+NPM = ("webpack@5", "webpack-cli@7", "webpack-dev-server@5")
 START = ("{node}", "node_modules/webpack/bin/webpack.js", "serve", "--port", "{port}")
 CHECKS = {
     "page": partial(shows, words="Hello of webpack"),
