@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from router.errors import BAD_BACKEND_RESPONSE, HEADERS_TOO_LARGE, URI_TOO_LONG
+from router.errors import BAD_BACKEND_RESPONSE, HEADERS_TOO_LARGE, TLS_EXPECTED, URI_TOO_LONG, WRONG_PROTOCOL
 
-NOTED: Final = frozenset(problem.code for problem in (BAD_BACKEND_RESPONSE, HEADERS_TOO_LARGE, URI_TOO_LONG))
+NOTED: Final = frozenset(
+    problem.code for problem in (BAD_BACKEND_RESPONSE, TLS_EXPECTED, WRONG_PROTOCOL, HEADERS_TOO_LARGE, URI_TOO_LONG)
+)
 """The codes of the errors that are noted."""
 
 _MAX_RESOURCES: Final = 2_000
@@ -56,9 +58,8 @@ class ErrorNotes:
         self._resources.move_to_end(note.resource_id)
         key = (note.port, note.code, note.reason)
         before = notes.pop(key, None)
-        if before is not None:
-            note = replace(note, first_at=min(before.first_at, note.first_at), count=before.count + note.count)
-        notes[key] = replace(note, message=note.message[:_MAX_MESSAGE])
+        first_at, count = (note.first_at, 0) if before is None else (min(before.first_at, note.first_at), before.count)
+        notes[key] = replace(note, message=note.message[:_MAX_MESSAGE], first_at=first_at, count=count + note.count)
         if len(notes) > _MAX_OF_RESOURCE:
             notes.popitem(last=False)
         if len(self._resources) > _MAX_RESOURCES:
