@@ -31,7 +31,8 @@ from router.proxy.connection_limits import ConnectionLimits, Share
 from router.proxy.heap import Heap
 from router.proxy.host_refusal import tell
 from router.proxy.pacer import Pacer
-from router.proxy.pool import Keeping, Pool, Pools
+from router.proxy.pool import Keeping, Pool
+from router.proxy.pools import Pools
 from router.proxy.queue import Queue, Queues
 from router.proxy.socket_state import unsent
 from router.proxy.turn_budget import Budget
