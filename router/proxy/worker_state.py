@@ -57,6 +57,7 @@ _MIN_LEAVING: Final = 16
 _MAX_TOLD: Final = 4096  # ports whose program is told another Host
 _MAX_HOSTS_OF_ERRORS: Final = 16  # of refused requests, that are being looked up at once; of others nothing is noted
 _ERRORS_AT_ONCE: Final = 32  # notes that one pass of the sweep hands on, at some 20 µs each
+_TWO_DIGITS: Final = tuple(b"%02x" % number for number in range(256))
 _log = structlog.get_logger("router.proxy")
 
 
@@ -177,11 +178,15 @@ class WorkerState:
         self.own_listeners = own_listeners
         self._id_prefix = b"req_" + os.urandom(8).hex().encode("ascii")
         self._ids = 0
+        self._ids_begin = b""  # of those that differ in their last two digits only
 
     def request_id(self) -> bytes:
         """A new request id: unique over all workers and restarts, cheap to make."""
+        last = self._ids & 0xFF
+        if last == 0:
+            self._ids_begin = b"%b%06x" % (self._id_prefix, self._ids >> 8)
         self._ids += 1
-        return b"%b%08x" % (self._id_prefix, self._ids)
+        return self._ids_begin + _TWO_DIGITS[last]
 
     def prepare(self, route: Route) -> Prepared:
         """Derive what the data plane needs of a route that leads to a resource, and remember it there."""
