@@ -112,7 +112,8 @@ class Bench:
                     async with asyncio.timeout(_CHECK):
                         await check(site)
                 except Exception as error:  # noqa: BLE001 - whatever goes wrong is the result
-                    why = f"{type(error).__name__}: {error}\n{app.title} says: …{program.output[-_SAID:]}"
+                    alive = "" if program.status is None else f" (it has ended, with status {program.status})"
+                    why = f"{type(error).__name__}: {error}\n{app.title}{alive} says: …{program.output[-_SAID:]}"
                 results.append(Result(app, name, why, time.monotonic() - begun))
                 _say(results[-1])
         except AssertionError as error:
