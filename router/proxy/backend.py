@@ -61,7 +61,7 @@ class BackendConnection(Paced):
         self.left = 0
         self.chunks: ChunkedReader | None = None
         self.until_close = False
-        self.visitor = ""  # whose alone it is, since it authenticates as that one (NTLM, Negotiate)
+        self.visitor = ""  # whose alone it is, since it authenticates that one (NTLM, Negotiate)
         self.idle_since = 0.0
         self.accepted = False  # by the backend, as in `pool.py`
         self.write_paused = False

@@ -74,7 +74,7 @@ class ClientConnection(Paced):
         self.worker = worker
         self.exchange: Exchange | None = None
         self.buffer = b""
-        self.bound: BackendConnection | None = None  # kept for this client's next request, since it authenticates as it
+        self.bound: BackendConnection | None = None  # on which the last request has begun a login
         self.peer = ""
         self.trusted = False
         self.share: Share | None = None  # what its visitor holds

@@ -6,7 +6,7 @@ import html
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.edge import FRONT, RunningEdge, until
+from tests.support.edge import FRONT, OUTSIDE, RunningEdge, until
 from tests.support.ntlm import NtlmLogins, message
 from tests.support.wire import Backend, End
 from tests.wire.conftest import BuildEdge
@@ -211,38 +211,43 @@ BEGIN, LOG_IN = login(b"NTLM", 1), login(b"NTLM", 3)
 
 
 @pytest.mark.parametrize("scheme", [b"NTLM", b"Negotiate"])
-async def test_a_connection_that_authenticates_is_one_clients(edge: RunningEdge, scheme: bytes) -> None:
-    """All of its client's requests go over it, and nobody else's; it ends with its client."""
+async def test_a_connection_that_authenticates_is_one_logins(edge: RunningEdge, scheme: bytes) -> None:
+    """What begins as a login goes on as that on one connection, which is nobody else's, and ends with it."""
     program = Program(edge.backend("shop"), scheme)
     alice, other = await edge.client(), await edge.client()
     assert await ask(program, alice) == scheme
-    assert await ask(program, alice, login(scheme, 1)) == scheme + b" " + message(2)
-    assert await ask(program, alice, login(scheme, 3)) == b"alice"
-    assert await ask(program, alice) == b"alice"
-    assert program.served == [0, 0, 0, 0]
-    assert await ask(program, other) == scheme
-    assert program.served[-1] == 1
-    assert await ask(program, alice) == b"alice"
+    for number in (1, 3):
+        assert await ask(program, alice, login(scheme, 1)) == scheme + b" " + message(2)
+        assert await ask(program, other) == scheme
+        assert await ask(program, alice, login(scheme, 3)) == b"alice"
+        assert program.served[-3:] == [number, number + 1, number]
+    assert await ask(program, alice) == scheme
     assert edge.kept() == 0
+
+
+async def test_a_login_that_has_begun_ends_with_its_client(edge: RunningEdge) -> None:
+    """Its connection to the backend is closed with the client's."""
+    program = Program(edge.backend("shop"))
+    alice = await edge.client()
+    assert await ask(program, alice, BEGIN) == CHALLENGE
+    assert len(edge.proxy._worker.backends) == 1
     alice.close()
-    await until(lambda: len(edge.proxy._worker.backends) == 1)
+    await until(lambda: not edge.proxy._worker.backends)
 
 
-async def test_a_front_carries_several_visitors_on_one_connection(edge: RunningEdge) -> None:
-    """So each request logs in: what has begun as one visitor's login goes on as that, and ends with it."""
+async def test_a_login_goes_on_for_its_own_address_only(edge: RunningEdge) -> None:
+    """A front carries several visitors on one connection."""
     program = Program(edge.backend("shop"))
     front = await edge.client(FRONT)
     alice, bob = b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 192.0.2.2"
-    for first in (0, 1):
-        assert await ask(program, front, alice, BEGIN) == CHALLENGE
-        assert await ask(program, front, alice, LOG_IN) == b"alice"
-        assert program.served[-2:] == [first, first]
-    assert await ask(program, front, alice) == b"NTLM"
+    assert await ask(program, front, alice, BEGIN) == CHALLENGE
+    assert await ask(program, front, alice, LOG_IN) == b"alice"
     assert await ask(program, front, alice, BEGIN) == CHALLENGE
     assert await ask(program, front, bob, LOG_IN) == b"NTLM"
+    assert program.served == [0, 0, 1, 2]
 
 
-# What somebody else may say on the connection of a front where Alice has just logged in. (The program knows her by her
+# What somebody else may say on the connection where Alice has just logged in. (The program knows her by her
 # connection, whatever its requests say.)
 OTHERS = [
     (),
@@ -257,12 +262,14 @@ OTHERS = [
 
 @pytest.mark.parametrize("lines", OTHERS)
 @pytest.mark.parametrize("ended", [(LOG_IN,), (BEGIN, LOG_IN), (LOG_IN, BEGIN)], ids=["3", "1 and 3", "3 and 1"])
-async def test_a_login_through_a_front_is_nobody_elses(
-    edge: RunningEdge, ended: tuple[bytes, ...], lines: tuple[bytes, ...]
+@pytest.mark.parametrize("source", [FRONT, OUTSIDE], ids=["a front", "anybody"])
+async def test_a_login_is_nobody_elses(
+    edge: RunningEdge, source: str, ended: tuple[bytes, ...], lines: tuple[bytes, ...]
 ) -> None:
-    """Not even of one who has the same address, whatever they say, and however the login was written."""
+    """Not even of one who comes over the same connection from the same address, whatever they say, and however the login was
+    written; also where nobody has told us that a front is one."""
     program = Program(edge.backend("shop"))
-    front = await edge.client(FRONT)
+    front = await edge.client(source)
     address = b"X-Forwarded-For: 192.0.2.1"
     assert await ask(program, front, address, BEGIN) == CHALLENGE
     await ask(program, front, address, *ended)
