@@ -152,6 +152,15 @@ def _say(result: Result) -> None:
         print("     " + result.why[:1500].replace("\n", "\n     "), flush=True)
 
 
+def _told(app: App, hint: str) -> str:
+    """What a program hears as its host, in the end."""
+    if "host_modes" in app.port_settings:
+        return f"`{app.port_settings['host_modes']}`"
+    if not hint:
+        return "the public name"
+    return "`localhost` for hot reloading" if "hot reloading from local pages only" in hint else "`localhost`"
+
+
 def _write(rows: list[tuple[App, list[Result], str]]) -> None:
     """The matrix of docs/frameworks.md."""
     page = _PAGE.read_text().partition(_MARK)[0]
@@ -164,10 +173,9 @@ def _write(rows: list[tuple[App, list[Result], str]]) -> None:
     for app, results, hint in rows:
         works = ", ".join(one.check for one in results if one.why is None) or "nothing"
         fails = ", ".join(one.check for one in results if one.why is not None)
-        told = (
-            "the public name" if not hint else "`localhost` for hot reloading" if "`/_next/`" in hint else "`localhost`"
+        lines.append(
+            f"| {app.title} | {works}{'; not: ' + fails if fails else ''} | {_told(app, hint)} | {app.setting} |"
         )
-        lines.append(f"| {app.title} | {works}{'; not: ' + fails if fails else ''} | {told} | {app.setting} |")
     _PAGE.write_text(page + "\n".join(lines) + "\n")
 
 
