@@ -127,7 +127,8 @@ class Rig:
             pages=Pages("https://docs.miosa.ai/errors"),
             recorder=self.recorder,
             metrics=metrics,
-            limits=Limits(),
+            # No timer of the pool may end while a machine under load warms up.
+            limits=Limits().model_copy(update={"backend_idle_unproven": 3600.0}),
             trusted_proxies=LOOPBACK,
             backend_networks=LOOPBACK,
             own_listeners=(),
@@ -143,6 +144,9 @@ class Rig:
         prepared = self._worker.prepare(route)
         self._backend = BackendConnection(self._worker, prepared.pool)
         self._backend.connection_made(cast(asyncio.Transport, self.to_backend))
+        # As after its first response: nobody has to find out any more whether the backend takes it.
+        prepared.pool.sent(self._backend)
+        prepared.pool.answered(self._backend, self._worker.now)
         prepared.pool.give(self._backend, self._worker.now)
         await self._resolver.close()
 

@@ -43,6 +43,7 @@ MODULES = (
     "router/observe/limited_log.py",
     "router/observe/metrics.py",
     "router/observe/recorder.py",
+    "router/observe/secrets.py",
     "router/gate/ask.py",
     "router/gate/evidence.py",
     "router/gate/fast_path.py",

@@ -7,9 +7,10 @@ from pydantic import Field
 
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import authorized_machine
-from router.api.models import PORT_NAME, Choice, Exact, Instant, Metadata, Moment, Name, Paging, Port
+from router.api.models import PORT_NAME, Choice, Exact, Instant, Metadata, Moment, Name, Out, Paging, Port
 from router.api.operations import Bare, Call, Data, Handlers, Paged, Spread, operation
 from router.errors import CONFLICT, NOT_FOUND, RouterError
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.policies import Cors, Visibility
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
@@ -139,6 +140,28 @@ class CreatePreview(PatchPreview):
     )
 
 
+class PortError(Out):
+    """What visitors of a port got instead of a response, because its program's response or their request was refused."""
+
+    code: Annotated[str, Field(description="The error's code, as in `X-Miosa-Error`.")]
+    reason: str | None
+    message: Annotated[str, Field(description="Why, the last time: names and sizes of headers, never their values.")]
+    count: Annotated[int, Field(description="How often, from `first_at` to `last_at`.")]
+    first_at: Instant
+    last_at: Instant
+
+    @classmethod
+    def of(cls, note: ErrorNote) -> "PortError":
+        return cls(
+            code=note.code,
+            reason=note.reason,
+            message=note.message,
+            count=note.count,
+            first_at=note.first,
+            last_at=note.last,
+        )
+
+
 class ExposedPort(LinkOut):
     """What is shown of a preview, whatever it is of."""
 
@@ -152,6 +175,12 @@ class ExposedPort(LinkOut):
     host_mode: str
     hints: Annotated[
         list[str], Field(description="What would help the program on this port, as this node has seen it.")
+    ]
+    errors: Annotated[
+        list[PortError],
+        Field(
+            description="Responses and requests of this port that were refused since this node started, the latest first."
+        ),
     ]
     scheme: str
     protocol: str
@@ -193,13 +222,16 @@ class PortUrlOut(LinkOut):
 
 
 class PreviewPresenter:
-    """Shows previews: each with where it is reached, what would help its program, and the link that was made last."""
+    """Shows previews: each with where it is reached, what would help its program, what was refused there, and the link that was made last."""
 
-    def __init__(self, *, previews: Previews, secrets: PreviewSecrets, links: Links, hints: HostHints) -> None:
+    def __init__(
+        self, *, previews: Previews, secrets: PreviewSecrets, links: Links, hints: HostHints, errors: ErrorNotes
+    ) -> None:
         self._previews = previews
         self._secrets = secrets
         self._links = links
         self._hints = hints
+        self._errors = errors
 
     async def fields(self, resource: Resource, *previews: Preview, deleted: bool = False) -> list[dict[str, Any]]:
         """The fields of `ExposedPort` of each preview of a resource."""
@@ -217,6 +249,7 @@ class PreviewPresenter:
                 "visibility": preview.visibility or usual,
                 "host_mode": preview.host_mode,
                 "hints": [helps[preview.port]] if preview.port in helps else [],
+                "errors": [PortError.of(note) for note in self._errors.of(resource.id, preview.port)],
                 "scheme": preview.scheme,
                 "protocol": preview.protocol,
                 "metadata": dict(preview.metadata),

@@ -13,18 +13,31 @@ if TYPE_CHECKING:
 
 
 def explain(host: str, config: Config = None, as_json: AsJson = False) -> None:
-    """Show step by step which resource a host leads to, and whether it may have a certificate."""
+    """Show step by step which resource a host leads to, what its visitors met, and whether it may have a certificate."""
     from router.node.control import open_explainer
 
     with reported(as_json):
 
         async def ask(settings: "Settings") -> dict[str, Any]:
             async with open_explainer(settings, host) as explainer:
-                return await explainer.explain(host)
+                explained = await explainer.explain(host)
+            return explained | await _seen(settings, host, explained["decision"]["resource"])
 
         with database_to_read(command_settings(config)) as settings:
-            steps = _steps(asyncio.run(ask(settings)))
-        show(steps, as_json, lambda: "\n".join(_step_line(step) for step in steps))
+            explained = asyncio.run(ask(settings))
+        show(_steps(explained), as_json, lambda: "\n".join(_lines(explained, settings.admin_bind)))
+
+
+async def _seen(settings: "Settings", host: str, resource: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the traffic of the node that runs with these settings has met at this host: None where that cannot be asked, or
+    where another node answers, which knows another resource."""
+    from router.cli.running_node import explained_by_node
+
+    if resource is None:
+        return {"hints": [], "errors": []}
+    found = await explained_by_node(settings.admin_bind, host) or {}
+    same = ((found.get("decision") or {}).get("resource") or {}).get("id") == resource["id"]
+    return {key: found.get(key) if same else None for key in ("hints", "errors")}
 
 
 def _steps(explained: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -39,11 +52,34 @@ def _steps(explained: Mapping[str, Any]) -> list[dict[str, Any]]:
         outcome = f"served by {resource['kind']} {resource['slug']} at {endpoint['address']} port {endpoint['port']}"
     elif decision["error"] is not None:
         outcome = f"{decision['reason']}: answered {decision['status']} {decision['error']}"
-    steps.append({"step": "decision", "outcome": outcome, **decision, "endpoint": endpoint})
+    port = {key: explained[key] for key in ("host_mode", "scheme", "protocol", "hints", "errors")}
+    steps.append({"step": "decision", "outcome": outcome, **decision, "endpoint": endpoint, **port})
     steps.append({"step": "gate", "outcome": f"{gate['status']} {gate['reason']}", **gate})
     return steps
+
+
+def _lines(explained: Mapping[str, Any], admin: str) -> list[str]:
+    """The steps for people, and behind the decision what is known of the port."""
+    *before, gate = [_step_line(step) for step in _steps(explained)]
+    return [*before, *_port_lines(explained, admin), gate]
 
 
 def _step_line(step: Mapping[str, Any]) -> str:
     about = f"{step['key']} ({step['source']})" if step["step"] == "record" else step["step"]
     return f"{about}: {step['outcome']}"
+
+
+def _port_lines(explained: Mapping[str, Any], admin: str) -> list[str]:
+    hints, errors = explained["hints"], explained["errors"]
+    lines: list[str] = []
+    if explained["scheme"] is not None:
+        lines.append(
+            f"port: scheme {explained['scheme']}, protocol {explained['protocol']}, host_mode {explained['host_mode']}"
+        )
+    if hints is None or errors is None:
+        lines.append(f"traffic: not known, since no node with this resource answers at {admin} (`admin_bind`)")
+    lines += [f"hint: {hint}" for hint in hints or ()]
+    for error in errors or ():
+        times = "once" if error["count"] == 1 else f"{error['count']} times since {error['first_at']}"
+        lines.append(f"error: {error['code']} {times}, last at {error['last_at']}: {error['message']}")
+    return lines

@@ -20,6 +20,9 @@ llhttp has lenient modes of its own, which are not used: they take more than wha
     a length beside chunked           the length is removed                  RFC 9112 §6.3: chunked overrides it
     Transfer-Encoding: identity       removed                                RFC 2616 §3.6: it is no coding
     blanks before a chunk extension   the extension is dropped, as always    RFC 9112 §7.1.1: a recipient MUST parse them
+    blanks behind a chunk size        removed                                all who take them read the same number
+    LF alone at chunk lines           CRLF                                   browsers, curl, nginx do; to the body's end
+    LF alone at trailer lines         CRLF                                   RFC 9112 §2.2: a recipient may; to the end
     no empty line behind chunks       added, where the connection is closed  the last chunk has said that all is there
 
     what stays refused                why
@@ -37,8 +40,9 @@ llhttp has lenient modes of its own, which are not used: they take more than wha
     a length that is no number        readers stop at different digits
     two codings                       chunked once or twice, or a coding that the client was not asked about
     chunked in HTTP/1.0               RFC 9112 §6.1: a reader of HTTP/1.0 passes over it
-    LF alone behind a chunk size      some readers look for CRLF, and find another one
-    a blank behind a chunk size       where no extension follows, no rule gives it a meaning
+    a blank before a chunk size       some readers see no size
+    LF alone behind an extension      some readers take it for a part of the extension, and look for CRLF
+    LF, and CRLF at a later chunk     some readers look for CRLF all along, and find another size
     an end inside a chunk             part of the response is missing
     an end inside the trailers        some of them may be missing
     headers over the limit            64 KiB, and 1000 lines, by default

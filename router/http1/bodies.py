@@ -2,8 +2,9 @@
 
 A sized body is a number that counts down, kept by the connection that reads it. A chunked one needs this reader, which is strict:
 sizes of 1–16 hex digits, CRLF and nothing else at every line end, bounded lines, bounded trailers. Extensions are
-dropped and sizes rewritten, so that no two readers behind each other can disagree about where a chunk ends. Of responses
-it takes blanks before an extension too, as RFC 9112 §7.1.1 demands; a request with them is refused.
+dropped and sizes rewritten, so that no two readers behind each other can disagree about where a chunk ends. In responses
+it also takes blanks behind a size, and LF alone as the line end from one line to the end of the body (the table in this
+package's docstring says why that is safe); a request with them is refused.
 
 llhttp is not asked here: it cannot say where in its input a message ended, and what follows a message is the next one.
 """
@@ -37,7 +38,7 @@ _DATA: Final = 3
 _DATA_CR: Final = 4
 _DATA_LF: Final = 5
 _TRAILERS: Final = 6
-_BLANKS: Final = 7  # behind a size, before an extension
+_BLANKS: Final = 7  # behind a size, before an extension or the line's end
 
 _TAB: Final = 9
 _LF: Final = 10
@@ -54,6 +55,10 @@ _DEL: Final = 127
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+_BAD_SIZE: Final = "a chunk's size is not 1 to 16 hexadecimal digits and the end of the line"
+_NO_LINE_END: Final = "a chunk's content is not followed by the end of its line"
+_LINE_ENDS_DIFFER: Final = "its line ends are LF first and CRLF later"
+
 
 class FramingError(Exception):
     """A body that does not keep to its framing. Nothing after this point can be trusted."""
@@ -68,6 +73,7 @@ class ChunkedReader:
     """
 
     __slots__ = (
+        "_bare",
         "_buffer",
         "_digits",
         "_excess",
@@ -86,7 +92,8 @@ class ChunkedReader:
     )
 
     def __init__(self, max_trailers_size: int, *, lenient: bool = False) -> None:
-        """`max_trailers_size` bounds the trailer section, in bytes. `lenient`: blanks may stand before an extension."""
+        """`max_trailers_size` bounds the trailer section, in bytes. `lenient`: it is a response's."""
+        self._bare = False  # lines end with LF alone from here on
         self._buffer = b""  # a trailer line that is not complete
         self._digits = 0  # of the size that is being read
         self._line = 0  # bytes of the size line so far
@@ -107,7 +114,8 @@ class ChunkedReader:
     def only_end_missing(self) -> bool:
         """Whether the last chunk has arrived and nothing but the empty line behind it is missing: the content is complete
         then. Where a trailer has begun there may have been more of them."""
-        return self._state == _TRAILERS and not self.done and not self._trailers and self._buffer in (b"", b"\r")
+        begun = b"" if self._bare else b"\r"
+        return self._state == _TRAILERS and not self.done and not self._trailers and self._buffer in (b"", begun)
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, without its framing. Raises FramingError.
@@ -133,6 +141,7 @@ class ChunkedReader:
         excess: i64 = self._excess
         lines: i64 = 0
         byte: i64 = 0
+        bare = self._bare
         while at < size:
             if state == _DATA:
                 end: i64 = at + left
@@ -156,36 +165,40 @@ class ChunkedReader:
                 elif _UPPER_A <= byte <= _UPPER_F:
                     byte -= _UPPER_A - 10
                 elif digits == 0:
-                    raise FramingError("bad chunk size")
-                elif byte == _CR:
+                    raise FramingError(_BAD_SIZE)
+                elif byte == _CR and not bare:
                     state = _SIZE_LF
                     continue
                 elif byte == _SEMICOLON:
                     state = _EXTENSION
                     continue
-                elif self._lenient and byte in (_BLANK, _TAB):
+                elif self._lenient and byte in (_BLANK, _TAB, _LF):
+                    at -= 1
+                    line -= 1
                     state = _BLANKS
                     self.repaired = True
                     continue
                 else:
-                    raise FramingError("bad chunk size")
+                    raise FramingError(_BAD_SIZE)
                 if digits == _MAX_DIGITS or left > _MAX_SIZE >> 4:
-                    raise FramingError("bad chunk size")
+                    raise FramingError(_BAD_SIZE)
                 digits += 1
                 left = (left << 4) + byte
             elif state == _DATA_CR:
-                if byte != _CR:
-                    raise FramingError("no CRLF behind a chunk")
+                if bare:
+                    at -= 1
+                elif byte != _CR:
+                    raise FramingError(_NO_LINE_END)
                 state = _DATA_LF
             elif state == _DATA_LF:
                 if byte != _LF:
-                    raise FramingError("no CRLF behind a chunk")
+                    raise FramingError(_NO_LINE_END)
                 state = _SIZE
                 digits = 0
                 line = 0
             elif state == _SIZE_LF:
                 if byte != _LF:
-                    raise FramingError("bare CR in a chunk line")
+                    raise FramingError("the line of a chunk's size has a CR in it that ends no line")
                 lines += 1
                 excess += line + 3 - _PLAIN
                 if left <= _MAX_EXCESS:  # more than that pays for any line
@@ -195,7 +208,7 @@ class ChunkedReader:
                 if excess < 0:
                     excess = 0
                 elif excess > _MAX_EXCESS:
-                    raise FramingError("more framing than content")
+                    raise FramingError("its chunks have far more framing than content")
                 if left == 0:
                     state = _TRAILERS
                     break
@@ -204,16 +217,22 @@ class ChunkedReader:
                 line += 1
                 if byte == _SEMICOLON:
                     state = _EXTENSION
+                elif byte == _CR and not bare:
+                    state = _SIZE_LF
+                elif byte == _LF:
+                    at -= 1
+                    state = _SIZE_LF
+                    bare = self._bare = True
                 elif byte not in (_BLANK, _TAB) or line > _MAX_LINE:
-                    raise FramingError("bad chunk size")
-            elif byte == _CR:
+                    raise FramingError(_BAD_SIZE)
+            elif byte == _CR and not bare:
                 state = _SIZE_LF
             else:  # an extension
                 line += 1
                 if line > _MAX_LINE:
-                    raise FramingError("chunk line too long")
+                    raise FramingError(f"the line of a chunk's size is longer than {_MAX_LINE} bytes")
                 if (byte < _BLANK and byte != _TAB) or byte == _DEL:
-                    raise FramingError("bad chunk extension")
+                    raise FramingError("a chunk extension has a control character in it")
         self._state = state
         self._left = left
         self._digits = digits
@@ -231,11 +250,11 @@ class ChunkedReader:
         at = 0
         most = min(_MAX_LINE, self._max_trailers_size) + 2
         while True:
-            end = data.find(b"\r\n", at, at + most)
+            end = data.find(b"\n", at, at + most)
             if end < 0:
                 break
-            line = data[at:end]
-            at = end + 2
+            line = self._end_line(data[at : end + 1])
+            at = end + 1
             if not line:
                 self.done = True
                 self.rest = data[at:]
@@ -243,19 +262,30 @@ class ChunkedReader:
             self._read_trailer(line)
         line = data[at:]
         if len(line.removesuffix(b"\r")) > min(_MAX_LINE, self._max_trailers_size - self._trailers_size):
-            raise FramingError("trailers too large")
-        if b"\n" in line or b"\r" in line[:-1]:
-            raise FramingError("bare CR or LF in a trailer")
+            raise FramingError("its trailers are too large")
+        if b"\r" in line[:-1]:
+            raise FramingError("a trailer has a CR in it that ends no line")
         self._buffer = line
+
+    def _end_line(self, line: bytes) -> bytes:
+        """A trailer line without its end."""
+        if line.endswith(b"\r\n"):
+            if self._bare:
+                raise FramingError(_LINE_ENDS_DIFFER)
+            return line[:-2]
+        if not self._lenient:
+            raise FramingError("a trailer line ends with LF alone")
+        self._bare = self.repaired = True
+        return line[:-1]
 
     def _read_trailer(self, line: bytes) -> None:
         self._trailers += 1
         self._trailers_size += len(line) + 2
         if self._trailers > _MAX_TRAILERS or self._trailers_size > self._max_trailers_size:
-            raise FramingError("trailers too large")
+            raise FramingError("its trailers are too large")
         match = _TRAILER.fullmatch(line)
         if match is None:
-            raise FramingError("bad trailer")
+            raise FramingError("a trailer is no name, colon and value")
         name = twin(match[1])
         if name not in NOT_IN_TRAILERS and not name.startswith(NOT_BEGINNING_TRAILERS) and not is_asserted(name):
             self.trailers.append(line)

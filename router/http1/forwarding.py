@@ -98,11 +98,11 @@ class Forwarder:
             host = _host_or(said.get(b"x-forwarded-host"), host)
             port = said.get(b"x-forwarded-port", b"")
         if not (port and _PORT.fullmatch(port) and int(port) <= 65535):
-            port = host.rpartition(b":")[2] if b":" in host and not host.endswith(b"]") else b""
+            port = host.rpartition(b":")[2] if host.find(b":") >= 0 and not host.endswith(b"]") else b""
             if not port:
                 port = b"443" if scheme == b"https" else b"80"
         address = client.encode("ascii")
-        node = b'"[%b]"' % address if b":" in address else address
+        node = b'"[%b]"' % address if address.find(b":") >= 0 else address
         block = (
             b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
             b'Forwarded: for=%b;host="%b";proto=%b\r\n' % (address, scheme, host, port, node, host, scheme)

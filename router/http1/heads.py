@@ -42,6 +42,16 @@ def authenticates_connection(value: bytes) -> bool:
     return _OF_A_CONNECTION.search(value) is not None
 
 
+# NTLM's first message: the signature, and 1 as a 32-bit number ([MS-NLMP] §2.2.1.1), in Base64. Negotiate carries it too.
+_FIRST_MESSAGE: Final = re.compile(rb"(?i:NTLM|Negotiate)[ \t]+TlRMTVNTUAABAAAA[A-Za-z0-9+/=]*")
+
+
+def begins_login(value: bytes) -> bool:
+    """Whether an Authorization is an NTLM login's first message and nothing else: it names nobody, so nobody is logged in by
+    it."""
+    return _FIRST_MESSAGE.fullmatch(value) is not None
+
+
 class RefusedError(Exception):
     """A message that is not passed on. `problem` is the response; `str()` says what was wrong, for the log. `lines` are the
     header lines of a request whose bytes can be trusted to be that: they say how to respond."""

@@ -100,7 +100,7 @@ def told_lines(head: RequestHead, visitor: "ClientInfo", host: bytes) -> list[by
 def told_forwarding(visitor: "ClientInfo", host: bytes) -> bytes:
     """What the forwarding headers say to a program that is told `host`. The client's address stays the truth."""
     client = visitor.client.encode("ascii")
-    node = b'"[%b]"' % client if b":" in client else client
+    node = b'"[%b]"' % client if client.find(b":") >= 0 else client
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
         b'Forwarded: for=%b;host="%b";proto=http\r\n' % (client, host, _split(host, b"http")[1], node, host)
@@ -109,7 +109,7 @@ def told_forwarding(visitor: "ClientInfo", host: bytes) -> bytes:
 
 def _told_origin(line: bytes, visitor: "ClientInfo", host: bytes) -> bytes:
     value = value_of(line)
-    if _is_public(value, visitor):
+    if is_public(value, visitor):
         return b"Origin: http://" + host
     return b"Origin: null" if _is_told(value, host) else line
 
@@ -120,16 +120,16 @@ def _told_url(value: bytes, visitor: "ClientInfo", host: bytes) -> bytes | None:
     if match is None or match[1] is None:
         return None
     origin = match[1] + b"://" + match[2]
-    if _is_public(origin, visitor):
+    if is_public(origin, visitor):
         return b"http://" + host + match[3]
     return b"" if _is_told(origin, host) else None
 
 
 def _told_base(base: bytes, visitor: "ClientInfo", host: bytes) -> bytes:
-    return b"http://" + host if _is_public(base, visitor) else base
+    return b"http://" + host if is_public(base, visitor) else base
 
 
-def _is_public(origin: bytes, visitor: "ClientInfo") -> bool:
+def is_public(origin: bytes, visitor: "ClientInfo") -> bool:
     """Whether it is the origin that the visitor calls the program's: by scheme, name and port."""
     match = _ORIGIN.fullmatch(origin)
     if match is None:

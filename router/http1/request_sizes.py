@@ -18,7 +18,8 @@ _REMEDY: Final = {
     "authorization": "Use a shorter token.",
     "referer": "Open the page from its address bar.",
 }
-_HOW_TO_RESPOND: Final = (b"accept", b"sec-fetch-mode", b"origin")  # a page or data, and who may read it
+# A page or data, and who may read it; and whose request it is, for the owner of that host.
+_HOW_TO_RESPOND: Final = (b"accept", b"sec-fetch-mode", b"origin", b"host")
 _SHORTEN: Final = "Shorten it and try again."
 
 

@@ -257,7 +257,7 @@ def is_event_stream(head: ResponseHead) -> bool:
 
 
 def _set_cookie(head: ResponseHead, line: bytes, value: bytes) -> None:
-    if b"domain" in value.lower():
+    if value.lower().find(b"domain") >= 0:
         head.domain_cookies = True
     head.lines.append(line)
 

@@ -165,13 +165,15 @@ class FieldReader:
         size = len(block)
         self._at = 0
         begun = False
+        resized = 0
         while self._at < size:
             first = block[self._at]
             if first & 0x80:
                 field = self._known(self._read_number(block, 7))
             elif first & 0xE0 == 0x20:
-                if begun:
-                    raise CompressionError("the table's size changes in the middle")
+                resized += 1
+                if begun or resized > 2:  # §4.2: the smallest size and the final one, and nothing before them
+                    raise CompressionError("the table's size changes in the middle, or all the time")
                 self._resize(self._read_number(block, 5))
                 continue
             elif first & 0x40:

@@ -105,7 +105,9 @@ def request_to_http1(fields: Iterable[Field], *, ended: bool) -> tuple[bytes, in
         lines.append(b"cookie: " + b"; ".join(cookies))
     if path == b"*":
         path = b"/"  # asks about the server as a whole, which is no more than the program that responds
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n\r\n" % (method, path, authority, b"\r\n".join(lines)), body
+    # Each with its own line end: an empty line too many would be held as the beginning of another request.
+    block = b"".join([line + b"\r\n" for line in lines])
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, path, authority, block), body
 
 
 def response_to_http1(fields: Iterable[Field], method: bytes, *, ended: bool) -> tuple[int, bytes, int]:

@@ -64,8 +64,10 @@ _SMALLEST_FRAME: Final = 16_384
 _FRAME: Final = 64 * 1024  # of what we receive: a frame is kept until it is whole
 _LARGEST_FRAME: Final = 256 * 1024  # of what we send, whatever the other side allows
 STREAMS: Final = 128  # that a client may have open at once
-_MAX_SETTINGS: Final = 64 * 6  # bytes: each one may have to be carried out for every stream
+_MAX_SETTINGS: Final = 64 * 6  # bytes
 _LAST_ID: Final = 1 << 30  # a connection that has come so far takes no more streams
+_LARGE: Final = 4096  # bytes of a frame that are as much work as one more
+_STREAMS: Final = 16  # streams for which SETTINGS are as much work as one more frame
 
 # A frame about nothing costs one; what carries something pays for two. Pings, settings and resets come with real traffic too,
 # so what a connection may owe is ample. The time that they take is bounded elsewhere: by what one turn of the loop takes.
@@ -118,7 +120,7 @@ class Owner(Protocol):
         """The other side has said how much it takes."""
 
     def on_window(self) -> None:
-        """The connection's window has grown."""
+        """The connection's window has grown, and perhaps no stream's."""
 
     def on_goaway(self, last: int) -> None:
         """The other side takes no stream beyond `last`."""
@@ -287,7 +289,8 @@ class Session:
         self._debt = max(0, self._debt - debt)
 
     def step(self, frames: int) -> bool:
-        """Take apart so many frames at most; whether there may be more. Raises ConnectionFault."""
+        """Take apart so many frames at most, large ones and settings of many streams counted several times; whether there
+        may be more. Raises ConnectionFault."""
         if self._preface:
             start = self._buffer[self._at : self._at + len(PREFACE)]
             if not PREFACE.startswith(start):
@@ -297,7 +300,6 @@ class Session:
             self._preface = False
             self._at += len(PREFACE)
         while frames > 0:
-            frames -= 1
             buffer, at = self._buffer, self._at
             if len(buffer) - at < 9:
                 return False
@@ -312,6 +314,9 @@ class Session:
                 return False
             number = int.from_bytes(buffer[at + 5 : at + 9], "big") & _MAX_WINDOW
             self._at = end
+            frames -= 1 + size // _LARGE
+            if kind == SETTINGS:
+                frames -= len(self.streams) // _STREAMS
             self._frame(kind, flags, number, buffer[at + 9 : end])
         return True
 
@@ -552,8 +557,14 @@ class Session:
             raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS")
         if len(payload) > _MAX_SETTINGS:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "more settings than there are")
+        window = self._initial_window
         for at in range(0, len(payload), 6):
-            self._set(int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
+            key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
+            if key == _INITIAL_WINDOW:
+                window = value
+            self._set(key, value)
+        if window != self._initial_window:
+            self._change_windows(window)
         self._send(SETTINGS, ACK, 0, b"")
         self.settled = True
         self.owner.on_settings()
@@ -562,12 +573,6 @@ class Session:
         if key == _INITIAL_WINDOW:
             if value > _MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "initial window")
-            change = value - self._initial_window
-            self._initial_window = value
-            for stream in self.streams.values():
-                stream.send_window += change
-                if stream.send_window > _MAX_WINDOW:
-                    raise ConnectionFault(FLOW_CONTROL_ERROR, "initial window")
         elif key == _MAX_FRAME:
             if not _SMALLEST_FRAME <= value <= 0xFFFFFF:
                 raise ConnectionFault(PROTOCOL_ERROR, "frame size")
@@ -579,3 +584,12 @@ class Session:
                 raise ConnectionFault(PROTOCOL_ERROR, "push")
         elif key == _HEADER_TABLE_SIZE:
             self._writer.limit(value)
+
+    def _change_windows(self, initial: int) -> None:
+        """Of all streams, by as much as new ones get more (§6.9.2). Once for each SETTINGS, however often it says so."""
+        change = initial - self._initial_window
+        self._initial_window = initial
+        for stream in self.streams.values():
+            stream.send_window += change
+            if stream.send_window > _MAX_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "initial window")

@@ -32,6 +32,7 @@ from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
 from router.proxy.worker_keys import WorkerKeys
 from router.routes.batches import RecordSource
 from router.routes.changed_keys import moved_among
+from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
 from router.settings import Role, Settings
@@ -95,6 +96,7 @@ class App:
         self._shared: SharedCache | None = None
         self._follower: OutboxFollower | None = None
         self._host_notes = HostNotes()
+        self._error_notes = ErrorNotes()
         self._state = "starting"
         self._control_side: ControlSide | None = None
         self._worker_side: WorkerSide | None = None
@@ -220,6 +222,7 @@ class App:
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
                 access=self._keys or NO_KEYS,
+                on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -292,6 +295,7 @@ class App:
             used=self._used,
             secret_uses=self._secret_uses,
             host_notes=self._host_notes,
+            error_notes=self._error_notes,
             state=lambda: self._state,
         )
 
@@ -314,6 +318,7 @@ class App:
                 clock=self._clock,
                 on_https=self._evidence.note,
                 host_notes=self._host_notes,
+                error_notes=self._error_notes,
             )
             self._stack.push_async_callback(control_side.close)
 

@@ -38,6 +38,7 @@ from router.node.services import Services, build_services, destinations_of, open
 from router.observe.metrics import Metrics
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
+from router.routes.error_notes import ErrorNotes
 from router.routes.explain import Explainer
 from router.routes.host_notes import HostNotes
 from router.routes.resolver import Resolver
@@ -102,6 +103,7 @@ class Control:
         used: Callable[[float], Mapping[str, float]],
         secret_uses: Callable[[float], Mapping[str, float]],
         host_notes: HostNotes,
+        error_notes: ErrorNotes,
         state: Callable[[], str],
     ) -> None:
         self._settings = settings
@@ -120,6 +122,7 @@ class Control:
         self._used = used
         self._secret_uses = secret_uses
         self._host_notes = host_notes
+        self._error_notes = error_notes
         self._state = state
         self._watch = ClockWatch(clock)
         self._apart = 0.0  # seconds from the database's clock to ours
@@ -148,6 +151,7 @@ class Control:
             own_listeners=own_listeners,
             in_doubt=lambda: self._doubt is not None,
             host_notes=self._host_notes,
+            error_notes=self._error_notes,
         )
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there
@@ -231,7 +235,13 @@ class Control:
         await self._stack.aclose()
 
     async def _serve_admin(self, ask: Ask, listening: socket.socket) -> None:
-        explainer = Explainer(resolver=self._resolver, gate=ask.judge, clock=self._clock, notes=self._host_notes)
+        explainer = Explainer(
+            resolver=self._resolver,
+            gate=ask.judge,
+            clock=self._clock,
+            notes=self._host_notes,
+            errors=self._error_notes,
+        )
         admin = Admin(
             ask=ask.answer,
             metrics=self._metrics,

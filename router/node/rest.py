@@ -55,7 +55,11 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
     links = Links(preview_domains=services.preview_domains, urls=urls)
     presenter = Presenter(resources=services.resources, blocks=services.blocks, links=links)
     exposed = PreviewPresenter(
-        previews=services.previews, secrets=services.preview_secrets, links=links, hints=services.host_hints
+        previews=services.previews,
+        secrets=services.preview_secrets,
+        links=links,
+        hints=services.host_hints,
+        errors=services.error_notes,
     )
     deployments = DeploymentPresenter(places=services.resources, blocks=services.blocks, links=links)
     return [

@@ -20,6 +20,7 @@ from router.domains.transfers import Transfers
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
+from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
 from router.settings import Settings
 from router.store import Store, open_store
@@ -59,6 +60,7 @@ class Services:
     previews: Previews
     preview_secrets: PreviewSecrets
     host_hints: HostHints
+    error_notes: ErrorNotes
     deployments: Deployments
     releases: Releases
     publishing: Publishing
@@ -95,9 +97,10 @@ def build_services(
     own_listeners: Collection[tuple[str, int]] = (),
     in_doubt: Callable[[], bool] = lambda: False,
     host_notes: HostNotes | None = None,
+    error_notes: ErrorNotes | None = None,
 ) -> Services:
-    """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`: what this node's traffic has
-    met."""
+    """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
+    node's traffic has met."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -157,6 +160,7 @@ def build_services(
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
         preview_secrets=PreviewSecrets(store, clock),
         host_hints=HostHints(store, host_notes or HostNotes()),
+        error_notes=error_notes or ErrorNotes(),
         deployments=Deployments(store, clock, resources=resources),
         releases=Releases(store, clock),
         publishing=Publishing(

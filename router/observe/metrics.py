@@ -7,12 +7,11 @@ it happens on one event loop, so nothing is locked.
 A label value outside its closed set is a bug of ours and shows up as `other`: observing must not break what it observes.
 """
 
-import bisect
 import importlib.metadata
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -60,6 +59,15 @@ class _Histogram:
         self.counts = [0] * len(_BUCKETS)
         self.total = 0.0
 
+    def add_one(self, seconds: float) -> None:
+        bucket = 0
+        for bound in BOUNDS:  # most are in one of the first, which is found so before `bisect` has read its arguments
+            if seconds <= bound:
+                break
+            bucket += 1
+        self.counts[bucket] += 1
+        self.total += seconds
+
     def add(self, other: "_Histogram") -> None:
         self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
@@ -94,36 +102,39 @@ class Metrics:
         ended: dict[tuple[str, int, str], int] = {}
         known_from: dict[tuple[str, bool], int] = {}
         durations, first_bytes = self._histograms["exchange_seconds"], self._histograms["first_byte_seconds"]
-        bucket = bisect.bisect_left
         received = sent = retries = 0
-        # As in the access line: what depends on the route only is often still right.
+        # As in the access line: what depends on the route only is often still right. And most end as the one before did.
         last: object = self
         level, source = "none", ""
+        alike, same_level, same_status, same_ending = 0, "", 0, ""
+        alike_known, same_source, same_looked_up = 0, "", False
         for done in batch:
             route, started = done.route, done.started
             if route is not last:
                 last = route
                 level, source = ("none", "") if route is None else (route.decision.level, route.source)
             if route is not None:
-                known = (source, done.looked_up)
-                known_from[known] = known_from.get(known, 0) + 1
-            key = (level, done.status, done.ending)
-            ended[key] = ended.get(key, 0) + 1
+                looked_up = done.looked_up
+                if source != same_source or looked_up is not same_looked_up:
+                    _add(known_from, (same_source, same_looked_up), alike_known)
+                    alike_known, same_source, same_looked_up = 0, source, looked_up
+                alike_known += 1
+            status, ending = done.status, done.ending
+            if status != same_status or ending != same_ending or level != same_level:
+                _add(ended, (same_level, same_status, same_ending), alike)
+                alike, same_level, same_status, same_ending = 0, level, status, ending
+            alike += 1
             received += done.received
             sent += done.sent
             if done.tries > 1:
                 retries += done.tries - 1
             if done.tunnel:
                 continue
-            seconds = done.ended - started
-            histogram = durations[level]
-            histogram.counts[bucket(BOUNDS, seconds)] += 1
-            histogram.total += seconds
+            durations[level].add_one(done.ended - started)
             if done.first_byte:
-                seconds = done.first_byte - started
-                histogram = first_bytes[level]
-                histogram.counts[bucket(BOUNDS, seconds)] += 1
-                histogram.total += seconds
+                first_bytes[level].add_one(done.first_byte - started)
+        _add(known_from, (same_source, same_looked_up), alike_known)
+        _add(ended, (same_level, same_status, same_ending), alike)
         for (level, status, ending), count in ended.items():
             self.count("exchanges", level, _status_class(status), ending, by=count)
         for (origin, looked_up), count in known_from.items():
@@ -139,9 +150,7 @@ class Metrics:
 
     def observe(self, name: str, seconds: float, label: str = "") -> None:
         """Add to a histogram of the table. Raises KeyError if it is none."""
-        histogram = self._histograms[name][label]
-        histogram.counts[bisect.bisect_left(BOUNDS, seconds)] += 1
-        histogram.total += seconds
+        self._histograms[name][label].add_one(seconds)
 
     def gauge(self, name: str, callback: GaugeCallback) -> None:
         """Read a gauge of the table by `callback()` at each scrape: a number, or one per value of its label.
@@ -215,6 +224,14 @@ class Metrics:
 
     def _label_values(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         return (*labels, *self._worker.values())
+
+
+_Key = TypeVar("_Key")
+
+
+def _add(counts: dict[_Key, int], key: _Key, count: int) -> None:
+    if count:
+        counts[key] = counts.get(key, 0) + count
 
 
 def _zeros(row: Row) -> dict[tuple[str, ...], int]:

@@ -61,7 +61,7 @@ class BackendConnection(Paced):
         self.left = 0
         self.chunks: ChunkedReader | None = None
         self.until_close = False
-        self.visitor = ""  # whose alone it is, since it authenticates as that one (NTLM, Negotiate)
+        self.visitor = ""  # whose alone it is, since it authenticates that one (NTLM, Negotiate)
         self.idle_since = 0.0
         self.accepted = False  # by the backend, as in `pool.py`
         self.write_paused = False
@@ -227,7 +227,7 @@ class BackendConnection(Paced):
 
     def write(self, data: bytes) -> None:
         if not self.closing:
-            self.transport.write(data)
+            self.put(data)
 
     def eof_received(self) -> bool:
         """The backend will send no more. Before a response is complete that is its end."""
@@ -273,6 +273,7 @@ class BackendConnection(Paced):
             self.exchange.pause_client()
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.resume_client()

@@ -74,7 +74,7 @@ class ClientConnection(Paced):
         self.worker = worker
         self.exchange: Exchange | None = None
         self.buffer = b""
-        self.bound: BackendConnection | None = None  # kept for this client's next request, since it authenticates as it
+        self.bound: BackendConnection | None = None  # on which the last request has begun a login
         self.peer = ""
         self.trusted = False
         self.share: Share | None = None  # what its visitor holds
@@ -130,11 +130,11 @@ class ClientConnection(Paced):
                 self.started = self.worker.time()
                 # Nearly always one whole head and nothing else: it is read at once, without the buffer.
                 if (
-                    0 < data.find(b"\r\n\r\n") == len(data) - 4
+                    data.endswith(b"\r\n\r\n")
                     and not self.write_paused
                     and not data.startswith(b"\r\n")
+                    and self._read_head(data)
                 ):
-                    self._read_head(data)
                     return
                 self.deadline = self.worker.now + self.worker.limits.head_time
             self.buffer += data
@@ -205,16 +205,20 @@ class ClientConnection(Paced):
         self._read_head(data[begin : end + 4])
         return True
 
-    def _read_head(self, raw: bytes) -> None:
+    def _read_head(self, raw: bytes) -> bool:
+        """Start a request; False if `raw` is more than its head."""
         try:
             head = self.worker.requests.read(raw)
         except RefusedError as error:
             if not (raw.startswith(b"PRI * HTTP/2.0\r\n") and self._speak_http2(raw)):
                 self._refuse(error.problem, str(error), refused_head(error.lines))
-            return
+            return True
+        if head is None:
+            return False
         if head.upgrade:
             settle_upgrade(head)
         self._begin(head)
+        return True
 
     def _speak_http2(self, raw: bytes) -> bool:
         """`raw` may be the beginning of HTTP/2 (RFC 9113 §3.4): hand the connection over, where nothing came before."""
@@ -307,7 +311,7 @@ class ClientConnection(Paced):
 
     def write(self, data: bytes) -> None:
         if not self.closing:
-            self.transport.write(data)
+            self.put(data)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -315,6 +319,7 @@ class ClientConnection(Paced):
             self.exchange.pause_backend()
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.resume_backend()

@@ -69,7 +69,7 @@ async def dial(worker: WorkerState, pool: Pool, slow: Callable[[], None]) -> tup
 
 async def _stream(worker: WorkerState, pool: Pool) -> tuple[BackendConnection, int]:
     """A stream of the pool's connection. Those that come while it is dialled wait for the same dial, which goes on when one
-    of them leaves."""
+    of them leaves and is given up when all have."""
     known = pool.http2
     if known is not None and known.usable:
         return known.stream(), 1

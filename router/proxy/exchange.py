@@ -354,22 +354,19 @@ class Exchange(Finished):
         return True
 
     def _take_bound(self) -> "BackendConnection | None":
-        """The connection that authenticates as the visitor of the request before, if this one is surely of the same. It is
+        """The connection on which the request before has begun a login (NTLM, Negotiate), if this one goes on with it. It is
         nobody else's: what it does not serve now, it never will.
 
-        A proxy in front of us sends several visitors' requests over one connection, and addresses are shared. There each
-        request has to authenticate itself, which browsers do by themselves when they are asked.
+        A proxy in front of us sends several visitors' requests over one connection, and they may have one address. So a
+        connection to a backend is kept only while nobody can be logged in on it yet (`release`): the request that ends the
+        login is its last. Each request has to log in, which browsers do by themselves when they are asked. That only
+        requests of the same address go on with a login is for its own sake: another's would spoil it.
         """
         incoming, pool = self.incoming, self.prepared.pool
         backend, incoming.bound = incoming.bound, None
         if backend is None or backend.closing:
             return None
-        if (
-            backend.pool is pool
-            and not pool.retired
-            and backend.visitor == self.client
-            and (self.head.binds or not incoming.trusted)
-        ):
+        if backend.pool is pool and not pool.retired and backend.visitor == self.client and self.head.binds:
             return backend
         backend.close()
         return None
@@ -590,6 +587,7 @@ class Exchange(Finished):
             self.worker.budget.later(partial(self.respond, problem, ending))
             return
         self.problem = problem
+        self.worker.note_error(self.route, self.host, problem)
         response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
 
@@ -652,7 +650,7 @@ class Exchange(Finished):
             response = self.response_head
             if not backend.visitor and (response is None or not response.binds):
                 pool.give(backend, self.worker.now)
-            elif self.keep_alive and not self.incoming.closing:
+            elif self.head.begins_login and self.keep_alive and not self.incoming.closing:
                 backend.visitor = self.client
                 self.incoming.bound = backend
             else:

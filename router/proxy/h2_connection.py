@@ -32,7 +32,7 @@ class Http2Connection(Paced):
         self.transports: set[StreamTransport] = set()
         self.write_paused = False
         self._waiting: deque[StreamTransport] = deque()  # for their turn to send
-        self._blocked: dict[StreamTransport, None] = {}  # by a window
+        self._blocked: dict[StreamTransport, None] = {}  # by the connection's window
         self._unflushed = 0
         self._flush_due = False
         self._working = False
@@ -105,7 +105,7 @@ class Http2Connection(Paced):
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        self.transport.write(data)
+        self.put(data)
         if self.write_paused and self.transport.get_write_buffer_size() > self.worker.high_water + _SLACK:
             self.end(ConnectionResetError("the other side does not read"))
 
@@ -118,7 +118,7 @@ class Http2Connection(Paced):
             self.flush_soon()
 
     def wait(self, stream: "StreamTransport", *, blocked: bool) -> None:
-        """Let it go on when it is its turn: behind others, or once the windows have grown."""
+        """Let it go on when it is its turn: behind others, or once the connection's window has grown."""
         if blocked:
             self._blocked[stream] = None
         elif stream not in self._waiting:
@@ -136,19 +136,24 @@ class Http2Connection(Paced):
         self.write_paused = True
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.write_paused = False
         if self._waiting:
             self.soon(self._next_waiting)
 
     def on_window(self) -> None:
-        """The connection's window has grown, or all windows have."""
-        blocked, self._blocked = self._blocked, {}
-        for stream in blocked:
+        """The connection's window has grown: those that it holds up go on, in turn, as far as it reaches. Who gives byte by
+        byte does not make us look at all of them each time."""
+        blocked = self._blocked
+        while blocked and self.session.send_window > 0:
+            stream = next(iter(blocked))
+            del blocked[stream]
             stream.on_window()
 
     def on_settings(self) -> None:
-        """The other side has said how much it takes."""
-        self.on_window()
+        """The other side has said how much it takes, perhaps more of every stream."""
+        for stream in tuple(self.transports):
+            stream.on_window()
 
     def on_goaway(self, last: int) -> None:
         """It takes no more streams."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from router.proxy.h2_connection import Http2Connection
 
 _AT_ONCE: Final = 64 * 1024  # bytes of one stream that are sent before others have their turn
+# Bytes up to which pieces that are held are joined: a window full of frames of one byte each would take 100 times its size.
+_JOINED: Final = 4096
 _CUT: Final = status_fields("The program behind this address broke off its response.")
 
 
@@ -61,7 +63,7 @@ class StreamTransport:
         self._write_paused = False
         # What we receive.
         self._paused = False
-        self._held: deque[tuple[bytes, int]] = deque()
+        self._held: deque[tuple[bytes, int]] = deque()  # as `_hand_on` gets it
         self._expected = 0  # bytes of a sized body, or CHUNKED
         self._closing = False
         self._lost = False
@@ -123,8 +125,7 @@ class StreamTransport:
                 content = self._chunks.feed(data)
                 data = b""
                 if content:
-                    self._queue.append(content)
-                    self._queued += len(content)
+                    self._enqueue(content)
                 if self._chunks.done:
                     trailers = trailers_to_http2(self._chunks.trailers)
                     self._chunks = None
@@ -132,14 +133,21 @@ class StreamTransport:
             else:
                 content, data = data[: self._left], data[self._left :]
                 self._left -= len(content)
-                self._queue.append(content)
-                self._queued += len(content)
+                self._enqueue(content)
                 if self._left == 0:
                     self._end_message(None)
         self.pump()
         if self._queued > self._high and not self._write_paused:
             self._write_paused = True
             self.protocol.pause_writing()
+
+    def _enqueue(self, content: bytes) -> None:
+        queue = self._queue
+        self._queued += len(content)
+        if queue and len(queue[-1]) < _JOINED:
+            queue[-1] += content
+        else:
+            queue.append(content)
 
     def _send_head(self, head: bytes) -> None:
         raise NotImplementedError
@@ -176,8 +184,12 @@ class StreamTransport:
                     self._settle()
                 break
             room = session.may_send(self)
-            if room == 0 or owner.write_paused or sent >= _AT_ONCE:
-                owner.wait(self, blocked=room == 0)
+            if room == 0:
+                if session.send_window <= 0:
+                    owner.wait(self, blocked=True)
+                break  # else its own window wakes it
+            if owner.write_paused or sent >= _AT_ONCE:
+                owner.wait(self, blocked=False)
                 break
             piece = queue[0]
             if len(piece) > room:
@@ -264,23 +276,32 @@ class StreamTransport:
         """A head."""
         raise NotImplementedError
 
-    def _hand_on(self, data: bytes, taken: int) -> None:
-        """Text for the protocol, of which so many bytes came in a body."""
+    def _hand_on(self, data: bytes, taken: int = 0) -> None:
+        """Text for the protocol. Or content, as it came: of a body that has no length it gets its chunk only when it is handed
+        on. `taken` is how many bytes of it count in the stream's window: all of them or none."""
         if self._lost:
             return
-        if self._paused or self._held:
-            self._held.append((data, taken))
+        held = self._held
+        if self._paused or held:
+            if taken and held and 0 < held[-1][1] < _JOINED:
+                before, more = held.pop()
+                data = before + data
+                taken += more
+            held.append((data, taken))
             return
-        self.protocol.data_received(data)
-        if taken:
+        self._hand_over(data, taken)
+
+    def _hand_over(self, data: bytes, taken: int) -> None:
+        number = self.number
+        self.protocol.data_received(chunk(data) if taken and self._expected == CHUNKED else data)
+        if taken and not self._lost and self.number == number:  # and not of the next message
             self.session.taken(self, taken)
 
     def _hand_on_held(self) -> None:
         while self._held and not self._paused and not self._lost:
             data, taken = self._held.popleft()
-            self.protocol.data_received(data)
-            if taken and not self._lost:
-                self.session.taken(self, taken)
+            self._hand_over(data, taken)
+            if taken:
                 self.owner.flush_soon()
         if not self._held and self._error is not None and not self._lost:
             self._lose(self._error)
@@ -288,20 +309,20 @@ class StreamTransport:
     def on_data(self, data: bytes, *, ended: bool) -> None:
         """Part of a body, framed as the head has said."""
         size = len(data)
-        if self._expected == CHUNKED:
-            out = chunk(data) if data else b""
-            if ended:
-                out += LAST_CHUNK
-        else:
+        chunked = self._expected == CHUNKED
+        if not chunked:
             self._expected -= size
             if self._expected < 0 or (ended and self._expected > 0):
                 self._malformed()
                 return
-            out = data
-        if out:
-            self._hand_on(out, size)
-        if ended:
-            self._ended()
+        if not ended:
+            self._hand_on(data, size)
+            return
+        if chunked:
+            data = chunk(data) + LAST_CHUNK if data else LAST_CHUNK
+        if data:
+            self._hand_on(data)  # nothing follows that would need its window
+        self._ended()
 
     def on_trailers(self, fields: list[Field]) -> None:
         """The end of a body."""
@@ -311,7 +332,7 @@ class StreamTransport:
             self._malformed()
             return
         if self._expected == CHUNKED:
-            self._hand_on(b"0\r\n" + trailers, 0)
+            self._hand_on(b"0\r\n" + trailers)
         elif self._expected > 0:
             self._malformed()
             return
@@ -353,7 +374,7 @@ class ClientStream(StreamTransport):
         self._in_body = False
         self._complete = False  # the response
         self._grpc = False
-        self._hand_on(head, 0)
+        self._hand_on(head)
         exchange = self.protocol.exchange
         if exchange is not None:
             exchange.version = 2  # for the record; what it reads is a head of HTTP/1.1
@@ -428,7 +449,7 @@ class BackendStream(StreamTransport):
             return
         if status >= 200:
             self._expected = expected
-        self._hand_on(head, 0)
+        self._hand_on(head)
         if ended:
             self._ended()
 

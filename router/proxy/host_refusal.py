@@ -13,6 +13,10 @@ Such an answer is the program's, and reaches the visitor. With `host_mode` auto 
 without a body that was refused is sent once more. Whatever is refused so was refused before the program looked at it. If it
 refuses `localhost` too, it is told the truth again and nothing is sent twice any more.
 
+One visitor's request decides for all of them here, so only one counts that says nothing odd: a host in lower case with no
+port or a possible one, since some programs refuse `NAME` and `name:` where they serve `name`; and of `next dev`, which
+judges pages, only what its own page has asked for.
+
 Only answers that may be one of these are looked at (`ResponseHead.may_refuse`), and only their first bytes. They wait for
 as many as it takes where the request could be sent again, for two seconds at most; all others are judged by what came with
 the head.
@@ -22,7 +26,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, place_of, value_of
-from router.http1.host_rewrite import ToldHost
+from router.http1.host_rewrite import ToldHost, is_public
 from router.http1.responses import ResponseHead
 from router.observe import endings
 from router.routes.host_notes import HostNote
@@ -36,6 +40,10 @@ _HOLD: Final = 2.0  # seconds for the bytes that tell
 _MAX_TEXT: Final = 512  # bytes of a text that tell
 _MAX_PAGE: Final = 16384  # of a page: Rails has its styles before its words
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}[^\r\n]{0,64}\r\n")
+
+_HOST: Final = re.compile(
+    rb"[a-z0-9.-]+(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
 
 # By how it begins, and by what stands on the page.
 _TEXTS: Final = (
@@ -61,6 +69,8 @@ def taken(exchange: "Exchange", backend: "BackendConnection", head: ResponseHead
 
     `data` is what has come of its body.
     """
+    if _HOST.fullmatch(exchange.head.host) is None:
+        return False
     repeatable = _may_repeat(exchange)
     refuser, more = _recognise(exchange, head, data)
     if not refuser:
@@ -74,7 +84,7 @@ def taken(exchange: "Exchange", backend: "BackendConnection", head: ResponseHead
 
 def taken_raw(exchange: "Exchange", data: bytes) -> bool:
     """The same of what is no response at all: `next dev` writes its one word into a WebSocket's connection."""
-    if exchange.head.upgrade and data[: len(_NEXT_SAYS)] == _NEXT_SAYS and _is_nexts(exchange.head.target):
+    if exchange.head.upgrade and data[: len(_NEXT_SAYS)] == _NEXT_SAYS and _is_nexts(exchange):
         return _refused(exchange, "next", repeatable=_may_repeat(exchange))
     return False
 
@@ -97,8 +107,17 @@ def _may_repeat(exchange: "Exchange") -> bool:
     )
 
 
-def _is_nexts(target: bytes) -> bool:
-    return target.startswith(NEXT_PATHS)
+def _is_nexts(exchange: "Exchange") -> bool:
+    """Whether it is a request for something of its own, from its own page: those of strangers it refuses rightly."""
+    head = exchange.head
+    origin = head.value(b"origin")
+    return (
+        head.target.startswith(NEXT_PATHS)
+        and _HOST.fullmatch(head.host) is not None
+        and origin is not None
+        and is_public(origin, exchange.client_info)
+        and head.value(b"sec-fetch-site") in (None, b"same-origin")
+    )
 
 
 def _recognise(exchange: "Exchange", head: ResponseHead, data: bytes) -> tuple[str, bool]:
@@ -121,7 +140,7 @@ def _recognise(exchange: "Exchange", head: ResponseHead, data: bytes) -> tuple[s
     if head.framing == CHUNKED:
         size = _CHUNK_SIZE.match(data)
         data = b"" if size is None else data[size.end() :]
-    if head.status == 403 and data.startswith(_NEXT_SAYS) and _is_nexts(exchange.head.target):
+    if head.status == 403 and data.startswith(_NEXT_SAYS) and _is_nexts(exchange):
         return "next", False
     for words, refuser in _TEXTS:
         if data.startswith(words) and (head.status != 200 or refuser == "webpack"):

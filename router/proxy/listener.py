@@ -24,6 +24,7 @@ from router.proxy.exchange import Exchange
 from router.proxy.h2_client import Http2Client
 from router.proxy.sweep import sweep
 from router.proxy.worker_state import PlainHttp, WorkerState
+from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
 from router.routes.records import SigningKeysRecord
 from router.routes.resolver import Resolver
@@ -61,11 +62,12 @@ class Proxy:
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        on_error: Callable[[ErrorNote], object] = lambda _: None,
         access: AccessKeys = NO_KEYS,
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
-        `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under.
-        `access` knows the keys that open what is not public."""
+        `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,
+        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -81,6 +83,7 @@ class Proxy:
             trusted_headers=trusted_headers,
             on_host_refused=on_host_refused,
             access=access,
+            on_error=on_error,
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)

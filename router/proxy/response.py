@@ -172,14 +172,14 @@ def refuse(exchange: "Exchange", why: str, first: bytes = b"") -> None:
         "backend's response refused", why=why, backend=exchange.backend, request_id=exchange.request_id
     )
     exchange.worker.metrics.count("backend_errors", "bad_response")
+    problem = recognise(first)
+    if problem is errors.BAD_BACKEND_RESPONSE:
+        problem = errors.bad_response(why)
     if exchange.phase == endings.BODIES:
+        exchange.worker.note_error(exchange.route, exchange.host, problem)
         exchange.cut(endings.BACKEND_IN_BODIES)
     else:
-        problem = recognise(first)
-        exchange.respond(
-            errors.bad_response(why) if problem is errors.BAD_BACKEND_RESPONSE else problem,
-            endings.BACKEND_IN_RESPONSE_HEAD,
-        )
+        exchange.respond(problem, endings.BACKEND_IN_RESPONSE_HEAD)
 
 
 def ended(exchange: "Exchange", error: Exception | None) -> None:

@@ -143,6 +143,7 @@ def enforce(worker: WorkerState) -> bool:
         connection.check(now)
     worker.abort_leaving(now)
     worker.connection_limits.check()
+    worker.tell_errors()
     worker.heap.check(len(worker.clients) + len(worker.tunnels))
     worker.forget_idle_activities(now - _FORGET_ACTIVITY)
     return worker.pools.sweep(now)

@@ -174,7 +174,7 @@ class _End(Paced):
         else:
             tunnel.exchange.received += len(data)
         if not other.ended:
-            other.transport.write(data)
+            other.put(data)
 
     def eof_received(self) -> bool:
         tunnel, other = self.tunnel, self.other
@@ -215,4 +215,5 @@ class _End(Paced):
         self.other.pause()
 
     def resume_writing(self) -> None:
+        super().resume_writing()
         self.other.resume()

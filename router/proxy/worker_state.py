@@ -33,11 +33,13 @@ from router.proxy.connection_limits import ConnectionLimits, Share
 from router.proxy.heap import Heap
 from router.proxy.host_refusal import tell
 from router.proxy.pacer import Pacer
-from router.proxy.pool import Keeping, Pool, Pools
+from router.proxy.pool import Keeping, Pool
+from router.proxy.pools import Pools
 from router.proxy.queue import Queue, Queues
 from router.proxy.socket_state import unsent
-from router.proxy.turn_budget import MAX_READ, Budget
+from router.proxy.turn_budget import Budget
 from router.routes.chain import Level
+from router.routes.error_notes import NOTED, ErrorNote, ErrorNotes
 from router.routes.host_notes import HostNote
 from router.routes.records import AUTO, HTTP1, LOCALHOST, PRESERVE, ResourceRecord
 from router.routes.resolver import Resolver
@@ -55,6 +57,9 @@ _ACTIVITIES_EVERY: Final = 60.0  # seconds between two passes over all of them
 _PART_LEAVING: Final = 64  # of all connections: so many sides of ended tunnels may still have bytes to send
 _MIN_LEAVING: Final = 16
 _MAX_TOLD: Final = 4096  # ports whose program is told another Host
+_MAX_HOSTS_OF_ERRORS: Final = 16  # of refused requests, that are being looked up at once; of others nothing is noted
+_ERRORS_AT_ONCE: Final = 32  # notes that one pass of the sweep hands on, at some 20 µs each
+_TWO_DIGITS: Final = tuple(b"%02x" % number for number in range(256))
 _log = structlog.get_logger("router.proxy")
 
 
@@ -114,11 +119,16 @@ class WorkerState:
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        on_error: Callable[[ErrorNote], object] = lambda _: None,
         access: AccessKeys = NO_KEYS,
     ) -> None:
         self.resolver = resolver
         self.access = access
         self.cookies = Cookies()
+        self._on_error = on_error
+        self._errors = ErrorNotes()  # those that `on_error` has not heard of yet
+        self._hosts_of_errors = 0  # that are being looked up
+        self._date = clock.now
         self._on_host_refused = on_host_refused
         self._told: dict[
             tuple[str, int], HostNote
@@ -138,15 +148,13 @@ class WorkerState:
         self.tunnel_idle = limits.tunnel_idle
         self.client_idle = limits.client_idle
         self.linger_idle = limits.linger_idle
-        # A connection hands over at most one read at a time, on top of what is buffered already.
-        self.high_water = max(0, limits.buffer - MAX_READ)
         self.heap = Heap()
         self.budget = Budget(clock.monotonic, limits.buffer)
+        self.high_water = self.budget.high_water
         self.forwarder = Forwarder(trusted_proxies, trusted_headers)
         self.requests = RequestReader(limits)
         self.responses = ResponseReader(limits)
         self.time = clock.monotonic
-        self._clock = clock
         self.now = clock.monotonic()
         self.tasks = Tasks("proxy")
         self.pools = Pools(Keeping(limits.backend_idle, limits.backend_idle_unsaid, limits.backend_idle_unproven))
@@ -175,15 +183,19 @@ class WorkerState:
         self.own_listeners = own_listeners
         self._id_prefix = b"req_" + os.urandom(8).hex().encode("ascii")
         self._ids = 0
+        self._ids_begin = b""  # of those that differ in their last two digits only
 
     def date(self) -> float:
         """The time in seconds of the epoch, for what was promised until a date."""
-        return self._clock.now().timestamp()
+        return self._date().timestamp()
 
     def request_id(self) -> bytes:
         """A new request id: unique over all workers and restarts, cheap to make."""
+        last = self._ids & 0xFF
+        if last == 0:
+            self._ids_begin = b"%b%06x" % (self._id_prefix, self._ids >> 8)
         self._ids += 1
-        return b"%b%08x" % (self._id_prefix, self._ids)
+        return self._ids_begin + _TWO_DIGITS[last]
 
     def prepare(self, route: Route) -> Prepared:
         """Derive what the data plane needs of a route that leads to a resource, and remember it there."""
@@ -245,6 +257,36 @@ class WorkerState:
             if len(self._told) >= _MAX_TOLD:
                 self._told.clear()
             self._told[key] = note
+
+    def note_error(self, route: Route | None, host: bytes, problem: Problem) -> None:
+        """A visitor gets this problem: the owner of what the host leads to may read about it. `route` is where it leads,
+        None where its request was refused before that was looked up."""
+        if problem.code not in NOTED or not host:
+            return
+        if route is None:
+            route = self.resolver.peek(host)
+        if route is not None:
+            self._note_error(route, problem)
+        elif self._hosts_of_errors < _MAX_HOSTS_OF_ERRORS:
+            self._hosts_of_errors += 1
+            self.tasks.start("look up the host of a refused request", self._note_error_of(host, problem))
+
+    async def _note_error_of(self, host: bytes, problem: Problem) -> None:
+        try:
+            self._note_error(await self.resolver.resolve(host), problem)
+        finally:
+            self._hosts_of_errors -= 1
+
+    def _note_error(self, route: Route, problem: Problem) -> None:
+        resource, port = route.resource, route.port
+        if resource is not None and port is not None:
+            at = self._date().timestamp()
+            self._errors.add(ErrorNote(resource.id, port, problem.code, problem.reason, problem.message, at, at))
+
+    def tell_errors(self) -> None:
+        """Hand on what has been noted since the last time, some of it where there is much."""
+        for note in self._errors.take(_ERRORS_AT_ONCE):
+            self._on_error(note)
 
     def leave(self, transport: asyncio.Transport, tenant: "Share | None") -> None:
         """A side of an ended tunnel has bytes left to send: it has a while for that (`abort_leaving`). It holds a descriptor

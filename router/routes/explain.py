@@ -8,12 +8,13 @@ cache remembers: where the two differ, a change has not arrived.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from router.base.clock import Clock
+from router.base.clock import Clock, iso
 from router.errors import INVALID_HOST, RESOLVER_UNAVAILABLE, StoreUnavailableError
 from router.hostname import InvalidHostError, host_meanings, parse_host
 from router.routes.chain import Decision, Level, Step
+from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
-from router.routes.records import AUTO, PRESERVE, keys_of
+from router.routes.records import AUTO, HTTP1, PRESERVE, keys_of
 from router.routes.resolver import Resolver
 from router.routes.route import Route, policy_of
 
@@ -28,7 +29,8 @@ class Verdict(Protocol):
 
 
 class Explainer:
-    """Explains hosts. `gate(host, decision)` is the gate's opinion, given the chain's."""
+    """Explains hosts. `gate(host, decision)` is the gate's opinion, given the chain's. `notes` and `errors` are what this
+    node's traffic has met."""
 
     def __init__(
         self,
@@ -37,11 +39,13 @@ class Explainer:
         gate: Callable[[str, Decision], Verdict],
         clock: Clock,
         notes: HostNotes | None = None,
+        errors: ErrorNotes | None = None,
     ) -> None:
         self._resolver = resolver
         self._gate = gate
         self._now = clock.monotonic
         self._notes = notes or HostNotes()
+        self._errors = errors or ErrorNotes()
 
     async def explain(self, asked: str) -> dict[str, Any]:
         """Everything about one host, ready for JSON. Raises nothing."""
@@ -81,7 +85,9 @@ class Explainer:
             "endpoint": _endpoint(decision),
             "host_mode": _host_mode(decision),
             "access": _access(decision),
+            **_spoken(decision),
             "hints": self._hints(decision),
+            "errors": self._noted(decision),
             "gate": {"status": verdict.status, "reason": verdict.reason},
         }
 
@@ -92,6 +98,23 @@ class Explainer:
             return []
         note = self._notes.of(resource.id, port, resource.endpoint.generation)
         return [] if note is None else [note.hint]
+
+    def _noted(self, decision: Decision) -> list[dict[str, Any]]:
+        """What visitors of this port got lately instead of a response, the latest first."""
+        resource, port = decision.resource, decision.port
+        if resource is None or port is None:
+            return []
+        return [
+            {
+                "code": note.code,
+                "reason": note.reason,
+                "message": note.message,
+                "count": note.count,
+                "first_at": iso(note.first),
+                "last_at": iso(note.last),
+            }
+            for note in self._errors.of(resource.id, port)
+        ]
 
     def _remembered(self, host: str, fresh: Decision) -> dict[str, Any] | None:
         """What this process's cache would answer, and whether that is what the source says now."""
@@ -174,6 +197,14 @@ def _access(decision: Decision) -> dict[str, Any] | None:
             for secret in policy.secrets
         ],
     }
+
+
+def _spoken(decision: Decision) -> dict[str, str | None]:
+    """What is spoken to the program."""
+    resource, port = decision.resource, decision.port
+    if resource is None or port is None:
+        return {"scheme": None, "protocol": None}
+    return {"scheme": resource.schemes.get(port, "http"), "protocol": resource.protocols.get(port, HTTP1)}
 
 
 def _endpoint(decision: Decision) -> dict[str, Any] | None:

@@ -57,17 +57,20 @@ class Page:
         assert "exceptionDetails" not in done, f"{script}: {done['exceptionDetails']}"
         return done["result"].get("value")
 
-    async def until(self, script: str) -> Any:
-        """Wait until an expression is true; its value. A page that is just being replaced has none."""
+    async def until(self, script: str, within: float = _PATIENCE, *, fail: bool = True) -> Any:
+        """Wait until an expression is true; its value. A page that is just being replaced has none. After `within` seconds:
+        fails, or None."""
         found: Any = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(within):
                 while True:
                     with contextlib.suppress(AssertionError):
                         found = await self.run(script)
                         if found:
                             return found
                     await asyncio.sleep(_POLL)
+        if not fail:
+            return None
         text = await self.run("location.href + ': ' + (document.body ? document.body.innerText : '').slice(0, 500)")
         raise AssertionError(f"never true: {script} (last {found!r}) at {text}; console: {self.console[-5:]}")
 

@@ -63,8 +63,7 @@ def install(app: App) -> Path:
     if app.npm:
         if not (folder / "package.json").exists():
             (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
-        if not _has_packages(folder, app.npm):
-            _run(["npm", "install", *app.npm], folder, app)
+        _run(["npm", "install", *app.npm], folder, app)
     for command in app.build:
         _run(filled(command, folder, 0), folder, app)
     mark.write_text(wanted)
@@ -90,12 +89,6 @@ def filled(command: Iterable[str], folder: Path, port: int, python: Path = PYTHO
 def _has(package: str) -> bool:
     done = subprocess.run(["dpkg", "-s", package], capture_output=True, check=False)
     return done.returncode == 0
-
-
-def _has_packages(folder: Path, packages: Sequence[str]) -> bool:
-    known = json.loads((folder / "package.json").read_text()).get("dependencies", {})
-    names = [one[:1] + one[1:].partition("@")[0] for one in packages]
-    return all(name in known and (folder / "node_modules" / name).exists() for name in names)
 
 
 def _run(command: Sequence[str], folder: Path, app: App) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,27 @@ class Site:
         ):
             return response.status, await response.text()
 
-    def edit(self, path: str, old: str, new: str) -> None:
-        """Change a file of the program, as its developer does."""
+    @contextmanager
+    def edits(self, path: str) -> Iterator[Callable[[str, str], None]]:
+        """Changes a file of the program, as its developer does: `old` by `new` in the text that it had, which it has again
+        afterwards."""
         file = self.folder / path
         text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
+
+        def edit(old: str, new: str) -> None:
+            assert old in text
+            file.write_text(text.replace(old, new))
+
+        try:
+            yield edit
+        finally:
+            file.write_text(text)
+
+
+TEXT = "document.body.innerText"
+_EDIT = 5.0  # seconds for an edit to be shown, until the file is edited again
+_EDITING = 60.0  # seconds of editing
+_POLL = 1.0  # seconds for a script, whose page may be being replaced
 
 
 async def shows(site: Site, words: str, path: str = "/") -> None:
@@ -88,20 +104,30 @@ async def shows(site: Site, words: str, path: str = "/") -> None:
         await page.shows(words)
 
 
-async def reloads_hot(site: Site, path: str, old: str, new: str, *, page_path: str = "/", settle: float = 0.0) -> None:
-    """A file is edited, and the page shows it without loading anew: what its script remembers is still there. A page may
-    need `settle` seconds after it is shown until it takes changes, also without us."""
-    try:
-        async with site.page(page_path) as page:
-            await page.shows(old)
-            await asyncio.sleep(settle)
-            await page.run("window.before = 1")
-            site.edit(path, old, new)
-            await page.shows(new)
-            assert await page.run("window.before === 1"), "the page was loaded anew"
-    finally:
-        if new in (site.folder / path).read_text():
-            site.edit(path, new, old)
+async def reloads_hot(
+    site: Site, path: str, old: str, new: str, *, page_path: str = "/", text: str = TEXT, anew: bool = False
+) -> None:
+    """A file is edited, and the page shows it without loading anew: what its script remembers is still there. (`anew`: it
+    loads anew by itself, where the program promises no more.) `text` is where in the page it is shown.
+
+    A page takes no changes yet when it is first shown, or loads anew once more while its program gets it ready, also
+    without us. So the file is edited again, each time to something else, until an edit is shown as it has to be.
+    """
+    async with site.page(page_path) as page:
+        await page.until(f"({text}).includes({json.dumps(old)})")
+        with site.edits(path) as edit:
+            seen = "no edit was shown"
+            deadline = time.monotonic() + _EDITING
+            for number in itertools.count(1):
+                assert time.monotonic() < deadline, f"{seen}; at the end: {await page.run(text)!r}, {page.console[-5:]}"
+                await page.until(f"(window.before = {number}, true)")
+                words = f"{new} {number}"
+                edit(old, words)
+                if not await page.until(f"({text}).includes({json.dumps(words)})", _EDIT, fail=False):
+                    continue
+                if anew or await page.until(f"window.before === {number}", _POLL, fail=False):
+                    return
+                seen = "the page was loaded anew"
 
 
 async def posts_form(site: Site, words: str, path: str = "/", value: str = "Ada", form: str = "form") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.processes import BIN, Process
 from tests.support.router import Router
 
@@ -292,6 +293,14 @@ def test_a_node_beside_commands_and_signals(tmp_path: Path) -> None:
         assert (decision["reason"], decision["resource"]["tenant_id"]) == ("served", tenant)
         assert decision["endpoint"]["port"] == 9
         assert decision["outcome"] == "served by sandbox sbx1 at 127.0.0.1 port 9"
+        assert (decision["hints"], decision["errors"]) == ([], [])
+        lines = cli("explain", "sbx1.sandbox.miosa.test").stdout.splitlines()
+        assert lines[-2:] == ["port: scheme http, protocol http1, host_mode auto", "gate: 200 first_issue"]
+        elsewhere = Cli(tmp_path, router.environment | {"MIOSA_ROUTER_ADMIN_BIND": f"127.0.0.1:{free_port()}"})
+        decision = elsewhere.json("explain", "sbx1.sandbox.miosa.test")[-2]
+        assert (decision["hints"], decision["errors"]) == (None, None)
+        lines = elsewhere("explain", "sbx1.sandbox.miosa.test").stdout.splitlines()
+        assert lines[-2].startswith("traffic: not known, since no node ")
 
         router.process.until(log.exists)
         log.rename(tmp_path / "access.log.1")

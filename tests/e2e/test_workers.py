@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -166,6 +167,36 @@ async def test_explain_and_ask_work_beside_the_workers(node: Router, tenant: str
         assert (status, headers["x-ask-reason"]) == (200, "first_issue")
         _, _, body = await asyncio.to_thread(node.get_admin, f"/explain?host={host}")
         assert json.loads(body)["endpoint"]["port"] == backend.port
+
+
+@pytest.mark.asyncio
+async def test_what_was_refused_is_known_to_the_owner(node: Router, tenant: str) -> None:
+    """From any worker to `/explain` and to the command: the program's response that breaks HTTP, and why."""
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        host = await asyncio.to_thread(register, node, tenant, "broken", server.sockets[0].getsockname()[1])
+        async with one_to_each(node) as connections:
+            for connection in connections.values():
+                assert (await connection.get(host))[0] == 502
+
+    def explained() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(node.get_admin(f"/explain?host={host}")[2])
+        return found
+
+    await eventually(lambda: [one["count"] for one in explained()["errors"]] == [2], "both workers have said so")
+    (error,) = explained()["errors"]
+    assert error["code"] == "bad_backend_response"
+    assert "two Content-Lengths that differ" in error["message"]
+    steps = await asyncio.to_thread(node.command, "explain", host)
+    decision = next(step for step in steps if step["step"] == "decision")
+    assert decision["errors"] == [error]
+    assert decision["hints"] == []
+    assert (decision["scheme"], decision["protocol"], decision["host_mode"]) == ("http", "http1", "auto")
 
 
 @pytest.mark.asyncio

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import weakref
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -22,6 +22,7 @@ from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy import PlainHttp, Proxy, sweep
 from router.proxy.pool import Pool
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.records import Endpoint, Record
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
@@ -89,6 +90,7 @@ class RunningEdge:
         self.metrics = Metrics()
         self.recorder = Recorder(metrics=self.metrics, clock=clock)
         self.own_listeners: set[tuple[str, int]] = set()
+        self.error_notes = ErrorNotes()
         self.proxy = Proxy(
             resolver=self.resolver,
             pages=Pages("https://docs.miosa.ai/errors"),
@@ -103,6 +105,7 @@ class RunningEdge:
             cookie_zones=cookie_zones,
             trusted_headers=trusted_headers,
             access=access or MemoryKeys(),
+            on_error=self.error_notes.add,
         )
         self.faults: list[dict[str, Any]] = []
         self.expected_errors: set[str] = set()
@@ -279,6 +282,19 @@ class RunningEdge:
     @property
     def endings(self) -> list[str]:
         return [exchange.ending for exchange in self.finished]
+
+    async def noted(self, port: int, count: int = 1) -> Sequence[ErrorNote]:
+        """What the owner of `shop` reads about a port, once visitors got so many errors there."""
+
+        def found() -> Sequence[ErrorNote]:
+            return self.error_notes.of(resource("shop").id, port)
+
+        def enough() -> bool:
+            sweep.run(self.proxy._worker)
+            return sum(note.count for note in found()) >= count
+
+        await until(enough, found)
+        return found()
 
     async def ended(self, count: int) -> list[Finished]:
         """The exchanges that have ended, once there are `count`."""

@@ -59,9 +59,12 @@ class Answer:
 
 
 class Http1:
-    """One connection to `port` of loopback for the host `name`."""
+    """One connection to `port` of loopback for the host `name`, from the address `source` where it is given."""
 
-    def __init__(self, port: int, name: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, port: int, name: str, context: ssl.SSLContext | None = None, *, source: str | None = None
+    ) -> None:
+        self._source = source
         self._port = port
         self._name = name
         self._context = context
@@ -72,6 +75,7 @@ class Http1:
             self._port,
             ssl=self._context,
             server_hostname=self._name if self._context else None,
+            local_addr=None if self._source is None else (self._source, 0),
             limit=4 * PIECE,
         )
         return self

@@ -1,13 +1,14 @@
 """What a backend has said, read by a second reader: by the RFC's rules, written down apart from the code under test."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _LINE = re.compile(rb"([^\r\n]*)(\r?\n)")
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})( [\t\x20-\x7e\x80-\xff]*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)([ \t]*):([\t\x20-\x7e\x80-\xff]*)")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:([ \t]*);[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_TRAILERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
+# A chunk's line, with an extension or without; LF alone may end it where it has none.
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*)(?:;[\t\x20-\x7e\x80-\xff]*(?=\r))?(\r?\n)")
+_TRAILER = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)?(\r?\n)")
 _NUMBER = re.compile(rb"[0-9]{1,25}")
 
 
@@ -117,18 +118,31 @@ def _read_body(data: bytes, head: _Head, method: bytes, *, strict: bool) -> Said
     if how == "length":
         body = data[at : at + length]
         return Said(head.status, body, strict, keep, data[at + length :]) if len(body) == length else None
-    content = b""
+    content, end = b"", b"\r\n"
     while (size := _CHUNK.match(data, at)) is not None:
-        strict = strict and not size[2]
+        if len(size[3]) > len(end):
+            return None  # CRLF behind LF
+        end = size[3]
+        strict = strict and not size[2] and end == b"\r\n"
         at, length = size.end(), int(size[1], 16)
         if length == 0:
-            trailers = _TRAILERS.match(data, at)
-            if trailers is not None:
-                return Said(head.status, content, strict, keep, data[trailers.end() :])
-            return Said(head.status, content, False, False, b"") if data[at:] in (b"", b"\r") else None
+            return _read_trailers(data, at, end, Said(head.status, content, strict, keep, b""))
         content += data[at : at + length]
         at += length
-        if data[at : at + 2] != b"\r\n":
+        if not data.startswith(end, at):
             return None
-        at += 2
+        at += len(end)
+    return None
+
+
+def _read_trailers(data: bytes, at: int, end: bytes, read: Said) -> Said | None:
+    """What follows the last chunk of what has been `read`, whose lines end with `end` up to here."""
+    if data[at:] in (b"", end[:-1]):
+        return replace(read, strict=False, keep_alive=False)
+    while (line := _TRAILER.match(data, at)) is not None and len(line[1]) <= len(end):
+        at, end = line.end(), line[1]
+        if line[0] == end:
+            return replace(read, strict=read.strict and end == b"\r\n", rest=data[at:])
+        if end == b"\n":
+            read = replace(read, strict=False)
     return None

@@ -302,12 +302,23 @@ class Backend:
         self.address = address
         self.port: int = self._listener.getsockname()[1]
         self.ends: list[End] = []
+        self._fillers: list[socket.socket] = []
         if listening:
             self.listen()
 
     def listen(self, queue: int = 128) -> None:
         """Accept connections from now on; before, they are refused."""
         self._listener.listen(queue)
+
+    def listen_full(self) -> None:
+        """Listen with a full queue: the kernel answers no dial. Accepting makes room again."""
+        self.listen(0)
+        # A queue of none takes one connection all the same, and one more may be half open.
+        for _ in range(4):
+            filler = socket.socket(self._listener.family)
+            filler.setblocking(False)
+            filler.connect_ex((self.address, self.port))
+            self._fillers.append(filler)
 
     async def accept(self) -> End:
         """The next connection."""
@@ -362,5 +373,5 @@ class Backend:
     def close(self) -> None:
         """Listen no more and close every connection."""
         self._listener.close()
-        for end in self.ends:
-            end.close()
+        for one in (*self.ends, *self._fillers):
+            one.close()

@@ -6,7 +6,8 @@ import html
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.edge import FRONT, RunningEdge, until
+from tests.support.edge import FRONT, OUTSIDE, RunningEdge, until
+from tests.support.ntlm import NtlmLogins, message
 from tests.support.wire import Backend, End
 from tests.wire.conftest import BuildEdge
 
@@ -170,13 +171,12 @@ async def test_1xx_that_the_client_does_not_take_are_dropped(build_edge: BuildEd
 # Connections that authenticate.
 
 
-class Accounts:
-    """A server that asks for NTLM and knows a connection's user from then on, as IIS does."""
+class Program:
+    """A server that knows a connection's user once they have logged in, as IIS does."""
 
     def __init__(self, backend: Backend, scheme: bytes = b"NTLM") -> None:
         self._backend = backend
-        self._scheme = scheme
-        self._users: dict[int, bytes] = {}
+        self._logins = NtlmLogins(scheme)
         self.served: list[int] = []  # the connection of each request, by its number
 
     async def serve(self) -> None:
@@ -187,59 +187,94 @@ class Accounts:
                 for number, end in enumerate(self._backend.ends):
                     if b"\r\n\r\n" in (seen := end.arrived()):
                         self.served.append(number)
-                        await end.send(self._respond(number, seen))
+                        line = next((one for one in seen.split(b"\r\n") if one.startswith(b"Authorization: ")), b"")
+                        await end.send(self._logins.respond(number, line.partition(b" ")[2]))
                         return
                 await asyncio.sleep(0)
 
-    def _respond(self, number: int, request: bytes) -> bytes:
-        if b" " + self._scheme + b" 3" in request:
-            self._users[number] = b"alice"
-        user = self._users.get(number)
-        if user is not None:
-            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(user), user)
-        ask = self._scheme + (b" challenge" if b" " + self._scheme + b" 1" in request else b"")
-        return b"HTTP/1.1 401 No\r\nWWW-Authenticate: " + ask + b"\r\nContent-Length: 0\r\n\r\n"
 
-
-async def ask(accounts: Accounts, client: End, *lines: bytes) -> bytes:
+async def ask(program: Program, client: End, *lines: bytes) -> bytes:
     """What a request gets: a user, or what it is asked for."""
     await client.send(b"\r\n".join([b"GET / HTTP/1.1", *lines, HOST]))
-    await accounts.serve()
+    await program.serve()
     answer = await client.read_response()
     return answer.body or answer.get(b"www-authenticate") or b""
 
 
+def login(scheme: bytes, number: int) -> bytes:
+    """The header line with one of the messages of a login as Alice."""
+    return b"Authorization: " + scheme + b" " + message(number, b"alice")
+
+
+CHALLENGE = b"NTLM " + message(2)
+BEGIN, LOG_IN = login(b"NTLM", 1), login(b"NTLM", 3)
+
+
 @pytest.mark.parametrize("scheme", [b"NTLM", b"Negotiate"])
-async def test_a_connection_that_authenticates_is_one_clients(edge: RunningEdge, scheme: bytes) -> None:
-    """All of its client's requests go over it, and nobody else's; it ends with its client."""
-    accounts = Accounts(edge.backend("shop"), scheme)
+async def test_a_connection_that_authenticates_is_one_logins(edge: RunningEdge, scheme: bytes) -> None:
+    """What begins as a login goes on as that on one connection, which is nobody else's, and ends with it."""
+    program = Program(edge.backend("shop"), scheme)
     alice, other = await edge.client(), await edge.client()
-    assert await ask(accounts, alice) == scheme
-    assert await ask(accounts, alice, b"Authorization: " + scheme + b" 1") == scheme + b" challenge"
-    assert await ask(accounts, alice, b"Authorization: " + scheme + b" 3") == b"alice"
-    assert await ask(accounts, alice) == b"alice"
-    assert accounts.served == [0, 0, 0, 0]
-    assert await ask(accounts, other) == scheme
-    assert accounts.served[-1] == 1
-    assert await ask(accounts, alice) == b"alice"
+    assert await ask(program, alice) == scheme
+    for number in (1, 3):
+        assert await ask(program, alice, login(scheme, 1)) == scheme + b" " + message(2)
+        assert await ask(program, other) == scheme
+        assert await ask(program, alice, login(scheme, 3)) == b"alice"
+        assert program.served[-3:] == [number, number + 1, number]
+    assert await ask(program, alice) == scheme
     assert edge.kept() == 0
+
+
+async def test_a_login_that_has_begun_ends_with_its_client(edge: RunningEdge) -> None:
+    """Its connection to the backend is closed with the client's."""
+    program = Program(edge.backend("shop"))
+    alice = await edge.client()
+    assert await ask(program, alice, BEGIN) == CHALLENGE
+    assert len(edge.proxy._worker.backends) == 1
     alice.close()
-    await until(lambda: len(edge.proxy._worker.backends) == 1)
+    await until(lambda: not edge.proxy._worker.backends)
 
 
-async def test_a_front_carries_several_visitors_on_one_connection(edge: RunningEdge) -> None:
-    """So what authenticated as one of them serves only requests of that one which authenticate again."""
-    accounts = Accounts(edge.backend("shop"))
+async def test_a_login_goes_on_for_its_own_address_only(edge: RunningEdge) -> None:
+    """A front carries several visitors on one connection."""
+    program = Program(edge.backend("shop"))
     front = await edge.client(FRONT)
     alice, bob = b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 192.0.2.2"
-    assert await ask(accounts, front, alice, b"Authorization: NTLM 1") == b"NTLM challenge"
-    assert await ask(accounts, front, alice, b"Authorization: NTLM 3") == b"alice"
-    assert accounts.served == [0, 0]
-    assert await ask(accounts, front, bob) == b"NTLM"
-    assert await ask(accounts, front, alice, b"Authorization: NTLM 3") == b"alice"
-    assert await ask(accounts, front, alice) == b"NTLM"
-    assert await ask(accounts, front, alice, b"Authorization: NTLM 3") == b"alice"
-    assert await ask(accounts, front, bob, b"Authorization: NTLM 1") == b"NTLM challenge"
+    assert await ask(program, front, alice, BEGIN) == CHALLENGE
+    assert await ask(program, front, alice, LOG_IN) == b"alice"
+    assert await ask(program, front, alice, BEGIN) == CHALLENGE
+    assert await ask(program, front, bob, LOG_IN) == b"NTLM"
+    assert program.served == [0, 0, 1, 2]
+
+
+# What somebody else may say on the connection where Alice has just logged in. (The program knows her by her
+# connection, whatever its requests say.)
+OTHERS = [
+    (),
+    (BEGIN,),
+    (LOG_IN,),
+    (b"Authorization: NTLM AAAA",),
+    (b"Authorization: Negotiate " + message(1),),
+    (b"Authorization: Negotiate AAAA",),
+    (b"Authorization: Basic eDp5",),
+]
+
+
+@pytest.mark.parametrize("lines", OTHERS)
+@pytest.mark.parametrize("ended", [(LOG_IN,), (BEGIN, LOG_IN), (LOG_IN, BEGIN)], ids=["3", "1 and 3", "3 and 1"])
+@pytest.mark.parametrize("source", [FRONT, OUTSIDE], ids=["a front", "anybody"])
+async def test_a_login_is_nobody_elses(
+    edge: RunningEdge, source: str, ended: tuple[bytes, ...], lines: tuple[bytes, ...]
+) -> None:
+    """Not even of one who comes over the same connection from the same address, whatever they say, and however the login was
+    written; also where nobody has told us that a front is one."""
+    program = Program(edge.backend("shop"))
+    front = await edge.client(source)
+    address = b"X-Forwarded-For: 192.0.2.1"
+    assert await ask(program, front, address, BEGIN) == CHALLENGE
+    await ask(program, front, address, *ended)
+    assert await ask(program, front, address, *lines) in (b"NTLM", CHALLENGE)
+    assert program.served[-1] == 1
 
 
 async def test_what_authenticates_each_request_is_shared_as_ever(edge: RunningEdge) -> None:

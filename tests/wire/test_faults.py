@@ -151,11 +151,7 @@ async def test_a_dial_under_way_ends_with_its_client(build_edge: BuildEdge) -> N
     """A backend that does not answer the kernel either leaves nothing behind when the visitor goes."""
     edge = await build_edge(dial=30.0)
     backend = edge.backend("shop", listening=False)
-    backend.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((backend.address, backend.port))
+    backend.listen_full()
     files = open_files()
     client = await edge.client()
     await client.send(GET)
@@ -165,8 +161,6 @@ async def test_a_dial_under_way_ends_with_its_client(build_edge: BuildEdge) -> N
     await edge.settled()
     await until(lambda: open_files() == files)
     assert edge.endings == ["CD"]
-    for filler in fillers:
-        filler.close()
 
 
 async def test_an_address_that_cannot_be_reached_is_502(edge: RunningEdge) -> None:

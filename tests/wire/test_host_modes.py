@@ -328,3 +328,55 @@ async def test_next_dev_reloads(edge: RunningEdge, refusal: bytes) -> None:
     assert (request.get(b"host"), request.get(b"origin")) == (PUBLIC, b"https://" + PUBLIC)
     assert request.get(b"x-forwarded-host") == PUBLIC
     assert (await other.read_response()).status == 200
+
+
+@pytest.mark.parametrize("host", [b"SHOP.miosa.app", b"shop.miosa.app:"])
+async def test_a_host_that_is_written_oddly_decides_nothing(edge: RunningEdge, host: bytes) -> None:
+    """Some programs serve `name` and refuse `NAME`: who asks for that has their refusal, and nobody else hears of it."""
+    backend = edge.backend("shop")
+    client = await edge.client(FRONT)
+    await client.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+    await serve(backend, _last(VITE))
+    assert (await client.read_response()).status == 403
+    other = await edge.client(FRONT)
+    await visit(other)
+    assert (await serve(backend)).get(b"host") == PUBLIC
+    assert (await other.read_response()).status == 200
+
+
+def _last(response: bytes) -> bytes:
+    """A response on a connection that serves no other."""
+    return response.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+STRANGERS = {
+    "another page": b"Origin: https://elsewhere.example\r\n",
+    "another page without its name": b"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n",
+    "another page that lies": b"Origin: https://%b\r\nSec-Fetch-Site: cross-site\r\n" % PUBLIC,
+}
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("more", STRANGERS.values(), ids=STRANGERS)
+async def test_what_next_dev_refuses_strangers_decides_nothing(edge: RunningEdge, more: bytes, told: bool) -> None:
+    """It refuses them under any name: its own pages reload as before, and what it refuses is sent once."""
+    backend = edge.backend("shop")
+    local = b"localhost:%d" % backend.port
+    refusal = _last(sized(b"403 Forbidden", b"text/plain", b"Unauthorized"))
+    if told:
+        note = HostNote(records.resource("shop").id, "shop", backend.port, "boot-1", "next", local.decode())
+        edge.proxy.learn(note)
+    stranger = await edge.client(FRONT)
+    await stranger.send(
+        b"GET /_next/static/a.js HTTP/1.1\r\nHost: %b\r\nX-Forwarded-Proto: https\r\n%b\r\n" % (PUBLIC, more)
+    )
+    await serve(backend, refusal)
+    assert (await stranger.read_response()).status == 403
+    client = await edge.client(FRONT)
+    await visit(client, b"/_next/webpack-hmr?id=1", more=HMR)
+    if not told:
+        assert (await serve(backend, refusal)).get(b"host") == PUBLIC
+    end = await backend.accept()
+    assert (await end.read_request()).get(b"host") == local
+    await end.send(SWITCH)
+    assert (await client.read_response()).status == 101

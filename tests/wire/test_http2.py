@@ -392,6 +392,30 @@ async def test_a_request_of_http1_for_a_port_of_http2(edge: RunningEdge) -> None
     assert [exchange.reused for exchange in edge.finished] == [False, True]
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "http1"])
+async def test_a_resource_that_moves_while_it_is_dialled(build_edge: BuildEdge, protocol: str) -> None:
+    """What waited for the old address goes to the new one, and nothing more to the old: the dial there is given up."""
+    edge = await build_edge(dial=60)
+    left = h2c(edge)
+    client = await edge.client()
+    await client.send(b"GET /x HTTP/1.1\r\nHost: shop.miosa.app\r\n\r\n")
+    old = await left.accept()
+    await old.read_until(b"SM\r\n\r\n")  # the dial is over with the settings, which do not come
+    other = Backend()
+    edge.point("shop", other, "boot-2", protocols={other.port: protocol})
+    if protocol == "h2c":
+        server = await accepted(other)
+        there = await server.until_new()
+        assert server.messages[there].get(b":path") == b"/x"
+        await server.respond(there, (b":status", b"200"), body=b"ok")
+    else:
+        await other.answer(OK)
+    assert (await client.read_response()).body == b"ok"
+    await old.read_until_gone()
+    await until(lambda: not any("dial" in what for what in edge.busy()), edge.busy)
+    other.close()
+
+
 async def test_a_request_of_http2_for_a_port_of_http1(edge: RunningEdge) -> None:
     """It is translated, its trailers too."""
     backend = edge.backend("shop")
@@ -456,3 +480,18 @@ async def test_a_program_that_says_nothing(build_edge: BuildEdge) -> None:
         assert (await client.read_response()).get(b"x-miosa-error") == b"backend_timeout"
     assert not backend.has_visitor()
     assert [exchange.ending for exchange in await edge.ended(3)] == ["bD"] * 3
+
+
+async def test_requests_without_any_headers_leave_nothing(edge: RunningEdge) -> None:
+    """One after the other they share what a stream needs, as those with headers do."""
+    backend = edge.backend()
+    client = await front(edge)
+    stream = await client.request(path=b"/0", method=b"GET")
+    end = await backend.accept()
+    for number in range(5):
+        if number:
+            stream = await client.request(path=b"/%d" % number, method=b"GET")
+        assert (await end.read_head()).target == b"/%d" % number
+        await end.send(OK)
+        assert (await client.whole(stream)).body == b"ok"
+    assert len(edge.proxy._worker.clients) == 1

@@ -368,3 +368,60 @@ async def test_a_neighbour_is_served_beside_a_flood(edge: RunningEdge) -> None:
     await sending
     client.close()
     await edge.idle()
+
+
+async def test_bytes_one_by_one_are_held_together(build_edge: BuildEdge) -> None:
+    """A backend that sends frames of one byte to a client that does not read takes as much memory as one with large frames,
+    not a hundred times as much."""
+    edge = await build_edge(buffer=4096, whole_body=4096)
+    backend = h2c(edge)
+    client = await front(edge, initial_window_size=0)
+    await client.request(*GRPC, body=b"x")
+    end = await backend.accept()
+    await end.send(SETTINGS)
+    await end.read_until(b"SM\r\n\r\n")
+    data = b""
+    while b"/" not in data:
+        data += await end.read_some()
+    count = 30_000
+    await end.send(frame(1, 4, 1, literal(b":status", b"200")))
+    await end.send(frame(0, 0, 1, b"x") * count)
+    worker = edge.proxy._worker
+    streams = [stream for one in (*worker.http2_backends, *worker.http2_clients) for stream in one.transports]
+
+    def held() -> int:
+        return sum(sum(size for _, size in stream._held) + stream._queued for stream in streams)
+
+    await until(lambda: held() == count, held)
+    assert sum(len(stream._held) + len(stream._queue) for stream in streams) < 20
+
+
+async def test_a_window_given_byte_by_byte_is_shared(edge: RunningEdge) -> None:
+    """Streams that a connection's window holds up have it in turn, and only those are looked at that get some of it."""
+    backend = edge.backend("shop")
+    client = await raw(edge, FRONT)
+    grown = frame(4, 0, 0, b"\0\4\0\x10\0\0")  # each stream's window, not the connection's
+    await client.send(grown + b"".join(request(number) for number in (1, 3, 5)))
+    for _ in range(3):
+        end = await backend.accept()
+        await end.read_head()
+        await end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 80000\r\n\r\n" + b"x" * 80000)
+    await until(lambda: len(_blocked(edge)) == 3, lambda: _blocked(edge))
+    data = b""
+    while data.count(b"x") < 65_535:
+        data += await client.read_some()
+    turns = []
+    for _ in range(6):
+        await client.send(frame(8, 0, 0, b"\0\0\0\1"))
+        data = b""
+        while len(data) < 10:
+            data += await client.read_some()
+        turns.append(int.from_bytes(data[5:9], "big"))
+    assert sorted(turns[:3]) == [1, 3, 5]
+    assert turns[3:] == turns[:3]
+    client.close()
+    await edge.idle()
+
+
+def _blocked(edge: RunningEdge) -> list[object]:
+    return [stream for client in edge.proxy._worker.http2_clients for stream in client._blocked]

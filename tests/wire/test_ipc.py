@@ -12,6 +12,7 @@ from router.node.ipc import ControlSide, WorkerSide
 from router.node.ipc.channel import Channel
 from router.node.ipc.messages import TO_WORKER, Change, Message, Serving
 from router.observe.metrics import Metrics
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -42,7 +43,14 @@ class Node:
     def __init__(self) -> None:
         self.metrics = Metrics(0)
         self.https: dict[str, float] = {}
-        self.control_side = ControlSide(2, metrics=self.metrics, clock=SystemClock(), on_https=self.https.__setitem__)
+        self.error_notes = ErrorNotes()
+        self.control_side = ControlSide(
+            2,
+            metrics=self.metrics,
+            clock=SystemClock(),
+            on_https=self.https.__setitem__,
+            error_notes=self.error_notes,
+        )
         self.workers: list[Worker] = []
 
     async def hire(self, number: int) -> Worker:
@@ -143,6 +151,17 @@ async def test_what_workers_saw_is_gathered(node: Node) -> None:
     other.worker_side.close()
     await eventually(lambda: "c" in node.control_side.used(0), "the last word arrives")
     assert node.control_side.secret_uses(now)["link"] == now
+
+
+async def test_errors_of_all_workers_are_counted_together(node: Node) -> None:
+    """From the first to the last time that any of them saw one; the words are those of the last."""
+    one, other = await node.hire(1), await node.hire(2)
+    one.worker_side.error_seen(ErrorNote("a", 80, "bad_backend_response", None, "why", 1.5, 2.5, 3))
+    await eventually(lambda: bool(node.error_notes.of("a", 80)), "the first arrives")
+    other.worker_side.error_seen(ErrorNote("a", 80, "bad_backend_response", None, "why not", 3.5, 3.5))
+    await eventually(lambda: node.error_notes.of("a", 80)[0].count == 4, "the second arrives")
+    (note,) = node.error_notes.of("a", 80)
+    assert note == ErrorNote("a", 80, "bad_backend_response", None, "why not", 1.5, 3.5, 4)
 
 
 async def test_metrics_of_all_are_one_page(node: Node) -> None:

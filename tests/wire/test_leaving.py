@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import Callable
 
 import pytest
@@ -98,8 +97,7 @@ async def test_a_client_that_leaves_a_dial_with_its_body_unread(build_edge: Buil
     """Nothing of the body is read before there is where to put it: the end behind it is heard all the same."""
     edge = await build_edge(dial=30.0, half_close=0.5)
     backend = edge.backend("shop", listening=False)
-    backend.listen(0)
-    fillers = [await unanswered(backend) for _ in range(4)]
+    backend.listen_full()
     client = await edge.client()
     await client.send(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 50000\r\n\r\n")
     await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
@@ -108,16 +106,6 @@ async def test_a_client_that_leaves_a_dial_with_its_body_unread(build_edge: Buil
     getattr(client, way)()
     await gone(edge)
     assert edge.endings == ["CD"]
-    for filler in fillers:
-        filler.close()
-
-
-async def unanswered(backend: Backend) -> End:
-    """A connection that takes a place in the backend's queue."""
-    sock = socket.socket()
-    end = End(sock)
-    sock.connect_ex((backend.address, backend.port))
-    return end
 
 
 async def test_a_stream_whose_client_is_reset_after_its_end(edge: RunningEdge) -> None:

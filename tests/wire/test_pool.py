@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import socket
 
 import pytest
 import pytest_asyncio
@@ -374,19 +373,12 @@ async def test_a_dial_without_an_answer_is_504(build_edge: BuildEdge) -> None:
     """After `dial` seconds, without another try: the time is spent."""
     edge = await build_edge(dial=0.1)
     backend = edge.backend("shop", listening=False)
-    backend.listen(0)
-    # A queue of none takes one connection all the same; further ones get no answer from the kernel.
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((backend.address, backend.port))
+    backend.listen_full()
     client = await edge.client()
     await client.send(get())
     answer = await client.read_response()
     assert (answer.status, answer.get(b"x-miosa-error")) == (504, b"backend_timeout")
     assert (edge.endings, edge.finished[0].tries) == (["bD"], 1)
-    for filler in fillers:
-        filler.close()
 
 
 @pytest.mark.parametrize("state", ["moved", "stopped", "port"])
@@ -394,11 +386,7 @@ async def test_a_dial_ends_when_its_resource_moves(build_edge: BuildEdge, state:
     """The address that a resource has left is soon another's: no dial goes on to it, and what waited goes where it is now."""
     edge = await build_edge(dial=60)
     backend = edge.backend("shop", listening=False)
-    backend.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((backend.address, backend.port))
+    backend.listen_full()
     client = await edge.client()
     await client.send(get())
     await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
@@ -416,8 +404,50 @@ async def test_a_dial_ends_when_its_resource_moves(build_edge: BuildEdge, state:
     await until(lambda: not any("dial" in what for what in edge.busy()), edge.busy)
     assert len(edge.finished) == 1
     other.close()
-    for filler in fillers:
-        filler.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [(b"", None), (b"Max-Forwards: 3\r\n", b"2"), (b"Max-Forwards: 1\r\n", b"0")],
+)
+async def test_who_is_admitted_again_has_come_one_hop(build_edge: BuildEdge, lines: bytes, left: bytes | None) -> None:
+    """However often a request's resource moves before it gets there, `Max-Forwards` is counted down once."""
+    edge = await build_edge(dial=60)
+    edge.backend("shop", listening=False).listen_full()
+    client = await edge.client()
+    await client.send(b"OPTIONS / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + lines + b"\r\n")
+    await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
+    other = Backend()
+    edge.point("shop", other, "boot-2")
+    _, request = await other.answer(OK)
+    assert request.get(b"max-forwards") == left
+    assert (await client.read_response()).status == 200
+    other.close()
+
+
+async def test_an_offer_to_upgrade_moves_with_its_resource(build_edge: BuildEdge) -> None:
+    """A WebSocket that waits for a connection goes where its resource is now, and holds one tunnel's place."""
+    edge = await build_edge(dial=60, tunnels_per_resource=1)
+    edge.backend("shop", listening=False).listen_full()
+    client = await edge.client()
+    await client.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await until(lambda: any("dial" in what for what in edge.busy()), edge.busy)
+    other = Backend()
+    edge.point("shop", other, "boot-2")
+    end, request = await other.answer(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    assert request.get(b"upgrade") == b"websocket"
+    assert (await client.read_head()).status == 101
+    await client.send(b"ping")
+    assert await end.read_until(b"ping") == b"ping"
+    (activity,) = edge.proxy._worker.activities.values()
+    assert (activity.exchanges, activity.tunnels) == (0, 1)
+    client.close()
+    end.close()
+    await edge.settled()
+    assert (activity.exchanges, activity.tunnels) == (0, 0)
+    other.close()
 
 
 async def test_many_at_once_have_a_connection_each(edge: RunningEdge) -> None:

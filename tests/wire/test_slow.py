@@ -1,11 +1,12 @@
 """Those who are slow but go on: a buffer that drains, ours or the kernel's, is a sign of life."""
 
+import asyncio
 import contextlib
 
 import pytest
 
 from tests.support.edge import RunningEdge, until
-from tests.support.wire import End, Ended
+from tests.support.wire import DEADLINE, End, Ended
 from tests.wire.conftest import BuildEdge
 
 pytestmark = pytest.mark.asyncio
@@ -144,3 +145,51 @@ async def test_a_tunnel_whose_side_reads_slowly_is_not_idle(build_edge: BuildEdg
     await until(lambda: bool(edge.finished))
     with contextlib.suppress(Ended):  # what was on its way when it ended goes on, while it is being taken
         await sip(edge, reader, edge.limits.body_idle * 0.6)
+
+
+# (request, head of the response, bytes that one byte of content is)
+SMALL_PIECES = {
+    "a response without a length": (
+        GET,
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        len(b"1\r\nx\r\n"),
+    ),
+    "a tunnel": (
+        OFFER,
+        SWITCH,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_head", "response_head", "size"), SMALL_PIECES.values(), ids=SMALL_PIECES)
+async def test_few_small_pieces_wait_for_a_client_that_does_not_read(
+    build_edge: BuildEdge, request_head: bytes, response_head: bytes, size: int
+) -> None:
+    """Each that is written alone takes far more memory than its bytes, so their number is bounded, not only their bytes; what
+    was said arrives all the same."""
+    edge = await build_edge(buffer=320 * 1024)
+    backend = edge.backend("shop")
+    client = await edge.client(receive_buffer=4096)
+    await client.send(request_head)
+    end, _ = await backend.answer(response_head)
+
+    def waiting() -> int:
+        return max(edge.held(), edge.held_by_tunnels())
+
+    sent = 0
+    async with asyncio.timeout(DEADLINE):
+        while not waiting():
+            await end.send(b"x" * 4096)
+            sent += 4096
+            await edge.turns(4)
+    before = waiting()
+    for _ in range(1000):
+        await end.send(b"x")
+        sent += 1
+        await edge.turns(4)
+    assert waiting() - before < 300 * size
+    end.close()
+    received = 0
+    while received < sent:
+        received += (await client.read_some()).count(b"x")

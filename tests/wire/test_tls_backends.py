@@ -204,6 +204,7 @@ async def test_a_program_without_tls_is_named_as_that(edge: RunningEdge, answer:
     response = await client.read_response()
     assert (response.status, response.get(b"x-miosa-error")) == (502, b"tls_expected")
     assert [(exchange.ending, exchange.tries) for exchange in await edge.ended(1)] == [("BD", 1)]
+    assert [note.code for note in await edge.noted(backend.port)] == ["tls_expected"]
 
 
 async def test_a_handshake_that_is_never_answered(build_edge: BuildEdge) -> None:

@@ -15,6 +15,7 @@ from router.node.ipc.channel import Channel
 from router.node.ipc.messages import (
     TO_CONTROL,
     Change,
+    ErrorSeen,
     FiguresRequest,
     HostRefused,
     Message,
@@ -29,6 +30,7 @@ from router.node.ipc.store_server import StoreServer, UseUp
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 from router.routes.changed_keys import moved_among
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.feed import RecordStore
 from router.routes.host_notes import HostNote, HostNotes
 
@@ -74,12 +76,14 @@ class ControlSide:
         clock: Clock,
         on_https: Callable[[str, float], object],
         host_notes: HostNotes | None = None,
+        error_notes: ErrorNotes | None = None,
     ) -> None:
         self._size = size
         self._metrics = metrics
         self._now = clock.monotonic
         self._on_https = on_https
         self._host_notes = host_notes or HostNotes()
+        self._error_notes = error_notes or ErrorNotes()
         self._store: tuple[RecordStore, UseUp] | None = None
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
@@ -219,6 +223,8 @@ class ControlSide:
                 for other in self._workers:
                     if other is not worker:
                         other.channel.send(message)
+            case ErrorSeen():
+                self._error_notes.add(ErrorNote(**asdict(message)))
             case StoreRequest() if worker.server is not None:
                 return worker.server.answer(message)
             case _:

@@ -13,6 +13,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `StatsRequest`    | control process | worker          | `Stats`       |
 | `FiguresRequest`  | control process | worker          | its metrics   |
 | `HostRefused`     | either          | the other       | -             |
+| `ErrorSeen`       | worker          | control process | -             |
 | `Serving`         | worker          | control process | -             |
 | `Stats`           | worker          | control process | - (its last ones, before it ends) |
 | `RecordsRequest`  | worker          | control process | `RecordsAnswer` |
@@ -151,6 +152,22 @@ class HostRefused(Message):
     generation: str
     refuser: str
     told: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSeen(Message):
+    """Visitors got an error that their port's owner may read about: the fields of `routes.error_notes.ErrorNote`; `count`
+    since this worker last said so."""
+
+    do = "error seen"
+    resource_id: str
+    port: int
+    code: str
+    reason: str | None
+    message: str
+    first_at: float
+    last_at: float
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +408,15 @@ class Direction:
 
 TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused)
 TO_CONTROL = Direction(
-    Serving, Stats, HostRefused, RecordsRequest, NewestRequest, OldestRequest, ChangesRequest, UseUpRequest
+    Serving,
+    Stats,
+    HostRefused,
+    ErrorSeen,
+    RecordsRequest,
+    NewestRequest,
+    OldestRequest,
+    ChangesRequest,
+    UseUpRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

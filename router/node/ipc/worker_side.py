@@ -12,6 +12,7 @@ from router.node.ipc.channel import Channel
 from router.node.ipc.messages import (
     TO_WORKER,
     Change,
+    ErrorSeen,
     FiguresRequest,
     HostRefused,
     Message,
@@ -24,6 +25,7 @@ from router.node.ipc.messages import (
 )
 from router.observe.merged_metrics import Figures
 from router.routes.changed_keys import Touched
+from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
 
 A = TypeVar("A")
@@ -81,6 +83,12 @@ class WorkerSide:
     def host_refused(self, note: HostNote) -> None:
         """A program refuses the name that it is visited under."""
         message = HostRefused(**asdict(note))
+        for channel in self._channels:
+            channel.send(message)
+
+    def error_seen(self, note: ErrorNote) -> None:
+        """Visitors got an error that their port's owner may read about."""
+        message = ErrorSeen(**asdict(note))
         for channel in self._channels:
             channel.send(message)
 

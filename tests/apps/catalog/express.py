@@ -42,7 +42,7 @@ APPS = [
     App(
         name="express",
         title="Express and Socket.IO",
-        npm=("express", "socket.io", "express-session"),
+        npm=("express@5", "socket.io@4", "express-session@1"),
         files={"package.json": '{"private": true, "type": "module"}\n', "server.js": SERVER},
         start=("{node}", "server.js"),
         checks={

@@ -52,7 +52,7 @@ APPS = [
     App(
         name="grpc",
         title="gRPC (grpcio), `protocol` h2c",
-        pip=("grpcio",),
+        pip=("grpcio==1.*",),
         files={"server.py": SERVER},
         start=("{python}", "server.py"),
         checks={"calls": calls},

@@ -37,7 +37,7 @@ APPS = [
         checks={
             "page": partial(shows, words="Hello of Next"),
             "Server Action": partial(posts_form, words="Greetings, Ada at next.miosa.test"),
-            "HMR": partial(reloads_hot, path="app/words.js", old="Hello of Next", new="Changed in Next", settle=4.0),
+            "HMR": partial(reloads_hot, path="app/words.js", old="Hello of Next", new="Changed in Next"),
             "Server Action after HMR": partial(posts_form, words="Greetings, Ada at next.miosa.test"),
         },
         setting="`allowedDevOrigins`, only for hot reloading",

@@ -73,7 +73,7 @@ APPS = [
     App(
         name="streamlit",
         title="Streamlit",
-        pip=("streamlit",),
+        pip=("streamlit==1.*",),
         files={"app.py": STREAMLIT},
         start=(
             "{python}",
@@ -93,7 +93,7 @@ APPS = [
     App(
         name="gradio",
         title="Gradio",
-        pip=("gradio",),
+        pip=("gradio==6.*",),
         files={"app.py": GRADIO},
         environment={"GRADIO_ANALYTICS_ENABLED": "False"},
         start=("{python}", "app.py"),
@@ -102,7 +102,7 @@ APPS = [
     App(
         name="jupyterlab",
         title="JupyterLab",
-        pip=("jupyterlab",),
+        pip=("jupyterlab==4.*",),
         start=(
             "{python}",
             "-m",

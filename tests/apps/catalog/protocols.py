@@ -249,7 +249,7 @@ APPS = [
     App(
         name="tus",
         title="tus (resumable uploads)",
-        npm=("@tus/server", "@tus/file-store"),
+        npm=("@tus/server@2", "@tus/file-store@2"),
         files={"package.json": '{"private": true, "type": "module"}\n', "server.js": TUS},
         start=("{node}", "server.js"),
         checks={"resumed upload": resumes},
@@ -264,7 +264,7 @@ APPS = [
     App(
         name="webdav",
         title="WebDAV (WsgiDAV)",
-        pip=("wsgidav", "cheroot"),
+        pip=("wsgidav==4.*", "cheroot==11.*"),
         files={"server.py": WEBDAV},
         start=("{python}", "server.py"),
         checks={"files": moves},
@@ -272,15 +272,24 @@ APPS = [
     App(
         name="s3",
         title="S3 (moto)",
-        pip=("moto[s3,server]",),
+        pip=("moto[s3,server]==5.*",),
         start=("{python}", "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"),
         checks={"bucket and object": stores},
         setting="`S3_IGNORE_SUBDOMAIN_BUCKETNAME=true`, else it takes the first label for a bucket",
     ),
     App(
+        name="s3-told",
+        title="S3 (moto), `S3_IGNORE_SUBDOMAIN_BUCKETNAME=true`",
+        pip=("moto[s3,server]==5.*",),
+        environment={"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"},
+        start=("{python}", "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"),
+        checks={"bucket and object": stores},
+        told=True,
+    ),
+    App(
         name="s3-localhost",
         title="S3 (moto), `host_mode` localhost",
-        pip=("moto[s3,server]",),
+        pip=("moto[s3,server]==5.*",),
         start=("{python}", "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"),
         checks={"bucket and object": stores},
         port_settings={"host_modes": "localhost"},
@@ -298,7 +307,7 @@ APPS = [
     App(
         name="mcp",
         title="MCP (streamable HTTP)",
-        pip=("mcp<2",),
+        pip=("mcp==1.*",),
         files={"server.py": MCP},
         start=("{python}", "server.py"),
         ready="/mcp",

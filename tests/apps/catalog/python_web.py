@@ -84,7 +84,7 @@ APPS = [
     App(
         name="django",
         title="Django (runserver, DEBUG)",
-        pip=("django",),
+        pip=("django==5.*",),
         files={"manage.py": DJANGO},
         start=("{python}", "manage.py", "runserver", "--noreload", "0.0.0.0:{port}"),
         checks={
@@ -96,7 +96,7 @@ APPS = [
     App(
         name="flask",
         title="Flask (dev)",
-        pip=("flask",),
+        pip=("flask==3.*",),
         files={"app.py": FLASK},
         start=("{python}", "-m", "flask", "--app", "app", "--debug", "run", "--no-reload", "--port", "{port}"),
         checks={
@@ -108,7 +108,7 @@ APPS = [
     App(
         name="fastapi",
         title="FastAPI (uvicorn)",
-        pip=("fastapi", "uvicorn[standard]", "python-multipart"),
+        pip=("fastapi==0.*", "uvicorn[standard]==0.*", "python-multipart==0.*"),
         files={"app.py": FASTAPI},
         start=("{python}", "-m", "uvicorn", "app:app", "--port", "{port}"),
         checks={

@@ -21,6 +21,7 @@ SVELTE = {
         "export const actions = { default: async ({ request }) => ({ name: (await request.formData()).get('name') }) };\n"
     ),
 }
+SVELTE_NPM = ("@sveltejs/kit@2", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte@7", "svelte@5", "vite@8")
 REACT_ROUTER = {
     "package.json": '{"private": true, "type": "module"}\n',
     "vite.config.js": (
@@ -45,16 +46,16 @@ ASTRO = {
         "import { defineConfig } from 'astro/config';\nimport node from '@astrojs/node';\n"
         "export default defineConfig({ output: 'server', adapter: node({ mode: 'standalone' }) });\n"
     ),
+    "src/style.css": "h1::after { content: 'Style of Astro'; }\n",
     "src/pages/index.astro": (
         "---\nlet name = '';\nif (Astro.request.method === 'POST') name = (await Astro.request.formData()).get('name');\n---\n"
-        "<html><body><h1>Hello of Astro</h1><form method='post'><input name='name' /><button>Go</button></form>\n"
+        "<html><body><h1>Hello of Astro</h1><style is:global>@import '../style.css';</style><form method='post'><input name='name' /><button>Go</button></form>\n"
         "{name && <p>Greetings, {name}</p>}</body></html>\n"
     ),
 }
 NUXT = {
     "package.json": '{"private": true, "type": "module"}\n',
     "nuxt.config.ts": "export default defineNuxtConfig({ compatibilityDate: '2026-01-01', telemetry: false, devtools: { enabled: false } });\n",
-    "app.vue": "<template><h1>Hello of Nuxt</h1></template>\n",
     "app/app.vue": "<template><h1>Hello of Nuxt</h1></template>\n",
 }
 STORYBOOK = {
@@ -68,6 +69,7 @@ STORYBOOK = {
         "export const Hello = () => { const p = document.createElement('p'); p.textContent = 'Hello of Storybook'; return p; };\n"
     ),
 }
+STORY = "/iframe.html?id=words--hello&viewMode=story"
 ANGULAR = {
     "package.json": '{"private": true}\n',
     "angular.json": """{"version": 1, "projects": {"app": {"projectType": "application", "root": "", "sourceRoot": "src",
@@ -97,7 +99,7 @@ APPS = [
     App(
         name="sveltekit",
         title="SvelteKit (dev)",
-        npm=("@sveltejs/kit", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte", "svelte", "vite"),
+        npm=SVELTE_NPM,
         files=SVELTE,
         start=("{node}", "node_modules/vite/bin/vite.js", "dev", "--port", "{port}", "--host", "127.0.0.1"),
         checks={
@@ -108,7 +110,6 @@ APPS = [
                 path="src/routes/+page.svelte",
                 old="Hello of SvelteKit",
                 new="Changed in SvelteKit",
-                settle=2.0,
             ),
         },
         setting=VITE_SETTING,
@@ -117,7 +118,7 @@ APPS = [
         name="sveltekit-production",
         title="SvelteKit (adapter-node)",
         folder="sveltekit",
-        npm=("@sveltejs/kit", "@sveltejs/adapter-node@5", "@sveltejs/vite-plugin-svelte", "svelte", "vite"),
+        npm=SVELTE_NPM,
         files=SVELTE,
         build=(("{node}", "node_modules/vite/bin/vite.js", "build"),),
         start=("{node}", "build/index.js"),
@@ -143,7 +144,6 @@ APPS = [
                 path="app/home.jsx",
                 old="Hello of React Router",
                 new="Changed in React Router",
-                settle=3.0,
             ),
         },
         setting=VITE_SETTING,
@@ -157,22 +157,36 @@ APPS = [
         checks={
             "page": partial(shows, words="Hello of Astro"),
             "form": partial(posts_form, words="Greetings, Ada"),
+            "HMR of styles": partial(
+                reloads_hot,
+                path="src/style.css",
+                old="Style of Astro",
+                new="Changed in Astro",
+                text="getComputedStyle(document.querySelector('h1'), '::after').content",
+            ),
+            # Of a page itself Astro promises that it is loaded anew by itself.
+            "live reload": partial(
+                reloads_hot, path="src/pages/index.astro", old="Hello of Astro", new="Changed in Astro", anew=True
+            ),
         },
         setting="`server.allowedHosts` in astro.config.mjs",
     ),
     App(
         name="nuxt",
         title="Nuxt (dev)",
-        npm=("nuxt", "vue"),
+        npm=("nuxt@4", "vue@3"),
         files=NUXT,
         start=("{node}", "node_modules/nuxt/bin/nuxt.mjs", "dev", "--port", "{port}", "--host", "127.0.0.1"),
-        checks={"page": partial(shows, words="Hello of Nuxt")},
+        checks={
+            "page": partial(shows, words="Hello of Nuxt"),
+            "HMR": partial(reloads_hot, path="app/app.vue", old="Hello of Nuxt", new="Changed in Nuxt"),
+        },
         setting="`vite.server.allowedHosts` in nuxt.config.ts",
     ),
     App(
         name="storybook",
         title="Storybook",
-        npm=("storybook", "@storybook/html-vite", "vite"),
+        npm=("storybook@10", "@storybook/html-vite@10", "vite@8"),
         files=STORYBOOK,
         start=(
             "{node}",
@@ -186,7 +200,14 @@ APPS = [
         ),
         checks={
             "page": partial(shows, words="Words"),
-            "story": partial(shows, words="Hello of Storybook", path="/iframe.html?id=words--hello&viewMode=story"),
+            "story": partial(shows, words="Hello of Storybook", path=STORY),
+            "HMR": partial(
+                reloads_hot,
+                path="stories/words.stories.js",
+                old="Hello of Storybook",
+                new="Changed in Storybook",
+                page_path=STORY,
+            ),
         },
         setting="`core.allowedHosts` in .storybook/main.js",
     ),
@@ -194,16 +215,15 @@ APPS = [
         name="angular",
         title="Angular (ng serve)",
         npm=(
-            *("@angular/cli", "@angular/core", "@angular/common", "@angular/compiler", "@angular/platform-browser"),
-            *("@angular/build", "@angular/compiler-cli", "typescript", "rxjs", "zone.js", "tslib"),
+            *("@angular/cli@21", "@angular/core@21", "@angular/common@21", "@angular/compiler@21"),
+            *("@angular/platform-browser@21", "@angular/build@21", "@angular/compiler-cli@21"),
+            *("typescript@5", "rxjs@7", "zone.js@0", "tslib@2"),
         ),
         files=ANGULAR,
         start=("{node}", "node_modules/@angular/cli/bin/ng.js", "serve", "--port", "{port}", "--host", "127.0.0.1"),
         checks={
             "page": partial(shows, words="Hello of Angular"),
-            "HMR": partial(
-                reloads_hot, path="src/root.html", old="Hello of Angular", new="Changed in Angular", settle=3.0
-            ),
+            "HMR": partial(reloads_hot, path="src/root.html", old="Hello of Angular", new="Changed in Angular"),
         },
         setting="`allowedHosts` of `serve` in angular.json",
     ),

@@ -7,6 +7,7 @@ import pytest
 from router.base.clock import ManualClock
 from router.base.ids import new_id
 from router.node.services import Services
+from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
 from router.routes.records import Kind, Scope
 from router.settings import Settings, load
@@ -194,6 +195,31 @@ async def test_what_helps_a_program(api: ApiClient, acme: Account, services: Ser
     assert [one["hints"] for one in (await api("GET", path)).json["data"]] == [[seen.hint], []]
     await services.resources.endpoints.put(EndpointChange(resource_id=made.id, address="10.0.0.7", generation="2"))
     assert [one["hints"] for one in (await api("GET", path)).json["data"]] == [[], []]
+
+
+@pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
+async def test_what_visitors_got_instead(api: ApiClient, acme: Account, services: Services, kind: Kind) -> None:
+    """Of each port: why its program's responses or its visitors' requests were refused, how often and when."""
+    made = await running(services, acme, kind)
+    path = f"/api/v1/sandboxes/{made.id}/previews" if kind is Kind.SANDBOX else f"/api/v1/computers/{made.id}/ports"
+    for port in (5173, 8000):
+        assert (await api("POST", path, json={"port": port})).json["data"]["errors"] == []
+    services.error_notes.add(ErrorNote(made.id, 5173, "headers_too_large", None, "Cookie is too large.", 0.0, 60.5, 3))
+    services.error_notes.add(ErrorNote(made.id, 5173, "bad_backend_response", "speaks_tls", "It speaks TLS.", 9.0, 9.0))
+    first, second = (await api("GET", path)).json["data"]
+    assert second["errors"] == []
+    assert [(one["code"], one["reason"], one["count"]) for one in first["errors"]] == [
+        ("bad_backend_response", "speaks_tls", 1),
+        ("headers_too_large", None, 3),
+    ]
+    assert first["errors"][1] == {
+        "code": "headers_too_large",
+        "reason": None,
+        "message": "Cookie is too large.",
+        "count": 3,
+        "first_at": "1970-01-01T00:00:00Z",
+        "last_at": "1970-01-01T00:01:00Z",
+    }
 
 
 async def test_list_by_port(api: ApiClient, acme: Account, services: Services) -> None:

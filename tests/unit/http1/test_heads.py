@@ -13,6 +13,7 @@ from router.http1.heads import (
     Rule,
     Rules,
     authenticates_connection,
+    begins_login,
     drop,
     length_of,
     place_of,
@@ -22,6 +23,7 @@ from router.http1.heads import (
 )
 from router.http1.request_sizes import check_sizes
 from router.settings import Limits
+from tests.support.ntlm import message
 
 LENGTHS = [
     (b"0", 0),
@@ -179,6 +181,30 @@ AUTHENTICATIONS = [
 def test_what_authenticates_a_connection(value: bytes, binds: bool) -> None:
     """NTLM and Negotiate, as one of several too, in any case."""
     assert authenticates_connection(value) is binds
+
+
+FIRST = message(1)
+BEGINNINGS = [
+    (b"NTLM " + FIRST, True),
+    (b"negotiate  " + FIRST, True),
+    (b"NTLM " + message(1, b"a domain and a machine"), True),
+    (b"NTLM " + message(3), False),
+    (b"NTLM " + message(257), False),
+    (b"NTLM " + message(1 << 24 | 1), False),
+    (b"NTLM " + FIRST.lower(), False),
+    (b"NTLM", False),
+    (b"NTLM " + FIRST + b", NTLM " + message(3), False),
+    (b"NTLM " + FIRST + b" " + message(3), False),
+    (b"NTLM x" + FIRST, False),
+    (b"Basic " + FIRST, False),
+    (b"Basic x, NTLM " + FIRST, False),
+]
+
+
+@pytest.mark.parametrize(("value", "begins"), BEGINNINGS)
+def test_what_only_begins_a_login(value: bytes, begins: bool) -> None:
+    """NTLM's first message alone, by either scheme: nothing else is surely nobody's login."""
+    assert begins_login(value) is begins
 
 
 SMALL = Limits(headers=2048, header=1024, header_count=5)

@@ -7,7 +7,7 @@ import pytest
 from router.http1 import requests, responses
 from router.http1.forwarding import ClientInfo, HeadRules, response_framing, response_to_client
 from router.http1.heads import RefusedError
-from router.http1.requests import RequestReader, read_request_head
+from router.http1.requests import RequestHead, RequestReader, read_request_head
 from router.http1.responses import ResponseReader, read_response_head
 from tests.unit.http1.messages import LIMITS
 
@@ -62,10 +62,27 @@ def test_a_request_is_read_the_same_whatever_was_read_before() -> None:
         assert outcome(reader.read, raw) == outcome(read_request_head, raw, LIMITS), raw
 
 
+def test_two_heads_are_not_read_as_one() -> None:
+    """Whatever is known of either: the caller has to take them apart."""
+    reader = RequestReader(LIMITS)
+    for _, section, line in itertools.product(range(3), SECTIONS, LINES):
+        raw = line + b"\r\n" + section + b"\r\n"
+        outcome(reader.read, raw)
+        for second in (b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", raw, b"\r\n"):
+            assert reader.read(raw + second) is None, raw
+
+
+def read(reader: RequestReader, raw: bytes) -> RequestHead:
+    """What surely is one head."""
+    head = reader.read(raw)
+    assert head is not None
+    return head
+
+
 def test_the_block_is_what_the_lines_are() -> None:
     reader = RequestReader(LIMITS)
     for section in SECTIONS[:8]:
-        heads = [reader.read(b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(3)]
+        heads = [read(reader, b"GET / HTTP/1.1\r\n" + section + b"\r\n") for _ in range(3)]
         assert [head.block for head in heads[:2]] == [None, None]
         assert heads[2].block == b"\r\n".join(heads[2].lines)
 
@@ -73,7 +90,7 @@ def test_the_block_is_what_the_lines_are() -> None:
 def test_the_visitor_is_who_the_lines_say() -> None:
     reader = RequestReader(LIMITS)
     raw = b"GET / HTTP/1.1\r\nHost: a.example\r\nuser-agent:  A \r\nReferer: https://b/\r\n\r\n"
-    for head in [reader.read(raw) for _ in range(3)]:
+    for head in [read(reader, raw) for _ in range(3)]:
         assert (head.user_agent, head.referer) == (b"A", b"https://b/")
 
 

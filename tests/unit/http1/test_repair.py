@@ -1,5 +1,6 @@
 """Responses that break a rule and mean one thing all the same: made clean; and those that are refused, with their reason."""
 
+import contextlib
 import re
 from typing import Final
 
@@ -177,13 +178,40 @@ CHUNKS: Final = {
         (b"5 ;a=b\r\nhello\r\n0\r\n\r\n", b"hello"),
         (b'5\t \t;a;b="c"\r\nhello\r\n0 ;a\r\n\r\n', b"hello"),
     ],
+    "blanks behind a chunk size": [
+        (b"5 \r\nhello\r\n0\r\n\r\n", b"hello"),
+        (b"5       \r\nhello\r\n0 \t\r\n\r\n", b"hello"),
+        (b"5 \nhello\n0\t\n\n", b"hello"),
+    ],
+    "LF alone at chunk lines": [
+        (b"5\nhello\n0\n\n", b"hello"),
+        (b"5;a\r\nhello\r\n3\na\r\n\n0\n\n", b"helloa\r\n"),
+        (b"5\r\nhello\r\n0\n\n", b"hello"),
+        (b"5\nhello\n0\n", b"hello"),
+    ],
+    "LF alone at trailer lines": [
+        (b"5\r\nhello\r\n0\r\nX-A: b\n\n", b"hello"),
+        (b"0\r\nX-A: b\r\n\n", b""),
+        (b"0\r\n\n", b""),
+        (b"5\nhello\n0\nX-A: b\nX-B: c\n\n", b"hello"),
+    ],
     "no empty line behind chunks": [(b"5\r\nhello\r\n0\r\n", b"hello"), (b"5\r\nhello\r\n0;a\r\n\r", b"hello")],
 }
 BAD_CHUNKS: Final = {
-    "LF alone behind a chunk size": [b"5\nhello\r\n0\r\n\r\n", b"5;a\nhello\r\n", b"5\r\nhello\n0\n\n"],
-    "a blank behind a chunk size": [b"5 \r\nhello\r\n0\r\n\r\n", b" 5\r\n", b"5 5\r\n", b"5" + b" " * 5000 + b";a\r\n"],
+    "a blank before a chunk size": [b" 5\r\n", b"5 5\r\n", b"\t0\r\n\r\n", b"5" + b" " * 5000 + b"\r\n"],
+    "LF alone behind an extension": [b"5;a\nhello\n0\n\n", b"5 ;a\nhello\r\n", b"5\r\nhello\r\n0;\n\r\n"],
+    "LF, and CRLF at a later chunk": [
+        b"5\nhello\r\n0\r\n\r\n",
+        b"5\nhello\n0\r\n\r\n",
+        b"5\nhello\n0\n\r\n",
+        b"5\nhello\n5 \r\nhello\n0\n\n",
+        b"5\nhello\n0;a\r\n\r\n",
+        b"5\r\nhello\n0\n\n",
+        b"0\r\nX-A: b\nX-B: c\r\n\r\n",
+        b"0\n\rx\n\n",
+    ],
     "an end inside a chunk": [b"", b"5\r\nhell", b"5\r\nhello", b"5\r\nhello\r\n", b"5\r\nhello\r\n0", b"0\r"],
-    "an end inside the trailers": [b"0\r\nX-A: b\r\n", b"0\r\nX-A", b"0\r\nX-A: b\r\n\r"],
+    "an end inside the trailers": [b"5\nhello\n0\n\r", b"0\r\nX-A: b\r\n", b"0\r\nX-A", b"0\r\nX-A: b\r\n\r"],
 }
 
 
@@ -244,10 +272,87 @@ def test_chunks_that_stay_refused(body: bytes, step: int) -> None:
     assert not chunks.only_end_missing
 
 
-def test_requests_have_no_blanks_before_a_chunk_extension() -> None:
-    """What is repaired in responses is refused in requests."""
-    with pytest.raises(FramingError):
-        ChunkedReader(65536).feed(b"5 ;a=b\r\n")
+@pytest.mark.parametrize("body", [body for title, cases in CHUNKS.items() for body, _ in cases])
+def test_chunks_of_requests_are_not_repaired(body: bytes) -> None:
+    """What is repaired in responses is refused in requests, or is not complete."""
+    chunks = ChunkedReader(65536)
+    with contextlib.suppress(FramingError):
+        chunks.feed(body)
+    assert not chunks.done
+
+
+# Bodies as lenient servers frame them: the chunks, blanks behind each size, an extension where the line has a CR, and
+# from which line on there is none.
+_CONTENTS: Final = st.lists(
+    st.binary(min_size=1, max_size=20) | st.sampled_from([b"\r\n", b"0\r\n\r\n", b"a\n"]), max_size=5
+)
+_PADDING: Final = st.lists(st.sampled_from([b"", b" ", b"\t", b"    "]), min_size=6, max_size=6)
+
+
+@given(
+    _CONTENTS,
+    _PADDING,
+    st.integers(0, 9),
+    st.lists(st.sampled_from([b"X-A: b", b"X-B:"]), max_size=2),
+    st.binary(max_size=5),
+    st.integers(1, 30),
+)
+def test_any_padded_or_bare_body_has_one_meaning(
+    contents: list[bytes], padding: list[bytes], bare_from: int, trailers: list[bytes], behind: bytes, step: int
+) -> None:
+    """However it arrives: the content, the trailers and what is behind it are the same, and so it is marked as repaired.
+    A request's reader never takes it for anything but what a strict writer would have sent."""
+    wire = b""
+    for number, content in enumerate([*contents, b""]):
+        end = b"\n" if number >= bare_from else b"\r\n"
+        wire += b"%x%b%b" % (len(content), padding[number], end)
+        if content:
+            wire += content + end
+    for number, line in enumerate([*trailers, b""], len(contents) + 1):
+        wire += line + (b"\n" if number >= bare_from else b"\r\n")
+    odd = any(padding[: len(contents) + 1]) or bare_from <= len(contents) + 1 + len(trailers)
+    chunks, found = ChunkedReader(65536, lenient=True), b""
+    data = wire + behind
+    at = 0
+    while not chunks.done:
+        found += chunks.feed(data[at : at + step])
+        at += step
+    assert (found, chunks.trailers, chunks.rest + data[at:]) == (b"".join(contents), trailers, behind)
+    assert chunks.repaired == odd
+    strict = ChunkedReader(65536)
+    with contextlib.suppress(FramingError):
+        strict.feed(wire)
+    assert strict.done != odd
+
+
+_LINE_NOISE: Final = st.lists(
+    st.sampled_from([b"0", b"1", b"5", b"a", b"\r\n", b"\r", b"\n", b";", b" ", b"\t", b"X: y", b"hello", b"\0"]),
+    max_size=25,
+).map(b"".join)
+
+
+@given(_LINE_NOISE, st.integers(1, 10))
+def test_the_lenient_reader_takes_what_the_strict_one_takes(noise: bytes, step: int) -> None:
+    """What the strict reader accepts means the same to both and is not marked; and any bytes mean one thing in whatever
+    pieces they come."""
+
+    def outcome(*, lenient: bool, size: int) -> tuple[bytes, list[bytes], bytes, bool] | None:
+        reader, content, at = ChunkedReader(65536, lenient=lenient), b"", 0
+        while at < len(noise) and not reader.done:
+            try:
+                content += reader.feed(noise[at : at + size])
+            except FramingError:
+                return None
+            at += size
+        return (content, reader.trailers, reader.rest + noise[at:], reader.repaired) if reader.done else None
+
+    strict, whole = outcome(lenient=False, size=1000), outcome(lenient=True, size=1000)
+    assert outcome(lenient=True, size=step) == whole
+    if strict is not None:
+        assert whole == strict
+        assert not strict[3]
+    elif whole is not None:
+        assert whole[3]
 
 
 def test_what_follows_a_head_stays_where_it_is() -> None:

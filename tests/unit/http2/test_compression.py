@@ -75,6 +75,7 @@ REFUSED = {
     "a name without a value": b"\0\1a",
     "a table larger than agreed": b"\x3f\xe2\x1f",
     "a table that changes in the middle": b"\x82\x20",
+    "a table that changes all the time": b"\x20" * 3 + b"\x82",
     "the end of the text within it": b"\0\1a\x84\xff\xff\xff\xff",
     "padding of a byte": b"\0\1a\x82\x1f\xff",
     "padding of zeros": b"\0\1a\x81\x18",

@@ -181,3 +181,45 @@ def test_debts_are_forgiven_with_time() -> None:
         server.said()
     with pytest.raises(ConnectionFault, match="about nothing"):
         server.hear(ping * 5000)
+
+
+class Counted(Told):
+    """A stream that counts how often its window is set."""
+
+    changes = 0
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "send_window":
+            self.changes += 1
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + b"\0\0\0\0" + payload
+
+
+def test_settings_that_say_a_window_again_and_again_change_windows_once() -> None:
+    """What one frame costs does not grow with how often it says the same."""
+    client, _ = pair()
+    stream = Counted(client.notes)
+    client.session.open(stream)
+    before, stream.changes = stream.send_window, 0
+    windows = [before + 1, before - 7] * 31 + [before + 5]
+    client.hear(frame(4, b"".join(b"\0\4" + window.to_bytes(4, "big") for window in windows)))
+    assert (stream.send_window, stream.changes) == (before + 5, 1)
+
+
+def test_a_step_ends_early_where_frames_are_much_work() -> None:
+    """Between two looks at the time stand as many small frames as a step may take, but few large ones, and few settings where
+    they concern many streams."""
+    client, _ = pair()
+    for _ in range(256):
+        client.session.open(Told(client.notes))
+    for payload, kind, most in ((b"12345678", 6, 16), (b"x" * 60_000, 0x77, 2), (b"\0\4\0\0\1\0", 4, 2)):
+        one = frame(kind, payload)
+        client.session.receive(one * 20)
+        held = client.session.held
+        assert client.session.step(16)
+        assert held - client.session.held <= most * len(one)
+        while client.session.step(16):
+            pass

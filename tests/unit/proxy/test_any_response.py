@@ -29,7 +29,7 @@ _HEADER: Final = st.sampled_from(
 )
 _BODY: Final = st.sampled_from(
     b"|hello|hello!|5\r\nhello\r\n0\r\n\r\n|5 ;a=b\r\nhello\r\n0\r\n\r\n|5\r\nhello\r\n0\r\n|5\r\nhello\r\n0\r\nX-T: y\r\n\r\n"
-    b"|5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n|5\nhello\n0\n\n|5 \r\nhello\r\n0\r\n\r\n|0\r\n\r\n|5\r\nhell|\r\n|\n"
+    b"|5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n|5\nhello\n0\n\n|5 \r\nhello\r\n0\r\n\r\n|5\nhello\n0\nX-T: y\n\n|5;a\nhello\n0\n\n|5\nhello\r\n0\r\n\r\n|5\r\nhello\r\n0 \n\n|0\r\n\r\n|5\r\nhell|\r\n|\n"
     b"|helloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil|0x5\r\nhello\r\n0\r\n\r\n|5\r\nhello\r\n0\r\n\r\nmore".split(
         b"|"
     )
@@ -108,6 +108,9 @@ def cut(raw: bytes, places: list[int]) -> list[bytes]:
 @example(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", [], None)
 @example(b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\nhello", [43], None)
 @example(b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [47], None)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\nX-T: y\n\nmore", [60], None)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\n", [60], None)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\r", [], None)
 @example(b"HTTP/1.1 103 E\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", [], None)
 def test_one_response_and_a_clean_connection(raw: bytes, places: list[int], data: st.DataObject | None) -> None:
     """See the module."""

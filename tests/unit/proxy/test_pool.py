@@ -4,7 +4,8 @@ import gc
 
 import pytest
 
-from router.proxy.pool import Keeping, Pool, Pools
+from router.proxy.pool import Keeping, Pool
+from router.proxy.pools import Pools
 from router.routes.records import Endpoint
 from tests.unit.proxy.build import aborted, build_worker, connect, record
 

@@ -10,7 +10,9 @@ import pytest_asyncio
 from router.base.clock import ManualClock
 from router.base.preview_secrets import digest
 from router.routes.chain import Decision
+from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.explain import Explainer
+from router.routes.host_notes import HostNote, HostNotes
 from router.routes.records import Endpoint, State
 from router.routes.resolver import Resolver
 from router.settings import Cache
@@ -34,7 +36,10 @@ KEYS = [
     "endpoint",
     "host_mode",
     "access",
+    "scheme",
+    "protocol",
     "hints",
+    "errors",
     "gate",
 ]
 
@@ -56,7 +61,10 @@ class Parts:
             self.records, platform_domain=PLATFORM, reserved_ports=frozenset({22}), limits=Cache(), clock=self.clock
         )
         self.asked: list[tuple[str, str]] = []
-        self.explainer = Explainer(resolver=self.resolver, gate=self.gate, clock=self.clock)
+        self.notes, self.errors = HostNotes(), ErrorNotes()
+        self.explainer = Explainer(
+            resolver=self.resolver, gate=self.gate, clock=self.clock, notes=self.notes, errors=self.errors
+        )
 
     def gate(self, host: str, decision: Decision) -> Said:
         self.asked.append((host, decision.reason))
@@ -124,10 +132,36 @@ async def test_everything_about_a_host(parts: Parts) -> None:
         "endpoint": {"address": "10.0.3.7", "port": 45173, "generation": "boot-1"},
         "host_mode": "auto",
         "access": None,
+        "scheme": "http",
+        "protocol": "http1",
         "hints": [],
+        "errors": [],
         "gate": {"status": 200, "reason": "first_issue"},
     }
     assert parts.asked == [("5173-shop.sandbox.acme.dev", "served")]
+
+
+async def test_what_was_seen_of_a_port(parts: Parts) -> None:
+    """How its program is spoken to, what would help it, and what was refused: of this port, and its hints of this boot."""
+    parts.records.put(replace(SHOP, schemes={5173: "https"}, protocols={5173: "h2c"}))
+    parts.notes.add(HostNote(SHOP.id, "shop", 5173, "boot-1", "vite"))
+    parts.notes.add(HostNote(SHOP.id, "shop", 3000, "boot-0", "django"))
+    parts.errors.add(ErrorNote(SHOP.id, 5173, "headers_too_large", None, "Cookie has 70,000 bytes.", 0.0, 86400.5, 3))
+    found = await parts.explainer.explain("5173-shop.sandbox.miosa.app")
+    assert (found["scheme"], found["protocol"]) == ("https", "h2c")
+    assert [hint.partition(" ")[0] for hint in found["hints"]] == ["Vite"]
+    assert found["errors"] == [
+        {
+            "code": "headers_too_large",
+            "reason": None,
+            "message": "Cookie has 70,000 bytes.",
+            "count": 3,
+            "first_at": "1970-01-01T00:00:00Z",
+            "last_at": "1970-01-02T00:00:00Z",
+        }
+    ]
+    other = await parts.explainer.explain("shop.miosa.app")
+    assert (other["scheme"], other["protocol"], other["hints"], other["errors"]) == ("http", "http1", [], [])
 
 
 async def test_what_the_cache_remembers_stands_beside_it(parts: Parts) -> None:
