@@ -20,6 +20,13 @@ REFUSERS: Final = {
     "rails": ("Rails", "`config.hosts`"),
     "next": ("`next dev`", "`allowedDevOrigins`"),
 }
+# What else stands in the way of a program that is told another name, by what it is called above.
+_ALSO: Final = {
+    "webpack": (
+        " For hot reloading set its `devServer.client.webSocketURL` to `auto://0.0.0.0:0/ws`: without that its page looks for "
+        "the port that the program listens on, which visitors cannot reach."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class HostNote:
 
     @property
     def hint(self) -> str:
-        """One sentence or two for the program's owner."""
+        """A few sentences for the program's owner."""
         name, setting = REFUSERS.get(self.refuser, (self.refuser, "its setting for allowed hosts"))
         if self.refuser == "next" and self.told is not None:
             return (
@@ -47,7 +54,7 @@ class HostNote:
             return (
                 f"{name} refused the public name, so it is told {self.told} (`host_mode` auto): absolute links that it "
                 f"builds say http://{self.told}. For links with the public name add that to its {setting}, and restart it "
-                "or set `host_mode` to preserve."
+                "or set `host_mode` to preserve." + _ALSO.get(self.refuser, "")
             )
         return f"{name} refuses the public name: set this port's `host_mode` to localhost, or add the name to its {setting}."
 

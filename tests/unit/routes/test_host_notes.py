@@ -38,4 +38,5 @@ def test_hints_say_which_setting_helps(refuser: str, told: str | None) -> None:
     hint = note(refuser=refuser, told=told).hint
     assert REFUSERS.get(refuser, ("", "allowed hosts"))[1] in hint
     assert ("`host_mode` to localhost" in hint) == (told is None)
+    assert ("`devServer.client.webSocketURL`" in hint) == (refuser == "webpack" and told is not None)
     assert told is None or told in hint
