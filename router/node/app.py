@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from router.access.keys import NO_KEYS
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
@@ -201,7 +200,7 @@ class App:
         if self._keys is not None:
             self._keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
-        if "proxy" in sockets:
+        if "proxy" in sockets and self._keys is not None:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
                 resolver=resolver,
@@ -219,7 +218,7 @@ class App:
                 if settings.plain_http == "redirect"
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
-                access=self._keys or NO_KEYS,
+                access=self._keys,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
