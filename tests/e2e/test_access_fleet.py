@@ -64,13 +64,16 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Itera
     asyncio.run(postgres.drop(url))
 
 
-@pytest.fixture(scope="module", params=["redis", "redis stopped"])
+@pytest.fixture(scope="module", params=["redis", "redis hangs", "redis stopped"])
 def fleet(request: pytest.FixtureRequest, nodes: tuple[Fleet, Server]) -> Fleet:
     """The pair; with Redis first, and then without."""
     found, redis = nodes
-    if request.param != found.bus:
+    found.bus = request.param
+    if found.bus == "redis hangs":
+        redis.freeze()
+    elif found.bus == "redis stopped":
+        redis.thaw()
         redis.stop()
-        found.bus = request.param
     return found
 
 
