@@ -1,5 +1,8 @@
 """What a small GET costs our own code, without kernel and event loop: `python -m bench.instructions [--opcodes|--valgrind]`
 
+With `--private` the preview is private, and its visitor comes in by the cookie of a share link (with `--template caddy`: by
+https, as cookies have to).
+
 The real connections, pool, recorder, metrics and access log, between transports that throw away what they are given.
 Each request's head differs from the last in path and cookie. Three figures, each steadier than
 the time of a request through sockets: the least CPU time of many rounds, the interpreter's instructions by function
@@ -31,8 +34,10 @@ from router.pages import Pages
 from router.proxy.backend import BackendConnection
 from router.proxy.client import ClientConnection
 from router.proxy.worker_state import WorkerState
+from router.routes.policies import SecretKind
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
+from tests.support.access import MemoryKeys, cookie, grant, policies, secret, signing
 from tests.support.edge import LOOPBACK
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
@@ -72,6 +77,15 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nCont
 _TEMPLATES = {"page": _REQUEST.replace(b"%b; theme", b"f30; theme%.0b"), "browser": _REQUEST, "caddy": _FROM_CADDY}
 
 
+_SIGNING = signing("bench")
+
+
+def _private(template: bytes) -> bytes:
+    """The same with the cookie of a share link in front."""
+    line = cookie(grant(resource_id="id-of-bench"), _SIGNING)
+    return template.replace(b"Cookie: ", line + b"; ")
+
+
 class _Wire:
     """A transport that counts what it is given and drops it."""
 
@@ -108,11 +122,12 @@ class _Wire:
 class Rig:
     """One client's connection, and the kept connection to the backend that its requests take."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, private: bool) -> None:
         clock = SystemClock()
         metrics = Metrics()
         records = MemoryRecords()
-        records.put(resource(slug="bench"))
+        policy = {"policies": policies(secret("link", SecretKind.LINK))} if private else {}
+        records.put(resource(slug="bench", **policy))
         self._resolver = Resolver(
             records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
         )
@@ -133,6 +148,7 @@ class Rig:
             backend_networks=LOOPBACK,
             own_listeners=(),
             clock=clock,
+            access=MemoryKeys(_SIGNING),
         )
         self.to_client, self.to_backend = _Wire(), _Wire()
         self._client = ClientConnection(self._worker)
@@ -190,12 +206,13 @@ def _opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
     return counts
 
 
-def _processor_instructions(template: str) -> int:
+def _processor_instructions(template: str, *, private: bool) -> int:
     """Instructions per request: the difference between two runs under valgrind, of which one has more requests."""
 
     def counted(requests: int) -> int:
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-m"]
         command += ["bench.instructions", "--template", template, "--only", str(requests)]
+        command += ["--private"] if private else []
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
 
@@ -205,14 +222,18 @@ def _processor_instructions(template: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--template", choices=sorted(_TEMPLATES), default="browser")
+    parser.add_argument("--private", action="store_true", help="of a private preview, by a cookie")
     parser.add_argument("--opcodes", action="store_true", help="the interpreter's instructions, by function")
     parser.add_argument("--valgrind", action="store_true", help="the processor's instructions")
     parser.add_argument("--only", type=int, metavar="N", help="do that many requests and measure nothing")
     chosen = parser.parse_args()
+    template = _TEMPLATES[chosen.template]
+    if chosen.private:
+        template = _private(template)
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
-        rig = Rig(Path(folder) / "access.log")
+        rig = Rig(Path(folder) / "access.log", private=chosen.private)
         asyncio.run(rig.warm_up())
-        requests = _heads(_TEMPLATES[chosen.template], chosen.only or _COUNTED)
+        requests = _heads(template, chosen.only or _COUNTED)
         tune_gc(TRAFFIC)
         if chosen.only:
             rig.run(requests, _ANSWER)
@@ -224,7 +245,7 @@ def main() -> None:
             for name, count in counts.most_common(25):
                 print(f"{count / 640:8.1f}  {name}")
     if chosen.valgrind:
-        print(f"{_processor_instructions(chosen.template)} instructions per request")
+        print(f"{_processor_instructions(chosen.template, private=chosen.private)} instructions per request")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from router.access.tokens import Claims
-from router.errors import StoreUnavailableError
 from router.routes.records import KeyRecord, SigningKeysRecord
 
 
@@ -50,33 +49,3 @@ class AccessKeys(Protocol):
 
     def note_use(self, secret_id: str, *, key: bool) -> None:
         """A preview's secret has opened it, or an API key has (`key`)."""
-
-
-class NoKeys:
-    """Where nothing is known of keys: none opens anything, and cookies cannot be judged."""
-
-    signing: SigningKeysRecord | None = None
-
-    def peek(self, digest: str) -> None:  # noqa: ARG002
-        return None
-
-    async def resolve(self, digest: str) -> None:  # noqa: ARG002
-        return None
-
-    def on_drop(self, listener: Callable[[str], None]) -> None:
-        pass
-
-    async def ready(self) -> SigningKeysRecord:
-        raise StoreUnavailableError("there are no signing keys")
-
-    async def use_up(self, secret_id: str) -> bool:  # noqa: ARG002
-        raise StoreUnavailableError("there is no store")
-
-    def verify_jwt(self, token: str) -> Claims | None:  # noqa: ARG002
-        return None
-
-    def note_use(self, secret_id: str, *, key: bool) -> None:
-        pass
-
-
-NO_KEYS: Final = NoKeys()

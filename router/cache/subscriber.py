@@ -5,8 +5,9 @@ the last known row, or a heartbeat that is further. Then everything remembered i
 reconnection. A subscription may be dead without an error (its server frozen, or cut off from the rest): after some
 silence we publish a probe ourselves, and connect anew where we do not hear it.
 
-While no heartbeat comes, the store is read instead (`routes/follower.py`), from where the bus fell silent. So Redis and
-all publishers may be away for any time, and a change still arrives everywhere within moments.
+As soon as a heartbeat is late, the store is read instead (`routes/follower.py`), from where the bus fell silent. So Redis
+and all publishers may be away or hang for any time, and a change still arrives everywhere within two seconds, as who
+revokes a key or makes a preview private is promised.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from router.routes.follower import OutboxFollower
 from router.settings import Redis
 
 _POLL_INTERVAL = 0.05  # seconds between reads of the outbox while the bus is lost
+_LATE = 0.5  # seconds that a heartbeat may be late
 _RETRY = (0.05, 1.0)  # seconds between tries to subscribe: the first, the longest
 
 _log = structlog.get_logger("router.cache")
@@ -77,7 +79,7 @@ class Subscriber:
         self._tasks = Tasks("subscriber")
         self._follower = OutboxFollower(
             feed,
-            _BusSilence(lambda: self.connected),
+            _BusSilence(lambda: self._heard_within(min(settings.silence, settings.heartbeat + _LATE))),
             on_keys=on_keys,
             on_gap=on_gap,
             on_position=self._happened,
@@ -90,7 +92,10 @@ class Subscriber:
     @property
     def connected(self) -> bool:
         """Whether the bus is heard."""
-        return self._message_at is not None and self._now() - self._message_at < self._settings.silence
+        return self._heard_within(self._settings.silence)
+
+    def _heard_within(self, seconds: float) -> bool:
+        return self._message_at is not None and self._now() - self._message_at < seconds
 
     async def start(self, *, required: bool = True) -> None:
         """Hear of what is committed from now on. Raises StoreUnavailableError where the store is away and `required`; else

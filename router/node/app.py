@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from router.access.keys import NO_KEYS
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
@@ -203,7 +202,7 @@ class App:
         if self._keys is not None:
             self._keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
-        if "proxy" in sockets:
+        if "proxy" in sockets and self._keys is not None:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
                 resolver=resolver,
@@ -221,7 +220,7 @@ class App:
                 if settings.plain_http == "redirect"
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
-                access=self._keys or NO_KEYS,
+                access=self._keys,
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
             )
             stack.push_async_callback(proxy.close)

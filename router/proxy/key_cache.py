@@ -197,7 +197,7 @@ class KeyCache:
         return last
 
     def _remember(self, digest: str, record: KeyRecord | None) -> None:
-        known = record is not None
+        known, before = record is not None, self._known.get(digest)
         (self._unknown if known else self._known).pop(digest, None)
         entries, most = (self._known, self._most_known) if known else (self._unknown, self._most_unknown)
         expires = self._now() + (self._limits.ttl if known else self._limits.unknown_ttl)
@@ -205,3 +205,5 @@ class KeyCache:
             entries.popitem(last=False)
         entries[digest] = _Entry(record, expires, expires + self._limits.stale_if_error)
         entries.move_to_end(digest)
+        if before is not None and before.record != record:
+            self._tell((digest,))  # a change that was missed: who came in by the old record is to be judged by this one

@@ -10,7 +10,7 @@ from typing import cast
 import structlog
 
 from router import errors
-from router.access.keys import NO_KEYS, UNKNOWN, AccessKeys
+from router.access.keys import UNKNOWN, AccessKeys
 from router.base.addresses import Network
 from router.base.clock import Clock
 from router.errors import Problem, StoreUnavailableError
@@ -58,12 +58,12 @@ class Proxy:
         backend_networks: Sequence[Network],
         own_listeners: Collection[tuple[str, int]],
         clock: Clock,
+        access: AccessKeys,
         plain: PlainHttp | None = None,
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
-        access: AccessKeys = NO_KEYS,
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
         `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,

@@ -16,7 +16,7 @@ import structlog
 
 from router import errors
 from router.access.cookies import Cookies
-from router.access.keys import NO_KEYS, AccessKeys
+from router.access.keys import AccessKeys
 from router.base.addresses import Network, own_listener, refusal
 from router.base.clock import Clock
 from router.base.tasks import Tasks
@@ -115,12 +115,12 @@ class WorkerState:
         backend_networks: Sequence[Network],
         own_listeners: Collection[tuple[str, int]],
         clock: Clock,
+        access: AccessKeys,
         plain: PlainHttp | None = None,
         cookie_zones: Collection[str] = (),
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
-        access: AccessKeys = NO_KEYS,
     ) -> None:
         self.resolver = resolver
         self.access = access

@@ -1,17 +1,35 @@
 """A real browser, without a window: what it does with what we send is what counts."""
 
+import asyncio
+import base64
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
 
+import aiohttp
 import pytest
+
+from tests.support.processes import Process
+from tests.support.waiting import PAUSE
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 HOW = "tests/install-servers.sh installs it from Debian's package `chromium-headless-shell`, as root"
 _TIME = 60.0  # seconds: a busy machine takes its time to start one
+_QUIET: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+)
 
 
 def find_browser() -> str:
@@ -53,12 +71,7 @@ def _run(program: str, folder: Path, url: str, hosts: str, *more: str) -> subpro
     done = subprocess.run(
         [
             program,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
+            *_QUIET,
             f"--user-data-dir={folder}",
             f"--host-resolver-rules={hosts}",
             *more,
@@ -72,3 +85,82 @@ def _run(program: str, folder: Path, url: str, hosts: str, *more: str) -> subpro
     )
     assert done.returncode == 0, done.stderr
     return done
+
+
+class Tab:
+    """A page that stays open, driven by the DevTools protocol, in a browser of its own while it is entered.
+
+    `rules` say where hosts are, as Chromium's --host-resolver-rules. Certificates are not looked at. Cookies that a frame of
+    another site sets are kept only where they are Partitioned, as browsers have it that keep third parties' out.
+    """
+
+    def __init__(self, program: str, folder: Path, rules: str) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True)
+        arguments = [f"--user-data-dir={folder}", f"--host-resolver-rules={rules}", "--remote-debugging-port=0"]
+        more = ["--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "about:blank"]
+        self._command = [program, *_QUIET, *arguments, *more]
+        self._numbers = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        self._process = Process(self._command, self._folder / "browser.log")
+        try:
+            said = self._folder / "DevToolsActivePort"
+            await asyncio.to_thread(self._process.until, lambda: said.exists() and "\n" in said.read_text())
+            port, path = said.read_text().splitlines()
+            self._session = aiohttp.ClientSession()
+            self._socket = await self._session.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=0)
+            self._page = ""
+            target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+            self._page = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+        except BaseException:
+            self._process.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+        await asyncio.to_thread(self._process.stop)
+
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command, and its result."""
+        number = next(self._numbers)
+        session = {"sessionId": self._page} if self._page else {}
+        async with asyncio.timeout(_TIME):
+            await self._socket.send_json({"id": number, "method": method, "params": parameters, **session})
+            while (message := await self._socket.receive_json()).get("id") != number:
+                pass  # an event
+        assert "error" not in message, (method, message)
+        result: dict[str, Any] = message["result"]
+        return result
+
+    async def open(self, url: str) -> None:
+        """Go to an address, and wait for its page."""
+        assert "errorText" not in await self.call("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete'")
+
+    async def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page; a promise's, once it is there."""
+        done = await self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
+        )
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    async def until(self, expression: str, within: float = 30.0) -> None:
+        """Wait until an expression of the page is true."""
+        deadline = time.monotonic() + within
+        while not await self.evaluate(expression):
+            page = "document.location.href + document.documentElement.outerHTML"
+            assert time.monotonic() < deadline, f"not within {within} s: {expression}: {await self.evaluate(page)}"
+            await asyncio.sleep(PAUSE)
+
+    async def picture(self, width: int, *, dark: bool) -> bytes:
+        """All of the page as PNG, in a window of that width."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        await self.call("Emulation.setEmulatedMedia", features=features)
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        await self.call("Emulation.setDeviceMetricsOverride", **size)
+        return base64.b64decode((await self.call("Page.captureScreenshot", captureBeyondViewport=True))["data"])

@@ -29,6 +29,7 @@ from router.proxy.worker_state import Activity, WorkerState
 from router.routes.records import Record
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
+from tests.support.access import MemoryKeys
 from tests.support.edge import LOOPBACK
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM
@@ -188,6 +189,7 @@ class Stage:
             backend_networks=LOOPBACK,
             own_listeners=(),
             clock=self.clock,
+            access=MemoryKeys(),
         )
         self.client: FakeTransport
         self.backend: FakeTransport

@@ -17,6 +17,7 @@ from router.routes.records import Endpoint, ResourceRecord
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Cache, Limits, Networks
+from tests.support.access import MemoryKeys
 from tests.support.edge import LOOPBACK
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
@@ -75,6 +76,7 @@ def build_worker(
         backend_networks=networks,
         own_listeners=own_listeners,
         clock=clock,
+        access=MemoryKeys(),
     )
 
 

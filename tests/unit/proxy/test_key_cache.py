@@ -215,3 +215,22 @@ async def test_a_key_that_was_changed_does_not_outlive_the_store(cache: KeyCache
     cache.drop([api_key_key(ADA)])
     with pytest.raises(StoreUnavailableError):
         await cache.resolve(ADA)
+
+
+async def test_a_change_that_was_missed_is_told_when_it_is_seen(cache: KeyCache, source: MemoryRecords) -> None:
+    """The store was away, and the key was revoked or removed meanwhile: who came in by it as it was must hear of it. That it
+    is still the same is told to nobody."""
+    heard = list[str]()
+    await cache.resolve(ADA)
+    await cache.resolve(BOB)
+    cache.on_drop(heard.append)
+    source.put_under(api_key_key(ADA), replace(KEY, revoked=True, version=2))
+    for _ in range(2):
+        await pass_time(60.0)
+        await cache.resolve(ADA)
+        await cache.resolve(BOB)
+    assert heard == [ADA]
+    source.remove(api_key_key(ADA))
+    await pass_time(60.0)
+    assert await cache.resolve(ADA) is None
+    assert heard == [ADA, ADA]
