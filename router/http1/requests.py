@@ -63,9 +63,10 @@ class Credentials:
     `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not.
     """
 
-    authorization: tuple[bytes, ...] = ()
-    tokens: tuple[bytes, ...] = ()
-    cookies: tuple[bytes, ...] = ()
+    def __init__(self) -> None:
+        self.authorization: list[bytes] = []
+        self.tokens: list[bytes] = []
+        self.cookies: list[bytes] = []
 
 
 class RequestHead:
@@ -502,14 +503,12 @@ def _credentials_of(head: RequestHead) -> Credentials:
 
 
 def _preview_token(head: RequestHead, _line: bytes, value: bytes) -> None:
-    credentials = _credentials_of(head)
-    credentials.tokens = (*credentials.tokens, value)
+    _credentials_of(head).tokens.append(value)
 
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
-        credentials = _credentials_of(head)
-        credentials.cookies = (*credentials.cookies, *_PREVIEW_COOKIE.findall(value))
+        _credentials_of(head).cookies.extend(_PREVIEW_COOKIE.findall(value))
         kept, ours = _COOKIE_OF_OURS.subn(b"", value)
         if ours:
             kept = kept.lstrip(b"; \t")
@@ -532,8 +531,7 @@ def _authorization(head: RequestHead, line: bytes, value: bytes) -> None:
     if authenticates_connection(value):
         head.begins_login = not head.binds and begins_login(value)
         head.binds = True
-    credentials = _credentials_of(head)
-    credentials.authorization = (*credentials.authorization, value)
+    _credentials_of(head).authorization.append(value)
     head.lines.append(line)
 
 

@@ -132,7 +132,7 @@ def test_tokens_of_headers() -> None:
 )
 def test_cookies(line: bytes, cookies: tuple[bytes, ...]) -> None:
     """As browsers write them: names in exact case, ends at the semicolon."""
-    assert Brought(read(line)).cookies == cookies
+    assert tuple(Brought(read(line)).cookies) == cookies
 
 
 KINDS = [
