@@ -22,15 +22,10 @@ MAX_TOKEN: Final = 4096  # bytes; what is longer opens nothing, and is not hashe
 
 _PARAMETER: Final = re.compile(rb"(?:miosa_token|x-miosa-preview-token)(?:=|$)", re.IGNORECASE)
 _LINK: Final = b"miosa_token="
+_MENTION: Final = re.compile(rb"miosa[_-]", re.IGNORECASE)
 _BEARER: Final = re.compile(rb"Bearer +([^ ,;]+) *", re.IGNORECASE)
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"))
 _NOTHING: Final = Credentials()
-
-
-def _mentions(text: bytes) -> bool:
-    """Whether a parameter of ours may be in it. Nearly all have none, and this takes a third of a pattern's time."""
-    lowered = text.lower()
-    return b"miosa_" in lowered or b"miosa-" in lowered
 
 
 def sole_credential(head: RequestHead) -> bytes:
@@ -42,9 +37,9 @@ def sole_credential(head: RequestHead) -> bytes:
         return b""
     if len(credentials.cookies) + len(credentials.tokens) != 1:
         return b""
-    if b"?" in head.target and _mentions(head.target):
+    if b"?" in head.target and _MENTION.search(head.target) is not None:
         return b""
-    if b"?" in head.referer and _mentions(head.referer):
+    if b"?" in head.referer and _MENTION.search(head.referer) is not None:
         return b""
     return b"cookie " + credentials.cookies[0] if credentials.cookies else b"token " + credentials.tokens[0]
 
@@ -66,7 +61,7 @@ class Brought:
             match = _BEARER.fullmatch(value)
             if match is not None:
                 self.bearer[value] = match[1]
-        if b"?" in head.target and _mentions(head.target):
+        if b"?" in head.target and _MENTION.search(head.target) is not None:
             self._read_query(head.target)
 
     def _read_query(self, target: bytes) -> None:
@@ -129,7 +124,7 @@ class Brought:
         if consumed:
             head = head.without_authorization(consumed)
         referer = head.referer
-        if referer and _mentions(referer):
+        if referer and _MENTION.search(referer) is not None:
             clean = without_tokens(referer)
             if clean != referer:
                 head = head.with_value(b"referer", clean)
