@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -121,8 +122,12 @@ class Tab:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Debian's program is a script that starts the browser and hears no signal for it: it has to end by itself.
+        with suppress(TypeError, ConnectionError):  # it may hang up before it has answered
+            self._page = ""
+            await self.call("Browser.close")
         await self._session.close()
-        await asyncio.to_thread(self._process.stop)
+        await asyncio.to_thread(self._process.wait)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command, and its result."""
