@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from router.base.clock import iso
 from router.cli.options import AsJson, Config
 from router.cli.output import show
 from router.cli.run_command import command_settings, database_to_read, reported
@@ -52,7 +54,7 @@ def _steps(explained: Mapping[str, Any]) -> list[dict[str, Any]]:
         outcome = f"served by {resource['kind']} {resource['slug']} at {endpoint['address']} port {endpoint['port']}"
     elif decision["error"] is not None:
         outcome = f"{decision['reason']}: answered {decision['status']} {decision['error']}"
-    port = {key: explained[key] for key in ("host_mode", "scheme", "protocol", "hints", "errors")}
+    port = {key: explained[key] for key in ("access", "host_mode", "scheme", "protocol", "hints", "errors")}
     steps.append({"step": "decision", "outcome": outcome, **decision, "endpoint": endpoint, **port})
     steps.append({"step": "gate", "outcome": f"{gate['status']} {gate['reason']}", **gate})
     return steps
@@ -71,7 +73,7 @@ def _step_line(step: Mapping[str, Any]) -> str:
 
 def _port_lines(explained: Mapping[str, Any], admin: str) -> list[str]:
     hints, errors = explained["hints"], explained["errors"]
-    lines: list[str] = []
+    lines = [] if explained["access"] is None else [access_line(explained["access"])]
     if explained["scheme"] is not None:
         lines.append(
             f"port: scheme {explained['scheme']}, protocol {explained['protocol']}, host_mode {explained['host_mode']}"
@@ -83,3 +85,20 @@ def _port_lines(explained: Mapping[str, Any], admin: str) -> list[str]:
         times = "once" if error["count"] == 1 else f"{error['count']} times since {error['first_at']}"
         lines.append(f"error: {error['code']} {times}, last at {error['last_at']}: {error['message']}")
     return lines
+
+
+def access_line(access: Mapping[str, Any]) -> str:
+    """Who may open the port, where not everybody may; of its secrets how many still open it."""
+    working = [secret for secret in access["secrets"] if not (secret["revoked"] or secret["used"])]
+    said = [f"access: {access['visibility']}"]
+    if access["visibility"] != "public":
+        said.append(f"tokens and links that are not revoked: {len(working)}")
+    if access["networks"]:
+        said.append(f"only from {', '.join(access['networks'])}")
+    if access["until"] is not None:
+        said.append(f"until {iso(datetime.fromtimestamp(access['until'], UTC))}")
+    if access["hide"]:
+        said.append("hidden: strangers hear that there is no such host")
+    if access["cors"] != "passthrough":
+        said.append(f"cors {access['cors']}")
+    return "; ".join(said)

@@ -1,0 +1,32 @@
+"""What the command `explain` says of who may open a port."""
+
+from typing import Any
+
+import pytest
+
+from router.cli.explain import access_line
+
+_OPEN = {"visibility": "public", "until": None, "hide": False, "networks": [], "cors": "passthrough", "secrets": []}
+_SECRETS = [
+    {"id": "1", "kind": "program", "until": None, "revoked": False, "used": False},
+    {"id": "2", "kind": "link", "until": None, "revoked": True, "used": False},
+    {"id": "3", "kind": "once", "until": None, "revoked": False, "used": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "line"),
+    [
+        ({"visibility": "private", "secrets": _SECRETS}, "access: private; tokens and links that are not revoked: 1"),
+        ({"networks": ["10.0.0.0/8", "::1/128"]}, "access: public; only from 10.0.0.0/8, ::1/128"),
+        ({"until": 0.0}, "access: public; until 1970-01-01T00:00:00Z"),
+        (
+            {"visibility": "key", "hide": True, "cors": "allowlist"},
+            "access: key; tokens and links that are not revoked: 0; hidden: strangers hear that there is no such host; "
+            + "cors allowlist",
+        ),
+    ],
+)
+def test_access_line(policy: dict[str, Any], line: str) -> None:
+    """Everything that keeps somebody out is there, and no secret."""
+    assert access_line(_OPEN | policy) == line
