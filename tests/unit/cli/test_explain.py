@@ -19,11 +19,11 @@ _SECRETS = [
     [
         ({"visibility": "private", "secrets": _SECRETS}, "access: private; tokens and links that are not revoked: 1"),
         ({"networks": ["10.0.0.0/8", "::1/128"]}, "access: public; only from 10.0.0.0/8, ::1/128"),
+        ({"hide": True}, "access: public; hidden: strangers hear that there is no such host"),
         ({"until": 0.0}, "access: public; until 1970-01-01T00:00:00Z"),
         (
-            {"visibility": "key", "hide": True, "cors": "allowlist"},
-            "access: key; tokens and links that are not revoked: 0; hidden: strangers hear that there is no such host; "
-            + "cors allowlist",
+            {"visibility": "key", "cors": "allowlist"},
+            "access: key; tokens and links that are not revoked: 0; cors allowlist",
         ),
     ],
 )
