@@ -82,8 +82,9 @@ async def test_what_touches_which_records(world: World, store: Store) -> None:
     workspace = await world.workspace(tenant, "Clinic")
     project = await world.project(workspace, "Site")
     key, _ = await world.keys.create(tenant.id)
+    assert heard.take() == [f"key:{key.digest}"]
     await world.keys.revoke(key.id)
-    assert heard.take() == []
+    assert heard.take() == [f"key:{key.digest}"]
 
     shop = await world.sandbox(tenant, "shop", running=False)
     assert heard.take() == ["slug:shop"]

@@ -115,7 +115,8 @@ async def test_every_time_is_thought_of() -> None:
         "last_at",
         "last_used_at",
         "revoked_at",
-    }  # of builds, tries and keys: shown
+        "used_at",
+    }  # of builds, tries, keys and links: shown
     meant = {"expires_at", "not_before", "not_after", "old_secret_until"}  # ahead on purpose, or somebody else's word
     own = {"leases.expires_at", "leases.ran_at"}  # `store/leases.py`
     for table in metadata.sorted_tables:

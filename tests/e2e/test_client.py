@@ -106,6 +106,14 @@ NOT_IN_CLIENT = {
     "POST /api/v1/workspaces/{id}/preview-domain/verify",
     "PUT /api/v1/projects/{id}/preview-domain",
     "PUT /api/v1/workspaces/{id}/preview-domain",
+    "DELETE /api/v1/computers/{id}/ports/{port}/share",
+    "DELETE /api/v1/computers/{id}/ports/{port}/tokens/{token_id}",
+    "DELETE /api/v1/sandboxes/{id}/previews/{preview_id}/tokens/{token_id}",
+    "GET /api/v1/computers/{id}/ports/{port}/tokens",
+    "GET /api/v1/sandboxes/{id}/previews/{preview_id}/tokens",
+    "POST /api/v1/computers/{id}/ports/{port}/share",
+    "POST /api/v1/computers/{id}/ports/{port}/tokens",
+    "POST /api/v1/sandboxes/{id}/previews/{preview_id}/tokens",
     # Called in tests/contract/api/test_client_methods.py.
     "GET /api/v1/computers/{id}/ports/{port}/url",
     "GET /api/v1/computers/{id}/urls",
@@ -268,12 +276,33 @@ async def in_sandboxes(customer: Customer, project: dict[str, Any], one: Backend
     assert await customer.visit(preview["url"]) == (200, "one")
     assert (await ask(sandbox.previews.get, preview["id"]))["name"] == "Web"
     assert {each["port"] for each in await ask(sandbox.previews.list)} == {3000, 5173}
+    await in_private(customer, sandbox, preview)
     await ask(sandbox.previews.delete, preview["id"])
     assert await customer.visit(preview["url"]) == (404, "host_not_found")
     other = await ask(sandboxes.create, slug="short-lived")
     await ask(sandboxes.delete, other.id)
     assert await customer.visit(f"short-lived.sandbox.{PLATFORM_DOMAIN}") == (410, "resource_deleted")
     return sandbox
+
+
+async def in_private(customer: Customer, sandbox: Any, preview: dict[str, Any]) -> None:
+    """Close a preview to strangers, share it in three ways, and take each back; strangers hear of each at once."""
+    ask, url = customer.ask, preview["url"]
+    await ask(sandbox.previews.create, port=3000, visibility="private")
+    assert await customer.visit(url) == (401, "token_missing")
+    shared = await ask(sandbox.previews.share, preview["id"], ttl_seconds=60)
+    link = await ask(sandbox.share.create, expires_in=3600)
+    minted = await ask(sandbox.preview_token)
+    tokens = [shared["preview_token"], link["share_url"].rpartition("=")[2], minted["token"]]
+    for token in tokens:
+        assert await customer.visit(url, f"/?X-Miosa-Preview-Token={token}") == (200, "one")
+    await ask(sandbox.previews.revoke_share, preview["id"])
+    for one in await ask(sandbox.share.list):
+        await ask(sandbox.share.revoke, one["share_id"])
+    for token in tokens:
+        assert await customer.visit(url, f"/?X-Miosa-Preview-Token={token}") == (403, "token_revoked")
+    await ask(sandbox.previews.create, port=3000, visibility="public")
+    assert await customer.visit(url) == (200, "one")
 
 
 async def in_preview_domains(customer: Customer, sandbox: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router import errors
-from router.api.machines import Seconds, SizeName
+from router.api.machines import MachineVisibility, Seconds, SizeName
 from router.api.models import (
     Body,
     Choice,
@@ -24,6 +24,7 @@ from router.api.models import (
 )
 from router.api.operations import Auth, Call, Data, Handlers, operation
 from router.api.previews import HostMode, Protocol, Scheme
+from router.routes.policies import Visibility
 from router.routes.records import Kind, State
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import Resource
@@ -50,6 +51,7 @@ class PutResource(Body):
         dict[PortName, Protocol], Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     ]
     first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
+    visibility: MachineVisibility | None = None
     size: SizeName | None = None
     template_type: ExternalId | None = None
     vcpus: Integer | None = None
@@ -104,6 +106,7 @@ class ResourceOut(Out):
     schemes: dict[int, str]
     protocols: dict[int, str]
     first_byte: float | None
+    visibility: Visibility | None
     size: str | None
     template_type: str | None
     vcpus: int | None
