@@ -328,6 +328,17 @@ class Backend:
         self.ends.append(end)
         return end
 
+    async def request(self) -> tuple[End, Message]:
+        """The next connection that brings a request, and the request. One that is closed before was given up: where the
+        machine stands still for 0.3 s, the proxy takes it that nobody answers, and dials anew."""
+        while True:
+            end = await self.accept()
+            try:
+                return end, await end.read_request()
+            except Ended as ended:
+                if ended.so_far or ended.reset:
+                    raise
+
     def has_visitor(self) -> bool:
         """Whether a connection waits to be accepted; it is accepted then."""
         try:
@@ -365,8 +376,7 @@ class Backend:
 
     async def answer(self, response: bytes) -> tuple[End, Message]:
         """Accept, read one request, send `response`; the connection and the request."""
-        end = await self.accept()
-        request = await end.read_request()
+        end, request = await self.request()
         await end.send(response)
         return end, request
 
