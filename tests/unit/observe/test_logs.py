@@ -109,7 +109,7 @@ def test_secrets_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
         token="hunter2",
         api_key=b"hunter2",
         headers={"Authorization": "hunter2", "Cookie": ["hunter2"], "Host": "x.org"},
-        sent=[{"client_secret": 1234}, ("Bearer hunter2hunter2", 5)],
+        sent=[{"client_secret": 90210902109}, ("Bearer hunter2hunter2", 5)],
         url="postgresql://router:hunter2@db/x",
         settings=Settings(internal_token="hunter2-hunter2-hunter2-hunter2"),
         raw=b"msk_live_abc",
@@ -119,7 +119,7 @@ def test_secrets_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().err
     assert "hunter2" not in text
     assert "live_abc" not in text
-    assert "1234" not in text
+    assert "90210902109" not in text
     ours = json.loads(text.splitlines()[0])
     assert ours["headers"] == {"Authorization": "***", "Cookie": "***", "Host": "x.org"}
     assert ours["sent"] == [{"client_secret": "***"}, ["Bearer ***", 5]]
