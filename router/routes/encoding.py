@@ -30,6 +30,7 @@ from router.routes.records import (
     ZoneMember,
     ZoneRecord,
 )
+from router.routes.wakes import Wake, WakeRecord, WakeState
 
 FORMAT = 2
 _OPEN = 1  # the format of what everybody may open
@@ -80,6 +81,8 @@ def _fields(record: Record) -> dict[str, Any]:
         return _of_name(record)
     if isinstance(record, KeyRecord):
         return _of_key(record)
+    if isinstance(record, WakeRecord):
+        return _of_wake(record)
     if isinstance(record, SigningKeysRecord):
         return {
             "purpose": record.purpose,
@@ -100,6 +103,18 @@ def _of_key(record: KeyRecord) -> dict[str, Any]:
     if record.until is not None:
         fields["until"] = record.until
     return fields | {"revoked": True} if record.revoked else fields
+
+
+def _of_wake(record: WakeRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": record.resource_id,
+        "state": record.state,
+        "since": record.since,
+        "until": record.until,
+        "version": record.version,
+    }
+    seldom = {"place": record.place, "code": record.code}
+    return fields | {name: value for name, value in seldom.items() if value is not None}
 
 
 def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
@@ -160,6 +175,8 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "protocols": {**record.protocols},
         "first_byte": record.first_byte,
         "branding": {**record.branding},
+        "wake": None if record.wake is Wake.OFF else record.wake,
+        "uncounted": not record.keeps_awake,
         **_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
@@ -187,6 +204,9 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
         policies=_by_port({port: _policy(said, secrets) for port, said in fields.get("policies", {}).items()}),
+        # A word of a newer version wakes nothing.
+        wake=_WAKES.get(fields.get("wake", Wake.OFF), Wake.OFF),
+        keeps_awake=not fields.get("uncounted", False),
     )
 
 
@@ -220,6 +240,18 @@ def _key(fields: Mapping[str, Any]) -> KeyRecord:
         version=fields["version"],
         until=fields.get("until"),
         revoked=fields.get("revoked", False) is not False,
+    )
+
+
+def _wake(fields: Mapping[str, Any]) -> WakeRecord:
+    return WakeRecord(
+        resource_id=fields["id"],
+        state=WakeState(fields["state"]),
+        since=float(fields["since"]),
+        until=float(fields["until"]),
+        version=fields["version"],
+        place=fields.get("place"),
+        code=fields.get("code"),
     )
 
 
@@ -313,10 +345,12 @@ def _shared(marks: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
+_WAKES = {wake.value: wake for wake in Wake}
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
     "slug": _resource,
     "name": _name,
     "zone": _zone,
     "key": _key,
     "signing": _signing,
+    "wake": _wake,
 }

@@ -9,6 +9,10 @@ carries its resource along. Two more are asked for by who opens what is not publ
 
     key:<hash>    the API key with that SHA-256, in hexadecimal
     signing:<of>  the fleet's keys that sign `<of>`: `cookies`
+
+and one by who waits for a resource that sleeps (`wakes.py`):
+
+    wake:<id>     how far the waking of the resource with that id has come
 """
 
 import enum
@@ -20,6 +24,7 @@ from typing import Final, NamedTuple
 
 from router.hostname import HostMeaning
 from router.routes.policies import OTHER_PORTS, AccessPolicy, PolicyByPort
+from router.routes.wakes import Wake, WakeRecord
 
 # What the program on a port speaks.
 HTTP1: Final = "http1"
@@ -119,7 +124,8 @@ class ResourceRecord:
     routable. `host_modes` maps a port to what its program is told; absent is `usual_host_mode`. `schemes` maps a port to
     `https`; absent is `http`. `protocols` maps a port to `h2c`; absent is `http1`. `first_byte` is the longest wait in
     seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages. `policies` says by
-    port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody.
+    port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody. `wake`
+    says whose requests wake it where it sleeps, `keeps_awake` whether its traffic counts as use.
     """
 
     id: str
@@ -140,6 +146,8 @@ class ResourceRecord:
     first_byte: float | None = None
     branding: Mapping[str, str] = field(default_factory=dict)
     policies: PolicyByPort = field(default_factory=dict)
+    wake: Wake = Wake.OFF
+    keeps_awake: bool = True
 
     def policy(self, port: int) -> AccessPolicy | None:
         """Who may open `port`; None is everybody."""
@@ -249,7 +257,7 @@ class SigningKeysRecord:
     version: int
 
 
-Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord
+Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord | WakeRecord
 
 
 class Snapshot(dict[str, tuple[int, Record | None]]):

@@ -22,6 +22,7 @@ from router.routes.records import (
     ZoneMember,
     ZoneRecord,
 )
+from router.routes.wakes import Wake, WakeRecord, WakeState
 from tests.support import records as make
 
 PORTS = some.integers(1, 65535)
@@ -77,6 +78,8 @@ RESOURCES = some.builds(
     first_byte=some.none() | some.floats(0.001, 1e6),
     branding=some.dictionaries(TEXT, TEXT, max_size=3),
     policies=some.dictionaries(some.just(OTHER_PORTS) | PORTS, POLICIES, max_size=3),
+    wake=some.sampled_from(Wake),
+    keeps_awake=some.booleans(),
 )
 NAMES = some.builds(
     NameRecord,
@@ -103,13 +106,24 @@ ZONES = some.builds(
     ZoneRecord, domain=TEXT, claims=some.lists(CLAIMS, max_size=3).map(tuple), version=some.integers(0, 2**53)
 )
 
+WAKES = some.builds(
+    WakeRecord,
+    resource_id=TEXT,
+    state=some.sampled_from(WakeState),
+    since=some.floats(0, 1e11),
+    until=some.floats(0, 1e11),
+    version=some.integers(0, 2**53),
+    place=some.none() | some.integers(1, 10_000),
+    code=some.none() | some.integers(100, 599),
+)
+
 
 def key_of(record: Record) -> str:
-    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x"}
+    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x", WakeRecord: "wake:x"}
     return kinds[type(record)]
 
 
-@given(RESOURCES | NAMES | ZONES, some.integers(0, 2**53))
+@given(RESOURCES | NAMES | ZONES | WAKES, some.integers(0, 2**53))
 def test_what_goes_in_comes_out(record: Record, version: int) -> None:
     """Every field of every record, and the version beside it."""
     assert decode(key_of(record), encode(version, record)) == (version, record)
@@ -121,7 +135,7 @@ def test_redirects_come_out() -> None:
     assert decode("name:shop.org", encode(3, record)) == (3, record)
 
 
-@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x"])
+@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x", "wake:x"])
 def test_that_there_is_none_has_a_version_too(key: str) -> None:
     """So that a tombstone is not overwritten by what was there before it."""
     assert encode(7, None) == b"7 -"
@@ -131,7 +145,7 @@ def test_that_there_is_none_has_a_version_too(key: str) -> None:
 @given(some.binary(max_size=60))
 def test_garbage_is_corrupt(garbage: bytes) -> None:
     """Whatever it is, it is an error of one kind, or a record."""
-    for key in ("name:x", "zone:x", "slug:x"):
+    for key in ("name:x", "zone:x", "slug:x", "wake:x"):
         try:
             decode(key, garbage)
         except CorruptValueError:
@@ -179,6 +193,16 @@ def test_fields_of_a_newer_version_are_skipped() -> None:
     assert decode("zone:x.org", claims) == (1, make.zone("x.org", make.claim("tenant", "acme")))
     later = b'1 {"f":1,"domain":"x.org","claims":[["tenant","acme","acme",true,true,false,"later"]],"version":1}'
     assert decode("zone:x.org", later) == (1, make.zone("x.org", ZoneMember(Scope.TENANT, "acme", "acme", True, True)))
+
+
+def test_a_word_of_a_newer_version_wakes_nothing() -> None:
+    """The record is good for everything else; one without the word is as it always was."""
+    assert decode("slug:shop", broken(wake="sometimes")) == (1, make.resource())
+    assert decode("slug:shop", broken(wake="any", uncounted=True)) == (
+        1,
+        make.resource(wake=Wake.ANY, keeps_awake=False),
+    )
+    assert not {b"wake", b"uncounted"} & set(encode(1, make.resource()).split(b'"'))
 
 
 def test_fields_that_an_older_version_does_not_write() -> None:

@@ -1,0 +1,1 @@
+"""A request for a resource that sleeps has the platform wake it."""

@@ -1,0 +1,19 @@
+"""How a request has a resource woken. What came of it is in the record under `routes.wakes.wake_key`."""
+
+import enum
+from typing import Protocol
+
+
+class Reason(enum.StrEnum):
+    """What kind of request it was."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
+class Waker(Protocol):
+    """Asks for wakes: the platform is called once per resource over the whole fleet, however often this is."""
+
+    async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
+        """Have it woken. Returns once that is noted: it is being woken, waits in the queue, or could not be woken lately, as
+        the record says from then on. Raises StoreUnavailableError."""
