@@ -27,6 +27,7 @@ from router.api.ownership_fields import OwnershipBody, OwnershipQuery
 from router.api.principal import Principal
 from router.routes.policies import Visibility
 from router.routes.records import Kind, State
+from router.routes.wakes import Wake
 from router.tenancy.blocks import Blocks
 from router.tenancy.resource_service import MAX_SECONDS, Resources
 from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceFilter
@@ -51,6 +52,26 @@ MachineVisibility = Annotated[
     ),
 ]
 
+MachineWake = Annotated[
+    Choice[Wake],
+    Field(
+        description=(
+            "Whose request wakes it while it is paused or stopped: nobody's (`off`), everybody's who may open the port (`any`), "
+            "or only of who had to show that they may (`authorised`), so never one for a public port. Null is the "
+            "organization's `default_wake`."
+        )
+    ),
+]
+KeepsAwake = Annotated[
+    bool,
+    Field(
+        description=(
+            "Whether its traffic counts as use, which keeps it from being stopped. Null is the organization's "
+            "`default_keeps_awake`."
+        )
+    ),
+]
+
 
 def _tags(value: str) -> str:
     tags = value.split(",")
@@ -70,6 +91,8 @@ class CreateMachine(OwnershipBody):
     size: SizeName | None = None
     default_port: DefaultPort | None = None
     visibility: MachineVisibility | None = None
+    wake: MachineWake | None = None
+    keeps_awake: KeepsAwake | None = None
     tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)
 
@@ -80,6 +103,8 @@ class CreateMachine(OwnershipBody):
             "size": self.size,
             "default_port": self.default_port,
             "visibility": self.visibility,
+            "wake": self.wake,
+            "keeps_awake": self.keeps_awake,
             "tags": tuple(dict.fromkeys(self.tags)),
             "metadata": self.metadata,
         }
@@ -92,6 +117,8 @@ class PatchMachine(Exact):
     slug: HostSlug | None = None
     default_port: DefaultPort | None = None
     visibility: MachineVisibility | None = None
+    wake: MachineWake | None = None
+    keeps_awake: KeepsAwake | None = None
     tags: Tags | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
@@ -152,6 +179,8 @@ class MachineOut(Out):
     memory_mb: int | None
     default_port: int | None
     visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
+    wake: Annotated[Wake | None, Field(description="Null is the organization's `default_wake`.")]
+    keeps_awake: Annotated[bool | None, Field(description="Null is the organization's `default_keeps_awake`.")]
     exposed_ports: list[int]
     tags: list[str]
     metadata: Metadata
@@ -217,6 +246,8 @@ def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str,
         "memory_mb": resource.memory_mb,
         "default_port": resource.default_port,
         "visibility": resource.visibility,
+        "wake": resource.wake,
+        "keeps_awake": resource.keeps_awake,
         "exposed_ports": sorted(resource.exposed_ports),
         "tags": list(resource.tags),
         "metadata": dict(resource.metadata),

@@ -9,6 +9,7 @@ from router.api.models import NOT_BLANK, Choice, Deleted, Exact, Instant, Name, 
 from router.api.operations import Bare, Call, Data, Handlers, operation
 from router.api.principal import Access
 from router.routes.policies import Visibility
+from router.routes.wakes import Wake
 from router.settings import Limits, Rates
 from router.tenancy.tenants import Tenant, Tenants
 
@@ -54,6 +55,20 @@ class PatchTenant(Exact):
             description="Who gets into what says nothing else: machines, deployments and previews without a `visibility`.",
         ),
     ]
+    default_wake: Annotated[
+        Choice[Wake],
+        Field(
+            default=Wake.OFF,
+            description="Whose request wakes a sandbox or computer that is paused or stopped and has no `wake` of its own.",
+        ),
+    ]
+    default_keeps_awake: Annotated[
+        bool,
+        Field(
+            default=True,
+            description="Whether the traffic of a sandbox or computer without a `keeps_awake` of its own counts as use.",
+        ),
+    ]
     auto_expose: Annotated[
         bool, Field(default_factory=bool, description="Every port of every resource is routable without being exposed.")
     ]
@@ -76,6 +91,8 @@ class TenantOut(Out):
     plan: str
     auto_expose: bool
     default_visibility: Visibility
+    default_wake: Wake
+    default_keeps_awake: bool
     suspended: bool
     created_at: Instant
     updated_at: Instant
@@ -119,7 +136,7 @@ class TenantApi(Handlers):
 
     @operation("PATCH", "", "Update the tenant", access=Access.TENANT)
     async def update(self, call: Call[PatchTenant]) -> Data[TenantOut]:
-        """`auto_expose` and `default_visibility` hold for every resource when this answers."""
+        """`auto_expose` and the defaults hold for every resource when this answers."""
         tenant = await self._tenants.update(tenant_of(call.principal), **call.body.given())
         return Data(TenantOut.model_validate(tenant))
 

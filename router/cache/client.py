@@ -23,9 +23,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from router.base.breaker import Breaker
 from router.base.clock import Clock
 from router.base.tasks import Tasks
-from router.cache.breaker import Breaker
 from router.observe.metrics import Metrics
 from router.settings import Redis as RedisSettings
 from router.settings import SettingsError

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from router.base.breaker import Breaker
 from router.base.tasks import Tasks
-from router.cache.breaker import Breaker
 from router.cache.client import CacheUnavailableError
 from router.cache.shards import Shard, Shards
 from router.cache.watermark import Watermark

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from router.base.breaker import Breaker
 from router.base.clock import Clock
-from router.cache.breaker import Breaker
 from router.cache.client import Client
 from router.cache.counts import RedisCounts
 from router.cache.publisher import Publisher

@@ -204,8 +204,7 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
         policies=_by_port({port: _policy(said, secrets) for port, said in fields.get("policies", {}).items()}),
-        # A word of a newer version wakes nothing.
-        wake=_WAKES.get(fields.get("wake", Wake.OFF), Wake.OFF),
+        wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
     )
 
@@ -345,7 +344,6 @@ def _shared(marks: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
-_WAKES = {wake.value: wake for wake in Wake}
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
     "slug": _resource,
     "name": _name,

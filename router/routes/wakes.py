@@ -16,6 +16,14 @@ class Wake(enum.StrEnum):
     ANY = "any"
     AUTHORISED = "authorised"
 
+    @classmethod
+    def of(cls, stored: str) -> "Wake":
+        """A stored word. One of a newer version of ours that this one does not know wakes nothing."""
+        return _BY_WORD.get(stored, cls.OFF)
+
+
+_BY_WORD = {wake.value: wake for wake in Wake}
+
 
 class WakeState(enum.StrEnum):
     """How far it has come.

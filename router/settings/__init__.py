@@ -37,6 +37,7 @@ from router.settings.types import (
     split_bind,
     split_server,
 )
+from router.settings.wake import Wake
 
 __all__ = [
     "CERTIFICATES",
@@ -56,6 +57,7 @@ __all__ = [
     "Role",
     "Settings",
     "SettingsError",
+    "Wake",
     "Webhooks",
     "load",
     "parse",
@@ -214,6 +216,7 @@ class Settings(Group):
     gate: Gate = Field(default_factory=Gate)
     credits: Credits = Field(default_factory=Credits)
     webhooks: Webhooks = Field(default_factory=Webhooks)
+    wake: Wake = Field(default_factory=Wake)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from router.errors import PruneRefusedError
 from router.routes.records import api_key_key, name_key, signing_key, slug_key, zone_key
+from router.routes.wakes import wake_key
 from router.store.block_tables import blocks
 from router.store.blocks import holds_block
 from router.store.changes import chunks
@@ -38,6 +39,7 @@ from router.store.tables import (
     tombstones,
 )
 from router.store.types import Instant
+from router.store.wake_tables import wakes
 from router.tenancy.preview_secrets import KEPT
 from router.tenancy.usage import COUNTED_KINDS, COUNTED_STATE
 
@@ -151,6 +153,7 @@ _RECORDS = (
     (zone_key(""), preview_domains.c.domain, sa.true()),
     (api_key_key(""), api_keys.c.digest, sa.true()),
     (signing_key(""), signing_keys.c.purpose, sa.true()),
+    (wake_key(""), wakes.c.resource_id, sa.true()),
 )
 
 

@@ -27,6 +27,7 @@ from router.store.tables import (
     tenants,
     tombstones,
 )
+from router.store.wake_tables import wakes
 
 # A deployment answers where its active version listens; else where the sandbox does that this was published from, and
 # then only as far as that sandbox does; else where the platform says of the deployment itself.
@@ -62,6 +63,8 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
             tenants.c.branding,
             tenants.c.slug.label("tenant_slug"),
             tenants.c.default_visibility,
+            tenants.c.default_wake,
+            tenants.c.default_keeps_awake,
             sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
             sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
             sa.case(
@@ -91,6 +94,8 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
         .outerjoin(route_versions, route_versions.c.key == "slug:" + resources.c.slug)
     )
 
+
+RUNS_BY_NOW = "running"  # the state of a wake that is over
 
 SEEN = ""  # no record's key: under it stands the newest row of the outbox
 
@@ -178,6 +183,14 @@ def _signing_keys(of_purposes: Among) -> sa.Select[Any]:
     )
 
 
+def _wakes(of_ids: Among) -> sa.Select[Any]:
+    """Those of resources that run by now are over."""
+    columns = ("resource_id", "state", "since", "until", "place", "code")
+    return sa.select(*(wakes.c[name] for name in columns)).where(
+        of_ids(wakes.c.resource_id), wakes.c.state != RUNS_BY_NOW
+    )
+
+
 class Lookups(Protocol):
     """Rows of each kind, by attribute."""
 
@@ -203,6 +216,8 @@ class Lookups(Protocol):
 
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]: ...
 
+    def wakes(self, ids: Sequence[str]) -> Iterable[Any]: ...
+
 
 def _listed(name: str) -> Among:
     return lambda column: column.in_(sa.bindparam(name, expanding=True))
@@ -219,6 +234,7 @@ _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
 _API_KEYS = _api_keys(_listed("digests"))
 _SIGNING_KEYS = _signing_keys(_listed("purposes"))
+_WAKES = _wakes(_listed("ids"))
 _PREVIEWS = _previews(_listed("ids"))
 _SECRETS = _secrets(_listed("ids"))
 
@@ -262,6 +278,9 @@ class OneByOne:
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_SIGNING_KEYS, {"purposes": purposes}) if purposes else ()
 
+    def wakes(self, ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_WAKES, {"ids": ids}) if ids else ()
+
 
 def _any(name: str) -> Among:
     """As `_listed`, in one parameter: the statement is the same however many there are, and prepared once."""
@@ -283,6 +302,7 @@ def _at_once() -> sa.Select[Any]:
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
         "signing_keys": _signing_keys(_any("purposes")),
+        "wakes": _wakes(_any("wakes")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
 
@@ -333,3 +353,6 @@ class AtOnce:
 
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["signing_keys"]
+
+    def wakes(self, ids: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["wakes"]

@@ -39,6 +39,7 @@ from router.routes.records import (
     usual_host_mode,
     zone_key,
 )
+from router.routes.wakes import Wake, WakeRecord, WakeState, wake_key
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
@@ -75,6 +76,7 @@ class SqlRecords:
             "zones": _named("zone:", wanted),
             "digests": _named("key:", wanted),
             "purposes": _named("signing:", wanted),
+            "wakes": _named("wake:", wanted),
         }
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
@@ -137,6 +139,9 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
     for purpose, of_purpose in signing.items():
         key = signing_key(purpose)
         records[key] = SigningKeysRecord(purpose, tuple(of_purpose), versions.get(key, 0))
+    for row in lookups.wakes(_named("wake:", keys)):
+        key = wake_key(row.resource_id)
+        records[key] = _wake(row, versions.get(key, 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
@@ -192,6 +197,9 @@ def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Seque
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
         policies={} if row.deleted_at is not None else policies_of(row, served, secrets),
+        # What listens where a sandbox does sleeps as that does, and is woken with it.
+        wake=Wake.of(row.wake or row.default_wake) if row.followed_state is None else Wake.OFF,
+        keeps_awake=row.default_keeps_awake if row.keeps_awake is None else row.keeps_awake,
     )
 
 
@@ -233,6 +241,18 @@ def _api_key(row: Any, version: int) -> KeyRecord:
         version=version,
         until=_seconds(row.expires_at),
         revoked=row.revoked_at is not None,
+    )
+
+
+def _wake(row: Any, version: int) -> WakeRecord:
+    return WakeRecord(
+        resource_id=row.resource_id,
+        state=WakeState(row.state),
+        since=row.since,
+        until=row.until,
+        version=version,
+        place=row.place,
+        code=row.code,
     )
 
 

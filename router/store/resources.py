@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
 from router.routes.records import Kind, ListeningSocket, State, slug_key
+from router.routes.wakes import Wake
 from router.store.changes import chunks
 from router.store.connection import rows_changed
 from router.store.deployment_tables import deployment_versions, deployments
@@ -242,6 +243,7 @@ def _read(row: sa.Row[Any], ports: frozenset[int]) -> Resource:
         "state": State(row.state),
         "exposed_ports": ports,
         "visibility": None if row.visibility is None else visibility_of(row.visibility),
+        "wake": None if row.wake is None else Wake.of(row.wake),
         "tags": tuple(row.tags),
         "host_modes": {int(port): mode for port, mode in row.host_modes.items()},
         "protocols": {int(port): protocol for port, protocol in row.protocols.items()},

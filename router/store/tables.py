@@ -103,6 +103,8 @@ tenants = sa.Table(
     _at("created_at"),
     _at("updated_at"),
     sa.Column("default_visibility", sa.String(20), nullable=False, server_default="public"),
+    sa.Column("default_wake", sa.String(20), nullable=False, server_default="off"),
+    _flag("default_keeps_awake", default=sa.true()),
     sa.UniqueConstraint("slug"),
 )
 
@@ -194,6 +196,8 @@ resources = sa.Table(
     _json("protocols", default="{}"),
     sa.Column("first_byte", sa.Float),
     _text("visibility", 20, nullable=True),
+    _text("wake", 20, nullable=True),
+    sa.Column("keeps_awake", sa.Boolean),
     _text("size", 20, nullable=True),
     _text("template_type", 255, nullable=True),
     sa.Column("vcpus", sa.Integer),

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
 from router.routes.records import Kind
+from router.routes.wakes import Wake
 from router.store.policies import visibility_of
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains, projects, resources, tenants, workspaces
@@ -68,4 +69,10 @@ class SqlTenants(Rows):
 
 
 def _read(row: sa.Row[Any]) -> Tenant:
-    return Tenant(**{**named(row), "default_visibility": visibility_of(row.default_visibility)})
+    return Tenant(
+        **{
+            **named(row),
+            "default_visibility": visibility_of(row.default_visibility),
+            "default_wake": Wake.of(row.default_wake),
+        }
+    )

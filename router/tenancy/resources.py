@@ -15,6 +15,7 @@ from router.errors import NOT_FOUND, RouterError
 from router.hostname import InvalidNameError, canonical_name
 from router.routes.policies import Visibility
 from router.routes.records import AUTO, H2C, HTTP1, LOCALHOST, PRESERVE, Kind, ListeningSocket, State
+from router.routes.wakes import Wake
 from router.tenancy.validation import Fields
 
 MAX_PORTS = 256  # exposed ports of one resource
@@ -26,7 +27,8 @@ PROTOCOLS = (HTTP1, H2C)
 class Resource:
     """One resource. `host_modes` maps a port to `auto`, `preserve`, `localhost` or a custom Host, `schemes` one to `https`
     where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
-    `visibility` is that of its ports that have none of their own; None is the tenant's.
+    `visibility` is that of its ports that have none of their own, `wake` says whose requests wake it, `keeps_awake` whether its
+    traffic counts as use; None is the tenant's of each.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -48,6 +50,8 @@ class Resource:
     protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
     visibility: Visibility | None = None
+    wake: Wake | None = None
+    keeps_awake: bool | None = None
     size: str | None = None
     template_type: str | None = None
     vcpus: int | None = None
@@ -76,6 +80,8 @@ class ResourceDetails(TypedDict, total=False):
     protocols: Mapping[int, str]
     first_byte: float | None
     visibility: Visibility | None
+    wake: Wake | None
+    keeps_awake: bool | None
     size: str | None
     template_type: str | None
     vcpus: int | None

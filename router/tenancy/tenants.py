@@ -11,6 +11,7 @@ from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
 from router.routes.policies import Visibility
+from router.routes.wakes import Wake
 from router.tenancy.branding import check_branding
 from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.projects import Project
@@ -25,7 +26,7 @@ DEFAULT = "default"  # name and slug of the workspace and the project that every
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer. With `auto_expose`, every port of its resources is routable without being exposed. `default_visibility` is
-    that of resources and previews that have none of their own.
+    that of resources and previews that have none of their own, `default_wake` and `default_keeps_awake` are those of resources.
 
     `branding` is in the words of `branding.py`.
     """
@@ -38,6 +39,8 @@ class Tenant:
     branding: Mapping[str, str]
     suspended: bool = False
     default_visibility: Visibility = Visibility.PUBLIC
+    default_wake: Wake = Wake.OFF
+    default_keeps_awake: bool = True
     created_at: datetime
     updated_at: datetime
 
@@ -62,6 +65,8 @@ class TenantChanges(TypedDict, total=False):
     auto_expose: bool
     branding: Mapping[str, str]
     default_visibility: Visibility
+    default_wake: Wake
+    default_keeps_awake: bool
 
 
 class TenantRows(Protocol):

@@ -13,6 +13,7 @@ from router.api.internal.resources import InternalResources
 from router.base.clock import ManualClock
 from router.base.ids import new_id
 from router.routes.records import ResourceRecord, slug_key
+from router.routes.wakes import Wake
 from tests.support.api import ApiClient, KnownCredentials, serving
 from tests.support.world import World
 
@@ -339,3 +340,20 @@ async def test_activity(api: ApiClient, tenant: str, world: World) -> None:
 async def test_activity_since_what_is_no_time(api: ApiClient, since: str) -> None:
     """`since` is a time with its offset."""
     assert (await api("GET", f"/internal/v1/activity?since={since}")).fields == {"since": ["is invalid"]}
+
+
+async def test_who_may_wake_it(api: ApiClient, tenant: str, world: World) -> None:
+    """The platform says it when it registers a resource, and later; what it does not send keeps its value."""
+    path = f"/internal/v1/resources/{new_id()}"
+
+    async def said(**fields: object) -> tuple[object, object, Wake, bool]:
+        shown = (await api("PUT", path, json=sandbox(tenant, **fields))).json["data"]
+        found = await record(world, "sbx01j9x")
+        assert found is not None
+        return shown["wake"], shown["keeps_awake"], found.wake, found.keeps_awake
+
+    assert await said(wake="any", keeps_awake=False) == ("any", False, Wake.ANY, False)
+    assert await said() == ("any", False, Wake.ANY, False)
+    assert await said(wake=None, keeps_awake=None) == (None, None, Wake.OFF, True)
+    refused = await api("PUT", path, json=sandbox(tenant, wake="sometimes", keeps_awake="no"))
+    assert (refused.status, set(refused.fields)) == (422, {"wake", "keeps_awake"})

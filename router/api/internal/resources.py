@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router import errors
-from router.api.machines import MachineVisibility, Seconds, SizeName
+from router.api.machines import KeepsAwake, MachineVisibility, MachineWake, Seconds, SizeName
 from router.api.models import (
     Body,
     Choice,
@@ -26,6 +26,7 @@ from router.api.operations import Auth, Call, Data, Handlers, operation
 from router.api.previews import HostMode, Protocol, Scheme
 from router.routes.policies import Visibility
 from router.routes.records import Kind, State
+from router.routes.wakes import Wake
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import Resource
 
@@ -52,6 +53,8 @@ class PutResource(Body):
     ]
     first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
     visibility: MachineVisibility | None = None
+    wake: MachineWake | None = None
+    keeps_awake: KeepsAwake | None = None
     size: SizeName | None = None
     template_type: ExternalId | None = None
     vcpus: Integer | None = None
@@ -107,6 +110,8 @@ class ResourceOut(Out):
     protocols: dict[int, str]
     first_byte: float | None
     visibility: Visibility | None
+    wake: Wake | None
+    keeps_awake: bool | None
     size: str | None
     template_type: str | None
     vcpus: int | None

@@ -2,8 +2,8 @@
 
 import pytest
 
+from router.base.breaker import Breaker
 from router.base.clock import ManualClock
-from router.cache.breaker import Breaker
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""The circuit breaker: after repeated failures Redis is not used for a while.
+"""The circuit breaker: after repeated failures a service is not used for a while.
 
-Each operation on a Redis that hangs costs its caller the whole deadline before the store is asked, and a connection.
-After `failures` failures in a row the breaker opens: operations are refused at once. After `pause` seconds one operation
-is let through; its result closes the breaker or keeps it open. Pure but for the clock.
+Each operation on one that hangs costs its caller the whole deadline, and a connection. After `failures` failures in a row
+the breaker opens: operations are refused at once. After `pause` seconds one operation is let through; its result closes
+the breaker or keeps it open. Pure but for the clock.
 """
 
 from router.base.clock import Clock
