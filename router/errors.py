@@ -181,6 +181,12 @@ TOO_EARLY = Problem(
     True,
     proxy_error="http_request_denied",
 )
+TOO_EARLY_TO_WAKE = replace(
+    TOO_EARLY,
+    message="This preview sleeps, and the request that would wake it came before the connection was safe from being replayed. "
+    "Send it again.",
+    reason="wake",
+)
 METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed",
     405,
@@ -360,6 +366,41 @@ STOPPED = Problem(
     30,
     proxy_error="destination_unavailable",
 )
+WAKE_FAILED = Problem(
+    "wake_failed",
+    503,
+    _BACKEND,
+    "This preview was asleep, and it did not wake up in time. Try again in a moment. If it goes on, start it from the console or "
+    "the API, or tell its owner.",
+    True,
+    10,
+    proxy_error="destination_unavailable",
+)
+WAKE_NOT_POSSIBLE = Problem(
+    "wake_not_possible",
+    503,
+    _BACKEND,
+    "This preview is asleep, and can't be woken by a visit at the moment. Try again later, or have its owner start it from the "
+    "console or the API.",
+    True,
+    30,
+    proxy_error="destination_unavailable",
+)
+WAKE_REFUSED = Problem(
+    "wake_refused",
+    403,
+    _CLIENT,
+    "This preview is asleep, and a visit may not wake it. Ask its owner to start it.",
+    proxy_error="http_request_denied",
+)
+WAKE_PAYMENT_REQUIRED = Problem(
+    "wake_payment_required",
+    402,
+    _CLIENT,
+    "This preview is asleep, and its owner's plan or balance does not let it start. If it is yours, look at your plan in the "
+    "console. Otherwise tell its owner.",
+    proxy_error="http_request_denied",
+)
 CERTIFICATE_PENDING = Problem(
     "certificate_pending",
     503,
@@ -452,6 +493,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     ORIGIN_NOT_ALLOWED,
     PREVIEW_EXPIRED,
     TOO_EARLY,
+    TOO_EARLY_TO_WAKE,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     RESOURCE_DELETED,
@@ -475,6 +517,10 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     WRONG_PROTOCOL,
     STARTING,
     STOPPED,
+    WAKE_FAILED,
+    WAKE_NOT_POSSIBLE,
+    WAKE_REFUSED,
+    WAKE_PAYMENT_REQUIRED,
     CERTIFICATE_PENDING,
     CAA_FORBIDDEN,
     NOT_POINTING,

@@ -284,6 +284,13 @@ def response_to_client(
     return out if head.has_request_id else out + request_id + b"\r\n\r\n"
 
 
+def after_a_wait(out: bytes, milliseconds: int) -> bytes:
+    """A rendered head of a response that has waited so long for its resource to wake. What the program says of its own times
+    stands beside it: `Server-Timing` is a list (W3C)."""
+    line, _, rest = out.partition(b"\r\n")
+    return b"%b\r\nX-Miosa-Cold-Start: 1\r\nServer-Timing: wake;dur=%d\r\n%b" % (line, milliseconds, rest)
+
+
 def interim_to_client(head: ResponseHead, client_info: ClientInfo, rules: HeadRules, request_id: bytes = b"") -> bytes:
     """A 1xx response. A 101 keeps its upgrade, and says `request_id`: it is the only response that there will be."""
     lines = _apply(rules, head, client_info)

@@ -34,6 +34,22 @@ def render(response: LocalResponse, *, version: int, keep_alive: bool, without_b
     return head if without_body else head + response.body
 
 
+def stream_head(request_id: bytes, *, version: int) -> bytes:
+    """The head of an event stream of our own, whose end nobody knows yet."""
+    parts = (
+        b"HTTP/1.1 200 OK",
+        b"Content-Type: text/event-stream",
+        b"Cache-Control: no-store",
+        b"X-Content-Type-Options: nosniff",
+        b"X-Accel-Buffering: no",  # proxies that collect responses pass it on as it comes
+        b"X-Robots-Tag: noindex",
+        b"X-Request-ID: " + request_id,
+        b"Proxy-Status: " + OF_OURS,
+        b"Transfer-Encoding: chunked" if version == 1 else b"Connection: close",
+    )
+    return b"\r\n".join(parts) + b"\r\n\r\n"
+
+
 OF_OURS: Final = b"miosa-router; error=proxy_internal_response"
 """Proxy-Status of a response that is ours and no problem: a redirect, a proof, a health check (RFC 9209 §2.3.31)."""
 

@@ -57,16 +57,19 @@ _PREVIEW_COOKIE = re.compile(rb"(?:^|;)[ \t]*__Host-miosa-preview=([^;]*)")
 
 
 class Credentials:
-    """What a request says of who sends it, as far as it may be ours: whether it is, only previews that are not public ask.
+    """What a request says of who sends it, as far as it may be ours: whether it is, only those ask who have something to
+    decide by it.
 
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
-    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not.
+    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `monitor` is whether it says
+    `X-Miosa-Monitor: 1`: it looks whether a program is there, and is to wake none.
     """
 
     def __init__(self) -> None:
         self.authorization: list[bytes] = []
         self.tokens: list[bytes] = []
         self.cookies: list[bytes] = []
+        self.monitor = False
 
 
 class RequestHead:
@@ -506,6 +509,11 @@ def _preview_token(head: RequestHead, _line: bytes, value: bytes) -> None:
     _credentials_of(head).tokens.append(value)
 
 
+def _monitor(head: RequestHead, _line: bytes, value: bytes) -> None:
+    if value == b"1":
+        _credentials_of(head).monitor = True
+
+
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
         _credentials_of(head).cookies.extend(_PREVIEW_COOKIE.findall(value))
@@ -576,6 +584,7 @@ _REQUEST_RULES: Final = Rules(
         b"authorization": _authorization,
         b"x-miosa-plain-http": _plain_http,
         b"x-miosa-preview-token": _preview_token,
+        b"x-miosa-monitor": _monitor,
         b"user-agent": _user_agent,
         b"referer": _referer,
         HOPS: _hops,

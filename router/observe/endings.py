@@ -30,12 +30,13 @@ BY_CLIENT: Final = (CLIENT, CLIENT_TIMEOUT)
 # How far it had come.
 REQUEST_HEAD: Final = "R"
 ADMISSION: Final = "A"
+WAKE: Final = "W"
 QUEUE: Final = "Q"
 DIAL: Final = "D"
 RESPONSE_HEAD: Final = "H"
 BODIES: Final = "B"
 TUNNEL: Final = "T"
-PHASES: Final = (REQUEST_HEAD, ADMISSION, QUEUE, DIAL, RESPONSE_HEAD, BODIES, TUNNEL)
+PHASES: Final = (REQUEST_HEAD, ADMISSION, WAKE, QUEUE, DIAL, RESPONSE_HEAD, BODIES, TUNNEL)
 
 # Endings that are written out in the code; others are put together of who and phase.
 COMPLETE: Final = "--"
@@ -43,6 +44,9 @@ CLIENT_TIMEOUT_IN_REQUEST_HEAD: Final = "cR"
 EDGE_IN_REQUEST_HEAD: Final = "ER"
 BACKEND_IN_ADMISSION: Final = "BA"
 EDGE_IN_ADMISSION: Final = "EA"
+BACKEND_IN_WAKE: Final = "BW"
+BACKEND_TIMEOUT_IN_WAKE: Final = "bW"
+EDGE_IN_WAKE: Final = "EW"
 EDGE_IN_QUEUE: Final = "EQ"
 BACKEND_IN_DIAL: Final = "BD"
 BACKEND_TIMEOUT_IN_DIAL: Final = "bD"
@@ -72,6 +76,10 @@ COMBINATIONS: Mapping[str, str] = MappingProxyType(
         "CA": "the client went away while its host was looked up",
         "BA": "the resource is starting or stopped: there is nothing to dial",
         "EA": "the edge refused: unknown, deleted or blocked host, a limit, a drain, or the look-up failed",
+        "CW": "the client went away while its resource was woken or started",
+        "BW": "the resource could not be woken: the platform refused, or did not manage it",
+        "bW": "the resource did not run in time: a page that waits, or 503",
+        "EW": "a drain, or a removed route, ended the wait for a resource that was woken or started",
         "CQ": "the client went away while it waited for a place at its resource",
         "EQ": "no place at the resource became free in time: 429; or a drain ran out",
         "CD": "the client went away while its backend was dialled",

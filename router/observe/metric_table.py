@@ -210,6 +210,15 @@ TABLE = (
         "Requests that found no place at their resource, by what became of them: refused ones found the queue full, left ones "
         "were given up by their client, ended ones by a drain or a removed route",
     ),
+    Row("requests_held", "gauge", {}, "Requests, and pages that wait, for a resource that sleeps or starts"),
+    Row(
+        "hold_results",
+        "counter",
+        {"result": ("served", "timed_out", "failed", "left", "ended", "refused")},
+        "Requests held for a resource that sleeps or starts, by what became of them: failed ones were for one that could not be "
+        "woken, refused ones found too many others, left ones were given up by their client or by a change of their route, ended ones by a "
+        "drain",
+    ),
     Row("exchanges_without_client", "gauge", {}, "Exchanges in progress whose client has closed, or will send no more"),
     Row("client_connections", "gauge", {}, "Open connections from clients"),
     Row("tunnels", "gauge", {}, "Open tunnels: WebSockets and other upgrades"),

@@ -28,6 +28,8 @@ RETRIES: Mapping[str, int] = MappingProxyType(
         "backend_timeout": 3000,  # a try costs some seconds as it is
         "certificate_pending": 3000,
         "resolver_unavailable": 5000,  # our fault, and not to be made worse
+        "wake_failed": 10_000,
+        "wake_not_possible": 30_000,
         "stopped": 30_000,  # till somebody starts it, which may be hours
     }
 )

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup, escape
 
-from router.errors import Fault, Problem
+from router.errors import STARTING, Fault, Problem
 from router.pages import wording
 from router.pages.branding import Branding, read_branding, text_on
 from router.pages.event_streams import reconnect_after
 from router.pages.negotiation import Form
+from router.pages.waiting import HEADING, PATH, STEPS, TEXT, TEXT_AFTER_A_FORM, Progress
 from router.routes.records import ListeningSocket
 
 _TYPES = {
@@ -48,6 +49,8 @@ _templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+_SCRIPT = _templates.get_template("waiting.js").render()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,41 @@ class Pages:
         )
         extra = ((b"Content-Security-Policy", _policy(style, forms="'self'")), *_ALWAYS)
         return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
+
+    def waiting(
+        self, progress: Progress, *, host: str, branding: Mapping[str, str] | None, form: bool, request_id: str
+    ) -> Page:
+        """What waits while the preview is woken. `form`: the visitor has sent something, which is not sent twice unless they
+        say so."""
+        marks = read_branding(branding) if branding else Branding()
+        style = _style(marks)
+        names = [name for name, _ in STEPS]
+        page = _templates.get_template("waiting.html").render(
+            heading=HEADING,
+            text=TEXT_AFTER_A_FORM if form else TEXT,
+            host=host,
+            name=marks.name or self._platform_name,
+            logo=marks.logo,
+            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
+            support_url=marks.support_url,
+            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            script=Markup(_SCRIPT),  # noqa: S704 - our own file
+            source=PATH,
+            steps=STEPS,
+            stage=progress.stage.value,
+            reached=names.index(progress.stage.value) if progress.stage.value in names else 0,
+            progress=progress.text,
+            reload=_RELOAD,
+            form=form,
+            status=STARTING.status,
+            code=STARTING.code,
+            request_id=request_id,
+        )
+        policy = (
+            _policy(style, forms="'none'") + f"; script-src 'sha256-{_digest(_SCRIPT)}'; connect-src 'self'".encode()
+        )
+        extra = ((b"Content-Security-Policy", policy), *_ALWAYS)
+        return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, STARTING.status)
 
     def _render_data(
         self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]

@@ -57,7 +57,8 @@ class Visit:
     """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
     again, in seconds of the epoch; `cors` the lines that its response gets
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
-    `look_ups` how many keys it has waited for."""
+    `look_ups` how many keys it has waited for. `waits` is how often it has waited for a resource that slept or started, which
+    took until `woken` so many milliseconds; -1 where it has not."""
 
     def __init__(self) -> None:
         self.entry: Entry | None = None
@@ -65,6 +66,15 @@ class Visit:
         self.friend: bool | None = None
         self.cors: tuple[bytes, ...] = ()
         self.look_ups = 0
+        self.waits = 0
+        self.woken = -1
+
+    def own(self) -> "Visit":
+        """A copy for one exchange: who brings the same in one moment has the same visit."""
+        visit = Visit()
+        visit.entry, visit.until, visit.friend, visit.cors = self.entry, self.until, self.friend, self.cors
+        visit.look_ups, visit.waits, visit.woken = self.look_ups, self.waits, self.woken
+        return visit
 
 
 class Guard:

@@ -454,6 +454,8 @@ class ClientConnection(Paced):
         """If the other side has taken bytes since the last check, it is not silent: postpone the deadline. Called by the
         sweep from time to time. What we have passed on says little, since the kernel buffers megabytes."""
         exchange, worker = self.exchange, self.worker
+        if exchange is not None and exchange.held:  # it has until its deadline, whatever moves
+            return
         left = unsent(self.transport) if exchange is None or exchange.phase == endings.BODIES else 0
         limit = worker.body_idle
         if exchange is not None:

@@ -2,6 +2,7 @@
 
     begin      who sent it, and is it something that we take at all                               phase A
     admit      its host has a route: a problem, a redirect, or a resource with room for one more
+    woken      it has waited for a resource that slept or started (`wakes.py`)                    phase W
     admitted   it has waited for that room (`queue.py`)                                           phase Q
     connect    a kept connection from the pool, or a new one                                      phase D
     forward    the head goes to the backend, the body behind it as it comes                       phase H
@@ -29,6 +30,7 @@ What can happen in each phase, and the next phase or the ending (`observe/ending
     A      the host has a route to a resource with a kept connection     H
     A      the host has a route to a resource without one                D
     A      the resource cannot be dialled in its state                   BA
+    A      the resource sleeps or starts, and requests wait for it       W
     A      the host has no route, or a limit is reached                  EA
     A      the resource's address may not be dialled                     ED
     A      a response of our own takes the resource's place              --
@@ -36,6 +38,12 @@ What can happen in each phase, and the next phase or the ending (`observe/ending
     A      the request's body breaks its framing or a limit              EA
     A      the client leaves                                             CA
     A      the drain runs out                                            EA
+    W      the resource runs, and its port accepts                       D
+    W      the resource cannot be woken                                  BW
+    W      it does not run in time                                       bW
+    W      the client leaves                                             CW
+    W      the client has shut down its sending side, and time passes    CW
+    W      the drain runs out                                            EW
     Q      a place becomes free, and there is a kept connection          H
     Q      a place becomes free, and there is none                       D
     Q      no place becomes free in time                                 EQ
@@ -45,6 +53,7 @@ What can happen in each phase, and the next phase or the ending (`observe/ending
     D      the backend accepts the connection                            H
     D      a connection is given back meanwhile                          H
     D      the backend refuses every try                                 BD
+    D      it does, and its resource is being woken                      W
     D      the backend does not accept in time                           bD
     D      the new connection speaks before it is asked                  BH
     D      no descriptor or port is left to dial from                    ED
@@ -109,6 +118,7 @@ from router.proxy.response import switch
 from router.proxy.whole_body import WholeBody
 
 if TYPE_CHECKING:
+    from router.pages import Progress
     from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
     from router.proxy.connection_limits import Share
@@ -147,6 +157,8 @@ class Exchange(Finished):
     whole_body: "WholeBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
     visit: "admission.Visit | None" = None  # how it came in, where not everybody may
+    held = False  # for a resource that sleeps or starts, or it is the event stream of a page that waits for one
+    progress: "Progress | None" = None  # that the page shows which waits for it
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -275,7 +287,8 @@ class Exchange(Finished):
             return False
         ending = local_responses.ending_of(instead)
         if isinstance(instead, Problem):
-            self.respond(instead, ending)
+            if worker.wakes is None or not worker.wakes.takes(self, route):
+                self.respond(instead, ending)
         else:
             self._send(instead, ending)
         return True
@@ -321,11 +334,28 @@ class Exchange(Finished):
         is soon another's, so nothing goes there any more; nothing has gone there yet, so it is admitted as if it had just
         come."""
         try:
-            self.release(reusable=False)
-            self._leave()
-            self.place = EXCHANGE
-            self.phase = endings.ADMISSION
+            self.step_back()
             self.admit(route)
+        except Exception:
+            self.crash()
+            raise
+
+    def step_back(self) -> None:
+        """Give back all that it has taken since it was admitted: nothing of it has gone anywhere."""
+        self.release(reusable=False)
+        self._leave()
+        self.place = EXCHANGE
+        self.phase = endings.ADMISSION
+
+    def woken(self) -> None:
+        """Its resource runs, or is another one by now: it is admitted as if it had just come."""
+        try:
+            self.phase = endings.ADMISSION
+            route = self.worker.resolver.peek(self.head.host)
+            if route is not None:
+                self.admit(route)
+            else:
+                self.worker.pacer.take(self._start_look_up)
         except Exception:
             self.crash()
             raise
@@ -405,6 +435,8 @@ class Exchange(Finished):
         """None has come up."""
         self.waiting = None
         self.tries += error.tries
+        if self.worker.wakes is not None and self.worker.wakes.takes_back(self, error.problem):
+            return
         ours = error.problem.fault is Fault.EDGE
         self.respond(
             error.problem,
@@ -522,6 +554,8 @@ class Exchange(Finished):
                 if incoming.write_paused
                 else endings.BACKEND_TIMEOUT_IN_BODIES
             )
+        elif self.held and not self.half_closed and self.worker.wakes is not None:
+            self.worker.wakes.late(self)
         elif self.phase == endings.QUEUE and not self.half_closed:
             self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_QUEUE)
         elif self.phase == endings.DIAL and not self.half_closed:
@@ -588,7 +622,7 @@ class Exchange(Finished):
             return
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
-        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
+        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id, self.progress)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
 
     def answer(self, response: LocalResponse) -> None:

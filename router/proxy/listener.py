@@ -23,6 +23,7 @@ from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
 from router.proxy.h2_client import Http2Client
 from router.proxy.sweep import sweep
+from router.proxy.wakes import WakeConfig, Wakes
 from router.proxy.worker_state import PlainHttp, WorkerState
 from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
@@ -64,10 +65,11 @@ class Proxy:
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
+        wake: WakeConfig | None = None,
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
         `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,
-        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public."""
+        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `wake` None wakes nothing."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -87,6 +89,8 @@ class Proxy:
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)
+        if wake is not None:
+            worker.wakes = Wakes(worker, wake)
         self._server: asyncio.Server | None = None
         self._signing: SigningKeysRecord | None = None  # that cookies were last judged by
         self._checked_keys: set[str] = set()  # API keys that are being looked up for what came in by them
@@ -99,6 +103,7 @@ class Proxy:
             lambda: sum(activity.exchanges + activity.tunnels for activity in self._worker.activities.values()),
         )
         metrics.gauge("requests_waiting", lambda: self._worker.queues.waiting)
+        metrics.gauge("requests_held", lambda: 0 if worker.wakes is None else worker.wakes.held)
         metrics.gauge("exchanges_without_client", lambda: self._worker.without_client)
         metrics.gauge("tunnels", lambda: len(self._worker.tunnels))
         metrics.gauge("backend_connections", self._backend_connections)
@@ -117,6 +122,16 @@ class Proxy:
     def learn(self, note: HostNote) -> None:
         """A program refuses the name that it is visited under, as another worker has found out."""
         self._worker.learn(note)
+
+    def drop(self, keys: Collection[str]) -> None:
+        """The records under these keys have changed."""
+        if self._worker.wakes is not None:
+            self._worker.wakes.drop(keys)
+
+    def drop_all(self) -> None:
+        """Changes may have been missed."""
+        if self._worker.wakes is not None:
+            self._worker.wakes.drop_all()
 
     async def stand_in(self, listener: socket.socket, number: int) -> None:
         """Also accept on the socket of a worker that does not respond. If that worker accepts after all, each connection
@@ -168,6 +183,8 @@ class Proxy:
         worker = self._worker
         end = worker.time() + requests + streams
         worker.draining, worker.patient = True, patient
+        if worker.wakes is not None:
+            worker.wakes.leave()
         for connection in tuple(worker.http2_clients):
             connection.leave()
         await asyncio.sleep(0)  # let the loop accept queued connections: closing the socket would reset them
@@ -314,11 +331,11 @@ class Proxy:
                 yield exchange.visit
 
     def _in_use(self) -> list[Exchange]:
-        """The tunnels' exchanges, and those that have a place at their resource."""
+        """The tunnels' exchanges, those that have a place at their resource, and those that are held for theirs."""
         worker = self._worker
         running = [client.exchange for client in worker.clients if client.exchange is not None]
         tunnels = [tunnel.exchange for tunnel in worker.tunnels]
-        return tunnels + [exchange for exchange in running if exchange.activity is not None]
+        return tunnels + [exchange for exchange in running if exchange.activity is not None or exchange.held]
 
     async def _check_route(self, old: Route) -> None:
         """End exchanges and tunnels to a host that no longer leads to their resource; the others get the new route, and those
@@ -352,7 +369,7 @@ class Proxy:
         before, now = old.resource, new.resource
         if new.problem in _FINAL or (before is not None and now is not None and before.id != now.id):
             return new.problem or errors.HOST_NOT_FOUND
-        if exchange.activity is not None:  # the others are admitted by the new route
+        if exchange.activity is not None or exchange.held:  # the others are admitted by the new route
             why = judge_again(exchange, new)
             if why is not None:
                 return why

@@ -13,7 +13,7 @@ from router.http1.local_heads import OF_OURS, LocalResponse, problem_headers
 from router.http1.requests import NO_LIMIT, UNREADABLE, RequestHead
 from router.http2.grpc import is_grpc, status_fields
 from router.observe import endings
-from router.pages import Form, Pages, form_of, reconnect_after, why_closed
+from router.pages import Form, Pages, Progress, form_of, reconnect_after, why_closed
 from router.pages.wording import ABOUT_A_PREVIEW
 from router.routes.chain import Level
 from router.routes.challenge import proof_for
@@ -140,8 +140,16 @@ def health(path: bytes, request_id: bytes, *, ready: bool) -> LocalResponse | No
     return LocalResponse(200 if ready or path == b"/livez" else 503, headers, b"", recorded=False)
 
 
-def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes) -> LocalResponse:
-    """A problem, in the form that the client asked for; a preflight that an absent program can't answer."""
+def problem(
+    pages: Pages,
+    what: Problem,
+    head: RequestHead,
+    route: Route | None,
+    request_id: bytes,
+    progress: Progress | None = None,
+) -> LocalResponse:
+    """A problem, in the form that the client asked for; a preflight that an absent program can't answer. With `progress` a
+    page for people waits, and shows how far it has come."""
     resource = route.resource if route is not None else None
     listening: tuple[ListeningSocket, ...] = ()
     if what is errors.PORT_CLOSED and route is not None and resource is not None and resource.endpoint is not None:
@@ -164,6 +172,8 @@ def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None,
     form = form_of(head.value(b"sec-fetch-mode"), head.value(b"accept"))
     if form is Form.EVENT_STREAM and (head.method != b"GET" or reconnect_after(what) is None):
         form = Form.JSON
+    if progress is not None and form is Form.HTML:
+        return _waiting(pages, what, head, route, request_id, progress)
     page = pages.render(
         what,
         form=form,
@@ -176,6 +186,20 @@ def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None,
     )
     readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)
+    return LocalResponse(page.status, headers, page.body)
+
+
+def _waiting(
+    pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes, progress: Progress
+) -> LocalResponse:
+    page = pages.waiting(
+        progress,
+        host=head.host.decode("latin-1"),
+        branding=route.resource.branding if route is not None and route.resource is not None else None,
+        form=head.method not in (b"GET", b"HEAD"),
+        request_id=request_id.decode("ascii"),
+    )
+    headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra)
     return LocalResponse(page.status, headers, page.body)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from router import errors
 from router.http1.bodies import LAST_CHUNK, chunk, last_chunk
-from router.http1.forwarding import interim_to_client, response_framing, response_to_client
+from router.http1.forwarding import after_a_wait, interim_to_client, response_framing, response_to_client
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
 from router.http1.other_protocols import recognise
 from router.http1.requests import may_be_repeated
@@ -80,6 +80,7 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         and not worker.draining
         and not (request.upgrade and incoming.buffer)
     )
+    visit = exchange.visit
     out = response_to_client(
         head,
         exchange.client_info,
@@ -88,8 +89,10 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         framing=framing,
         client_version=request.version,
         keep_alive=keep_alive,
-        cors=exchange.visit.cors if exchange.visit is not None else (),
+        cors=visit.cors if visit is not None else (),
     )
+    if visit is not None and visit.woken >= 0:
+        out = after_a_wait(out, visit.woken)
     length = head.framing
     if length == NONE:
         incoming.write(out)
@@ -160,7 +163,10 @@ def switch(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
     exchange.phase = endings.TUNNEL
     exchange.tunnel = True
     early, incoming.buffer = incoming.buffer, b""
-    incoming.write(interim_to_client(head, exchange.client_info, exchange.prepared.rules, exchange.id) + data)
+    out = interim_to_client(head, exchange.client_info, exchange.prepared.rules, exchange.id)
+    if exchange.visit is not None and exchange.visit.woken >= 0:
+        out = after_a_wait(out, exchange.visit.woken)
+    incoming.write(out + data)
     exchange.sent += len(data)
     exchange.received += len(early)
     Tunnel(exchange.worker, exchange, incoming, backend).start(early)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from router.proxy.h2_backend import Http2Backend
     from router.proxy.h2_client import Http2Client
     from router.proxy.tunnel import Tunnel
+    from router.proxy.wakes import Wakes
 
 _ACTIVITIES_EVERY: Final = 60.0  # seconds between two passes over all of them
 _PART_LEAVING: Final = 64  # of all connections: so many sides of ended tunnels may still have bytes to send
@@ -178,6 +179,7 @@ class WorkerState:
         self.activities: dict[str, Activity] = {}
         self.connection_limits = ConnectionLimits(self, limits, metrics)
         self.queues = Queues(limits, metrics)
+        self.wakes: Wakes | None = None  # where nothing is ever woken
         self._look_at_activities = 0.0
         self._networks = tuple(backend_networks)
         self.own_listeners = own_listeners

@@ -107,6 +107,19 @@ class Limits(Group):
     queue: Count = Field(
         4096, description="Requests that may wait per worker, of one tenant half of them; more get 429."
     )
+    held: Count = Field(
+        10_000,
+        description="Requests, and pages that wait, that may be held per worker for resources that sleep or start, of one "
+        "tenant half of them; more get 503 `starting`.",
+    )
+    held_per_resource: Count = Field(
+        5_000, description="Of these, for one resource and worker; more get 503 `starting`."
+    )
+    held_bytes: Bytes = Field(
+        64 * 1024 * 1024,
+        description="Bytes per worker that may have come with the heads of held requests, whose bodies are not read; more get "
+        "503 `starting`.",
+    )
     buffer: Bytes = Field(256 * 1024, description="Bytes held per direction of one exchange.")
     interim_responses: Count = Field(
         16,

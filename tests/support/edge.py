@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import weakref
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -20,12 +20,13 @@ from router.observe.endings import COMBINATIONS
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
-from router.proxy import PlainHttp, Proxy, sweep
+from router.proxy import PlainHttp, Proxy, WakeConfig, sweep
 from router.proxy.pool import Pool
 from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.records import Endpoint, Record
 from router.routes.resolver import Resolver
 from router.settings import Cache, Limits
+from router.wake.waker import Waker
 from tests.support.access import MemoryKeys
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
@@ -73,6 +74,8 @@ class RunningEdge:
         cookie_zones: tuple[str, ...] = (),
         trusted_headers: dict[Network, tuple[str, ...]] | None = None,
         access: AccessKeys | None = None,
+        waker: Waker | None = None,
+        wake_times: Mapping[str, float] | None = None,
         **limits: float,
     ) -> None:
         self.records = records or MemoryRecords()
@@ -106,6 +109,7 @@ class RunningEdge:
             trusted_headers=trusted_headers,
             access=access or MemoryKeys(),
             on_error=self.error_notes.add,
+            wake=None if waker is None else WakeConfig(waker, self.records, **(wake_times or {})),
         )
         self.faults: list[dict[str, Any]] = []
         self.expected_errors: set[str] = set()
@@ -240,7 +244,9 @@ class RunningEdge:
 
     def put(self, *records: Record) -> None:
         """Store records, and let the proxy know."""
-        self.resolver.drop(self.records.put(*records))
+        keys = self.records.put(*records)
+        self.resolver.drop(keys)
+        self.proxy.drop(keys)
 
     def backend(self, slug: str = "shop", **changes: Any) -> Backend:
         """A backend on a free port, as the program of the resource `slug`, on its default port.

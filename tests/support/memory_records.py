@@ -15,6 +15,7 @@ from router.routes.records import (
     slug_key,
     zone_key,
 )
+from router.routes.wakes import WakeRecord, wake_key
 
 
 class MemoryRecords:
@@ -55,5 +56,7 @@ def _key(record: Record) -> str:
         return slug_key(record.slug)
     if isinstance(record, SigningKeysRecord):
         return signing_key(record.purpose)
+    if isinstance(record, WakeRecord):
+        return wake_key(record.resource_id)
     assert isinstance(record, ZoneRecord), "`put_under` is for API keys"
     return zone_key(record.domain)

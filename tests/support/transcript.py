@@ -12,6 +12,7 @@ What a line expects is waited for, by turns of the loop; time stands still but f
 
 import asyncio
 import errno
+import math
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
@@ -25,14 +26,17 @@ from router.proxy import sweep
 from router.proxy.backend import BackendConnection
 from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
+from router.proxy.wakes import WakeConfig, Wakes
 from router.proxy.worker_state import Activity, WorkerState
 from router.routes.records import Record
 from router.routes.resolver import Resolver
+from router.routes.wakes import Wake, WakeRecord, WakeState
 from router.settings import Cache, Limits
 from tests.support.access import MemoryKeys
 from tests.support.edge import LOOPBACK
 from tests.support.memory_records import MemoryRecords
-from tests.support.records import PLATFORM
+from tests.support.records import PLATFORM, resource
+from tests.support.sleeper import FakeWaker
 from tests.support.still_loop import StillLoop, turns
 
 _TURNS: Final = 200  # of the loop, that an expectation is waited for
@@ -175,7 +179,7 @@ class Stage:
         self.clock = ManualClock()
         self.metrics = Metrics()
         self.recorder = Recorder(metrics=self.metrics, clock=self.clock)
-        source = MemoryRecords()
+        self.records = source = MemoryRecords()
         source.put(*records)
         self.worker = WorkerState(
             resolver=Resolver(
@@ -191,6 +195,7 @@ class Stage:
             clock=self.clock,
             access=MemoryKeys(),
         )
+        self.worker.wakes = Wakes(self.worker, WakeConfig(FakeWaker(), source))
         self.client: FakeTransport
         self.backend: FakeTransport
         self.dials = 0
@@ -287,6 +292,13 @@ class Stage:
 
     # What happens besides words.
 
+    def put(self, *records: Record) -> None:
+        """Store records, and let the worker know."""
+        keys = self.records.put(*records)
+        self.worker.resolver.drop(keys)
+        if self.worker.wakes is not None:
+            self.worker.wakes.drop(keys)
+
     def stop(self) -> None:
         """The drain has run out, as `Proxy.drain` ends what is left."""
         self.worker.draining = True
@@ -329,6 +341,14 @@ def _refuse(stage: Stage) -> None:
     stage.refusal = ConnectionRefusedError()
 
 
+def _run(stage: Stage) -> None:
+    stage.put(resource("asleep", wake=Wake.ANY, version=2))
+
+
+def _refuse_to_wake(stage: Stage) -> None:
+    stage.put(WakeRecord("id-of-asleep", WakeState.REFUSED, 0.0, math.inf, 2, code=403))
+
+
 def _run_out(stage: Stage) -> None:
     stage.refusal = OSError(errno.EMFILE, "no descriptor is left")
 
@@ -350,6 +370,8 @@ _EVENTS: Final[dict[str, Callable[[Stage], None]]] = {
     "no descriptor is left": _run_out,
     "the resource has no place left": _fill,
     "another connection is given back": _give_back,
+    "the resource runs": _run,
+    "the resource may not be woken": _refuse_to_wake,
     "a place becomes free": lambda stage: stage.worker.queues.pass_on(_activity(stage)),
     "the drain runs out": Stage.stop,
 }

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 import router.proxy
 from router.observe.endings import COMBINATIONS, COMPLETE
 from router.routes.records import Endpoint, State
+from router.routes.wakes import Wake
 from tests.support.records import name, resource
 from tests.support.transcript import play
 
@@ -18,6 +19,7 @@ RECORDS: Final = (
     resource("shop", exposed_ports=frozenset({5173})),
     resource("starting", state=State.STARTING, endpoint=None),
     resource("far", endpoint=Endpoint("192.0.2.1", "boot-1")),
+    resource("asleep", state=State.PAUSED, endpoint=None, wake=Wake.ANY),
     name("old.example", None, redirect_to="new.example"),
 )
 LIMITS: Final = {"first_byte": 60, "half_close": 10, "body_idle": 300, "tunnel_idle": 60, "tunnel_lifetime": 100}
@@ -36,6 +38,11 @@ SERVED: Final = f"""
     backend → HTTP/1.1 200 OK|Content-Length: 2||ok
     client  ← HTTP/1.1 200 OK|Content-Length: 2||ok
     [--]
+"""
+ASLEEP: Final = "client  → GET / HTTP/1.1|Host: asleep.miosa.app||"
+HELD: Final = f"""
+    {ASLEEP}
+    [W]
 """
 IN_QUEUE: Final = f"""
     the resource has no place left
@@ -112,6 +119,11 @@ TRANSCRIPTS: Final = {
         client  ← HTTP/1.1 503 Service Unavailable|…
         [BA]
     """,
+    ("A", "the resource sleeps or starts, and requests wait for it"): f"""
+        {ASLEEP}
+        [A]
+        [W]
+    """,
     ("A", "the host has no route, or a limit is reached"): """
         client  → GET / HTTP/1.1|Host: absent.miosa.app||
         [A]
@@ -155,6 +167,41 @@ TRANSCRIPTS: Final = {
         the drain runs out
         client  ← HTTP/1.1 503 Service Unavailable|…
         [EA]
+    """,
+    ("W", "the resource runs, and its port accepts"): f"""
+        {HELD}
+        the resource runs
+        [D]
+    """,
+    ("W", "the resource cannot be woken"): f"""
+        {HELD}
+        the resource may not be woken
+        client  ← HTTP/1.1 403 Forbidden|…
+        [BW]
+    """,
+    ("W", "it does not run in time"): f"""
+        {HELD}
+        11 seconds pass
+        client  ← HTTP/1.1 503 Service Unavailable|…
+        [bW]
+    """,
+    ("W", "the client leaves"): f"""
+        {HELD}
+        client resets
+        [CW]
+    """,
+    ("W", "the client has shut down its sending side, and time passes"): f"""
+        {HELD}
+        client closes its sending side
+        [W]
+        11 seconds pass
+        [CW]
+    """,
+    ("W", "the drain runs out"): f"""
+        {HELD}
+        the drain runs out
+        client  ← HTTP/1.1 503 Service Unavailable|…
+        [EW]
     """,
     ("Q", "a place becomes free, and there is a kept connection"): f"""
         {SERVED}
@@ -214,6 +261,18 @@ TRANSCRIPTS: Final = {
         1 seconds pass
         client  ← HTTP/1.1 502 Bad Gateway|…
         [BD]
+    """,
+    ("D", "it does, and its resource is being woken"): f"""
+        {HELD}
+        11 seconds pass
+        client  ← HTTP/1.1 503 Service Unavailable|…
+        [bW]
+        the resource runs
+        backend refuses connections
+        {ASLEEP}
+        [D]
+        1 seconds pass
+        [W]
     """,
     ("D", "the backend does not accept in time"): f"""
         {IN_DIAL}
@@ -455,7 +514,7 @@ def table() -> dict[tuple[str, str], str]:
     """The table in the docstring, by phase and what happens; out of the source, which is there when it is compiled too."""
     source = (Path(router.proxy.__file__).parent / "exchange.py").read_text(encoding="utf-8")
     lines = (ast.get_docstring(ast.parse(source)) or "").partition("phase  what happens")[2].splitlines()[1:]
-    rows = [re.fullmatch(r" *([RAQDHBT]) {2,}(.+?) +([RAQDHBT]|--|\w\w)", line) for line in lines]
+    rows = [re.fullmatch(r" *([RAWQDHBT]) {2,}(.+?) +([RAWQDHBT]|--|\w\w)", line) for line in lines]
     return {(row[1], row[2]): row[3] for row in rows if row is not None}
 
 
