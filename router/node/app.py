@@ -423,12 +423,16 @@ class App:
             self._resolver.drop(keys)
         if self._keys is not None:
             self._keys.drop(keys)
+        if self._proxy is not None:
+            self._proxy.drop(keys)
 
     def _drop_all(self) -> None:
         if self._resolver is not None:
             self._resolver.drop_all()
         if self._keys is not None:
             self._keys.drop_all()
+        if self._proxy is not None:
+            self._proxy.drop_all()
 
     def _learn(self, note: HostNote) -> None:
         if self._proxy is not None:
