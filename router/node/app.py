@@ -20,7 +20,7 @@ from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
+from router.node.ipc import ControlSide, LinksClient, StoreClient, WakeClient, WorkerSide
 from router.node.sockets import listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from router.routes.follower import OutboxFollower
     from router.store import Store
     from router.tenancy.preview_secrets import PreviewSecrets
+    from router.tenancy.waking import Wakes
+    from router.wake.waker import Waker
 
 _START_SHARE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
 
@@ -88,6 +90,7 @@ class App:
         self._sync: CertificateSync | None = None
         self._resolver: Resolver | None = None
         self._links: PreviewSecrets | None = None
+        self._wakes: Wakes | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
@@ -195,6 +198,7 @@ class App:
         else:
             store = await self._open_store()
             self._open_links(store)
+            self._open_wakes(store)
             resolver = await self._follow(store)
             self._share(store)
             if self._worker_side is None or settings.plain_http == "redirect":
@@ -265,6 +269,36 @@ class App:
 
         self._links = PreviewSecrets(store, self._clock)
 
+    def _open_wakes(self, store: "Store") -> None:
+        """What has resources woken; of a node with a control process only that does."""
+        settings = self._settings
+        if settings.wake.url is None or (self._process is not None and self._process.control and self._process.number):
+            return
+        from router.outbound.wake import WakeCaller  # noqa: PLC0415 - no worker with a control process needs it
+        from router.tenancy.waking import Wakes  # noqa: PLC0415 - likewise
+
+        # A node that has only the proxy's role takes requests in, and those with jobs call the platform.
+        calls = not settings.roles.isdisjoint(("api", "jobs"))
+        self._wakes = Wakes(
+            store,
+            self._clock,
+            settings=settings.wake,
+            caller=WakeCaller(settings.wake.url, self._clock) if calls else None,
+            metrics=self._metrics,
+        )
+        self._stack.push_async_callback(self._wakes.close)
+
+    @property
+    def _waker(self) -> "Waker | None":
+        """What has resources woken that this process's visitors want; None where nothing is ever woken."""
+        if self._settings.wake.url is None or self._worker_side is None or self._process is None:
+            return self._wakes
+        return (
+            WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
+            if self._process.control
+            else self._wakes
+        )
+
     def _share(self, store: "Store") -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
         if self._shared is not None:
@@ -272,6 +306,8 @@ class App:
         store.after_commit(self._drop)
         if self._control_side is not None:
             store.on_number(self._control_side.announce)
+            if self._wakes is not None:
+                self._control_side.serve_wakes(self._wakes)
             self._control_side.serve_store(store, self._use_up)
 
     def _take_control(
@@ -295,6 +331,7 @@ class App:
             secret_uses=self._secret_uses,
             host_notes=self._host_notes,
             error_notes=self._error_notes,
+            wakes=self._wakes,
             state=lambda: self._state,
         )
 

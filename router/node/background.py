@@ -17,6 +17,7 @@ from router.node.services import Services
 from router.observe.metrics import Metrics
 from router.settings import Settings
 from router.store import History, Store
+from router.tenancy import waking
 from router.tenancy.deliveries import EVERY, Deliveries
 
 
@@ -25,6 +26,7 @@ def periodic_jobs(
     store: Store,
     services: Services,
     deliveries: Deliveries,
+    wakes: waking.Wakes | None,
     *,
     watch: ClockWatch,
     attempts_kept: float,
@@ -32,7 +34,8 @@ def periodic_jobs(
     clock: Clock,
 ) -> list[Job]:
     """All of them but the one that fetches certificates. `attempts_kept` is for how many seconds the gate counts attempts
-    to get a certificate; `watch` says whether this machine's clock can be trusted before anything old is deleted."""
+    to get a certificate; `watch` says whether this machine's clock can be trusted before anything old is deleted; `wakes` None:
+    nothing is ever woken."""
     now = clock.now
     checks = settings.checks
     guard = store.guard(watch, share=settings.prune_share)
@@ -84,8 +87,10 @@ def periodic_jobs(
         )
         for number in range(SLICES)
     ]
+    watch_wakes = [] if wakes is None else [_watch(wakes)]
     return [
         *(check_domains if checks.background else []),
+        *watch_wakes,
         Job(name="mend_times", every=600.0, within=60.0, work=lambda _lease: mending.run()),
         hourly("prune_idempotency", prune_idempotency),
         hourly("prune_certificates", prune_certificates),
@@ -103,3 +108,7 @@ def periodic_jobs(
             work=lambda _lease: services.publishing.fail_overdue(),
         ),
     ]
+
+
+def _watch(wakes: waking.Wakes) -> Job:
+    return Job(name="watch_wakes", every=waking.EVERY, within=10.0, work=lambda _lease: wakes.watch())

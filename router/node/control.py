@@ -45,6 +45,7 @@ from router.routes.resolver import Resolver
 from router.settings import Settings
 from router.store import Store, open_store
 from router.tenancy.deliveries import Deliveries
+from router.tenancy.waking import Wakes
 
 if TYPE_CHECKING:
     from router.api.server import ApiServer
@@ -104,6 +105,7 @@ class Control:
         secret_uses: Callable[[float], Mapping[str, float]],
         host_notes: HostNotes,
         error_notes: ErrorNotes,
+        wakes: Wakes | None,
         state: Callable[[], str],
     ) -> None:
         self._settings = settings
@@ -123,6 +125,7 @@ class Control:
         self._secret_uses = secret_uses
         self._host_notes = host_notes
         self._error_notes = error_notes
+        self._wakes = wakes
         self._state = state
         self._watch = ClockWatch(clock)
         self._apart = 0.0  # seconds from the database's clock to ours
@@ -207,6 +210,7 @@ class Control:
                 store,
                 services,
                 self._deliveries,
+                self._wakes,
                 watch=self._watch,
                 attempts_kept=self._budgets.kept,
                 metrics=metrics,

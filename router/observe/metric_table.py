@@ -41,6 +41,7 @@ _JOBS = (
     "fail_lost_builds",
     "rotate_signing_keys",
     "check_domains",
+    "watch_wakes",
 )
 
 TABLE = (
@@ -259,6 +260,26 @@ TABLE = (
     Row("outbox_position", "gauge", {}, "The newest committed change that this process has read from the store"),
     Row("outbox_waiting", "gauge", {}, "Committed changes not published on the bus yet"),
     Row("outbox_lag_seconds", "gauge", {}, "How long the oldest of them has waited"),
+    Row(
+        "wakes",
+        "counter",
+        {"result": ("running", "refused", "failed", "left", "full")},
+        "Wakes of sleeping resources that ended, by how; left ones were no longer wanted, full ones found no place in the queue",
+    ),
+    Row(
+        "wake_calls",
+        "counter",
+        {"result": ("accepted", "refused", "not_understood", "trouble", "no_answer", "not_sent")},
+        "Calls of the platform to wake a resource, by its answer; not_sent ones were held back by the circuit breaker",
+    ),
+    Row("wake_seconds", "histogram", {}, "Time from the first request for a sleeping resource until it ran"),
+    Row(
+        "wakes_in_progress",
+        "gauge",
+        {"state": ("queued", "asked", "starting")},
+        "Wakes of the whole fleet, as this process saw them within the last 3 s; 0 where it did not look",
+    ),
+    Row("wake_breaker_open", "gauge", {}, "1 while this node does not call the platform, because it did not answer"),
     Row("workers_serving", "gauge", {}, "Workers of this node that take connections"),
     Row(
         "announcements",

@@ -102,17 +102,19 @@ async def resolve(
 def open_session(
     addresses: Sequence[str] = (),
     *,
+    resolver: AbstractResolver | None = None,
     headers: Mapping[str, str] | None = None,
     total: float | None = None,
     limit: int = 0,
 ) -> aiohttp.ClientSession:
-    """A session that resolves every name to `addresses`: without any, it can only dial an address in the URL.
+    """A session that resolves every name to `addresses`: without any, it can only dial an address in the URL. `resolver` is for
+    an address that the operator has chosen, which nobody has to judge.
 
     It keeps no connection, no cookies and no proxy from the environment. `total` is how many seconds one request may take,
     `limit` how many connections may be open at once; 0 is no limit.
     """
     connector = aiohttp.TCPConnector(
-        resolver=_PinnedResolver(addresses),
+        resolver=resolver or _PinnedResolver(addresses),
         use_dns_cache=False,
         force_close=True,
         limit=limit,

@@ -4,10 +4,7 @@ No redirect is followed, since nothing has judged where it leads, and no more of
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 
 import aiohttp
@@ -16,6 +13,7 @@ from yarl import URL
 from router.base.clock import Clock
 from router.domains.lookup import Lookup
 from router.outbound.connector import WORDS, Failure, failure_of, open_session, resolve
+from router.outbound.retry_after import seconds_of
 from router.tenancy.deliveries import Attempt
 from router.tenancy.destinations import Destinations
 
@@ -23,7 +21,6 @@ DELIVERY_TIMEOUT = 10.0  # seconds for one delivery, name resolution included
 MAX_RESPONSE = 1024  # bytes of a response that are read
 
 _OF_THE_NAME = frozenset({Failure.NO_ADDRESS, Failure.NOT_PUBLIC})
-_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class WebhookSender:
@@ -54,19 +51,8 @@ class WebhookSender:
             return Attempt(
                 status=response.status,
                 answer=beginning.decode("utf-8", "replace").replace("\x00", "\ufffd"),
-                retry_after=self._seconds(response.headers.get("Retry-After", "")),
+                retry_after=seconds_of(response.headers.get("Retry-After", ""), self._clock.now()),
             )
-
-    def _seconds(self, retry_after: str) -> float | None:
-        """What a Retry-After asks for, as seconds or as a date (RFC 9110 §10.2.3); None where it makes no sense."""
-        text = retry_after.strip()
-        if _SECONDS.fullmatch(text):
-            return float(text)
-        try:
-            then = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return None
-        return max((then.replace(tzinfo=then.tzinfo or UTC) - self._clock.now()).total_seconds(), 0.0)
 
 
 def _words(failure: Failure) -> str:

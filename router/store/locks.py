@@ -4,10 +4,11 @@ import sqlalchemy as sa
 
 from router.store.connection import Connection
 
-# Any three numbers that nothing else in the database locks: "miosa", and the two after it.
+# Any numbers that nothing else in the database locks: "miosa", and some after it.
 _OUTBOX = 0x6D696F7361
 _NAMES = _OUTBOX + 1
 _SIGNING_KEYS = _OUTBOX + 2
+_WAKES = _OUTBOX + 10
 
 
 async def lock_outbox(connection: Connection) -> None:
@@ -32,6 +33,11 @@ async def hold_names(connection: Connection) -> None:
 async def hold_signing_keys(connection: Connection) -> None:
     """Wait until no other transaction that makes or deletes signing keys is under way: of several nodes one makes each."""
     await _hold(connection, _SIGNING_KEYS)
+
+
+async def hold_wakes(connection: Connection) -> None:
+    """Wait until no other transaction that decides about wakes is under way: of several nodes one takes each."""
+    await _hold(connection, _WAKES)
 
 
 async def _hold(connection: Connection, number: int) -> None:

@@ -27,7 +27,7 @@ from router.store.tables import (
     tenants,
     tombstones,
 )
-from router.store.wake_tables import wakes
+from router.store.wake_tables import RUNS_BY_NOW, wakes
 
 # A deployment answers where its active version listens; else where the sandbox does that this was published from, and
 # then only as far as that sandbox does; else where the platform says of the deployment itself.
@@ -94,8 +94,6 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
         .outerjoin(route_versions, route_versions.c.key == "slug:" + resources.c.slug)
     )
 
-
-RUNS_BY_NOW = "running"  # the state of a wake that is over
 
 SEEN = ""  # no record's key: under it stands the newest row of the outbox
 

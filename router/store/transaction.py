@@ -23,6 +23,7 @@ from router.store.resources import SqlResources
 from router.store.signing_keys import SqlSigningKeys
 from router.store.tenants import SqlTenants
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
+from router.store.wakes import SqlWakes
 from router.store.webhooks import SqlDeliveries, SqlWebhooks
 from router.store.workspaces import SqlWorkspaces
 
@@ -49,6 +50,7 @@ class Transaction:
         self.releases = SqlReleases(*given, writing=writing)
         self.env = SqlEnv(*given, writing=writing)
         self.blocks = SqlBlocks(*given, writing=writing)
+        self.wakes = SqlWakes(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
         self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)

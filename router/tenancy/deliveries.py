@@ -288,28 +288,30 @@ def settle(due: Due, attempt: Attempt, now: datetime, jitter: float = 1.0) -> Se
 
 
 def message(due: Due, now: datetime) -> tuple[bytes, Mapping[str, str]]:
-    """The body and the headers of one try. What has room for one signature has that of the first secret; where the
-    official client reads the last of several, that one is the last."""
+    """The body and the headers of one try."""
     body = body_of(due.event)
-    stamp = int(now.timestamp())
-    first, *_ = due.secrets
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "miosa-router webhooks",
         "Miosa-Event-Id": due.event.id,
         "Miosa-Event-Type": due.event.type,
         "Miosa-Delivery": due.id,
-        "Miosa-Signature": ",".join(
-            (f"t={stamp}", *(f"v1={sign(secret, stamp, body)}" for secret in reversed(due.secrets)))
-        ),
-        "X-MIOSA-Signature": f"sha256={hmac.new(first.encode(), body, hashlib.sha256).hexdigest()}",
-        "Webhook-Id": due.event.id,
-        "Webhook-Timestamp": str(stamp),
-        "Webhook-Signature": " ".join(
-            f"v1,{sign_standard(secret, due.event.id, stamp, body)}" for secret in due.secrets
-        ),
     }
-    return body, headers
+    return body, headers | signatures(body, due.event.id, due.secrets, int(now.timestamp()))
+
+
+def signatures(body: bytes, message_id: str, secrets: Sequence[str], stamp: int) -> dict[str, str]:
+    """The headers that sign a body in three ways, by secrets of which the current one is the first. What has room for one
+    signature has that of the first; where the official client reads the last of several, that one is the last."""
+    return {
+        "Miosa-Signature": ",".join(
+            (f"t={stamp}", *(f"v1={sign(secret, stamp, body)}" for secret in reversed(secrets)))
+        ),
+        "X-MIOSA-Signature": f"sha256={hmac.new(secrets[0].encode(), body, hashlib.sha256).hexdigest()}",
+        "Webhook-Id": message_id,
+        "Webhook-Timestamp": str(stamp),
+        "Webhook-Signature": " ".join(f"v1,{sign_standard(secret, message_id, stamp, body)}" for secret in secrets),
+    }
 
 
 def body_of(event: Event) -> bytes:

@@ -54,7 +54,10 @@ async def enter(tx: Tx, resource: Resource, state: State, now: datetime) -> Reso
 async def enter_all(tx: Tx, resources: Sequence[Resource], state: State, now: datetime) -> Sequence[Resource]:
     """Several resources in another state than each is in."""
     new = [replace(resource, state=state, updated_at=now) for resource in resources]
-    await tx.resources.enter([resource.id for resource in new], state, now)
+    ids = [resource.id for resource in new]
+    await tx.resources.enter(ids, state, now)
+    if state is State.RUNNING:
+        await tx.wakes.running(ids)
     await tx.usage.record(new, now)
     await tx.events.add([_event(old, "state_changed", now, state=state, was=old.state) for old in resources])
     return new

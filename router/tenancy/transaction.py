@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # those files import this one
     from router.tenancy.tenants import TenantRows
     from router.tenancy.usage import UsageRows
     from router.tenancy.versions import BuildRows, ReleaseRows, VersionRows
+    from router.tenancy.wakes import WakeRows
     from router.tenancy.webhooks import WebhookRows
     from router.tenancy.workspaces import WorkspaceRows
 
@@ -83,6 +84,9 @@ class Tx(Protocol):
 
     @property
     def blocks(self) -> "BlockRows": ...
+
+    @property
+    def wakes(self) -> "WakeRows": ...
 
     @property
     def usage(self) -> "UsageRows": ...

@@ -16,4 +16,7 @@ class Waker(Protocol):
 
     async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
         """Have it woken. Returns once that is noted: it is being woken, waits in the queue, or could not be woken lately, as
-        the record says from then on. Raises StoreUnavailableError."""
+        the record says from then on. No record: it does not sleep, may not be woken, or the queue is full.
+
+        Who waits asks again every half minute: what nobody has asked for within `wake.budget` loses its place in the queue.
+        Raises StoreUnavailableError."""

@@ -6,6 +6,7 @@
     worker_side.py   `WorkerSide`: a worker's side
     store_client.py  `StoreClient`: the store as a worker sees it, by asking the control process
     store_server.py  what the control process answers
+    wake_client.py   `WakeClient`: has resources woken, by asking the control process
 
 `node/processes/` starts the processes and hands each pair a socket. Messages between them make several processes look
 like one node: every worker knows of a change before the API answers, `/metrics` shows all workers, and the control
@@ -15,6 +16,7 @@ breaks: a worker reads the outbox (or hears the bus) from where it was, as soon 
 
 from router.node.ipc.control_side import ControlSide
 from router.node.ipc.store_client import LinksClient, StoreClient
+from router.node.ipc.wake_client import WakeClient
 from router.node.ipc.worker_side import WorkerSide
 
-__all__ = ["ControlSide", "LinksClient", "StoreClient", "WorkerSide"]
+__all__ = ["ControlSide", "LinksClient", "StoreClient", "WakeClient", "WorkerSide"]

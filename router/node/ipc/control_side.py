@@ -33,6 +33,7 @@ from router.routes.changed_keys import moved_among
 from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.feed import RecordStore
 from router.routes.host_notes import HostNote, HostNotes
+from router.wake.waker import Waker
 
 A = TypeVar("A")
 
@@ -85,6 +86,7 @@ class ControlSide:
         self._host_notes = host_notes or HostNotes()
         self._error_notes = error_notes or ErrorNotes()
         self._store: tuple[RecordStore, UseUp] | None = None
+        self._waker: Waker | None = None
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
         self._workers: list[_Worker] = []  # a successor comes after those before it
@@ -161,6 +163,10 @@ class ControlSide:
 
     # What workers ask.
 
+    def serve_wakes(self, waker: Waker) -> None:
+        """Have resources woken that workers ask for. To be called before `serve_store`."""
+        self._waker = waker
+
     def serve_store(self, store: RecordStore, use_up: UseUp) -> None:
         """Answer every worker's requests from this store; `use_up` takes a link that works once. From here on `outbox_moved`
         must be called."""
@@ -170,6 +176,7 @@ class ControlSide:
 
     def _serve_store(self, worker: _Worker, store: RecordStore, use_up: UseUp) -> None:
         worker.server = StoreServer(store, self._tasks, use_up)
+        worker.server.waker = self._waker
         worker.channel.send(StoreReady())
 
     # What workers have seen.

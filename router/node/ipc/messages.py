@@ -21,6 +21,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `OldestRequest`   | worker          | control process | `NumberAnswer` |
 | `ChangesRequest`  | worker          | control process | `ChangesAnswer` |
 | `UseUpRequest`    | worker          | control process | `UseUpAnswer` |
+| `WakeRequest`     | worker          | control process | `WakeNoted`   |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -296,6 +297,28 @@ class UseUpRequest(StoreRequest[UseUpAnswer]):
         return _read(UseUpAnswer, value)
 
 
+@dataclass(frozen=True, slots=True)
+class WakeNoted(Message):
+    """What comes of it stands in the record of the wake from now on."""
+
+    do = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class WakeRequest(StoreRequest[WakeNoted]):
+    """Somebody waits for a resource that sleeps: the arguments of `wake.waker.Waker.ask`."""
+
+    do = "wake"
+    resource_id: str
+    port: int
+    reason: str
+    request_id: str
+    within: float
+
+    def found(self, value: Any) -> WakeNoted:
+        return _read(WakeNoted, value)
+
+
 # Supervisor to child.
 
 
@@ -417,6 +440,7 @@ TO_CONTROL = Direction(
     OldestRequest,
     ChangesRequest,
     UseUpRequest,
+    WakeRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

@@ -25,9 +25,12 @@ from router.node.ipc.messages import (
     Unavailable,
     UseUpAnswer,
     UseUpRequest,
+    WakeNoted,
+    WakeRequest,
 )
 from router.routes.encoding import encode
 from router.routes.feed import RecordStore
+from router.wake.waker import Reason, Waker
 
 CONCURRENCY = 64  # requests of one worker under way; far more than `cache.fetches`
 MAX_KEYS = 1000  # in one request
@@ -47,6 +50,7 @@ class StoreServer:
         self._use_up = use_up
         self._tasks = tasks
         self._under_way = 0
+        self.waker: Waker | None = None  # None where nothing is ever woken
 
     def answer(self, request: StoreRequest[Message]) -> "asyncio.Task[Message] | Message":
         """The answer, or the task that finds it."""
@@ -92,4 +96,10 @@ class StoreServer:
                 return ChangesAnswer([(one.number, one.key, one.at.isoformat(), one.moved) for one in changes])
             case UseUpRequest():
                 return UseUpAnswer(await self._use_up(request.secret_id))
+            case WakeRequest():
+                if self.waker is None:  # its settings are older than the worker's
+                    raise StoreUnavailableError("the control process has nobody to ask for wakes")
+                reason = Reason(request.reason)
+                await self.waker.ask(request.resource_id, request.port, reason, request.request_id)
+                return WakeNoted()
         raise TypeError(f"unknown request {request!r}")

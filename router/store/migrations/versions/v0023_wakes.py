@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("resource_id", sa.String(36), nullable=False),
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("turn", sa.BigInteger, nullable=False),
         sa.Column("port", sa.Integer, nullable=False),
         sa.Column("reason", sa.String(10), nullable=False),
         sa.Column("request_id", sa.String(128), nullable=False),
