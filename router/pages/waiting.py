@@ -70,10 +70,10 @@ STEPS: Final = (
 )
 
 HEADING: Final = "Waking up"
-TEXT: Final = "This preview was asleep. It is being woken because you came, and opens here by itself."
+TEXT: Final = "This preview was not running. It is being started, and opens here by itself."
 TEXT_AFTER_A_FORM: Final = (
-    "This preview was asleep, and is being woken because you came. What you have just sent was not sent on, and was not kept: "
-    "once it is awake, send it again."
+    "This preview was not running, and is being started. What you have just sent was not sent on, and was not kept: send it "
+    "again once the preview is there."
 )
 
 

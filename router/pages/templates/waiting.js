@@ -16,11 +16,12 @@
   const source = new EventSource(page.dataset.source);
   source.onmessage = (message) => {
     const told = JSON.parse(message.data);
-    say("text", told.text);
+    say("text", told.stage === "failed" ? "" : told.text);
     if (told.stage === "failed") {
       source.close();
       page.dataset.stage = "failed";
       say("heading", told.heading);
+      say("intro", told.text + (resend ? " What you have sent was not sent on." : ""));
       say("code", told.code);
       document.querySelector("[data-steps]").hidden = true;
       document.querySelector("[data-waiting]").hidden = true;
