@@ -42,7 +42,8 @@ class Sleeper:
         self._version += 1
         endpoint = Endpoint("127.0.0.1", "boot-1") if state is State.RUNNING else None
         values = {"state": state, "endpoint": endpoint, "default_port": self.backend.port, "version": self._version}
-        self.edge.put(resource("shop", **self._changes | values | changes))
+        self.record = resource("shop", **self._changes | values | changes)
+        self.edge.put(self.record)
 
     def says(self, state: WakeState, **changes: Any) -> None:
         """How far its wake has come."""

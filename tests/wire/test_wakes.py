@@ -12,7 +12,9 @@ from router.routes.records import State
 from router.routes.wakes import Wake, WakeState
 from router.wake.waker import Reason
 from tests.support.access import plain, policies, secret
-from tests.support.edge import until
+from tests.support.edge import FRONT, until
+from tests.support.http2_peer import Http2Peer
+from tests.support.records import name
 from tests.support.sleeper import FakeWaker, Sleeper
 from tests.support.wire import End, Message
 from tests.wire.conftest import BuildEdge
@@ -503,3 +505,71 @@ async def test_grpc_hears_it_its_own_way(build_edge: BuildEdge) -> None:
     answer = await client.read_response()
     assert (answer.status, answer.get(b"grpc-status")) == (200, b"14")
     assert WAKE_PAYMENT_REQUIRED.message[:20].encode() in (answer.get(b"grpc-message") or b"")
+
+
+async def test_over_http2(build_edge: BuildEdge) -> None:
+    """Streams of one connection wait as connections do, and a page's stream is one of them."""
+    sleeper = await asleep(build_edge)
+    client = await Http2Peer(await sleeper.edge.client(FRONT), client=True).start()
+    call = await client.request((b"content-type", b"application/json"), body=b"{}")
+    page = await client.request((b"accept", b"text/event-stream"), method=b"GET", path=b"/.well-known/miosa/wake")
+    await until(lambda: sleeper.held == 2)
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK) as seen:
+        answer = await client.whole(call)
+        assert (answer.status, answer.body, answer.get(b"x-miosa-cold-start")) == (200, b"ok", b"1")
+        watched = await client.whole(page)
+    assert (watched.status, watched.get(b"content-type")) == (200, b"text/event-stream")
+    assert b'"open"' in watched.body
+    assert seen[-1].body == b"{}"
+
+
+async def test_an_h2c_program(build_edge: BuildEdge) -> None:
+    """It is dialled by TCP alone until it accepts, and asked in its own protocol then."""
+    sleeper = await asleep(build_edge)
+    client = await Http2Peer(await sleeper.edge.client(FRONT), client=True).start()
+    call = await client.request((b"content-type", b"application/grpc"), body=b"")
+    await until(lambda: sleeper.held == 1)
+    sleeper.becomes(State.RUNNING, protocols={sleeper.backend.port: "h2c"})
+    probe = await sleeper.backend.accept()
+    assert await probe.read_until_close() == b""
+    server = await Http2Peer(await sleeper.backend.accept(), client=False).start()
+    await server.respond(await server.until_new(), (b":status", b"200"), trailers=[(b"grpc-status", b"0")])
+    answer = await client.whole(call)
+    assert (answer.status, answer.get(b"x-miosa-cold-start")) == (200, b"1")
+
+
+async def test_hosts_of_one_port_are_one_wake(build_edge: BuildEdge) -> None:
+    """A preview's own host and a custom domain that leads to the same port; a second port of it is apart."""
+    sleeper = await asleep(build_edge)
+    sleeper.edge.put(name("shop.example", sleeper.record))
+    first = await waits(sleeper, get("/first"))
+    second = await waits(sleeper, get("/second").replace(b"shop.miosa.app", b"shop.example"), 2)
+    other = await waits(sleeper, get("/other").replace(b"shop.miosa.app", b"5173-shop.sandbox.miosa.app"), 3)
+    await until(lambda: len(sleeper.waker.asked) == 2)
+    assert {port for _, port, _ in sleeper.waker.asked} == {sleeper.backend.port, 5173}
+    sleeper.becomes(State.RUNNING)
+    sleeper.edge.put(name("shop.example", sleeper.record))
+    async with sleeper.backend.serving(OK):
+        assert [(await one.read_response()).status for one in (first, second)] == [200, 200]
+    other.close()
+
+
+async def test_a_crowd_with_bodies(build_edge: BuildEdge) -> None:
+    """Two hundred uploads of 1 MiB: one wake, all arrive whole, and what is held of them is bounded by one read each."""
+    sleeper = await asleep(build_edge)
+    body = bytes(range(256)) * (MIB // 256)
+    request = get("/upload", f"Content-Length: {MIB}\r\n", "POST") + body
+    clients = [await sleeper.edge.client() for _ in range(200)]
+    sending = [asyncio.create_task(client.send(request), name="test: send") for client in clients]
+    await until(lambda: sleeper.held == 200, lambda: sleeper.held)
+    await sleeper.edge.turns(200)
+    worker = sleeper.edge.proxy._worker
+    assert sum(len(client.buffer) for client in worker.clients) <= 200 * 64 * 1024
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK) as seen:
+        assert {(await client.read_response()).status for client in clients} == {200}
+        await asyncio.gather(*sending)
+    assert {one.body == body for one in seen} == {True}
+    assert (len(seen), len(sleeper.waker.asked)) == (200, 1)
+    assert (sleeper.held, worker.wakes.bytes if worker.wakes else -1) == (0, 0)
