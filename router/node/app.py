@@ -27,7 +27,7 @@ from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder, open_access_log
 from router.pages import Pages
-from router.proxy import COMPILED, PlainHttp, Proxy, connection_limits
+from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.proxy.worker_keys import WorkerKeys
 from router.routes.batches import RecordSource
 from router.routes.changed_keys import moved_among
@@ -89,6 +89,7 @@ class App:
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
         self._sync: CertificateSync | None = None
         self._resolver: Resolver | None = None
+        self._source: RecordSource | None = None
         self._links: PreviewSecrets | None = None
         self._wakes: Wakes | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
@@ -198,8 +199,8 @@ class App:
         else:
             store = await self._open_store()
             self._open_links(store)
-            self._open_wakes(store)
             resolver = await self._follow(store)
+            self._open_wakes(store)
             self._share(store)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
@@ -226,6 +227,7 @@ class App:
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
                 access=self._keys,
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
+                wake=self._wake_config(),
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -288,16 +290,19 @@ class App:
         )
         self._stack.push_async_callback(self._wakes.close)
 
-    @property
+    def _wake_config(self) -> WakeConfig | None:
+        """What this process's visitors may have woken, and how long they wait; None where nothing is ever woken."""
+        wake, waker, source = self._settings.wake, self._waker(), self._source
+        if waker is None or source is None:
+            return None
+        return WakeConfig(waker, source, hold=wake.hold, page_after=wake.page_after, budget=wake.budget)
+
     def _waker(self) -> "Waker | None":
-        """What has resources woken that this process's visitors want; None where nothing is ever woken."""
-        if self._settings.wake.url is None or self._worker_side is None or self._process is None:
-            return self._wakes
-        return (
-            WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
-            if self._process.control
-            else self._wakes
-        )
+        if self._settings.wake.url is None:
+            return None
+        if self._worker_side is not None and self._process is not None and self._process.control:
+            return WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
+        return self._wakes
 
     def _share(self, store: "Store") -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
@@ -409,6 +414,7 @@ class App:
     def _remember(self, source: RecordSource) -> Resolver:
         """What remembers routes, and keys where this process carries traffic."""
         settings, clock, stack = self._settings, self._clock, self._stack
+        self._source = source
         self._resolver = resolver = Resolver.of(source, settings, clock)
         stack.push_async_callback(resolver.close)
         if "proxy" in settings.roles:

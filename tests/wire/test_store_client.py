@@ -13,7 +13,7 @@ import pytest_asyncio
 from router import errors
 from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
+from router.node.ipc import ControlSide, LinksClient, StoreClient, WakeClient, WorkerSide
 from router.node.ipc.messages import FaultError, Message, StoreRequest
 from router.node.ipc.store_server import CONCURRENCY, MAX_KEYS
 from router.observe.metrics import Metrics
@@ -23,6 +23,7 @@ from router.routes.records import Record, Snapshot, State
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Cache
+from router.wake.waker import Reason
 from tests.support import records as make
 from tests.support.memory_store import MemoryStore
 from tests.support.records import PLATFORM
@@ -460,6 +461,33 @@ async def test_a_link_can_not_be_used_up_without_the_store(control: Control, led
         await client.use_up("once")
     assert ledger.links == {"once"}
     await worker.close()
+
+
+async def test_a_wake_is_asked_for_by_way_of_the_control_process(control: Control, ledger: HeldStore) -> None:
+    """With all that the platform is told. Where the control process has nobody to ask, or is away, it is an error."""
+    asked = list[tuple[str, int, Reason, str]]()
+
+    class Noted:
+        async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
+            asked.append((resource_id, port, reason, request_id))
+
+    worker = Worker()
+    client = WakeClient(worker.worker_side, within=5)
+    worker.worker_side.serving(True)
+    with pytest.raises(StoreUnavailableError, match="away"):
+        await client.ask("id", 3000, Reason.WEBSOCKET, "req-1")
+    await worker.meet(control)
+    await worker.follow()
+    with pytest.raises(StoreUnavailableError, match="nobody to ask"):
+        await client.ask("id", 3000, Reason.WEBSOCKET, "req-1")
+    control.control_side.serve_wakes(Noted())
+    other = Worker()
+    await other.meet(control)
+    await other.follow()
+    await WakeClient(other.worker_side, within=5).ask("id", 3000, Reason.WEBSOCKET, "req-1")
+    assert asked == [("id", 3000, Reason.WEBSOCKET, "req-1")]
+    await worker.close()
+    await other.close()
 
 
 async def test_whoever_gives_up_leaves_nothing(worker: Worker, ledger: HeldStore) -> None:

@@ -47,6 +47,7 @@ from router.node.ipc.messages import (
     Unavailable,
     UseUpAnswer,
     UseUpRequest,
+    WakeRequest,
     encode,
 )
 
@@ -67,6 +68,7 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_CONTROL, OldestRequest(2.0)),
     (TO_CONTROL, ChangesRequest(41, 2.0, 1000)),
     (TO_CONTROL, UseUpRequest("link-1", 2.0)),
+    (TO_CONTROL, WakeRequest("id", 3000, "http", "req-1", 2.0)),
     (TO_CHILD, Start(1, {"workers": 2}, {"roles": ["proxy"]}, {"proxy": ["127.0.0.1", 80]}, 0.25, "again")),  # type: ignore[dict-item]
     (TO_CHILD, Connect(2)),
     (TO_CHILD, StandIn(0)),
@@ -105,7 +107,7 @@ def test_the_table_names_every_message() -> None:
         if isinstance(kind, type) and issubclass(kind, Message) and "do" in vars(kind)
     }
     assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
-    answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "Unavailable", "Fault"}
+    answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "WakeNoted", "Unavailable", "Fault"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers
 
 
