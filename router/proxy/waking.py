@@ -89,6 +89,7 @@ class Waking:
         self._wanted: Reason | None = None  # somebody may have it woken
         self._request_id = ""
         self._asked = False
+        self._warned = False
         self._pause = _FIRST_PAUSE
         self._beat_at = 0.0
         self._changed = asyncio.Event()
@@ -216,10 +217,8 @@ class Waking:
             try:
                 async with asyncio.timeout(_READ_TIME):
                     await self._wakes.config.waker.ask(self.resource_id, self.port, self._wanted, self._request_id)
-            except (StoreUnavailableError, TimeoutError) as error:
-                _log.warning(
-                    "a wake could not be asked for", resource=self.resource_id, error=str(error) or "no answer"
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is asked again, and those that wait have their time
+                self._warn("a wake could not be asked for", error)
                 return _LOOK_EVERY
             self._asked = True
         record = await self._record()
@@ -240,9 +239,17 @@ class Waking:
         try:
             async with asyncio.timeout(_READ_TIME):
                 found = (await self._wakes.config.source.fetch((self.key,))).only((self.key,))[self.key]
-        except (StoreUnavailableError, TimeoutError):
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._warn("the record of a wake could not be read", error)
             return None
         return found if isinstance(found, WakeRecord) and found.counts(self._worker.date()) else None
+
+    def _warn(self, what: str, error: Exception) -> None:
+        """Once: it is tried again every second."""
+        if not self._warned:
+            self._warned = True
+            bug = not isinstance(error, (StoreUnavailableError, TimeoutError))
+            _log.warning(what, resource=self.resource_id, error=str(error) or "no answer in time", exc_info=bug)
 
     async def _accepts(self, prepared: "Prepared") -> bool:
         """Whether the port takes a connection, which is closed at once."""

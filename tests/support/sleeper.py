@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from router.errors import StoreUnavailableError
 from router.routes.records import Endpoint, State
 from router.routes.wakes import Wake, WakeRecord, WakeState
 from router.wake.waker import Reason
@@ -13,17 +12,17 @@ from tests.support.wire import Backend
 
 
 class FakeWaker:
-    """Notes what is asked of it. `down`: it cannot be asked."""
+    """Notes what is asked of it. `fault`: why it cannot be asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, Reason]] = []
-        self.down = False
+        self.fault: Exception | None = None
 
     async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
         assert request_id
         self.asked.append((resource_id, port, reason))
-        if self.down:
-            raise StoreUnavailableError("switched off")
+        if self.fault is not None:
+            raise self.fault
 
 
 class Sleeper:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.errors import WAKE_PAYMENT_REQUIRED
+from router.errors import WAKE_PAYMENT_REQUIRED, StoreUnavailableError
 from router.routes.policies import AccessSecret
 from router.routes.records import State
 from router.routes.wakes import Wake, WakeState
@@ -303,6 +303,20 @@ async def test_it_fails_to_start(build_edge: BuildEdge) -> None:
     assert (await client.read_response()).get(b"x-miosa-error") == b"wake_failed"
 
 
+async def test_the_store_is_away(build_edge: BuildEdge) -> None:
+    """How far it is can't be read, and where it runs is heard once the store is back: who waits goes on waiting."""
+    sleeper = await asleep(build_edge)
+    client = await waits(sleeper, get())
+    await until(lambda: len(sleeper.waker.asked) == 1)
+    sleeper.edge.records.down = True
+    sleeper.becomes(State.RUNNING)
+    await sleeper.edge.turns(200)
+    assert sleeper.held == 1
+    sleeper.edge.records.down = False
+    async with sleeper.backend.serving(OK):
+        assert (await client.read_response()).status == 200
+
+
 async def test_it_is_deleted_meanwhile(build_edge: BuildEdge) -> None:
     """Those that wait hear what any visitor hears now."""
     sleeper = await asleep(build_edge)
@@ -314,14 +328,17 @@ async def test_it_is_deleted_meanwhile(build_edge: BuildEdge) -> None:
     assert sleeper.held == 0
 
 
-async def test_nobody_can_be_asked(build_edge: BuildEdge) -> None:
-    """The control process is away: it is asked again, and who waits goes on waiting."""
+@pytest.mark.parametrize("fault", [StoreUnavailableError("switched off"), ValueError("a bug")])
+async def test_nobody_can_be_asked(build_edge: BuildEdge, fault: Exception) -> None:
+    """The control process is away, or fails: it is asked again, and who waits goes on waiting."""
     sleeper = await asleep(build_edge)
-    sleeper.waker.down = True
+    sleeper.waker.fault = fault
     client = await waits(sleeper, get())
     await until(lambda: len(sleeper.waker.asked) == 1)
-    sleeper.waker.down = False
+    sleeper.waker.fault = None
     await until(lambda: len(sleeper.waker.asked) == 2)
+    events = [line["event"] for line in sleeper.edge.logs]
+    assert events.count("a wake could not be asked for") == 1
     sleeper.becomes(State.RUNNING)
     async with sleeper.backend.serving(OK):
         assert (await client.read_response()).status == 200

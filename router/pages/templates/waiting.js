@@ -13,9 +13,11 @@
   document.querySelectorAll("[data-scripted]").forEach((part) => { part.hidden = false; });
   const resend = document.querySelector("[data-resend]");
   if (resend) resend.addEventListener("click", again);
+  let lost = 0;
   const source = new EventSource(page.dataset.source);
   source.onmessage = (message) => {
     const told = JSON.parse(message.data);
+    lost = 0;
     say("text", told.stage === "failed" ? "" : told.text);
     if (told.stage === "failed") {
       source.close();
@@ -34,9 +36,13 @@
     if (resend) resend.disabled = false;
     else again();
   };
-  // Closed for good: it runs already and answers this path itself, or we have no room. A look at the address tells which.
+  // Closed for good, or ended again and again without a word: it runs already and answers this path itself, it may not be woken
+  // any more, or we have no room. A look at the address tells which.
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED && !resend) setTimeout(again, 2000 + 2000 * Math.random());
-    else if (source.readyState === EventSource.CLOSED) resend.disabled = false;
+    lost += 1;
+    if (source.readyState !== EventSource.CLOSED && lost < 4) return;
+    source.close();
+    if (resend) resend.disabled = false;
+    else setTimeout(again, 2000 + 2000 * Math.random());
   };
 })();
