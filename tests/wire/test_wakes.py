@@ -14,7 +14,7 @@ from router.wake.waker import Reason
 from tests.support.access import plain, policies, secret
 from tests.support.edge import FRONT, until
 from tests.support.http2_peer import Http2Peer
-from tests.support.records import name
+from tests.support.records import name, resource
 from tests.support.sleeper import FakeWaker, Sleeper
 from tests.support.wire import End, Message
 from tests.wire.conftest import BuildEdge
@@ -214,6 +214,7 @@ async def test_a_page_watches(build_edge: BuildEdge) -> None:
         assert await page.read_exactly(2) == b"\r\n"
         await page.send(get())  # the connection goes on
         assert (await page.read_response()).body == b"ok"
+    assert len(sleeper.waker.asked) == 1
 
 
 async def test_a_page_watches_in_vain(build_edge: BuildEdge) -> None:
@@ -326,6 +327,46 @@ async def test_it_is_deleted_meanwhile(build_edge: BuildEdge) -> None:
     assert (await client.read_response()).status == 410
     await page.read_until(b"0\r\n\r\n")
     assert sleeper.held == 0
+
+
+async def test_its_owner_switches_waking_off_meanwhile(build_edge: BuildEdge) -> None:
+    """Those that wait are answered by its state, as those that come then are."""
+    sleeper = await asleep(build_edge)
+    client = await waits(sleeper, get())
+    page = await waits(sleeper, WATCH, 2)
+    sleeper.becomes(State.PAUSED, wake=Wake.OFF)
+    assert (await client.read_response()).get(b"x-miosa-error") == b"stopped"
+    await page.read_until(b"0\r\n\r\n")
+    assert sleeper.held == 0
+
+
+async def test_a_domain_leads_elsewhere_meanwhile(build_edge: BuildEdge) -> None:
+    """Who waits there goes on to where it leads now; those that came by another name go on waiting."""
+    sleeper = await asleep(build_edge)
+    other = sleeper.edge.backend("other")
+    sleeper.edge.put(name("shop.example", sleeper.record))
+    client = await waits(sleeper, get().replace(b"shop.miosa.app", b"shop.example"))
+    await waits(sleeper, get(), 2)
+    sleeper.edge.put(name("shop.example", resource("other", default_port=other.port), version=2))
+    async with other.serving(OK):
+        assert (await client.read_response()).status == 200
+    assert sleeper.held == 1
+
+
+async def test_visitors_with_one_token_have_each_their_own_wait(build_edge: BuildEdge) -> None:
+    """What is remembered of a token for a moment says nothing of how long somebody waited."""
+    sleeper = await asleep(build_edge, policies=policies(secret("door")))
+    request = get("/", f"X-Miosa-Preview-Token: {plain('door')}\r\n")
+    clients = [await waits(sleeper, request, number + 1) for number in range(5)]
+    await asyncio.sleep(0.3)
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK):
+        answers = [await client.read_response() for client in clients]
+        waited = [int((answer.get(b"server-timing") or b"").removeprefix(b"wake;dur=")) for answer in answers]
+        await clients[0].send(request)
+        assert not cold(await clients[0].read_response())
+    assert min(waited) >= 300
+    assert max(waited) < 2 * min(waited)
 
 
 @pytest.mark.parametrize("fault", [StoreUnavailableError("switched off"), ValueError("a bug")])
