@@ -13,6 +13,12 @@ from router.cli.run_command import command_settings, database_to_read, reported
 if TYPE_CHECKING:
     from router.settings import Settings
 
+# Whose visit wakes it where it sleeps; nothing is said where nobody's does.
+_WAKES: Mapping[str | None, str] = {
+    "any": "a visit wakes it where it sleeps",
+    "authorised": "a visit wakes it where it sleeps, of those who bring a link, a token or a key",
+}
+
 
 def explain(host: str, config: Config = None, as_json: AsJson = False) -> None:
     """Show step by step which resource a host leads to, what its visitors met, and whether it may have a certificate."""
@@ -54,7 +60,7 @@ def _steps(explained: Mapping[str, Any]) -> list[dict[str, Any]]:
         outcome = f"served by {resource['kind']} {resource['slug']} at {endpoint['address']} port {endpoint['port']}"
     elif decision["error"] is not None:
         outcome = f"{decision['reason']}: answered {decision['status']} {decision['error']}"
-    port = {key: explained[key] for key in ("access", "host_mode", "scheme", "protocol", "hints", "errors")}
+    port = {key: explained[key] for key in ("access", "wake", "host_mode", "scheme", "protocol", "hints", "errors")}
     steps.append({"step": "decision", "outcome": outcome, **decision, "endpoint": endpoint, **port})
     steps.append({"step": "gate", "outcome": f"{gate['status']} {gate['reason']}", **gate})
     return steps
@@ -74,6 +80,8 @@ def _step_line(step: Mapping[str, Any]) -> str:
 def _port_lines(explained: Mapping[str, Any], admin: str) -> list[str]:
     hints, errors = explained["hints"], explained["errors"]
     lines = [] if explained["access"] is None else [access_line(explained["access"])]
+    wake = wake_line(explained["wake"])
+    lines += [] if wake is None else [wake]
     if explained["scheme"] is not None:
         lines.append(
             f"port: scheme {explained['scheme']}, protocol {explained['protocol']}, host_mode {explained['host_mode']}"
@@ -85,6 +93,11 @@ def _port_lines(explained: Mapping[str, Any], admin: str) -> list[str]:
         times = "once" if error["count"] == 1 else f"{error['count']} times since {error['first_at']}"
         lines.append(f"error: {error['code']} {times}, last at {error['last_at']}: {error['message']}")
     return lines
+
+
+def wake_line(wake: str | None) -> str | None:
+    """Whose visit wakes it, None where nobody's does."""
+    return f"wake: {_WAKES[wake]}" if wake in _WAKES else None
 
 
 def access_line(access: Mapping[str, Any]) -> str:

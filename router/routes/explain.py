@@ -85,6 +85,7 @@ class Explainer:
             "endpoint": _endpoint(decision),
             "host_mode": _host_mode(decision),
             "access": _access(decision),
+            "wake": None if decision.resource is None else str(decision.resource.wake),
             **_spoken(decision),
             "hints": self._hints(decision),
             "errors": self._noted(decision),

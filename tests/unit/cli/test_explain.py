@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.cli.explain import access_line
+from router.cli.explain import access_line, wake_line
 
 _OPEN = {"visibility": "public", "until": None, "hide": False, "networks": [], "cors": "passthrough", "secrets": []}
 _SECRETS = [
@@ -30,3 +30,18 @@ _SECRETS = [
 def test_access_line(policy: dict[str, Any], line: str) -> None:
     """Everything that keeps somebody out is there, and no secret."""
     assert access_line(_OPEN | policy) == line
+
+
+@pytest.mark.parametrize(
+    ("wake", "line"),
+    [
+        (None, None),
+        ("off", None),
+        ("any", "wake: a visit wakes it where it sleeps"),
+        ("authorised", "wake: a visit wakes it where it sleeps, of those who bring a link, a token or a key"),
+        ("a word of a newer node", None),
+    ],
+)
+def test_wake_line(wake: str | None, line: str | None) -> None:
+    """Whose visit wakes it; nothing where nobody's does."""
+    assert wake_line(wake) == line

@@ -15,6 +15,7 @@ from router.routes.explain import Explainer
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.records import Endpoint, State
 from router.routes.resolver import Resolver
+from router.routes.wakes import Wake
 from router.settings import Cache
 from tests.support.access import plain, policies, secret
 from tests.support.memory_records import MemoryRecords
@@ -36,6 +37,7 @@ KEYS = [
     "endpoint",
     "host_mode",
     "access",
+    "wake",
     "scheme",
     "protocol",
     "hints",
@@ -132,6 +134,7 @@ async def test_everything_about_a_host(parts: Parts) -> None:
         "endpoint": {"address": "10.0.3.7", "port": 45173, "generation": "boot-1"},
         "host_mode": "auto",
         "access": None,
+        "wake": "off",
         "scheme": "http",
         "protocol": "http1",
         "hints": [],
@@ -242,6 +245,14 @@ async def test_addresses_are_no_hosts_of_ours(parts: Parts) -> None:
     """Well-formed, and nothing."""
     found = await parts.explainer.explain("[::1]:8080")
     assert (found["host"], found["readings"], found["decision"]["reason"]) == ("[::1]", [], "unknown_host")
+
+
+async def test_whose_visit_wakes_it(parts: Parts) -> None:
+    """As the resource has it; nothing where the host leads to none."""
+    parts.records.put(resource("sleepy", state=State.PAUSED, wake=Wake.AUTHORISED))
+    found = await parts.explainer.explain("sleepy.miosa.app")
+    assert (found["wake"], found["decision"]["error"]) == ("authorised", "stopped")
+    assert (await parts.explainer.explain("absent.miosa.app"))["wake"] is None
 
 
 async def test_who_may_open_it(parts: Parts) -> None:
