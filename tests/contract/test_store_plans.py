@@ -47,6 +47,7 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
         "zones": ["preview1.dev"],
         "digests": ["a"],
         "purposes": ["a"],
+        "wakes": ["a"],
     }
     arguments = [_literal(values.get(name, statement.binds[name].value)) for name in statement.positiontup or ()]
     connection = await asyncpg.connect(database)

@@ -118,7 +118,11 @@ async def test_every_time_is_thought_of() -> None:
         "used_at",
     }  # of builds, tries, keys and links: shown
     meant = {"expires_at", "not_before", "not_after", "old_secret_until"}  # ahead on purpose, or somebody else's word
-    own = {"leases.expires_at", "leases.ran_at"}  # `store/leases.py`
+    own = {
+        "leases.expires_at",
+        "leases.ran_at",
+        "wakes.asked_at",
+    }  # by the database's clock: `store/leases.py`, `wake_plan.py`
     for table in metadata.sorted_tables:
         for column in table.columns:
             if not column.name.endswith(("_at", "_since", "_until", "_before", "_after")):

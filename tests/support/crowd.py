@@ -19,6 +19,7 @@ from router.domains.preview_domains import PreviewStatus
 from router.domains.redirects import RedirectPolicy
 from router.routes.policies import Visibility
 from router.routes.records import DomainStatus, Kind, Scope, State
+from router.routes.wakes import Wake
 from router.store.journal_tables import route_versions
 from router.store.tables import (
     custom_domains,
@@ -119,6 +120,7 @@ class Crowd:
             (
                 {"id": _id(_TENANT, t), "slug": f"tenant{t}", "name": f"Tenant {t}", "plan": "free", "branding": {}}
                 | {"auto_expose": False, "suspended": False, "default_visibility": Visibility.PUBLIC}
+                | {"default_wake": Wake.OFF, "default_keeps_awake": True}
                 for t in of_tenant
             ),
         )
