@@ -25,6 +25,7 @@ from typing import Final
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
 from router.access.cookies import Cookies, Grant, is_believed
+from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.keys import UNKNOWN, AccessKeys
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
@@ -41,33 +42,6 @@ _MAX_COOKIES: Final = 4  # that are looked at: browsers may send one of each of 
 
 # The most telling first: which of several refusals a visitor hears.
 _TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRONG)
-
-
-class Entry:
-    """What let a visitor in, by which an open exchange is judged again: `secret_id` or the `key` (its hash) that was brought;
-    neither where everybody may come in, or by a JSON Web Token, which `claims` are of. `signed_by` is the key of a cookie, and
-    `generation` the policy's that it names. It holds until `until`, in seconds of the epoch."""
-
-    def __init__(
-        self,
-        *,
-        secret_id: str = "",
-        key: str = "",
-        claims: Claims | None = None,
-        signed_by: str = "",
-        generation: int = 0,
-        until: float = _FOREVER,
-    ) -> None:
-        self.secret_id = secret_id
-        self.key = key
-        self.claims = claims
-        self.signed_by = signed_by
-        self.generation = generation
-        self.until = until
-
-
-OPEN: Final = Entry()
-"""Everybody may come in."""
 
 
 class Allowed:
@@ -244,7 +218,7 @@ def _by_secret(
     if by_link and not rules.programs_only and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
         return _UNKNOWN_SIGNING if keys.signing is None else Exchanged(secret)
     until = _FOREVER if secret.until is None else secret.until
-    return Allowed(Entry(secret_id=secret.id, until=until), consumed)
+    return Allowed(Entry(secret_id=secret.id, until=until, how=way_of(secret.kind), subject=secret.id), consumed)
 
 
 def _once(
@@ -276,7 +250,7 @@ def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consu
     if problem is not None or record is None:
         return Refused(problem or errors.TOKEN_WRONG)
     until = _FOREVER if record.until is None else record.until
-    return Allowed(Entry(key=hashed, until=until), consumed)
+    return Allowed(Entry(key=hashed, until=until, how=Way.API_KEY, subject=record.id), consumed)
 
 
 def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
@@ -295,7 +269,7 @@ def _by_claims(
         return Refused(errors.TOKEN_WRONG)
     if expired:
         return Refused(errors.TOKEN_EXPIRED)
-    return Allowed(Entry(claims=claims, until=claims.until), consumed)
+    return Allowed(Entry(claims=claims, until=claims.until, how=Way.JWT, subject=claims.subject), consumed)
 
 
 def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
@@ -352,6 +326,8 @@ def _by_cookies(
                     signed_by=grant.signed_by,
                     generation=grant.generation,
                     until=grant.until,
+                    how=way_of(rules.secrets_by_id[grant.secret_id].kind),
+                    subject=grant.secret_id,
                 )
             )
         if problem is not None and _TELLING.index(problem) < _TELLING.index(worst):

@@ -18,10 +18,8 @@ from router import errors
 from router.access.brought import Brought, sole_credential
 from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
-    OPEN,
     Allowed,
     Confirm,
-    Entry,
     Exchanged,
     LookUp,
     Preflight,
@@ -31,6 +29,7 @@ from router.access.decision import (
     judge_entry,
     judge_key,
 )
+from router.access.entry import OPEN, Entry
 from router.access.keys import UNKNOWN
 from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError

@@ -10,10 +10,8 @@ from router import errors
 from router.access.brought import Brought
 from router.access.cookies import Cookies
 from router.access.decision import (
-    OPEN,
     Allowed,
     Confirm,
-    Entry,
     Exchanged,
     LookUp,
     Preflight,
@@ -24,12 +22,13 @@ from router.access.decision import (
     judge_entry,
     judge_key,
 )
+from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.rules import AccessRules
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
 from router.errors import Problem
 from router.routes.chain import Decision, Level
-from router.routes.policies import Cors
+from router.routes.policies import Cors, SecretKind
 from router.routes.route import Route
 from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
 from tests.support.records import resource
@@ -311,6 +310,42 @@ def test_entries(lines: tuple[bytes, ...], expected: Entry) -> None:
     entry = given.entry
     fields = (entry.secret_id, entry.key, bool(entry.signed_by), entry.until)
     assert fields == (expected.secret_id, expected.key, bool(expected.signed_by), expected.until)
+
+
+# Who a visitor is, by each way in.
+WHO: list[tuple[bytes, Way, str]] = [
+    (token("ci"), Way.TOKEN, "ci"),
+    (token("mail", "link"), Way.LINK, "mail"),
+    (by_cookie("ci"), Way.TOKEN, "ci"),
+    (by_cookie("mail"), Way.LINK, "mail"),
+    (by_cookie("once-used"), Way.ONCE, "once-used"),
+    (b"Authorization: Bearer " + API_KEY.encode(), Way.API_KEY, api_key().id),
+    (b"Authorization: Bearer " + JWT.encode(), Way.JWT, "me"),
+]
+
+
+@pytest.mark.parametrize(("line", "how", "subject"), WHO)
+def test_who_came_in(line: bytes, how: Way, subject: str) -> None:
+    """How they did and who that says they are: the same whether a secret stood in a header or was handed on as a cookie."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    keys.tokens[JWT] = Claims("me", "acme", "tenant", NOW + 60)
+    given = verdict(rules_of(), line, keys=keys)
+    assert isinstance(given, Allowed)
+    assert (given.entry.how, given.entry.subject, given.entry.email) == (how, subject, "")
+
+
+def test_everybody_is_nobody() -> None:
+    """Who opens what everybody may open is not asked who they are, whatever they bring."""
+    given = verdict(rules_of(visibility="public", until=NOW + 1), token("ci"))
+    assert isinstance(given, Allowed)
+    assert (given.entry.how, given.entry.subject, given.entry.email) == (Way.PUBLIC, "", "")
+
+
+@pytest.mark.parametrize("kind", SecretKind)
+def test_every_kind_of_secret_is_a_way_in(kind: SecretKind) -> None:
+    """A new kind has to say which."""
+    assert way_of(kind) is not Way.PUBLIC
 
 
 # Before anything that was brought.
