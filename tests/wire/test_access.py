@@ -82,6 +82,12 @@ def private(edge: RunningEdge, **changes: object) -> Backend:
         ((), b"/a?X-Miosa-Preview-Token=" + TOKEN, b"/a"),
         ((), b"/a?x-miosa-preview-TOKEN=" + TOKEN + b"&c=%20&&d", b"/a?c=%20&&d"),
         ((), b"/a?b&X-Miosa-Preview-Token=" + TOKEN, b"/a?b"),
+        ((), b"/a?b&x%2dmiosa-preview%2dtoken=" + TOKEN, b"/a?b"),
+        (
+            (b"Referer: https://shop.miosa.app/?%6diosa_token=" + TOKEN, b"X-Miosa-Preview-Token: " + TOKEN),
+            b"/a",
+            b"/a",
+        ),
         ((b"X-Miosa-Preview-Token: " + TOKEN,), b"/?X-Miosa-Preview-Token=" + TOKEN, b"/"),
         ((b"Sec-Fetch-Mode: cors",), b"/a?miosa_token=" + LINK + b"&b=1", b"/a?b=1"),
         ((b"Accept: text/event-stream",), b"/a?miosa_token=" + LINK, b"/a"),

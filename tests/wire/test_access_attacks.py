@@ -67,6 +67,8 @@ TARGETS = [
     (b"/a?miosa_token=T&miosa_token=", b"/a"),
     (b"/a?&&miosa_token=T&&", b"/a?&&&"),
     (b"/a?x=miosa_token&miosa_token=T", b"/a?x=miosa_token"),
+    (b"/a?x=%20&miosa%5Ftoken=T", b"/a?x=%20"),
+    (b"/a?%6Diosa_token=T&x", b"/a?x"),
     (b"/miosa_token=x?miosa_token=T", b"/miosa_token=x"),
     (b"http://shop.miosa.app//evil.example?miosa_token=T", b"//evil.example"),
     (b"https://SHOP.miosa.app?miosa_token=T", b"/"),
@@ -132,7 +134,13 @@ async def test_what_is_no_request_is_none(edge: RunningEdge, raw: bytes) -> None
 @pytest.mark.parametrize(
     "target",
     [
-        *(b"/?miosa%5Ftoken=T", b"/?a;miosa_token=T", b"/??miosa_token=T", b"/?amp;miosa_token=T", b"/;miosa_token=T"),
+        *(
+            b"/?miosa%255Ftoken=T",
+            b"/?a;miosa_token=T",
+            b"/??miosa_token=T",
+            b"/?amp;miosa_token=T",
+            b"/;miosa_token=T",
+        ),
         *(b"/?miosa_token%3DT", b"/?miosa_token[]=T", b"/?+miosa_token=T", b"/?miosa_token.=T", b"/%3Fmiosa_token=T"),
     ],
 )
