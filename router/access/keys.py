@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from router.access.tokens import Claims
+from router.access.visitors import Visitors
 from router.routes.records import KeyRecord, SigningKeysRecord
 
 
@@ -37,11 +38,12 @@ class AccessKeys(Protocol):
     def signing(self) -> SigningKeysRecord | None:
         """The keys that sign cookies; None: then `ready` has to be awaited."""
 
+    @property
+    def visitors(self) -> Visitors:
+        """What has to be asked of the control process."""
+
     async def ready(self) -> SigningKeysRecord:
         """As `signing`, from the store where they are not known."""
-
-    async def use_up(self, secret_id: str) -> bool:
-        """Take a link that works once; False where somebody has, on any node."""
 
     def verify_jwt(self, token: str) -> Claims | None:
         """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError, or

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from router.access.visitors import Visitors
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
-from router.errors import StoreUnavailableError
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
+from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WorkerSide
 from router.node.sockets import listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from router.node.control import Control
     from router.routes.follower import OutboxFollower
     from router.store import Store
-    from router.tenancy.preview_secrets import PreviewSecrets
 
 _START_SHARE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
 
@@ -87,7 +86,6 @@ class App:
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
         self._sync: CertificateSync | None = None
         self._resolver: Resolver | None = None
-        self._links: PreviewSecrets | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
@@ -191,12 +189,12 @@ class App:
         metrics, evidence = self._metrics, self._evidence
         store: Store | None = None
         if self._worker_side is not None and self._asks:
-            resolver = await self._follow(await self._ask(self._worker_side))
+            resolver = await self._follow(await self._ask(self._worker_side), self._ask_for_visitors(self._worker_side))
         else:
             store = await self._open_store()
-            self._open_links(store)
-            resolver = await self._follow(store)
-            self._share(store)
+            visitors = self._open_visitors(store)
+            resolver = await self._follow(store, visitors)
+            self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
         if self._keys is not None:
@@ -251,28 +249,25 @@ class App:
             self._stack.push_async_callback(self._control_side.close)  # it reads the store, so it closes first
         return store
 
-    async def _use_up(self, secret_id: str) -> bool:
-        """Take a link that works once. Raises StoreUnavailableError."""
+    def _ask_for_visitors(self, worker_side: WorkerSide) -> VisitorsClient:
+        return VisitorsClient(worker_side, within=self._settings.cache.fetch_time)
+
+    def _open_visitors(self, store: "Store") -> Visitors:
+        """What visitors need beside their routes: of the control process, where there is one besides this."""
         if self._worker_side is not None and self._process is not None and self._process.control:
-            within = self._settings.cache.fetch_time
-            return await LinksClient(self._worker_side, within=within).use_up(secret_id)
-        if self._links is None:
-            raise StoreUnavailableError("the store is not open yet")
-        return await self._links.use_up(secret_id)
+            return self._ask_for_visitors(self._worker_side)
+        from router.node.visitors import StoreVisitors  # noqa: PLC0415 - no worker with a control process needs it
 
-    def _open_links(self, store: "Store") -> None:
-        from router.tenancy.preview_secrets import PreviewSecrets  # noqa: PLC0415 - no worker with a control process needs it
+        return StoreVisitors(store, self._clock)
 
-        self._links = PreviewSecrets(store, self._clock)
-
-    def _share(self, store: "Store") -> None:
+    def _share(self, store: "Store", visitors: Visitors) -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
         if self._shared is not None:
             store.on_number(self._shared.committed)
         store.after_commit(self._drop)
         if self._control_side is not None:
             store.on_number(self._control_side.announce)
-            self._control_side.serve_store(store, self._use_up)
+            self._control_side.serve_store(store, visitors)
 
     def _take_control(
         self, store: "Store", resolver: Resolver, own_listeners: Collection[tuple[str, int]]
@@ -339,12 +334,12 @@ class App:
         await sync.start()
         self._sync = sync
 
-    async def _follow(self, store: "Store | StoreClient") -> Resolver:
+    async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
         """The resolver, which hears of every change from here on that another process commits; and with it what this process
         knows of keys."""
         settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
         if settings.redis_url is None:
-            resolver = self._remember(store.records)
+            resolver = self._remember(store.records, visitors)
             self._follower = follower = store.follow(self._heard, self._gap)
             stack.push_async_callback(follower.close)
             await follower.start(required=self._replaces)
@@ -365,17 +360,17 @@ class App:
             clock=clock,
         )
         stack.push_async_callback(shared.close)
-        resolver = self._remember(shared.records)
+        resolver = self._remember(shared.records, visitors)
         await shared.start(self._drop, self._drop_all, store_required=self._replaces)
         return resolver
 
-    def _remember(self, source: RecordSource) -> Resolver:
+    def _remember(self, source: RecordSource, visitors: Visitors) -> Resolver:
         """What remembers routes, and keys where this process carries traffic."""
         settings, clock, stack = self._settings, self._clock, self._stack
         self._resolver = resolver = Resolver.of(source, settings, clock)
         stack.push_async_callback(resolver.close)
         if "proxy" in settings.roles:
-            self._keys = keys = open_keys(source, settings, clock, use_up=self._use_up)
+            self._keys = keys = open_keys(source, settings, clock, visitors=visitors)
             stack.push_async_callback(keys.close)
         return resolver
 

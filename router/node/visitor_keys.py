@@ -1,8 +1,7 @@
 """Puts together what a worker knows of the keys that visitors bring."""
 
-from collections.abc import Awaitable, Callable
-
 from router.access.tokens import VerifiedTokens
+from router.access.visitors import Visitors
 from router.base.clock import Clock
 from router.proxy.key_cache import KeyCache
 from router.proxy.secret_uses import SecretUses
@@ -12,16 +11,14 @@ from router.routes.batches import RecordSource
 from router.settings import Jwt, Settings
 
 
-def open_keys(
-    source: RecordSource, settings: Settings, clock: Clock, *, use_up: Callable[[str], Awaitable[bool]]
-) -> WorkerKeys:
+def open_keys(source: RecordSource, settings: Settings, clock: Clock, *, visitors: Visitors) -> WorkerKeys:
     """As the settings say. Raises SettingsError for keys of JSON Web Tokens that cannot be used."""
     return WorkerKeys(
         api_keys=KeyCache(source, limits=settings.cache, clock=clock),
         signing_keys=SigningKeyCache(source, limits=settings.cache, clock=clock),
         tokens=_tokens(settings.jwt, clock),
         uses=SecretUses(clock),
-        use_up=use_up,
+        visitors=visitors,
     )
 
 

@@ -31,6 +31,7 @@ from router.access.decision import (
 )
 from router.access.entry import OPEN, Entry
 from router.access.keys import UNKNOWN
+from router.access.reserved import is_reserved
 from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
@@ -108,7 +109,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         return True
     rules, visit, credential = guard.rules, exchange.visit, b""
     if visit is None:
-        if rules.by_credential:
+        if rules.by_credential and not is_reserved(exchange.head.target):
             credential = sole_credential(exchange.head)
             known = guard.known(credential, worker.now, worker.access.signing) if credential else None
             if known is not None:
@@ -262,7 +263,7 @@ def _cookie_for(exchange: "Exchange", rules: AccessRules, secret: AccessSecret) 
 
 
 async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, secret: AccessSecret) -> bool:
-    first = await exchange.worker.access.use_up(secret.id)
+    first = await exchange.worker.access.visitors.use_up(secret.id)
     exchange.waiting = None
     if not exchange.over:
         if first:

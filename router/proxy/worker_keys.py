@@ -1,8 +1,9 @@
 """What one worker knows of keys: API keys, JSON Web Tokens, those that sign cookies, and who was let in by which."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError, VerifiedTokens
+from router.access.visitors import Visitors
 from router.proxy.key_cache import KeyCache
 from router.proxy.secret_uses import SecretUses
 from router.proxy.signing_key_cache import SigningKeyCache
@@ -10,8 +11,7 @@ from router.routes.records import SigningKeysRecord
 
 
 class WorkerKeys:
-    """access.keys.AccessKeys. `tokens` is None where no JSON Web Token is accepted; `use_up` takes a link that works once, in
-    the store."""
+    """access.keys.AccessKeys. `tokens` is None where no JSON Web Token is accepted."""
 
     def __init__(
         self,
@@ -20,12 +20,12 @@ class WorkerKeys:
         signing_keys: SigningKeyCache,
         tokens: VerifiedTokens | None,
         uses: SecretUses,
-        use_up: Callable[[str], Awaitable[bool]],
+        visitors: Visitors,
     ) -> None:
         self._api_keys = api_keys
         self._signing_keys = signing_keys
         self._tokens = tokens
-        self._use_up = use_up
+        self.visitors = visitors
         self.uses = uses
         self.peek = api_keys.peek
         self.resolve = api_keys.resolve
@@ -36,9 +36,6 @@ class WorkerKeys:
     @property
     def signing(self) -> SigningKeysRecord | None:
         return self._signing_keys.record
-
-    async def use_up(self, secret_id: str) -> bool:
-        return await self._use_up(secret_id)
 
     def verify_jwt(self, token: str) -> Claims | None:
         if self._tokens is None:

@@ -18,6 +18,7 @@ from router.base.ids import new_id
 from router.cache import SharedCache
 from router.errors import StoreUnavailableError
 from router.node.ipc import ControlSide, StoreClient, WorkerSide
+from router.node.visitors import StoreVisitors
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
 from router.routes.records import (
@@ -36,7 +37,6 @@ from router.routes.records import (
 from router.settings import Redis
 from router.store import Store
 from router.tenancy.keys import Key
-from router.tenancy.preview_secrets import PreviewSecrets
 from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenant
 from tests.support import records as make
@@ -223,7 +223,7 @@ async def asked(store: Store) -> AsyncIterator[RecordSource]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    control_side.serve_store(store, PreviewSecrets(store, SystemClock()).use_up)
+    control_side.serve_store(store, StoreVisitors(store, SystemClock()))
     await control_side.connect(ours, 1)
     await worker_side.connect(theirs)
     await worker_side.until_ready(5)

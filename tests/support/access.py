@@ -7,6 +7,7 @@ from typing import Any
 from router.access.cookies import Grant, sign
 from router.access.keys import UNKNOWN, Unknown
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
+from router.access.visitors import Visitors
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
 from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
@@ -89,6 +90,7 @@ class MemoryKeys:
         self.looked_up: list[str] = []
         self.down = False
         self._listeners: list[Callable[[str], None]] = []
+        self.visitors: Visitors = self
 
     def put(self, text: str, record: KeyRecord | None, *, known: bool = False) -> None:
         """Store an API key, or take it away, and let the proxy know."""

@@ -57,7 +57,7 @@ class MemoryStore:
         return Snapshot({key: self._records.get(key, (0, None)) for key in keys}, seen=await self.newest())
 
     async def use_up(self, secret_id: str) -> bool:
-        """tenancy.preview_secrets.PreviewSecrets.use_up"""
+        """access.visitors.Visitors.use_up"""
         self._check()
         if self.silent:
             await asyncio.Event().wait()

@@ -13,7 +13,7 @@ import pytest_asyncio
 from router import errors
 from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WorkerSide
+from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WorkerSide
 from router.node.ipc.messages import FaultError, Message, StoreRequest
 from router.node.ipc.store_server import CONCURRENCY, MAX_KEYS
 from router.observe.metrics import Metrics
@@ -146,7 +146,7 @@ def ledger() -> HeldStore:
 @pytest_asyncio.fixture
 async def control(ledger: HeldStore) -> AsyncIterator[Control]:
     made = Control(ledger)
-    made.control_side.serve_store(ledger, ledger.use_up)
+    made.control_side.serve_store(ledger, ledger)
     yield made
     await made.control_side.close()
 
@@ -234,7 +234,7 @@ async def test_nothing_is_older_than_what_was_told(stack: AsyncExitStack) -> Non
     stack.push_async_callback(control.control_side.close)
     for worker in workers:
         stack.push_async_callback(worker.close)
-    control.control_side.serve_store(ledger, ledger.use_up)
+    control.control_side.serve_store(ledger, ledger)
     ledger.commit("slug:shop", replace(SHOP, version=0))
     told = [0, 0]  # the newest version that each has been told of
     for number, worker in enumerate(workers):
@@ -305,7 +305,7 @@ async def test_without_a_control_process_it_knows_what_it_knew(
     assert await worker.state() is State.RUNNING
     ledger.commit("slug:shop", replace(SHOP, state=State.STOPPED))
     successor = Control(ledger)
-    successor.control_side.serve_store(ledger, ledger.use_up)
+    successor.control_side.serve_store(ledger, ledger)
     await worker.meet(successor)
     await eventually(lambda: worker.told == ["slug:shop"] or worker.gaps == 1, "it has caught up")
     assert await worker.state() is State.STOPPED
@@ -324,7 +324,7 @@ async def test_a_successor_answers_before_the_one_that_goes(
     ledger.hold = True
     asked = asyncio.create_task(worker.state())  # the successor has nothing to answer from yet
     await eventually(lambda: len(ledger.held) == 1, "it is asked of the old one")
-    successor.control_side.serve_store(later, later.use_up)
+    successor.control_side.serve_store(later, later)
     await eventually(lambda: len(worker.worker_side._with_store) == 2, "the new one answers")
     await control.control_side.close()
     assert await asked is State.PAUSED
@@ -349,7 +349,7 @@ async def test_a_start_in_the_middle_of_a_succession(control: Control, ledger: H
     starting = asyncio.create_task(worker.follow())
     await eventually(lambda: not worker.worker_side._with_store, "the old one has gone")
     await worker.meet(successor)
-    successor.control_side.serve_store(ledger, ledger.use_up)
+    successor.control_side.serve_store(ledger, ledger)
     async with asyncio.timeout(5):
         await starting
     assert await worker.state() is State.RUNNING
@@ -435,7 +435,7 @@ async def test_a_link_is_used_up_once(worker: Worker, control: Control, ledger: 
     other = Worker()
     await other.meet(control)
     await other.follow()
-    clients = [LinksClient(one.worker_side, within=5) for one in (worker, other)]
+    clients = [VisitorsClient(one.worker_side, within=5) for one in (worker, other)]
     results = await asyncio.gather(*(client.use_up("once") for client in clients for _ in range(5)))
     assert sorted(results) == [False] * 9 + [True]
     assert ledger.links == {"other"}
@@ -446,7 +446,7 @@ async def test_a_link_can_not_be_used_up_without_the_store(control: Control, led
     """Whether the store is away, does not answer in time, or there is nobody to ask: an error, and neither yes nor no."""
     ledger.links = {"once"}
     worker = Worker()
-    client = LinksClient(worker.worker_side, within=0.3)
+    client = VisitorsClient(worker.worker_side, within=0.3)
     worker.worker_side.serving(True)
     with pytest.raises(StoreUnavailableError, match="away"):
         await client.use_up("once")

@@ -1,14 +1,14 @@
-"""What the control process answers its workers from the store: records, the outbox, and whether a link was used up.
+"""What the control process answers its workers from the store: records, the outbox, and what visitors need.
 
 Each request is a read of its own that begins when the request has arrived; it never shares a read that is already
 running. So a worker that asks after it has heard of a change cannot get anything older than the change.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import structlog
 
+from router.access.visitors import Visitors
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.node.ipc.messages import (
@@ -33,18 +33,15 @@ CONCURRENCY = 64  # requests of one worker under way; far more than `cache.fetch
 MAX_KEYS = 1000  # in one request
 _MAX_TIME = 10.0  # seconds for any answer
 
-UseUp = Callable[[str], Awaitable[bool]]
-
 _log = structlog.get_logger("router.node.ipc")
 
 
 class StoreServer:
-    """For one worker. `tasks` are shared by all workers; a worker that has gone leaves its reads to finish. `use_up` takes a
-    link that works once."""
+    """For one worker. `tasks` are shared by all workers; a worker that has gone leaves its reads to finish."""
 
-    def __init__(self, store: RecordStore, tasks: Tasks, use_up: UseUp) -> None:
+    def __init__(self, store: RecordStore, tasks: Tasks, visitors: Visitors) -> None:
         self._store = store
-        self._use_up = use_up
+        self._visitors = visitors
         self._tasks = tasks
         self._under_way = 0
 
@@ -91,5 +88,5 @@ class StoreServer:
                 changes = await feed.after(request.number, request.limit)
                 return ChangesAnswer([(one.number, one.key, one.at.isoformat(), one.moved) for one in changes])
             case UseUpRequest():
-                return UseUpAnswer(await self._use_up(request.secret_id))
+                return UseUpAnswer(await self._visitors.use_up(request.secret_id))
         raise TypeError(f"unknown request {request!r}")

@@ -14,6 +14,7 @@ from router.proxy.signing_key_cache import SigningKeyCache
 from router.proxy.worker_keys import WorkerKeys
 from router.routes.records import KeyRecord, SigningKey, SigningKeysRecord, api_key_key
 from router.settings import Cache
+from tests.support.access import MemoryKeys
 from tests.support.memory_records import MemoryRecords
 from tests.support.still_loop import StillLoop, still_clock, turns
 
@@ -24,6 +25,7 @@ ADA = "a" * 64
 KEY = KeyRecord("key-1", "acme", "tenant", "acme", 1)
 FIRST = SigningKeysRecord("cookies", (SigningKey("1", "00" * 32, 0.0, 100.0),), 1)
 SECOND = SigningKeysRecord("cookies", (SigningKey("2", "11" * 32, 0.0, 100.0),), 2)
+VISITORS = MemoryKeys()
 SAID = Claims("ada", "acme", "tenant", 1e12)
 
 
@@ -48,15 +50,12 @@ def verify(token: str) -> Claims:
 
 @pytest_asyncio.fixture
 async def keys(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[WorkerKeys]:
-    async def use_up(secret_id: str) -> bool:
-        return secret_id == "unused"
-
     made = WorkerKeys(
         api_keys=KeyCache(source, limits=Cache(), clock=clock),
         signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
         tokens=VerifiedTokens(verify, clock),
         uses=SecretUses(clock),
-        use_up=use_up,
+        visitors=VISITORS,
     )
     made.start()
     yield made
@@ -69,8 +68,7 @@ async def test_it_is_what_the_proxy_needs(keys: WorkerKeys) -> None:
     assert access.peek(ADA) is UNKNOWN
     assert await access.resolve(ADA) == KEY == access.peek(ADA)
     assert await access.ready() == FIRST == access.signing
-    assert await access.use_up("unused")
-    assert not await access.use_up("used")
+    assert access.visitors is VISITORS
     assert access.verify_jwt("ours") == SAID
     assert access.verify_jwt("another's") is None
     with pytest.raises(ExpiredTokenError):
@@ -99,16 +97,12 @@ async def test_a_change_reaches_both_caches(keys: WorkerKeys, source: MemoryReco
 
 async def test_without_keys_for_tokens_none_is_ours(source: MemoryRecords, clock: ManualClock) -> None:
     """It is the application's then."""
-
-    async def use_up(_secret_id: str) -> bool:
-        return False
-
     keys = WorkerKeys(
         api_keys=KeyCache(source, limits=Cache(), clock=clock),
         signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
         tokens=None,
         uses=SecretUses(clock),
-        use_up=use_up,
+        visitors=VISITORS,
     )
     assert keys.verify_jwt("ours") is None
     await keys.close()
