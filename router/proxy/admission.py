@@ -57,9 +57,10 @@ class Visit:
     """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
     again, in seconds of the epoch; `cors` the lines that its response gets
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
-    `look_ups` how many keys it has waited for."""
+    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: AccessRules) -> None:
+        self.restricted = rules.restricted
         self.entry: Entry | None = None
         self.until = 0.0
         self.friend: bool | None = None
@@ -115,7 +116,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
             if known is not None:
                 exchange.visit = known
                 return True
-        visit = exchange.visit = Visit()
+        visit = exchange.visit = Visit(rules)
     elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
         problem = _judge(exchange, rules, visit.entry)
         if problem is not None:
@@ -172,8 +173,9 @@ def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
             visit.until = math.inf
         return None
     if visit is None:
-        visit = exchange.visit = Visit()
+        visit = exchange.visit = Visit(guard.rules)
         visit.entry = OPEN
+    visit.restricted = guard.rules.restricted
     entry = visit.entry or OPEN
     problem = _judge(exchange, guard.rules, entry)
     visit.until = min(entry.until, guard.rules.until)

@@ -20,6 +20,7 @@ from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
 from router.http1.other_protocols import recognise
 from router.http1.requests import may_be_repeated
 from router.http1.responses import ResponseHead, is_event_stream
+from router.http1.shared_caches import unshared
 from router.http1.upgrade import accepts
 from router.observe import endings
 from router.proxy.tunnel import Tunnel
@@ -80,15 +81,21 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         and not worker.draining
         and not (request.upgrade and incoming.buffer)
     )
+    cors: tuple[bytes, ...] = ()
+    said, visit = head, exchange.visit
+    if visit is not None:
+        cors = visit.cors
+        if visit.restricted:
+            said = unshared(head)
     out = response_to_client(
-        head,
+        said,
         exchange.client_info,
         exchange.prepared.rules,
         request_id=exchange.id,
         framing=framing,
         client_version=request.version,
         keep_alive=keep_alive,
-        cors=exchange.visit.cors if exchange.visit is not None else (),
+        cors=cors,
     )
     length = head.framing
     if length == NONE:
