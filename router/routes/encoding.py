@@ -24,6 +24,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     SigningKey,
     SigningKeysRecord,
     State,
@@ -86,6 +87,8 @@ def _fields(record: Record) -> dict[str, Any]:
             "keys": [[key.id, key.secret, key.since, key.until] for key in record.keys],
             "version": record.version,
         }
+    if isinstance(record, SessionRecord):
+        return _of_session(record)
     return {"domain": record.domain, "claims": [_of_claim(claim) for claim in record.claims], "version": record.version}
 
 
@@ -100,6 +103,18 @@ def _of_key(record: KeyRecord) -> dict[str, Any]:
     if record.until is not None:
         fields["until"] = record.until
     return fields | {"revoked": True} if record.revoked else fields
+
+
+def _of_session(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "tenant": record.tenant_id,
+        "subject": record.subject,
+        "email": record.email,
+        "version": record.version,
+        "until": record.until,
+        "revoked": record.revoked,
+    }
 
 
 def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
@@ -119,6 +134,7 @@ def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[st
         "hide": policy.hide,
         "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
         "origins": policy.origins,
+        "login": policy.login,
     }
     if policy.until is not None:
         fields["until"] = policy.until
@@ -201,6 +217,7 @@ def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> Acces
         hide=fields.get("hide", False) is True,
         cors=Cors(fields.get("cors", Cors.PASSTHROUGH)),
         origins=tuple(map(str, fields.get("origins", ()))),
+        login=fields.get("login", False) is True,
     )
 
 
@@ -226,6 +243,19 @@ def _key(fields: Mapping[str, Any]) -> KeyRecord:
 def _signing(fields: Mapping[str, Any]) -> SigningKeysRecord:
     keys = tuple(SigningKey(str(one[0]), str(one[1]), float(one[2]), float(one[3])) for one in fields["keys"])
     return SigningKeysRecord(fields["purpose"], keys, fields["version"])
+
+
+def _session(fields: Mapping[str, Any]) -> SessionRecord:
+    # What is not plainly false is a revocation, as with secrets.
+    return SessionRecord(
+        id=fields["id"],
+        tenant_id=intern(fields["tenant"]),
+        subject=fields["subject"],
+        email=fields["email"],
+        version=fields["version"],
+        until=float(fields["until"]),
+        revoked=fields["revoked"] is not False,
+    )
 
 
 def _endpoint(
@@ -319,4 +349,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
     "zone": _zone,
     "key": _key,
     "signing": _signing,
+    "session": _session,
 }

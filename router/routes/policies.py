@@ -60,7 +60,8 @@ class AccessPolicy:
 
     `networks` are those that visitors' addresses have to lie in; empty allows any. From `until` on (seconds of the epoch)
     the preview has expired. `hide`: strangers are answered as if there were no such host. `origins` is the list of `cors`.
-    `tenant` is the slug of the resource's tenant, which JSON Web Tokens may name it by.
+    `tenant` is the slug of the resource's tenant, which JSON Web Tokens may name it by. `login`: who has signed in by the
+    tenant's login may come in.
     """
 
     visibility: Visibility = Visibility.PUBLIC
@@ -72,6 +73,7 @@ class AccessPolicy:
     hide: bool = False
     cors: Cors = Cors.PASSTHROUGH
     origins: tuple[str, ...] = ()
+    login: bool = False
 
     @property
     def restricts(self) -> bool:

@@ -5,10 +5,11 @@
     slug:<slug>   the resource with that slug
 
 All keys of a host can be computed from the host alone, so one round trip fetches them; a name record therefore
-carries its resource along. Two more are asked for by who opens what is not public (`policies.py`):
+carries its resource along. Three more are asked for by who opens what is not public (`policies.py`):
 
     key:<hash>    the API key with that SHA-256, in hexadecimal
     signing:<of>  the fleet's keys that sign `<of>`: `cookies`
+    session:<id>  the session of somebody who has signed in by their tenant's login
 """
 
 import enum
@@ -20,6 +21,8 @@ from typing import Final, NamedTuple
 
 from router.hostname import HostMeaning
 from router.routes.policies import OTHER_PORTS, AccessPolicy, PolicyByPort
+
+SESSION_ID: Final = "ses_"  # how the ids of sessions begin, and no other's
 
 # What the program on a port speaks.
 HTTP1: Final = "http1"
@@ -249,7 +252,21 @@ class SigningKeysRecord:
     version: int
 
 
-Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session, and who has signed in: `subject` is their id at the provider, `email` what that has verified. It holds until
+    `until`, in seconds of the epoch, unless it is `revoked`."""
+
+    id: str
+    tenant_id: str
+    subject: str
+    email: str | None
+    version: int
+    until: float
+    revoked: bool = False
+
+
+Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord | SessionRecord
 
 
 class Snapshot(dict[str, tuple[int, Record | None]]):
@@ -292,6 +309,10 @@ def api_key_key(digest: str) -> str:
 
 def signing_key(purpose: str) -> str:
     return f"signing:{purpose}"
+
+
+def session_key(session_id: str) -> str:
+    return f"session:{session_id}"
 
 
 def keys_of(host: str, host_meanings: tuple[HostMeaning, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from router.store.block_tables import blocks
 from router.store.deployment_tables import deployment_versions, deployments
 from router.store.journal_tables import outbox, route_versions
+from router.store.login_tables import logins, sessions
 from router.store.tables import (
     api_keys,
     custom_domains,
@@ -62,6 +63,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
             tenants.c.branding,
             tenants.c.slug.label("tenant_slug"),
             tenants.c.default_visibility,
+            logins.c.id.is_not(None).label("has_login"),
             sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
             sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
             sa.case(
@@ -82,6 +84,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
         .select_from(of)
         .join(resources, resources.c.id == of.c.id)
         .join(tenants, tenants.c.id == resources.c.tenant_id)
+        .outerjoin(logins, logins.c.tenant_id == resources.c.tenant_id)
         .outerjoin(deployments, deployments.c.resource_id == resources.c.id)
         .outerjoin(_own, _own.c.holder_id == resources.c.id)
         .outerjoin(_version, _version.c.holder_id == deployments.c.active_version_id)
@@ -178,6 +181,12 @@ def _signing_keys(of_purposes: Among) -> sa.Select[Any]:
     )
 
 
+def _sessions(of_ids: Among) -> sa.Select[Any]:
+    """What a record has of a session: nothing that its use changes."""
+    columns = ("id", "tenant_id", "subject", "email", "expires_at", "revoked_at")
+    return sa.select(*(sessions.c[name] for name in columns)).where(of_ids(sessions.c.id))
+
+
 class Lookups(Protocol):
     """Rows of each kind, by attribute."""
 
@@ -203,6 +212,8 @@ class Lookups(Protocol):
 
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]: ...
 
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]: ...
+
 
 def _listed(name: str) -> Among:
     return lambda column: column.in_(sa.bindparam(name, expanding=True))
@@ -219,6 +230,7 @@ _CLAIMS = _claims(_listed("zones"))
 _PORTS = _ports(_listed("ids"))
 _API_KEYS = _api_keys(_listed("digests"))
 _SIGNING_KEYS = _signing_keys(_listed("purposes"))
+_SESSIONS = _sessions(_listed("session_ids"))
 _PREVIEWS = _previews(_listed("ids"))
 _SECRETS = _secrets(_listed("ids"))
 
@@ -262,6 +274,9 @@ class OneByOne:
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_SIGNING_KEYS, {"purposes": purposes}) if purposes else ()
 
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_SESSIONS, {"session_ids": session_ids}) if session_ids else ()
+
 
 def _any(name: str) -> Among:
     """As `_listed`, in one parameter: the statement is the same however many there are, and prepared once."""
@@ -283,6 +298,7 @@ def _at_once() -> sa.Select[Any]:
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
         "signing_keys": _signing_keys(_any("purposes")),
+        "sessions": _sessions(_any("session_ids")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
 
@@ -333,3 +349,6 @@ class AtOnce:
 
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["signing_keys"]
+
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["sessions"]

@@ -10,15 +10,19 @@ from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors
 def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) -> Mapping[int, AccessPolicy]:
     """The policies by port, as the resource's record has them; nothing where everybody may open everything.
 
-    The rows are the resource's with its tenant's `tenant_slug` and `default_visibility`, its previews', and those of all
-    secrets that open any of them.
+    The rows are the resource's with its tenant's `tenant_slug`, `default_visibility` and `has_login`, its previews', and
+    those of all secrets that open any of them.
     """
     usual = visibility_of(resource.visibility or resource.default_visibility)
     opening: dict[str | None, tuple[AccessSecret, ...]] = {}
     for row in secrets:
         opening[row.preview_id] = (*opening.get(row.preview_id, ()), _secret(row))
     of_all = opening.get(None, ())
-    found = {OTHER_PORTS: AccessPolicy(usual, tenant=resource.tenant_slug, secrets=_opening(usual, of_all))}
+    found = {
+        OTHER_PORTS: AccessPolicy(
+            usual, tenant=resource.tenant_slug, secrets=_opening(usual, of_all), login=_takes_login(resource, usual)
+        )
+    }
     for preview in previews:
         visibility = own_visibility(preview) or usual
         found[preview.port] = AccessPolicy(
@@ -31,6 +35,7 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
             hide=preview.hide,
             cors=Cors(preview.cors),
             origins=tuple(preview.cors_origins),
+            login=_takes_login(resource, visibility),
         )
     if found[OTHER_PORTS].restricts:
         return found  # those that don't restrict are exceptions to it
@@ -60,6 +65,10 @@ def visibility_of(text: str) -> Visibility:
 
 def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple[AccessSecret, ...]:
     return () if visibility is Visibility.PUBLIC else secrets
+
+
+def _takes_login(resource: Any, visibility: Visibility) -> bool:
+    return bool(resource.has_login) and visibility in (Visibility.PRIVATE, Visibility.TENANT)
 
 
 def _secret(row: Any) -> AccessSecret:

@@ -26,6 +26,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     SigningKey,
     SigningKeysRecord,
     Snapshot,
@@ -34,6 +35,7 @@ from router.routes.records import (
     ZoneRecord,
     api_key_key,
     name_key,
+    session_key,
     signing_key,
     slug_key,
     usual_host_mode,
@@ -75,6 +77,7 @@ class SqlRecords:
             "zones": _named("zone:", wanted),
             "digests": _named("key:", wanted),
             "purposes": _named("signing:", wanted),
+            "session_ids": _named("session:", wanted),
         }
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
@@ -137,6 +140,9 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
     for purpose, of_purpose in signing.items():
         key = signing_key(purpose)
         records[key] = SigningKeysRecord(purpose, tuple(of_purpose), versions.get(key, 0))
+    for row in lookups.sessions(_named("session:", keys)):
+        key = session_key(row.id)
+        records[key] = _session(row, versions.get(key, 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
@@ -236,11 +242,26 @@ def _api_key(row: Any, version: int) -> KeyRecord:
     )
 
 
+def _session(row: Any, version: int) -> SessionRecord:
+    return SessionRecord(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        subject=row.subject,
+        email=row.email,
+        version=version,
+        until=_instant(row.expires_at).timestamp(),
+        revoked=row.revoked_at is not None,
+    )
+
+
 def _seconds(at: datetime | str | None) -> float | None:
-    """An instant in seconds of the epoch; PostgreSQL writes it as text in JSON."""
-    if at is None:
-        return None
-    return (datetime.fromisoformat(at) if isinstance(at, str) else at).timestamp()
+    """An instant in seconds of the epoch."""
+    return None if at is None else _instant(at).timestamp()
+
+
+def _instant(at: datetime | str) -> datetime:
+    """PostgreSQL writes it as text in JSON."""
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 def _name(row: Any, resource: ResourceRecord | None, version: int, *, blocked: bool) -> NameRecord:

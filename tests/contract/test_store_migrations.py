@@ -21,6 +21,7 @@ from router.store import (
     certificate_tables,
     deployment_tables,
     journal_tables,
+    login_tables,
     migrate,
     tables,
     webhook_tables,
@@ -75,6 +76,7 @@ async def test_migrations_make_what_the_tables_say(database: str) -> None:
         is certificate_tables.metadata
         is deployment_tables.metadata
         is journal_tables.metadata
+        is login_tables.metadata
         is tables.metadata
     )
 
