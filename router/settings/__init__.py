@@ -17,6 +17,7 @@ from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.limits import Limits
+from router.settings.secret_keys import SecretKeys, SecretKeysFile, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
 from router.settings.types import (
     Bind,
@@ -169,6 +170,13 @@ class Settings(Group):
     internal_token: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         None, description="Bearer token of /internal/v1. None: /internal/v1 is off."
     )
+    secrets_key: SecretKeys | None = Field(
+        None,
+        description="Key that encrypts what customers' logins need to be secret, in the store: 64 hexadecimal digits, the same on every node. Several are separated by commas: the first encrypts, all decrypt. None: no login can be set.",
+    )
+    secrets_key_file: SecretKeysFile = Field(
+        None, description="File that has it, in the place of `secrets_key`; several, one per line."
+    )
     public_scheme: Literal["https", "http"] = Field("https", description="Scheme of the URLs that the API makes.")
     public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         None, description="Port of the URLs that the API makes. None: the scheme's own."
@@ -221,6 +229,10 @@ class Settings(Group):
     def certificates_copy(self) -> Path | None:
         """The file in which this node keeps a copy of which names have certificates."""
         return None if self.state_dir is None else self.state_dir / CERTIFICATES
+
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """What `secrets_key` or its file has, the key that encrypts first. Raises SettingsError."""
+        return read_secret_keys(self.secrets_key, self.secrets_key_file)
 
     def folders(self) -> list[Path]:
         """The folders that the router writes to: of an SQLite store, of the state and of the access log."""
