@@ -17,7 +17,7 @@ from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.limits import Limits
-from router.settings.secret_keys import SecretKeys, SecretKeysFile, read_secret_keys
+from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
 from router.settings.types import (
     Bind,
@@ -174,8 +174,8 @@ class Settings(Group):
         None,
         description="Key that encrypts what customers' logins need to be secret, in the store: 64 hexadecimal digits, the same on every node. Several are separated by commas: the first encrypts, all decrypt. None: no login can be set.",
     )
-    secrets_key_file: SecretKeysFile = Field(
-        None, description="File that has it, in the place of `secrets_key`; several, one per line."
+    secrets_key_file: Path | None = Field(
+        None, description="File that has it, in the place of `secrets_key` or behind it; several, one per line."
     )
     public_scheme: Literal["https", "http"] = Field("https", description="Scheme of the URLs that the API makes.")
     public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, SecretStr
 
 from router.settings.types import SettingsError
 
@@ -14,22 +14,26 @@ _WRONG = "must be 64 hexadecimal digits (32 random bytes); several are separated
 
 
 def read_secret_keys(given: SecretStr | None, file: Path | None) -> tuple[bytes, ...]:
-    """The keys, the one that encrypts first; none where none is set. Raises SettingsError."""
-    if file is None:
-        return () if given is None else _keys(given.get_secret_value())
-    try:
-        return _keys(file.read_text(encoding="ascii"))
-    except OSError as error:
-        raise SettingsError([("secrets_key_file", f"{file} cannot be read: {error.strerror}")]) from error
-    except ValueError:
-        raise SettingsError([("secrets_key_file", f"what {file} has {_WRONG}")]) from None
+    """The keys, the one that encrypts first: those that are given, then the file's. None where nothing is set. Raises
+    SettingsError."""
+    keys = [] if given is None else _keys(given.get_secret_value())
+    if file is not None:
+        try:
+            keys += _keys(file.read_text(encoding="ascii"))
+        except OSError as error:
+            raise SettingsError([("secrets_key_file", f"{file} cannot be read: {error.strerror}")]) from error
+        except ValueError:
+            raise SettingsError([("secrets_key_file", f"what {file} has {_WRONG}")]) from None
+    if any(len(set(key)) == 1 for key in keys):
+        raise SettingsError([("secrets_key", "is the example: make one with `openssl rand -hex 32`")])
+    return tuple(dict.fromkeys(keys))
 
 
-def _keys(text: str) -> tuple[bytes, ...]:
+def _keys(text: str) -> list[bytes]:
     keys = [key for key in _BETWEEN.split(text) if key]
     if not keys or not all(map(_KEY.fullmatch, keys)):
         raise ValueError(_WRONG)
-    return tuple(dict.fromkeys(map(bytes.fromhex, keys)))
+    return list(map(bytes.fromhex, keys))
 
 
 def _check(value: SecretStr) -> SecretStr:
@@ -37,11 +41,4 @@ def _check(value: SecretStr) -> SecretStr:
     return value
 
 
-def _alone(value: Path | None, info: ValidationInfo) -> Path | None:
-    if value is not None and info.data.get("secrets_key") is not None:
-        raise ValueError("can't be set beside secrets_key")
-    return value
-
-
 SecretKeys = Annotated[SecretStr, AfterValidator(_check)]
-SecretKeysFile = Annotated[Path | None, AfterValidator(_alone)]
