@@ -45,6 +45,14 @@ def sole_credential(head: RequestHead) -> bytes:
     return b"cookie " + credentials.cookies[0] if credentials.cookies else b"token " + credentials.tokens[0]
 
 
+def brings_nothing(head: RequestHead) -> bool:
+    """Whether there is nothing in the request that could be ours and would go on to the program."""
+    credentials = head.credentials
+    if credentials is not None and credentials.authorization:
+        return False
+    return not _mentions(head.target) and not _mentions(head.referer)
+
+
 class Brought:
     """See the module. `tokens` are those of the header and the query, `link` is that of `miosa_token`, each token once.
     `bearer` are those of Authorization, by the whole value. `target` is the request's without the parameters that were ours.

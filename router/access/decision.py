@@ -64,7 +64,8 @@ class Preflight:
 
 
 class Exchanged:
-    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one."""
+    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one, or
+    need none."""
 
     def __init__(self, secret: AccessSecret | None) -> None:
         self.secret = secret
@@ -93,6 +94,7 @@ Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | LookUp
 _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
 _CONFIRM: Final = Confirm()
+_CLEANED: Final = Exchanged(None)
 _UNKNOWN_SIGNING: Final = LookUp("")
 
 
@@ -119,7 +121,7 @@ def decide(
     if rules.public:
         if now >= rules.until:
             return Refused(errors.PREVIEW_EXPIRED)
-        return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _ALLOWED_OPEN
+        return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _by_an_open_door(brought)
     verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
     if isinstance(verdict, Refused):
         return _refuse(rules, verdict.problem)
@@ -133,6 +135,15 @@ def _refuse(rules: AccessRules, problem: Problem) -> Refused:
     if rules.hide and problem.code in ("token_missing", "token_wrong", "address_not_allowed"):
         return Refused(errors.HOST_NOT_FOUND)
     return Refused(problem)
+
+
+def _by_an_open_door(brought: Brought) -> Verdict:
+    """Where everybody may come in. What opens other ports, or opens this one when it is private again, does not reach the
+    program all the same, and leaves the address."""
+    if brought.link and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
+        return _CLEANED
+    consumed = [value for value, token in brought.bearer.items() if kind_of(_text(token)) is not None]
+    return Allowed(OPEN, frozenset(consumed)) if consumed else _ALLOWED_OPEN
 
 
 def _by_what_was_brought(

@@ -43,6 +43,8 @@ class AccessRules:
         self._origins = frozenset(origin.lower().encode("ascii", "replace") for origin in policy.origins)
         # Whether it depends on nothing but what a request brings who may come in.
         self.by_credential = not policy.networks and policy.cors is Cors.PASSTHROUGH and not self.public
+        # Whether everybody may come in, without a look at anything but what must not reach the program.
+        self.open = self.public and not policy.networks and policy.until is None and policy.cors is Cors.PASSTHROUGH
         self._any_address = not policy.networks
         self._networks = [network for network in map(_network, policy.networks) if network is not None]
         self._addresses: dict[str, bool] = {}

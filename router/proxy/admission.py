@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from router import errors
-from router.access.brought import Brought, sole_credential
+from router.access.brought import Brought, brings_nothing, sole_credential
 from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
     Allowed,
@@ -109,6 +109,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     if guard is None:
         return True
     rules, visit, credential = guard.rules, exchange.visit, b""
+    if rules.open and brings_nothing(exchange.head):
+        return True
     if visit is None:
         if rules.by_credential and not is_reserved(exchange.head.target):
             credential = sole_credential(exchange.head)

@@ -80,6 +80,7 @@ class AccessPolicy:
         """Whether it says anything at all. One that doesn't stands in no record: its visitors pay nothing for it."""
         return (
             self.visibility is not Visibility.PUBLIC
+            or bool(self.secrets)
             or bool(self.networks)
             or self.until is not None
             or self.cors is not Cors.PASSTHROUGH

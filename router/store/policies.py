@@ -6,6 +6,8 @@ from typing import Any
 
 from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 
+_TEXTS = frozenset((SecretKind.PROGRAM, SecretKind.LINK, SecretKind.ONCE))  # that visitors bring as they are
+
 
 def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) -> Mapping[int, AccessPolicy]:
     """The policies by port, as the resource's record has them; nothing where everybody may open everything.
@@ -42,12 +44,6 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
     return {port: policy for port, policy in found.items() if policy.restricts}
 
 
-def is_public(resource: Any, previews: Sequence[Any]) -> bool:
-    """Whether no secret opens anything of it, because everybody may. The rows are as `policies_of` takes them."""
-    usual = visibility_of(resource.visibility or resource.default_visibility)
-    return {usual, *(own_visibility(preview) or usual for preview in previews)} == {Visibility.PUBLIC}
-
-
 def own_visibility(preview: Any) -> Visibility | None:
     """What a preview's row says of itself; None where it says nothing."""
     if preview.visibility == Visibility.PUBLIC and not preview.always_public:
@@ -64,7 +60,11 @@ def visibility_of(text: str) -> Visibility:
 
 
 def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple[AccessSecret, ...]:
-    return () if visibility is Visibility.PUBLIC else secrets
+    """Those that a policy has. A public port's are what its program must not learn: what still opens other ports, or opened
+    this one while it was private, and does once it is again."""
+    if visibility is Visibility.PUBLIC:
+        return tuple(secret for secret in secrets if secret.kind in _TEXTS and not secret.revoked)
+    return secrets
 
 
 def _takes_login(resource: Any, visibility: Visibility) -> bool:

@@ -44,7 +44,7 @@ from router.routes.records import (
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
-from router.store.policies import is_public, policies_of
+from router.store.policies import policies_of
 from router.tenancy.branding import on_pages
 
 _HTTP = "http"
@@ -154,7 +154,7 @@ def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) 
     for row in lookups.ports(live):
         exposed.setdefault(row.resource_id, set()).add(row.port)
     served = _by_resource(lookups.previews(live))
-    secrets = _by_resource(lookups.secrets([row.id for row in rows if not is_public(row, served.get(row.id, ()))]))
+    secrets = _by_resource(lookups.secrets(live))
     return {
         row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, ()), secrets.get(row.id, ()))
         for row in rows

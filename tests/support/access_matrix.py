@@ -253,16 +253,21 @@ def rows(visibility: str, option: str) -> list[Row]:
     for words, worths in _WAYS:
         way = tuple((word.partition("=")[0], word.partition("=")[2]) for word in words if word != "nothing")
         worth = "open" if visibility == "public" else worths[VISIBILITIES.index(visibility) - 1]
-        made += [Row(visibility, option, way, kind, _outcome(visibility, option, worth, kind)) for kind in kinds]
+        link = any(place == "link" and thing != "empty" for place, thing in way)
+        made += [
+            Row(visibility, option, way, kind, _outcome(visibility, option, worth, kind, link=link)) for kind in kinds
+        ]
     return made
 
 
-def _outcome(visibility: str, option: str, worth: str, kind: Kind) -> str:
+def _outcome(visibility: str, option: str, worth: str, kind: Kind, *, link: bool) -> str:
     hide = option.startswith("hide")
     before, who_may = OPTIONS[option]
     if visibility == "public":  # everybody would come in, and who is kept out by the address or the time hears it so
         outcome = "open" if who_may == "as-is" else who_may
-        return "preflight" if kind.name == "preflight" and outcome not in ("open", "host_not_found") else outcome
+        if kind.name == "preflight" and outcome not in ("open", "host_not_found"):
+            return "preflight"
+        return "again" if outcome == "open" and link and kind.link == "exchanged" else outcome
     if kind.name == "preflight":
         return "host_not_found" if hide else "preflight"
     if not hide and who_may != "as-is":
