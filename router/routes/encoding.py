@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from router.routes.policies import AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
+from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -118,14 +118,19 @@ def _of_session(record: SessionRecord) -> dict[str, Any]:
 
 
 def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
-    """Each secret once: one of a whole resource opens all of up to 256 ports. Policies name them by their places."""
+    """Each secret and each issuer once: one of a whole resource opens all of up to 256 ports. Policies name them by their
+    places."""
     places: dict[AccessSecret, int] = {}
-    by_port = {port: _of_policy(policy, places) for port, policy in policies.items()}
+    issuers: dict[AccessIssuer, int] = {}
+    by_port = {port: _of_policy(policy, places, issuers) for port, policy in policies.items()}
     secrets = [[one.id, one.kind, one.digest, one.until, one.revoked, one.used] for one in places]
-    return {"policies": by_port, "secrets": secrets}
+    trusted = [[one.id, one.issuer, one.audience, one.generation] for one in issuers]
+    return {"policies": by_port, "secrets": secrets, "issuers": trusted}
 
 
-def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[str, Any]:
+def _of_policy(
+    policy: AccessPolicy, places: dict[AccessSecret, int], issuers: dict[AccessIssuer, int]
+) -> dict[str, Any]:
     secrets = [places.setdefault(one, len(places)) for one in policy.secrets]
     fields: dict[str, Any] = {"visibility": policy.visibility, "generation": policy.generation, "tenant": policy.tenant}
     seldom = {
@@ -135,6 +140,7 @@ def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[st
         "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
         "origins": policy.origins,
         "login": policy.login,
+        "issuers": [issuers.setdefault(one, len(issuers)) for one in policy.issuers],
     }
     if policy.until is not None:
         fields["until"] = policy.until
@@ -184,6 +190,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
 def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
     exposed, where = fields["exposed"], fields.get("endpoint")
     secrets = [_secret(*one) for one in fields.get("secrets", ())]
+    issuers = [_issuer(*one) for one in fields.get("issuers", ())]
     return ResourceRecord(
         id=fields["id"],
         kind=_KINDS[fields["kind"]],
@@ -202,11 +209,13 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
-        policies=_by_port({port: _policy(said, secrets) for port, said in fields.get("policies", {}).items()}),
+        policies=_by_port({port: _policy(said, secrets, issuers) for port, said in fields.get("policies", {}).items()}),
     )
 
 
-def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> AccessPolicy:
+def _policy(
+    fields: Mapping[str, Any], secrets: Sequence[AccessSecret], issuers: Sequence[AccessIssuer]
+) -> AccessPolicy:
     return AccessPolicy(
         visibility=Visibility(fields["visibility"]),
         generation=fields["generation"],
@@ -218,6 +227,7 @@ def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> Acces
         cors=Cors(fields.get("cors", Cors.PASSTHROUGH)),
         origins=tuple(map(str, fields.get("origins", ()))),
         login=fields.get("login", False) is True,
+        issuers=tuple(issuers[place] for place in fields.get("issuers", ())),
     )
 
 
@@ -226,6 +236,10 @@ def _secret(
 ) -> AccessSecret:
     # What is not plainly false is a revocation: a mistake here must not open anything.
     return AccessSecret(secret_id, SecretKind(kind), digest, until, revoked is not False, used is not False)
+
+
+def _issuer(issuer_id: str, issuer: str, audience: str, generation: int, *_: object) -> AccessIssuer:
+    return AccessIssuer(issuer_id, intern(issuer), intern(audience), int(generation))
 
 
 def _key(fields: Mapping[str, Any]) -> KeyRecord:

@@ -55,13 +55,24 @@ class AccessSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessIssuer:
+    """A rule of the resource's tenant about the tokens of a CI system: those of `issuer` for `audience` may open the port. What
+    else they have to say only the control process knows. Whatever changes of the rule is another `generation`."""
+
+    id: str
+    issuer: str
+    audience: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccessPolicy:
     """One port's policy. `generation` grows whenever all that was handed out before is void: cookies name it.
 
     `networks` are those that visitors' addresses have to lie in; empty allows any. From `until` on (seconds of the epoch)
     the preview has expired. `hide`: strangers are answered as if there were no such host. `origins` is the list of `cors`.
     `tenant` is the slug of the resource's tenant, which JSON Web Tokens may name it by. `login`: who has signed in by the
-    tenant's login may come in.
+    tenant's login may come in. `issuers` are the rules by which pipelines of CI systems may.
     """
 
     visibility: Visibility = Visibility.PUBLIC
@@ -74,6 +85,7 @@ class AccessPolicy:
     cors: Cors = Cors.PASSTHROUGH
     origins: tuple[str, ...] = ()
     login: bool = False
+    issuers: tuple[AccessIssuer, ...] = ()
 
     @property
     def restricts(self) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from router.store.block_tables import blocks
 from router.store.deployment_tables import deployment_versions, deployments
+from router.store.issuer_tables import trusted_issuers
 from router.store.journal_tables import outbox, route_versions
 from router.store.login_tables import logins, sessions
 from router.store.tables import (
@@ -166,6 +167,16 @@ def _secrets(of_ids: Among) -> sa.Select[Any]:
     )
 
 
+def _issuers(of_tenants: Among) -> sa.Select[Any]:
+    """What records have of the CI systems that tenants trust; the oldest first."""
+    columns = ("id", "tenant_id", "workspace_id", "project_id", "issuer", "audience", "generation")
+    return (
+        sa.select(*(trusted_issuers.c[name] for name in columns))
+        .where(of_tenants(trusted_issuers.c.tenant_id), trusted_issuers.c.enabled)
+        .order_by(trusted_issuers.c.created_at, trusted_issuers.c.id)
+    )
+
+
 def _api_keys(of_digests: Among) -> sa.Select[Any]:
     """What a record has of a key: nothing that its use changes."""
     columns = ("digest", "id", "tenant_id", "scope", "scope_id", "expires_at", "revoked_at")
@@ -204,6 +215,8 @@ class Lookups(Protocol):
 
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]: ...
 
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]: ...
+
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]: ...
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
@@ -233,6 +246,7 @@ _SIGNING_KEYS = _signing_keys(_listed("purposes"))
 _SESSIONS = _sessions(_listed("session_ids"))
 _PREVIEWS = _previews(_listed("ids"))
 _SECRETS = _secrets(_listed("ids"))
+_ISSUERS = _issuers(_listed("tenants"))
 
 
 class OneByOne:
@@ -261,6 +275,9 @@ class OneByOne:
 
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_SECRETS, {"ids": ids}) if ids else ()
+
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_ISSUERS, {"tenants": tenants}) if tenants else ()
 
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_TOMBSTONES, {"slugs": slugs}) if slugs else ()
@@ -294,6 +311,11 @@ def _at_once() -> sa.Select[Any]:
         "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
         "previews": _previews(lambda column: column.in_(sa.select(wanted.c.id))),
         "secrets": _secrets(lambda column: column.in_(sa.select(wanted.c.id))),
+        "issuers": _issuers(
+            lambda column: column.in_(
+                sa.select(resources.c.tenant_id).where(resources.c.id.in_(sa.select(wanted.c.id)))
+            )
+        ),
         "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
@@ -337,6 +359,9 @@ class AtOnce:
 
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["secrets"] if row.resource_id in ids)
+
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["issuers"] if row.tenant_id in tenants)
 
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["tombstones"] if row.tombstone_slug in slugs)

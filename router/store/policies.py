@@ -4,17 +4,30 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+from router.routes.policies import (
+    OTHER_PORTS,
+    AccessIssuer,
+    AccessPolicy,
+    AccessSecret,
+    Cors,
+    SecretKind,
+    Visibility,
+)
 
 _TEXTS = frozenset((SecretKind.PROGRAM, SecretKind.LINK, SecretKind.ONCE))  # that visitors bring as they are
 
 
-def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) -> Mapping[int, AccessPolicy]:
+def policies_of(
+    resource: Any, previews: Sequence[Any], secrets: Sequence[Any], issuers: Sequence[Any]
+) -> Mapping[int, AccessPolicy]:
     """The policies by port, as the resource's record has them; nothing where everybody may open everything.
 
     The rows are the resource's with its tenant's `tenant_slug`, `default_visibility` and `has_login`, its previews', and
-    those of all secrets that open any of them.
+    those of all secrets that open any of them; `issuers` are those of the CI systems that its tenant trusts.
     """
+    trusted = tuple(
+        AccessIssuer(row.id, row.issuer, row.audience, row.generation) for row in issuers if _is_for(row, resource)
+    )
     usual = visibility_of(resource.visibility or resource.default_visibility)
     opening: dict[str | None, tuple[AccessSecret, ...]] = {}
     for row in secrets:
@@ -22,7 +35,11 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
     of_all = opening.get(None, ())
     found = {
         OTHER_PORTS: AccessPolicy(
-            usual, tenant=resource.tenant_slug, secrets=_opening(usual, of_all), login=_takes_login(resource, usual)
+            usual,
+            tenant=resource.tenant_slug,
+            secrets=_opening(usual, of_all),
+            login=_takes_login(resource, usual),
+            issuers=() if usual is Visibility.PUBLIC else trusted,
         )
     }
     for preview in previews:
@@ -38,10 +55,17 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
             cors=Cors(preview.cors),
             origins=tuple(preview.cors_origins),
             login=_takes_login(resource, visibility),
+            issuers=() if visibility is Visibility.PUBLIC else trusted,
         )
     if found[OTHER_PORTS].restricts:
         return found  # those that don't restrict are exceptions to it
     return {port: policy for port, policy in found.items() if policy.restricts}
+
+
+def is_public(resource: Any, previews: Sequence[Any]) -> bool:
+    """Whether everybody may open all of it, whoever its tenant trusts. The rows are as `policies_of` takes them."""
+    usual = visibility_of(resource.visibility or resource.default_visibility)
+    return {usual, *(own_visibility(preview) or usual for preview in previews)} == {Visibility.PUBLIC}
 
 
 def own_visibility(preview: Any) -> Visibility | None:
@@ -69,6 +93,13 @@ def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple
 
 def _takes_login(resource: Any, visibility: Visibility) -> bool:
     return bool(resource.has_login) and visibility in (Visibility.PRIVATE, Visibility.TENANT)
+
+
+def _is_for(issuer: Any, resource: Any) -> bool:
+    """Whether a rule is for everything, or for where the resource is."""
+    if issuer.project_id is not None:
+        return bool(issuer.project_id == resource.project_id)
+    return issuer.workspace_id is None or issuer.workspace_id == resource.workspace_id
 
 
 def _secret(row: Any) -> AccessSecret:

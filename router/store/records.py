@@ -44,7 +44,7 @@ from router.routes.records import (
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
-from router.store.policies import policies_of
+from router.store.policies import is_public, policies_of
 from router.tenancy.branding import on_pages
 
 _HTTP = "http"
@@ -113,7 +113,7 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
             "policies": {},
             "version": versions.get(key, 0),
         }
-        records[key] = replace(_resource(row, set(), (), ()), **dead)
+        records[key] = replace(_resource(row, set(), (), (), ()), **dead)
     blocked = {row.subject: row.tenant_id for row in lookups.blocks(names)}
     for fqdn, row in domains.items():
         counts = fqdn in blocked and blocked[fqdn] in (None, row.tenant_id)
@@ -155,8 +155,18 @@ def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) 
         exposed.setdefault(row.resource_id, set()).add(row.port)
     served = _by_resource(lookups.previews(live))
     secrets = _by_resource(lookups.secrets(live))
+    guarded = [row.tenant_id for row in rows if not is_public(row, served.get(row.id, ()))]
+    issuers: dict[str, list[Any]] = {}
+    for row in lookups.issuers(guarded):
+        issuers.setdefault(row.tenant_id, []).append(row)
     return {
-        row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, ()), secrets.get(row.id, ()))
+        row.id: _resource(
+            row,
+            exposed.get(row.id, set()),
+            served.get(row.id, ()),
+            secrets.get(row.id, ()),
+            issuers.get(row.tenant_id, ()),
+        )
         for row in rows
     }
 
@@ -168,8 +178,11 @@ def _by_resource(rows: Iterable[Any]) -> Mapping[str, Sequence[Any]]:
     return found
 
 
-def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Sequence[Any]) -> ResourceRecord:
-    """`served` are the rows of its previews, which say more than the resource's own maps; `secrets` are what opens them."""
+def _resource(
+    row: Any, exposed: set[int], served: Sequence[Any], secrets: Sequence[Any], issuers: Sequence[Any]
+) -> ResourceRecord:
+    """`served` are the rows of its previews, which say more than the resource's own maps; `secrets` are what opens them,
+    `issuers` the CI systems whose tokens may."""
     endpoint = None
     if row.address is not None:
         ports = {int(public): real for public, real in row.ports.items()}
@@ -197,7 +210,7 @@ def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Seque
         protocols=_by_port(row.protocols, {one.port: one.protocol for one in served}, HTTP1),
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
-        policies={} if row.deleted_at is not None else policies_of(row, served, secrets),
+        policies={} if row.deleted_at is not None else policies_of(row, served, secrets, issuers),
     )
 
 

@@ -25,6 +25,7 @@ from router.store.resources import SqlResources
 from router.store.sessions import SqlSessions
 from router.store.signing_keys import SqlSigningKeys
 from router.store.tenants import SqlTenants
+from router.store.trusted_issuers import SqlTrustedIssuers
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
 from router.store.webhooks import SqlDeliveries, SqlWebhooks
 from router.store.workspaces import SqlWorkspaces
@@ -49,6 +50,7 @@ class Transaction:
         self.logins = SqlLogins(*given, writing=writing)
         self.sessions = SqlSessions(*given, writing=writing)
         self.hand_overs = SqlHandOvers(*given, writing=writing)
+        self.trusted_issuers = SqlTrustedIssuers(*given, writing=writing)
         self.deployments = SqlDeployments(*given, writing=writing)
         self.versions = SqlVersions(*given, writing=writing)
         self.builds = SqlBuilds(*given, writing=writing)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # those files import this one
     from router.tenancy.sessions import SessionRows
     from router.tenancy.signing_keys import SigningKeyRows
     from router.tenancy.tenants import TenantRows
+    from router.tenancy.trusted_issuers import TrustedIssuerRows
     from router.tenancy.usage import UsageRows
     from router.tenancy.versions import BuildRows, ReleaseRows, VersionRows
     from router.tenancy.webhooks import WebhookRows
@@ -77,6 +78,9 @@ class Tx(Protocol):
 
     @property
     def hand_overs(self) -> "HandOverRows": ...
+
+    @property
+    def trusted_issuers(self) -> "TrustedIssuerRows": ...
 
     @property
     def deployments(self) -> "DeploymentRows": ...

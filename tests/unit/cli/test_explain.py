@@ -6,7 +6,16 @@ import pytest
 
 from router.cli.explain import access_line
 
-_OPEN = {"visibility": "public", "until": None, "hide": False, "networks": [], "cors": "passthrough", "secrets": []}
+_OPEN: dict[str, Any] = {
+    "visibility": "public",
+    "until": None,
+    "hide": False,
+    "networks": [],
+    "cors": "passthrough",
+    "secrets": [],
+    "issuers": [],
+}
+_ISSUERS = [{"id": id_, "issuer": "https://ci.example.com", "audience": "a", "generation": 1} for id_ in ("1", "2")]
 _SECRETS = [
     {"id": "1", "kind": "program", "until": None, "revoked": False, "used": False},
     {"id": "2", "kind": "link", "until": None, "revoked": True, "used": False},
@@ -24,6 +33,10 @@ _SECRETS = [
         (
             {"visibility": "key", "cors": "allowlist"},
             "access: key; tokens and links that are not revoked: 0; cors allowlist",
+        ),
+        (
+            {"visibility": "private", "issuers": _ISSUERS},
+            "access: private; tokens and links that are not revoked: 0; tokens of https://ci.example.com",
         ),
     ],
 )

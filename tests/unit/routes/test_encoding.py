@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from router.routes.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
-from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+from router.routes.policies import OTHER_PORTS, AccessIssuer, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -45,6 +45,7 @@ SECRETS = some.builds(
     revoked=some.booleans(),
     used=some.booleans(),
 )
+ISSUERS = some.builds(AccessIssuer, id=TEXT, issuer=TEXT, audience=TEXT, generation=some.integers(0, 2**31))
 POLICIES = some.builds(
     AccessPolicy,
     visibility=some.sampled_from(Visibility),
@@ -56,6 +57,8 @@ POLICIES = some.builds(
     hide=some.booleans(),
     cors=some.sampled_from(Cors),
     origins=some.lists(TEXT, max_size=2).map(tuple),
+    login=some.booleans(),
+    issuers=some.lists(ISSUERS, max_size=3).map(tuple),
 )
 RESOURCES = some.builds(
     ResourceRecord,
@@ -210,3 +213,10 @@ def test_a_secret_of_all_ports_is_written_once() -> None:
     secrets = tuple(AccessSecret(f"secret-{number}", SecretKind.LINK, f"{number:064x}") for number in range(50))
     policies = {port: AccessPolicy(Visibility.PRIVATE, secrets=secrets) for port in range(1, 257)}
     assert len(encode(1, make.resource(policies=policies))) < 256 * 300 + 50 * 200
+
+
+def test_an_issuer_of_all_ports_is_written_once() -> None:
+    """Twenty rules cost a record with many ports some bytes a port."""
+    issuers = tuple(AccessIssuer(f"rule-{number}", "https://ci.example.com" * 10, "a" * 255, 1) for number in range(20))
+    policies = {port: AccessPolicy(Visibility.PRIVATE, issuers=issuers) for port in range(1, 257)}
+    assert len(encode(1, make.resource(policies=policies))) < 256 * 200 + 20 * 600
