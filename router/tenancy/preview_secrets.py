@@ -17,8 +17,9 @@ from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.policies import SecretKind
+from router.tenancy.access_events import tell_of_secrets
 from router.tenancy.deadlocks import retry_on_deadlock
-from router.tenancy.previews import preview_of
+from router.tenancy.previews import Preview, preview_of
 from router.tenancy.resources import live
 from router.tenancy.transaction import Tx
 from router.tenancy.validation import Fields
@@ -137,9 +138,8 @@ class PreviewSecrets:
             expires_at = now + timedelta(seconds=ttl)
         plain = preview_secrets.new_secret(kind)
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
-            if preview_id is not None:
-                preview_of(await tx.previews.get(preview_id), resource_id)
+            resource = live(await tx.resources.get(resource_id))
+            preview = await _preview(tx, preview_id, resource_id)
             secret = PreviewSecret(
                 id=new_id(),
                 resource_id=resource_id,
@@ -155,6 +155,7 @@ class PreviewSecrets:
             _check_room(there, preview_id, now)
             await tx.preview_secrets.delete(_too_many_dead(there, now))
             await tx.preview_secrets.add(secret)
+            await tell_of_secrets(tx, resource, preview, [secret], "created", now)
             return secret, plain
 
     async def list(
@@ -186,13 +187,15 @@ class PreviewSecrets:
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
+            resource = live(await tx.resources.get(resource_id))
+            preview = await _preview(tx, preview_id, resource_id)
             there = await tx.preview_secrets.of_resource(resource_id)
             found = next((one for one in there if one.id == secret_id), None)
             if found is None or found.preview_id != preview_id or found.kind not in kinds:
                 raise RouterError(NOT_FOUND, f"{'token' if kinds == TOKENS else 'share'} not found")
             if found.revoked_at is None:
                 await self._revoke(tx, there, [found], now)
+                await tell_of_secrets(tx, resource, preview, [found], "revoked", now)
                 found = replace(found, revoked_at=now)
             return found
 
@@ -204,7 +207,7 @@ class PreviewSecrets:
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
+            resource = live(await tx.resources.get(resource_id))
             preview = preview_of(await tx.previews.get(preview_id), resource_id)
             there = await tx.preview_secrets.of_resource(resource_id)
             ends = [
@@ -212,6 +215,7 @@ class PreviewSecrets:
             ]
             await self._revoke(tx, there, ends, now)
             await tx.previews.save(replace(preview, generation=preview.generation + 1, updated_at=now))
+            await tell_of_secrets(tx, resource, preview, ends, "revoked", now)
 
     @retry_on_deadlock
     async def use_up(self, secret_id: str) -> bool:
@@ -237,6 +241,11 @@ class PreviewSecrets:
         if ends:
             await tx.preview_secrets.revoke(ends[0].resource_id, ids, now)
         await tx.preview_secrets.delete(_too_many_dead(after, now))
+
+
+async def _preview(tx: Tx, preview_id: str | None, resource_id: str) -> Preview | None:
+    """The preview; None for the resource as a whole. Raises RouterError NOT_FOUND."""
+    return None if preview_id is None else preview_of(await tx.previews.get(preview_id), resource_id)
 
 
 def _check_room(there: Sequence[PreviewSecret], preview_id: str | None, now: datetime) -> None:

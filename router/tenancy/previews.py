@@ -21,6 +21,7 @@ from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.policies import Cors, Visibility
 from router.routes.records import AUTO
 from router.tenancy import lifecycle
+from router.tenancy.access_events import tell_of_visibility
 from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.resources import (
     MAX_PORTS,
@@ -143,10 +144,11 @@ class Previews:
             await lifecycle.expose(tx, resource, port, now)
             old = await tx.previews.of_port(resource_id, port)
             if old is not None:
-                return await _change(tx, old, changes, now), False
+                return await _change(tx, resource, old, changes, now), False
             new = Preview(id=new_id(), resource_id=resource_id, port=port, created_at=now, updated_at=now)
             new = replace(new, **_normal(changes))
             await tx.previews.add(new)
+            await tell_of_visibility(tx, resource, new, None, now)
             return new, True
 
     async def get(self, resource_id: str, preview_id: str) -> Preview:
@@ -204,11 +206,11 @@ class Previews:
         _check(fields, changes, now)
         fields.check()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
+            resource = live(await tx.resources.get(resource_id))
             old = await tx.previews.of_port(resource_id, port)
             if old is None:
                 raise RouterError(NOT_FOUND, "port not found")
-            return await _change(tx, old, changes, now)
+            return await _change(tx, resource, old, changes, now)
 
     @retry_on_deadlock
     async def delete(self, resource_id: str, preview_id: str) -> Preview:
@@ -284,11 +286,12 @@ def _normal(changes: PreviewChanges) -> PreviewChanges:
     return {**changes, "networks": tuple(networks)}
 
 
-async def _change(tx: Tx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
+async def _change(tx: Tx, resource: Resource, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
     if not changes:
         return old
     new = replace(old, **_normal(changes), updated_at=now)
     await tx.previews.save(new)
+    await tell_of_visibility(tx, resource, new, old.visibility, now)
     return new
 
 
