@@ -18,6 +18,8 @@ opened the preview hear what they would hear of a host that does not exist.
     private                 yes                      yes                      that reach the resource
     tenant                  yes                      yes                      any of the tenant
     key                     yes                      no                       that reach the resource
+
+A cookie is a link's, or of who has signed in by the tenant's login: then it holds as long as their session does.
 """
 
 from typing import Final
@@ -33,7 +35,7 @@ from router.base.key_scopes import KeyScope, read_scope
 from router.base.preview_secrets import digest, kind_of
 from router.errors import Problem
 from router.routes.policies import AccessSecret, SecretKind
-from router.routes.records import KeyRecord, SigningKeysRecord
+from router.routes.records import SESSION_ID, KeyRecord, SessionRecord, SigningKeysRecord
 
 _FOREVER: Final = float("inf")
 _API_KEY: Final = b"msk_"
@@ -83,10 +85,12 @@ class UseUp:
 
 
 class LookUp:
-    """The API key of this hash has to be looked up first; or the keys that sign cookies, where it is empty."""
+    """The API key of this hash has to be looked up first, or the session of this id; or the keys that sign cookies, where both
+    are empty."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str = "", *, session_id: str = "") -> None:
         self.key = key
+        self.session_id = session_id
 
 
 Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | LookUp
@@ -95,7 +99,7 @@ _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
 _CONFIRM: Final = Confirm()
 _CLEANED: Final = Exchanged(None)
-_UNKNOWN_SIGNING: Final = LookUp("")
+_UNKNOWN_SIGNING: Final = LookUp()
 
 
 def decide(
@@ -323,6 +327,12 @@ def _by_cookies(
     for cookie in brought.cookies[:_MAX_COOKIES]:
         grant = cookies.read(cookie, signing, now)
         problem = errors.TOKEN_WRONG if grant is None else _judge_grant(rules, grant, now)
+        session: SessionRecord | None = None
+        if grant is not None and problem is None and grant.secret_id.startswith(SESSION_ID):
+            found = keys.peek_session(grant.secret_id)
+            if found is UNKNOWN:
+                return LookUp(session_id=grant.secret_id)
+            session, problem = found, judge_session(rules, found, now)
         if grant is not None and problem is None:
             head = brought.head
             if not (
@@ -331,6 +341,8 @@ def _by_cookies(
                 or rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
             ):
                 return Refused(errors.ORIGIN_NOT_ALLOWED)
+            if session is not None:
+                return Allowed(_entry_of_session(grant, session))
             return Allowed(
                 Entry(
                     secret_id=grant.secret_id,
@@ -346,10 +358,26 @@ def _by_cookies(
     return Refused(worst)
 
 
+def _entry_of_session(grant: Grant, session: SessionRecord) -> Entry:
+    return Entry(
+        session_id=session.id,
+        signed_by=grant.signed_by,
+        generation=grant.generation,
+        until=min(grant.until, session.until),
+        how=Way.LOGIN,
+        subject=session.subject,
+        email=session.email or "",
+    )
+
+
 def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None:
-    """Why a cookie that we have signed does not open the preview; None where it does."""
+    """Why a cookie that we have signed does not open the preview; None where it does. A session is judged by `judge_session`."""
     if grant.resource_id != rules.resource_id or grant.port != rules.port:
         return errors.TOKEN_WRONG
+    if grant.secret_id.startswith(SESSION_ID):
+        if grant.generation != rules.generation or not rules.login:
+            return errors.TOKEN_REVOKED
+        return errors.TOKEN_EXPIRED if now >= grant.until else None
     secret = rules.secrets_by_id.get(grant.secret_id)
     if grant.generation != rules.generation or secret is None or secret.revoked:
         return errors.TOKEN_REVOKED
@@ -358,11 +386,22 @@ def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None
     return None
 
 
+def judge_session(rules: AccessRules, record: SessionRecord | None, now: float) -> Problem | None:
+    """Why a session does not open a preview that takes logins; None where it does. One that nobody knows any more has ended."""
+    if record is None:
+        return errors.TOKEN_REVOKED
+    if record.tenant_id != rules.tenant_id:
+        return errors.TOKEN_WRONG
+    if record.revoked:
+        return errors.TOKEN_REVOKED
+    return errors.TOKEN_EXPIRED if now >= record.until else None
+
+
 def judge_entry(
     rules: AccessRules, entry: Entry, client: str, now: float, signing: SigningKeysRecord | None
 ) -> Problem | None:
     """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
-    API key is judged by `judge_key`. `signing` are the keys that sign cookies now, where they are known."""
+    API key is judged by `judge_key`, a session by `judge_session`. `signing` are the keys that sign cookies now, where they are known."""
     if now >= rules.until:
         return errors.PREVIEW_EXPIRED
     if not rules.takes_address(client):
@@ -377,6 +416,10 @@ def judge_entry(
         return None if _claims_reach(rules, entry.claims) else errors.TOKEN_WRONG
     if entry.key:
         return None
+    if entry.session_id:
+        if not rules.login or entry.generation != rules.generation:
+            return errors.TOKEN_REVOKED
+        return errors.TOKEN_WRONG if signing is not None and not is_believed(entry.signed_by, signing) else None
     secret = rules.secrets_by_id.get(entry.secret_id)
     if secret is None or secret.revoked or (entry.signed_by and entry.generation != rules.generation):
         return errors.TOKEN_REVOKED

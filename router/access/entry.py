@@ -18,6 +18,7 @@ class Way(enum.StrEnum):
     TOKEN = "token"  # noqa: S105 - of a program; no secret
     API_KEY = "api_key"
     JWT = "jwt"
+    LOGIN = "login"
 
 
 # By what a secret is, not by where it stood: the token of a link opens in a header too, and is handed on as a cookie.
@@ -31,8 +32,8 @@ def way_of(kind: SecretKind) -> Way:
 
 class Entry:
     """`secret_id` or the `key` (its hash) that was brought; neither where everybody may come in, or by a JSON Web Token, which
-    `claims` are of. `signed_by` is the key of a cookie, and `generation` the policy's that it names. It holds until `until`,
-    in seconds of the epoch.
+    `claims` are of. `session_id` is that of who has signed in. `signed_by` is the key of a cookie, and `generation` the
+    policy's that it names. It holds until `until`, in seconds of the epoch.
 
     `how` they came in; `subject` is who that way says they are, the same at every visit, and empty where it names nobody;
     `email` where it is known. None of the three decides anything.
@@ -42,6 +43,7 @@ class Entry:
         self,
         *,
         secret_id: str = "",
+        session_id: str = "",
         key: str = "",
         claims: Claims | None = None,
         signed_by: str = "",
@@ -52,7 +54,9 @@ class Entry:
         email: str = "",
     ) -> None:
         self.secret_id = secret_id
+        self.session_id = session_id
         self.key = key
+        self.looked_up = key or session_id  # what is remembered of it may change
         self.claims = claims
         self.signed_by = signed_by
         self.generation = generation

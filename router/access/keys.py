@@ -1,4 +1,4 @@
-"""What the decision needs to know of keys, beside the policy: API keys, JSON Web Tokens, and those that sign cookies."""
+"""What the decision needs to know beside the policy: API keys, JSON Web Tokens, sessions, and the keys that sign cookies."""
 
 import enum
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 
 from router.access.tokens import Claims
 from router.access.visitors import Visitors
-from router.routes.records import KeyRecord, SigningKeysRecord
+from router.routes.records import KeyRecord, SessionRecord, SigningKeysRecord
 
 
 class Unknown(enum.Enum):
@@ -31,8 +31,14 @@ class AccessKeys(Protocol):
     async def resolve(self, digest: str) -> KeyRecord | None:
         """As `peek`, from the store where it is not known."""
 
+    def peek_session(self, session_id: str) -> SessionRecord | Unknown | None:
+        """The session of that id; None where there is none; `UNKNOWN`: then `resolve_session` has to be awaited."""
+
+    async def resolve_session(self, session_id: str) -> SessionRecord | None:
+        """As `peek_session`, from the store where it is not known."""
+
     def on_drop(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(digest)` when what was remembered of a key may have changed."""
+        """Call `listener` with a key's digest, or a session's id, when what was remembered of it may have changed."""
 
     @property
     def signing(self) -> SigningKeysRecord | None:
@@ -50,4 +56,4 @@ class AccessKeys(Protocol):
         EarlyTokenError."""
 
     def note_use(self, secret_id: str, *, key: bool) -> None:
-        """A preview's secret has opened it, or an API key has (`key`)."""
+        """A preview's secret or a session has opened it, or an API key has (`key`)."""

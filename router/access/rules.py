@@ -16,7 +16,7 @@ _MAX_ADDRESSES: Final = 4096  # visitors whose addresses are remembered
 class AccessRules:
     """The policy of one host: the port that it leads to, and what to look up in it.
 
-    `visibility`, `hide`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody may come in. `secrets` are the policy's by their hashes,
+    `visibility`, `login`, `hide`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody may come in. `secrets` are the policy's by their hashes,
     `secrets_by_id` by their ids.
     """
 
@@ -33,6 +33,7 @@ class AccessRules:
         self.programs_only = policy.visibility is Visibility.KEY
         self.restricted = not self.public or bool(policy.networks)
         self.whole_tenant = policy.visibility is Visibility.TENANT
+        self.login = policy.login
         self.hide = policy.hide
         self.generation = policy.generation
         self.until = float("inf") if policy.until is None else policy.until

@@ -3,19 +3,22 @@
 from router.access.tokens import VerifiedTokens
 from router.access.visitors import Visitors
 from router.base.clock import Clock
-from router.proxy.key_cache import KeyCache
+from router.proxy.record_cache import RecordCache
 from router.proxy.secret_uses import SecretUses
 from router.proxy.signing_key_cache import SigningKeyCache
 from router.proxy.worker_keys import WorkerKeys
 from router.routes.batches import RecordSource
+from router.routes.records import KeyRecord, SessionRecord, api_key_key, session_key
 from router.settings import Jwt, Settings
 
 
 def open_keys(source: RecordSource, settings: Settings, clock: Clock, *, visitors: Visitors) -> WorkerKeys:
     """As the settings say. Raises SettingsError for keys of JSON Web Tokens that cannot be used."""
+    limits = settings.cache
     return WorkerKeys(
-        api_keys=KeyCache(source, limits=settings.cache, clock=clock),
-        signing_keys=SigningKeyCache(source, limits=settings.cache, clock=clock),
+        api_keys=RecordCache(source, KeyRecord, prefix=api_key_key(""), limits=limits, clock=clock),
+        sessions=RecordCache(source, SessionRecord, prefix=session_key(""), limits=limits, clock=clock),
+        signing_keys=SigningKeyCache(source, limits=limits, clock=clock),
         tokens=_tokens(settings.jwt, clock),
         uses=SecretUses(clock),
         visitors=visitors,

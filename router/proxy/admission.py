@@ -28,6 +28,7 @@ from router.access.decision import (
     decide,
     judge_entry,
     judge_key,
+    judge_session,
 )
 from router.access.entry import OPEN, Entry
 from router.access.keys import UNKNOWN
@@ -71,7 +72,8 @@ class Visit:
 class Guard:
     """What is derived from a route with a policy: the rules, and visits that were let in a moment ago by what they brought
     alone (`sole_credential`), with the instant of the coarse clock up to which the same lets in the next. They are those of
-    the preview's own secrets: a change of one is a change of the route, which has another guard then."""
+    the preview's own secrets, a change of which is a change of the route, which has another guard then; and those of sessions,
+    which are asked for each time."""
 
     def __init__(self, rules: AccessRules) -> None:
         self.rules = rules
@@ -115,7 +117,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         if rules.by_credential and not is_reserved(exchange.head.target):
             credential = sole_credential(exchange.head)
             known = guard.known(credential, worker.now, worker.access.signing) if credential else None
-            if known is not None:
+            if known is not None and _session_goes_on(exchange, rules, known):
                 exchange.visit = known
                 return True
         visit = exchange.visit = Visit(rules)
@@ -143,10 +145,12 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     if isinstance(verdict, Allowed):
         visit.entry = entry = verdict.entry
         visit.until = min(entry.until, rules.until)
-        if entry.key or (entry.secret_id and not entry.signed_by):
+        if entry.session_id:
+            worker.access.note_use(entry.session_id, key=False)
+        elif entry.key or (entry.secret_id and not entry.signed_by):
             worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
         exchange.head = brought.forward(consumed=verdict.consumed)
-        if credential and entry.secret_id:
+        if credential and (entry.secret_id or entry.session_id):
             guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
         return True
     if isinstance(verdict, Refused):
@@ -161,7 +165,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
     elif visit.look_ups < _MAX_LOOK_UPS:
         visit.look_ups += 1
-        _wait(exchange, "look up a key", partial(_look_up, exchange, verdict.key))
+        _wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
     return False
@@ -192,7 +196,20 @@ def _judge(exchange: "Exchange", rules: AccessRules, entry: Entry) -> Problem | 
         record = worker.access.peek(entry.key)
         if record is not UNKNOWN:
             return judge_key(rules, record, now)
+    if problem is None and entry.session_id and not rules.public:
+        session = worker.access.peek_session(entry.session_id)
+        if session is not UNKNOWN:
+            return judge_session(rules, session, now)
     return problem
+
+
+def _session_goes_on(exchange: "Exchange", rules: AccessRules, visit: Visit) -> bool:
+    """Whether what let somebody in a moment ago is no session, or one that is known to go on."""
+    entry = visit.entry
+    if entry is None or not entry.session_id:
+        return True
+    record = exchange.worker.access.peek_session(entry.session_id)
+    return record is not UNKNOWN and judge_session(rules, record, exchange.worker.date()) is None
 
 
 # Cross-origin requests.
@@ -280,10 +297,12 @@ async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, se
 # What takes time.
 
 
-async def _look_up(exchange: "Exchange", key: str) -> bool:
+async def _look_up(exchange: "Exchange", wanted: LookUp) -> bool:
     access = exchange.worker.access
-    if key:
-        await access.resolve(key)
+    if wanted.key:
+        await access.resolve(wanted.key)
+    elif wanted.session_id:
+        await access.resolve_session(wanted.session_id)
     else:
         await access.ready()
     return True

@@ -1,13 +1,13 @@
-"""What one worker knows of keys: API keys, JSON Web Tokens, those that sign cookies, and who was let in by which."""
+"""What one worker knows of keys and sessions: API keys, JSON Web Tokens, keys that sign cookies, and what let somebody in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.access.visitors import Visitors
-from router.proxy.key_cache import KeyCache
+from router.proxy.record_cache import RecordCache
 from router.proxy.secret_uses import SecretUses
 from router.proxy.signing_key_cache import SigningKeyCache
-from router.routes.records import SigningKeysRecord
+from router.routes.records import KeyRecord, SessionRecord, SigningKeysRecord
 
 
 class WorkerKeys:
@@ -16,26 +16,33 @@ class WorkerKeys:
     def __init__(
         self,
         *,
-        api_keys: KeyCache,
+        api_keys: RecordCache[KeyRecord],
+        sessions: RecordCache[SessionRecord],
         signing_keys: SigningKeyCache,
         tokens: VerifiedTokens | None,
         uses: SecretUses,
         visitors: Visitors,
     ) -> None:
         self._api_keys = api_keys
+        self._sessions = sessions
         self._signing_keys = signing_keys
         self._tokens = tokens
         self.visitors = visitors
         self.uses = uses
         self.peek = api_keys.peek
         self.resolve = api_keys.resolve
-        self.on_drop = api_keys.on_drop
+        self.peek_session = sessions.peek
+        self.resolve_session = sessions.resolve
         self.ready = signing_keys.ready
         self.note_use = uses.note
 
     @property
     def signing(self) -> SigningKeysRecord | None:
         return self._signing_keys.record
+
+    def on_drop(self, listener: Callable[[str], None]) -> None:
+        self._api_keys.on_drop(listener)
+        self._sessions.on_drop(listener)
 
     def verify_jwt(self, token: str) -> Claims | None:
         if self._tokens is None:
@@ -55,14 +62,17 @@ class WorkerKeys:
         """The records under these keys have changed."""
         keys = tuple(keys)
         self._api_keys.drop(keys)
+        self._sessions.drop(keys)
         self._signing_keys.drop(keys)
 
     def drop_all(self) -> None:
         """Changes may have been missed."""
         self._api_keys.drop_all()
+        self._sessions.drop_all()
         self._signing_keys.drop_all()
 
     async def close(self) -> None:
         """End what is being read."""
         await self._api_keys.close()
+        await self._sessions.close()
         await self._signing_keys.close()

@@ -11,7 +11,7 @@ from router.access.visitors import Visitors
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
 from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
-from router.routes.records import KeyRecord, SigningKey, SigningKeysRecord
+from router.routes.records import KeyRecord, SessionRecord, SigningKey, SigningKeysRecord
 
 _STARTS = {PROGRAM: "mpt_", LINK: "mpl_", ONCE: "mpo_"}
 FAR = 4102444800.0  # 2100-01-01
@@ -74,12 +74,20 @@ def api_key(**changes: Any) -> KeyRecord:
     return KeyRecord(**values | changes)
 
 
+def session(name: str = "ses_ada", **changes: Any) -> SessionRecord:
+    """A session of tenant `acme`, of somebody whom the provider calls by its id."""
+    values: dict[str, Any] = {"id": name, "tenant_id": "acme", "subject": f"sub-{name}", "version": 1, "until": FAR}
+    return SessionRecord(**values | {"email": f"{name.removeprefix('ses_')}@example.com"} | changes)
+
+
 class MemoryKeys:
-    """Keys that a test puts in. `known` are in the worker's cache, `stored` where it looks them up; `down`: it cannot."""
+    """Keys and sessions that a test puts in. `known` are in the worker's cache, `stored` where it looks them up; `down`: it cannot."""
 
     def __init__(self, signing_keys: SigningKeysRecord | None = None) -> None:
         self.known: dict[str, KeyRecord | None] = {}
         self.stored: dict[str, KeyRecord] = {}
+        self.known_sessions: dict[str, SessionRecord | None] = {}
+        self.stored_sessions: dict[str, SessionRecord] = {}
         self.stored_signing = signing_keys or signing("first")
         self.signing: SigningKeysRecord | None = self.stored_signing
         self.used_up: set[str] = set()
@@ -104,6 +112,31 @@ class MemoryKeys:
                 self.known[key] = record
         for listener in self._listeners:
             listener(key)
+
+    def put_session(self, record: SessionRecord, *, known: bool = False) -> None:
+        """Store a session, in the place of the one with its id, and let the proxy know."""
+        self.stored_sessions[record.id] = record
+        self.known_sessions.pop(record.id, None)
+        if known:
+            self.known_sessions[record.id] = record
+        for listener in self._listeners:
+            listener(record.id)
+
+    def forget_session(self, session_id: str) -> None:
+        """Delete a session, and let the proxy know."""
+        del self.stored_sessions[session_id]
+        self.known_sessions.pop(session_id, None)
+        for listener in self._listeners:
+            listener(session_id)
+
+    def peek_session(self, session_id: str) -> SessionRecord | Unknown | None:
+        return self.known_sessions.get(session_id, UNKNOWN)
+
+    async def resolve_session(self, session_id: str) -> SessionRecord | None:
+        self._check()
+        self.looked_up.append(session_id)
+        self.known_sessions[session_id] = record = self.stored_sessions.get(session_id)
+        return record
 
     def peek(self, digest: str) -> KeyRecord | Unknown | None:
         return self.known.get(digest, UNKNOWN)

@@ -129,6 +129,22 @@ cookie=tampered cookie=mail                  cookie         cookie         -
 cookie=mail cookie=past                      cookie         cookie         -
 cookie=other-port cookie=mail-gone           token_revoked  token_revoked  -
 
+# cookies of who has signed in by the tenant's login
+cookie=session                               cookie         cookie         -
+cookie=session-not-known-yet                 cookie         cookie         -
+cookie=session-past                          token_expired  token_expired  -
+cookie=session-cookie-past                   token_expired  token_expired  -
+cookie=session-ended                         token_revoked  token_revoked  -
+cookie=session-forgotten                     token_revoked  token_revoked  -
+cookie=session-old-generation                token_revoked  token_revoked  -
+cookie=session-other-port                    token_wrong    token_wrong    -
+cookie=session-other-resource                token_wrong    token_wrong    -
+cookie=session-other-tenant                  token_wrong    token_wrong    -
+cookie=session-foreign-key                   token_wrong    token_wrong    -
+cookie=session-ended cookie=mail             cookie         cookie         -
+cookie=mail-gone cookie=session              cookie         cookie         -
+header=unknown cookie=session                token_wrong    token_wrong    token_wrong
+
 # several at once
 header=ci query=ci                           token          token          token
 header=ci bearer=ci                          token          token          token

@@ -10,7 +10,18 @@ import pytest
 from router.access.tokens import Claims
 from router.base.preview_secrets import kind_of
 from router.routes.records import KeyRecord, ResourceRecord, SigningKey, SigningKeysRecord
-from tests.support.access import FAR, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
+from tests.support.access import (
+    FAR,
+    MemoryKeys,
+    api_key,
+    cookie,
+    grant,
+    plain,
+    policies,
+    secret,
+    session,
+    signing,
+)
 from tests.support.access_matrix import KINDS, OPTIONS, VISIBILITIES, Row, rows
 from tests.support.edge import FRONT, RunningEdge
 from tests.support.records import resource
@@ -98,7 +109,24 @@ COOKIES: dict[str, dict[str, Any]] = {
     "other-resource": {"resource_id": "id-of-cart"},
     "other-tenant": {"resource_id": "id-of-rival"},
     "future": {"issued": FAR - 1},
+    "session": {"name": "ses_ada"},
+    "session-not-known-yet": {"name": "ses_new"},
+    "session-past": {"name": "ses_past"},
+    "session-cookie-past": {"name": "ses_ada", "until": PAST},
+    "session-ended": {"name": "ses_ended"},
+    "session-forgotten": {"name": "ses_forgotten"},
+    "session-old-generation": {"name": "ses_ada", "generation": GENERATION - 1},
+    "session-other-port": {"name": "ses_ada", "port": 5173},
+    "session-other-resource": {"name": "ses_ada", "resource_id": "id-of-cart"},
+    "session-other-tenant": {"name": "ses_rival"},
 }
+SESSIONS = (
+    session("ses_ada"),
+    session("ses_new"),
+    session("ses_past", until=PAST),
+    session("ses_ended", revoked=True),
+    session("ses_rival", tenant_id="rival"),
+)
 NAVIGATES = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept: text/html,*/*;q=0.8")
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: eA==")
 SAME, EVIL = b"https://" + HOST, b"https://evil.example"
@@ -193,6 +221,7 @@ def cookie_value(thing: str, port: int) -> bytes:
         "older-key": signed(signing("second")),
         "withdrawn-key": signed(signing("withdrawn")),
         "foreign-key": signed(signing("elsewhere")),
+        "session-foreign-key": signed(signing("elsewhere"), name="ses_ada"),
         "tampered": right.replace(b".mail.", b".once-used."),
         "truncated": right[:-1],
         "quoted": b'"' + right + b'"',
@@ -373,6 +402,8 @@ def keys_of_the_matrix() -> MemoryKeys:
     for thing, changes in API_KEYS.items():
         record: KeyRecord = api_key(**changes)
         keys.put(api_key_text(thing).decode(), record, known=thing != "key-workspace")  # one has to be looked up
+    for one in SESSIONS:
+        keys.put_session(one, known=one.id != "ses_new")
     keys.early_tokens = {token("jwt-early").decode()}
     for thing, claims in JWTS.items():
         (keys.tokens if claims.until == FAR else keys.expired_tokens)[token(thing).decode()] = claims
@@ -381,7 +412,12 @@ def keys_of_the_matrix() -> MemoryKeys:
 
 def preview(edge: RunningEdge, visibility: str, option: str) -> Backend:
     """The shop with that policy, its tenant's other resource, and another tenant's neighbour."""
-    values: dict[str, Any] = {"visibility": visibility, "generation": GENERATION, "hide": option.startswith("hide")}
+    values: dict[str, Any] = {
+        "visibility": visibility,
+        "generation": GENERATION,
+        "hide": option.startswith("hide"),
+        "login": True,
+    }
     if option.endswith("expired"):
         values["until"] = PAST
     if option.endswith("inside"):

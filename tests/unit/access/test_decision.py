@@ -30,7 +30,19 @@ from router.errors import Problem
 from router.routes.chain import Decision, Level
 from router.routes.policies import Cors, SecretKind
 from router.routes.route import Route
-from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
+from tests.support.access import (
+    API_KEY,
+    FAR,
+    MemoryKeys,
+    api_key,
+    cookie,
+    grant,
+    plain,
+    policies,
+    secret,
+    session,
+    signing,
+)
 from tests.support.records import resource
 from tests.unit.http1.messages import read
 
@@ -273,6 +285,72 @@ def test_several_at_once(lines: tuple[bytes, ...], target: bytes, expected: obje
     assert outcome(verdict(rules_of(), *lines, target=target, keys=keys)) == expected
 
 
+SESSIONS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], object]] = [
+    # what the session is, the cookie, the policy
+    ({}, {}, {}, Allowed),
+    ({"email": None}, {}, {}, Allowed),
+    ({"until": NOW + 1}, {}, {}, Allowed),
+    ({"until": NOW}, {}, {}, EXPIRED),
+    ({}, {"until": NOW}, {}, EXPIRED),
+    ({"revoked": True}, {}, {}, REVOKED),
+    ({"revoked": True, "until": NOW}, {}, {}, REVOKED),
+    ({"tenant_id": "other"}, {}, {}, WRONG),
+    ({"tenant_id": "other", "revoked": True}, {}, {}, WRONG),
+    ({}, {"port": 3001}, {}, WRONG),
+    ({}, {"resource_id": "x"}, {}, WRONG),
+    ({}, {"generation": 1}, {}, REVOKED),
+    ({}, {}, {"generation": 1}, REVOKED),
+    ({}, {}, {"login": False}, REVOKED),
+    ({}, {}, {"visibility": "tenant"}, Allowed),
+    ({}, {}, {"visibility": "key"}, MISSING),
+    ({}, {}, {"hide": True}, Allowed),
+    ({"revoked": True}, {}, {"hide": True}, REVOKED),
+    ({"tenant_id": "other"}, {}, {"hide": True}, errors.HOST_NOT_FOUND),
+]
+
+
+@pytest.mark.parametrize(("is_now", "of_cookie", "of_policy", "expected"), SESSIONS)
+def test_sessions(
+    is_now: dict[str, Any], of_cookie: dict[str, Any], of_policy: dict[str, Any], expected: object
+) -> None:
+    """Who has signed in gets in by a cookie that names their session, at a preview of that tenant that takes its login."""
+    keys = MemoryKeys()
+    keys.put_session(session(**is_now), known=True)
+    given = verdict(rules_of(**{"login": True} | of_policy), by_cookie("ses_ada", **of_cookie), keys=keys)
+    assert outcome(given) == expected
+    if isinstance(given, Allowed):
+        entry = given.entry
+        assert (entry.session_id, entry.secret_id, entry.signed_by) == ("ses_ada", "", "first")
+        assert entry.until == min(NOW + 60, is_now.get("until", FAR))
+        assert (entry.how, entry.subject, entry.email) == (
+            Way.LOGIN,
+            "sub-ses_ada",
+            "" if "email" in is_now else "ada@example.com",
+        )
+
+
+def test_a_session_that_is_not_known() -> None:
+    """It has to be looked up, unless the cookie opens nothing here whatever it is; one that is not there any more has ended."""
+    keys = MemoryKeys()
+    given = verdict(rules_of(login=True), by_cookie("ses_ada"), keys=keys)
+    assert isinstance(given, LookUp)
+    assert (given.key, given.session_id) == ("", "ses_ada")
+    for changes in ({"port": 3001}, {"generation": 1}, {"until": NOW}):
+        assert not isinstance(verdict(rules_of(login=True), by_cookie("ses_ada", **changes), keys=keys), LookUp)
+    assert outcome(verdict(rules_of(), by_cookie("ses_ada"), keys=keys)) is REVOKED
+    keys.known_sessions["ses_ada"] = None
+    assert outcome(verdict(rules_of(login=True), by_cookie("ses_ada"), keys=keys)) is REVOKED
+
+
+def test_another_site_does_nothing_in_the_name_of_who_has_signed_in() -> None:
+    """As with any cookie: what changes something has to come from a page of the preview's owner."""
+    keys = MemoryKeys()
+    keys.put_session(session(), known=True)
+    lines = (by_cookie("ses_ada"), b"Origin: https://evil.example", b"Sec-Fetch-Site: cross-site")
+    assert outcome(verdict(rules_of(login=True), *lines, keys=keys)) is Allowed
+    assert outcome(verdict(rules_of(login=True), *lines, method=b"POST", keys=keys)) is errors.ORIGIN_NOT_ALLOWED
+
+
 def test_keys_for_cookies_have_to_be_known() -> None:
     """Where a cookie, or a link that becomes one, is to be judged; nowhere else."""
     keys = MemoryKeys()
@@ -436,6 +514,12 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
     (Entry(secret_id="mail", signed_by="withdrawn"), {}, WRONG),
     (Entry(secret_id="once-used", signed_by="first"), {}, None),
     (Entry(secret_id="once-revoked", signed_by="first"), {}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first"), {"login": True}, None),
+    (Entry(session_id="ses_ada", signed_by="first"), {}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first"), {"login": True, "generation": 1}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first", until=NOW), {"login": True}, EXPIRED),
+    (Entry(session_id="ses_ada", signed_by="withdrawn"), {"login": True}, WRONG),
+    (Entry(session_id="ses_ada", signed_by="first"), {"visibility": "public", "until": NOW + 1}, None),
     (Entry(key="k"), {"generation": 1}, None),
     (Entry(key="k", until=NOW), {}, EXPIRED),
     (Entry(claims=Claims("me", "acme", "tenant", NOW + 1)), {}, None),

@@ -8,11 +8,11 @@ import pytest_asyncio
 from router.access.keys import UNKNOWN, AccessKeys
 from router.access.tokens import Claims, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.base.clock import ManualClock
-from router.proxy.key_cache import KeyCache
+from router.proxy.record_cache import RecordCache
 from router.proxy.secret_uses import SecretUses
 from router.proxy.signing_key_cache import SigningKeyCache
 from router.proxy.worker_keys import WorkerKeys
-from router.routes.records import KeyRecord, SigningKey, SigningKeysRecord, api_key_key
+from router.routes.records import KeyRecord, SessionRecord, SigningKey, SigningKeysRecord, api_key_key, session_key
 from router.settings import Cache
 from tests.support.access import MemoryKeys
 from tests.support.memory_records import MemoryRecords
@@ -23,6 +23,7 @@ LOOP = StillLoop
 
 ADA = "a" * 64
 KEY = KeyRecord("key-1", "acme", "tenant", "acme", 1)
+SESSION = SessionRecord("ses_1", "acme", "ada", "ada@example.com", 1, 1e12)
 FIRST = SigningKeysRecord("cookies", (SigningKey("1", "00" * 32, 0.0, 100.0),), 1)
 SECOND = SigningKeysRecord("cookies", (SigningKey("2", "11" * 32, 0.0, 100.0),), 2)
 VISITORS = MemoryKeys()
@@ -39,6 +40,7 @@ def source() -> MemoryRecords:
     records = MemoryRecords()
     records.put(FIRST)
     records.put_under(api_key_key(ADA), KEY)
+    records.put_under(session_key("ses_1"), SESSION)
     return records
 
 
@@ -51,7 +53,8 @@ def verify(token: str) -> Claims:
 @pytest_asyncio.fixture
 async def keys(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[WorkerKeys]:
     made = WorkerKeys(
-        api_keys=KeyCache(source, limits=Cache(), clock=clock),
+        api_keys=RecordCache(source, KeyRecord, prefix=api_key_key(""), limits=Cache(), clock=clock),
+        sessions=RecordCache(source, SessionRecord, prefix=session_key(""), limits=Cache(), clock=clock),
         signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
         tokens=VerifiedTokens(verify, clock),
         uses=SecretUses(clock),
@@ -67,6 +70,8 @@ async def test_it_is_what_the_proxy_needs(keys: WorkerKeys) -> None:
     access: AccessKeys = keys
     assert access.peek(ADA) is UNKNOWN
     assert await access.resolve(ADA) == KEY == access.peek(ADA)
+    assert access.peek_session("ses_1") is UNKNOWN
+    assert await access.resolve_session("ses_1") == SESSION == access.peek_session("ses_1")
     assert await access.ready() == FIRST == access.signing
     assert access.visitors is VISITORS
     assert access.verify_jwt("ours") == SAID
@@ -78,27 +83,32 @@ async def test_it_is_what_the_proxy_needs(keys: WorkerKeys) -> None:
     assert set(keys.uses.since(0)) == {"link", api_key_key(ADA)}
 
 
-async def test_a_change_reaches_both_caches(keys: WorkerKeys, source: MemoryRecords) -> None:
+async def test_a_change_reaches_every_cache(keys: WorkerKeys, source: MemoryRecords) -> None:
     """Whether it is known what has changed or not."""
     heard = list[str]()
     keys.on_drop(heard.append)
-    for changed in (lambda: keys.drop(iter([api_key_key(ADA), "signing:cookies"])), keys.drop_all):
+    for changed in (
+        lambda: keys.drop(iter([api_key_key(ADA), session_key("ses_1"), "signing:cookies"])),
+        keys.drop_all,
+    ):
         source.put(FIRST)
         keys.drop(["signing:cookies"])
         await turns()
         await keys.resolve(ADA)
+        await keys.resolve_session("ses_1")
         source.put(SECOND)
         changed()
-        assert keys.peek(ADA) is UNKNOWN
+        assert keys.peek(ADA) is keys.peek_session("ses_1") is UNKNOWN
         await turns()
         assert keys.signing == SECOND
-    assert heard == [ADA, ADA]
+    assert heard == [ADA, "ses_1"] * 2
 
 
 async def test_without_keys_for_tokens_none_is_ours(source: MemoryRecords, clock: ManualClock) -> None:
     """It is the application's then."""
     keys = WorkerKeys(
-        api_keys=KeyCache(source, limits=Cache(), clock=clock),
+        api_keys=RecordCache(source, KeyRecord, prefix=api_key_key(""), limits=Cache(), clock=clock),
+        sessions=RecordCache(source, SessionRecord, prefix=session_key(""), limits=Cache(), clock=clock),
         signing_keys=SigningKeyCache(source, limits=Cache(), clock=clock),
         tokens=None,
         uses=SecretUses(clock),
