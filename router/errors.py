@@ -166,6 +166,34 @@ ORIGIN_NOT_ALLOWED = Problem(
     "from a page of the preview, send a preview token with it, or have the owner list the site under cors_origins.",
     proxy_error="http_request_denied",
 )
+LOGIN_NOT_ALLOWED = Problem(
+    "login_not_allowed",
+    403,
+    _CLIENT,
+    "You have signed in, and this account is not among those that the preview's team lets in: its e-mail address is of another "
+    "domain or not verified, or it is in none of their groups. Open the preview again to sign in with another account, or ask "
+    "the team to let you in.",
+    proxy_error="http_request_denied",
+)
+LOGIN_FAILED = Problem(
+    "login_failed",
+    403,
+    _CLIENT,
+    "Signing in did not come to its end: it was broken off, took more than ten minutes, came back in another browser, or its "
+    "link was used before. Open the preview again, and sign in from there.",
+    proxy_error="http_request_denied",
+)
+IDENTITY_PROVIDER_UNAVAILABLE = Problem(
+    "identity_provider_unavailable",
+    503,
+    _BACKEND,
+    "The service where the preview's team signs in can't be used just now: it does not answer, answers with something that must "
+    "not be believed, or refuses the settings that the team has made. Nothing is wrong with your account. Try again in a "
+    "minute; if it stays so, tell the team.",
+    True,
+    10,
+    proxy_error="destination_unavailable",
+)
 PREVIEW_EXPIRED = Problem(
     "preview_expired",
     410,
@@ -450,6 +478,9 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     TOKEN_REVOKED,
     ADDRESS_NOT_ALLOWED,
     ORIGIN_NOT_ALLOWED,
+    LOGIN_NOT_ALLOWED,
+    LOGIN_FAILED,
+    IDENTITY_PROVIDER_UNAVAILABLE,
     PREVIEW_EXPIRED,
     TOO_EARLY,
     METHOD_NOT_ALLOWED,

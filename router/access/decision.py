@@ -6,6 +6,7 @@ In this order, and the first that applies decides:
     the preview expired     410, whoever asks
     the address             one that is in none of the preview's networks is refused
     public                  everybody may
+    a path of a login       the edge answers it, whatever else was brought
     a token                 one that opens the preview lets in; any other is refused, whatever stands beside it
     a cookie                one of several is enough, see `cookies.py`
     nothing                 401
@@ -29,6 +30,7 @@ from router.access.brought import MAX_TOKEN, Brought
 from router.access.cookies import Cookies, Grant, is_believed
 from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.keys import UNKNOWN, AccessKeys
+from router.access.reserved import LOGIN, LOGOUT, login_path
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
 from router.base.key_scopes import KeyScope, read_scope
@@ -84,6 +86,13 @@ class UseUp:
         self.secret = secret
 
 
+class AtLogin:
+    """The request is for one of the paths of a login, which the edge answers (`reserved.py`)."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+
+
 class LookUp:
     """The API key of this hash has to be looked up first, or the session of this id; or the keys that sign cookies, where both
     are empty."""
@@ -93,7 +102,7 @@ class LookUp:
         self.session_id = session_id
 
 
-Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | LookUp
+Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | LookUp
 
 _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
@@ -126,12 +135,39 @@ def decide(
         if now >= rules.until:
             return Refused(errors.PREVIEW_EXPIRED)
         return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _by_an_open_door(brought)
+    path = login_path(brought.head.target)
+    at_login = _at_login(rules, brought, path, now, secure=secure) if path and not rules.programs_only else None
+    if at_login is not None:
+        return _refuse(rules, at_login.problem) if isinstance(at_login, Refused) else at_login
     verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
     if isinstance(verdict, Refused):
         return _refuse(rules, verdict.problem)
+    if path == LOGOUT and isinstance(verdict, Allowed) and rules.hide and not rules.programs_only:
+        return AtLogin(path)
     if now >= rules.until and not isinstance(verdict, LookUp):
         return Refused(errors.PREVIEW_EXPIRED)
     return verdict
+
+
+def _at_login(rules: AccessRules, brought: Brought, path: bytes, now: float, *, secure: bool) -> Verdict | None:
+    """None where the path means nothing here, or nothing to strangers: then it is one as all others are."""
+    head = brought.head
+    if path == LOGOUT:
+        if rules.hide:
+            return None
+        if head.method == b"POST":
+            ours = rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
+            return AtLogin(path) if ours else Refused(errors.ORIGIN_NOT_ALLOWED)
+        return AtLogin(path) if head.method in (b"GET", b"HEAD") else Refused(errors.METHOD_NOT_ALLOWED)
+    if not rules.policy.login or (path == LOGIN and rules.hide):
+        return None
+    if now >= rules.until:
+        return Refused(errors.PREVIEW_EXPIRED)
+    if not brought.navigates:  # a script can't sign anybody in
+        return Refused(errors.TOKEN_MISSING)
+    if head.method != b"GET":
+        return Refused(errors.METHOD_NOT_ALLOWED)
+    return Refused(errors.TOO_EARLY) if brought.early else AtLogin(path)
 
 
 def _refuse(rules: AccessRules, problem: Problem) -> Refused:

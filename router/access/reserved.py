@@ -1,6 +1,9 @@
 """Paths of a host that the edge answers itself, where not everybody may open the preview; and where visitors go from there.
 
     POST       /.well-known/miosa/password    the form of the page that says that a preview is private
+    GET        /.well-known/miosa/login       to the login host, to sign in by the tenant's login (`login.py`)
+    GET        /.well-known/miosa/arrive      back from there
+    GET, POST  /.well-known/miosa/logout      a page with a button, and what it does
 
 On a public preview these paths are the program's, as all others are.
 """
@@ -13,12 +16,23 @@ from router.access.brought import without_tokens
 
 PREFIX: Final = b"/.well-known/miosa/"
 PASSWORD: Final = PREFIX + b"password"
+LOGIN: Final = PREFIX + b"login"
+ARRIVE: Final = PREFIX + b"arrive"
+LOGOUT: Final = PREFIX + b"logout"
 
 _MAX_NEXT: Final = 2048  # bytes
 _HOME: Final = b"/"
 _TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x5b\x5d-\x7e]*")  # of a request, without `#` and `\`
 _BEGINS_ELSEWHERE: Final = re.compile(rb"/[\x00-\x20]*[/\\]")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f\\]")
+
+
+def login_path(target: bytes) -> bytes:
+    """Which of the paths of a login a request's target is; empty for any other."""
+    if not target.startswith(PREFIX):
+        return b""
+    path = target.partition(b"?")[0]
+    return path if path in (LOGIN, ARRIVE, LOGOUT) else b""
 
 
 def is_reserved(target: bytes) -> bool:

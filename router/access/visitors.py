@@ -2,9 +2,20 @@
 
 from typing import Protocol
 
+from router.access.login import HandedOver, LoginRequest, LoginResponse
+
 
 class Visitors(Protocol):
     """Asks the store. Every method raises StoreUnavailableError where it can't be known now: that is never a refusal."""
 
     async def use_up(self, secret_id: str) -> bool:
         """Take a link that works once; False where somebody has, on any node."""
+
+    async def login(self, request: LoginRequest) -> LoginResponse:
+        """One step of signing in, at the login host."""
+
+    async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:
+        """The session that a code is for, at its host and for its browser: for the first who asks, on any node."""
+
+    async def end_session(self, session_id: str) -> None:
+        """End a session on every node."""

@@ -53,6 +53,7 @@ _MAX_DIGITS: Final = 10
 _MAX_HOPS_DIGITS: Final = 4
 _MAX_FORWARDS: Final = 2**31 - 1
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
+_LOGIN_COOKIE = re.compile(rb"(?:^|;)[ \t]*(__Host-miosa-(?!preview=)[a-z0-9-]{1,80})=([^;]*)")
 _PREVIEW_COOKIE = re.compile(rb"(?:^|;)[ \t]*__Host-miosa-preview=([^;]*)")
 
 
@@ -60,13 +61,14 @@ class Credentials:
     """What a request says of who sends it, as far as it may be ours: whether it is, only previews that are not public ask.
 
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
-    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not.
+    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `of_login` are the other cookies of ours, with their names.
     """
 
     def __init__(self) -> None:
         self.authorization: list[bytes] = []
         self.tokens: list[bytes] = []
         self.cookies: list[bytes] = []
+        self.of_login: list[tuple[bytes, bytes]] = []
 
 
 class RequestHead:
@@ -508,8 +510,11 @@ def _preview_token(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
-        _credentials_of(head).cookies.extend(_PREVIEW_COOKIE.findall(value))
+        credentials, found = _credentials_of(head), _PREVIEW_COOKIE.findall(value)
+        credentials.cookies.extend(found)
         kept, ours = _COOKIE_OF_OURS.subn(b"", value)
+        if ours > len(found):
+            credentials.of_login.extend(_LOGIN_COOKIE.findall(value))
         if ours:
             kept = kept.lstrip(b"; \t")
             if not kept:

@@ -192,7 +192,7 @@ class App:
             resolver = await self._follow(await self._ask(self._worker_side), self._ask_for_visitors(self._worker_side))
         else:
             store = await self._open_store()
-            visitors = self._open_visitors(store)
+            visitors = await self._open_visitors(store, own_listeners)
             resolver = await self._follow(store, visitors)
             self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
@@ -220,6 +220,7 @@ class App:
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
                 access=self._keys,
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
+                login_url=settings.login_url,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -252,13 +253,14 @@ class App:
     def _ask_for_visitors(self, worker_side: WorkerSide) -> VisitorsClient:
         return VisitorsClient(worker_side, within=self._settings.cache.fetch_time)
 
-    def _open_visitors(self, store: "Store") -> Visitors:
+    async def _open_visitors(self, store: "Store", own_listeners: Collection[tuple[str, int]]) -> Visitors:
         """What visitors need beside their routes: of the control process, where there is one besides this."""
         if self._worker_side is not None and self._process is not None and self._process.control:
             return self._ask_for_visitors(self._worker_side)
-        from router.node.visitors import StoreVisitors  # noqa: PLC0415 - no worker with a control process needs it
+        from router.node.visitors import open_visitors  # noqa: PLC0415 - no worker with a control process needs it
 
-        return StoreVisitors(store, self._clock)
+        opening = open_visitors(store, self._settings, self._clock, own_listeners)
+        return await self._stack.enter_async_context(opening)
 
     def _share(self, store: "Store", visitors: Visitors) -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""

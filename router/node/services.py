@@ -114,6 +114,7 @@ def build_services(
         *settings.reserved_domains,
         *settings.special_domains,
         settings.platform_domain,
+        settings.login_name,
         settings.verify_target,
         settings.proxy_target,
     )

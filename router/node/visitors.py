@@ -1,15 +1,64 @@
 """What the process that has the store does for visitors of previews, its own and its workers'."""
 
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from router.access.login import HandedOver, LoginRequest, LoginResponse
 from router.base.clock import Clock
+from router.base.secret_box import SecretBox
+from router.node.login_flow import LoginFlow
+from router.node.services import destinations_of, open_lookup
+from router.outbound.identity_providers import Providers
+from router.outbound.provider_http import ProviderHttp
+from router.outbound.sign_in import SignIn
+from router.settings import Settings
 from router.store import Store
+from router.tenancy.hand_overs import HandOvers
+from router.tenancy.logins import Logins
 from router.tenancy.preview_secrets import PreviewSecrets
+from router.tenancy.sessions import Sessions
 
 
 class StoreVisitors:
     """access.visitors.Visitors, on an open store."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, login: LoginFlow) -> None:
         self._secrets = PreviewSecrets(store, clock)
+        self._login = login
 
     async def use_up(self, secret_id: str) -> bool:
         return await self._secrets.use_up(secret_id)
+
+    async def login(self, request: LoginRequest) -> LoginResponse:
+        return await self._login.answer(request)
+
+    async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:
+        return await self._login.take_hand_over(code, host, binding)
+
+    async def end_session(self, session_id: str) -> None:
+        await self._login.end_session(session_id)
+
+
+@asynccontextmanager
+async def open_visitors(
+    store: Store, settings: Settings, clock: Clock, own_listeners: Collection[tuple[str, int]]
+) -> AsyncIterator[StoreVisitors]:
+    """`own_listeners` may still grow: no provider is asked at one of them."""
+    box = SecretBox(settings.secret_keys())
+    async with open_lookup(settings, clock) as lookup:
+        destinations = destinations_of(settings, own_listeners)
+        http = ProviderHttp(lookup, destinations, clock)
+        providers = Providers(http, clock)
+        login = LoginFlow(
+            settings=settings,
+            clock=clock,
+            logins=Logins(store, clock, box=box, destinations=destinations),
+            sessions=Sessions(store, clock),
+            hand_overs=HandOvers(store, clock),
+            sign_in=SignIn(http, providers),
+            box=box,
+        )
+        try:
+            yield StoreVisitors(store, clock, login)
+        finally:
+            await providers.close()

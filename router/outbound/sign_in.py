@@ -75,8 +75,8 @@ class SignIn:
         self._http = http
         self._providers = providers
 
-    async def begin(self, client: Client, proofs: Proofs) -> str:
-        """Where to send a visitor."""
+    async def begin(self, client: Client, proofs: Proofs, *, anew: bool = False) -> str:
+        """Where to send a visitor. `anew`: the provider is to ask who they are, although it may know."""
         metadata = await self._providers.metadata(client.issuer)
         endpoint = _endpoint(metadata, "authorization_endpoint")
         challenge = base64.urlsafe_b64encode(hashlib.sha256(proofs.verifier.encode("ascii")).digest()).rstrip(b"=")
@@ -92,6 +92,7 @@ class SignIn:
                 "code_challenge_method": "S256",
             }
         )
+        query += "&prompt=login" if anew else ""
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
     async def finish(self, client: Client, proofs: Proofs, code: str) -> Identity:

@@ -4,5 +4,17 @@ from router.pages.closed_port import why_closed
 from router.pages.event_streams import reconnect_after
 from router.pages.negotiation import Form, form_of
 from router.pages.page import Page, Pages
+from router.pages.wording import LOG_OUT, LOGGED_OUT, LOGIN_HOST, Notice
 
-__all__ = ["Form", "Page", "Pages", "form_of", "reconnect_after", "why_closed"]
+__all__ = [
+    "LOGGED_OUT",
+    "LOGIN_HOST",
+    "LOG_OUT",
+    "Form",
+    "Notice",
+    "Page",
+    "Pages",
+    "form_of",
+    "reconnect_after",
+    "why_closed",
+]

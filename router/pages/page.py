@@ -128,6 +128,29 @@ class Pages:
         extra = ((b"Content-Security-Policy", _policy(style, forms="'self'")), *_ALWAYS)
         return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
 
+    def notice(self, notice: wording.Notice, *, branding: Mapping[str, str] | None, request_id: str) -> Page:
+        """A page that is no problem. Its form has an origin when it is sent, by which we know it for ours."""
+        marks = read_branding(branding) if branding else Branding()
+        style = _style(marks)
+        page = _templates.get_template("notice.html").render(
+            heading=notice.heading,
+            text=notice.text,
+            button=notice.button,
+            name=marks.name or self._platform_name,
+            logo=marks.logo,
+            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
+            support_url=marks.support_url,
+            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            request_id=request_id,
+        )
+        forms = "'self'" if notice.button else "'none'"
+        extra = (
+            (b"Content-Security-Policy", _policy(style, forms=forms) + b"; frame-ancestors 'none'"),
+            (b"X-Content-Type-Options", b"nosniff"),
+            (b"Referrer-Policy", b"same-origin"),
+        )
+        return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
+
     def _render_data(
         self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]
     ) -> list[bytes]:

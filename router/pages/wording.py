@@ -5,6 +5,7 @@ differs between a name that exists and one that doesn't would tell which is whic
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -24,6 +25,9 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "token_revoked": "This link or token works no more",
         "address_not_allowed": "Not from this network",
         "origin_not_allowed": "Not from another site",
+        "login_not_allowed": "This account is not let in",
+        "login_failed": "Sign in once more, please",
+        "identity_provider_unavailable": "Signing in does not work just now",
         "preview_expired": "This preview has ended",
         "too_early": "Once more, please",
         "method_not_allowed": "Not with this method",
@@ -67,6 +71,34 @@ CONFIRMATION = "Open this private preview?"
 CONFIRMATION_TEXT = (
     "This link works once, and for you alone: whoever opens the preview by it first uses it up. Then this browser may come "
     "back until the link's time is over."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A page that is no problem. With a `button` it is a form that is sent to the page's own address."""
+
+    heading: str
+    text: str
+    button: str = ""
+
+
+LOGIN_HOST = Notice(
+    "People sign in here",
+    "This address belongs to the platform. Whoever opens a private preview whose team has a login comes by here, signs in at "
+    "the team's own identity provider, and is sent back. Nothing is asked of you here, and no password is typed. To sign in, "
+    "open the preview.",
+)
+LOG_OUT = Notice(
+    "Log out?",
+    "You are signed in for the previews of this team in every tab and on every one of its addresses. Logging out ends that at "
+    "once, also for pages that are open.",
+    "Log out",
+)
+LOGGED_OUT = Notice(
+    "You are logged out",
+    "This browser opens no private preview by your sign-in any more. Your identity provider may still know you: to end that "
+    "too, log out there.",
 )
 
 # Of who may open a preview: it is hidden from strangers by another problem than these, or by none.

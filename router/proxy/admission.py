@@ -19,6 +19,7 @@ from router.access.brought import Brought, brings_nothing, sole_credential
 from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
     Allowed,
+    AtLogin,
     Confirm,
     Exchanged,
     LookUp,
@@ -36,7 +37,7 @@ from router.access.reserved import is_reserved
 from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
-from router.proxy import local_responses
+from router.proxy import local_responses, preview_login
 from router.routes.policies import AccessSecret, Cors
 from router.routes.records import SigningKeysRecord
 
@@ -161,6 +162,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         _exchange_link(exchange, rules, brought, verdict.secret)
     elif isinstance(verdict, Confirm):
         exchange.answer(local_responses.confirmation(worker.pages, exchange.head, route, exchange.id))
+    elif isinstance(verdict, AtLogin):
+        preview_login.answer(exchange, route, rules, verdict.path)
     elif isinstance(verdict, UseUp):
         _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
     elif visit.look_ups < _MAX_LOOK_UPS:

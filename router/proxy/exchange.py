@@ -101,12 +101,13 @@ from router.http1.whole_bodies import may_come_whole
 from router.observe import endings
 from router.observe.ended_exchange import Finished
 from router.observe.recorder import BATCH
-from router.proxy import admission, local_responses
+from router.proxy import admission, local_responses, login_host
 from router.proxy.callers import join
 from router.proxy.dial import DialError
 from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
 from router.proxy.response import switch
 from router.proxy.whole_body import WholeBody
+from router.routes.chain import LOGIN
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
@@ -147,6 +148,7 @@ class Exchange(Finished):
     whole_body: "WholeBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
     visit: "admission.Visit | None" = None  # how it came in, where not everybody may
+    new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -267,6 +269,9 @@ class Exchange(Finished):
             return not admission.admitted(self, route)
         instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
         if instead is None:
+            if route.decision is LOGIN:
+                login_host.answer(self)
+                return True
             if route.policy is not None and not admission.admitted(self, route):
                 return True
             instead = local_responses.instead(self.head, route, self.scheme, self.id)
@@ -589,6 +594,8 @@ class Exchange(Finished):
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
         response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
+        if self.new_cookies:
+            response = local_responses.with_cookies(response, self.new_cookies)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
 
     def answer(self, response: LocalResponse) -> None:

@@ -64,10 +64,11 @@ class Proxy:
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
+        login_url: str = "",
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
         `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,
-        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public."""
+        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `login_url` is where people sign in by their tenants' logins."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -84,6 +85,7 @@ class Proxy:
             on_host_refused=on_host_refused,
             access=access,
             on_error=on_error,
+            login_url=login_url,
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)

@@ -117,6 +117,10 @@ class Settings(Group):
         None, description="Second-level cache and bus of a fleet. None: everything stays in the process."
     )
     platform_domain: Domain = Field("miosa.app", description="The zone in which every resource answers.")
+    login_host: Domain | None = Field(
+        None,
+        description="Where people sign in by their tenant's login, with its certificate and its cookies; no resource has it. None: `login.` and the platform domain.",
+    )
     reserved_domains: Domains = Field(
         ("miosa.ai", "miosa.app"), description="Names that no customer may register, nor any name under them."
     )
@@ -224,6 +228,16 @@ class Settings(Group):
     webhooks: Webhooks = Field(default_factory=Webhooks)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
+
+    @property
+    def login_name(self) -> str:
+        """The host where people sign in."""
+        return self.login_host or f"login.{self.platform_domain}"
+
+    @property
+    def login_url(self) -> str:
+        """Where people sign in, as browsers reach it."""
+        return f"{self.public_scheme}://{self.login_name}{'' if self.public_port is None else f':{self.public_port}'}"
 
     @property
     def certificates_copy(self) -> Path | None:

@@ -21,6 +21,9 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `OldestRequest`   | worker          | control process | `NumberAnswer` |
 | `ChangesRequest`  | worker          | control process | `ChangesAnswer` |
 | `UseUpRequest`    | worker          | control process | `UseUpAnswer` |
+| `SignInRequest`   | worker          | control process | `SignInAnswer` |
+| `HandOverRequest` | worker          | control process | `HandOverAnswer` |
+| `EndSessionRequest` | worker        | control process | `EndSessionAnswer` |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -296,6 +299,76 @@ class UseUpRequest(StoreRequest[UseUpAnswer]):
         return _read(UseUpAnswer, value)
 
 
+@dataclass(frozen=True, slots=True)
+class SignInAnswer(Message):
+    """The fields of `access.login.LoginResponse`."""
+
+    do = "sign in"
+    location: str = field(default="", repr=False)
+    cookies: Sequence[str] = field(default=(), repr=False)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRequest(StoreRequest[SignInAnswer]):
+    """Somebody signs in by their tenant's login: the fields of `access.login.LoginRequest`."""
+
+    do = "sign in"
+    step: str
+    client: str
+    parameters: Mapping[str, str] = field(repr=False)
+    cookies: Mapping[str, str] = field(repr=False)
+    tenant_id: str
+    within: float
+
+    def found(self, value: Any) -> SignInAnswer:
+        return _read(SignInAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverAnswer(Message):
+    """The fields of `access.login.HandedOver`; without a session where the code is for nobody who brings it like that."""
+
+    do = "hand over"
+    session_id: str = ""
+    tenant_id: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverRequest(StoreRequest[HandOverAnswer]):
+    """Somebody has come to a preview with the code of a hand-over."""
+
+    do = "hand over"
+    code: str = field(repr=False)
+    host: str
+    binding: str = field(repr=False)
+    within: float
+
+    def found(self, value: Any) -> HandOverAnswer:
+        return _read(HandOverAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionAnswer(Message):
+    """The session has ended."""
+
+    do = "end session"
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionRequest(StoreRequest[EndSessionAnswer]):
+    """Somebody logs out."""
+
+    do = "end session"
+    session_id: str
+    within: float
+
+    def found(self, value: Any) -> EndSessionAnswer:
+        return _read(EndSessionAnswer, value)
+
+
 # Supervisor to child.
 
 
@@ -417,6 +490,9 @@ TO_CONTROL = Direction(
     OldestRequest,
     ChangesRequest,
     UseUpRequest,
+    SignInRequest,
+    HandOverRequest,
+    EndSessionRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

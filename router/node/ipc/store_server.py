@@ -8,19 +8,26 @@ import asyncio
 
 import structlog
 
+from router.access.login import LoginRequest, LoginStep
 from router.access.visitors import Visitors
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.node.ipc.messages import (
     ChangesAnswer,
     ChangesRequest,
+    EndSessionAnswer,
+    EndSessionRequest,
     Fault,
+    HandOverAnswer,
+    HandOverRequest,
     Message,
     NewestRequest,
     NumberAnswer,
     OldestRequest,
     RecordsAnswer,
     RecordsRequest,
+    SignInAnswer,
+    SignInRequest,
     StoreRequest,
     Unavailable,
     UseUpAnswer,
@@ -89,4 +96,25 @@ class StoreServer:
                 return ChangesAnswer([(one.number, one.key, one.at.isoformat(), one.moved) for one in changes])
             case UseUpRequest():
                 return UseUpAnswer(await self._visitors.use_up(request.secret_id))
+            case SignInRequest():
+                step = LoginStep(request.step)
+                asked = LoginRequest(
+                    step=step,
+                    client=request.client,
+                    parameters=request.parameters,
+                    cookies=request.cookies,
+                    tenant_id=request.tenant_id,
+                )
+                answer = await self._visitors.login(asked)
+                return SignInAnswer(answer.location, answer.cookies, answer.problem)
+            case HandOverRequest():
+                found = await self._visitors.take_hand_over(request.code, request.host, request.binding)
+                return (
+                    HandOverAnswer()
+                    if found is None
+                    else HandOverAnswer(found.session_id, found.tenant_id, found.until)
+                )
+            case EndSessionRequest():
+                await self._visitors.end_session(request.session_id)
+                return EndSessionAnswer()
         raise TypeError(f"unknown request {request!r}")

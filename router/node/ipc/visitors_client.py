@@ -1,9 +1,13 @@
 """What a worker asks its control process for visitors of previews."""
 
 from functools import partial
+from typing import Final
 
-from router.node.ipc.messages import UseUpRequest
+from router.access.login import HandedOver, LoginRequest, LoginResponse
+from router.node.ipc.messages import EndSessionRequest, HandOverRequest, SignInRequest, UseUpRequest
 from router.node.ipc.worker_side import WorkerSide
+
+_LOGIN_TIME: Final = 9.5  # seconds: a provider of a tenant's is asked twice or three times
 
 
 class VisitorsClient:
@@ -17,3 +21,17 @@ class VisitorsClient:
         """Whether this was the first visitor by the link, on any node. Raises StoreUnavailableError: it may have been."""
         answer = await self._worker_side.ask(partial(UseUpRequest, secret_id), self._within)
         return answer.first
+
+    async def login(self, request: LoginRequest) -> LoginResponse:
+        ask = partial(
+            SignInRequest, str(request.step), request.client, request.parameters, request.cookies, request.tenant_id
+        )
+        answer = await self._worker_side.ask(ask, _LOGIN_TIME)
+        return LoginResponse(location=answer.location, cookies=tuple(answer.cookies), problem=answer.problem)
+
+    async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:
+        answer = await self._worker_side.ask(partial(HandOverRequest, code, host, binding), self._within)
+        return HandedOver(answer.session_id, answer.tenant_id, answer.until) if answer.session_id else None
+
+    async def end_session(self, session_id: str) -> None:
+        await self._worker_side.ask(partial(EndSessionRequest, session_id), self._within)
