@@ -20,11 +20,13 @@ from router.node.ipc.messages import (
     Direction,
     Drain,
     End,
+    EndSessionRequest,
     ErrorSeen,
     Failed,
     Fault,
     FaultError,
     FiguresRequest,
+    HandOverRequest,
     Heartbeat,
     HostRefused,
     Message,
@@ -38,6 +40,7 @@ from router.node.ipc.messages import (
     ReopenLogs,
     Request,
     Serving,
+    SignInRequest,
     StandBack,
     StandIn,
     Start,
@@ -67,6 +70,9 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_CONTROL, OldestRequest(2.0)),
     (TO_CONTROL, ChangesRequest(41, 2.0, 1000)),
     (TO_CONTROL, UseUpRequest("link-1", 2.0)),
+    (TO_CONTROL, SignInRequest("start", "192.0.2.1", {"host": "a.example"}, {"__Host-miosa-anew": "1"}, "acme", 9.5)),
+    (TO_CONTROL, HandOverRequest("code", "a.example", "0" * 64, 2.0)),
+    (TO_CONTROL, EndSessionRequest("ses_1", 2.0)),
     (TO_CHILD, Start(1, {"workers": 2}, {"roles": ["proxy"]}, {"proxy": ["127.0.0.1", 80]}, 0.25, "again")),  # type: ignore[dict-item]
     (TO_CHILD, Connect(2)),
     (TO_CHILD, StandIn(0)),
@@ -106,6 +112,7 @@ def test_the_table_names_every_message() -> None:
     }
     assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
     answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "Unavailable", "Fault"}
+    answers |= {"SignInAnswer", "HandOverAnswer", "EndSessionAnswer"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers
 
 
