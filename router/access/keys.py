@@ -2,11 +2,14 @@
 
 import enum
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from router.access.tokens import Claims
 from router.access.visitors import Visitors
 from router.routes.records import KeyRecord, SessionRecord, SigningKeysRecord
+
+if TYPE_CHECKING:
+    from router.access.identity_signer import IdentitySigner
 
 
 class Unknown(enum.Enum):
@@ -50,6 +53,13 @@ class AccessKeys(Protocol):
 
     async def ready(self) -> SigningKeysRecord:
         """As `signing`, from the store where they are not known."""
+
+    @property
+    def identity(self) -> "IdentitySigner | None":
+        """What signs who visitors are; None: then `identity_ready` has to be awaited."""
+
+    async def identity_ready(self) -> None:
+        """Return when there is `identity`."""
 
     def verify_jwt(self, token: str) -> Claims | None:
         """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError, or

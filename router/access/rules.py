@@ -16,7 +16,7 @@ _MAX_ADDRESSES: Final = 4096  # visitors whose addresses are remembered
 class AccessRules:
     """The policy of one host: the port that it leads to, and what to look up in it.
 
-    `visibility`, `login`, `hide`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody may come in. `secrets` are the policy's by their hashes,
+    `visibility`, `login`, `hide`, `identity`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody may come in. `secrets` are the policy's by their hashes,
     `secrets_by_id` by their ids.
     """
 
@@ -35,6 +35,7 @@ class AccessRules:
         self.whole_tenant = policy.visibility is Visibility.TENANT
         self.login = policy.login
         self.hide = policy.hide
+        self.identity = policy.identity
         self.generation = policy.generation
         self.until = float("inf") if policy.until is None else policy.until
         self.passes_preflights = self.public and policy.cors is Cors.PASSTHROUGH
@@ -45,11 +46,12 @@ class AccessRules:
         # Whether it depends on nothing but what a request brings who may come in.
         self.by_credential = not policy.networks and policy.cors is Cors.PASSTHROUGH and not self.public
         # Whether everybody may come in, without a look at anything but what must not reach the program.
-        self.open = self.public and not policy.networks and policy.until is None and policy.cors is Cors.PASSTHROUGH
+        plain = policy.until is None and policy.cors is Cors.PASSTHROUGH and not policy.identity
+        self.open = self.public and not policy.networks and plain
         self._any_address = not policy.networks
         self._networks = [network for network in map(_network, policy.networks) if network is not None]
         self._addresses: dict[str, bool] = {}
-        self._host = route.host
+        self.host = route.host
         self._slug = resource.slug
         self._zone = route.decision.zone
         scope = cookie_scope(route, shared)
@@ -87,9 +89,9 @@ class AccessRules:
         host = origin_host(origin, secure=secure)
         if host is None:
             return False
-        if host == self._host:
+        if host == self.host:
             return True
-        if self._scope is not None and self._scope != self._host and f".{host}".endswith(f".{self._scope}"):
+        if self._scope is not None and self._scope != self.host and f".{host}".endswith(f".{self._scope}"):
             return True
         return self._zone is not None and any(
             meaning.slug == self._slug and meaning.zone == self._zone for meaning in host_meanings(host)

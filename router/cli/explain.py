@@ -103,4 +103,6 @@ def access_line(access: Mapping[str, Any]) -> str:
         said.append("hidden: strangers hear that there is no such host")
     if access["cors"] != "passthrough":
         said.append(f"cors {access['cors']}")
+    if access["identity"]:
+        said.append("its program is told who each visitor is")
     return "; ".join(said)

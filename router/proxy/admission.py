@@ -38,6 +38,7 @@ from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.proxy import local_responses, preview_login
+from router.proxy.identity import IdentityLines
 from router.routes.policies import AccessSecret, Cors
 from router.routes.records import SigningKeysRecord
 
@@ -78,6 +79,7 @@ class Guard:
 
     def __init__(self, rules: AccessRules) -> None:
         self.rules = rules
+        self.identity = IdentityLines(rules) if rules.identity else None
         self._visits: dict[bytes, tuple[Visit, float]] = {}
         self._signing: SigningKeysRecord | None = None
 
@@ -118,7 +120,12 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         if rules.by_credential and not is_reserved(exchange.head.target):
             credential = sole_credential(exchange.head)
             known = guard.known(credential, worker.now, worker.access.signing) if credential else None
-            if known is not None and _session_goes_on(exchange, rules, known):
+            if (
+                known is not None
+                and known.entry is not None
+                and _session_goes_on(exchange, rules, known)
+                and _told(exchange, guard, known.entry)
+            ):
                 exchange.visit = known
                 return True
         visit = exchange.visit = Visit(rules)
@@ -126,6 +133,9 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         problem = _judge(exchange, rules, visit.entry)
         if problem is not None:
             exchange.respond(problem, endings.EDGE_IN_ADMISSION)
+        elif not _told(exchange, guard, visit.entry):
+            _wait_to_tell(exchange, visit)
+            return False
         return problem is None
     if rules.cors is not Cors.PASSTHROUGH and not _settle_origin(exchange, visit, rules):
         return False
@@ -144,6 +154,9 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     if route.decision.redirect_to is not None and not isinstance(verdict, Refused | LookUp):
         return True  # to where what was brought is looked at
     if isinstance(verdict, Allowed):
+        if not _told(exchange, guard, verdict.entry):
+            _wait_to_tell(exchange, visit)
+            return False
         visit.entry = entry = verdict.entry
         visit.until = min(entry.until, rules.until)
         if entry.session_id:
@@ -213,6 +226,36 @@ def _session_goes_on(exchange: "Exchange", rules: AccessRules, visit: Visit) -> 
         return True
     record = exchange.worker.access.peek_session(entry.session_id)
     return record is not UNKNOWN and judge_session(rules, record, exchange.worker.date()) is None
+
+
+# Who the visitor is.
+
+
+def _told(exchange: "Exchange", guard: Guard, entry: Entry) -> bool:
+    """Have the program told who came in by `entry`, where its owner wants that; False: there is nothing yet to sign it with."""
+    lines = guard.identity
+    if lines is None:
+        return True
+    worker = exchange.worker
+    line = lines.of(entry, worker.access.identity, worker.now, worker.date)
+    if line is None:
+        return False
+    exchange.client_info = exchange.client_info.with_identity(line)
+    return True
+
+
+def _wait_to_tell(exchange: "Exchange", visit: Visit) -> None:
+    """The request goes on when there is, and never without."""
+    if visit.look_ups < _MAX_LOOK_UPS:
+        visit.look_ups += 1
+        _wait(exchange, "read identity keys", partial(_read_identity_keys, exchange))
+    else:
+        exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+
+
+async def _read_identity_keys(exchange: "Exchange") -> bool:
+    await exchange.worker.access.identity_ready()
+    return True
 
 
 # Cross-origin requests.

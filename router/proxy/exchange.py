@@ -330,6 +330,7 @@ class Exchange(Finished):
             self._leave()
             self.place = EXCHANGE
             self.phase = endings.ADMISSION
+            self.client_info = self.incoming.client_info
             self.admit(route)
         except Exception:
             self.crash()

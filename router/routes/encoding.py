@@ -141,6 +141,7 @@ def _of_policy(
         "origins": policy.origins,
         "login": policy.login,
         "issuers": [issuers.setdefault(one, len(issuers)) for one in policy.issuers],
+        "identity": policy.identity,
     }
     if policy.until is not None:
         fields["until"] = policy.until
@@ -228,6 +229,7 @@ def _policy(
         origins=tuple(map(str, fields.get("origins", ()))),
         login=fields.get("login", False) is True,
         issuers=tuple(issuers[place] for place in fields.get("issuers", ())),
+        identity=fields.get("identity", False) is True,
     )
 
 

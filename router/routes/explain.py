@@ -190,6 +190,7 @@ def _access(decision: Decision) -> dict[str, Any] | None:
             {"id": one.id, "issuer": one.issuer, "audience": one.audience, "generation": one.generation}
             for one in policy.issuers
         ],
+        "identity": policy.identity,
         "secrets": [
             {
                 "id": secret.id,

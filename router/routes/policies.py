@@ -71,6 +71,7 @@ class AccessPolicy:
 
     `networks` are those that visitors' addresses have to lie in; empty allows any. From `until` on (seconds of the epoch)
     the preview has expired. `hide`: strangers are answered as if there were no such host. `origins` is the list of `cors`.
+    `identity`: its program is told who each visitor is, also where everybody may come in.
     `tenant` is the slug of the resource's tenant, which JSON Web Tokens may name it by. `login`: who has signed in by the
     tenant's login may come in. `issuers` are the rules by which pipelines of CI systems may.
     """
@@ -86,6 +87,7 @@ class AccessPolicy:
     origins: tuple[str, ...] = ()
     login: bool = False
     issuers: tuple[AccessIssuer, ...] = ()
+    identity: bool = False
 
     @property
     def restricts(self) -> bool:
@@ -96,6 +98,7 @@ class AccessPolicy:
             or bool(self.networks)
             or self.until is not None
             or self.cors is not Cors.PASSTHROUGH
+            or self.identity
         )
 
 

@@ -8,7 +8,7 @@ All keys of a host can be computed from the host alone, so one round trip fetche
 carries its resource along. Three more are asked for by who opens what is not public (`policies.py`):
 
     key:<hash>    the API key with that SHA-256, in hexadecimal
-    signing:<of>  the fleet's keys that sign `<of>`: `cookies`
+    signing:<of>  the fleet's keys that sign `<of>`: `cookies`, `identity`
     session:<id>  the session of somebody who has signed in by their tenant's login
 """
 
@@ -234,13 +234,17 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key of the fleet. `secret` is in hexadecimal. It signs from `since` until the next one does, and what it has signed is
+    """A key of the fleet. `secret` is in hexadecimal: a key for HMAC, or of `IDENTITY` the private number of one for ES256. It signs from `since` until the next one does, and what it has signed is
     believed until `until`; both in seconds of the epoch."""
 
     id: str
     secret: str
     since: float
     until: float
+
+
+COOKIES: Final = "cookies"
+IDENTITY: Final = "identity"
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,11 @@ class Settings(Group):
         1024 * 1024,
         description="Bytes of lines that may wait where the access log, or standard error, takes none at the moment; what comes on top is lost, and counted.",
     )
+    identity_issuer: HttpUrl | None = Field(
+        None,
+        description="Names this edge in `X-Miosa-Identity`: the `iss` of a tenant is this with `/tenants/<id>` behind it. It is a"
+        " name, which nobody fetches, and programs compare it: it should stay as it is. None: `https://` and `platform_domain`.",
+    )
     docs_url: HttpUrl = Field("https://docs.miosa.ai/errors", description="Base of docs_url in error answers.")
     cors_origins: Origins = Field(
         (),

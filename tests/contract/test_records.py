@@ -37,7 +37,7 @@ from router.routes.records import (
 from router.settings import Redis
 from router.store import Store
 from router.tenancy.keys import Key
-from router.tenancy.signing_keys import SigningKeys
+from router.tenancy.signing_keys import FOR_COOKIES, SigningKeys
 from router.tenancy.tenants import Tenant
 from tests.support import records as make
 from tests.support.database import Databases, execute
@@ -178,7 +178,7 @@ class SqlScene:
         await self._world.keys.revoke(self._key.id)
 
     async def replace_signing_keys(self) -> None:
-        await SigningKeys(self._world.store, ManualClock()).replace()
+        await SigningKeys(self._world.store, ManualClock()).replace(FOR_COOKIES)
 
     async def switch_off(self) -> None:
         await execute(self._database, "DROP TABLE route_versions")

@@ -87,11 +87,18 @@ def test_tenant_and_keys(cli: Cli) -> None:
     assert rows[by_id["id"]]["revoked_at"] is None
 
 
-def test_a_leaked_signing_key_is_replaced(cli: Cli) -> None:
+@pytest.mark.parametrize("of", ["cookies", "identity"])
+def test_a_leaked_signing_key_is_replaced(cli: Cli, of: str) -> None:
     """Each time by another one; its secret is not shown."""
-    first, second = cli.json("keys", "rotate-signing"), cli.json("keys", "rotate-signing")
+    first, second = (cli.json("keys", "rotate-signing", "--of", of) for _ in range(2))
     assert first.keys() == second.keys() == {"id", "signs"}
+    assert first["signs"] == second["signs"] == of
     assert first["id"] != second["id"]
+
+
+def test_signing_keys_are_those_of_cookies_unless_said_otherwise(cli: Cli) -> None:
+    """As runbooks have it."""
+    assert cli.json("keys", "rotate-signing")["signs"] == "cookies"
 
 
 @pytest.mark.parametrize(

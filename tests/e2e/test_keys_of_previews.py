@@ -15,6 +15,7 @@ from router.base.ids import is_id
 from router.node.services import Services
 from router.routes.policies import SecretKind, Visibility
 from router.tenancy.keys import Key
+from router.tenancy.signing_keys import FOR_COOKIES
 from tests.support.backends import Backend, Visit
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import until
@@ -162,7 +163,7 @@ async def test_a_link_that_works_once_lets_one_in(node: Router, session: aiohttp
         assert cookie is not None
         came_in = {"Cookie": cookie[0]}
         assert await preview.visits(**came_in) == {200}
-        node._with_services(lambda services: services.signing_keys.replace())
+        node._with_services(lambda services: services.signing_keys.replace(FOR_COOKIES))
         await _until_all(preview, 403, came_in)
 
 

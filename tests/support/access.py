@@ -2,12 +2,17 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import jwt
+
 from router.access.cookies import Grant, sign
+from router.access.identity_signer import IdentitySigner
 from router.access.keys import UNKNOWN, Unknown
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
 from router.access.visitors import Visitors
+from router.base.es256 import PrivateKey
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
 from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
@@ -45,6 +50,16 @@ def signing(*names: str, since: float = 0.0, until: float = FAR) -> SigningKeysR
         for place, name in enumerate(names)
     )
     return SigningKeysRecord("cookies", keys, 1)
+
+
+def identity_keys(*names: str, since: float = 0.0, until: float = FAR) -> SigningKeysRecord:
+    """Keys of these names that sign who visitors are, the newest first."""
+    return replace(signing(*names, since=since, until=until), purpose="identity")
+
+
+def public_key(key: SigningKey) -> Any:
+    """What verifies what that key of those has signed."""
+    return jwt.PyJWK(PrivateKey(key.secret).public_jwk(key.id)).key
 
 
 def grant(name: str = "link", **changes: Any) -> Grant:
@@ -90,6 +105,8 @@ class MemoryKeys:
         self.stored_sessions: dict[str, SessionRecord] = {}
         self.stored_signing = signing_keys or signing("first")
         self.signing: SigningKeysRecord | None = self.stored_signing
+        self.stored_identity = IdentitySigner(identity_keys("identity"), "https://edge.example")
+        self.identity: IdentitySigner | None = None
         self.used_up: set[str] = set()
         self.tokens: dict[str, Claims] = {}
         self.expired_tokens: dict[str, Claims] = {}
@@ -154,6 +171,10 @@ class MemoryKeys:
         self._check()
         self.signing = self.stored_signing
         return self.signing
+
+    async def identity_ready(self) -> None:
+        self._check()
+        self.identity = self.stored_identity
 
     async def use_up(self, secret_id: str) -> bool:
         self._check()

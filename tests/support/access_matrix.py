@@ -218,6 +218,7 @@ expired              preview_expired      preview_expired
 hide-inside          host_not_found       as-is
 hide-outside         host_not_found       host_not_found
 hide-expired         host_not_found       preview_expired
+told                 as-is                as-is
 """
 
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
 import pytest
 
 from router.access.tokens import Claims
@@ -16,8 +17,10 @@ from tests.support.access import (
     api_key,
     cookie,
     grant,
+    identity_keys,
     plain,
     policies,
+    public_key,
     secret,
     session,
     signing,
@@ -178,6 +181,7 @@ HEADERS: dict[str, tuple[bytes, ...]] = {
         b"Access-Control-Request-Headers: authorization,x-miosa-preview-token",
     ),
 }
+FORGED = (b"X-Miosa-Identity: forged", b"X_Miosa_Identity: forged", b"x-miosa.identity: forged")
 SCRIPTS_CAN_READ = re.compile(rb"Origin: (.*)")
 STATUSES = {
     "token_missing": 401,
@@ -205,6 +209,30 @@ def token(thing: str) -> bytes:
 
 def api_key_text(thing: str) -> bytes:
     return b"msk_live_" + thing.encode().ljust(43, b"k")
+
+
+PUBLIC_KEY = public_key(identity_keys("identity").keys[0])
+
+
+SESSIONS_OF = {"session": session("ses_ada").subject, "session-not-known-yet": session("ses_new").subject}
+GOOD_COOKIES = ("mail", "once-used", "older-key", *SESSIONS_OF)
+
+
+def who(row: Row) -> tuple[str, str | None]:
+    """How the visitor of a row that is let in comes in, and who that says they are."""
+    if row.visibility == "public":
+        return "public", None
+    things = [thing for place, thing in row.way if place not in ("auth", "cookie")]
+    cookies = [thing for place, thing in row.way if place == "cookie" and thing in GOOD_COOKIES]
+    thing = (things or cookies)[0].replace("older-key", "mail")
+    if thing in SESSIONS_OF:
+        return "login", f"login:{SESSIONS_OF[thing]}"
+    if thing.startswith("key-"):
+        return "api_key", "api_key:key-1"
+    if thing.startswith("jwt-"):
+        return "jwt", "jwt:me"
+    how = "once" if thing == "once-used" else "link" if thing == "mail" else "token"
+    return how, f"{how}:{thing}"
 
 
 def cookie_value(thing: str, port: int) -> bytes:
@@ -277,6 +305,7 @@ def request(row: Row, port: int) -> Sent:
                 *(b"X-Forwarded-Proto: https", b"X-Forwarded-For: 10.1.2.3", b"X-Other: 1"),
                 *headers,
                 *lines,
+                *FORGED,
                 b"Cookie: " + b"; ".join([*cookies, b"b=2"]),
                 b"\r\n",
             ]
@@ -321,8 +350,10 @@ class Matrix:
         assert self.keys.used_up == ({"once"} if row.outcome == "used-up" else set())
         for value in sent.secrets:
             assert value not in got.raw_head + got.body, "a secret in the response"
+        assert b"dentity" not in got.raw_head
         if row.outcome == "open":
             self._check_open(sent, got, to_program[0])
+            self._check_identity(row, to_program[0])
         elif row.outcome == "preflight":
             self._check_preflight(got)
         elif row.outcome == "page":
@@ -342,10 +373,22 @@ class Matrix:
         assert program.target == sent.target
         assert program.all(b"authorization") == sent.authorizations
         assert program.all(b"cookie") == [b"a=1; b=2"]
-        assert [name for name in program.names() if name.lower().startswith(b"x-miosa-")] in ([], [b"X-Miosa-Hops"])
+        ours = {name for name in program.names() if re.match(rb"x.miosa", name.lower())}
+        assert ours <= {b"X-Miosa-Hops", b"X-Miosa-Identity"}
         assert program.all(b"x-other") == [b"1"]
         for value in sent.secrets:
             assert value not in program.raw_head, "a secret in the program's request"
+
+    def _check_identity(self, row: Row, program: Message) -> None:
+        """The program is told who it was where its owner wants that, and never otherwise; nobody else can tell it."""
+        told = program.all(b"x-miosa-identity")
+        if row.option != "told":
+            assert told == []
+            return
+        assert len(told) == 1
+        claims = jwt.decode(told[0], PUBLIC_KEY, ["ES256"], audience=HOST.decode())
+        assert (claims["how"], claims.get("sub")) == who(row)
+        assert (claims["resource"], claims["tenant"], claims["port"]) == ("id-of-shop", "acme", self.backend.port)
 
     def _check_exchanged(self, row: Row, sent: Sent, got: Message) -> None:
         """By the same address without the link, and with a cookie in its place."""
@@ -417,6 +460,7 @@ def preview(edge: RunningEdge, visibility: str, option: str) -> Backend:
         "generation": GENERATION,
         "hide": option.startswith("hide"),
         "login": True,
+        "identity": option == "told",
     }
     if option.endswith("expired"):
         values["until"] = PAST

@@ -12,6 +12,7 @@ _OPEN: dict[str, Any] = {
     "hide": False,
     "networks": [],
     "cors": "passthrough",
+    "identity": False,
     "secrets": [],
     "issuers": [],
 }
@@ -29,6 +30,7 @@ _SECRETS = [
         ({"visibility": "private", "secrets": _SECRETS}, "access: private; tokens and links that are not revoked: 1"),
         ({"networks": ["10.0.0.0/8", "::1/128"]}, "access: public; only from 10.0.0.0/8, ::1/128"),
         ({"hide": True}, "access: public; hidden: strangers hear that there is no such host"),
+        ({"identity": True}, "access: public; its program is told who each visitor is"),
         ({"until": 0.0}, "access: public; until 1970-01-01T00:00:00Z"),
         (
             {"visibility": "key", "cors": "allowlist"},
@@ -41,5 +43,5 @@ _SECRETS = [
     ],
 )
 def test_access_line(policy: dict[str, Any], line: str) -> None:
-    """Everything that keeps somebody out is there, and no secret."""
+    """Everything that keeps somebody out is there, what the program is told, and no secret."""
     assert access_line(_OPEN | policy) == line

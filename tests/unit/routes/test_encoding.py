@@ -59,6 +59,7 @@ POLICIES = some.builds(
     origins=some.lists(TEXT, max_size=2).map(tuple),
     login=some.booleans(),
     issuers=some.lists(ISSUERS, max_size=3).map(tuple),
+    identity=some.booleans(),
 )
 RESOURCES = some.builds(
     ResourceRecord,
