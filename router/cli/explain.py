@@ -93,6 +93,8 @@ def access_line(access: Mapping[str, Any]) -> str:
     said = [f"access: {access['visibility']}"]
     if access["visibility"] != "public":
         said.append(f"tokens and links that are not revoked: {len(working)}")
+    if access["login"]:
+        said.append("who signs in by the tenant's login")
     if access["issuers"]:
         said.append(f"tokens of {', '.join(dict.fromkeys(one['issuer'] for one in access['issuers']))}")
     if access["networks"]:

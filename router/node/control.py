@@ -359,6 +359,7 @@ class Control:
         return SecretUseFeed(
             used=self._secret_uses if control_side is None else control_side.secret_uses,
             secrets=services.preview_secrets,
+            sessions=services.sessions,
             keys=services.keys,
             clock=self._clock,
             gather=None if control_side is None else control_side.gather,

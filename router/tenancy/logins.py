@@ -30,6 +30,7 @@ _MAX_TEXT: Final = 255  # characters of a client's id, a group, a claim's name
 _MAX_SECRET: Final = 1000
 _MAX_DOMAINS: Final = 100
 _MAX_GROUPS: Final = 100
+_CHUNK: Final = 100  # logins that one transaction seals anew
 _NO_KEY: Final = (
     "This router has no key to encrypt secrets with, so it stores none. Whoever operates it can set one: `secrets_key` or "
     "`secrets_key_file`, see the runbook."
@@ -188,6 +189,27 @@ class Logins:
             await tx.logins.delete(tenant_id)
             await tx.events.emit("tenant.login_removed", now, tenant_id=tenant_id, data=_event(login))
 
+    async def reseal(self, *, chunk: int = _CHUNK) -> tuple[int, int]:
+        """Seal every secret anew that another key than the first has sealed; how many they were, and how many could not be
+        opened, which stay as they are."""
+        done, lost, last = 0, 0, ""
+        while True:
+            async with self._store.begin() as tx:
+                logins = await tx.logins.after(last, chunk)
+                for login in logins:
+                    last, before = login.tenant_id, login.client_secret
+                    if self._box.is_current(before):
+                        continue
+                    try:
+                        secret = self.open(login)
+                    except SecretLostError:
+                        lost += 1
+                        continue
+                    await tx.logins.reseal(login.id, before, self._box.seal(secret, purpose=_purpose(last)))
+                    done += 1
+            if len(logins) < chunk:
+                return done, lost
+
     def _check(self, new: NewLogin) -> tuple[str, ...]:
         """The domains, in canonical form. Raises RouterError: VALIDATION_FAILED."""
         fields = Fields()
@@ -256,8 +278,11 @@ def _event(login: Login) -> dict[str, object]:
 
 def _domain_of(email: str) -> str | None:
     """The domain of an address, in canonical form; None where it has none."""
+    person, at, domain = email.rpartition("@")
+    if not person or not at:
+        return None
     try:
-        return canonical_name(email.rpartition("@")[2])
+        return canonical_name(domain)
     except InvalidNameError:
         return None
 

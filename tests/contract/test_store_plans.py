@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio
 CROWD = Crowd(tenants=1000, resources=20_000, domains=20_000)
 LARGE = (
     *("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports", "previews", "preview_secrets"),
-    "trusted_issuers",
+    *("trusted_issuers", "logins", "sessions"),
 )
 # A private preview of each resource, and a secret that opens it.
 PREVIEWS = """
@@ -38,6 +38,17 @@ ISSUERS = """
         (id, tenant_id, name, issuer, audience, claims, enabled, generation, created_at, updated_at)
     SELECT id, tenant_id, 'ci', 'https://ci.example.com', 'a', '{}', true, 1, created_at, updated_at FROM resources
 """
+# And a login of each tenant, with somebody who has signed in for each resource.
+LOGINS = """
+    INSERT INTO logins (tenant_id, id, issuer, client_id, client_secret, email_domains, groups, groups_claim, anyone,
+        session_hours, created_at, updated_at)
+    SELECT id, id, 'https://login.example.com', 'x', 'x', '[]', '[]', 'groups', true, 12, created_at, updated_at
+    FROM tenants
+"""
+SESSIONS = """
+    INSERT INTO sessions (id, tenant_id, login_id, subject, groups, digest, created_at, expires_at)
+    SELECT id, tenant_id, id, 'ada', '[]', id, created_at, updated_at FROM resources
+"""
 
 
 @on_postgresql
@@ -45,7 +56,7 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
     """The plan that a reader's statement has, whatever its values, reads no large table from end to end."""
     spoil(database)
     await CROWD.fill(database)
-    for rows in (PREVIEWS, SECRETS, ISSUERS):
+    for rows in (PREVIEWS, SECRETS, ISSUERS, LOGINS, SESSIONS):
         await execute(database, rows)
     await execute(database, "ANALYZE")
     statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
@@ -82,7 +93,7 @@ def _literal(value: object) -> str:
 async def test_sqlite_looks_up_by_index(database: str) -> None:
     """No statement of a look-up reads a large table from end to end."""
     await asyncio.to_thread(CROWD._fill_file, database.removeprefix("sqlite:///"))
-    for rows in (PREVIEWS, SECRETS, ISSUERS):
+    for rows in (PREVIEWS, SECRETS, ISSUERS, LOGINS, SESSIONS):
         await execute(database, rows)
     await execute(database, "ANALYZE")
     engine = reading_engine(parsed(database, create=False), Database())

@@ -14,6 +14,7 @@ _OPEN: dict[str, Any] = {
     "cors": "passthrough",
     "identity": False,
     "secrets": [],
+    "login": False,
     "issuers": [],
 }
 _ISSUERS = [{"id": id_, "issuer": "https://ci.example.com", "audience": "a", "generation": 1} for id_ in ("1", "2")]
@@ -28,6 +29,10 @@ _SECRETS = [
     ("policy", "line"),
     [
         ({"visibility": "private", "secrets": _SECRETS}, "access: private; tokens and links that are not revoked: 1"),
+        (
+            {"visibility": "private", "login": True},
+            "access: private; tokens and links that are not revoked: 0; who signs in by the tenant's login",
+        ),
         ({"networks": ["10.0.0.0/8", "::1/128"]}, "access: public; only from 10.0.0.0/8, ::1/128"),
         ({"hide": True}, "access: public; hidden: strangers hear that there is no such host"),
         ({"identity": True}, "access: public; its program is told who each visitor is"),

@@ -18,6 +18,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     State,
     ZoneMember,
     ZoneRecord,
@@ -106,17 +107,37 @@ CLAIMS = some.builds(
 ZONES = some.builds(
     ZoneRecord, domain=TEXT, claims=some.lists(CLAIMS, max_size=3).map(tuple), version=some.integers(0, 2**53)
 )
+SESSIONS = some.builds(
+    SessionRecord,
+    id=TEXT,
+    tenant_id=TEXT,
+    subject=TEXT,
+    email=some.none() | TEXT,
+    version=some.integers(0, 2**53),
+    until=some.floats(0, 1e11),
+    revoked=some.booleans(),
+)
 
 
 def key_of(record: Record) -> str:
-    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x"}
+    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x", SessionRecord: "session:x"}
     return kinds[type(record)]
 
 
-@given(RESOURCES | NAMES | ZONES, some.integers(0, 2**53))
+@given(RESOURCES | NAMES | ZONES | SESSIONS, some.integers(0, 2**53))
 def test_what_goes_in_comes_out(record: Record, version: int) -> None:
     """Every field of every record, and the version beside it."""
     assert decode(key_of(record), encode(version, record)) == (version, record)
+
+
+@pytest.mark.parametrize("said", ["true", "null", "0", '"no"', "[]"])
+def test_what_is_not_plainly_a_session_that_goes_on_has_ended(said: str) -> None:
+    """A mistake must open nothing."""
+    body = '{"f":1,"id":"ses_1","tenant":"acme","subject":"ada","email":null,"version":1,"until":5,"revoked":%s}'
+    assert decode("session:ses_1", b"1 " + (body % said).encode()) == (
+        1,
+        SessionRecord("ses_1", "acme", "ada", None, 1, 5.0, revoked=True),
+    )
 
 
 def test_redirects_come_out() -> None:
@@ -125,7 +146,7 @@ def test_redirects_come_out() -> None:
     assert decode("name:shop.org", encode(3, record)) == (3, record)
 
 
-@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x"])
+@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x", "session:x"])
 def test_that_there_is_none_has_a_version_too(key: str) -> None:
     """So that a tombstone is not overwritten by what was there before it."""
     assert encode(7, None) == b"7 -"
@@ -135,7 +156,7 @@ def test_that_there_is_none_has_a_version_too(key: str) -> None:
 @given(some.binary(max_size=60))
 def test_garbage_is_corrupt(garbage: bytes) -> None:
     """Whatever it is, it is an error of one kind, or a record."""
-    for key in ("name:x", "zone:x", "slug:x"):
+    for key in ("name:x", "zone:x", "slug:x", "session:x"):
         try:
             decode(key, garbage)
         except CorruptValueError:

@@ -264,6 +264,8 @@ async def test_who_may_open_it(parts: Parts) -> None:
         "cors": "passthrough",
         "origins": [],
         "identity": True,
+        "login": False,
+        "issuers": [],
         "secrets": [{"id": "ci", "kind": "program", "until": 5.0, "revoked": False, "used": False}],
     }
     assert digest(plain("ci")) not in json.dumps(found)
