@@ -68,6 +68,11 @@ class AccessRules:
             known = self._addresses[client] = _within(client, self._networks)
         return known
 
+    def until_for(self, secret_id: str) -> float:
+        """Until when who came in by a secret may stay, or by none of this policy's: as the policy says now."""
+        secret = self.secrets_by_id.get(secret_id)
+        return self.until if secret is None or secret.until is None else min(self.until, secret.until)
+
     def is_listed(self, origin: bytes) -> bool:
         """Whether an origin is one of the policy's list."""
         return origin.lower() in self._origins

@@ -158,7 +158,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
             _wait_to_tell(exchange, visit)
             return False
         visit.entry = entry = verdict.entry
-        visit.until = min(entry.until, rules.until)
+        visit.until = min(entry.until, rules.until_for(entry.secret_id))
         if entry.session_id:
             worker.access.note_use(entry.session_id, key=False)
         elif entry.key or (entry.secret_id and not entry.signed_by):
@@ -200,7 +200,10 @@ def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
     visit.restricted = guard.rules.restricted
     entry = visit.entry or OPEN
     problem = _judge(exchange, guard.rules, entry)
-    visit.until = min(entry.until, guard.rules.until)
+    visit.until = min(entry.until, guard.rules.until_for(entry.secret_id))
+    record = exchange.worker.access.peek(entry.key) if entry.key else None
+    if record is not None and record is not UNKNOWN and record.until is not None:
+        visit.until = min(visit.until, record.until)
     return problem
 
 

@@ -203,8 +203,9 @@ async def test_what_is_taken_back_through_one_node_ends_on_the_other(fleet: Flee
 
 
 async def test_an_expired_preview_ends_on_each_node(fleet: Fleet) -> None:
-    """A tunnel that is open when the preview expires is cut then, and requests get 410."""
-    async with opened(fleet, f"expiring-{len(fleet.bus)}") as (preview, path):
+    """A tunnel that is open when the preview expires is cut then, and requests get 410; also where that was to be later."""
+    far = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with opened(fleet, f"expiring-{len(fleet.bus)}", expires_at=far) as (preview, path):
         await by_token(preview, path)
         await eventually_opens(preview)
         async with preview.tunnel() as tunnel:

@@ -8,7 +8,7 @@ import pytest
 
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
-from router.routes.policies import AccessPolicy
+from router.routes.policies import AccessPolicy, Visibility
 from router.routes.records import SessionRecord
 from tests.support.access import (
     API_KEY,
@@ -310,6 +310,49 @@ async def test_a_preview_expires(edge: RunningEdge, visibility: str, told: str) 
     await late.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + TOKEN + b"\r\n\r\n")
     got = await late.read_response()
     assert (got.status, got.get(b"x-miosa-error")) == (410, b"preview_expired")
+
+
+def ending_at(instant: float) -> list[tuple[str, dict[str, Any]]]:
+    """What comes in by which way, and what ends then: the preview, its secrets, the API key."""
+    shortened = policies(*[replace(one, until=instant) for one in SECRETS])
+    return [
+        *((way, {"policies": policies(*SECRETS, until=instant)}) for way in ("ci", "mail", "key", "nothing")),
+        *((way, {"policies": shortened}) for way in ("ci", "mail", "once")),
+        ("key", {"key": api_key(until=instant)}),
+    ]
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize("place", range(len(ending_at(0.0))))
+@pytest.mark.parametrize("told", ["before", "meanwhile"])
+async def test_an_end_that_was_made_sooner(build_edge: BuildEdge, opens: Any, place: int, told: str) -> None:
+    """It is heard of in time, and what is open ends at the new instant, without another change; not a moment before."""
+    now = time.time()
+    way, change = ending_at(now + 500)[place]
+    late = [replace(one, until=now + 2000) for one in SECRETS]
+    visibility = "public" if way == "nothing" else "private"
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(until=now + 2000), known=True)
+    edge = await build_edge(access=keys, tunnel_idle=5000.0, body_idle=5000.0)
+    backend = edge.backend("shop", policies=policies(*late, visibility=visibility, until=now + 1000))
+    changed = {
+        port: replace(one, visibility=Visibility(visibility)) for port, one in change.get("policies", {}).items()
+    }
+    line = {"ci": TOKEN, "key": BEARER, "nothing": b"A: b"}.get(way) or by_cookie(backend, keys, way, until=now + 1500)
+    if told == "meanwhile":
+        client, end = await opens(edge, backend, line)
+    if changed:
+        edge.point("shop", backend, policies=changed)
+    else:
+        keys.put(API_KEY, change["key"])
+    if told == "before":
+        client, end = await opens(edge, backend, line)
+    await edge.turns()
+    edge.advance(490)
+    await edge.turns()
+    await goes_on(client, end)
+    edge.advance(11)
+    await has_ended(client)
 
 
 async def test_in_the_queue(build_edge: BuildEdge) -> None:
