@@ -159,7 +159,7 @@ def _at_login(rules: AccessRules, brought: Brought, path: bytes, now: float, *, 
             ours = rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
             return AtLogin(path) if ours else Refused(errors.ORIGIN_NOT_ALLOWED)
         return AtLogin(path) if head.method in (b"GET", b"HEAD") else Refused(errors.METHOD_NOT_ALLOWED)
-    if not rules.policy.login or (path == LOGIN and rules.hide):
+    if not rules.login or (path == LOGIN and rules.hide):
         return None
     if now >= rules.until:
         return Refused(errors.PREVIEW_EXPIRED)

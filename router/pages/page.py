@@ -40,6 +40,7 @@ _ACCENT, _ACCENT_DARK = "#4338ca", "#a5b4fc"
 
 # Stands for the request's id in a kept page. A NUL can't be in anything else that a page shows.
 _REQUEST_ID = "\0"
+_LOGIN = "\2"  # and this for where somebody signs in
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("router.pages"),
@@ -81,8 +82,9 @@ class Pages:
         message: str | None = None,
         reload: bool = True,
         listening: tuple[ListeningSocket, ...] = (),
+        login: bytes = b"",
     ) -> Page:
-        """The answer's body. `message` replaces the problem's own; `reload`: whether a page may load itself again, as it
+        """The answer's body. `login` is where on this host somebody signs in, and comes in by that. `message` replaces the problem's own; `reload`: whether a page may load itself again, as it
         must not where the visitor has sent a form; `listening`: what does listen where a port is closed.
 
         `host`, `port` and `branding` show on pages about a preview only: every other page is the same, to the byte but
@@ -94,7 +96,7 @@ class Pages:
         if form is Form.EVENT_STREAM:
             return Page(content_type, b"retry: %d\n\n" % (reconnect_after(problem) or 0), _ALWAYS, 200)
         if form is not Form.HTML:
-            parts = self._data(problem, text, form, port, listening)
+            parts = self._data(problem, text, form, port, listening, login.partition(b"?")[0].decode("ascii"))
             shown = json.dumps(request_id)[1:-1].encode("ascii")
             return Page(content_type, shown.join(parts), _DATA_EXTRA, problem.status)
         parts, extra = self._html(
@@ -105,9 +107,13 @@ class Pages:
             read_branding(branding) if branding and about_a_preview else Branding(),
             reload and (problem.reason or problem.code) in wording.RELOADING,
             listening,
+            bool(login),
         )
         shown = str(escape(request_id)).encode("utf-8", "replace")
-        return Page(content_type, shown.join(parts), extra, problem.status)
+        body = shown.join(parts)
+        if login:
+            body = body.replace(_LOGIN.encode("ascii"), str(escape(login.decode("ascii"))).encode("ascii"))
+        return Page(content_type, body, extra, problem.status)
 
     def confirmation(self, *, host: str, branding: Mapping[str, str] | None, request_id: str) -> Page:
         """What a link shows that works once: a button. A form without a script, sent to the page's own address: what only looks
@@ -152,14 +158,22 @@ class Pages:
         return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
 
     def _render_data(
-        self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]
+        self,
+        problem: Problem,
+        text: str,
+        form: Form,
+        port: int | None,
+        listening: tuple[ListeningSocket, ...],
+        login: str,
     ) -> list[bytes]:
-        """For programs: the parts between which the request's id stands."""
+        """For programs: the parts between which the request's id stands. A browser has to be sent to `login`, and comes back."""
         if form is Form.MARKDOWN:
             return self._markdown(problem, text, port, listening).encode("utf-8", "replace").split(_REQUEST_ID.encode())
         error = self._problem_details(problem, text, port) if form is Form.PROBLEM else self._error(problem, text)
         if problem.reason is not None:
             error["reason"] = problem.reason
+        if login:
+            error["login_url"] = login
         if listening:
             error["listening"] = [socket._asdict() for socket in listening]
         document = error if form is Form.PROBLEM else {"error": error}
@@ -220,6 +234,7 @@ class Pages:
         branding: Branding,
         reload: bool,
         listening: tuple[ListeningSocket, ...],
+        login: bool,
     ) -> tuple[list[bytes], tuple[tuple[bytes, bytes], ...]]:
         """For people: the parts between which the request's id stands, and the headers."""
         style = _style(branding)
@@ -242,6 +257,7 @@ class Pages:
             style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
             request_id=_REQUEST_ID,
             listening=[wording.socket_text(socket) for socket in listening],
+            login=_LOGIN if login else "",
         )
         extra = [(b"Content-Security-Policy", _policy(style, forms="'none'")), *_ALWAYS]
         if reload:

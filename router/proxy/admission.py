@@ -51,6 +51,18 @@ _LOOK_UP_TIME: Final = 10.0  # seconds for one, at most
 _MAX_LOOK_UPS: Final = 4  # of keys for one exchange: what was looked up may have changed again
 _MOMENT: Final = 1.0  # seconds: as often as open exchanges are judged again
 _MAX_VISITS: Final = 1024  # of one route
+# Refusals that somebody of the preview's team need not hear.
+_SIGN_IN_INSTEAD: Final = frozenset(
+    (
+        "token_missing",
+        "token_wrong",
+        "token_expired",
+        "token_revoked",
+        "login_failed",
+        "password_wrong",
+        "too_many_tries",
+    )
+)
 _VARY: Final = b"Vary: Origin"
 
 _log = structlog.get_logger("router.proxy")
@@ -185,6 +197,15 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
     return False
+
+
+def login_target(exchange: "Exchange", problem: Problem) -> bytes:
+    """Where on this host whoever gets this problem may sign in instead, and come back; empty where that opens nothing."""
+    route = exchange.route
+    guard = None if route is None else guard_of(exchange.worker, route)
+    if guard is None or problem.code not in _SIGN_IN_INSTEAD:
+        return b""
+    return preview_login.target(exchange, guard.rules)
 
 
 def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:

@@ -594,7 +594,8 @@ class Exchange(Finished):
             return
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
-        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id)
+        login = b"" if self.visit is None else admission.login_target(self, problem)
+        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id, login=login)
         if self.new_cookies:
             response = local_responses.with_cookies(response, self.new_cookies)
         self._send(response, ending, closing=problem in local_responses.CLOSING)

@@ -140,8 +140,11 @@ def health(path: bytes, request_id: bytes, *, ready: bool) -> LocalResponse | No
     return LocalResponse(200 if ready or path == b"/livez" else 503, headers, b"", recorded=False)
 
 
-def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes) -> LocalResponse:
-    """A problem, in the form that the client asked for; a preflight that an absent program can't answer."""
+def problem(
+    pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes, *, login: bytes = b""
+) -> LocalResponse:
+    """A problem, in the form that the client asked for; a preflight that an absent program can't answer. `login` is where on
+    this host somebody may sign in."""
     resource = route.resource if route is not None else None
     listening: tuple[ListeningSocket, ...] = ()
     if what is errors.PORT_CLOSED and route is not None and resource is not None and resource.endpoint is not None:
@@ -173,6 +176,7 @@ def problem(pages: Pages, what: Problem, head: RequestHead, route: Route | None,
         branding=resource.branding if resource is not None else None,
         reload=head.method == b"GET",
         listening=listening,
+        login=login,
     )
     readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 _MAX_COOKIES: Final = 4  # that are looked at in a log-out
 
 
+def target(exchange: "Exchange", rules: AccessRules) -> bytes:
+    """The path at which a visitor of this host may sign in, who comes back to what they have asked for; empty where that opens
+    nothing."""
+    if not rules.login or rules.hide or exchange.worker.date() >= rules.until:
+        return b""
+    head = exchange.head
+    after = safe_next(head.target) if head.method in (b"GET", b"HEAD") else b"/"
+    return LOGIN if after == b"/" else LOGIN + b"?next=" + quote(after, safe="/").encode("ascii")
+
+
 def answer(exchange: "Exchange", route: "Route", rules: AccessRules, path: bytes) -> None:
     """Answer a request to one of the three, by a visitor who may send it."""
     if path == LOGIN:
