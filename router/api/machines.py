@@ -51,6 +51,16 @@ MachineVisibility = Annotated[
     ),
 ]
 
+Identity = Annotated[
+    bool,
+    Field(
+        description=(
+            "Whether the program is told who each visitor is, by `X-Miosa-Identity`: a JSON Web Token that it can verify "
+            "with the keys at `/.well-known/jwks.json`."
+        )
+    ),
+]
+
 
 def _tags(value: str) -> str:
     tags = value.split(",")
@@ -70,6 +80,7 @@ class CreateMachine(OwnershipBody):
     size: SizeName | None = None
     default_port: DefaultPort | None = None
     visibility: MachineVisibility | None = None
+    identity: Identity = False
     tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)
 
@@ -80,6 +91,7 @@ class CreateMachine(OwnershipBody):
             "size": self.size,
             "default_port": self.default_port,
             "visibility": self.visibility,
+            "identity": self.identity,
             "tags": tuple(dict.fromkeys(self.tags)),
             "metadata": self.metadata,
         }
@@ -92,6 +104,7 @@ class PatchMachine(Exact):
     slug: HostSlug | None = None
     default_port: DefaultPort | None = None
     visibility: MachineVisibility | None = None
+    identity: Identity | None = None
     tags: Tags | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
@@ -104,6 +117,8 @@ class PatchMachine(Exact):
         given.pop("slug", None)
         if "tags" in given:
             given["tags"] = tuple(dict.fromkeys(self.tags or ()))
+        if "identity" in given:
+            given["identity"] = self.identity is True
         if "metadata" in given:
             given["metadata"] = self.metadata or {}
         details: ResourceDetails = given
@@ -152,6 +167,7 @@ class MachineOut(Out):
     memory_mb: int | None
     default_port: int | None
     visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
+    identity: Annotated[bool, Field(description="That of its ports that say nothing else.")]
     exposed_ports: list[int]
     tags: list[str]
     metadata: Metadata
@@ -217,6 +233,7 @@ def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str,
         "memory_mb": resource.memory_mb,
         "default_port": resource.default_port,
         "visibility": resource.visibility,
+        "identity": resource.identity,
         "exposed_ports": sorted(resource.exposed_ports),
         "tags": list(resource.tags),
         "metadata": dict(resource.metadata),

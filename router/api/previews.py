@@ -90,6 +90,15 @@ class PatchPreview(Exact):
         bool | None,
         Field(description="Whether strangers are answered as if there were no such host, where it is not public."),
     ] = None
+    identity: Annotated[
+        bool | None,
+        Field(
+            description=(
+                "Whether its program is told who each visitor is, by `X-Miosa-Identity`: a JSON Web Token that it can verify "
+                "with the keys at `/.well-known/jwks.json`."
+            )
+        ),
+    ] = None
     networks: Annotated[
         list[NetworkText] | None,
         Field(max_length=MAX_NETWORKS, description="Those that visitors' addresses must lie in; empty is any."),
@@ -120,6 +129,8 @@ class PatchPreview(Exact):
             changes["metadata"] = self.metadata
         if self.hide is not None:
             changes["hide"] = self.hide
+        if self.identity is not None:
+            changes["identity"] = self.identity
         if self.networks is not None:
             changes["networks"] = tuple(self.networks)
         if self.cors is not None:
@@ -187,6 +198,7 @@ class ExposedPort(LinkOut):
     metadata: Metadata
     expires_at: Instant | None
     hide: bool
+    identity: Annotated[bool, Field(description="Its own word; where it has none, its machine's.")]
     networks: list[str]
     cors: Cors
     cors_origins: list[str]
@@ -255,6 +267,7 @@ class PreviewPresenter:
                 "metadata": dict(preview.metadata),
                 "expires_at": preview.expires_at,
                 "hide": preview.hide,
+                "identity": resource.identity if preview.identity is None else preview.identity,
                 "networks": list(preview.networks),
                 "cors": preview.cors,
                 "cors_origins": list(preview.cors_origins),

@@ -15,6 +15,7 @@ from router.api.diagnosis import HANDLERS as DIAGNOSES
 from router.api.docs import pages
 from router.api.env import EnvApi
 from router.api.events import EventsApi
+from router.api.identity_keys import IdentityKeysApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.blocks import InternalBlocks
 from router.api.internal.endpoints import InternalEndpoints
@@ -49,7 +50,7 @@ from router.settings import Settings
 from router.store import Store
 
 
-def handlers_of(services: Services, settings: Settings, activity: Activity) -> list[Handlers]:
+def handlers_of(services: Services, settings: Settings, activity: Activity, clock: Clock) -> list[Handlers]:
     """All handlers, in the order of the documentation."""
     urls = Urls.of(settings)
     links = Links(preview_domains=services.preview_domains, urls=urls)
@@ -70,6 +71,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
         ProjectReportsApi(projects=services.projects, resources=services.resources, domains=services.custom_domains),
         WhoamiApi(tenants=services.tenants, workspaces=services.workspaces, projects=services.projects),
         ApiKeysApi(services.keys),
+        IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
@@ -160,7 +162,7 @@ def server_on(
     """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
-    table = Table(handlers_of(services, settings, activity))
+    table = Table(handlers_of(services, settings, activity, clock))
     api = Api(
         table,
         pages=pages(document(table, version=version("miosa-router"))),

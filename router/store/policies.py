@@ -40,6 +40,7 @@ def policies_of(
             secrets=_opening(usual, of_all),
             login=_takes_login(resource, usual),
             issuers=() if usual is Visibility.PUBLIC else trusted,
+            identity=resource.identity,
         )
     }
     for preview in previews:
@@ -56,6 +57,7 @@ def policies_of(
             origins=tuple(preview.cors_origins),
             login=_takes_login(resource, visibility),
             issuers=() if visibility is Visibility.PUBLIC else trusted,
+            identity=resource.identity if preview.identity is None else preview.identity,
         )
     if found[OTHER_PORTS].restricts:
         return found  # those that don't restrict are exceptions to it

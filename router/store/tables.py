@@ -194,6 +194,7 @@ resources = sa.Table(
     _json("protocols", default="{}"),
     sa.Column("first_byte", sa.Float),
     _text("visibility", 20, nullable=True),
+    _flag("identity", default=sa.false()),
     _text("size", 20, nullable=True),
     _text("template_type", 255, nullable=True),
     sa.Column("vcpus", sa.Integer),
@@ -268,6 +269,7 @@ previews = sa.Table(
     sa.Column("cors", sa.String(20), nullable=False, server_default="passthrough"),
     _json("cors_origins", default="[]"),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("identity", sa.Boolean),
     sa.UniqueConstraint("resource_id", "port"),
 )
 

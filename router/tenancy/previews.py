@@ -48,7 +48,7 @@ class Preview:
 
     `visibility` None is the resource's. From `expires_at` on nobody gets in. `hide`: strangers are answered as if there were no
     such host. `networks` are those that visitors' addresses must lie in, empty for any. `cors_origins` are the list of
-    `cors`. `generation` grows when all that was handed out before becomes void.
+    `cors`. `identity`: its program is told who each visitor is; None is the resource's. `generation` grows when all that was handed out before becomes void.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Preview:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     expires_at: datetime | None = None
     hide: bool = False
+    identity: bool | None = None
     networks: tuple[str, ...] = ()
     cors: Cors = Cors.PASSTHROUGH
     cors_origins: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class PreviewChanges(TypedDict, total=False):
     metadata: Mapping[str, Any]
     expires_at: datetime | None
     hide: bool
+    identity: bool
     networks: tuple[str, ...]
     cors: Cors
     cors_origins: tuple[str, ...]

@@ -26,7 +26,8 @@ PROTOCOLS = (HTTP1, H2C)
 class Resource:
     """One resource. `host_modes` maps a port to `auto`, `preserve`, `localhost` or a custom Host, `schemes` one to `https`
     where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
-    `visibility` is that of its ports that have none of their own; None is the tenant's.
+    `visibility` is that of its ports that have none of their own; None is the tenant's. `identity` is whether the programs on
+    those that say nothing else are told who their visitors are.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -48,6 +49,7 @@ class Resource:
     protocols: Mapping[int, str] = field(default_factory=dict)
     first_byte: float | None = None
     visibility: Visibility | None = None
+    identity: bool = False
     size: str | None = None
     template_type: str | None = None
     vcpus: int | None = None
@@ -76,6 +78,7 @@ class ResourceDetails(TypedDict, total=False):
     protocols: Mapping[int, str]
     first_byte: float | None
     visibility: Visibility | None
+    identity: bool
     size: str | None
     template_type: str | None
     vcpus: int | None

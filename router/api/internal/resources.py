@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router import errors
-from router.api.machines import MachineVisibility, Seconds, SizeName
+from router.api.machines import Identity, MachineVisibility, Seconds, SizeName
 from router.api.models import (
     Body,
     Choice,
@@ -52,6 +52,7 @@ class PutResource(Body):
     ]
     first_byte: Annotated[float, Field(gt=0, le=86400)] | None = None
     visibility: MachineVisibility | None = None
+    identity: Identity = False
     size: SizeName | None = None
     template_type: ExternalId | None = None
     vcpus: Integer | None = None
@@ -107,6 +108,7 @@ class ResourceOut(Out):
     protocols: dict[int, str]
     first_byte: float | None
     visibility: Visibility | None
+    identity: bool
     size: str | None
     template_type: str | None
     vcpus: int | None

@@ -83,9 +83,9 @@ async def globex(services: Services) -> Account:
 
 
 @pytest.fixture
-def table(services: Services, settings: Settings) -> list[Operation]:
+def table(services: Services, settings: Settings, clock: ManualClock) -> list[Operation]:
     """Every row that is served, for tests that are about all of them."""
-    return list(Table(handlers_of(services, settings, NoActivity())))
+    return list(Table(handlers_of(services, settings, NoActivity(), clock)))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def api(
         projects=services.projects,
         internal_token=INTERNAL_TOKEN,
     )
-    resources = handlers_of(services, settings, NoActivity())
+    resources = handlers_of(services, settings, NoActivity(), clock)
     async with serving(
         resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=rates
     ) as client:
