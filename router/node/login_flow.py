@@ -20,7 +20,7 @@ from cachetools import TTLCache
 
 from router import errors
 from router.access.login import COOKIE_TIME, HandedOver, LoginRequest, LoginResponse, LoginStep
-from router.access.reserved import ARRIVE
+from router.access.reserved import ARRIVE, LOGIN
 from router.api.rates import RateLimiter
 from router.base.clock import Clock
 from router.base.secret_box import NoSecretsKeyError, SecretBox, SecretLostError
@@ -114,7 +114,8 @@ class LoginFlow:
         try:
             location = await self._sign_in.begin(client, proofs, anew=_ANEW in request.cookies)
         except ProviderUnavailableError as error:
-            return _unavailable(login, error)
+            _log_unavailable(login, error)
+            return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
         flow = {
             "state": proofs.state,
             "nonce": proofs.nonce,
@@ -145,30 +146,36 @@ class LoginFlow:
         if self._clock.now().timestamp() >= flow["until"] or name in self._used:
             return _refused(errors.LOGIN_FAILED, over)
         self._used[name] = None
+        back = f"{self._url(flow['host'])}{LOGIN.decode('ascii')}?{urlencode({'next': flow['next']}, quote_via=quote)}"
+
+        def again(problem: Problem, *cookies: str) -> LoginResponse:
+            return LoginResponse(problem=problem.code, location=back, cookies=(over, *cookies))
+
         login = await self._logins.find(flow["tenant"])
         client = None if login is None or login.id != flow["login"] else self._client(login)
         if login is None or client is None:
-            return _refused(errors.LOGIN_FAILED, over)
+            return again(errors.LOGIN_FAILED)
         code = given.get("code", "")
-        if "error" in given or not 0 < len(code) <= _MAX_CODE or given.get("iss", login.issuer) != login.issuer:
-            _log.info("login failed", tenant=login.tenant_id, why=_error_word(given, login))
-            return _refused(errors.LOGIN_FAILED, over)
+        if "error" in given or not 0 < len(code) <= _MAX_CODE:
+            _log.info("login failed", tenant=login.tenant_id, why=_error_word(given))
+            return again(errors.LOGIN_FAILED)
         proofs = Proofs(state=flow["state"], nonce=flow["nonce"], verifier=flow["verifier"])
         try:
-            identity = await self._sign_in.finish(client, proofs, code)
+            identity = await self._sign_in.finish(client, proofs, code, issuer=given.get("iss"))
         except SignInFailedError as error:
             _log.info("login failed", tenant=login.tenant_id, why=str(error))
-            return _refused(errors.LOGIN_FAILED, over)
+            return again(errors.LOGIN_FAILED)
         except ProviderUnavailableError as error:
-            return _unavailable(login, error, over)
+            _log_unavailable(login, error)
+            return again(errors.IDENTITY_PROVIDER_UNAVAILABLE)
         if not login.admits(identity.email, identity.groups):
             _log.info("login not allowed", tenant=login.tenant_id, verified=identity.email is not None)
-            return _refused(errors.LOGIN_NOT_ALLOWED, over, _set(_ANEW, "1", COOKIE_TIME))
+            return again(errors.LOGIN_NOT_ALLOWED, _set(_ANEW, "1", COOKIE_TIME))
         started = await self._sessions.start(
             login, subject=identity.subject, email=identity.email, groups=identity.groups
         )
         if started is None:
-            return _refused(errors.LOGIN_FAILED, over)
+            return again(errors.LOGIN_FAILED)
         session, secret = started
         left = int((session.expires_at - self._clock.now()).total_seconds())
         cookies = (over, _clear(_ANEW), _set(_SESSION + login.tenant_id, secret, left))
@@ -245,15 +252,12 @@ def _refused(problem: Problem, *cookies: str) -> LoginResponse:
     return LoginResponse(problem=problem.code, cookies=cookies)
 
 
-def _unavailable(login: Login, error: ProviderUnavailableError, *cookies: str) -> LoginResponse:
+def _log_unavailable(login: Login, error: ProviderUnavailableError) -> None:
     _log.warning("identity provider unavailable", tenant=login.tenant_id, issuer=login.issuer, why=str(error))
-    return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE, *cookies)
 
 
-def _error_word(given: Mapping[str, str], login: Login) -> str:
+def _error_word(given: Mapping[str, str]) -> str:
     """Why a callback has no code that counts, for the log; of what it says only words that are known."""
-    if given.get("iss", login.issuer) != login.issuer:
-        return "the response is another issuer's"
     word = given.get("error", "no code")
     known = ("access_denied", "login_required", "consent_required", "invalid_scope", "server_error", "no code")
     return word if word in known else "the provider said that it failed"

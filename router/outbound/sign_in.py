@@ -95,9 +95,12 @@ class SignIn:
         query += "&prompt=login" if anew else ""
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
-    async def finish(self, client: Client, proofs: Proofs, code: str) -> Identity:
-        """Who has come back with `code`. Raises SignInFailedError too."""
+    async def finish(self, client: Client, proofs: Proofs, code: str, *, issuer: str | None = None) -> Identity:
+        """Who has come back with `code`, by the word of `issuer`, where they said so (RFC 9207): nobody can be sent back with
+        another provider's code. Raises SignInFailedError too."""
         metadata = await self._providers.metadata(client.issuer)
+        if issuer != client.issuer and (issuer is not None or metadata.states_issuer):
+            raise SignInFailedError("the response is not the provider's")
         tokens = await self._redeem(metadata, client, proofs, code)
         id_token, access_token = tokens.get("id_token"), tokens.get("access_token", "")
         if not isinstance(id_token, str):

@@ -92,6 +92,8 @@ class Pages:
         """
         about_a_preview = problem.code in wording.ABOUT_A_PREVIEW
         text = message if message is not None else wording.message(problem, port)
+        if login and message is None and form is Form.HTML and problem.code == "token_missing":
+            text = wording.SIGNING_IN
         content_type = _TYPES[form]
         if form is Form.EVENT_STREAM:
             return Page(content_type, b"retry: %d\n\n" % (reconnect_after(problem) or 0), _ALWAYS, 200)

@@ -91,14 +91,20 @@ LOGIN_HOST = Notice(
 )
 LOG_OUT = Notice(
     "Log out?",
-    "You are signed in for the previews of this team in every tab and on every one of its addresses. Logging out ends that at "
-    "once, also for pages that are open.",
+    "That ends your sign-in for all previews of this team, in every tab and at once, also for pages that are open. If you came in "
+    "by a link or a password, this browser forgets that for this preview.",
     "Log out",
 )
 LOGGED_OUT = Notice(
     "You are logged out",
     "This browser opens no private preview by your sign-in any more. Your identity provider may still know you: to end that "
     "too, log out there.",
+)
+
+# What the page of a private preview says where whoever belongs to its team can sign in.
+SIGNING_IN = (
+    "Only those who were let in may open this preview. If you belong to its team, sign in with the account that you have there. "
+    "Others follow a link that its owner has shared with them, or ask for one."
 )
 
 # Of who may open a preview: it is hidden from strangers by another problem than these, or by none.

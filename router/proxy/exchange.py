@@ -149,6 +149,7 @@ class Exchange(Finished):
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
     visit: "admission.Visit | None" = None  # how it came in, where not everybody may
     new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it
+    login = b""  # where whoever gets a problem may sign in, on the login host
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -594,7 +595,7 @@ class Exchange(Finished):
             return
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
-        login = b"" if self.visit is None else admission.login_target(self, problem)
+        login = self.login if self.visit is None else admission.login_target(self, problem)
         response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id, login=login)
         if self.new_cookies:
             response = local_responses.with_cookies(response, self.new_cookies)

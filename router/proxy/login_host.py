@@ -150,6 +150,7 @@ def _answer(exchange: "Exchange", response: LoginResponse) -> None:
     cookies = tuple(cookie.encode("ascii") for cookie in response.cookies)
     if response.problem:
         exchange.new_cookies = cookies
+        exchange.login = response.location.encode("ascii")
         exchange.respond(_PROBLEMS[response.problem], endings.EDGE_IN_ADMISSION)
     elif response.location:
         exchange.answer(local_responses.see_other(response.location.encode("ascii"), exchange.id, cookies))

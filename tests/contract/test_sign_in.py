@@ -162,6 +162,33 @@ async def test_what_the_id_token_lacks_is_asked_for(sign_in: SignIn, provider: L
     assert found == Identity(subject="ada", email="ada@example.org", groups=("devs",))
 
 
+async def test_whose_response_it_is(sign_in: SignIn, provider: LoginProvider) -> None:
+    """A provider that says who it is in each response (RFC 9207) has to, and one that names another is not believed."""
+    for states, issuer, believed in (
+        (False, None, True),
+        (False, provider.issuer, True),
+        (True, provider.issuer, True),
+        (True, None, False),
+        (True, "https://evil.test", False),
+        (False, "https://evil.test", False),
+        (False, "", False),
+    ):
+        provider.more = {"authorization_response_iss_parameter_supported": states}
+        clock = SystemClock()
+        http = ProviderHttp(MemoryLookup(), Destinations(private=HERE), clock)
+        providers = Providers(http, clock)  # what a provider says about itself is remembered
+        client, proofs, fresh = client_of(provider), new_proofs(), SignIn(http, providers)
+        code = provider.code(await fresh.begin(client, proofs))["code"]
+        try:
+            if believed:
+                assert (await fresh.finish(client, proofs, code, issuer=issuer)).subject == "ada"
+            else:
+                with pytest.raises(SignInFailedError, match="not the provider's"):
+                    await fresh.finish(client, proofs, code, issuer=issuer)
+        finally:
+            await providers.close()
+
+
 async def test_clocks_that_lie_apart(sign_in: SignIn, provider: LoginProvider) -> None:
     """Some seconds are nothing; ten minutes are said to be what is wrong."""
     now = int(time.time())

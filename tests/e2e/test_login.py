@@ -209,6 +209,7 @@ async def test_what_comes_back_wrong(world: World, visitor: Visitor) -> None:
             "nothing": {},
             "no state": {"code": right["code"]},
             "no such state": {**right, "state": "x" * 43},
+            "several states": {**others, "state": f"{right['state']} {others['state']}"},
             "a state beyond ASCII": {**right, "state": "nö"},
             "another browser's": others,
             "another's code by one's own state": {"code": others["code"], "state": "y"},

@@ -170,7 +170,6 @@ async def test_another_account(team: Team, tmp_path: Path) -> None:
         await sign_in(tab, "eve@example.org")
         await tab.until("document.querySelector('h1')?.textContent === 'This account is not let in'")
         assert (await tab.evaluate("location.host")) == f"login.{PLATFORM_DOMAIN}"
-        await tab.open(f"https://{team.hosts[0]}/")
         await tab.evaluate("document.querySelector('a.button').click()")
         await sign_in(tab, "ada@example.com")
         await tab.until("document.body && document.body.dataset.socket === 'open'")
