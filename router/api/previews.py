@@ -1,7 +1,8 @@
 """Exposed ports of sandboxes: `expose`, and previews, which are the same thing with settings."""
 
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -60,6 +61,12 @@ Protocol = Annotated[
 ]
 
 
+# What a new preview has where nothing is said.
+_USUAL = {
+    one.name: one.default_factory() if one.default_factory is not MISSING else one.default for one in fields(Preview)
+}
+
+
 class Expose(Exact):
     port: Annotated[
         Port | None, Field(description="The default port where none is given, or the one that was exposed first.")
@@ -67,7 +74,8 @@ class Expose(Exact):
 
 
 class PatchPreview(Exact):
-    """What is not sent keeps its value."""
+    """What is not sent keeps its value. In a PATCH null is what a new preview has; elsewhere it is as good as not sent, except
+    for the name and the expiry, which it clears."""
 
     visibility: Annotated[
         Choice[Visibility] | None,
@@ -142,6 +150,11 @@ class PatchPreview(Exact):
         if "expires_at" in self.model_fields_set:
             changes["expires_at"] = self.expires_at
         return changes
+
+    def update(self) -> PreviewChanges:
+        """As `changes`, and null is what a new preview has."""
+        cleared = {name: _USUAL[name] for name in self.model_fields_set if getattr(self, name) is None}
+        return cast(PreviewChanges, {**cleared, **self.changes()})
 
 
 class CreatePreview(PatchPreview):
@@ -330,6 +343,14 @@ class SandboxPreviews(Handlers):
     async def get(self, call: Call) -> Data[PreviewOut]:
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         preview = await self._previews.get(sandbox.id, call.ids["preview_id"])
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview)
+        return Data(shown)
+
+    @operation("PATCH", "/previews/{preview_id}", "Change how a port of a sandbox is served")
+    async def update(self, call: Call[PatchPreview]) -> Data[PreviewOut]:
+        """It holds for every visitor when this answers, also for those who are in."""
+        sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
+        preview = await self._previews.change(sandbox.id, call.ids["preview_id"], **call.body.update())
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Data(shown)
 

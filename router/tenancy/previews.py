@@ -74,7 +74,7 @@ class Preview:
 class PreviewChanges(TypedDict, total=False):
     """What callers say about a preview; absent keys stay as they are."""
 
-    visibility: Visibility
+    visibility: Visibility | None
     host_mode: str
     scheme: str
     protocol: str
@@ -203,14 +203,26 @@ class Previews:
     @retry_on_deadlock
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
         """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
+        return await self._update(resource_id, port, changes)
+
+    @retry_on_deadlock
+    async def change(self, resource_id: str, preview_id: str, **changes: Unpack[PreviewChanges]) -> Preview:
+        """As `update`, of the preview of that id."""
+        return await self._update(resource_id, preview_id, changes)
+
+    async def _update(self, resource_id: str, named: int | str, changes: PreviewChanges) -> Preview:
+        """`named` is its port or its id."""
         fields = Fields()
         now = self._clock.now()
         _check(fields, changes, now)
         fields.check()
         async with self._store.begin() as tx:
             resource = live(await tx.resources.get(resource_id))
-            old = await tx.previews.of_port(resource_id, port)
-            if old is None:
+            if isinstance(named, str):
+                old = preview_of(await tx.previews.get(named), resource_id)
+            elif (found := await tx.previews.of_port(resource_id, named)) is not None:
+                old = found
+            else:
                 raise RouterError(NOT_FOUND, "port not found")
             return await _change(tx, resource, old, changes, now)
 
