@@ -418,6 +418,18 @@ RESOLVER_UNAVAILABLE = Problem(
     5,
     proxy_error="proxy_internal_error",
 )
+CI_SYSTEM_UNAVAILABLE = Problem(
+    "identity_provider_unavailable",
+    503,
+    _BACKEND,
+    "The CI system that this token names could not be asked for the keys that it signs with, or its answer must not be believed, "
+    "so nobody can tell whether the token is right. Send the request again in a few seconds. If it stays so, check the issuer "
+    "among the trusted issuers of the preview's owner.",
+    True,
+    10,
+    reason="ci_system",
+    proxy_error="destination_unavailable",
+)
 DRAINING = Problem(
     "draining",
     503,
@@ -510,6 +522,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     CAA_FORBIDDEN,
     NOT_POINTING,
     RESOLVER_UNAVAILABLE,
+    CI_SYSTEM_UNAVAILABLE,
     DRAINING,
     OVERLOADED,
     BACKEND_TIMEOUT,

@@ -21,12 +21,14 @@ opened the preview hear what they would hear of a host that does not exist.
     key                     yes                      no                       that reach the resource
 
 A cookie is a link's, or of who has signed in by the tenant's login: then it holds as long as their session does.
+Tokens of CI systems open all three, by the rules of the resource's tenant that are for where the resource is.
 """
 
 from typing import Final
 
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
+from router.access.ci_tokens import CiOutcome
 from router.access.cookies import Cookies, Grant, is_believed
 from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.keys import UNKNOWN, AccessKeys
@@ -94,12 +96,13 @@ class AtLogin:
 
 
 class LookUp:
-    """The API key of this hash has to be looked up first, or the session of this id; or the keys that sign cookies, where both
-    are empty."""
+    """The API key of this hash has to be looked up first, or the session of this id, or the token of a CI system verified; or,
+    where all are empty, the keys that sign cookies be looked up."""
 
-    def __init__(self, key: str = "", *, session_id: str = "") -> None:
+    def __init__(self, key: str = "", *, session_id: str = "", ci_token: str = "") -> None:
         self.key = key
         self.session_id = session_id
+        self.ci_token = ci_token
 
 
 Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | LookUp
@@ -202,6 +205,7 @@ def _by_what_was_brought(
     consumed = []
     claims: Claims | None = None
     expired = False
+    ci_token = b""
     for value, token in brought.bearer.items():
         if token.startswith(_API_KEY) or kind_of(_text(token)) is not None:
             consumed.append(value)
@@ -209,16 +213,19 @@ def _by_what_was_brought(
         elif len(token) <= MAX_TOKEN and token.count(b".") == 2:
             try:
                 found = keys.verify_jwt(_text(token))
+                early = False
             except ExpiredTokenError as error:
-                found, expired = error.claims, True
+                found, expired, early = error.claims, True, False
             except EarlyTokenError:
-                found = None
-                consumed.append(value)
-                tokens.add(token)
+                found, early = None, True
             if found is not None:
                 claims = found
-                consumed.append(value)
-                tokens.add(token)
+            elif not early:
+                if not rules.trusted_in(token):
+                    continue
+                ci_token = token
+            consumed.append(value)
+            tokens.add(token)
     if len(tokens) > 1:
         return Refused(errors.SEVERAL_TOKENS)
     if not tokens:
@@ -235,6 +242,8 @@ def _by_what_was_brought(
             return Refused(errors.TOKEN_WRONG)
     if claims is not None:
         return _by_claims(rules, claims, brought, frozenset(consumed), expired=expired)
+    if token == ci_token:
+        return _by_ci_token(rules, _text(token), brought, keys, now, frozenset(consumed))
     hashed = digest(_text(token))
     secret = rules.secrets.get(hashed)
     if secret is not None:
@@ -321,6 +330,21 @@ def _by_claims(
     if expired:
         return Refused(errors.TOKEN_EXPIRED)
     return Allowed(Entry(claims=claims, until=claims.until, how=Way.JWT, subject=claims.subject), consumed)
+
+
+def _by_ci_token(
+    rules: AccessRules, token: str, brought: Brought, keys: AccessKeys, now: float, consumed: frozenset[bytes]
+) -> Verdict:
+    """A token of a CI system that the tenant has a rule for: who sends one means it."""
+    verdict = keys.peek_ci(rules.issuers_mark, token)
+    if verdict is UNKNOWN:
+        return LookUp(ci_token=token)
+    met = tuple(rule for rule in rules.issuers if (rule.id, rule.generation) in verdict.met)
+    if brought.link or not met:
+        return Refused(errors.TOKEN_WRONG)
+    if verdict.outcome is not CiOutcome.ACCEPTED or now >= verdict.until:
+        return Refused(errors.TOKEN_EXPIRED)
+    return Allowed(Entry(issuers=met, until=verdict.until, how=Way.CI, subject=verdict.subject), consumed)
 
 
 def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
@@ -450,6 +474,8 @@ def judge_entry(
         return errors.TOKEN_EXPIRED
     if entry.claims is not None:
         return None if _claims_reach(rules, entry.claims) else errors.TOKEN_WRONG
+    if entry.issuers:
+        return None if any(rule in rules.issuers for rule in entry.issuers) else errors.TOKEN_REVOKED
     if entry.key:
         return None
     if entry.session_id:

@@ -4,7 +4,7 @@ import enum
 from typing import Final
 
 from router.access.tokens import Claims
-from router.routes.policies import SecretKind
+from router.routes.policies import AccessIssuer, SecretKind
 
 _FOREVER: Final = float("inf")
 
@@ -19,6 +19,7 @@ class Way(enum.StrEnum):
     API_KEY = "api_key"
     JWT = "jwt"
     LOGIN = "login"
+    CI = "ci"
 
 
 # By what a secret is, not by where it stood: the token of a link opens in a header too, and is handed on as a cookie.
@@ -32,8 +33,9 @@ def way_of(kind: SecretKind) -> Way:
 
 class Entry:
     """`secret_id` or the `key` (its hash) that was brought; neither where everybody may come in, or by a JSON Web Token, which
-    `claims` are of. `session_id` is that of who has signed in. `signed_by` is the key of a cookie, and `generation` the
-    policy's that it names. It holds until `until`, in seconds of the epoch.
+    `claims` are of, or by one of a CI system, which meets the rules `issuers`. `session_id` is that of who has signed in.
+    `signed_by` is the key of a cookie, and `generation` the policy's that it names. It holds until `until`, in seconds of the
+    epoch.
 
     `how` they came in; `subject` is who that way says they are, the same at every visit, and empty where it names nobody;
     `email` where it is known. None of the three decides anything.
@@ -46,6 +48,7 @@ class Entry:
         session_id: str = "",
         key: str = "",
         claims: Claims | None = None,
+        issuers: tuple[AccessIssuer, ...] = (),
         signed_by: str = "",
         generation: int = 0,
         until: float = _FOREVER,
@@ -58,6 +61,7 @@ class Entry:
         self.key = key
         self.looked_up = key or session_id  # what is remembered of it may change
         self.claims = claims
+        self.issuers = issuers
         self.signed_by = signed_by
         self.generation = generation
         self.until = until

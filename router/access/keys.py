@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from router.access.ci_tokens import CiVerdict
 from router.access.tokens import Claims
 from router.access.visitors import Visitors
 from router.routes.records import KeyRecord, SessionRecord, SigningKeysRecord
@@ -65,5 +66,13 @@ class AccessKeys(Protocol):
         """What a JSON Web Token says that we accept; None where it is none of ours. Raises ExpiredTokenError, or
         EarlyTokenError."""
 
+    def peek_ci(self, mark: bytes, token: str) -> CiVerdict | Unknown:
+        """What the token of a CI system is worth where the rules with this mark hold (`AccessRules.issuers_mark`);
+        `UNKNOWN`: then `verify_ci` has to be awaited."""
+
+    async def verify_ci(self, tenant_id: str, mark: bytes, token: str) -> CiVerdict:
+        """As `peek_ci`, from the control process where it is not known."""
+
     def note_use(self, secret_id: str, *, key: bool) -> None:
-        """A preview's secret or a session has opened it, or an API key has (`key`)."""
+        """A preview's secret or a session has opened it, or an API key has (`key`); or a rule about tokens of CI systems, named
+        by `issuer_use`."""

@@ -1,12 +1,14 @@
 """What is derived from a route's policy once, and asked by every request to it."""
 
+import hashlib
 import ipaddress
 from collections.abc import Collection
 from typing import Final
 
+from router.access.ci_tokens import stated_origin
 from router.base.addresses import Network
 from router.hostname import InvalidHostError, host_meanings, parse_host
-from router.routes.policies import AccessPolicy, AccessSecret, Cors, Visibility
+from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, Visibility
 from router.routes.records import ResourceRecord
 from router.routes.route import Route, cookie_scope
 
@@ -16,8 +18,9 @@ _MAX_ADDRESSES: Final = 4096  # visitors whose addresses are remembered
 class AccessRules:
     """The policy of one host: the port that it leads to, and what to look up in it.
 
-    `visibility`, `login`, `hide`, `identity`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody may come in. `secrets` are the policy's by their hashes,
-    `secrets_by_id` by their ids.
+    `visibility`, `login`, `hide`, `identity`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody
+    may come in. `secrets` are the policy's by their hashes, `secrets_by_id` by their ids, `issuers` the rules about tokens of CI
+    systems.
     """
 
     def __init__(self, route: Route, policy: AccessPolicy, resource: ResourceRecord, shared: Collection[str]) -> None:
@@ -42,6 +45,9 @@ class AccessRules:
         self.cors = policy.cors
         self.secrets: dict[str, AccessSecret] = {secret.digest: secret for secret in policy.secrets}
         self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in policy.secrets}
+        self.issuers = () if self.public else policy.issuers
+        # The same for all hosts that the same rules open: what a token is worth is remembered by it.
+        self.issuers_mark = _mark_of(resource.tenant_id, self.issuers)
         self._origins = frozenset(origin.lower().encode("ascii", "replace") for origin in policy.origins)
         # Whether it depends on nothing but what a request brings who may come in.
         self.by_credential = not policy.networks and policy.cors is Cors.PASSTHROUGH and not self.public
@@ -73,6 +79,14 @@ class AccessRules:
         secret = self.secrets_by_id.get(secret_id)
         return self.until if secret is None or secret.until is None else min(self.until, secret.until)
 
+    def trusted_in(self, token: bytes) -> bool:
+        """Whether a token says that it is one that there is a rule for. Any other belongs to the program."""
+        stated = stated_origin(token) if self.issuers else None
+        if stated is None:
+            return False
+        issuer, audiences = stated
+        return any(rule.issuer == issuer and rule.audience in audiences for rule in self.issuers)
+
     def is_listed(self, origin: bytes) -> bool:
         """Whether an origin is one of the policy's list."""
         return origin.lower() in self._origins
@@ -101,6 +115,13 @@ class AccessRules:
         return self._zone is not None and any(
             meaning.slug == self._slug and meaning.zone == self._zone for meaning in host_meanings(host)
         )
+
+
+def _mark_of(tenant_id: str, issuers: tuple[AccessIssuer, ...]) -> bytes:
+    if not issuers:
+        return b""
+    rules = " ".join(f"{rule.id}.{rule.generation}" for rule in issuers)
+    return hashlib.sha256(f"{tenant_id} {rules}".encode()).digest()
 
 
 def origin_host(origin: bytes, *, secure: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from router.access.ci_tokens import CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
 
 
@@ -19,3 +20,6 @@ class Visitors(Protocol):
 
     async def end_session(self, session_id: str) -> None:
         """End a session on every node."""
+
+    async def verify_ci_token(self, tenant_id: str, token: str) -> CiVerdict:
+        """What the token of a CI system is worth by the rules of a tenant, as they are now."""

@@ -361,6 +361,7 @@ class Control:
             secrets=services.preview_secrets,
             sessions=services.sessions,
             keys=services.keys,
+            issuers=services.trusted_issuers,
             clock=self._clock,
             gather=None if control_side is None else control_side.gather,
         )

@@ -37,6 +37,7 @@ from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tenant import TenantApi
+from router.api.trusted_issuers import TrustedIssuersApi
 from router.api.versions import VersionsApi
 from router.api.webhooks import WebhooksApi
 from router.api.whoami import WhoamiApi
@@ -73,6 +74,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         ApiKeysApi(services.keys),
         IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
+        TrustedIssuersApi(services.trusted_issuers),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(

@@ -44,6 +44,7 @@ from router.tenancy.resource_service import Resources
 from router.tenancy.sessions import Sessions
 from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenants
+from router.tenancy.trusted_issuers import TrustedIssuers
 from router.tenancy.usage import Usage
 from router.tenancy.webhooks import Webhooks
 from router.tenancy.workspaces import Workspaces
@@ -63,6 +64,7 @@ class Services:
     blocks: Blocks
     previews: Previews
     preview_secrets: PreviewSecrets
+    trusted_issuers: TrustedIssuers
     logins: Logins
     sessions: Sessions
     hand_overs: HandOvers
@@ -85,7 +87,7 @@ class Services:
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
-    """Where webhooks may go, and where the providers of logins may be."""
+    """Where webhooks may go, and where the providers of logins and CI systems may be."""
     return Destinations(
         private=settings.webhooks.private_networks,
         backends=settings.backend_networks,
@@ -169,6 +171,7 @@ def build_services(
         blocks=Blocks(store, clock),
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
         preview_secrets=PreviewSecrets(store, clock),
+        trusted_issuers=TrustedIssuers(store, clock, destinations=destinations),
         logins=Logins(store, clock, box=box or SecretBox(), destinations=destinations),
         sessions=Sessions(store, clock),
         hand_overs=HandOvers(store, clock),

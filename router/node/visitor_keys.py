@@ -42,6 +42,7 @@ def open_keys(source: RecordSource, settings: Settings, clock: Clock, *, visitor
         tokens=_tokens(settings.jwt, clock),
         uses=SecretUses(clock),
         visitors=visitors,
+        clock=clock,
     )
 
 

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
+from router.access.ci_tokens import CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
 from router.base.clock import Clock
 from router.base.secret_box import SecretBox
 from router.node.login_flow import LoginFlow
 from router.node.services import destinations_of, open_lookup
+from router.outbound.ci_tokens import CiTokens
 from router.outbound.identity_providers import Providers
 from router.outbound.provider_http import ProviderHttp
 from router.outbound.sign_in import SignIn
@@ -17,14 +19,16 @@ from router.tenancy.hand_overs import HandOvers
 from router.tenancy.logins import Logins
 from router.tenancy.preview_secrets import PreviewSecrets
 from router.tenancy.sessions import Sessions
+from router.tenancy.trusted_issuers import TrustedIssuers
 
 
 class StoreVisitors:
     """access.visitors.Visitors, on an open store."""
 
-    def __init__(self, store: Store, clock: Clock, login: LoginFlow) -> None:
+    def __init__(self, store: Store, clock: Clock, login: LoginFlow, ci_tokens: CiTokens) -> None:
         self._secrets = PreviewSecrets(store, clock)
         self._login = login
+        self._ci_tokens = ci_tokens
 
     async def use_up(self, secret_id: str) -> bool:
         return await self._secrets.use_up(secret_id)
@@ -37,6 +41,9 @@ class StoreVisitors:
 
     async def end_session(self, session_id: str) -> None:
         await self._login.end_session(session_id)
+
+    async def verify_ci_token(self, tenant_id: str, token: str) -> CiVerdict:
+        return await self._ci_tokens.verify(tenant_id, token)
 
 
 @asynccontextmanager
@@ -58,7 +65,9 @@ async def open_visitors(
             sign_in=SignIn(http, providers),
             box=box,
         )
+        issuers = TrustedIssuers(store, clock, destinations=destinations)
+        ci_tokens = CiTokens(issuers, providers, clock)
         try:
-            yield StoreVisitors(store, clock, login)
+            yield StoreVisitors(store, clock, login, ci_tokens)
         finally:
             await providers.close()

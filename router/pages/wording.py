@@ -52,6 +52,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "caa_forbidden": "No certificate may be issued",
         "dns_not_pointing": "This domain does not lead here",
         "resolver_unavailable": "Something is wrong on our side",
+        "ci_system": "The CI system can't be asked just now",
         "draining": "Back in a moment",
         "overloaded": "No room just now",
         "connection_closed": "The program here broke off",
@@ -117,6 +118,7 @@ _REFUSALS = (
     "origin_not_allowed",
     "preview_expired",
     "too_early",
+    "identity_provider_unavailable",
 )
 
 # Problems of a preview that every visitor knows to exist.
@@ -139,6 +141,7 @@ STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(_REFUSALS, ("unknown", "private")),
         "several_tokens": ("unknown", "private"),
+        "ci_system": ("unknown", "private"),
         "preview_expired": ("bad", "expired"),
         "address_not_allowed": ("unknown", "restricted"),
         "starting": ("wait", "starting"),

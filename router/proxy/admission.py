@@ -16,6 +16,7 @@ import structlog
 
 from router import errors
 from router.access.brought import Brought, brings_nothing, sole_credential
+from router.access.ci_tokens import CiOutcome
 from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
     Allowed,
@@ -39,7 +40,7 @@ from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.proxy import local_responses, preview_login
 from router.proxy.identity import IdentityLines
-from router.routes.policies import AccessSecret, Cors
+from router.routes.policies import AccessSecret, Cors, issuer_use
 from router.routes.records import SigningKeysRecord
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
             worker.access.note_use(entry.session_id, key=False)
         elif entry.key or (entry.secret_id and not entry.signed_by):
             worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
+        for rule in entry.issuers:
+            worker.access.note_use(issuer_use(rule.id), key=False)
         exchange.head = brought.forward(consumed=verdict.consumed)
         if credential and (entry.secret_id or entry.session_id):
             guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
@@ -193,7 +196,10 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
     elif visit.look_ups < _MAX_LOOK_UPS:
         visit.look_ups += 1
-        _wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
+        if verdict.ci_token:
+            _wait(exchange, "verify a token", partial(_verify_ci, exchange, rules, verdict.ci_token))
+        else:
+            _wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
     return False
@@ -376,6 +382,16 @@ async def _look_up(exchange: "Exchange", wanted: LookUp) -> bool:
     else:
         await access.ready()
     return True
+
+
+async def _verify_ci(exchange: "Exchange", rules: AccessRules, token: str) -> bool:
+    verdict = await exchange.worker.access.verify_ci(rules.tenant_id, rules.issuers_mark, token)
+    if verdict.outcome is not CiOutcome.UNAVAILABLE:
+        return True
+    exchange.waiting = None
+    if not exchange.over:
+        exchange.respond(errors.CI_SYSTEM_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+    return False
 
 
 async def _look_up_origin(exchange: "Exchange", visit: Visit, rules: AccessRules, host: bytes) -> bool:

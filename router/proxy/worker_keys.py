@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError, InvalidTokenError, VerifiedTokens
 from router.access.visitors import Visitors
+from router.base.clock import Clock
+from router.proxy.ci_token_cache import CiTokenCache
 from router.proxy.identity import IdentityKeys
 from router.proxy.record_cache import RecordCache
 from router.proxy.secret_uses import SecretUses
@@ -29,6 +31,7 @@ class WorkerKeys:
         tokens: VerifiedTokens | None,
         uses: SecretUses,
         visitors: Visitors,
+        clock: Clock,
     ) -> None:
         self._api_keys = api_keys
         self._sessions = sessions
@@ -36,6 +39,9 @@ class WorkerKeys:
         self._identity_keys = identity_keys
         self._tokens = tokens
         self.visitors = visitors
+        self._ci_tokens = CiTokenCache(visitors, clock)
+        self.peek_ci = self._ci_tokens.peek
+        self.verify_ci = self._ci_tokens.resolve
         self.uses = uses
         self.peek = api_keys.peek
         self.resolve = api_keys.resolve
@@ -92,3 +98,4 @@ class WorkerKeys:
         await self._sessions.close()
         await self._signing_keys.close()
         await self._identity_keys.close()
+        await self._ci_tokens.close()

@@ -65,6 +65,14 @@ class AccessIssuer:
     generation: int
 
 
+def issuer_use(issuer_id: str) -> str:
+    """The name by which it is noted that a rule let somebody in, beside secrets' ids."""
+    return ISSUER_USE + issuer_id
+
+
+ISSUER_USE: Final = "issuer:"
+
+
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
     """One port's policy. `generation` grows whenever all that was handed out before is void: cookies name it.

@@ -1,12 +1,15 @@
 """Policies, secrets and keys for tests of who may open a preview; and the in-memory twin of what knows keys."""
 
+import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jwt
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.cookies import Grant, sign
 from router.access.identity_signer import IdentitySigner
 from router.access.keys import UNKNOWN, Unknown
@@ -15,7 +18,7 @@ from router.access.visitors import Visitors
 from router.base.es256 import PrivateKey
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
-from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, SecretKind, Visibility
+from router.routes.policies import OTHER_PORTS, AccessIssuer, AccessPolicy, AccessSecret, SecretKind, Visibility
 from router.routes.records import KeyRecord, SessionRecord, SigningKey, SigningKeysRecord
 
 _STARTS = {PROGRAM: "mpt_", LINK: "mpl_", ONCE: "mpo_"}
@@ -95,6 +98,19 @@ def session(name: str = "ses_ada", **changes: Any) -> SessionRecord:
     return SessionRecord(**values | {"email": f"{name.removeprefix('ses_')}@example.com"} | changes)
 
 
+def ci_rule(name: str = "job", **changes: Any) -> AccessIssuer:
+    """A rule about tokens of a CI system."""
+    values: dict[str, Any] = {"issuer": "https://ci.example.com", "audience": "https://previews", "generation": 1}
+    return AccessIssuer(id=name, **values | changes)
+
+
+def ci_token(name: str, **claims: Any) -> str:
+    """A token as a CI system makes them, which nobody has signed; what it is worth is put into `MemoryKeys.ci_tokens`."""
+    said = {"iss": "https://ci.example.com", "aud": "https://previews", "sub": name, **claims}
+    parts = ({"alg": "RS256", "kid": "1"}, said, "signature")
+    return ".".join(urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
+
+
 class MemoryKeys:
     """Keys and sessions that a test puts in. `known` are in the worker's cache, `stored` where it looks them up; `down`: it cannot."""
 
@@ -111,6 +127,8 @@ class MemoryKeys:
         self.tokens: dict[str, Claims] = {}
         self.expired_tokens: dict[str, Claims] = {}
         self.early_tokens: set[str] = set()
+        self.ci_tokens: dict[tuple[str, str], CiVerdict] = {}
+        self.verified: dict[tuple[bytes, str], CiVerdict] = {}
         self.uses: list[tuple[str, bool]] = []
         self.looked_up: list[str] = []
         self.down = False
@@ -188,6 +206,20 @@ class MemoryKeys:
         if token in self.expired_tokens:
             raise ExpiredTokenError(self.expired_tokens[token])
         return self.tokens.get(token)
+
+    def peek_ci(self, mark: bytes, token: str) -> CiVerdict | Unknown:
+        return self.verified.get((mark, token), UNKNOWN)
+
+    async def verify_ci(self, tenant_id: str, mark: bytes, token: str) -> CiVerdict:
+        verdict = await self.verify_ci_token(tenant_id, token)
+        if verdict.outcome is not CiOutcome.UNAVAILABLE:
+            self.verified[mark, token] = verdict
+        return verdict
+
+    async def verify_ci_token(self, tenant_id: str, token: str) -> CiVerdict:
+        self._check()
+        self.looked_up.append(token)
+        return self.ci_tokens.get((tenant_id, token), CiVerdict(CiOutcome.WRONG))
 
     def note_use(self, secret_id: str, *, key: bool) -> None:
         self.uses.append((secret_id, key))

@@ -104,6 +104,28 @@ bearer=jwt-early                             token_wrong    token_wrong    token
 bearer=jwt-past                              token_expired  token_expired  token_expired
 bearer=jwt-other-tenant-past                 token_wrong    token_wrong    token_wrong
 
+# tokens of CI systems; those of another audience or issuer are the program's
+bearer=job                                   token          token          token
+bearer=job-other-repository                  token_wrong    token_wrong    token_wrong
+bearer=job-forged                            token_wrong    token_wrong    token_wrong
+bearer=job-past                              token_expired  token_expired  token_expired
+bearer=job-other-repository-past             token_wrong    token_wrong    token_wrong
+bearer=job-old-rule                          token_wrong    token_wrong    token_wrong
+bearer=job-elsewhere                         token_wrong    token_wrong    token_wrong
+bearer=job-unknown                           identity_provider_unavailable identity_provider_unavailable identity_provider_unavailable
+auth=job-other-audience                      -              -              -
+auth=job-other-issuer                        -              -              -
+header=job                                   token_wrong    token_wrong    token_wrong
+query=job                                    token_wrong    token_wrong    token_wrong
+link=job                                     token_wrong    token_wrong    token_wrong
+bearer=job cookie=mail                       token          token          token
+bearer=job-forged cookie=mail                token_wrong    token_wrong    token_wrong
+auth=job-other-audience cookie=mail          cookie         cookie         -
+bearer=job auth=basic                        token          token          token
+bearer=job auth=job-other-audience           token          token          token
+header=ci bearer=job                         token_wrong    token_wrong    token_wrong
+bearer=key-tenant bearer=job                 token_wrong    token_wrong    token_wrong
+
 # cookies
 cookie=mail                                  cookie         cookie         -
 cookie=once-used                             cookie         cookie         -

@@ -70,6 +70,7 @@ EDGE_STATUSES = {
     "certificate_pending": 503,
     "stopped": 503,
     "resolver_unavailable": 503,
+    "identity_provider_unavailable": 503,
     "draining": 503,
     "backend_timeout": 504,
     "http_version_not_supported": 505,
@@ -81,6 +82,7 @@ WITH_RETRY_AFTER = {
     "certificate_pending",
     "stopped",
     "resolver_unavailable",
+    "identity_provider_unavailable",
     "draining",
     "too_many_requests",
 }

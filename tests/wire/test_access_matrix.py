@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.tokens import Claims
 from router.base.preview_secrets import kind_of
 from router.routes.records import KeyRecord, ResourceRecord, SigningKey, SigningKeysRecord
@@ -15,6 +16,8 @@ from tests.support.access import (
     FAR,
     MemoryKeys,
     api_key,
+    ci_rule,
+    ci_token,
     cookie,
     grant,
     identity_keys,
@@ -89,7 +92,19 @@ JWTS = {
     "jwt-past": Claims("me", "acme", "tenant", PAST),
     "jwt-other-tenant-past": Claims("me", "rival", "tenant", PAST),
 }
+# What the tokens of CI systems are worth by the rules of `acme`.
+CI_TOKENS = {
+    "job": CiVerdict(CiOutcome.ACCEPTED, (("job", 1),), "repo:acme/shop", FAR),
+    "job-other-repository": CiVerdict(CiOutcome.WRONG),
+    "job-past": CiVerdict(CiOutcome.EXPIRED, (("job", 1),), "repo:acme/shop", PAST),
+    "job-other-repository-past": CiVerdict(CiOutcome.EXPIRED, (), "repo:evil/shop", PAST),
+    "job-old-rule": CiVerdict(CiOutcome.ACCEPTED, (("job", 0),), "repo:acme/shop", FAR),
+    "job-elsewhere": CiVerdict(CiOutcome.ACCEPTED, (("another-project", 1),), "repo:acme/shop", FAR),
+    "job-unknown": CiVerdict(CiOutcome.UNAVAILABLE),
+}
 AUTHORIZATIONS = {
+    "job-other-audience": b"Bearer " + ci_token("job", aud="https://another.example").encode(),
+    "job-other-issuer": b"Bearer " + ci_token("job", iss="https://ci.example.org").encode(),
     "basic": b"Basic bWU6bXB0Xw==",
     "opaque": b"Bearer 0123-opaque",
     "foreign-jwt": b"Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl",
@@ -193,6 +208,7 @@ STATUSES = {
     "preview_expired": 410,
     "too_early": 425,
     "host_not_found": 404,
+    "identity_provider_unavailable": 503,
 }
 GRPC = {401: b"16", 403: b"7"}
 
@@ -202,6 +218,8 @@ def token(thing: str) -> bytes:
     for one in SECRETS:
         if one.id == thing:
             return plain(thing, one.kind).encode()
+    if thing.split("-", maxsplit=1)[0] == "job":
+        return ci_token(thing).encode()
     if thing.startswith("jwt-"):
         return b"eyJhbGciOiJFUzI1NiJ9.%b.c2ln" % thing.encode()
     return NOBODYS_SECRETS[thing].encode("latin-1") if thing in NOBODYS_SECRETS else api_key_text(thing)
@@ -448,6 +466,7 @@ def keys_of_the_matrix() -> MemoryKeys:
     for one in SESSIONS:
         keys.put_session(one, known=one.id != "ses_new")
     keys.early_tokens = {token("jwt-early").decode()}
+    keys.ci_tokens = {("acme", token(thing).decode()): verdict for thing, verdict in CI_TOKENS.items()}
     for thing, claims in JWTS.items():
         (keys.tokens if claims.until == FAR else keys.expired_tokens)[token(thing).decode()] = claims
     return keys
@@ -472,7 +491,9 @@ def preview(edge: RunningEdge, visibility: str, option: str) -> Backend:
         "rival", tenant_id="rival", policies=policies(secret("neighbour"), secret("neighbour-mail", "link"))
     )
     edge.put(resource("cart", policies=policies(*SECRETS)), rivals)
-    return edge.backend("shop", policies=policies(*SECRETS, **values), workspace_id=WORKSPACE, project_id=PROJECT)
+    return edge.backend(
+        "shop", policies=policies(*SECRETS, issuers=(ci_rule(),), **values), workspace_id=WORKSPACE, project_id=PROJECT
+    )
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -24,6 +24,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `SignInRequest`   | worker          | control process | `SignInAnswer` |
 | `HandOverRequest` | worker          | control process | `HandOverAnswer` |
 | `EndSessionRequest` | worker        | control process | `EndSessionAnswer` |
+| `VerifyCiRequest` | worker          | control process | `VerifyCiAnswer` |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -369,6 +370,30 @@ class EndSessionRequest(StoreRequest[EndSessionAnswer]):
         return _read(EndSessionAnswer, value)
 
 
+@dataclass(frozen=True, slots=True)
+class VerifyCiAnswer(Message):
+    """What the token is worth: the fields of `access.ci_tokens.CiVerdict`."""
+
+    do = "verify ci"
+    outcome: str
+    met: Sequence[tuple[str, int]]
+    subject: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyCiRequest(StoreRequest[VerifyCiAnswer]):
+    """A visitor brings the token of a CI system to a preview of this tenant."""
+
+    do = "verify ci"
+    tenant_id: str
+    token: str = field(repr=False)
+    within: float
+
+    def found(self, value: Any) -> VerifyCiAnswer:
+        return _read(VerifyCiAnswer, value)
+
+
 # Supervisor to child.
 
 
@@ -493,6 +518,7 @@ TO_CONTROL = Direction(
     SignInRequest,
     HandOverRequest,
     EndSessionRequest,
+    VerifyCiRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

@@ -32,11 +32,14 @@ from router.node.ipc.messages import (
     Unavailable,
     UseUpAnswer,
     UseUpRequest,
+    VerifyCiAnswer,
+    VerifyCiRequest,
 )
 from router.routes.encoding import encode
 from router.routes.feed import RecordStore
 
 CONCURRENCY = 64  # requests of one worker under way; far more than `cache.fetches`
+_MAX_OUTSIDE = 32  # of those that may have to wait for somebody outside: they must not keep the others waiting
 MAX_KEYS = 1000  # in one request
 _MAX_TIME = 10.0  # seconds for any answer
 
@@ -51,20 +54,29 @@ class StoreServer:
         self._visitors = visitors
         self._tasks = tasks
         self._under_way = 0
+        self._outside = 0
 
     def answer(self, request: StoreRequest[Message]) -> "asyncio.Task[Message] | Message":
         """The answer, or the task that finds it."""
-        if self._under_way >= CONCURRENCY:
+        outside = isinstance(request, SignInRequest | VerifyCiRequest)
+        if self._outside >= _MAX_OUTSIDE if outside else self._under_way >= CONCURRENCY:
             return Unavailable("too many requests at once")
         if self._tasks.closed:
             return Unavailable("the control process is about to end")
-        self._under_way += 1
         task = self._tasks.start(f"answer {request.do}", self._answer(request))
-        task.add_done_callback(self._done)
+        if outside:
+            self._outside += 1
+            task.add_done_callback(self._done_outside)
+        else:
+            self._under_way += 1
+            task.add_done_callback(self._done)
         return task
 
     def _done(self, _task: "asyncio.Task[Message]") -> None:
         self._under_way -= 1
+
+    def _done_outside(self, _task: "asyncio.Task[Message]") -> None:
+        self._outside -= 1
 
     async def _answer(self, request: StoreRequest[Message]) -> Message:
         try:
@@ -73,7 +85,7 @@ class StoreServer:
         except StoreUnavailableError as error:
             return Unavailable(str(error))
         except TimeoutError:
-            return Unavailable("the store did not answer in time")
+            return Unavailable("no answer in time")
         except Exception as error:  # noqa: BLE001 - the worker is waiting, and handles it
             _log.exception("request of a worker failed", request=request.do)
             return Fault(f"{type(error).__name__}: {error}")
@@ -117,4 +129,7 @@ class StoreServer:
             case EndSessionRequest():
                 await self._visitors.end_session(request.session_id)
                 return EndSessionAnswer()
+            case VerifyCiRequest():
+                verdict = await self._visitors.verify_ci_token(request.tenant_id, request.token)
+                return VerifyCiAnswer(verdict.outcome, verdict.met, verdict.subject, verdict.until)
         raise TypeError(f"unknown request {request!r}")

@@ -3,11 +3,13 @@
 from functools import partial
 from typing import Final
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
-from router.node.ipc.messages import EndSessionRequest, HandOverRequest, SignInRequest, UseUpRequest
+from router.node.ipc.messages import EndSessionRequest, HandOverRequest, SignInRequest, UseUpRequest, VerifyCiRequest
 from router.node.ipc.worker_side import WorkerSide
 
 _LOGIN_TIME: Final = 9.5  # seconds: a provider of a tenant's is asked twice or three times
+_VERIFY_TIME: Final = 9.0  # seconds: more than a CI system has for its answers
 
 
 class VisitorsClient:
@@ -35,3 +37,9 @@ class VisitorsClient:
 
     async def end_session(self, session_id: str) -> None:
         await self._worker_side.ask(partial(EndSessionRequest, session_id), self._within)
+
+    async def verify_ci_token(self, tenant_id: str, token: str) -> CiVerdict:
+        """What it is worth. The control process may have to ask the CI system for its keys first."""
+        answer = await self._worker_side.ask(partial(VerifyCiRequest, tenant_id, token), _VERIFY_TIME)
+        met = tuple((str(rule), int(generation)) for rule, generation in answer.met)
+        return CiVerdict(CiOutcome(answer.outcome), met, answer.subject, answer.until)

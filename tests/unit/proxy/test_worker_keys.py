@@ -68,6 +68,7 @@ async def keys(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[Worke
         tokens=VerifiedTokens(verify, clock),
         uses=SecretUses(clock),
         visitors=VISITORS,
+        clock=clock,
     )
     made.start()
     yield made
@@ -131,6 +132,7 @@ async def test_without_keys_for_tokens_none_is_ours(source: MemoryRecords, clock
         tokens=None,
         uses=SecretUses(clock),
         visitors=VISITORS,
+        clock=clock,
     )
     assert keys.verify_jwt("ours") is None
     await keys.close()
