@@ -34,6 +34,7 @@ NOUNS = {
     "sandboxes": "sandbox",
     "shares": "share",
     "tokens": "token",
+    "trusted-issuers": "issuer",
     "versions": "version",
     "webhooks": "webhook",
     "workspaces": "workspace",

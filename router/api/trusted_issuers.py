@@ -4,13 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from router.api.authorization import tenant_of
-from router.api.models import Exact, Id, Instant, Name, Out, Paging
+from router.api.authorization import authorize_place, tenant_of
+from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
+from router.api.models import Exact, Id, Instant, Name, Out
 from router.api.operations import Call, Data, Handlers, Paged, operation
-from router.api.principal import Access
-from router.errors import CONFLICT
+from router.api.principal import Access, Principal
+from router.errors import CONFLICT, NOT_FOUND
 from router.tenancy.claim_patterns import MAX_CLAIMS, MAX_PATTERN
+from router.tenancy.projects import Projects
 from router.tenancy.trusted_issuers import MAX_AUDIENCE, MAX_ISSUER, TrustedIssuer, TrustedIssuers
+from router.tenancy.workspaces import Workspaces
 
 IssuerUrl = Annotated[
     str,
@@ -40,6 +43,10 @@ Claims = Annotated[
         examples=[{"repository": "acme/shop", "ref": "refs/heads/*"}],
     ),
 ]
+
+
+class IssuerQuery(CursorPaging):
+    cursor: MomentCursor | None = None
 
 
 class CreateIssuer(Exact):
@@ -84,22 +91,28 @@ class IssuerOut(Out):
 
 
 class TrustedIssuersApi(Handlers):
-    tag = "Tenant"
+    tag = "Trusted issuers"
     prefix = "/api/v1/tenant/trusted-issuers"
 
-    def __init__(self, issuers: TrustedIssuers) -> None:
+    def __init__(self, issuers: TrustedIssuers, *, workspaces: Workspaces, projects: Projects) -> None:
         self._issuers = issuers
+        self._workspaces = workspaces
+        self._projects = projects
 
     @operation("GET", "", "List trusted issuers", access=Access.TENANT)
-    async def list(self, call: Call[None, Paging]) -> Paged[IssuerOut]:
+    async def list(self, call: Call[None, IssuerQuery]) -> Paged[IssuerOut]:
         """The oldest first."""
-        found = await self._issuers.list(tenant_of(call.principal), call.query.window)
-        return Paged([_shown(issuer) for issuer in found.items], found.total)
+        query = call.query
+        part = query.part(from_cursor=query.cursor is not None)
+        found = await self._issuers.list(tenant_of(call.principal), part, read_moment(query.cursor))
+        items, cursor = query.cut(found.items, lambda issuer: moment_cursor(issuer.created_at, issuer.id))
+        return Paged([_shown(issuer) for issuer in items], found.total, cursor)
 
-    @operation("POST", "", "Trust an issuer", status=201, access=Access.TENANT, problems=(CONFLICT,))
+    @operation("POST", "", "Trust an issuer", status=201, access=Access.TENANT, problems=(CONFLICT, NOT_FOUND))
     async def create(self, call: Call[CreateIssuer]) -> Data[IssuerOut]:
         """From when this answers, a pipeline whose token the rule fits opens previews that are not public: as `Authorization:
         Bearer`, without a secret that has to be kept anywhere. The program behind the preview does not see the token."""
+        await self._authorize(call.principal, call.body)
         return Data(_shown(await self._issuers.create(tenant_of(call.principal), **call.body.model_dump())))
 
     @operation("GET", "/{id}", "Get a trusted issuer", access=Access.TENANT)
@@ -109,6 +122,7 @@ class TrustedIssuersApi(Handlers):
     @operation("PATCH", "/{id}", "Change a trusted issuer", access=Access.TENANT)
     async def patch(self, call: Call[PatchIssuer]) -> Data[IssuerOut]:
         """Holds everywhere when this answers; streams that came in by what it was before end within two seconds."""
+        await self._authorize(call.principal, call.body)
         changed = await self._issuers.update(tenant_of(call.principal), call.ids["id"], **call.body.given())
         return Data(_shown(changed))
 
@@ -116,6 +130,15 @@ class TrustedIssuersApi(Handlers):
     async def delete(self, call: Call) -> Data[IssuerOut]:
         """Its tokens open nothing from now on, and streams that came in by them end within two seconds."""
         return Data(_shown(await self._issuers.delete(tenant_of(call.principal), call.ids["id"])))
+
+    async def _authorize(self, principal: Principal, body: CreateIssuer | PatchIssuer) -> None:
+        """Refuse a place that the caller may not see."""
+        if body.project_id is not None:
+            project = await self._projects.get(body.project_id)
+            authorize_place(principal, "project", project.tenant_id, project.workspace_id, project.id)
+        if body.workspace_id is not None:
+            workspace = await self._workspaces.get(body.workspace_id)
+            authorize_place(principal, "workspace", workspace.tenant_id, workspace.id)
 
 
 def _shown(issuer: TrustedIssuer) -> IssuerOut:

@@ -74,7 +74,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         ApiKeysApi(services.keys),
         IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
-        TrustedIssuersApi(services.trusted_issuers),
+        TrustedIssuersApi(services.trusted_issuers, workspaces=services.workspaces, projects=services.projects),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(

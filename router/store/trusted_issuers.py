@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.base.paging import Listing, Window
 from router.store.issuer_tables import trusted_issuers
 from router.store.rows import Rows, fields_of, named
-from router.tenancy.trusted_issuers import TrustedIssuer
+from router.tenancy.trusted_issuers import Position, TrustedIssuer
 
 _row = trusted_issuers.c
 _ORDER = (_row.created_at, _row.id)
@@ -27,8 +27,13 @@ class SqlTrustedIssuers(Rows):
         row = await self._one(self._locked(select, trusted_issuers))
         return None if row is None else _read(row)
 
-    async def list(self, tenant_id: str, window: Window) -> Listing[TrustedIssuer]:
-        return await self._listing(sa.select(trusted_issuers).where(_row.tenant_id == tenant_id), window, _ORDER, _read)
+    async def list(self, tenant_id: str, window: Window, after: Position | None = None) -> Listing[TrustedIssuer]:
+        select = sa.select(trusted_issuers).where(_row.tenant_id == tenant_id)
+        behind = None
+        if after is not None:
+            at, issuer_id = after
+            behind = sa.or_(_row.created_at > at, sa.and_(_row.created_at == at, _row.id > issuer_id))
+        return await self._listing(select, window, _ORDER, _read, behind)
 
     async def of_issuer(self, tenant_id: str, issuer: str) -> Sequence[TrustedIssuer]:
         select = sa.select(trusted_issuers).where(_row.tenant_id == tenant_id, _row.issuer == issuer, _row.enabled)

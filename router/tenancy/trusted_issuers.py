@@ -28,6 +28,8 @@ MAX_ISSUER: Final = 500
 MAX_AUDIENCE: Final = 255
 MAX_NAME: Final = 120
 
+Position = tuple[datetime, str]  # of a rule in the list: when it was made, and its id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedIssuer:
@@ -71,8 +73,8 @@ class TrustedIssuerRows(Protocol):
 
     async def get(self, issuer_id: str) -> TrustedIssuer | None: ...
 
-    async def list(self, tenant_id: str, window: Window) -> Listing[TrustedIssuer]:
-        """The oldest first."""
+    async def list(self, tenant_id: str, window: Window, after: Position | None = None) -> Listing[TrustedIssuer]:
+        """The oldest first, from behind `after` on. The total leaves that aside."""
 
     async def of_issuer(self, tenant_id: str, issuer: str) -> Sequence[TrustedIssuer]:
         """Those of this issuer that are enabled; the oldest first."""
@@ -143,10 +145,12 @@ class TrustedIssuers:
         async with self._store.read() as tx:
             return _found(await tx.trusted_issuers.get(issuer_id), tenant_id)
 
-    async def list(self, tenant_id: str, window: Window = FIRST) -> Listing[TrustedIssuer]:
-        """The oldest first."""
+    async def list(
+        self, tenant_id: str, window: Window = FIRST, after: Position | None = None
+    ) -> Listing[TrustedIssuer]:
+        """The oldest first, from behind `after` on. The total leaves that aside."""
         async with self._store.read() as tx:
-            return await tx.trusted_issuers.list(tenant_id, window)
+            return await tx.trusted_issuers.list(tenant_id, window, after)
 
     async def of_issuer(self, tenant_id: str, issuer: str) -> Sequence[TrustedIssuer]:
         """Those of an issuer that are enabled; the oldest first."""
@@ -224,7 +228,7 @@ def _refusal_of_claim(claim: str, pattern: str) -> str | None:
 
 def _found(issuer: TrustedIssuer | None, tenant_id: str) -> TrustedIssuer:
     if issuer is None or issuer.tenant_id != tenant_id:
-        raise RouterError(NOT_FOUND, "trusted issuer not found")
+        raise RouterError(NOT_FOUND, "issuer not found")
     return issuer
 
 

@@ -184,6 +184,14 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     delivery = await services.webhooks.test(webhook.id)
     for enabled in (False, True):  # which gives the delivery up: it may be replayed then
         await services.webhooks.update(webhook.id, enabled=enabled)
+    issuer = await services.trusted_issuers.create(
+        tenant_id,
+        name=hidden,
+        issuer=f"https://{hidden}.example",
+        audience=hidden,
+        claims={"sub": hidden},
+        project_id=holder.project.id,
+    )
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
@@ -210,6 +218,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "release": release.id,
             "build": version.build_id or "",
             "variable": variable,
+            "issuer": issuer.id,
             "webhook": webhook.id,
             "delivery": delivery.id,
             "block": block.id,
