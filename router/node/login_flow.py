@@ -22,6 +22,7 @@ from router import errors
 from router.access.login import COOKIE_TIME, HandedOver, LoginRequest, LoginResponse, LoginStep
 from router.access.reserved import ARRIVE, LOGIN
 from router.api.rates import RateLimiter
+from router.base.addresses import subscriber
 from router.base.clock import Clock
 from router.base.secret_box import NoSecretsKeyError, SecretBox, SecretLostError
 from router.errors import Problem
@@ -74,7 +75,7 @@ class LoginFlow:
 
     async def answer(self, request: LoginRequest) -> LoginResponse:
         """One step."""
-        allowance = await self._rates.take(request.client, _PER_MINUTE)
+        allowance = await self._rates.take(f"logins from {subscriber(request.client)}", _PER_MINUTE)
         if not allowance.allowed:
             return _refused(errors.TOO_MANY_REQUESTS)
         try:

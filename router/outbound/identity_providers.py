@@ -62,13 +62,11 @@ class ExpiredIdentityTokenError(WrongTokenError):
 class Metadata:
     """What a provider says of itself. `endpoints` has those of the four known ones that it names, by their names in the
     discovery document; each is a URL that may be visited. `token_auth_methods` is empty where it says nothing.
-    `states_issuer`: what it sends visitors back with says who it is (RFC 9207).
     `names_itself`: it says in each response to a browser who it is (RFC 9207)."""
 
     issuer: str
     endpoints: Mapping[str, str]
     token_auth_methods: tuple[str, ...]
-    states_issuer: bool = False
     names_itself: bool
 
 
@@ -220,7 +218,6 @@ class Providers:
             issuer=issuer,
             endpoints=endpoints,
             token_auth_methods=tuple(one for one in known if isinstance(one, str)),
-            states_issuer=document.get("authorization_response_iss_parameter_supported") is True,
             names_itself=document.get("authorization_response_iss_parameter_supported") is True,
         )
 

@@ -99,7 +99,7 @@ class SignIn:
         """Who has come back with `code`, by the word of `issuer`, where they said so (RFC 9207): nobody can be sent back with
         another provider's code. Raises SignInFailedError too."""
         metadata = await self._providers.metadata(client.issuer)
-        if issuer != client.issuer and (issuer is not None or metadata.states_issuer):
+        if issuer != client.issuer and (issuer is not None or metadata.names_itself):
             raise SignInFailedError("the response is not the provider's")
         tokens = await self._redeem(metadata, client, proofs, code)
         id_token, access_token = tokens.get("id_token"), tokens.get("access_token", "")

@@ -151,7 +151,7 @@ def _answer(exchange: "Exchange", response: LoginResponse) -> None:
     if response.problem:
         exchange.new_cookies = cookies
         exchange.login = response.location.encode("ascii")
-        exchange.respond(_PROBLEMS[response.problem], endings.EDGE_IN_ADMISSION)
+        exchange.respond(_PROBLEMS.get(response.problem, errors.LOGIN_FAILED), endings.EDGE_IN_ADMISSION)
     elif response.location:
         exchange.answer(local_responses.see_other(response.location.encode("ascii"), exchange.id, cookies))
     else:

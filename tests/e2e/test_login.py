@@ -42,6 +42,7 @@ class World:
     program: Program
     tenants: dict[str, str] = field(default_factory=dict)
     seen: list[Visit] = field(default_factory=list)
+    resources: dict[str, str] = field(default_factory=dict)
 
     async def tenant(self, name: str, issuer: str, **fields: Any) -> str:
         """A new tenant with a login."""
@@ -74,7 +75,8 @@ class World:
         await self.node.platform("PUT", f"/endpoints/{resource}", listening)
         async with open_services(self.settings) as services:
             await services.previews.put(resource, 3000, **{"visibility": "private", **fields})
-        return f"https://{slug}.sandbox.miosa.app"
+        self.resources[resource] = f"https://{slug}.sandbox.miosa.app"
+        return self.resources[resource]
 
 
 @asynccontextmanager
@@ -346,6 +348,25 @@ async def test_what_does_not_begin_a_sign_in(world: World, visitor: Visitor) -> 
     assert code_of(await visitor.ask(f"{hidden}{PATH}/login")) == "host_not_found"
     assert code_of(await visitor.ask(f"{hidden}{PATH}/arrive?code=x")) == "host_not_found"
     assert code_of(await visitor.ask(f"{hidden}{PATH}/logout")) == "host_not_found"
+
+
+async def test_who_was_on_their_way_when_it_was_hidden(world: World, visitor: Visitor) -> None:
+    """A good code opens what is hidden since; no other does, and nobody sets out any more."""
+    url = await world.preview("acme")
+    _, back = await begun(world, visitor, url)
+    arrive = (await visitor.ask(callback(back))).headers["Location"]
+    async with open_services(world.settings) as services:
+        (resource,) = (one for one, address in world.resources.items() if address == url)
+        await services.previews.put(resource, 3000, hide=True)
+    async with asyncio.timeout(10), Visitor(world.node.url("proxy")) as stranger:
+        while code_of(await stranger.ask(f"{url}/")) != "host_not_found":
+            await asyncio.sleep(0.05)
+        assert code_of(await stranger.ask(f"{url}{PATH}/login")) == "host_not_found"
+        assert code_of(await stranger.ask(f"{url}{PATH}/arrive?code=x")) == "host_not_found"
+    assert code_of(await visitor.ask(f"{url}{PATH}/arrive?code=x")) == "host_not_found"
+    assert (await visitor.go(arrive)).body == b"program"
+    page = await visitor.ask(f"{url}{PATH}/logout")
+    assert (page.status, b"Log out" in page.body) == (200, True)
 
 
 @pytest.mark.parametrize(
