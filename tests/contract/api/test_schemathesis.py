@@ -62,6 +62,7 @@ ALSO_RIGHT = {
     "POST /api/v1/custom-domains/{id}/verify": "422",
     # What expires does so later than now, by one of two fields; networks are written as such.
     "POST /api/v1/sandboxes/{id}/previews": "422",
+    "PATCH /api/v1/sandboxes/{id}/previews/{preview_id}": "422",
     "POST /api/v1/sandboxes/{id}/previews/{preview_id}/tokens": "422",
     "POST /api/v1/computers/{id}/ports": "422",
     "POST /api/v1/computers/{id}/ports/{port}/tokens": "422",
