@@ -32,6 +32,7 @@ NOUNS = {
     "projects": "project",
     "releases": "release",
     "sandboxes": "sandbox",
+    "sessions": "session",
     "shares": "share",
     "tokens": "token",
     "trusted-issuers": "issuer",

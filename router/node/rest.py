@@ -23,6 +23,7 @@ from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
 from router.api.links import Links
 from router.api.listener import Api
+from router.api.login import LoginApi
 from router.api.machines import Presenter
 from router.api.openapi import document
 from router.api.operations import Handlers
@@ -75,6 +76,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         TrustedIssuersApi(services.trusted_issuers, workspaces=services.workspaces, projects=services.projects),
+        LoginApi(logins=services.logins, sessions=services.sessions, redirect_uri=f"{settings.login_url}/callback"),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(

@@ -23,13 +23,13 @@ from router.tenancy.transaction import Tx
 from router.tenancy.validation import BLANK, Fields
 
 MAX_HOURS: Final = 12  # of a session
+MAX_DOMAINS: Final = 100
+MAX_GROUPS: Final = 100
 GROUPS_CLAIM: Final = "groups"
 
 _MAX_ISSUER: Final = 500
 _MAX_TEXT: Final = 255  # characters of a client's id, a group, a claim's name
 _MAX_SECRET: Final = 1000
-_MAX_DOMAINS: Final = 100
-_MAX_GROUPS: Final = 100
 _CHUNK: Final = 100  # logins that one transaction seals anew
 _NO_KEY: Final = (
     "This router has no key to encrypt secrets with, so it stores none. Whoever operates it can set one: `secrets_key` or "
@@ -224,9 +224,9 @@ class Logins:
         if new.client_secret is not None:
             fields.text("client_secret", new.client_secret, max_length=_MAX_SECRET, required=True)
         fields.text("groups_claim", new.groups_claim, max_length=_MAX_TEXT, required=True)
-        if len(new.groups) > _MAX_GROUPS:
-            fields.add("groups", f"should have at most {_MAX_GROUPS} groups")
-        for group in new.groups[:_MAX_GROUPS]:
+        if len(new.groups) > MAX_GROUPS:
+            fields.add("groups", f"should have at most {MAX_GROUPS} groups")
+        for group in new.groups[:MAX_GROUPS]:
             fields.text("groups", group, max_length=_MAX_TEXT, required=True)
         if not 1 <= new.session_hours <= MAX_HOURS:
             fields.add("session_hours", f"must be between 1 and {MAX_HOURS}")
@@ -288,10 +288,10 @@ def _domain_of(email: str) -> str | None:
 
 
 def _domains(fields: Fields, domains: Sequence[str]) -> tuple[str, ...]:
-    if len(domains) > _MAX_DOMAINS:
-        fields.add("email_domains", f"should have at most {_MAX_DOMAINS} domains")
+    if len(domains) > MAX_DOMAINS:
+        fields.add("email_domains", f"should have at most {MAX_DOMAINS} domains")
     found: dict[str, None] = {}
-    for domain in domains[:_MAX_DOMAINS]:
+    for domain in domains[:MAX_DOMAINS]:
         try:
             found[canonical_name(domain)] = None
         except InvalidNameError as error:

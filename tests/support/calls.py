@@ -86,6 +86,10 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
     "PutBlock": lambda _: {"kind": "host", "subject": f"{_fresh('bad')}.example", "reason": "abuse"},
     "PutEndpoint": lambda _: {"address": "127.0.0.1", "generation": "boot-9"},
+    "PutLogin": lambda _: (
+        {"issuer": "https://login.example.com", "client_id": _fresh("client"), "client_secret": "s3cr3t"}
+        | {"anyone": True}
+    ),
     "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
     "PutResource": lambda held: {
         "kind": "sandbox",

@@ -17,6 +17,7 @@ from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.events import EventFilter
+from router.tenancy.logins import NewLogin
 from router.tenancy.ownership import Ownership
 from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
@@ -55,6 +56,14 @@ async def mark_tenant(services: Services, mark: str) -> Tenant:
     tenant = await services.tenants.create(f"{mark} Company")
     await services.tenants.update(tenant.id, branding={"product_name": secret(mark)})
     await services.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    login = NewLogin(
+        issuer=f"https://{secret(mark)}.example",
+        client_id=secret(mark),
+        client_secret=secret(mark),
+        groups=[secret(mark)],
+        groups_claim=secret(mark),
+    )
+    await services.logins.put(tenant.id, login)
     return tenant
 
 
@@ -192,6 +201,10 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         claims={"sub": hidden},
         project_id=holder.project.id,
     )
+    signed_in = await services.sessions.start(
+        await services.logins.get(tenant_id), subject=hidden, email=f"me@{hidden}.example", groups=[hidden]
+    )
+    assert signed_in is not None
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
@@ -208,6 +221,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "preview token": tokens[0].id,
             "port token": tokens[1].id,
             "share": share.id,
+            "session": signed_in[0].id,
             "computer": computer.id,
             "port": str(admin.port),
             "sandbox port": str(shown_port),

@@ -15,6 +15,7 @@ from router.api.auth import Credentials
 from router.api.operations import Operation
 from router.api.table import Table
 from router.base.clock import ManualClock
+from router.base.secret_box import SecretBox
 from router.node.rest import handlers_of
 from router.node.services import Services, build_services
 from router.outbound.health import HttpHealthCheck
@@ -66,7 +67,8 @@ async def services(
 ) -> AsyncIterator[Services]:
     async with HttpHealthCheck() as probe:
         named = settings.model_copy(update={"special_domains": ("internal", "onion")})  # tests have all other kinds
-        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe)
+        box = SecretBox([bytes(32)])
+        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe, box=box)
         yield opened
         await opened.publishing.close()
 
