@@ -44,6 +44,10 @@ class SecretBox:
     def __repr__(self) -> str:
         return f"<SecretBox of {len(self._ciphers)}>"
 
+    @property
+    def can_seal(self) -> bool:
+        return bool(self._sealing)
+
     def seal(self, secret: str, *, purpose: str) -> str:
         """`purpose` names the row and the field that it is for. Raises NoSecretsKeyError."""
         if not self._sealing:

@@ -104,6 +104,15 @@ def keys_rotate_signing(
         show({"id": key.id, "signs": of.value}, as_json)
 
 
+@commands.command("rotate-secrets")
+def keys_rotate_secrets(config: Config = None, as_json: AsJson = False) -> None:
+    """Encrypt what the store keeps of customers' logins with the first of the keys of `secrets_key`. Afterwards the others can be
+    taken away. `lost` counts those that none of the keys opens: they stay as they are, and have to be set again."""
+    with reported(as_json):
+        done, lost = with_services(config, lambda services: services.logins.reseal(), secrets=True)
+        show({"encrypted": done, "lost": lost}, as_json)
+
+
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:
     scope = read_scope(text)
     if scope is None:

@@ -191,7 +191,9 @@ class Logins:
 
     async def reseal(self, *, chunk: int = _CHUNK) -> tuple[int, int]:
         """Seal every secret anew that another key than the first has sealed; how many they were, and how many could not be
-        opened, which stay as they are."""
+        opened, which stay as they are. Raises RouterError: CONFLICT where this router has no key."""
+        if not self._box.can_seal:
+            raise RouterError(CONFLICT, _NO_KEY)
         done, lost, last = 0, 0, ""
         while True:
             async with self._store.begin() as tx:

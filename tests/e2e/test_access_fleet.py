@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from router.access.login import binding_of
+from router.node.services import open_services
+from router.settings import load
 from tests.support.backends import Backend, Visit
 from tests.support.http1 import Http1
 from tests.support.postgres import Postgres
@@ -55,7 +58,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Itera
     for one in folders:
         one.mkdir()
     with Server(folder) as redis:
-        common = {"database_url": url, "redis_url": f"{redis.url}/0"}
+        common = {"database_url": url, "redis_url": f"{redis.url}/0", "secrets_key": "ab12" * 16}
         first = Router(folders[0], **common)
         second = Router(folders[1], **common, workers=2, internal_token=first.token)
         with first, second:
@@ -148,6 +151,27 @@ async def by_key(preview: Opened, _: str) -> tuple[str, str, object]:
     return "DELETE", f"/api-keys/{made['id']}", None
 
 
+async def by_login(preview: Opened, _: str) -> tuple[str, str, object]:
+    """Signed in: what the login host does after the provider has said who it is, and the hand-over on the second node."""
+    fleet = preview.fleet
+    login = {"issuer": "https://login.example.com", "client_id": "previews", "client_secret": "s3cr3t", "anyone": True}
+    await preview.call("PUT", "/tenant/login", login)
+    secret = "b" * 43
+    async with open_services(load(environ=fleet.first.environment)) as services:
+        started = await services.sessions.start(
+            await services.logins.get(fleet.tenant_id), subject="ada", email=None, groups=()
+        )
+        assert started is not None
+        session, _ = started
+        code = await services.hand_overs.make(session, host=preview.host, binding=binding_of(secret.encode()))
+    arrive = f"/.well-known/miosa/arrive?code={code}&next=/"
+    status, _, cookie = await preview.ask(f"Cookie: __Host-miosa-login={secret}", path=arrive)
+    assert (status, cookie is None) == (303, False)
+    assert (await preview.ask(f"Cookie: __Host-miosa-login={secret}", path=arrive))[1] == "login_failed"
+    preview.lines = (f"Cookie: {(cookie or '').partition(';')[0]}",)
+    return "DELETE", f"/tenant/sessions/{session.id}", None
+
+
 async def as_stranger(preview: Opened, path: str) -> tuple[str, str, object]:
     """While it is public; it is made private."""
     await preview.call("POST", path, {"port": 3000, "visibility": "public"})
@@ -168,6 +192,7 @@ async def eventually_opens(preview: Opened, path: str = "/", status: int = 200) 
         (shared, "token_revoked"),
         (by_token, "token_revoked"),
         (by_key, "token_revoked"),
+        (by_login, "token_revoked"),
         (as_stranger, "token_missing"),
     ],
 )

@@ -101,6 +101,13 @@ def test_signing_keys_are_those_of_cookies_unless_said_otherwise(cli: Cli) -> No
     assert cli.json("keys", "rotate-signing")["signs"] == "cookies"
 
 
+def test_secrets_are_encrypted_anew_where_there_is_a_key(cli: Cli, tmp_path: Path) -> None:
+    """Without one the sentence names the setting."""
+    assert "`secrets_key`" in cli.error("keys", "rotate-secrets")["message"]
+    with_a_key = Cli(tmp_path, {"MIOSA_ROUTER_SECRETS_KEY": "ab12" * 16})
+    assert with_a_key.json("keys", "rotate-secrets") == {"encrypted": 0, "lost": 0}
+
+
 @pytest.mark.parametrize(
     "words",
     [
