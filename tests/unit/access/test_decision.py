@@ -11,6 +11,7 @@ from router.access.brought import Brought
 from router.access.cookies import Cookies
 from router.access.decision import (
     Allowed,
+    AtLogin,
     Confirm,
     Exchanged,
     LookUp,
@@ -554,3 +555,41 @@ def test_no_key_is_as_good_as_none() -> None:
     """A key that was deleted opens nothing."""
     assert judge_key(rules_of(), None, NOW) is WRONG
     assert judge_key(rules_of(), replace(api_key()), NOW) is None
+
+
+LOGIN, ARRIVE, LOGOUT = (b"/.well-known/miosa/" + word for word in (b"login", b"arrive?code=x", b"logout"))
+SCRIPT = b"Sec-Fetch-Mode: cors"
+ELSEWHERE = b"Sec-Fetch-Site: cross-site"
+NOT_ALLOWED, NO_METHOD = errors.ORIGIN_NOT_ALLOWED, errors.METHOD_NOT_ALLOWED
+AT_LOGIN: list[tuple[str, dict[str, Any], object, object, object, object]] = [
+    # what is asked for                                             with a login  without one  hidden              for programs
+    ("to sign in", {"target": LOGIN}, AtLogin, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to sign in, with next", {"target": LOGIN + b"?next=/"}, AtLogin, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("a script", {"target": LOGIN, "line": SCRIPT}, MISSING, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("by POST", {"target": LOGIN, "method": b"POST"}, NO_METHOD, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("in early data", {"target": LOGIN, "line": b"Early-Data: 1"}, errors.TOO_EARLY, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("with a wrong token", {"target": LOGIN, "line": token("none")}, AtLogin, WRONG, errors.HOST_NOT_FOUND, WRONG),
+    ("with a right one", {"target": LOGIN, "line": token("ci")}, AtLogin, Allowed, Allowed, Allowed),
+    ("to arrive", {"target": ARRIVE}, AtLogin, MISSING, AtLogin, MISSING),
+    ("to arrive by a script", {"target": ARRIVE, "line": SCRIPT}, MISSING, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to log out", {"target": LOGOUT}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
+    ("to log out, signed in", {"target": LOGOUT, "line": by_cookie("mail")}, AtLogin, AtLogin, AtLogin, MISSING),
+    ("its button", {"target": LOGOUT, "method": b"POST", "line": b"Sec-Fetch-Site: same-origin"}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
+    ("another site's", {"target": LOGOUT, "method": b"POST", "line": ELSEWHERE}, NOT_ALLOWED, NOT_ALLOWED, errors.HOST_NOT_FOUND, MISSING),
+    ("by DELETE", {"target": LOGOUT, "method": b"DELETE"}, NO_METHOD, NO_METHOD, errors.HOST_NOT_FOUND, MISSING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", AT_LOGIN, ids=lambda row: row[0])
+def test_paths_of_a_login(row: tuple[str, dict[str, Any], object, object, object, object]) -> None:
+    """The edge answers them where the tenant has a login, or there is something to log out from; elsewhere they are as all
+    others."""
+    _, asked, *expected = row
+    asked = dict(asked)
+    lines = (asked.pop("line"),) if "line" in asked else ()
+    kinds: list[dict[str, Any]] = [{"login": True}, {}, {"login": True, "hide": True}, {"visibility": "key"}]
+    for changes, becomes in zip(kinds, expected, strict=True):
+        assert outcome(verdict(rules_of(**changes), *lines, **asked)) == becomes, changes
+    if asked["target"] is not LOGOUT:
+        ended = verdict(rules_of(login=True, until=NOW), *lines, **asked)
+        assert outcome(ended) == errors.PREVIEW_EXPIRED
