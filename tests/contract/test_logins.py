@@ -1,5 +1,6 @@
 """A tenant's login, on both stores: what may be set, where its secret lies, and what a change of it ends."""
 
+import asyncio
 import ipaddress
 from dataclasses import replace
 from typing import Any
@@ -196,6 +197,25 @@ async def test_a_change_of_what_matters_ends_sessions(
     assert logins.open(after) == (changes.get("client_secret") or SECRET)
     found = await Sessions(store, clock).start(before, subject="bob", email=None, groups=())
     assert (found is not None) == goes_on
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_no_session_outlives_a_change_that_it_meets(
+    database: str, store: Store, clock: ManualClock, logins: Logins, tenant: Tenant, removed: bool
+) -> None:
+    """However many sign in on other nodes in the very moment: by the login before it nobody is in afterwards."""
+    before = await logins.put(tenant.id, GIVEN)
+    stores = [await Store.open(database, clock=clock) for _ in range(3)]
+    starting = [
+        Sessions(node, clock).start(before, subject=f"user-{number}", email=None, groups=())
+        for number in range(5)
+        for node in stores
+    ]
+    change = logins.remove(tenant.id) if removed else logins.put(tenant.id, replace(GIVEN, groups=["ops"]))
+    await asyncio.gather(*starting[:8], change, *starting[8:])
+    assert await _living(store, clock, tenant) == 0
+    for node in stores:
+        await node.close()
 
 
 @pytest.mark.parametrize("changes", [{"issuer": "https://elsewhere.example.com"}, {"client_id": "another"}])
