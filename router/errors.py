@@ -209,6 +209,37 @@ TOO_EARLY = Problem(
     True,
     proxy_error="http_request_denied",
 )
+PASSWORD_WRONG = Problem(
+    "password_wrong",
+    403,
+    _CLIENT,
+    "This is not the preview's password. Check the spelling, capitals and the keyboard's language, and type it again; or ask "
+    "the preview's owner for it.",
+    proxy_error="http_request_denied",
+)
+TOO_MANY_TRIES = Problem(
+    "too_many_tries",
+    429,
+    _CLIENT,
+    "Too many passwords were tried from your network or for this preview, so this one was not looked at. Wait for the time in "
+    "Retry-After, then try again. A link from the preview's owner opens it meanwhile.",
+    True,
+    60,
+    proxy_error="http_request_denied",
+)
+
+
+def too_many_tries(wait: int) -> Problem:
+    """Passwords are looked at again in so many seconds."""
+    return replace(TOO_MANY_TRIES, retry_after=wait)
+
+
+FORM_WRONG = replace(
+    BAD_REQUEST,
+    message="The form with the password was not sent as our page sends it, so nothing in it was looked at. Open the preview's "
+    "address, and type the password there.",
+    reason="form_wrong",
+)
 METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed",
     405,
@@ -495,6 +526,9 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     IDENTITY_PROVIDER_UNAVAILABLE,
     PREVIEW_EXPIRED,
     TOO_EARLY,
+    PASSWORD_WRONG,
+    TOO_MANY_TRIES,
+    FORM_WRONG,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     RESOURCE_DELETED,

@@ -7,6 +7,7 @@ In this order, and the first that applies decides:
     the address             one that is in none of the preview's networks is refused
     public                  everybody may
     a path of a login       the edge answers it, whatever else was brought
+    the form of our page    its password is looked at by those who can (`TakePassword`), and nothing else that it brings
     a token                 one that opens the preview lets in; any other is refused, whatever stands beside it
     a cookie                one of several is enough, see `cookies.py`
     nothing                 401
@@ -32,7 +33,7 @@ from router.access.ci_tokens import CiOutcome
 from router.access.cookies import Cookies, Grant, is_believed
 from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.keys import UNKNOWN, AccessKeys
-from router.access.reserved import LOGIN, LOGOUT, login_path
+from router.access.reserved import LOGIN, LOGOUT, is_form, login_path
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
 from router.base.key_scopes import KeyScope, read_scope
@@ -95,6 +96,13 @@ class AtLogin:
         self.path = path
 
 
+class TakePassword:
+    """They have sent the form of our page: what is in it is compared with this password."""
+
+    def __init__(self, secret: AccessSecret) -> None:
+        self.secret = secret
+
+
 class LookUp:
     """The API key of this hash has to be looked up first, or the session of this id, or the token of a CI system verified; or,
     where all are empty, the keys that sign cookies be looked up."""
@@ -105,7 +113,7 @@ class LookUp:
         self.ci_token = ci_token
 
 
-Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | LookUp
+Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | TakePassword | LookUp
 
 _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
@@ -142,6 +150,9 @@ def decide(
     at_login = _at_login(rules, brought, path, now, secure=secure) if path and not rules.programs_only else None
     if at_login is not None:
         return _refuse(rules, at_login.problem) if isinstance(at_login, Refused) else at_login
+    if is_form(brought.head):
+        verdict = _by_form(rules, brought, now, secure=secure)
+        return _refuse(rules, verdict.problem) if isinstance(verdict, Refused) else verdict
     verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
     if isinstance(verdict, Refused):
         return _refuse(rules, verdict.problem)
@@ -171,6 +182,20 @@ def _at_login(rules: AccessRules, brought: Brought, path: bytes, now: float, *, 
     if head.method != b"GET":
         return Refused(errors.METHOD_NOT_ALLOWED)
     return Refused(errors.TOO_EARLY) if brought.early else AtLogin(path)
+
+
+def _by_form(rules: AccessRules, brought: Brought, now: float, *, secure: bool) -> Verdict:
+    """The form is for us whoever sends it, and whatever they bring: no program gets to see what was typed into it."""
+    if now >= rules.until:
+        return Refused(errors.PREVIEW_EXPIRED)
+    password, head = rules.password, brought.head
+    if password is None or rules.programs_only or rules.hide:
+        return Refused(errors.TOKEN_MISSING)
+    if not rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure):
+        return Refused(errors.ORIGIN_NOT_ALLOWED)
+    if password.until is not None and now >= password.until:
+        return Refused(errors.TOKEN_EXPIRED)
+    return TakePassword(password)
 
 
 def _refuse(rules: AccessRules, problem: Problem) -> Refused:

@@ -15,6 +15,7 @@ class Way(enum.StrEnum):
     PUBLIC = "public"
     LINK = "link"
     ONCE = "once"
+    PASSWORD = "password"  # noqa: S105 - the name of a way
     TOKEN = "token"  # noqa: S105 - of a program; no secret
     API_KEY = "api_key"
     JWT = "jwt"
@@ -23,7 +24,12 @@ class Way(enum.StrEnum):
 
 
 # By what a secret is, not by where it stood: the token of a link opens in a header too, and is handed on as a cookie.
-_WAYS: Final = {SecretKind.PROGRAM: Way.TOKEN, SecretKind.LINK: Way.LINK, SecretKind.ONCE: Way.ONCE}
+_WAYS: Final = {
+    SecretKind.PROGRAM: Way.TOKEN,
+    SecretKind.LINK: Way.LINK,
+    SecretKind.ONCE: Way.ONCE,
+    SecretKind.PASSWORD: Way.PASSWORD,
+}
 
 
 def way_of(kind: SecretKind) -> Way:

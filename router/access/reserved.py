@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from router.access.brought import without_tokens
+from router.http1.requests import RequestHead
 
 PREFIX: Final = b"/.well-known/miosa/"
 PASSWORD: Final = PREFIX + b"password"
@@ -33,6 +34,16 @@ def login_path(target: bytes) -> bytes:
         return b""
     path = target.partition(b"?")[0]
     return path if path in (LOGIN, ARRIVE, LOGOUT) else b""
+
+
+def is_form(head: RequestHead) -> bool:
+    """Whether a request is the form with a password."""
+    target = head.target
+    return (
+        target.startswith(PREFIX)
+        and head.method == b"POST"
+        and (target == PASSWORD or target.startswith(PASSWORD + b"?"))
+    )
 
 
 def is_reserved(target: bytes) -> bool:

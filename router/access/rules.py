@@ -8,7 +8,7 @@ from typing import Final
 from router.access.ci_tokens import stated_origin
 from router.base.addresses import Network
 from router.hostname import InvalidHostError, host_meanings, parse_host
-from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, Visibility
+from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import ResourceRecord
 from router.routes.route import Route, cookie_scope
 
@@ -19,8 +19,8 @@ class AccessRules:
     """The policy of one host: the port that it leads to, and what to look up in it.
 
     `visibility`, `login`, `hide`, `identity`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody
-    may come in. `secrets` are the policy's by their hashes, `secrets_by_id` by their ids, `issuers` the rules about tokens of CI
-    systems.
+    may come in. `secrets` are the policy's by their hashes, `secrets_by_id` by their ids. `password` is the one that is set; it
+    may have expired. `issuers` are the rules about tokens of CI systems.
     """
 
     def __init__(self, route: Route, policy: AccessPolicy, resource: ResourceRecord, shared: Collection[str]) -> None:
@@ -43,8 +43,12 @@ class AccessRules:
         self.until = float("inf") if policy.until is None else policy.until
         self.passes_preflights = self.public and policy.cors is Cors.PASSTHROUGH
         self.cors = policy.cors
-        self.secrets: dict[str, AccessSecret] = {secret.digest: secret for secret in policy.secrets}
-        self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in policy.secrets}
+        known = [secret for secret in policy.secrets if secret.kind is not SecretKind.UNKNOWN]
+        self.secrets: dict[str, AccessSecret] = {
+            secret.digest: secret for secret in known if secret.kind is not SecretKind.PASSWORD
+        }
+        self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in known}
+        self.password: AccessSecret | None = _password(known)
         self.issuers = () if self.public else policy.issuers
         # The same for all hosts that the same rules open: what a token is worth is remembered by it.
         self.issuers_mark = _mark_of(resource.tenant_id, self.issuers)
@@ -115,6 +119,10 @@ class AccessRules:
         return self._zone is not None and any(
             meaning.slug == self._slug and meaning.zone == self._zone for meaning in host_meanings(host)
         )
+
+
+def _password(secrets: Collection[AccessSecret]) -> AccessSecret | None:
+    return next((one for one in secrets if one.kind is SecretKind.PASSWORD and not one.revoked), None)
 
 
 def _mark_of(tenant_id: str, issuers: tuple[AccessIssuer, ...]) -> bytes:

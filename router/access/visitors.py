@@ -1,9 +1,18 @@
 """What a visitor may need of the control process before they come in, beside the policy and the keys that a worker knows."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from router.access.ci_tokens import CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """Whether it was the password; or that it was not looked at, and in how many seconds it may be: `wait` is 0 otherwise."""
+
+    right: bool
+    wait: int = 0
 
 
 class Visitors(Protocol):
@@ -11,6 +20,10 @@ class Visitors(Protocol):
 
     async def use_up(self, secret_id: str) -> bool:
         """Take a link that works once; False where somebody has, on any node."""
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        """Compare what a visitor has typed with the password of this id. Each try counts, of `client` (their address) and of
+        what the password opens."""
 
     async def login(self, request: LoginRequest) -> LoginResponse:
         """One step of signing in, at the login host."""

@@ -15,7 +15,8 @@ from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.policies import Cors, Visibility
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
-from router.tenancy.preview_secrets import MIN_TTL, PreviewSecrets
+from router.tenancy.passwords import Passwords
+from router.tenancy.preview_secrets import MIN_TTL, PreviewSecret, PreviewSecrets
 from router.tenancy.previews import MAX_NETWORKS, MAX_ORIGINS, ORIGIN, Preview, PreviewChanges, Previews
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import PROTOCOLS, SCHEMES, Resource
@@ -219,6 +220,13 @@ class ExposedPort(LinkOut):
         str | None, Field(description="How the token of the newest of its share links that still work begins.")
     ]
     share_token_expires_at: Instant | None
+    has_password: Annotated[
+        bool,
+        Field(description="Whether it has one of its own, also where that has expired; see the sandbox's beside it."),
+    ]
+    password_set_at: Instant | None
+    password_expires_at: Instant | None
+    password_last_used_at: Instant | None
     state: PreviewState
     external_workspace_id: str | None
     external_user_id: str | None
@@ -250,10 +258,18 @@ class PreviewPresenter:
     """Shows previews: each with where it is reached, what would help its program, what was refused there, and the link that was made last."""
 
     def __init__(
-        self, *, previews: Previews, secrets: PreviewSecrets, links: Links, hints: HostHints, errors: ErrorNotes
+        self,
+        *,
+        previews: Previews,
+        secrets: PreviewSecrets,
+        passwords: Passwords,
+        links: Links,
+        hints: HostHints,
+        errors: ErrorNotes,
     ) -> None:
         self._previews = previews
         self._secrets = secrets
+        self._passwords = passwords
         self._links = links
         self._hints = hints
         self._errors = errors
@@ -264,6 +280,7 @@ class PreviewPresenter:
         found, helps = await self._links.of_ports(resource, ports), await self._hints.of(resource.id, ports)
         usual = await self._previews.usual_visibility(resource)
         shared = await self._secrets.newest_links(resource.id)
+        passwords = await self._passwords.of_resource(resource.id)
         return [
             {
                 **link_fields(shown(link)),
@@ -286,6 +303,7 @@ class PreviewPresenter:
                 "cors_origins": list(preview.cors_origins),
                 "share_token_prefix": shared[preview.id].prefix if preview.id in shared else None,
                 "share_token_expires_at": shared[preview.id].expires_at if preview.id in shared else None,
+                **password_fields(passwords.get(preview.id)),
                 "state": "deleted" if deleted else "expired" if self._previews.has_expired(preview) else "active",
                 "external_workspace_id": resource.external_workspace_id,
                 "external_user_id": resource.external_user_id,
@@ -300,6 +318,16 @@ class PreviewPresenter:
         """Previews of a sandbox as responses show them."""
         found = await self.fields(sandbox, *previews, deleted=deleted)
         return [PreviewOut(**fields, sandbox_id=sandbox.id) for fields in found]
+
+
+def password_fields(secret: PreviewSecret | None) -> dict[str, Any]:
+    """What is shown of a password, of one that is set or of none."""
+    return {
+        "has_password": secret is not None,
+        "password_set_at": None if secret is None else secret.created_at,
+        "password_expires_at": None if secret is None else secret.expires_at,
+        "password_last_used_at": None if secret is None else secret.last_used_at,
+    }
 
 
 class SandboxPreviews(Handlers):

@@ -189,9 +189,12 @@ class App:
         metrics, evidence = self._metrics, self._evidence
         store: Store | None = None
         if self._worker_side is not None and self._asks:
-            resolver = await self._follow(await self._ask(self._worker_side), self._ask_for_visitors(self._worker_side))
+            asked = await self._ask(self._worker_side)
+            self._open_cache(asked)
+            resolver = await self._follow(asked, self._ask_for_visitors(self._worker_side))
         else:
             store = await self._open_store()
+            self._open_cache(store)
             visitors = await self._open_visitors(store, own_listeners)
             resolver = await self._follow(store, visitors)
             self._share(store, visitors)
@@ -259,7 +262,8 @@ class App:
             return self._ask_for_visitors(self._worker_side)
         from router.node.visitors import open_visitors  # noqa: PLC0415 - no worker with a control process needs it
 
-        opening = open_visitors(store, self._settings, self._clock, own_listeners)
+        counts = None if self._shared is None else self._shared.counts
+        opening = open_visitors(store, self._settings, self._clock, own_listeners, counts)
         return await self._stack.enter_async_context(opening)
 
     def _share(self, store: "Store", visitors: Visitors) -> None:
@@ -336,19 +340,11 @@ class App:
         await sync.start()
         self._sync = sync
 
-    async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
-        """The resolver, which hears of every change from here on that another process commits; and with it what this process
-        knows of keys."""
-        settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
+    def _open_cache(self, store: "Store | StoreClient") -> None:
+        """What this node shares with the others in Redis, where there is one."""
+        settings = self._settings
         if settings.redis_url is None:
-            resolver = self._remember(store.records, visitors)
-            self._follower = follower = store.follow(self._heard, self._gap)
-            stack.push_async_callback(follower.close)
-            await follower.start(required=self._replaces)
-            if self._control_side is not None:  # from here on it passes on what others commit
-                self._control_side.outbox_moved(None, follower.position)
-            metrics.gauge("outbox_position", lambda: float(follower.position))
-            return resolver
+            return
         from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
 
         publishes = not settings.roles.isdisjoint(("api", "jobs"))
@@ -358,10 +354,25 @@ class App:
             fetch_time=settings.cache.fetch_time,
             store=store,
             publishes=publishes,
-            metrics=metrics,
-            clock=clock,
+            metrics=self._metrics,
+            clock=self._clock,
         )
-        stack.push_async_callback(shared.close)
+        self._stack.push_async_callback(shared.close)
+
+    async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
+        """The resolver, which hears of every change from here on that another process commits; and with it what this process
+        knows of keys."""
+        stack, metrics = self._stack, self._metrics
+        shared = self._shared
+        if shared is None:
+            resolver = self._remember(store.records, visitors)
+            self._follower = follower = store.follow(self._heard, self._gap)
+            stack.push_async_callback(follower.close)
+            await follower.start(required=self._replaces)
+            if self._control_side is not None:  # from here on it passes on what others commit
+                self._control_side.outbox_moved(None, follower.position)
+            metrics.gauge("outbox_position", lambda: float(follower.position))
+            return resolver
         resolver = self._remember(shared.records, visitors)
         await shared.start(self._drop, self._drop_all, store_required=self._replaces)
         return resolver

@@ -28,6 +28,7 @@ from router.api.machines import Presenter
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
+from router.api.preview_passwords import ComputerPasswords, SandboxPasswords
 from router.api.preview_secrets import ComputerSecrets, SandboxSecrets
 from router.api.previews import PreviewPresenter, SandboxPreviews
 from router.api.project_reports import ProjectReportsApi
@@ -60,6 +61,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
     exposed = PreviewPresenter(
         previews=services.previews,
         secrets=services.preview_secrets,
+        passwords=services.passwords,
         links=links,
         hints=services.host_hints,
         errors=services.error_notes,
@@ -86,6 +88,12 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             links=links,
             presenter=exposed,
         ),
+        SandboxPasswords(
+            resources=services.resources,
+            previews=services.previews,
+            passwords=services.passwords,
+            presenter=exposed,
+        ),
         ComputersApi(resources=services.resources, presenter=presenter),
         ComputerPorts(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         ComputerSecrets(
@@ -93,6 +101,12 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             previews=services.previews,
             secrets=services.preview_secrets,
             links=links,
+            presenter=exposed,
+        ),
+        ComputerPasswords(
+            resources=services.resources,
+            previews=services.previews,
+            passwords=services.passwords,
             presenter=exposed,
         ),
         DeploymentsApi(

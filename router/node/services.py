@@ -35,6 +35,7 @@ from router.tenancy.health import Probe
 from router.tenancy.host_hints import HostHints
 from router.tenancy.keys import Keys
 from router.tenancy.logins import Logins
+from router.tenancy.passwords import Passwords
 from router.tenancy.preview_secrets import PreviewSecrets
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
@@ -68,6 +69,7 @@ class Services:
     logins: Logins
     sessions: Sessions
     hand_overs: HandOvers
+    passwords: Passwords
     host_hints: HostHints
     error_notes: ErrorNotes
     deployments: Deployments
@@ -175,6 +177,7 @@ def build_services(
         logins=Logins(store, clock, box=box or SecretBox(), destinations=destinations),
         sessions=Sessions(store, clock),
         hand_overs=HandOvers(store, clock),
+        passwords=Passwords(store, clock),
         host_hints=HostHints(store, host_notes or HostNotes()),
         error_notes=error_notes or ErrorNotes(),
         deployments=Deployments(store, clock, resources=resources),

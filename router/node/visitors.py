@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 
 from router.access.ci_tokens import CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
+from router.access.visitors import PasswordCheck
+from router.api.rates import SharedCounts
 from router.base.clock import Clock
 from router.base.secret_box import SecretBox
 from router.node.login_flow import LoginFlow
+from router.node.password_checks import PasswordChecks
 from router.node.services import destinations_of, open_lookup
 from router.outbound.ci_tokens import CiTokens
 from router.outbound.identity_providers import Providers
@@ -25,13 +28,19 @@ from router.tenancy.trusted_issuers import TrustedIssuers
 class StoreVisitors:
     """access.visitors.Visitors, on an open store."""
 
-    def __init__(self, store: Store, clock: Clock, login: LoginFlow, ci_tokens: CiTokens) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, login: LoginFlow, ci_tokens: CiTokens, passwords: PasswordChecks
+    ) -> None:
         self._secrets = PreviewSecrets(store, clock)
         self._login = login
         self._ci_tokens = ci_tokens
+        self._passwords = passwords
 
     async def use_up(self, secret_id: str) -> bool:
         return await self._secrets.use_up(secret_id)
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        return await self._passwords.check(secret_id, password, client)
 
     async def login(self, request: LoginRequest) -> LoginResponse:
         return await self._login.answer(request)
@@ -48,7 +57,11 @@ class StoreVisitors:
 
 @asynccontextmanager
 async def open_visitors(
-    store: Store, settings: Settings, clock: Clock, own_listeners: Collection[tuple[str, int]]
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    own_listeners: Collection[tuple[str, int]],
+    counts: SharedCounts | None,
 ) -> AsyncIterator[StoreVisitors]:
     """`own_listeners` may still grow: no provider is asked at one of them."""
     box = SecretBox(settings.secret_keys())
@@ -68,6 +81,7 @@ async def open_visitors(
         issuers = TrustedIssuers(store, clock, destinations=destinations)
         ci_tokens = CiTokens(issuers, providers, clock)
         try:
-            yield StoreVisitors(store, clock, login, ci_tokens)
+            passwords = PasswordChecks(store, clock, counts)
+            yield StoreVisitors(store, clock, login=login, ci_tokens=ci_tokens, passwords=passwords)
         finally:
             await providers.close()

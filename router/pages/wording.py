@@ -30,6 +30,9 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "identity_provider_unavailable": "Signing in does not work just now",
         "preview_expired": "This preview has ended",
         "too_early": "Once more, please",
+        "password_wrong": "That is not the password",
+        "too_many_tries": "Too many tries",
+        "form_wrong": "That form could not be read",
         "method_not_allowed": "Not with this method",
         "request_timeout": "That took too long",
         "resource_deleted": "Gone for good",
@@ -108,6 +111,18 @@ SIGNING_IN = (
     "Others follow a link that its owner has shared with them, or ask for one."
 )
 
+# And where there is both.
+ASKING_BOTH = (
+    "Only those who were let in may open this preview. Type its password, or sign in if you belong to its team. If you can do "
+    "neither, ask whoever sent you here."
+)
+
+# What a page says that asks for a password.
+ASKING = (
+    "Type its password to open it; this browser may come back then. If you don’t know it, ask whoever sent you here, or follow "
+    "a link that the preview’s owner has shared with you."
+)
+
 # Of who may open a preview: it is hidden from strangers by another problem than these, or by none.
 _REFUSALS = (
     "token_missing",
@@ -119,6 +134,8 @@ _REFUSALS = (
     "preview_expired",
     "too_early",
     "identity_provider_unavailable",
+    "password_wrong",
+    "too_many_tries",
 )
 
 # Problems of a preview that every visitor knows to exist.
@@ -168,6 +185,13 @@ _ABOUT_A_PORT = frozenset(("port_closed", "bad_backend_response", "tls_expected"
 
 # Problems that soon end by themselves: the page reloads.
 RELOADING = frozenset(("port_closed", "listens_on_loopback", "listens_elsewhere", "starting", "certificate_pending"))
+
+
+def asking(*, password: bool, login: bool) -> str:
+    """What the page of a private preview says that has a field for a password, a button to sign in, or both."""
+    if password and login:
+        return ASKING_BOTH
+    return ASKING if password else SIGNING_IN
 
 
 def heading(problem: Problem, port: int | None) -> str:

@@ -6,18 +6,15 @@
 Functions rather than methods, as in `response.py`. Called for routes with a policy only: no other request pays for it.
 """
 
-import asyncio
 import math
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
 from router import errors
 from router.access.brought import Brought, brings_nothing, sole_credential
 from router.access.ci_tokens import CiOutcome
-from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.decision import (
     Allowed,
     AtLogin,
@@ -26,7 +23,9 @@ from router.access.decision import (
     LookUp,
     Preflight,
     Refused,
+    TakePassword,
     UseUp,
+    Verdict,
     decide,
     judge_entry,
     judge_key,
@@ -38,8 +37,10 @@ from router.access.reserved import is_reserved
 from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
-from router.proxy import local_responses, preview_login
+from router.proxy import local_responses, password_form, preview_login
+from router.proxy.admission_work import cookie_for, wait
 from router.proxy.identity import IdentityLines
+from router.proxy.password_form import asks_password, take_form
 from router.routes.policies import AccessSecret, Cors, issuer_use
 from router.routes.records import SigningKeysRecord
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from router.proxy.worker_state import WorkerState
     from router.routes.route import Route
 
-_LOOK_UP_TIME: Final = 10.0  # seconds for one, at most
 _MAX_LOOK_UPS: Final = 4  # of keys for one exchange: what was looked up may have changed again
 _MOMENT: Final = 1.0  # seconds: as often as open exchanges are judged again
 _MAX_VISITS: Final = 1024  # of one route
@@ -73,7 +73,7 @@ class Visit:
     """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
     again, in seconds of the epoch; `cors` the lines that its response gets
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
-    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for."""
+    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for, `next` where the visitor goes from a form."""
 
     def __init__(self, rules: AccessRules) -> None:
         self.restricted = rules.restricted
@@ -82,6 +82,7 @@ class Visit:
         self.friend: bool | None = None
         self.cors: tuple[bytes, ...] = ()
         self.look_ups = 0
+        self.next = b""
 
 
 class Guard:
@@ -164,8 +165,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         secure=exchange.scheme == "https",
         friend=visit.friend is True,
     )
-    if route.decision.redirect_to is not None and not isinstance(verdict, Refused | LookUp):
-        return True  # to where what was brought is looked at
+    if route.decision.redirect_to is not None and _is_redirected(verdict, rules, now):
+        return True
     if isinstance(verdict, Allowed):
         if not _told(exchange, guard, verdict.entry):
             _wait_to_tell(exchange, visit)
@@ -193,13 +194,15 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     elif isinstance(verdict, AtLogin):
         preview_login.answer(exchange, route, rules, verdict.path)
     elif isinstance(verdict, UseUp):
-        _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
+        wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
+    elif isinstance(verdict, TakePassword):
+        take_form(exchange, visit, rules, verdict.secret)
     elif visit.look_ups < _MAX_LOOK_UPS:
         visit.look_ups += 1
         if verdict.ci_token:
-            _wait(exchange, "verify a token", partial(_verify_ci, exchange, rules, verdict.ci_token))
+            wait(exchange, "verify a token", partial(_verify_ci, exchange, rules, verdict.ci_token))
         else:
-            _wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
+            wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
     return False
@@ -212,6 +215,21 @@ def login_target(exchange: "Exchange", problem: Problem) -> bytes:
     if guard is None or problem.code not in _SIGN_IN_INSTEAD:
         return b""
     return preview_login.target(exchange, guard.rules)
+
+
+def _is_redirected(verdict: Verdict, rules: AccessRules, now: float) -> bool:
+    """Whether the visitor is sent on from a host that redirects: to where what they brought is looked at, or where they are
+    asked for a password."""
+    if isinstance(verdict, Refused):
+        return verdict.problem is errors.TOKEN_MISSING and asks_password(rules, now)
+    return not isinstance(verdict, LookUp)
+
+
+def after_form(exchange: "Exchange", visit: Visit, problem: Problem) -> bytes | None:
+    """Where the visitor goes from the form for a password on this problem's page; None where it has none."""
+    route = exchange.route
+    guard = None if route is None else guard_of(exchange.worker, route)
+    return None if guard is None else password_form.after_form(exchange, visit, guard.rules, problem)
 
 
 def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
@@ -278,7 +296,7 @@ def _wait_to_tell(exchange: "Exchange", visit: Visit) -> None:
     """The request goes on when there is, and never without."""
     if visit.look_ups < _MAX_LOOK_UPS:
         visit.look_ups += 1
-        _wait(exchange, "read identity keys", partial(_read_identity_keys, exchange))
+        wait(exchange, "read identity keys", partial(_read_identity_keys, exchange))
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
 
@@ -307,7 +325,7 @@ def _settle_origin(exchange: "Exchange", visit: Visit, rules: AccessRules) -> bo
                 raw = host.encode("ascii")
                 route = exchange.worker.resolver.peek(raw)
                 if route is None:
-                    _wait(exchange, "look up an origin", partial(_look_up_origin, exchange, visit, rules, raw))
+                    wait(exchange, "look up an origin", partial(_look_up_origin, exchange, visit, rules, raw))
                     return False
                 visit.friend = _has_owner(route, rules)
     visit.cors = (_VARY,)
@@ -337,7 +355,7 @@ def _exchange_link(exchange: "Exchange", rules: AccessRules, brought: Brought, s
     """Send the visitor to the same address without the link's token, with a cookie in its place."""
     cookie = None
     if secret is not None:
-        cookie = _cookie_for(exchange, rules, secret)
+        cookie = cookie_for(exchange, rules, secret)
         if cookie is None:
             exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
             return
@@ -345,18 +363,6 @@ def _exchange_link(exchange: "Exchange", rules: AccessRules, brought: Brought, s
     exchange.answer(
         local_responses.without_link(exchange.head, brought.target, exchange.scheme, exchange.id, cookie=cookie)
     )
-
-
-def _cookie_for(exchange: "Exchange", rules: AccessRules, secret: AccessSecret) -> bytes | None:
-    worker = exchange.worker
-    now, keys = worker.date(), worker.access.signing
-    until = now + MAX_AGE if secret.until is None else min(now + MAX_AGE, secret.until)
-    grant = Grant(rules.resource_id, rules.port, secret.id, rules.generation, now, until)
-    value = None if keys is None else sign(grant, keys, now)
-    if value is None:
-        _log.error("a link was not exchanged: no key signs cookies now", resource=rules.resource_id)
-        return None
-    return set_cookie(value, int(until - now))
 
 
 async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, secret: AccessSecret) -> bool:
@@ -400,34 +406,3 @@ async def _look_up_origin(exchange: "Exchange", visit: Visit, rules: AccessRules
         raise StoreUnavailableError("the host of an origin could not be looked up")
     visit.friend = _has_owner(route, rules)
     return True
-
-
-def _wait(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    """Do `work`, when it is its turn; if it says so, admit the exchange once more, by the route that its host has then."""
-    exchange.looked_up = True
-    exchange.hold_body()
-    exchange.worker.pacer.take(partial(_start, exchange, name, work))
-
-
-def _start(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    if not exchange.over:
-        exchange.waiting = exchange.worker.tasks.start(name, _work(exchange, work))
-
-
-async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    worker = exchange.worker
-    try:
-        route = None
-        async with asyncio.timeout(_LOOK_UP_TIME):
-            if await work():
-                route = await worker.resolver.resolve(exchange.head.host)
-        exchange.waiting = None
-        if route is not None and not exchange.over:
-            exchange.admit(route)
-    except (StoreUnavailableError, TimeoutError):
-        exchange.waiting = None
-        if not exchange.over:
-            exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
-    except Exception:
-        exchange.crash()
-        raise

@@ -106,7 +106,7 @@ from router.proxy.callers import join
 from router.proxy.dial import DialError
 from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
 from router.proxy.response import switch
-from router.proxy.whole_body import WholeBody
+from router.proxy.whole_body import HeldBody, WholeBody
 from router.routes.chain import LOGIN
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Exchange(Finished):
     interim_at = 0.0
     body_idle = 0.0  # seconds that the response's body may rest
     early_switch: tuple[ResponseHead, bytes] | None = None  # a 101 that came before the end of the request
-    whole_body: "WholeBody | None" = None  # while a moment is waited for it
+    whole_body: "HeldBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
     visit: "admission.Visit | None" = None  # how it came in, where not everybody may
     new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it
@@ -357,7 +357,7 @@ class Exchange(Finished):
         if chunks is None or not self.worker.whole_body or not may_come_whole(self.head):
             return False
         self.whole_body = WholeBody(self, chunks)
-        self.whole_body.start()
+        self.whole_body.start(self.worker.whole_body_time)
         return True
 
     def _take_bound(self) -> "BackendConnection | None":
@@ -596,7 +596,10 @@ class Exchange(Finished):
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
         login = self.login if self.visit is None else admission.login_target(self, problem)
-        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id, login=login)
+        after_form = None if self.visit is None else admission.after_form(self, self.visit, problem)
+        response = local_responses.problem(
+            self.worker.pages, problem, self.head, self.route, self.id, login=login, after_form=after_form
+        )
         if self.new_cookies:
             response = local_responses.with_cookies(response, self.new_cookies)
         self._send(response, ending, closing=problem in local_responses.CLOSING)

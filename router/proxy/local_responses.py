@@ -141,10 +141,17 @@ def health(path: bytes, request_id: bytes, *, ready: bool) -> LocalResponse | No
 
 
 def problem(
-    pages: Pages, what: Problem, head: RequestHead, route: Route | None, request_id: bytes, *, login: bytes = b""
+    pages: Pages,
+    what: Problem,
+    head: RequestHead,
+    route: Route | None,
+    request_id: bytes,
+    *,
+    login: bytes = b"",
+    after_form: bytes | None = None,
 ) -> LocalResponse:
     """A problem, in the form that the client asked for; a preflight that an absent program can't answer. `login` is where on
-    this host somebody may sign in."""
+    this host somebody may sign in. With `after_form` the page asks for a password, and leads there."""
     resource = route.resource if route is not None else None
     listening: tuple[ListeningSocket, ...] = ()
     if what is errors.PORT_CLOSED and route is not None and resource is not None and resource.endpoint is not None:
@@ -177,6 +184,7 @@ def problem(
         reload=head.method == b"GET",
         listening=listening,
         login=login,
+        after_form=after_form,
     )
     readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)

@@ -33,18 +33,30 @@ class Cors(enum.StrEnum):
 
 
 class SecretKind(enum.StrEnum):
-    """How a secret is meant to be used: by programs in a header, in a link by people, or in a link once."""
+    """How a secret is meant to be used: by programs in a header, in a link by people, in a link once, or in a form.
+
+    What a newer version of ours means by another word opens nothing here (`UNKNOWN`)."""
 
     PROGRAM = "program"
     LINK = "link"
     ONCE = "once"
+    PASSWORD = "password"  # noqa: S105 - the name of a kind
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, word: str) -> "SecretKind":
+        """The kind of that word."""
+        try:
+            return cls(word)
+        except ValueError:
+            return cls.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class AccessSecret:
     """A secret that opens a port. `digest` is its SHA-256 in hexadecimal, `until` an instant in seconds of the epoch, None for
     ever. One that is `revoked` opens nothing, nor does what it has let in before, and it is kept a while so that we can say so.
-    One of `ONCE` that was `used` lets nobody else in; who came in by it stays."""
+    One of `ONCE` that was `used` lets nobody else in; who came in by it stays. One of `PASSWORD` has no digest."""
 
     id: str
     kind: SecretKind

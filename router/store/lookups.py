@@ -159,9 +159,11 @@ def _previews(of_ids: Among) -> sa.Select[Any]:
 
 
 def _secrets(of_ids: Among) -> sa.Select[Any]:
-    """The oldest first, so that a record has them in the order of its last."""
+    """The oldest first, so that a record has them in the order of its last. Without the hashes of passwords, which no record
+    has."""
+    columns = [column for column in preview_secrets.c if column.name != "password_hash"]
     return (
-        sa.select(preview_secrets)
+        sa.select(*columns)
         .where(of_ids(preview_secrets.c.resource_id))
         .order_by(preview_secrets.c.created_at, preview_secrets.c.id)
     )

@@ -37,7 +37,7 @@ def policies_of(
         OTHER_PORTS: AccessPolicy(
             usual,
             tenant=resource.tenant_slug,
-            secrets=_opening(usual, of_all),
+            secrets=_opening(usual, (), of_all),
             login=_takes_login(resource, usual),
             issuers=() if usual is Visibility.PUBLIC else trusted,
             identity=resource.identity,
@@ -49,7 +49,7 @@ def policies_of(
             visibility,
             generation=preview.generation,
             tenant=resource.tenant_slug,
-            secrets=_opening(visibility, opening.get(preview.id, ()) + of_all),
+            secrets=_opening(visibility, opening.get(preview.id, ()), of_all, hide=preview.hide),
             networks=tuple(preview.networks),
             until=_epoch(preview.expires_at),
             hide=preview.hide,
@@ -85,12 +85,25 @@ def visibility_of(text: str) -> Visibility:
         return Visibility.PRIVATE
 
 
-def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple[AccessSecret, ...]:
-    """Those that a policy has. A public port's are what its program must not learn: what still opens other ports, or opened
-    this one while it was private, and does once it is again."""
+def _opening(
+    visibility: Visibility, own: tuple[AccessSecret, ...], of_all: tuple[AccessSecret, ...], *, hide: bool = False
+) -> tuple[AccessSecret, ...]:
+    """Those that a policy has: its preview's own, and those of the resource as a whole. A public port's are what its program
+    must not learn: what still opens other ports, or opened this one while it was private, and does once it is again.
+
+    Its own password takes the place of the resource's. Programs type none, and who is hidden from is asked for none.
+    """
     if visibility is Visibility.PUBLIC:
-        return tuple(secret for secret in secrets if secret.kind in _TEXTS and not secret.revoked)
-    return secrets
+        return tuple(secret for secret in own + of_all if secret.kind in _TEXTS and not secret.revoked)
+    if hide or visibility is Visibility.KEY:
+        return tuple(one for one in own + of_all if one.kind is not SecretKind.PASSWORD)
+    if any(map(_is_password, own)):
+        of_all = tuple(one for one in of_all if not _is_password(one))
+    return own + of_all
+
+
+def _is_password(secret: AccessSecret) -> bool:
+    return secret.kind is SecretKind.PASSWORD and not secret.revoked
 
 
 def _takes_login(resource: Any, visibility: Visibility) -> bool:
@@ -105,10 +118,11 @@ def _is_for(issuer: Any, resource: Any) -> bool:
 
 
 def _secret(row: Any) -> AccessSecret:
+    kind = SecretKind.of(row.kind)
     return AccessSecret(
         row.id,
-        SecretKind(row.kind),
-        row.digest,
+        kind,
+        "" if kind is SecretKind.PASSWORD else row.digest,
         _epoch(row.expires_at),
         revoked=row.revoked_at is not None,
         used=row.used_at is not None,

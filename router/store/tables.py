@@ -285,6 +285,7 @@ preview_secrets = sa.Table(
     _text("name", 120, nullable=True),
     _text("prefix", 24),
     _text("digest", 64),
+    _text("password_hash", 200, nullable=True),
     _at("created_at"),
     _at("expires_at", nullable=True),
     _at("last_used_at", nullable=True),

@@ -2,6 +2,7 @@
 
     preview.share_created, preview.share_revoked     a link for people
     preview.token_created, preview.token_revoked     a named token for programs
+    preview.password_created, preview.password_revoked   a password for people
     preview.visibility_changed                       of one port
 
 `lifecycle.py` tells of a whole resource's visibility, `tenants.py` of a tenant's.
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from router.tenancy.preview_secrets import PreviewSecret
     from router.tenancy.previews import Preview
 
-_NOUNS: Final = {SecretKind.PROGRAM: "token", SecretKind.LINK: "share", SecretKind.ONCE: "share"}
+_NOUNS: Final = {
+    SecretKind.PROGRAM: "token",
+    SecretKind.LINK: "share",
+    SecretKind.ONCE: "share",
+    SecretKind.PASSWORD: "password",
+}
 
 
 async def tell_of_secrets(
@@ -39,8 +45,11 @@ async def tell_of_secrets(
         noun = _NOUNS[secret.kind]
         data = {
             f"{noun}_id": secret.id,
-            "name": secret.name,
-            "once": secret.kind is SecretKind.ONCE,
+            **(
+                {}
+                if secret.kind is SecretKind.PASSWORD
+                else {"name": secret.name, "once": secret.kind is SecretKind.ONCE}
+            ),
             "expires_at": None if secret.expires_at is None else iso(secret.expires_at),
         }
         events.append(_event(resource, preview, f"{noun}_{happened}", now, data))

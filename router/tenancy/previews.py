@@ -18,7 +18,7 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.routes.policies import Cors, Visibility
+from router.routes.policies import Cors, SecretKind, Visibility
 from router.routes.records import AUTO
 from router.tenancy import lifecycle
 from router.tenancy.access_events import tell_of_visibility
@@ -39,6 +39,15 @@ MAX_NETWORKS = 64
 MAX_ORIGINS = 32
 _MAX_ORIGIN = 300  # characters; the longest host name has 253
 ORIGIN = r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"  # as browsers send it: in small letters
+
+_HIDDEN = (
+    "A preview that is hidden shows strangers no page, so it can't ask them for a password. Set hide to false, or remove the "
+    "password, and send this again."
+)
+_PROGRAMS = (
+    "What is visible to key is for programs, which send tokens and API keys: no password opens it. Set visibility to private "
+    "or tenant, or remove the password, and send this again."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +133,8 @@ class Previews:
     ) -> tuple[Preview, bool]:
         """Expose a port, the default one where none is given: its new preview and True, or the one it has and False.
 
-        `ttl` is in how many seconds it expires, for `expires_at`. Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port).
+        `ttl` is in how many seconds it expires, for `expires_at`. Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port, or its
+        password would let nobody in).
         """
         fields = Fields()
         if port is not None:
@@ -202,7 +212,8 @@ class Previews:
 
     @retry_on_deadlock
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
-        """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
+        """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED,
+        CONFLICT (its password would let nobody in)."""
         return await self._update(resource_id, port, changes)
 
     @retry_on_deadlock
@@ -304,9 +315,26 @@ async def _change(tx: Tx, resource: Resource, old: Preview, changes: PreviewChan
     if not changes:
         return old
     new = replace(old, **_normal(changes), updated_at=now)
+    if (changes.get("hide") or changes.get("visibility") is Visibility.KEY) and await _has_password(tx, new):
+        check_takes_password(new.visibility, hide=new.hide)
     await tx.previews.save(new)
     await tell_of_visibility(tx, resource, new, old.visibility, now)
     return new
+
+
+def check_takes_password(visibility: Visibility | None, *, hide: bool) -> None:
+    """Raises RouterError CONFLICT where a port like this asks nobody for a password."""
+    if hide:
+        raise RouterError(CONFLICT, _HIDDEN)
+    if visibility is Visibility.KEY:
+        raise RouterError(CONFLICT, _PROGRAMS)
+
+
+async def _has_password(tx: Tx, preview: Preview) -> bool:
+    there = await tx.preview_secrets.of_resource(preview.resource_id)
+    return any(
+        one.kind is SecretKind.PASSWORD and one.revoked_at is None and one.preview_id == preview.id for one in there
+    )
 
 
 def preview_of(preview: Preview | None, resource_id: str) -> Preview:

@@ -62,7 +62,7 @@ async def made(
     return secret
 
 
-@pytest.mark.parametrize("kind", SecretKind)
+@pytest.mark.parametrize("kind", [*TOKENS, *LINKS])
 async def test_a_secret_is_in_the_record_of_its_port_alone(
     store: Store, clock: ManualClock, secrets: PreviewSecrets, preview: Preview, kind: SecretKind
 ) -> None:

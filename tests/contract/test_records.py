@@ -18,7 +18,6 @@ from router.base.ids import new_id
 from router.cache import SharedCache
 from router.errors import StoreUnavailableError
 from router.node.ipc import ControlSide, StoreClient, WorkerSide
-from router.node.visitors import StoreVisitors
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
 from router.routes.records import (
@@ -42,6 +41,7 @@ from router.tenancy.tenants import Tenant
 from tests.support import records as make
 from tests.support.database import Databases, execute
 from tests.support.memory_records import MemoryRecords
+from tests.support.memory_store import MemoryStore
 from tests.support.redis import Server
 from tests.support.world import World
 
@@ -223,7 +223,7 @@ async def asked(store: Store) -> AsyncIterator[RecordSource]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    control_side.serve_store(store, StoreVisitors(store, SystemClock()))
+    control_side.serve_store(store, MemoryStore())
     await control_side.connect(ours, 1)
     await worker_side.connect(theirs)
     await worker_side.until_ready(5)

@@ -14,7 +14,7 @@ from router.access.cookies import Grant, sign
 from router.access.identity_signer import IdentitySigner
 from router.access.keys import UNKNOWN, Unknown
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
-from router.access.visitors import Visitors
+from router.access.visitors import PasswordCheck, Visitors
 from router.base.es256 import PrivateKey
 from router.base.preview_secrets import LINK, ONCE, PROGRAM, digest
 from router.errors import StoreUnavailableError
@@ -33,6 +33,8 @@ def plain(name: str, kind: str = PROGRAM) -> str:
 
 def secret(name: str, kind: str = PROGRAM, **changes: Any) -> AccessSecret:
     """That secret, as a policy has it; its id is the name."""
+    if kind == SecretKind.PASSWORD:
+        return AccessSecret(name, SecretKind.PASSWORD, "", **changes)
     return AccessSecret(name, SecretKind(kind), digest(plain(name, kind)), **changes)
 
 
@@ -124,6 +126,9 @@ class MemoryKeys:
         self.stored_identity = IdentitySigner(identity_keys("identity"), "https://edge.example")
         self.identity: IdentitySigner | None = None
         self.used_up: set[str] = set()
+        self.passwords: dict[str, str] = {}
+        self.tries: list[tuple[str, str, str]] = []
+        self.wait = 0
         self.tokens: dict[str, Claims] = {}
         self.expired_tokens: dict[str, Claims] = {}
         self.early_tokens: set[str] = set()
@@ -193,6 +198,11 @@ class MemoryKeys:
     async def identity_ready(self) -> None:
         self._check()
         self.identity = self.stored_identity
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        self._check()
+        self.tries.append((secret_id, password, client))
+        return PasswordCheck(right=not self.wait and self.passwords.get(secret_id) == password, wait=self.wait)
 
     async def use_up(self, secret_id: str) -> bool:
         self._check()

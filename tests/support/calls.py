@@ -90,6 +90,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
         {"issuer": "https://login.example.com", "client_id": _fresh("client"), "client_secret": "s3cr3t"}
         | {"anyone": True}
     ),
+    "PutPassword": lambda _: {"password": "another password"},
     "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
     "PutResource": lambda held: {
         "kind": "sandbox",

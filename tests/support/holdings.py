@@ -11,7 +11,7 @@ from typing import Any
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.node.services import Services
-from router.routes.policies import SecretKind
+from router.routes.policies import SecretKind, Visibility
 from router.routes.records import Kind, Scope, State
 from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
@@ -106,7 +106,12 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         external_user_id=f"{mark}_user",
         external_project_id=f"{mark}_site",
     )
-    machine: Any = {"metadata": {hidden: [hidden]}, "tags": (mark,), "template_type": hidden}
+    machine: Any = {
+        "metadata": {hidden: [hidden]},
+        "tags": (mark,),
+        "template_type": hidden,
+        "visibility": Visibility.PRIVATE,  # so that a password may be set
+    }
     sandbox = await services.resources.create(
         Kind.SANDBOX, tenant_id, ownership=into, slug=f"{mark}-box", name=f"{mark} Box", default_port=3000, **machine
     )

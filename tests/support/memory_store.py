@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from router.access.visitors import PasswordCheck
 from router.base.clock import Clock, SystemClock
 from router.errors import StoreUnavailableError
 from router.routes.batches import Found
@@ -22,6 +23,7 @@ class MemoryStore:
         self.failed = 0
         self.reads: list[tuple[str, ...]] = []
         self.links: set[str] = set()  # those that work once and have not been used up
+        self.passwords: set[tuple[str, str]] = set()  # by the ids of their secrets
         self.records = self
         self.feed = self
 
@@ -64,6 +66,11 @@ class MemoryStore:
         unused = secret_id in self.links
         self.links.discard(secret_id)
         return unused
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        """access.visitors.Visitors.check_password: who comes from 127.0.0.9 has tried too often."""
+        self._check()
+        return PasswordCheck(right=(secret_id, password) in self.passwords, wait=7 if client == "127.0.0.9" else 0)
 
     def moved(self) -> bool:
         return True

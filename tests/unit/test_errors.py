@@ -52,6 +52,8 @@ EDGE_STATUSES = {
     "origin_not_allowed": 403,
     "preview_expired": 410,
     "too_early": 425,
+    "password_wrong": 403,
+    "too_many_tries": 429,
     "invalid_host": 400,
     "host_not_found": 404,
     "request_timeout": 408,
@@ -85,6 +87,7 @@ WITH_RETRY_AFTER = {
     "identity_provider_unavailable",
     "draining",
     "too_many_requests",
+    "too_many_tries",
 }
 
 

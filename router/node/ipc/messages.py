@@ -25,6 +25,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `HandOverRequest` | worker          | control process | `HandOverAnswer` |
 | `EndSessionRequest` | worker        | control process | `EndSessionAnswer` |
 | `VerifyCiRequest` | worker          | control process | `VerifyCiAnswer` |
+| `PasswordRequest` | worker          | control process | `PasswordAnswer` |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -394,6 +395,29 @@ class VerifyCiRequest(StoreRequest[VerifyCiAnswer]):
         return _read(VerifyCiAnswer, value)
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordAnswer(Message):
+    """Whether it was the password, or in how many seconds one is looked at again."""
+
+    do = "check password"
+    right: bool
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRequest(StoreRequest[PasswordAnswer]):
+    """A visitor, `client`, has typed this for the password with this id."""
+
+    do = "check password"
+    secret_id: str
+    password: str = field(repr=False)
+    client: str
+    within: float
+
+    def found(self, value: Any) -> PasswordAnswer:
+        return _read(PasswordAnswer, value)
+
+
 # Supervisor to child.
 
 
@@ -519,6 +543,7 @@ TO_CONTROL = Direction(
     HandOverRequest,
     EndSessionRequest,
     VerifyCiRequest,
+    PasswordRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

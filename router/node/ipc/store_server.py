@@ -24,6 +24,8 @@ from router.node.ipc.messages import (
     NewestRequest,
     NumberAnswer,
     OldestRequest,
+    PasswordAnswer,
+    PasswordRequest,
     RecordsAnswer,
     RecordsRequest,
     SignInAnswer,
@@ -132,4 +134,7 @@ class StoreServer:
             case VerifyCiRequest():
                 verdict = await self._visitors.verify_ci_token(request.tenant_id, request.token)
                 return VerifyCiAnswer(verdict.outcome, verdict.met, verdict.subject, verdict.until)
+            case PasswordRequest():
+                checked = await self._visitors.check_password(request.secret_id, request.password, request.client)
+                return PasswordAnswer(checked.right, checked.wait)
         raise TypeError(f"unknown request {request!r}")

@@ -5,9 +5,18 @@ from typing import Final
 
 from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.login import HandedOver, LoginRequest, LoginResponse
-from router.node.ipc.messages import EndSessionRequest, HandOverRequest, SignInRequest, UseUpRequest, VerifyCiRequest
+from router.access.visitors import PasswordCheck
+from router.node.ipc.messages import (
+    EndSessionRequest,
+    HandOverRequest,
+    PasswordRequest,
+    SignInRequest,
+    UseUpRequest,
+    VerifyCiRequest,
+)
 from router.node.ipc.worker_side import WorkerSide
 
+_PASSWORD_TIME: Final = 8.0  # seconds: hashes are slow, and wait for each other
 _LOGIN_TIME: Final = 9.5  # seconds: a provider of a tenant's is asked twice or three times
 _VERIFY_TIME: Final = 9.0  # seconds: more than a CI system has for its answers
 
@@ -43,3 +52,7 @@ class VisitorsClient:
         answer = await self._worker_side.ask(partial(VerifyCiRequest, tenant_id, token), _VERIFY_TIME)
         met = tuple((str(rule), int(generation)) for rule, generation in answer.met)
         return CiVerdict(CiOutcome(answer.outcome), met, answer.subject, answer.until)
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        answer = await self._worker_side.ask(partial(PasswordRequest, secret_id, password, client), _PASSWORD_TIME)
+        return PasswordCheck(answer.right, answer.wait)
