@@ -15,13 +15,13 @@ Only the control process has one: workers ask it.
 import asyncio
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
 import structlog
+from cachetools import LRUCache, TTLCache
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
@@ -92,8 +92,10 @@ class Providers:
         self._clock = clock
         self._tasks = Tasks("identity providers")
         self._slots = asyncio.Semaphore(_MAX_FETCHES)
-        self._known: OrderedDict[str, _Provider] = OrderedDict()
-        self._failed: OrderedDict[str, tuple[ProviderUnavailableError, float]] = OrderedDict()
+        self._known: LRUCache[str, _Provider] = LRUCache(_MAX_ISSUERS)
+        self._failed: TTLCache[str, ProviderUnavailableError] = TTLCache(
+            _MAX_ISSUERS, ttl=RETRY_AFTER, timer=clock.monotonic
+        )
         self._fetches: dict[str, asyncio.Task[_Provider | ProviderUnavailableError]] = {}
 
     async def close(self) -> None:
@@ -148,10 +150,8 @@ class Providers:
 
     async def _provider(self, issuer: str) -> _Provider:
         known = self._known.get(issuer)
-        if known is not None:
-            self._known.move_to_end(issuer)
-            if self._clock.monotonic() < known.fresh_until:
-                return known
+        if known is not None and self._clock.monotonic() < known.fresh_until:
+            return known
         try:
             return await self._fetched(issuer)
         except ProviderUnavailableError as error:
@@ -162,8 +162,8 @@ class Providers:
     async def _fetched(self, issuer: str) -> _Provider:
         """From the provider, unless that failed a moment ago."""
         failed = self._failed.get(issuer)
-        if failed is not None and self._clock.monotonic() < failed[1]:
-            raise ProviderUnavailableError(str(failed[0]), lies=failed[0].lies)
+        if failed is not None:
+            raise ProviderUnavailableError(str(failed), lies=failed.lies)
         fetch = self._fetches.get(issuer)
         if fetch is None:
             fetch = self._fetches[issuer] = self._tasks.start("ask a provider", self._fetch(issuer))
@@ -183,12 +183,12 @@ class Providers:
         finally:
             del self._fetches[issuer]
         self._failed.pop(issuer, None)
-        _keep(self._known, issuer, provider)
+        self._known[issuer] = provider
         return provider
 
     def _note_failure(self, issuer: str, error: ProviderUnavailableError) -> ProviderUnavailableError:
         _log.warning("identity provider can't be used", issuer=issuer, reason=str(error))
-        _keep(self._failed, issuer, (error, self._clock.monotonic() + RETRY_AFTER))
+        self._failed[issuer] = error
         return error
 
     async def _ask(self, issuer: str) -> _Provider:
@@ -267,11 +267,3 @@ def _freshness(response: ProviderResponse) -> float:
     shortest, longest = _FRESHNESS
     stated = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
     return shortest if stated is None else min(max(float(stated[1]), shortest), longest)
-
-
-def _keep(kept: OrderedDict[str, Any], issuer: str, value: object) -> None:
-    """Of more than `_MAX_ISSUERS` the ones that were asked for last."""
-    if issuer not in kept and len(kept) >= _MAX_ISSUERS:
-        kept.popitem(last=False)
-    kept[issuer] = value
-    kept.move_to_end(issuer)

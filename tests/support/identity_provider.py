@@ -30,16 +30,20 @@ def public_jwk(key: PrivateKey, **more: Any) -> dict[str, Any]:
 
 
 class IdentityProvider:
-    """Serves a discovery document and a key set while it is entered. `host` is the name that it is known by.
+    """Serves a discovery document and a key set while it is entered. `host` is the name that it is known by, or the address of
+    loopback at which it listens.
 
-    `jwks` are its published keys, `document` what is said beside the usual. `delay` is how long each answer takes, `status` what it is answered with, `padding` how many
-    bytes are sent too many, `cache_control` the header of the key set. `asked` are the paths that were asked for.
+    `jwks` are its published keys, `document` what is said beside the usual. `delay` is how long each answer takes, `status`
+    what it is answered with, `padding` how many bytes are sent too many, `cache_control` the header of the key set. `asked`
+    are the paths that were asked for.
     """
 
     def __init__(self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
         self._host = host
         self._tls = tls
         self._backend = Backend(self._answer, tls=tls)
+        if host.startswith("127."):
+            self._backend.address = host
         self.jwks: list[Any] = [public_jwk(RSA_KEY, kid="rsa", use="sig", alg="RS256"), public_jwk(EC_KEY, kid="ec")]
         self.document: dict[str, Any] = {}
         self.delay = 0.0
