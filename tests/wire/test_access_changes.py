@@ -217,6 +217,7 @@ async def test_a_session_that_ends(build_edge: BuildEdge, now_is: SessionRecord 
     backend = edge.backend("shop", policies=policies(login=True))
     client, _ = await opens(edge, backend, by_cookie(backend, keys, "ses_ada"))
     other, end = await opens(edge, backend, by_cookie(backend, keys, "ses_bob"))
+    assert keys.uses == [("ses_ada", False), ("ses_bob", False)], "their last use is noted"
     keys.put_session(session("ses_bob", version=2))
     if now_is is None:
         keys.forget_session("ses_ada")
