@@ -151,6 +151,7 @@ REFUSED = [
     ("SECRETS_KEY", "xy" * 32, "secrets_key"),
     ("SECRETS_KEY", "ab" * 32 + ",short", "secrets_key"),
     ("DOCS_URL", "javascript:alert(1)", "docs_url"),
+    ("IDENTITY_ISSUER", "miosa.app", "identity_issuer"),
     ("PUBLIC_SCHEME", "gopher", "public_scheme"),
     ("PUBLIC_PORT", "0", "public_port"),
     ("LOG_LEVEL", "loud", "log_level"),
