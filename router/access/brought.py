@@ -32,17 +32,19 @@ _NOTHING: Final = Credentials()
 
 
 def sole_credential(head: RequestHead) -> bytes:
-    """The cookie, or else the token of a header, that a request brings which brings nothing else that could be ours, and
-    changes nothing; empty for any other. Nearly all requests of a page that is open are such, and are the same to whoever
+    """The cookie, the token of a header, or the Authorization, that a request brings which brings nothing else that could be
+    ours, and changes nothing; empty for any other. Nearly all requests of a page that is open are such, and are the same to whoever
     judges them: so their verdict can be remembered by that alone."""
     credentials = head.credentials
-    if credentials is None or credentials.authorization or head.upgrade or head.method not in (b"GET", b"HEAD"):
+    if credentials is None or head.upgrade or head.method not in (b"GET", b"HEAD"):
         return b""
-    if len(credentials.cookies) + len(credentials.tokens) != 1:
+    if len(credentials.cookies) + len(credentials.tokens) + len(credentials.authorization) != 1:
         return b""
     if _mentions(head.target) or _mentions(head.referer):
         return b""
-    return b"cookie " + credentials.cookies[0] if credentials.cookies else b"token " + credentials.tokens[0]
+    if credentials.cookies:
+        return b"cookie " + credentials.cookies[0]
+    return b"token " + credentials.tokens[0] if credentials.tokens else b"authorization " + credentials.authorization[0]
 
 
 def brings_nothing(head: RequestHead) -> bool:

@@ -62,7 +62,10 @@ class Credentials:
 
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
     `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `of_login` are the other cookies of ours, with their names.
+    `rest` is the head of a remembered section without its only Authorization, once that was needed.
     """
+
+    rest: "RequestHead | None" = None
 
     def __init__(self) -> None:
         self.authorization: list[bytes] = []
@@ -151,6 +154,23 @@ class RequestHead:
 
     def without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         """The head without the Authorization lines that have one of these values."""
+        credentials = self.credentials
+        if credentials is None or len(credentials.authorization) != 1 or credentials.authorization[0] not in values:
+            return self._without_authorization(values)
+        rest = credentials.rest
+        if rest is None or self.block is None:
+            rest = self._without_authorization(values)
+            if self.block is None:
+                return rest
+            # What is left of a section that is remembered is remembered with it.
+            rest.block = b"\r\n".join(rest.lines)
+            rest.credentials = None
+            credentials.rest = rest
+        head = rest.with_line(self.method, self.target)
+        head.credentials = credentials
+        return head
+
+    def _without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         head = self.with_line(self.method, self.target)
         head.lines = [
             line for line in self.lines if line[:14].lower() != b"authorization:" or value_of(line) not in values

@@ -73,7 +73,8 @@ class Visit:
     """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
     again, in seconds of the epoch; `cors` the lines that its response gets
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
-    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for, `next` where the visitor goes from a form."""
+    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for,
+    `next` where the visitor goes from a form, `consumed` the values of Authorization that were ours."""
 
     def __init__(self, rules: AccessRules) -> None:
         self.restricted = rules.restricted
@@ -83,13 +84,14 @@ class Visit:
         self.cors: tuple[bytes, ...] = ()
         self.look_ups = 0
         self.next = b""
+        self.consumed: frozenset[bytes] = frozenset()
 
 
 class Guard:
     """What is derived from a route with a policy: the rules, and visits that were let in a moment ago by what they brought
     alone (`sole_credential`), with the instant of the coarse clock up to which the same lets in the next. They are those of
-    the preview's own secrets, a change of which is a change of the route, which has another guard then; and those of sessions,
-    which are asked for each time."""
+    the preview's own secrets, a change of which is a change of the route, which has another guard then; and those of sessions
+    and API keys, which are asked for each time."""
 
     def __init__(self, rules: AccessRules) -> None:
         self.rules = rules
@@ -137,10 +139,12 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
             if (
                 known is not None
                 and known.entry is not None
-                and _session_goes_on(exchange, rules, known)
+                and _goes_on(exchange, rules, known.entry)
                 and _told(exchange, guard, known.entry)
             ):
                 exchange.visit = known
+                if known.consumed:
+                    exchange.head = exchange.head.without_authorization(known.consumed)
                 return True
         visit = exchange.visit = Visit(rules)
     elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
@@ -180,7 +184,8 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         for rule in entry.issuers:
             worker.access.note_use(issuer_use(rule.id), key=False)
         exchange.head = brought.forward(consumed=verdict.consumed)
-        if credential and (entry.secret_id or entry.session_id):
+        if credential and (entry.secret_id or entry.session_id or entry.key):
+            visit.consumed = verdict.consumed
             guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
         return True
     if isinstance(verdict, Refused):
@@ -267,13 +272,16 @@ def _judge(exchange: "Exchange", rules: AccessRules, entry: Entry) -> Problem | 
     return problem
 
 
-def _session_goes_on(exchange: "Exchange", rules: AccessRules, visit: Visit) -> bool:
-    """Whether what let somebody in a moment ago is no session, or one that is known to go on."""
-    entry = visit.entry
-    if entry is None or not entry.session_id:
-        return True
-    record = exchange.worker.access.peek_session(entry.session_id)
-    return record is not UNKNOWN and judge_session(rules, record, exchange.worker.date()) is None
+def _goes_on(exchange: "Exchange", rules: AccessRules, entry: Entry) -> bool:
+    """Whether what let somebody in a moment ago is neither a session nor an API key, or one that is known to do so still."""
+    access = exchange.worker.access
+    if entry.session_id:
+        session = access.peek_session(entry.session_id)
+        return session is not UNKNOWN and judge_session(rules, session, exchange.worker.date()) is None
+    if entry.key:
+        key = access.peek(entry.key)
+        return key is not UNKNOWN and judge_key(rules, key, exchange.worker.date()) is None
+    return True
 
 
 # Who the visitor is.
