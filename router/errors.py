@@ -293,6 +293,14 @@ TOO_MANY_REQUESTS = Problem(
     1,
     proxy_error="connection_limit_reached",
 )
+TOO_MANY_LOGINS = replace(
+    TOO_MANY_REQUESTS,
+    message="More sign-ins were begun from your network within a minute than one may begin. Wait a minute, then open the preview "
+    "again, and sign in from there.",
+    retry_after=60,
+    reason="too_many_logins",
+    proxy_error="http_request_denied",
+)
 HEADERS_TOO_LARGE = Problem(
     "headers_too_large",
     431,
@@ -536,6 +544,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     URI_TOO_LONG,
     EXPECTATION_FAILED,
     TOO_MANY_REQUESTS,
+    TOO_MANY_LOGINS,
     HEADERS_TOO_LARGE,
     BLOCKED,
     METHOD_NOT_IMPLEMENTED,

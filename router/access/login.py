@@ -53,7 +53,7 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginResponse:
-    """Where the visitor goes, or the code of a problem; neither after a log-out. With a problem, `location` is where they may
+    """Where the visitor goes, or the reason (else the code) of a problem; neither after a log-out. With a problem, `location` is where they may
     sign in once more, where that is known. `cookies` are values of Set-Cookie."""
 
     location: str = field(default="", repr=False)

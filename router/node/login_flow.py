@@ -21,7 +21,7 @@ from cachetools import TTLCache
 from router import errors
 from router.access.login import COOKIE_TIME, HandedOver, LoginRequest, LoginResponse, LoginStep
 from router.access.reserved import ARRIVE, LOGIN
-from router.api.rates import RateLimiter
+from router.api.rates import RateLimiter, SharedCounts
 from router.base.addresses import subscriber
 from router.base.clock import Clock
 from router.base.secret_box import NoSecretsKeyError, SecretBox, SecretLostError
@@ -60,7 +60,9 @@ class LoginFlow:
         hand_overs: HandOvers,
         sign_in: SignIn,
         box: SecretBox,
+        counts: SharedCounts | None = None,
     ) -> None:
+        """`counts` are those that all nodes share; without them, or while they can't be had, this node counts alone."""
         self._clock = clock
         self._logins = logins
         self._sessions = sessions
@@ -69,7 +71,7 @@ class LoginFlow:
         self._box = box
         self._base = (settings.public_scheme, "" if settings.public_port is None else f":{settings.public_port}")
         self._callback = f"{settings.login_url}/callback"
-        self._rates = RateLimiter(clock)
+        self._rates = RateLimiter(clock, counts)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._used: TTLCache[str, None] = TTLCache(_MAX_USED, COOKIE_TIME, timer=clock.monotonic)
 
@@ -77,7 +79,7 @@ class LoginFlow:
         """One step."""
         allowance = await self._rates.take(f"logins from {subscriber(request.client)}", _PER_MINUTE)
         if not allowance.allowed:
-            return _refused(errors.TOO_MANY_REQUESTS)
+            return _refused(errors.TOO_MANY_LOGINS)
         try:
             async with asyncio.timeout(_TIME):
                 if request.step is LoginStep.LOG_OUT:
@@ -250,7 +252,7 @@ def _clear(name: str) -> str:
 
 
 def _refused(problem: Problem, *cookies: str) -> LoginResponse:
-    return LoginResponse(problem=problem.code, cookies=cookies)
+    return LoginResponse(problem=problem.reason or problem.code, cookies=cookies)
 
 
 def _log_unavailable(login: Login, error: ProviderUnavailableError) -> None:

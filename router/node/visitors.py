@@ -77,6 +77,7 @@ async def open_visitors(
             hand_overs=HandOvers(store, clock),
             sign_in=SignIn(http, providers),
             box=box,
+            counts=counts,
         )
         issuers = TrustedIssuers(store, clock, destinations=destinations)
         ci_tokens = CiTokens(issuers, providers, clock)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_UNDER_WAY: Final = 32  # steps of one worker, for whom the control process is asked
 _STEPS: Final = {b"/start": LoginStep.START, b"/callback": LoginStep.CALLBACK}
-_PROBLEMS: Final = {problem.code: problem for problem in EDGE_PROBLEMS if problem.reason is None}
+_PROBLEMS: Final = {problem.reason or problem.code: problem for problem in EDGE_PROBLEMS}
 
 
 def answer(exchange: "Exchange") -> None:

@@ -1,6 +1,7 @@
 """A provider that people sign in at, of our own, so that it can lie: it gives a code for each visit to /authorize, and tokens
 for each code, once."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -74,6 +75,7 @@ class LoginProvider(IdentityProvider):
 
     async def _exchange(self, visit: Visit) -> None:
         self.asked.append("/token")
+        await asyncio.sleep(self.delay)
         body = b"".join([piece async for piece in visit.body()]).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self.requests.append((form, visit.header(b"authorization") or b""))
