@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
 from router.routes.policies import AccessPolicy, Visibility
@@ -14,6 +15,8 @@ from tests.support.access import (
     API_KEY,
     MemoryKeys,
     api_key,
+    ci_rule,
+    ci_token,
     cookie,
     grant,
     plain,
@@ -35,6 +38,7 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://shop.mi
 TOKEN = b"X-Miosa-Preview-Token: " + plain("ci").encode()
 BEARER = b"Authorization: Bearer " + API_KEY.encode()
 JWT = "a.b.c"
+JOB = ci_token("job")
 SECRETS = (secret("ci"), secret("mail", "link"), secret("once", "once", used=True))
 
 
@@ -107,6 +111,12 @@ CHANGES: list[tuple[str, dict[int, AccessPolicy], bool]] = [
     ("ses_ada", policies(*SECRETS), False),
     ("ses_ada", policies(visibility="key"), False),
     ("ses_ada", {}, True),
+    ("job", policies(*SECRETS, issuers=(ci_rule(), ci_rule("another")), visibility="key"), True),
+    ("job", policies(issuers=(ci_rule(),), generation=1, hide=True), True),
+    ("job", policies(*SECRETS), False),
+    ("job", policies(*SECRETS, issuers=(ci_rule("another"),)), False),
+    ("job", policies(*SECRETS, issuers=(ci_rule(generation=2),)), False),
+    ("job", {}, True),
 ]
 
 
@@ -121,8 +131,10 @@ async def test_a_change_of_the_policy(
     keys.put_session(session(), known=True)
     keys.tokens[JWT] = Claims("me", "acme", "tenant", time.time() + 3600)
     edge = await build_edge(access=keys)
-    backend = edge.backend("shop", policies=policies(*SECRETS, login=True))
-    line = {"ci": TOKEN, "key": BEARER, "jwt": b"Authorization: Bearer " + JWT.encode()}.get(way)
+    backend = edge.backend("shop", policies=policies(*SECRETS, login=True, issuers=(ci_rule(),)))
+    keys.ci_tokens["acme", JOB] = CiVerdict(CiOutcome.ACCEPTED, (("job", 1),), "repo:acme/shop", time.time() + 3600)
+    bearers = {"key": API_KEY, "jwt": JWT, "job": JOB}
+    line = TOKEN if way == "ci" else b"Authorization: Bearer " + bearers[way].encode() if way in bearers else None
     client, end = await opens(edge, backend, line or by_cookie(backend, keys, way))
     edge.point("shop", backend, policies=after)
     if stays:

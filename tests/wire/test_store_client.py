@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from router import errors
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WorkerSide
@@ -427,6 +428,24 @@ async def test_questions_do_not_pile_up(worker: Worker, control: Control, ledger
     with pytest.raises(FaultError, match="keys in one request"):
         await worker.store.records.fetch([f"slug:s{number}" for number in range(MAX_KEYS + 1)])
     await other.close()
+
+
+async def test_what_a_token_of_a_ci_system_is_worth(worker: Worker, ledger: HeldStore) -> None:
+    """Everything that was found out comes over; while nobody outside answers, records are read as ever, and what is beyond a
+    few tokens fails at once."""
+    good = CiVerdict(CiOutcome.ACCEPTED, (("rule-1", 1), ("rule-2", 7)), "repo:acme/shop", 12.5)
+    ledger.ci_tokens["acme", "a.b.c"] = good
+    client = VisitorsClient(worker.worker_side, within=5)
+    assert await client.verify_ci_token("acme", "a.b.c") == good
+    assert await client.verify_ci_token("rival", "a.b.c") == CiVerdict(CiOutcome.WRONG)
+    ledger.may_verify.clear()
+    asked = [asyncio.create_task(client.verify_ci_token("acme", "a.b.c")) for _ in range(CONCURRENCY)]
+    await eventually(lambda: any(one.done() for one in asked), "some are beyond")
+    assert set(await worker.store.records.fetch(["slug:shop"])) == {"slug:shop"}
+    ledger.may_verify.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(one) for one in answers} == {CiVerdict, StoreUnavailableError}
+    assert await client.verify_ci_token("acme", "a.b.c") == good
 
 
 async def test_a_link_is_used_up_once(worker: Worker, control: Control, ledger: HeldStore) -> None:
