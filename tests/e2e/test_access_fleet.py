@@ -172,6 +172,36 @@ async def by_login(preview: Opened, _: str) -> tuple[str, str, object]:
     return "DELETE", f"/tenant/sessions/{session.id}", None
 
 
+FORM = ("Origin: https://HOST", "Content-Type: application/x-www-form-urlencoded")
+PASSWORD = "correct horse"
+VISITORS = (f"198.51.100.{number}" for number in range(1, 255))  # each with tries of their own
+
+
+async def typed(node: Router, host: str, word: str, client: str) -> tuple[int, str | None, str | None]:
+    """Status, code and cookie of the form with this password, sent to that node from an address."""
+    body = f"password={word.replace(' ', '+')}&next=/".encode()
+    lines = [line.replace("HOST", host) for line in FORM]
+    async with Http1(node.proxy_port, host) as visitor:
+        path = "/.well-known/miosa/password"
+        answer = await visitor.request("POST", path, HTTPS, f"X-Forwarded-For: {client}", *lines, body=body)
+        await answer.read_all()
+        return answer.status, answer.header("x-miosa-error"), answer.header("set-cookie")
+
+
+async def by_password(preview: Opened, path: str) -> tuple[str, str, object]:
+    """Comes in by a password; another one takes its place."""
+    path = f"{path}/{preview.preview}/password"
+    await preview.call("PUT", path, {"password": PASSWORD})
+    found: list[tuple[int, str | None, str | None]] = []
+    async with asyncio.timeout(30):
+        while not found or found[-1][1] == "token_missing":  # the second node has not heard of it yet
+            found.append(await typed(preview.fleet.second, preview.host, PASSWORD, next(VISITORS)))
+    status, _, cookie = found[-1]
+    assert (status, cookie is None) == (303, False)
+    preview.lines = (f"Cookie: {(cookie or '').partition(';')[0]}",)
+    return "PUT", path, {"password": PASSWORD + "2"}
+
+
 async def as_stranger(preview: Opened, path: str) -> tuple[str, str, object]:
     """While it is public; it is made private."""
     await preview.call("POST", path, {"port": 3000, "visibility": "public"})
@@ -193,6 +223,7 @@ async def eventually_opens(preview: Opened, path: str = "/", status: int = 200) 
         (by_token, "token_revoked"),
         (by_key, "token_revoked"),
         (by_login, "token_revoked"),
+        (by_password, "token_revoked"),
         (as_stranger, "token_missing"),
     ],
 )
@@ -242,3 +273,18 @@ async def test_an_expired_preview_ends_on_each_node(fleet: Fleet) -> None:
         assert (await preview.ask(*preview.lines))[:2] == (410, "preview_expired")
     print(f"expiry, {fleet.bus}: tunnel cut {late * 1000:.0f} ms after it")
     assert 0.0 <= late < IN_FORCE_WITHIN
+
+
+async def test_tries_of_a_password_are_counted_on_both_nodes(fleet: Fleet) -> None:
+    """Together where they share a Redis; by each alone where they don't, and never not at all."""
+    async with opened(fleet, f"guessed-{len(fleet.bus)}") as (preview, path):
+        await by_password(preview, path)
+        nodes, client = (fleet.first, fleet.second), f"203.0.113.{len(fleet.bus)}"
+        codes: dict[str | None, int] = {}
+        for number in range(16):
+            _, code, _ = await typed(nodes[number % 2], preview.host, "wrong horse", client)
+            codes[code] = codes.get(code, 0) + 1
+        together = fleet.bus == "redis"
+        assert codes == {"password_wrong": 5 if together else 10, "too_many_tries": 11 if together else 6}
+        assert (await preview.ask(*preview.lines))[0] == 200
+        assert (await typed(fleet.second, preview.host, PASSWORD, next(VISITORS)))[0] == 303

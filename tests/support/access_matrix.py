@@ -152,6 +152,12 @@ cookie=mail cookie=past                      cookie         cookie         -
 cookie=other-port cookie=mail-gone           token_revoked  token_revoked  -
 
 # cookies of who has signed in by the tenant's login
+cookie=pass                                  cookie         cookie         -
+cookie=pass-past                             token_expired  token_expired  -
+cookie=pass-gone                             token_revoked  token_revoked  -
+cookie=pass-old-generation                   token_revoked  token_revoked  -
+header=ci-gone cookie=pass                   token_revoked  token_revoked  token_revoked
+link=unknown cookie=pass                     token_wrong    token_wrong    token_wrong
 cookie=session                               cookie         cookie         -
 cookie=session-not-known-yet                 cookie         cookie         -
 cookie=session-past                          token_expired  token_expired  -

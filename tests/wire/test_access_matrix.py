@@ -54,6 +54,9 @@ SECRETS = (
     secret("once-used", "once", used=True),
     secret("once-past", "once", until=PAST),
     secret("once-gone", "once", revoked=True),
+    secret("pass", "password"),
+    secret("pass-past", "password", until=PAST),
+    secret("pass-gone", "password", revoked=True),
 )
 NOBODYS_SECRETS = {
     "unknown": plain("unknown"),
@@ -127,6 +130,10 @@ COOKIES: dict[str, dict[str, Any]] = {
     "other-resource": {"resource_id": "id-of-cart"},
     "other-tenant": {"resource_id": "id-of-rival"},
     "future": {"issued": FAR - 1},
+    "pass": {"name": "pass"},
+    "pass-past": {"name": "pass-past"},
+    "pass-gone": {"name": "pass-gone"},
+    "pass-old-generation": {"name": "pass", "generation": GENERATION - 1},
     "session": {"name": "ses_ada"},
     "session-not-known-yet": {"name": "ses_new"},
     "session-past": {"name": "ses_past"},
