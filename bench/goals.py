@@ -39,6 +39,16 @@ def _cpu(scenario: str, peer: str) -> Figure:
     return figure
 
 
+def _way(name: str) -> Figure:
+    """Our CPU time per request to a private preview by that way over that of a public one."""
+
+    def figure(results: Results) -> float | None:
+        its, public = results.median("private", name, "cpu"), results.median("private", OURS, "cpu")
+        return None if its is None or not public else its / public
+
+    return figure
+
+
 def _grows(scenario: str) -> Figure:
     """Our CPU time per request over that of the 32 connections."""
 
@@ -71,6 +81,9 @@ GOALS = (
     Goal("512 connections: CPU over 32", _grows("get-512"), most=1.15),
     Goal("Zipf over 10,000 hosts: CPU over one host", _grows("zipf"), most=1.15),
     Goal("new connection per request: CPU over haproxy", _cpu("new-connection", "haproxy"), most=1.3),
+    Goal(
+        "a private preview, by the cookie of a link: CPU over a public one", _way("by the cookie of a link"), most=1.15
+    ),
     Goal("1 MiB down: CPU over haproxy", _cpu("1m-down", "haproxy"), most=1.0),
     Goal("1 MiB up: CPU over haproxy", _cpu("1m-up", "haproxy"), most=1.0),
     Goal("100 MiB down: CPU over haproxy", _cpu("100m-down", "haproxy"), most=0.7),

@@ -18,10 +18,13 @@ from pathlib import Path
 
 from bench.goals import GOALS
 from bench.plot import bars
+from bench.private import private
 from bench.results import FIGURES, Results, as_markdown, machine, rows_of
-from bench.scenarios import SCENARIOS, Bench
+from bench.scenarios import SCENARIOS as OTHERS
+from bench.scenarios import Bench, Scenario
 from bench.stage import OURS, Stage
 
+SCENARIOS: dict[str, Scenario] = {**OTHERS, "private": private}
 _FOLDER = Path(__file__).with_name("results")
 _QUICK = ("get-32", "1m-down")
 _QUICK_PEERS = frozenset((OURS, "nginx", "nginx+lua", "haproxy", "caddy"))

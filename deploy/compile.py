@@ -23,6 +23,7 @@ MODULES = (
     "router/access/brought.py",
     "router/access/cookies.py",
     "router/access/decision.py",
+    "router/access/entry.py",
     "router/access/rules.py",
     "router/http1/bodies.py",
     "router/http1/forwarding.py",

@@ -166,6 +166,34 @@ ORIGIN_NOT_ALLOWED = Problem(
     "from a page of the preview, send a preview token with it, or have the owner list the site under cors_origins.",
     proxy_error="http_request_denied",
 )
+LOGIN_NOT_ALLOWED = Problem(
+    "login_not_allowed",
+    403,
+    _CLIENT,
+    "You have signed in, and this account is not among those that the preview's team lets in: its e-mail address is of another "
+    "domain or not verified, or it is in none of their groups. Open the preview again to sign in with another account, or ask "
+    "the team to let you in.",
+    proxy_error="http_request_denied",
+)
+LOGIN_FAILED = Problem(
+    "login_failed",
+    403,
+    _CLIENT,
+    "Signing in did not come to its end: it was broken off, took more than ten minutes, came back in another browser, or its "
+    "link was used before. Open the preview again, and sign in from there.",
+    proxy_error="http_request_denied",
+)
+IDENTITY_PROVIDER_UNAVAILABLE = Problem(
+    "identity_provider_unavailable",
+    503,
+    _BACKEND,
+    "The service where the preview's team signs in can't be used just now: it does not answer, answers with something that must "
+    "not be believed, or refuses the settings that the team has made. Nothing is wrong with your account. Try again in a "
+    "minute; if it stays so, tell the team.",
+    True,
+    10,
+    proxy_error="destination_unavailable",
+)
 PREVIEW_EXPIRED = Problem(
     "preview_expired",
     410,
@@ -186,6 +214,37 @@ TOO_EARLY_TO_WAKE = replace(
     message="This preview sleeps, and the request that would wake it came before the connection was safe from being replayed. "
     "Send it again.",
     reason="wake",
+)
+PASSWORD_WRONG = Problem(
+    "password_wrong",
+    403,
+    _CLIENT,
+    "This is not the preview's password. Check the spelling, capitals and the keyboard's language, and type it again; or ask "
+    "the preview's owner for it.",
+    proxy_error="http_request_denied",
+)
+TOO_MANY_TRIES = Problem(
+    "too_many_tries",
+    429,
+    _CLIENT,
+    "Too many passwords were tried from your network or for this preview, so this one was not looked at. Wait for the time in "
+    "Retry-After, then try again. A link from the preview's owner opens it meanwhile.",
+    True,
+    60,
+    proxy_error="http_request_denied",
+)
+
+
+def too_many_tries(wait: int) -> Problem:
+    """Passwords are looked at again in so many seconds."""
+    return replace(TOO_MANY_TRIES, retry_after=wait)
+
+
+FORM_WRONG = replace(
+    BAD_REQUEST,
+    message="The form with the password was not sent as our page sends it, so nothing in it was looked at. Open the preview's "
+    "address, and type the password there.",
+    reason="form_wrong",
 )
 METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed",
@@ -239,6 +298,14 @@ TOO_MANY_REQUESTS = Problem(
     True,
     1,
     proxy_error="connection_limit_reached",
+)
+TOO_MANY_LOGINS = replace(
+    TOO_MANY_REQUESTS,
+    message="More sign-ins were begun from your network within a minute than one may begin. Wait a minute, then open the preview "
+    "again, and sign in from there.",
+    retry_after=60,
+    reason="too_many_logins",
+    proxy_error="http_request_denied",
 )
 HEADERS_TOO_LARGE = Problem(
     "headers_too_large",
@@ -431,6 +498,18 @@ RESOLVER_UNAVAILABLE = Problem(
     5,
     proxy_error="proxy_internal_error",
 )
+CI_SYSTEM_UNAVAILABLE = Problem(
+    "identity_provider_unavailable",
+    503,
+    _BACKEND,
+    "The CI system that this token names could not be asked for the keys that it signs with, or its answer must not be believed, "
+    "so nobody can tell whether the token is right. Send the request again in a few seconds. If it stays so, check the issuer "
+    "among the trusted issuers of the preview's owner.",
+    True,
+    10,
+    reason="ci_system",
+    proxy_error="destination_unavailable",
+)
 DRAINING = Problem(
     "draining",
     503,
@@ -491,9 +570,15 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     TOKEN_REVOKED,
     ADDRESS_NOT_ALLOWED,
     ORIGIN_NOT_ALLOWED,
+    LOGIN_NOT_ALLOWED,
+    LOGIN_FAILED,
+    IDENTITY_PROVIDER_UNAVAILABLE,
     PREVIEW_EXPIRED,
     TOO_EARLY,
     TOO_EARLY_TO_WAKE,
+    PASSWORD_WRONG,
+    TOO_MANY_TRIES,
+    FORM_WRONG,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     RESOURCE_DELETED,
@@ -501,6 +586,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     URI_TOO_LONG,
     EXPECTATION_FAILED,
     TOO_MANY_REQUESTS,
+    TOO_MANY_LOGINS,
     HEADERS_TOO_LARGE,
     BLOCKED,
     METHOD_NOT_IMPLEMENTED,
@@ -525,6 +611,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     CAA_FORBIDDEN,
     NOT_POINTING,
     RESOLVER_UNAVAILABLE,
+    CI_SYSTEM_UNAVAILABLE,
     DRAINING,
     OVERLOADED,
     BACKEND_TIMEOUT,

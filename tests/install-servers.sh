@@ -23,7 +23,22 @@ for browser in chromium chromium-browser google-chrome; do command -v "$browser"
 [ -n "${REDIS_SERVER:-}" ] || need redis-server redis-server "$redis_lost"
 nginx_lost="whether a real nginx compresses for us will not be tested"
 [ -x /usr/sbin/nginx ] || need nginx nginx-light "$nginx_lost"
-[ -n "$missing" ] || exit 0
+provider_lost="signing in at a real OpenID Connect provider will not be tested"
+need node nodejs "$provider_lost"
+need npm npm "$provider_lost"
+# The provider's own files, as locked, beside the venv's: no package of Debian has it.
+provider() {
+	lock=tests/support/oidc_provider
+	at=.venv/oidc-provider
+	[ -d .venv ] && command -v npm > /dev/null || return 0
+	cmp -s "$lock/package-lock.json" "$at/package-lock.json" && [ -d "$at/node_modules/oidc-provider" ] && return
+	echo "installing for the tests: oidc-provider"
+	rm -rf "$at" && mkdir -p "$at" && cp "$lock/package.json" "$lock/package-lock.json" "$at"
+	npm ci --prefix "$at" --ignore-scripts --no-audit --no-fund > /dev/null 2>&1 && return
+	rm -rf "$at"
+	printf '\033[1;31moidc-provider could not be installed by npm: %s\033[0m\n' "$provider_lost" >&2
+}
+[ -n "$missing" ] || { provider; exit 0; }
 
 echo "installing for the tests:$missing"
 export DEBIAN_FRONTEND=noninteractive
@@ -36,4 +51,7 @@ command -v pebble > /dev/null || lost pebble "$pebble_lost"
 case "$missing" in *chromium*) command -v chromium-headless-shell > /dev/null || lost chromium-headless-shell "$browser_lost" ;; esac
 [ -n "${REDIS_SERVER:-}" ] || command -v redis-server > /dev/null || lost redis-server "$redis_lost"
 [ -x /usr/sbin/nginx ] || command -v nginx > /dev/null || lost nginx-light "$nginx_lost"
+command -v node > /dev/null || lost nodejs "$provider_lost"
+command -v npm > /dev/null || lost npm "$provider_lost"
+provider
 exit 0

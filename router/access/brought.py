@@ -8,7 +8,8 @@ sees a secret that opens it:
     ?miosa_token=T                    a share link; on a navigation it is exchanged for a cookie
     Authorization: Bearer T           only where T is ours; any other belongs to the program, and passes to the byte
 
-The value of a parameter may be percent-encoded. A parameter or a header without a value counts as not sent.
+Names and values of parameters may be percent-encoded, as programs that read them will decode them. A parameter or a header
+without a value counts as not sent.
 """
 
 import re
@@ -20,28 +21,38 @@ from router.pages import Form, form_of
 
 MAX_TOKEN: Final = 4096  # bytes; what is longer opens nothing, and is not hashed
 
-_PARAMETER: Final = re.compile(rb"(?:miosa_token|x-miosa-preview-token)(?:=|$)", re.IGNORECASE)
-_LINK: Final = b"miosa_token="
+_LINK: Final = b"miosa_token"
+_PARAMETERS: Final = frozenset((_LINK, b"x-miosa-preview-token"))
+_LONGEST: Final = 3 * len(b"x-miosa-preview-token")  # bytes of a name, each of which is percent-encoded
 _MENTION: Final = re.compile(rb"miosa[_-]", re.IGNORECASE)
+_ENCODED_NAME: Final = re.compile(rb"[?&][^&=%%]{0,%d}%%" % _LONGEST)
 _BEARER: Final = re.compile(rb"Bearer +([^ ,;]+) *", re.IGNORECASE)
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"))
 _NOTHING: Final = Credentials()
 
 
 def sole_credential(head: RequestHead) -> bytes:
-    """The cookie, or else the token of a header, that a request brings which brings nothing else that could be ours, and
-    changes nothing; empty for any other. Nearly all requests of a page that is open are such, and are the same to whoever
+    """The cookie, the token of a header, or the Authorization, that a request brings which brings nothing else that could be
+    ours, and changes nothing; empty for any other. Nearly all requests of a page that is open are such, and are the same to whoever
     judges them: so their verdict can be remembered by that alone."""
     credentials = head.credentials
-    if credentials is None or credentials.authorization or head.upgrade or head.method not in (b"GET", b"HEAD"):
+    if credentials is None or head.upgrade or head.method not in (b"GET", b"HEAD"):
         return b""
-    if len(credentials.cookies) + len(credentials.tokens) != 1:
+    if len(credentials.cookies) + len(credentials.tokens) + len(credentials.authorization) != 1:
         return b""
-    if b"?" in head.target and _MENTION.search(head.target) is not None:
+    if _mentions(head.target) or _mentions(head.referer):
         return b""
-    if b"?" in head.referer and _MENTION.search(head.referer) is not None:
-        return b""
-    return b"cookie " + credentials.cookies[0] if credentials.cookies else b"token " + credentials.tokens[0]
+    if credentials.cookies:
+        return b"cookie " + credentials.cookies[0]
+    return b"token " + credentials.tokens[0] if credentials.tokens else b"authorization " + credentials.authorization[0]
+
+
+def brings_nothing(head: RequestHead) -> bool:
+    """Whether there is nothing in the request that could be ours and would go on to the program."""
+    credentials = head.credentials
+    if credentials is not None and credentials.authorization:
+        return False
+    return not _mentions(head.target) and not _mentions(head.referer)
 
 
 class Brought:
@@ -61,20 +72,21 @@ class Brought:
             match = _BEARER.fullmatch(value)
             if match is not None:
                 self.bearer[value] = match[1]
-        if b"?" in head.target and _MENTION.search(head.target) is not None:
+        if _mentions(head.target):
             self._read_query(head.target)
 
     def _read_query(self, target: bytes) -> None:
         path, _, query = target.partition(b"?")
         kept = []
         for parameter in query.split(b"&"):
-            if _PARAMETER.match(parameter) is None:
+            name = _name(parameter)
+            if name not in _PARAMETERS:
                 kept.append(parameter)
                 continue
-            name, _, value = parameter.partition(b"=")
+            value = parameter.partition(b"=")[2]
             token = unquote_to_bytes(value) if len(value) <= 3 * MAX_TOKEN else value
             if token:
-                if name.lower() + b"=" == _LINK:
+                if name == _LINK:
                     self.link = self.link or token
                 self.tokens.append(token)
         self.target = path + b"?" + b"&".join(kept) if kept else path
@@ -123,10 +135,9 @@ class Brought:
             head = head.with_line(head.method, self.target)
         if consumed:
             head = head.without_authorization(consumed)
-        referer = head.referer
-        if referer and _MENTION.search(referer) is not None:
-            clean = without_tokens(referer)
-            if clean != referer:
+        if _mentions(head.referer):
+            clean = without_tokens(head.referer)
+            if clean != head.referer:
                 head = head.with_value(b"referer", clean)
         return head
 
@@ -136,5 +147,18 @@ def without_tokens(url: bytes) -> bytes:
     path, mark, query = url.partition(b"?")
     if not mark:
         return url
-    kept = [parameter for parameter in query.split(b"&") if _PARAMETER.match(parameter) is None]
+    kept = [parameter for parameter in query.split(b"&") if _name(parameter) not in _PARAMETERS]
     return path + b"?" + b"&".join(kept) if kept else path
+
+
+def _mentions(url: bytes) -> bool:
+    """Whether a parameter of its query may be one of ours; cheap, and asked of nearly every request."""
+    if url.find(b"?") < 0:
+        return False
+    return _MENTION.search(url) is not None or (url.find(b"%") >= 0 and _ENCODED_NAME.search(url) is not None)
+
+
+def _name(parameter: bytes) -> bytes:
+    """A parameter's name as programs read it, in lower case; of a long one its beginning, since none of ours is long."""
+    name = parameter.partition(b"=")[0][: _LONGEST + 1]
+    return (unquote_to_bytes(name) if name.find(b"%") >= 0 else name).lower()

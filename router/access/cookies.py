@@ -63,7 +63,7 @@ class Grant:
 
 def sign(grant: Grant, keys: SigningKeysRecord, now: float) -> bytes | None:
     """The value of the cookie; None where every key is too old to sign one."""
-    key = _signing_key(keys, now)
+    key = current_key(keys, now)
     if key is None:
         return None
     fields = (
@@ -108,7 +108,8 @@ def is_believed(key_id: str, keys: SigningKeysRecord) -> bool:
     return any(key.id == key_id for key in keys.keys)
 
 
-def _signing_key(keys: SigningKeysRecord, now: float) -> SigningKey | None:
+def current_key(keys: SigningKeysRecord, now: float) -> SigningKey | None:
+    """Which of the fleet's keys for one purpose signs now; None where every one is too old."""
     valid = [key for key in keys.keys if key.until > now]
     begun = [key for key in valid if key.since <= now]
     if begun:

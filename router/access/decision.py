@@ -6,6 +6,8 @@ In this order, and the first that applies decides:
     the preview expired     410, whoever asks
     the address             one that is in none of the preview's networks is refused
     public                  everybody may
+    a path of a login       the edge answers it, whatever else was brought
+    the form of our page    its password is looked at by those who can (`TakePassword`), and nothing else that it brings
     a token                 one that opens the preview lets in; any other is refused, whatever stands beside it
     a cookie                one of several is enough, see `cookies.py`
     nothing                 401
@@ -18,21 +20,27 @@ opened the preview hear what they would hear of a host that does not exist.
     private                 yes                      yes                      that reach the resource
     tenant                  yes                      yes                      any of the tenant
     key                     yes                      no                       that reach the resource
+
+A cookie is a link's, or of who has signed in by the tenant's login: then it holds as long as their session does.
+Tokens of CI systems open all three, by the rules of the resource's tenant that are for where the resource is.
 """
 
 from typing import Final
 
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
+from router.access.ci_tokens import CiOutcome
 from router.access.cookies import Cookies, Grant, is_believed
+from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.keys import UNKNOWN, AccessKeys
+from router.access.reserved import LOGIN, LOGOUT, is_form, login_path
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
 from router.base.key_scopes import KeyScope, read_scope
 from router.base.preview_secrets import digest, kind_of
 from router.errors import Problem
 from router.routes.policies import AccessSecret, SecretKind
-from router.routes.records import KeyRecord, SigningKeysRecord
+from router.routes.records import SESSION_ID, KeyRecord, SessionRecord, SigningKeysRecord
 
 _FOREVER: Final = float("inf")
 _API_KEY: Final = b"msk_"
@@ -41,33 +49,6 @@ _MAX_COOKIES: Final = 4  # that are looked at: browsers may send one of each of 
 
 # The most telling first: which of several refusals a visitor hears.
 _TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRONG)
-
-
-class Entry:
-    """What let a visitor in, by which an open exchange is judged again: `secret_id` or the `key` (its hash) that was brought;
-    neither where everybody may come in, or by a JSON Web Token, which `claims` are of. `signed_by` is the key of a cookie, and
-    `generation` the policy's that it names. It holds until `until`, in seconds of the epoch."""
-
-    def __init__(
-        self,
-        *,
-        secret_id: str = "",
-        key: str = "",
-        claims: Claims | None = None,
-        signed_by: str = "",
-        generation: int = 0,
-        until: float = _FOREVER,
-    ) -> None:
-        self.secret_id = secret_id
-        self.key = key
-        self.claims = claims
-        self.signed_by = signed_by
-        self.generation = generation
-        self.until = until
-
-
-OPEN: Final = Entry()
-"""Everybody may come in."""
 
 
 class Allowed:
@@ -90,7 +71,8 @@ class Preflight:
 
 
 class Exchanged:
-    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one."""
+    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one, or
+    need none."""
 
     def __init__(self, secret: AccessSecret | None) -> None:
         self.secret = secret
@@ -107,19 +89,37 @@ class UseUp:
         self.secret = secret
 
 
+class AtLogin:
+    """The request is for one of the paths of a login, which the edge answers (`reserved.py`)."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+
+
+class TakePassword:
+    """They have sent the form of our page: what is in it is compared with this password."""
+
+    def __init__(self, secret: AccessSecret) -> None:
+        self.secret = secret
+
+
 class LookUp:
-    """The API key of this hash has to be looked up first; or the keys that sign cookies, where it is empty."""
+    """The API key of this hash has to be looked up first, or the session of this id, or the token of a CI system verified; or,
+    where all are empty, the keys that sign cookies be looked up."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str = "", *, session_id: str = "", ci_token: str = "") -> None:
         self.key = key
+        self.session_id = session_id
+        self.ci_token = ci_token
 
 
-Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | LookUp
+Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | TakePassword | LookUp
 
 _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
 _CONFIRM: Final = Confirm()
-_UNKNOWN_SIGNING: Final = LookUp("")
+_CLEANED: Final = Exchanged(None)
+_UNKNOWN_SIGNING: Final = LookUp()
 
 
 def decide(
@@ -145,13 +145,57 @@ def decide(
     if rules.public:
         if now >= rules.until:
             return Refused(errors.PREVIEW_EXPIRED)
-        return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _ALLOWED_OPEN
+        return _PREFLIGHT if not rules.passes_preflights and brought.preflight else _by_an_open_door(brought)
+    path = login_path(brought.head.target)
+    at_login = _at_login(rules, brought, path, now, secure=secure) if path and not rules.programs_only else None
+    if at_login is not None:
+        return _refuse(rules, at_login.problem) if isinstance(at_login, Refused) else at_login
+    if is_form(brought.head):
+        verdict = _by_form(rules, brought, now, secure=secure)
+        return _refuse(rules, verdict.problem) if isinstance(verdict, Refused) else verdict
     verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
     if isinstance(verdict, Refused):
         return _refuse(rules, verdict.problem)
+    if path == LOGOUT and isinstance(verdict, Allowed) and rules.hide and not rules.programs_only:
+        return AtLogin(path)
     if now >= rules.until and not isinstance(verdict, LookUp):
         return Refused(errors.PREVIEW_EXPIRED)
     return verdict
+
+
+def _at_login(rules: AccessRules, brought: Brought, path: bytes, now: float, *, secure: bool) -> Verdict | None:
+    """None where the path means nothing here, or nothing to strangers: then it is one as all others are."""
+    head = brought.head
+    if path == LOGOUT:
+        if rules.hide:
+            return None
+        if head.method == b"POST":
+            ours = rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
+            return AtLogin(path) if ours else Refused(errors.ORIGIN_NOT_ALLOWED)
+        return AtLogin(path) if head.method in (b"GET", b"HEAD") else Refused(errors.METHOD_NOT_ALLOWED)
+    if not rules.login or (path == LOGIN and rules.hide):
+        return None
+    if now >= rules.until:
+        return Refused(errors.PREVIEW_EXPIRED)
+    if not brought.navigates:  # a script can't sign anybody in
+        return Refused(errors.TOKEN_MISSING)
+    if head.method != b"GET":
+        return Refused(errors.METHOD_NOT_ALLOWED)
+    return Refused(errors.TOO_EARLY) if brought.early else AtLogin(path)
+
+
+def _by_form(rules: AccessRules, brought: Brought, now: float, *, secure: bool) -> Verdict:
+    """The form is for us whoever sends it, and whatever they bring: no program gets to see what was typed into it."""
+    if now >= rules.until:
+        return Refused(errors.PREVIEW_EXPIRED)
+    password, head = rules.password, brought.head
+    if password is None or rules.programs_only or rules.hide:
+        return Refused(errors.TOKEN_MISSING)
+    if not rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure):
+        return Refused(errors.ORIGIN_NOT_ALLOWED)
+    if password.until is not None and now >= password.until:
+        return Refused(errors.TOKEN_EXPIRED)
+    return TakePassword(password)
 
 
 def _refuse(rules: AccessRules, problem: Problem) -> Refused:
@@ -159,6 +203,15 @@ def _refuse(rules: AccessRules, problem: Problem) -> Refused:
     if rules.hide and problem.code in ("token_missing", "token_wrong", "address_not_allowed"):
         return Refused(errors.HOST_NOT_FOUND)
     return Refused(problem)
+
+
+def _by_an_open_door(brought: Brought) -> Verdict:
+    """Where everybody may come in. What opens other ports, or opens this one when it is private again, does not reach the
+    program all the same, and leaves the address."""
+    if brought.link and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
+        return _CLEANED
+    consumed = [value for value, token in brought.bearer.items() if kind_of(_text(token)) is not None]
+    return Allowed(OPEN, frozenset(consumed)) if consumed else _ALLOWED_OPEN
 
 
 def _by_what_was_brought(
@@ -177,6 +230,7 @@ def _by_what_was_brought(
     consumed = []
     claims: Claims | None = None
     expired = False
+    ci_token = b""
     for value, token in brought.bearer.items():
         if token.startswith(_API_KEY) or kind_of(_text(token)) is not None:
             consumed.append(value)
@@ -184,16 +238,19 @@ def _by_what_was_brought(
         elif len(token) <= MAX_TOKEN and token.count(b".") == 2:
             try:
                 found = keys.verify_jwt(_text(token))
+                early = False
             except ExpiredTokenError as error:
-                found, expired = error.claims, True
+                found, expired, early = error.claims, True, False
             except EarlyTokenError:
-                found = None
-                consumed.append(value)
-                tokens.add(token)
+                found, early = None, True
             if found is not None:
                 claims = found
-                consumed.append(value)
-                tokens.add(token)
+            elif not early:
+                if not rules.trusted_in(token):
+                    continue
+                ci_token = token
+            consumed.append(value)
+            tokens.add(token)
     if len(tokens) > 1:
         return Refused(errors.SEVERAL_TOKENS)
     if not tokens:
@@ -210,6 +267,8 @@ def _by_what_was_brought(
             return Refused(errors.TOKEN_WRONG)
     if claims is not None:
         return _by_claims(rules, claims, brought, frozenset(consumed), expired=expired)
+    if token == ci_token:
+        return _by_ci_token(rules, _text(token), brought, keys, now, frozenset(consumed))
     hashed = digest(_text(token))
     secret = rules.secrets.get(hashed)
     if secret is not None:
@@ -244,7 +303,7 @@ def _by_secret(
     if by_link and not rules.programs_only and brought.head.method in (b"GET", b"HEAD") and brought.navigates:
         return _UNKNOWN_SIGNING if keys.signing is None else Exchanged(secret)
     until = _FOREVER if secret.until is None else secret.until
-    return Allowed(Entry(secret_id=secret.id, until=until), consumed)
+    return Allowed(Entry(secret_id=secret.id, until=until, how=way_of(secret.kind), subject=secret.id), consumed)
 
 
 def _once(
@@ -276,7 +335,7 @@ def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consu
     if problem is not None or record is None:
         return Refused(problem or errors.TOKEN_WRONG)
     until = _FOREVER if record.until is None else record.until
-    return Allowed(Entry(key=hashed, until=until), consumed)
+    return Allowed(Entry(key=hashed, until=until, how=Way.API_KEY, subject=record.id), consumed)
 
 
 def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
@@ -295,7 +354,22 @@ def _by_claims(
         return Refused(errors.TOKEN_WRONG)
     if expired:
         return Refused(errors.TOKEN_EXPIRED)
-    return Allowed(Entry(claims=claims, until=claims.until), consumed)
+    return Allowed(Entry(claims=claims, until=claims.until, how=Way.JWT, subject=claims.subject), consumed)
+
+
+def _by_ci_token(
+    rules: AccessRules, token: str, brought: Brought, keys: AccessKeys, now: float, consumed: frozenset[bytes]
+) -> Verdict:
+    """A token of a CI system that the tenant has a rule for: who sends one means it."""
+    verdict = keys.peek_ci(rules.issuers_mark, token)
+    if verdict is UNKNOWN:
+        return LookUp(ci_token=token)
+    met = tuple(rule for rule in rules.issuers if (rule.id, rule.generation) in verdict.met)
+    if brought.link or not met:
+        return Refused(errors.TOKEN_WRONG)
+    if verdict.outcome is not CiOutcome.ACCEPTED or now >= verdict.until:
+        return Refused(errors.TOKEN_EXPIRED)
+    return Allowed(Entry(issuers=met, until=verdict.until, how=Way.CI, subject=verdict.subject), consumed)
 
 
 def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
@@ -338,6 +412,12 @@ def _by_cookies(
     for cookie in brought.cookies[:_MAX_COOKIES]:
         grant = cookies.read(cookie, signing, now)
         problem = errors.TOKEN_WRONG if grant is None else _judge_grant(rules, grant, now)
+        session: SessionRecord | None = None
+        if grant is not None and problem is None and grant.secret_id.startswith(SESSION_ID):
+            found = keys.peek_session(grant.secret_id)
+            if found is UNKNOWN:
+                return LookUp(session_id=grant.secret_id)
+            session, problem = found, judge_session(rules, found, now)
         if grant is not None and problem is None:
             head = brought.head
             if not (
@@ -346,12 +426,16 @@ def _by_cookies(
                 or rules.is_same_party(head.value(b"origin"), head.value(b"sec-fetch-site"), secure=secure)
             ):
                 return Refused(errors.ORIGIN_NOT_ALLOWED)
+            if session is not None:
+                return Allowed(_entry_of_session(grant, session))
             return Allowed(
                 Entry(
                     secret_id=grant.secret_id,
                     signed_by=grant.signed_by,
                     generation=grant.generation,
                     until=grant.until,
+                    how=way_of(rules.secrets_by_id[grant.secret_id].kind),
+                    subject=grant.secret_id,
                 )
             )
         if problem is not None and _TELLING.index(problem) < _TELLING.index(worst):
@@ -359,10 +443,26 @@ def _by_cookies(
     return Refused(worst)
 
 
+def _entry_of_session(grant: Grant, session: SessionRecord) -> Entry:
+    return Entry(
+        session_id=session.id,
+        signed_by=grant.signed_by,
+        generation=grant.generation,
+        until=min(grant.until, session.until),
+        how=Way.LOGIN,
+        subject=session.subject,
+        email=session.email or "",
+    )
+
+
 def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None:
-    """Why a cookie that we have signed does not open the preview; None where it does."""
+    """Why a cookie that we have signed does not open the preview; None where it does. A session is judged by `judge_session`."""
     if grant.resource_id != rules.resource_id or grant.port != rules.port:
         return errors.TOKEN_WRONG
+    if grant.secret_id.startswith(SESSION_ID):
+        if grant.generation != rules.generation or not rules.login:
+            return errors.TOKEN_REVOKED
+        return errors.TOKEN_EXPIRED if now >= grant.until else None
     secret = rules.secrets_by_id.get(grant.secret_id)
     if grant.generation != rules.generation or secret is None or secret.revoked:
         return errors.TOKEN_REVOKED
@@ -371,11 +471,22 @@ def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None
     return None
 
 
+def judge_session(rules: AccessRules, record: SessionRecord | None, now: float) -> Problem | None:
+    """Why a session does not open a preview that takes logins; None where it does. One that nobody knows any more has ended."""
+    if record is None:
+        return errors.TOKEN_REVOKED
+    if record.tenant_id != rules.tenant_id:
+        return errors.TOKEN_WRONG
+    if record.revoked:
+        return errors.TOKEN_REVOKED
+    return errors.TOKEN_EXPIRED if now >= record.until else None
+
+
 def judge_entry(
     rules: AccessRules, entry: Entry, client: str, now: float, signing: SigningKeysRecord | None
 ) -> Problem | None:
     """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
-    API key is judged by `judge_key`. `signing` are the keys that sign cookies now, where they are known."""
+    API key is judged by `judge_key`, a session by `judge_session`. `signing` are the keys that sign cookies now, where they are known."""
     if now >= rules.until:
         return errors.PREVIEW_EXPIRED
     if not rules.takes_address(client):
@@ -388,8 +499,14 @@ def judge_entry(
         return errors.TOKEN_EXPIRED
     if entry.claims is not None:
         return None if _claims_reach(rules, entry.claims) else errors.TOKEN_WRONG
+    if entry.issuers:
+        return None if any(rule in rules.issuers for rule in entry.issuers) else errors.TOKEN_REVOKED
     if entry.key:
         return None
+    if entry.session_id:
+        if not rules.login or entry.generation != rules.generation:
+            return errors.TOKEN_REVOKED
+        return errors.TOKEN_WRONG if signing is not None and not is_believed(entry.signed_by, signing) else None
     secret = rules.secrets_by_id.get(entry.secret_id)
     if secret is None or secret.revoked or (entry.signed_by and entry.generation != rules.generation):
         return errors.TOKEN_REVOKED

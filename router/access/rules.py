@@ -1,12 +1,14 @@
 """What is derived from a route's policy once, and asked by every request to it."""
 
+import hashlib
 import ipaddress
 from collections.abc import Collection
 from typing import Final
 
+from router.access.ci_tokens import stated_origin
 from router.base.addresses import Network
 from router.hostname import InvalidHostError, host_meanings, parse_host
-from router.routes.policies import AccessPolicy, AccessSecret, Cors, Visibility
+from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import ResourceRecord
 from router.routes.route import Route, cookie_scope
 
@@ -16,8 +18,9 @@ _MAX_ADDRESSES: Final = 4096  # visitors whose addresses are remembered
 class AccessRules:
     """The policy of one host: the port that it leads to, and what to look up in it.
 
-    `visibility`, `hide`, `generation`, `until` and `cors` are the policy's. `secrets` are the policy's by their hashes,
-    `secrets_by_id` by their ids.
+    `visibility`, `login`, `hide`, `identity`, `generation`, `until` and `cors` are the policy's. `restricted`: not everybody
+    may come in. `secrets` are the policy's by their hashes, `secrets_by_id` by their ids. `password` is the one that is set; it
+    may have expired. `issuers` are the rules about tokens of CI systems.
     """
 
     def __init__(self, route: Route, policy: AccessPolicy, resource: ResourceRecord, shared: Collection[str]) -> None:
@@ -31,21 +34,34 @@ class AccessRules:
         self.port: int = route.port or 0
         self.public = policy.visibility is Visibility.PUBLIC
         self.programs_only = policy.visibility is Visibility.KEY
+        self.restricted = not self.public or bool(policy.networks)
         self.whole_tenant = policy.visibility is Visibility.TENANT
+        self.login = policy.login
         self.hide = policy.hide
+        self.identity = policy.identity
         self.generation = policy.generation
         self.until = float("inf") if policy.until is None else policy.until
         self.passes_preflights = self.public and policy.cors is Cors.PASSTHROUGH
         self.cors = policy.cors
-        self.secrets: dict[str, AccessSecret] = {secret.digest: secret for secret in policy.secrets}
-        self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in policy.secrets}
+        known = [secret for secret in policy.secrets if secret.kind is not SecretKind.UNKNOWN]
+        self.secrets: dict[str, AccessSecret] = {
+            secret.digest: secret for secret in known if secret.kind is not SecretKind.PASSWORD
+        }
+        self.secrets_by_id: dict[str, AccessSecret] = {secret.id: secret for secret in known}
+        self.password: AccessSecret | None = _password(known)
+        self.issuers = () if self.public else policy.issuers
+        # The same for all hosts that the same rules open: what a token is worth is remembered by it.
+        self.issuers_mark = _mark_of(resource.tenant_id, self.issuers)
         self._origins = frozenset(origin.lower().encode("ascii", "replace") for origin in policy.origins)
         # Whether it depends on nothing but what a request brings who may come in.
         self.by_credential = not policy.networks and policy.cors is Cors.PASSTHROUGH and not self.public
+        # Whether everybody may come in, without a look at anything but what must not reach the program.
+        plain = policy.until is None and policy.cors is Cors.PASSTHROUGH and not policy.identity
+        self.open = self.public and not policy.networks and plain
         self._any_address = not policy.networks
         self._networks = [network for network in map(_network, policy.networks) if network is not None]
         self._addresses: dict[str, bool] = {}
-        self._host = route.host
+        self.host = route.host
         self._slug = resource.slug
         self._zone = route.decision.zone
         scope = cookie_scope(route, shared)
@@ -61,6 +77,19 @@ class AccessRules:
                 self._addresses.clear()
             known = self._addresses[client] = _within(client, self._networks)
         return known
+
+    def until_for(self, secret_id: str) -> float:
+        """Until when who came in by a secret may stay, or by none of this policy's: as the policy says now."""
+        secret = self.secrets_by_id.get(secret_id)
+        return self.until if secret is None or secret.until is None else min(self.until, secret.until)
+
+    def trusted_in(self, token: bytes) -> bool:
+        """Whether a token says that it is one that there is a rule for. Any other belongs to the program."""
+        stated = stated_origin(token) if self.issuers else None
+        if stated is None:
+            return False
+        issuer, audiences = stated
+        return any(rule.issuer == issuer and rule.audience in audiences for rule in self.issuers)
 
     def is_listed(self, origin: bytes) -> bool:
         """Whether an origin is one of the policy's list."""
@@ -83,13 +112,24 @@ class AccessRules:
         host = origin_host(origin, secure=secure)
         if host is None:
             return False
-        if host == self._host:
+        if host == self.host:
             return True
-        if self._scope is not None and self._scope != self._host and f".{host}".endswith(f".{self._scope}"):
+        if self._scope is not None and self._scope != self.host and f".{host}".endswith(f".{self._scope}"):
             return True
         return self._zone is not None and any(
             meaning.slug == self._slug and meaning.zone == self._zone for meaning in host_meanings(host)
         )
+
+
+def _password(secrets: Collection[AccessSecret]) -> AccessSecret | None:
+    return next((one for one in secrets if one.kind is SecretKind.PASSWORD and not one.revoked), None)
+
+
+def _mark_of(tenant_id: str, issuers: tuple[AccessIssuer, ...]) -> bytes:
+    if not issuers:
+        return b""
+    rules = " ".join(f"{rule.id}.{rule.generation}" for rule in issuers)
+    return hashlib.sha256(f"{tenant_id} {rules}".encode()).digest()
 
 
 def origin_host(origin: bytes, *, secure: bool) -> str | None:

@@ -78,8 +78,9 @@ class ComputerPorts(Handlers):
 
     @operation("PATCH", "/ports/{port:text}", "Change how a port of a computer is served")
     async def update(self, call: Call[PatchPreview]) -> Data[PortOut]:
+        """It holds for every visitor when this answers, also for those who are in."""
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
-        preview = await self._previews.update(computer.id, port_of(call), **call.body.changes())
+        preview = await self._previews.update(computer.id, port_of(call), **call.body.update())
         return Data(await self._shown(computer, preview))
 
     @operation("DELETE", "/ports/{port:text}", "Close a port of a computer")

@@ -13,11 +13,12 @@ from pydantic import AfterValidator, Field
 
 from router.api.models import UUID, Paging
 from router.base.paging import Window
+from router.routes.records import SESSION_ID
 
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOMENT = re.compile(rf"([0-9]{{1,16}})_({UUID.pattern})")
+_MOMENT = re.compile(rf"([0-9]{{1,16}})_({SESSION_ID})?({UUID.pattern})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 

@@ -10,7 +10,7 @@ from router.api.authorization import authorize, authorize_place, bounds_of, tena
 from router.api.blocked import BlockedOut, blocked
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
 from router.api.links import Links, shown
-from router.api.machines import MachineVisibility
+from router.api.machines import Identity, MachineVisibility
 from router.api.models import Choice, Exact, ExternalId, HostSlug, Id, Instant, Metadata, Name, Out
 from router.api.operations import Call, Data, Handlers, Paged, operation
 from router.api.ownership_fields import OwnershipBody, OwnershipQuery
@@ -44,6 +44,7 @@ class CreateDeployment(OwnershipBody):
     run_command: Command | None = None
     auto_deploy: bool | None = None
     visibility: MachineVisibility | None = None
+    identity: Identity = False
     metadata: Metadata | None = None
 
 
@@ -59,6 +60,7 @@ class PatchDeployment(Exact):
     run_command: Command | None = None
     auto_deploy: bool | None = None
     visibility: MachineVisibility | None = None
+    identity: Identity | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
     external_user_id: ExternalId | None = None
@@ -70,6 +72,8 @@ class PatchDeployment(Exact):
         details = {name: given[name] for name in given if name not in {"slug", *_SOURCE}}
         if "metadata" in details:
             details["metadata"] = self.metadata or {}
+        if "identity" in details:
+            details["identity"] = self.identity is True
         return details
 
 
@@ -136,6 +140,7 @@ class DeploymentOut(Out):
     docker_deploy_app: None = None
     port: int | None
     visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
+    identity: bool
     metadata: Metadata
     blocked: BlockedOut | None
     public_url: str
@@ -300,6 +305,7 @@ class DeploymentsApi(Handlers):
             source=_source({name: value for name, value in body.given().items() if value is not None}),
             metadata=body.metadata or {},
             visibility=body.visibility,
+            identity=body.identity,
         )
         return await self._presenter.response(created)
 
@@ -338,6 +344,7 @@ def _fields(deployment: Deployment, place: Place | None) -> dict[str, Any]:
         "status": deployment.state,
         "port": resource.default_port,
         "visibility": resource.visibility,
+        "identity": resource.identity,
         "metadata": dict(resource.metadata),
         "auto_subdomain": resource.slug,
         "destroyed_at": resource.deleted_at,

@@ -152,6 +152,8 @@ class Api:
             status, content, _ = await self._run(served, call)
         else:
             status, content = await self._run_once(state, served, call, key, raw)
+        if row.max_age is not None:
+            state.headers["Cache-Control"] = f"public, max-age={row.max_age}"
         return respond(status, content, state.headers)
 
     async def _show(self, state: _RequestState, page: Page) -> Response:
@@ -190,7 +192,7 @@ class Api:
             await self._count(state, f"address:{state.address}", self._rates.anonymous)
             state.headers["WWW-Authenticate"] = "Bearer"
             raise RouterError(errors.UNAUTHORIZED)
-        if row.auth is not Auth.INTERNAL:
+        if row.auth is not Auth.INTERNAL and row.rate is not Rate.NONE:
             await self._count(state, *self._bucket(state, principal, row.rate))
         principal = await self._for_tenant(state, principal, row)
         if principal.access < row.access:

@@ -71,6 +71,15 @@ KeepsAwake = Annotated[
         )
     ),
 ]
+Identity = Annotated[
+    bool,
+    Field(
+        description=(
+            "Whether the program is told who each visitor is, by `X-Miosa-Identity`: a JSON Web Token that it can verify "
+            "with the keys at `/.well-known/jwks.json`."
+        )
+    ),
+]
 
 
 def _tags(value: str) -> str:
@@ -93,6 +102,7 @@ class CreateMachine(OwnershipBody):
     visibility: MachineVisibility | None = None
     wake: MachineWake | None = None
     keeps_awake: KeepsAwake | None = None
+    identity: Identity = False
     tags: Tags = Field(default_factory=list)
     metadata: Metadata = Field(default_factory=dict)
 
@@ -105,6 +115,7 @@ class CreateMachine(OwnershipBody):
             "visibility": self.visibility,
             "wake": self.wake,
             "keeps_awake": self.keeps_awake,
+            "identity": self.identity,
             "tags": tuple(dict.fromkeys(self.tags)),
             "metadata": self.metadata,
         }
@@ -119,6 +130,7 @@ class PatchMachine(Exact):
     visibility: MachineVisibility | None = None
     wake: MachineWake | None = None
     keeps_awake: KeepsAwake | None = None
+    identity: Identity | None = None
     tags: Tags | None = None
     metadata: Metadata | None = None
     external_workspace_id: ExternalId | None = None
@@ -131,6 +143,8 @@ class PatchMachine(Exact):
         given.pop("slug", None)
         if "tags" in given:
             given["tags"] = tuple(dict.fromkeys(self.tags or ()))
+        if "identity" in given:
+            given["identity"] = self.identity is True
         if "metadata" in given:
             given["metadata"] = self.metadata or {}
         details: ResourceDetails = given
@@ -181,6 +195,7 @@ class MachineOut(Out):
     visibility: Annotated[Visibility | None, Field(description="Null is the organization's `default_visibility`.")]
     wake: Annotated[Wake | None, Field(description="Null is the organization's `default_wake`.")]
     keeps_awake: Annotated[bool | None, Field(description="Null is the organization's `default_keeps_awake`.")]
+    identity: Annotated[bool, Field(description="That of its ports that say nothing else.")]
     exposed_ports: list[int]
     tags: list[str]
     metadata: Metadata
@@ -248,6 +263,7 @@ def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str,
         "visibility": resource.visibility,
         "wake": resource.wake,
         "keeps_awake": resource.keeps_awake,
+        "identity": resource.identity,
         "exposed_ports": sorted(resource.exposed_ports),
         "tags": list(resource.tags),
         "metadata": dict(resource.metadata),

@@ -53,6 +53,7 @@ class Rate(enum.Enum):
 
     GENERAL = "general"
     AUTH = "auth"
+    NONE = "none"  # every caller gets the same, from memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class Operation:
     response: type[HandlerResponse]
     item: Any
     places: Mapping[str, bool] = field(default_factory=dict)
+    max_age: int | None = None
     auth: Auth = Auth.KEY
     tag: str = ""
     name: str = ""
@@ -157,7 +159,7 @@ class Operation:
             found.append(errors.UNAUTHORIZED)
         if self.auth is Auth.KEY:
             found += [errors.FORBIDDEN, errors.RATE_LIMITED]
-        if self.auth is Auth.NONE:
+        if self.auth is Auth.NONE and self.rate is not Rate.NONE:
             found.append(errors.RATE_LIMITED)
         if self.places or self.auth is Auth.INTERNAL:
             found.append(errors.NOT_FOUND)
@@ -187,11 +189,13 @@ def operation(
     problems: tuple[Problem, ...] = (),
     access: Access = Access.PROJECT,
     rate: Rate = Rate.GENERAL,
+    max_age: int | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of `Handlers` as an operation.
 
     `also` lists further statuses of success, `problems` what the handler may raise, `access` the narrowest key that
-    may call it. The handler's docstring is its description.
+    may call it, `max_age` for how many seconds anybody may keep a response; none may be kept otherwise. The handler's docstring
+    is its description.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -208,6 +212,7 @@ def operation(
             problems=problems,
             access=access,
             rate=rate,
+            max_age=max_age,
             body=body,
             query=query,
             response=response,

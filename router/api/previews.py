@@ -1,7 +1,8 @@
 """Exposed ports of sandboxes: `expose`, and previews, which are the same thing with settings."""
 
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -14,7 +15,8 @@ from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.policies import Cors, Visibility
 from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
-from router.tenancy.preview_secrets import MIN_TTL, PreviewSecrets
+from router.tenancy.passwords import Passwords
+from router.tenancy.preview_secrets import MIN_TTL, PreviewSecret, PreviewSecrets
 from router.tenancy.previews import MAX_NETWORKS, MAX_ORIGINS, ORIGIN, Preview, PreviewChanges, Previews
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import PROTOCOLS, SCHEMES, Resource
@@ -60,6 +62,12 @@ Protocol = Annotated[
 ]
 
 
+# What a new preview has where nothing is said.
+_USUAL = {
+    one.name: one.default_factory() if one.default_factory is not MISSING else one.default for one in fields(Preview)
+}
+
+
 class Expose(Exact):
     port: Annotated[
         Port | None, Field(description="The default port where none is given, or the one that was exposed first.")
@@ -67,7 +75,8 @@ class Expose(Exact):
 
 
 class PatchPreview(Exact):
-    """What is not sent keeps its value."""
+    """What is not sent keeps its value. In a PATCH null is what a new preview has; elsewhere it is as good as not sent, except
+    for the name and the expiry, which it clears."""
 
     visibility: Annotated[
         Choice[Visibility] | None,
@@ -89,6 +98,15 @@ class PatchPreview(Exact):
     hide: Annotated[
         bool | None,
         Field(description="Whether strangers are answered as if there were no such host, where it is not public."),
+    ] = None
+    identity: Annotated[
+        bool | None,
+        Field(
+            description=(
+                "Whether its program is told who each visitor is, by `X-Miosa-Identity`: a JSON Web Token that it can verify "
+                "with the keys at `/.well-known/jwks.json`."
+            )
+        ),
     ] = None
     networks: Annotated[
         list[NetworkText] | None,
@@ -120,6 +138,8 @@ class PatchPreview(Exact):
             changes["metadata"] = self.metadata
         if self.hide is not None:
             changes["hide"] = self.hide
+        if self.identity is not None:
+            changes["identity"] = self.identity
         if self.networks is not None:
             changes["networks"] = tuple(self.networks)
         if self.cors is not None:
@@ -131,6 +151,11 @@ class PatchPreview(Exact):
         if "expires_at" in self.model_fields_set:
             changes["expires_at"] = self.expires_at
         return changes
+
+    def update(self) -> PreviewChanges:
+        """As `changes`, and null is what a new preview has."""
+        cleared = {name: _USUAL[name] for name in self.model_fields_set if getattr(self, name) is None}
+        return cast(PreviewChanges, {**cleared, **self.changes()})
 
 
 class CreatePreview(PatchPreview):
@@ -187,6 +212,7 @@ class ExposedPort(LinkOut):
     metadata: Metadata
     expires_at: Instant | None
     hide: bool
+    identity: Annotated[bool, Field(description="Its own word; where it has none, its machine's.")]
     networks: list[str]
     cors: Cors
     cors_origins: list[str]
@@ -194,6 +220,13 @@ class ExposedPort(LinkOut):
         str | None, Field(description="How the token of the newest of its share links that still work begins.")
     ]
     share_token_expires_at: Instant | None
+    has_password: Annotated[
+        bool,
+        Field(description="Whether it has one of its own, also where that has expired; see the sandbox's beside it."),
+    ]
+    password_set_at: Instant | None
+    password_expires_at: Instant | None
+    password_last_used_at: Instant | None
     state: PreviewState
     external_workspace_id: str | None
     external_user_id: str | None
@@ -225,10 +258,18 @@ class PreviewPresenter:
     """Shows previews: each with where it is reached, what would help its program, what was refused there, and the link that was made last."""
 
     def __init__(
-        self, *, previews: Previews, secrets: PreviewSecrets, links: Links, hints: HostHints, errors: ErrorNotes
+        self,
+        *,
+        previews: Previews,
+        secrets: PreviewSecrets,
+        passwords: Passwords,
+        links: Links,
+        hints: HostHints,
+        errors: ErrorNotes,
     ) -> None:
         self._previews = previews
         self._secrets = secrets
+        self._passwords = passwords
         self._links = links
         self._hints = hints
         self._errors = errors
@@ -239,6 +280,7 @@ class PreviewPresenter:
         found, helps = await self._links.of_ports(resource, ports), await self._hints.of(resource.id, ports)
         usual = await self._previews.usual_visibility(resource)
         shared = await self._secrets.newest_links(resource.id)
+        passwords = await self._passwords.of_resource(resource.id)
         return [
             {
                 **link_fields(shown(link)),
@@ -255,11 +297,13 @@ class PreviewPresenter:
                 "metadata": dict(preview.metadata),
                 "expires_at": preview.expires_at,
                 "hide": preview.hide,
+                "identity": resource.identity if preview.identity is None else preview.identity,
                 "networks": list(preview.networks),
                 "cors": preview.cors,
                 "cors_origins": list(preview.cors_origins),
                 "share_token_prefix": shared[preview.id].prefix if preview.id in shared else None,
                 "share_token_expires_at": shared[preview.id].expires_at if preview.id in shared else None,
+                **password_fields(passwords.get(preview.id)),
                 "state": "deleted" if deleted else "expired" if self._previews.has_expired(preview) else "active",
                 "external_workspace_id": resource.external_workspace_id,
                 "external_user_id": resource.external_user_id,
@@ -274,6 +318,16 @@ class PreviewPresenter:
         """Previews of a sandbox as responses show them."""
         found = await self.fields(sandbox, *previews, deleted=deleted)
         return [PreviewOut(**fields, sandbox_id=sandbox.id) for fields in found]
+
+
+def password_fields(secret: PreviewSecret | None) -> dict[str, Any]:
+    """What is shown of a password, of one that is set or of none."""
+    return {
+        "has_password": secret is not None,
+        "password_set_at": None if secret is None else secret.created_at,
+        "password_expires_at": None if secret is None else secret.expires_at,
+        "password_last_used_at": None if secret is None else secret.last_used_at,
+    }
 
 
 class SandboxPreviews(Handlers):
@@ -317,6 +371,14 @@ class SandboxPreviews(Handlers):
     async def get(self, call: Call) -> Data[PreviewOut]:
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         preview = await self._previews.get(sandbox.id, call.ids["preview_id"])
+        (shown,) = await self._presenter.of_sandbox(sandbox, preview)
+        return Data(shown)
+
+    @operation("PATCH", "/previews/{preview_id}", "Change how a port of a sandbox is served")
+    async def update(self, call: Call[PatchPreview]) -> Data[PreviewOut]:
+        """It holds for every visitor when this answers, also for those who are in."""
+        sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
+        preview = await self._previews.change(sandbox.id, call.ids["preview_id"], **call.body.update())
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Data(shown)
 

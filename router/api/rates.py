@@ -56,24 +56,25 @@ class _Window:
 class RateLimiter:
     """Counts requests per bucket, with the other nodes where there is `shared`. Not thread-safe."""
 
-    def __init__(self, clock: Clock, shared: SharedCounts | None = None) -> None:
+    def __init__(self, clock: Clock, shared: SharedCounts | None = None, *, period: float = PERIOD) -> None:
         self._now = clock.monotonic
         self._shared = shared
-        self._windows: TTLCache[str, _Window] = TTLCache(MAX_BUCKETS, PERIOD, timer=clock.monotonic)
+        self._period = period
+        self._windows: TTLCache[str, _Window] = TTLCache(MAX_BUCKETS, period, timer=clock.monotonic)
 
     def __len__(self) -> int:
         return len(self._windows)
 
     async def take(self, bucket: str, limit: int) -> Allowance:
-        """Count one request against `limit` per minute."""
+        """Count one request against `limit` per period."""
         now = self._now()
         window = self._windows.get(bucket)
         if window is None or window.ends <= now:
-            window = self._windows[bucket] = _Window(now + PERIOD, 0)
+            window = self._windows[bucket] = _Window(now + self._period, 0)
         window.used += 1
         # A window that is used up stays so until it ends: a flood of requests costs Redis nothing.
         if self._shared is not None and window.used <= limit:
-            counted = await self._shared.count(bucket, PERIOD)
+            counted = await self._shared.count(bucket, self._period)
             if counted is not None:
                 used, left = counted
                 window.used, window.ends = max(used, window.used), now + left

@@ -106,6 +106,10 @@ def access_line(access: Mapping[str, Any]) -> str:
     said = [f"access: {access['visibility']}"]
     if access["visibility"] != "public":
         said.append(f"tokens and links that are not revoked: {len(working)}")
+    if access["login"]:
+        said.append("who signs in by the tenant's login")
+    if access["issuers"]:
+        said.append(f"tokens of {', '.join(dict.fromkeys(one['issuer'] for one in access['issuers']))}")
     if access["networks"]:
         said.append(f"only from {', '.join(access['networks'])}")
     if access["until"] is not None:
@@ -114,4 +118,6 @@ def access_line(access: Mapping[str, Any]) -> str:
         said.append("hidden: strangers hear that there is no such host")
     if access["cors"] != "passthrough":
         said.append(f"cors {access['cors']}")
+    if access["identity"]:
+        said.append("its program is told who each visitor is")
     return "; ".join(said)

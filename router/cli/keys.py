@@ -1,5 +1,6 @@
 """`keys`: API keys."""
 
+import enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,9 +14,17 @@ from router.cli.run_command import reported, tenant_id, with_services
 
 if TYPE_CHECKING:
     from router.node.services import Services
+    from router.routes.records import SigningKey
     from router.tenancy.keys import Key
 
 commands = group("API keys.")
+
+
+class Signed(enum.StrEnum):
+    """What the fleet's keys sign."""
+
+    COOKIES = "cookies"
+    IDENTITY = "identity"
 
 
 @commands.command("create")
@@ -73,13 +82,35 @@ def keys_revoke(
 
 
 @commands.command("rotate-signing")
-def keys_rotate_signing(config: Config = None, as_json: AsJson = False) -> None:
-    """Replace the key that signs the cookies of share links, because it has leaked. Every cookie that was signed before is
-    void at once on every node: who came by a link has to open it again. Without a leak there is nothing to do: keys are
-    rotated by themselves."""
+def keys_rotate_signing(
+    of: Annotated[
+        Signed, typer.Option(help="cookies: of share links; identity: X-Miosa-Identity, which says who visitors are.")
+    ] = Signed.COOKIES,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the key that signs cookies, or who visitors are, because it has leaked. What it has signed is void at once: who
+    came by a link has to open it again; programs read the public keys again when they meet the new one. Without a leak there is
+    nothing to do: keys are rotated by themselves."""
+
+    async def replace(services: "Services") -> "SigningKey":
+        from router.tenancy.signing_keys import PURPOSES
+
+        (purpose,) = [purpose for purpose in PURPOSES if purpose.name == of]
+        return await services.signing_keys.replace(purpose)
+
     with reported(as_json):
-        key = with_services(config, lambda services: services.signing_keys.replace())
-        show({"id": key.id, "signs": "cookies"}, as_json)
+        key = with_services(config, replace)
+        show({"id": key.id, "signs": of.value}, as_json)
+
+
+@commands.command("rotate-secrets")
+def keys_rotate_secrets(config: Config = None, as_json: AsJson = False) -> None:
+    """Encrypt what the store keeps of customers' logins with the first of the keys of `secrets_key`. Afterwards the others can be
+    taken away. `lost` counts those that none of the keys opens: they stay as they are, and have to be set again."""
+    with reported(as_json):
+        done, lost = with_services(config, lambda services: services.logins.reseal(), secrets=True)
+        show({"encrypted": done, "lost": lost}, as_json)
 
 
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:

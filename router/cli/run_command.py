@@ -100,12 +100,15 @@ def command_settings(config: Path | None) -> "Settings":
     return settings
 
 
-def with_services(config: Path | None, work: "Callable[[Services], Awaitable[T]]", *, reads: bool = False) -> T:
-    """Run `work` on the store and return what it returns. A command that only `reads` makes no database."""
+def with_services(
+    config: Path | None, work: "Callable[[Services], Awaitable[T]]", *, reads: bool = False, secrets: bool = False
+) -> T:
+    """Run `work` on the store and return what it returns. A command that only `reads` makes no database; with `secrets` it reads
+    and stores those that are encrypted."""
     from router.node.services import open_services
 
     async def run(settings: "Settings") -> T:
-        async with open_services(settings) as services:
+        async with open_services(settings, secrets=secrets) as services:
             return await work(services)
 
     settings = command_settings(config)

@@ -72,6 +72,7 @@ CLEAR = BudgetState()
 _WITHOUT_EVIDENCE: Mapping[str, Verdict] = MappingProxyType(
     {
         "served": VERDICTS["first_issue"],
+        "login": VERDICTS["first_issue"],
         "redirect": VERDICTS["first_issue"],
         "starting": VERDICTS["first_issue"],
         "stopped": VERDICTS["first_issue"],

@@ -28,15 +28,24 @@ _FIRST_HOP: Final = b"X-Miosa-Hops: 1\r\n"
 
 
 class ClientInfo:
-    """Who sent a request: the client's address, the scheme it used, and the header block that says so to backends."""
+    """Who sent a request: the client's address, the scheme it used, and the header block that says so to backends.
 
-    __slots__ = ("block", "client", "host", "scheme")
+    `identity` is the header, with its end, that says which person or program that is, where the backend is told; it stands
+    in `block` too.
+    """
 
-    def __init__(self, client: str, scheme: bytes, host: bytes, block: bytes) -> None:
+    __slots__ = ("block", "client", "host", "identity", "scheme")
+
+    def __init__(self, client: str, scheme: bytes, host: bytes, block: bytes, identity: bytes = b"") -> None:
         self.client = client
         self.scheme = scheme
         self.host = host
         self.block = block
+        self.identity = identity
+
+    def with_identity(self, line: bytes) -> "ClientInfo":
+        """The same client, of whom the backend is told by `line`. This one must have none."""
+        return ClientInfo(self.client, self.scheme, self.host, self.block + line, line)
 
 
 class HeadRules:
@@ -199,7 +208,7 @@ def request_to_backend(
     host = rules.told.host
     if host is not None and rules.told.covers(head.target):
         block = b"\r\n".join(told_lines(head, client_info, host))
-        forwarding = told_forwarding(client_info, host)
+        forwarding = told_forwarding(client_info, host) + client_info.identity
     else:
         block = b"\r\n".join(head.lines) if head.block is None else head.block
     if head.upgrade:

@@ -53,6 +53,7 @@ _MAX_DIGITS: Final = 10
 _MAX_HOPS_DIGITS: Final = 4
 _MAX_FORWARDS: Final = 2**31 - 1
 _COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
+_LOGIN_COOKIE = re.compile(rb"(?:^|;)[ \t]*(__Host-miosa-(?!preview=)[a-z0-9-]{1,80})=([^;]*)")
 _PREVIEW_COOKIE = re.compile(rb"(?:^|;)[ \t]*__Host-miosa-preview=([^;]*)")
 
 
@@ -61,15 +62,19 @@ class Credentials:
     decide by it.
 
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
-    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `monitor` is whether it says
+    `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `of_login` are the other cookies of ours, with their names.
+    `rest` is the head of a remembered section without its only Authorization, once that was needed. `monitor` is whether it says
     `X-Miosa-Monitor: 1`: it looks whether a program is there, and is to wake none.
     """
+
+    rest: "RequestHead | None" = None
 
     def __init__(self) -> None:
         self.authorization: list[bytes] = []
         self.tokens: list[bytes] = []
         self.cookies: list[bytes] = []
         self.monitor = False
+        self.of_login: list[tuple[bytes, bytes]] = []
 
 
 class RequestHead:
@@ -152,6 +157,23 @@ class RequestHead:
 
     def without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         """The head without the Authorization lines that have one of these values."""
+        credentials = self.credentials
+        if credentials is None or len(credentials.authorization) != 1 or credentials.authorization[0] not in values:
+            return self._without_authorization(values)
+        rest = credentials.rest
+        if rest is None or self.block is None:
+            rest = self._without_authorization(values)
+            if self.block is None:
+                return rest
+            # What is left of a section that is remembered is remembered with it.
+            rest.block = b"\r\n".join(rest.lines)
+            rest.credentials = None
+            credentials.rest = rest
+        head = rest.with_line(self.method, self.target)
+        head.credentials = credentials
+        return head
+
+    def _without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         head = self.with_line(self.method, self.target)
         head.lines = [
             line for line in self.lines if line[:14].lower() != b"authorization:" or value_of(line) not in values
@@ -516,8 +538,11 @@ def _monitor(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
-        _credentials_of(head).cookies.extend(_PREVIEW_COOKIE.findall(value))
+        credentials, found = _credentials_of(head), _PREVIEW_COOKIE.findall(value)
+        credentials.cookies.extend(found)
         kept, ours = _COOKIE_OF_OURS.subn(b"", value)
+        if ours > len(found):
+            credentials.of_login.extend(_LOGIN_COOKIE.findall(value))
         if ours:
             kept = kept.lstrip(b"; \t")
             if not kept:

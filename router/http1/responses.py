@@ -106,6 +106,9 @@ class ResponseHead:
     # with its empty line, or where the request's id goes.
     rendered: bytes | None = None
     rendered_framing: int = 0
+    # As shared caches do not keep it (`shared_caches.py`), once that was needed, and whether it is such a head itself.
+    unshared: "ResponseHead | None" = None
+    is_unshared = False
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status

@@ -1,4 +1,4 @@
-"""When secrets of previews and API keys last let somebody in: from the workers' memory to the store, to the minute.
+"""When secrets of previews, sessions and API keys last let somebody in: from the workers' memory to the store, to the minute.
 
 A secret that is used all the time costs one write a minute, one that is not used costs none. What a worker noted in the
 seconds since the last copy is lost where it dies; one that ends cleanly sends it first.
@@ -14,7 +14,8 @@ import structlog
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
-from router.routes.records import api_key_key
+from router.routes.policies import ISSUER_USE
+from router.routes.records import SESSION_ID, api_key_key
 
 INTERVAL = 10.0  # seconds between two copies
 _MAX_WRITTEN = 2000  # secrets in one copy; the others come with the next
@@ -25,7 +26,7 @@ _log = structlog.get_logger("router.jobs")
 
 
 class UseRows(Protocol):
-    """The method that `Keys` and `PreviewSecrets` have for it."""
+    """The method that `Keys`, `PreviewSecrets`, `Sessions` and `TrustedIssuers` have for it."""
 
     async def note_uses(self, seen: Mapping[str, datetime]) -> None:
         """Keep the later instant of each. Raises StoreUnavailableError."""
@@ -40,14 +41,18 @@ class SecretUseFeed:
         *,
         used: Callable[[float], Mapping[str, float]],
         secrets: UseRows,
+        sessions: UseRows,
         keys: UseRows,
+        issuers: UseRows,
         clock: Clock,
         gather: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._used = used
         self._gather = gather
         self._secrets = secrets
+        self._sessions = sessions
         self._keys = keys
+        self._issuers = issuers
         self._clock = clock
         self._copied_until = float("-inf")
         self._waiting: dict[str, datetime] = {}
@@ -64,12 +69,15 @@ class SecretUseFeed:
                 self._waiting[name] = minute
         self._copied_until = monotonic
         self._written = {name: minute for name, minute in self._written.items() if now - minute < timedelta(minutes=5)}
-        prefix, left = api_key_key(""), _MAX_WRITTEN
+        left = _MAX_WRITTEN
         while self._waiting and left > 0:
             some = dict(islice(self._waiting.items(), min(left, _BATCH)))
-            keys = {name.removeprefix(prefix): at for name, at in some.items() if name.startswith(prefix)}
-            await self._keys.note_uses(keys)
-            await self._secrets.note_uses({name: at for name, at in some.items() if not name.startswith(prefix)})
+            sessions = {name: at for name, at in some.items() if name.startswith(SESSION_ID)}
+            kinds = (api_key_key(""), SESSION_ID, ISSUER_USE)
+            await self._keys.note_uses(_of(some, api_key_key("")))
+            await self._issuers.note_uses(_of(some, ISSUER_USE))
+            await self._sessions.note_uses(sessions)
+            await self._secrets.note_uses({name: at for name, at in some.items() if not name.startswith(kinds)})
             for name, minute in some.items():
                 del self._waiting[name]
                 self._written[name] = minute
@@ -83,3 +91,8 @@ class SecretUseFeed:
                 await self.copy()
             except StoreUnavailableError as error:
                 _log.warning("last use of secrets not stored yet", error=str(error))
+
+
+def _of(uses: Mapping[str, datetime], prefix: str) -> Mapping[str, datetime]:
+    """Those whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): at for name, at in uses.items() if name.startswith(prefix)}

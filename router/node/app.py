@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from router.access.visitors import Visitors
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
-from router.errors import StoreUnavailableError
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WakeClient, WorkerSide
+from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
 from router.node.sockets import listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from router.node.control import Control
     from router.routes.follower import OutboxFollower
     from router.store import Store
-    from router.tenancy.preview_secrets import PreviewSecrets
     from router.tenancy.waking import Wakes
     from router.wake.waker import Waker
 
@@ -90,7 +89,6 @@ class App:
         self._sync: CertificateSync | None = None
         self._resolver: Resolver | None = None
         self._source: RecordSource | None = None
-        self._links: PreviewSecrets | None = None
         self._wakes: Wakes | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
         self._recorder: Recorder | None = None
@@ -195,13 +193,16 @@ class App:
         metrics, evidence = self._metrics, self._evidence
         store: Store | None = None
         if self._worker_side is not None and self._asks:
-            resolver = await self._follow(await self._ask(self._worker_side))
+            asked = await self._ask(self._worker_side)
+            self._open_cache(asked)
+            resolver = await self._follow(asked, self._ask_for_visitors(self._worker_side))
         else:
             store = await self._open_store()
-            self._open_links(store)
-            resolver = await self._follow(store)
+            self._open_cache(store)
+            visitors = await self._open_visitors(store, own_listeners)
+            resolver = await self._follow(store, visitors)
             self._open_wakes(store)
-            self._share(store)
+            self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
         if self._keys is not None:
@@ -228,6 +229,7 @@ class App:
                 access=self._keys,
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
                 wake=self._wake_config(),
+                login_url=settings.login_url,
             )
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
@@ -257,19 +259,18 @@ class App:
             self._stack.push_async_callback(self._control_side.close)  # it reads the store, so it closes first
         return store
 
-    async def _use_up(self, secret_id: str) -> bool:
-        """Take a link that works once. Raises StoreUnavailableError."""
+    def _ask_for_visitors(self, worker_side: WorkerSide) -> VisitorsClient:
+        return VisitorsClient(worker_side, within=self._settings.cache.fetch_time)
+
+    async def _open_visitors(self, store: "Store", own_listeners: Collection[tuple[str, int]]) -> Visitors:
+        """What visitors need beside their routes: of the control process, where there is one besides this."""
         if self._worker_side is not None and self._process is not None and self._process.control:
-            within = self._settings.cache.fetch_time
-            return await LinksClient(self._worker_side, within=within).use_up(secret_id)
-        if self._links is None:
-            raise StoreUnavailableError("the store is not open yet")
-        return await self._links.use_up(secret_id)
+            return self._ask_for_visitors(self._worker_side)
+        from router.node.visitors import open_visitors  # noqa: PLC0415 - no worker with a control process needs it
 
-    def _open_links(self, store: "Store") -> None:
-        from router.tenancy.preview_secrets import PreviewSecrets  # noqa: PLC0415 - no worker with a control process needs it
-
-        self._links = PreviewSecrets(store, self._clock)
+        counts = None if self._shared is None else self._shared.counts
+        opening = open_visitors(store, self._settings, self._clock, own_listeners, counts)
+        return await self._stack.enter_async_context(opening)
 
     def _open_wakes(self, store: "Store") -> None:
         """What has resources woken; of a node with a control process only that does."""
@@ -304,7 +305,7 @@ class App:
             return WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
         return self._wakes
 
-    def _share(self, store: "Store") -> None:
+    def _share(self, store: "Store", visitors: Visitors) -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
         if self._shared is not None:
             store.on_number(self._shared.committed)
@@ -313,7 +314,7 @@ class App:
             store.on_number(self._control_side.announce)
             if self._wakes is not None:
                 self._control_side.serve_wakes(self._wakes)
-            self._control_side.serve_store(store, self._use_up)
+            self._control_side.serve_store(store, visitors)
 
     def _take_control(
         self, store: "Store", resolver: Resolver, own_listeners: Collection[tuple[str, int]]
@@ -381,19 +382,11 @@ class App:
         await sync.start()
         self._sync = sync
 
-    async def _follow(self, store: "Store | StoreClient") -> Resolver:
-        """The resolver, which hears of every change from here on that another process commits; and with it what this process
-        knows of keys."""
-        settings, clock, stack, metrics = self._settings, self._clock, self._stack, self._metrics
+    def _open_cache(self, store: "Store | StoreClient") -> None:
+        """What this node shares with the others in Redis, where there is one."""
+        settings = self._settings
         if settings.redis_url is None:
-            resolver = self._remember(store.records)
-            self._follower = follower = store.follow(self._heard, self._gap)
-            stack.push_async_callback(follower.close)
-            await follower.start(required=self._replaces)
-            if self._control_side is not None:  # from here on it passes on what others commit
-                self._control_side.outbox_moved(None, follower.position)
-            metrics.gauge("outbox_position", lambda: float(follower.position))
-            return resolver
+            return
         from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
 
         publishes = not settings.roles.isdisjoint(("api", "jobs"))
@@ -403,22 +396,37 @@ class App:
             fetch_time=settings.cache.fetch_time,
             store=store,
             publishes=publishes,
-            metrics=metrics,
-            clock=clock,
+            metrics=self._metrics,
+            clock=self._clock,
         )
-        stack.push_async_callback(shared.close)
-        resolver = self._remember(shared.records)
+        self._stack.push_async_callback(shared.close)
+
+    async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
+        """The resolver, which hears of every change from here on that another process commits; and with it what this process
+        knows of keys."""
+        stack, metrics = self._stack, self._metrics
+        shared = self._shared
+        if shared is None:
+            resolver = self._remember(store.records, visitors)
+            self._follower = follower = store.follow(self._heard, self._gap)
+            stack.push_async_callback(follower.close)
+            await follower.start(required=self._replaces)
+            if self._control_side is not None:  # from here on it passes on what others commit
+                self._control_side.outbox_moved(None, follower.position)
+            metrics.gauge("outbox_position", lambda: float(follower.position))
+            return resolver
+        resolver = self._remember(shared.records, visitors)
         await shared.start(self._drop, self._drop_all, store_required=self._replaces)
         return resolver
 
-    def _remember(self, source: RecordSource) -> Resolver:
+    def _remember(self, source: RecordSource, visitors: Visitors) -> Resolver:
         """What remembers routes, and keys where this process carries traffic."""
         settings, clock, stack = self._settings, self._clock, self._stack
         self._source = source
         self._resolver = resolver = Resolver.of(source, settings, clock)
         stack.push_async_callback(resolver.close)
         if "proxy" in settings.roles:
-            self._keys = keys = open_keys(source, settings, clock, use_up=self._use_up)
+            self._keys = keys = open_keys(source, settings, clock, visitors=visitors)
             stack.push_async_callback(keys.close)
         return resolver
 

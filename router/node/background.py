@@ -19,6 +19,7 @@ from router.settings import Settings
 from router.store import History, Store
 from router.tenancy import waking
 from router.tenancy.deliveries import EVERY, Deliveries
+from router.tenancy.sessions import KEPT as SESSIONS_KEPT
 
 
 def periodic_jobs(
@@ -60,6 +61,11 @@ def periodic_jobs(
         await guard.before("events", timedelta(seconds=settings.event_retention))
         await services.events.prune()
 
+    async def prune_sessions() -> None:
+        await guard.before("sessions", SESSIONS_KEPT)
+        await services.sessions.prune()
+        await services.hand_overs.prune()
+
     async def rotate_signing_keys() -> None:
         await services.signing_keys.make()
         await guard.before("signing_keys", timedelta())  # a wrong date would void every cookie
@@ -95,6 +101,7 @@ def periodic_jobs(
         hourly("prune_idempotency", prune_idempotency),
         hourly("prune_certificates", prune_certificates),
         hourly("prune_events", prune_events),
+        hourly("prune_sessions", prune_sessions),
         hourly("prune_history", history.prune),
         hourly("roll_up_usage", history.roll_up_usage),
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),

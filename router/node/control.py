@@ -13,6 +13,7 @@ from aiohttp import web
 
 from router.base.clock import Clock, ClockWatch, SystemClock
 from router.base.disk import low_on_space
+from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
 from router.domains.names import suffixes
 from router.errors import StoreUnavailableError
@@ -138,7 +139,7 @@ class Control:
         self._platform: PlatformNames | None = None
 
     async def start(self, sockets: Mapping[str, socket.socket]) -> None:
-        """Serve those of the listeners that are there, and begin with the jobs. Raises OSError."""
+        """Serve those of the listeners that are there, and begin with the jobs. Raises OSError, SettingsError."""
         settings, clock, stack, store, metrics = self._settings, self._clock, self._stack, self._store, self._metrics
         lookup = await stack.enter_async_context(open_lookup(settings, clock, metrics))
         fetch = open_fetch(settings, clock, lookup)
@@ -155,6 +156,7 @@ class Control:
             in_doubt=lambda: self._doubt is not None,
             host_notes=self._host_notes,
             error_notes=self._error_notes,
+            box=SecretBox(settings.secret_keys()),
         )
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there
@@ -361,7 +363,9 @@ class Control:
         return SecretUseFeed(
             used=self._secret_uses if control_side is None else control_side.secret_uses,
             secrets=services.preview_secrets,
+            sessions=services.sessions,
             keys=services.keys,
+            issuers=services.trusted_issuers,
             clock=self._clock,
             gather=None if control_side is None else control_side.gather,
         )

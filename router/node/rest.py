@@ -15,6 +15,7 @@ from router.api.diagnosis import HANDLERS as DIAGNOSES
 from router.api.docs import pages
 from router.api.env import EnvApi
 from router.api.events import EventsApi
+from router.api.identity_keys import IdentityKeysApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.blocks import InternalBlocks
 from router.api.internal.endpoints import InternalEndpoints
@@ -22,10 +23,12 @@ from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
 from router.api.links import Links
 from router.api.listener import Api
+from router.api.login import LoginApi
 from router.api.machines import Presenter
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
+from router.api.preview_passwords import ComputerPasswords, SandboxPasswords
 from router.api.preview_secrets import ComputerSecrets, SandboxSecrets
 from router.api.previews import PreviewPresenter, SandboxPreviews
 from router.api.project_reports import ProjectReportsApi
@@ -36,6 +39,7 @@ from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tenant import TenantApi
+from router.api.trusted_issuers import TrustedIssuersApi
 from router.api.versions import VersionsApi
 from router.api.webhooks import WebhooksApi
 from router.api.whoami import WhoamiApi
@@ -49,7 +53,7 @@ from router.settings import Settings
 from router.store import Store
 
 
-def handlers_of(services: Services, settings: Settings, activity: Activity) -> list[Handlers]:
+def handlers_of(services: Services, settings: Settings, activity: Activity, clock: Clock) -> list[Handlers]:
     """All handlers, in the order of the documentation."""
     urls = Urls.of(settings)
     links = Links(preview_domains=services.preview_domains, urls=urls)
@@ -57,6 +61,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
     exposed = PreviewPresenter(
         previews=services.previews,
         secrets=services.preview_secrets,
+        passwords=services.passwords,
         links=links,
         hints=services.host_hints,
         errors=services.error_notes,
@@ -70,7 +75,10 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
         ProjectReportsApi(projects=services.projects, resources=services.resources, domains=services.custom_domains),
         WhoamiApi(tenants=services.tenants, workspaces=services.workspaces, projects=services.projects),
         ApiKeysApi(services.keys),
+        IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
+        TrustedIssuersApi(services.trusted_issuers, workspaces=services.workspaces, projects=services.projects),
+        LoginApi(logins=services.logins, sessions=services.sessions, redirect_uri=f"{settings.login_url}/callback"),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(
@@ -80,6 +88,12 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
             links=links,
             presenter=exposed,
         ),
+        SandboxPasswords(
+            resources=services.resources,
+            previews=services.previews,
+            passwords=services.passwords,
+            presenter=exposed,
+        ),
         ComputersApi(resources=services.resources, presenter=presenter),
         ComputerPorts(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         ComputerSecrets(
@@ -87,6 +101,12 @@ def handlers_of(services: Services, settings: Settings, activity: Activity) -> l
             previews=services.previews,
             secrets=services.preview_secrets,
             links=links,
+            presenter=exposed,
+        ),
+        ComputerPasswords(
+            resources=services.resources,
+            previews=services.previews,
+            passwords=services.passwords,
             presenter=exposed,
         ),
         DeploymentsApi(
@@ -160,7 +180,7 @@ def server_on(
     """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
-    table = Table(handlers_of(services, settings, activity))
+    table = Table(handlers_of(services, settings, activity, clock))
     api = Api(
         table,
         pages=pages(document(table, version=version("miosa-router"))),

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from router.base.clock import Clock, SystemClock
+from router.base.secret_box import SecretBox
 from router.dns import DnsLookup
 from router.domains.checks.apply_custom import CustomResults
 from router.domains.checks.apply_preview import PreviewResults
@@ -29,17 +30,22 @@ from router.tenancy.deployments import Deployments
 from router.tenancy.destinations import Destinations
 from router.tenancy.env import Env
 from router.tenancy.events import Events
+from router.tenancy.hand_overs import HandOvers
 from router.tenancy.health import Probe
 from router.tenancy.host_hints import HostHints
 from router.tenancy.keys import Keys
+from router.tenancy.logins import Logins
+from router.tenancy.passwords import Passwords
 from router.tenancy.preview_secrets import PreviewSecrets
 from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
 from router.tenancy.publishing import Publishing
 from router.tenancy.releases import Releases
 from router.tenancy.resource_service import Resources
+from router.tenancy.sessions import Sessions
 from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenants
+from router.tenancy.trusted_issuers import TrustedIssuers
 from router.tenancy.usage import Usage
 from router.tenancy.webhooks import Webhooks
 from router.tenancy.workspaces import Workspaces
@@ -59,6 +65,11 @@ class Services:
     blocks: Blocks
     previews: Previews
     preview_secrets: PreviewSecrets
+    trusted_issuers: TrustedIssuers
+    logins: Logins
+    sessions: Sessions
+    hand_overs: HandOvers
+    passwords: Passwords
     host_hints: HostHints
     error_notes: ErrorNotes
     deployments: Deployments
@@ -78,7 +89,7 @@ class Services:
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
-    """The destinations that webhooks may have."""
+    """Where webhooks may go, and where the providers of logins and CI systems may be."""
     return Destinations(
         private=settings.webhooks.private_networks,
         backends=settings.backend_networks,
@@ -98,14 +109,16 @@ def build_services(
     in_doubt: Callable[[], bool] = lambda: False,
     host_notes: HostNotes | None = None,
     error_notes: ErrorNotes | None = None,
+    box: SecretBox | None = None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
-    node's traffic has met."""
+    node's traffic has met. Without `box` no secret can be stored that has to be read again, and none be read."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
         *settings.special_domains,
         settings.platform_domain,
+        settings.login_name,
         settings.verify_target,
         settings.proxy_target,
     )
@@ -148,6 +161,7 @@ def build_services(
         own_listeners=own_listeners,
         reserved_ports=settings.reserved_ports,
     )
+    destinations = destinations_of(settings, own_listeners)
     return Services(
         tenants=Tenants(store, clock),
         workspaces=Workspaces(store, clock),
@@ -159,6 +173,11 @@ def build_services(
         blocks=Blocks(store, clock),
         previews=Previews(store, clock, reserved_ports=settings.reserved_ports),
         preview_secrets=PreviewSecrets(store, clock),
+        trusted_issuers=TrustedIssuers(store, clock, destinations=destinations),
+        logins=Logins(store, clock, box=box or SecretBox(), destinations=destinations),
+        sessions=Sessions(store, clock),
+        hand_overs=HandOvers(store, clock),
+        passwords=Passwords(store, clock),
         host_hints=HostHints(store, host_notes or HostNotes()),
         error_notes=error_notes or ErrorNotes(),
         deployments=Deployments(store, clock, resources=resources),
@@ -187,7 +206,7 @@ def build_services(
         ),
         diagnoses=diagnoses,
         events=Events(store, clock, retention=settings.event_retention),
-        webhooks=Webhooks(store, clock, destinations=destinations_of(settings, own_listeners)),
+        webhooks=Webhooks(store, clock, destinations=destinations),
         checks=Queue(store, clock),
         transfers=transfers,
     )
@@ -209,8 +228,9 @@ def open_fetch(settings: Settings, clock: Clock, lookup: Lookup) -> HttpFetch:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """The services for one command. Raises StoreUnavailableError."""
+async def open_services(settings: Settings, *, secrets: bool = False) -> AsyncIterator[Services]:
+    """The services for one command. With `secrets` they read and store those that are encrypted: most commands need no key for
+    that, and who runs them may not read its file. Raises StoreUnavailableError, SettingsError."""
     clock = SystemClock()
     async with (
         open_store(settings, clock) as store,
@@ -218,4 +238,5 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         HttpHealthCheck() as probe,
     ):
         fetch = open_fetch(settings, clock, lookup)
-        yield build_services(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe)
+        box = SecretBox(settings.secret_keys() if secrets else ())
+        yield build_services(store, settings, clock, lookup=lookup, fetch=fetch, probe=probe, box=box)

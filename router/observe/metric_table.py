@@ -34,6 +34,7 @@ _JOBS = (
     "warm_certificates",
     "trim_outbox",
     "prune_events",
+    "prune_sessions",
     "mend_times",
     "prune_history",
     "roll_up_usage",

@@ -6,6 +6,7 @@ secret parameters masked: all of our own (they begin with `miosa`), and the name
 
 import functools
 import re
+from urllib.parse import unquote_to_bytes
 
 MASK = "***"
 
@@ -65,7 +66,8 @@ def _mask_parameter(match: re.Match[bytes]) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def _is_secret_parameter(name: bytes) -> bool:
-    return _SECRET_PARAMETER.fullmatch(name) is not None
+    """By the name as programs read it: it may be percent-encoded."""
+    return _SECRET_PARAMETER.fullmatch(unquote_to_bytes(name)) is not None
 
 
 def mask_keys(text: bytes) -> bytes:

@@ -6,5 +6,20 @@ from router.pages.negotiation import Form, form_of
 from router.pages.page import Page, Pages
 from router.pages.waiting import PATH as WAKE_PATH
 from router.pages.waiting import Progress, Stage
+from router.pages.wording import LOG_OUT, LOGGED_OUT, LOGIN_HOST, Notice
 
-__all__ = ["WAKE_PATH", "Form", "Page", "Pages", "Progress", "Stage", "form_of", "reconnect_after", "why_closed"]
+__all__ = [
+    "LOGGED_OUT",
+    "LOGIN_HOST",
+    "LOG_OUT",
+    "WAKE_PATH",
+    "Form",
+    "Notice",
+    "Page",
+    "Pages",
+    "Progress",
+    "Stage",
+    "form_of",
+    "reconnect_after",
+    "why_closed",
+]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote_plus
 
 import jinja2
 from markupsafe import Markup, escape
@@ -26,6 +27,9 @@ _TYPES = {
     Form.EVENT_STREAM: b"text/event-stream",
 }
 _ALWAYS = ((b"X-Content-Type-Options", b"nosniff"), (b"Referrer-Policy", b"no-referrer"))
+# A form that is sent from a page without a referrer has no origin either, by which we know it for ours (Fetch Standard,
+# "append a request Origin header").
+_WITH_FORM = ((b"X-Content-Type-Options", b"nosniff"), (b"Referrer-Policy", b"same-origin"))
 _DATA_EXTRA = ((b"Content-Security-Policy", b"default-src 'none'"), *_ALWAYS)
 _RELOAD = 3  # seconds between the loads of a page that waits for a preview
 _KEPT = (
@@ -41,6 +45,11 @@ _ACCENT, _ACCENT_DARK = "#4338ca", "#a5b4fc"
 
 # Stands for the request's id in a kept page. A NUL can't be in anything else that a page shows.
 _REQUEST_ID = "\0"
+_LOGIN = "\2"  # and this for where somebody signs in
+_NEXT = "\1"  # and this for where a form leads
+
+# What a form has is at most 4 KiB. The longest password takes 3 of them, percent-encoded.
+_MAX_NEXT = 900
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("router.pages"),
@@ -84,20 +93,29 @@ class Pages:
         message: str | None = None,
         reload: bool = True,
         listening: tuple[ListeningSocket, ...] = (),
+        login: bytes = b"",
+        after_form: bytes | None = None,
     ) -> Page:
-        """The answer's body. `message` replaces the problem's own; `reload`: whether a page may load itself again, as it
-        must not where the visitor has sent a form; `listening`: what does listen where a port is closed.
+        """The answer's body. `login` is where on this host somebody signs in, and comes in by that. `message` replaces the
+        problem's own; `reload`: whether a page may load itself again, as it must not where the visitor has sent a form;
+        `listening`: what does listen where a port is closed; `after_form`: the page asks for a password, and goes there with
+        it.
 
         `host`, `port` and `branding` show on pages about a preview only: every other page is the same, to the byte but
         for the request's id, whatever the host.
         """
         about_a_preview = problem.code in wording.ABOUT_A_PREVIEW
-        text = message if message is not None else wording.message(problem, port)
+        asks = after_form is not None and form is Form.HTML
+        text = wording.message(problem, port)
+        if message is not None:
+            text = message
+        elif problem.code == "token_missing" and form is Form.HTML and (asks or login):
+            text = wording.asking(password=asks, login=bool(login))
         content_type = _TYPES[form]
         if form is Form.EVENT_STREAM:
             return Page(content_type, b"retry: %d\n\n" % (reconnect_after(problem) or 0), _ALWAYS, 200)
         if form is not Form.HTML:
-            parts = self._data(problem, text, form, port, listening)
+            parts = self._data(problem, text, form, port, listening, login.partition(b"?")[0].decode("ascii"))
             shown = json.dumps(request_id)[1:-1].encode("ascii")
             return Page(content_type, shown.join(parts), _DATA_EXTRA, problem.status)
         parts, extra = self._html(
@@ -108,9 +126,15 @@ class Pages:
             read_branding(branding) if branding and about_a_preview else Branding(),
             reload and (problem.reason or problem.code) in wording.RELOADING,
             listening,
+            bool(login),
+            asks,
         )
-        shown = str(escape(request_id)).encode("utf-8", "replace")
-        return Page(content_type, shown.join(parts), extra, problem.status)
+        body = str(escape(request_id)).encode("utf-8", "replace").join(parts)
+        if login:
+            body = body.replace(_LOGIN.encode("ascii"), str(escape(login.decode("ascii"))).encode("ascii"))
+        if asks:
+            body = body.replace(_NEXT.encode("ascii"), str(escape(_field(after_form or b""))).encode("ascii"))
+        return Page(content_type, body, extra, problem.status)
 
     def confirmation(self, *, host: str, branding: Mapping[str, str] | None, request_id: str) -> Page:
         """What a link shows that works once: a button. A form without a script, sent to the page's own address: what only looks
@@ -166,15 +190,46 @@ class Pages:
         extra = ((b"Content-Security-Policy", policy), *_ALWAYS)
         return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, STARTING.status)
 
+    def notice(self, notice: wording.Notice, *, branding: Mapping[str, str] | None, request_id: str) -> Page:
+        """A page that is no problem. Its form has an origin when it is sent, by which we know it for ours."""
+        marks = read_branding(branding) if branding else Branding()
+        style = _style(marks)
+        page = _templates.get_template("notice.html").render(
+            heading=notice.heading,
+            text=notice.text,
+            button=notice.button,
+            name=marks.name or self._platform_name,
+            logo=marks.logo,
+            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
+            support_url=marks.support_url,
+            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            request_id=request_id,
+        )
+        forms = "'self'" if notice.button else "'none'"
+        extra = (
+            (b"Content-Security-Policy", _policy(style, forms=forms) + b"; frame-ancestors 'none'"),
+            (b"X-Content-Type-Options", b"nosniff"),
+            (b"Referrer-Policy", b"same-origin"),
+        )
+        return Page(_TYPES[Form.HTML], page.encode("utf-8", "replace"), extra, 200)
+
     def _render_data(
-        self, problem: Problem, text: str, form: Form, port: int | None, listening: tuple[ListeningSocket, ...]
+        self,
+        problem: Problem,
+        text: str,
+        form: Form,
+        port: int | None,
+        listening: tuple[ListeningSocket, ...],
+        login: str,
     ) -> list[bytes]:
-        """For programs: the parts between which the request's id stands."""
+        """For programs: the parts between which the request's id stands. A browser has to be sent to `login`, and comes back."""
         if form is Form.MARKDOWN:
             return self._markdown(problem, text, port, listening).encode("utf-8", "replace").split(_REQUEST_ID.encode())
         error = self._problem_details(problem, text, port) if form is Form.PROBLEM else self._error(problem, text)
         if problem.reason is not None:
             error["reason"] = problem.reason
+        if login:
+            error["login_url"] = login
         if listening:
             error["listening"] = [socket._asdict() for socket in listening]
         document = error if form is Form.PROBLEM else {"error": error}
@@ -235,6 +290,8 @@ class Pages:
         branding: Branding,
         reload: bool,
         listening: tuple[ListeningSocket, ...],
+        login: bool,
+        asks: bool,
     ) -> tuple[list[bytes], tuple[tuple[bytes, bytes], ...]]:
         """For people: the parts between which the request's id stands, and the headers."""
         style = _style(branding)
@@ -257,11 +314,21 @@ class Pages:
             style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
             request_id=_REQUEST_ID,
             listening=[wording.socket_text(socket) for socket in listening],
+            login=_LOGIN if login else "",
+            asks=asks,
+            next=_NEXT,
         )
-        extra = [(b"Content-Security-Policy", _policy(style, forms="'none'")), *_ALWAYS]
+        policy = _policy(style, forms="'self'" if asks else "'none'")
+        extra = [(b"Content-Security-Policy", policy), *(_WITH_FORM if asks else _ALWAYS)]
         if reload:
             extra.append((b"Refresh", b"%d" % _RELOAD))
         return page.encode("utf-8", "replace").split(_REQUEST_ID.encode()), tuple(extra)
+
+
+def _field(after: bytes) -> str:
+    """The value of a form's `next`: where that is too long for a form, the visitor starts over at the top."""
+    text = after.decode("ascii", "replace")
+    return text if len(quote_plus(text)) <= _MAX_NEXT else "/"
 
 
 def _style(branding: Branding) -> str:

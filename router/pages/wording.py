@@ -5,6 +5,7 @@ differs between a name that exists and one that doesn't would tell which is whic
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -24,8 +25,14 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "token_revoked": "This link or token works no more",
         "address_not_allowed": "Not from this network",
         "origin_not_allowed": "Not from another site",
+        "login_not_allowed": "This account is not let in",
+        "login_failed": "Sign in once more, please",
+        "identity_provider_unavailable": "Signing in does not work just now",
         "preview_expired": "This preview has ended",
         "too_early": "Once more, please",
+        "password_wrong": "That is not the password",
+        "too_many_tries": "Too many tries",
+        "form_wrong": "That form could not be read",
         "method_not_allowed": "Not with this method",
         "request_timeout": "That took too long",
         "resource_deleted": "Gone for good",
@@ -33,6 +40,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "uri_too_long": "That address is too long",
         "expectation_failed": "That expectation is not supported",
         "too_many_requests": "This preview is busy",
+        "too_many_logins": "Too many sign-ins",
         "headers_too_large": "The request’s headers are too large",
         "blocked": "Not available",
         "method_not_implemented": "That method is not known here",
@@ -53,6 +61,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "caa_forbidden": "No certificate may be issued",
         "dns_not_pointing": "This domain does not lead here",
         "resolver_unavailable": "Something is wrong on our side",
+        "ci_system": "The CI system can't be asked just now",
         "draining": "Back in a moment",
         "overloaded": "No room just now",
         "connection_closed": "The program here broke off",
@@ -74,6 +83,52 @@ CONFIRMATION_TEXT = (
     "back until the link's time is over."
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A page that is no problem. With a `button` it is a form that is sent to the page's own address."""
+
+    heading: str
+    text: str
+    button: str = ""
+
+
+LOGIN_HOST = Notice(
+    "People sign in here",
+    "This address belongs to the platform. Whoever opens a private preview whose team has a login comes by here, signs in at "
+    "the team's own identity provider, and is sent back. Nothing is asked of you here, and no password is typed. To sign in, "
+    "open the preview.",
+)
+LOG_OUT = Notice(
+    "Log out?",
+    "That ends your sign-in for all previews of this team, in every tab and at once, also for pages that are open. If you came in "
+    "by a link or a password, this browser forgets that for this preview.",
+    "Log out",
+)
+LOGGED_OUT = Notice(
+    "You are logged out",
+    "This browser opens no private preview by your sign-in any more. Your identity provider may still know you: to end that "
+    "too, log out there.",
+)
+
+# What the page of a private preview says where whoever belongs to its team can sign in.
+SIGNING_IN = (
+    "Only those who were let in may open this preview. If you belong to its team, sign in with the account that you have there. "
+    "Others follow a link that its owner has shared with them, or ask for one."
+)
+
+# And where there is both.
+ASKING_BOTH = (
+    "Only those who were let in may open this preview. Type its password, or sign in if you belong to its team. If you can do "
+    "neither, ask whoever sent you here."
+)
+
+# What a page says that asks for a password.
+ASKING = (
+    "Type its password to open it; this browser may come back then. If you don’t know it, ask whoever sent you here, or follow "
+    "a link that the preview’s owner has shared with you."
+)
+
 # Of who may open a preview: it is hidden from strangers by another problem than these, or by none.
 _REFUSALS = (
     "token_missing",
@@ -84,6 +139,9 @@ _REFUSALS = (
     "origin_not_allowed",
     "preview_expired",
     "too_early",
+    "identity_provider_unavailable",
+    "password_wrong",
+    "too_many_tries",
 )
 
 # Problems of a preview that every visitor knows to exist.
@@ -110,8 +168,10 @@ STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(_REFUSALS, ("unknown", "private")),
         "several_tokens": ("unknown", "private"),
+        "ci_system": ("unknown", "private"),
         "preview_expired": ("bad", "expired"),
         "address_not_allowed": ("unknown", "restricted"),
+        "too_many_logins": ("unknown", "private"),
         "starting": ("wait", "starting"),
         "too_many_requests": ("wait", "busy"),
         "stopped": ("unknown", "stopped"),
@@ -141,6 +201,13 @@ _ABOUT_A_PORT = frozenset(("port_closed", "bad_backend_response", "tls_expected"
 
 # Problems that soon end by themselves: the page reloads.
 RELOADING = frozenset(("port_closed", "listens_on_loopback", "listens_elsewhere", "starting", "certificate_pending"))
+
+
+def asking(*, password: bool, login: bool) -> str:
+    """What the page of a private preview says that has a field for a password, a button to sign in, or both."""
+    if password and login:
+        return ASKING_BOTH
+    return ASKING if password else SIGNING_IN
 
 
 def heading(problem: Problem, port: int | None) -> str:

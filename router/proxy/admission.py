@@ -6,37 +6,42 @@
 Functions rather than methods, as in `response.py`. Called for routes with a policy only: no other request pays for it.
 """
 
-import asyncio
 import math
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
 from router import errors
-from router.access.brought import Brought, sole_credential
-from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
+from router.access.brought import Brought, brings_nothing, sole_credential
+from router.access.ci_tokens import CiOutcome
 from router.access.decision import (
-    OPEN,
     Allowed,
+    AtLogin,
     Confirm,
-    Entry,
     Exchanged,
     LookUp,
     Preflight,
     Refused,
+    TakePassword,
     UseUp,
+    Verdict,
     decide,
     judge_entry,
     judge_key,
+    judge_session,
 )
+from router.access.entry import OPEN, Entry
 from router.access.keys import UNKNOWN
+from router.access.reserved import is_reserved
 from router.access.rules import AccessRules, origin_host
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
-from router.proxy import local_responses
-from router.routes.policies import AccessSecret, Cors
+from router.proxy import local_responses, password_form, preview_login
+from router.proxy.admission_work import cookie_for, wait
+from router.proxy.identity import IdentityLines
+from router.proxy.password_form import asks_password, take_form
+from router.routes.policies import AccessSecret, Cors, issuer_use
 from router.routes.records import SigningKeysRecord
 
 if TYPE_CHECKING:
@@ -44,10 +49,21 @@ if TYPE_CHECKING:
     from router.proxy.worker_state import WorkerState
     from router.routes.route import Route
 
-_LOOK_UP_TIME: Final = 10.0  # seconds for one, at most
 _MAX_LOOK_UPS: Final = 4  # of keys for one exchange: what was looked up may have changed again
 _MOMENT: Final = 1.0  # seconds: as often as open exchanges are judged again
 _MAX_VISITS: Final = 1024  # of one route
+# Refusals that somebody of the preview's team need not hear.
+_SIGN_IN_INSTEAD: Final = frozenset(
+    (
+        "token_missing",
+        "token_wrong",
+        "token_expired",
+        "token_revoked",
+        "login_failed",
+        "password_wrong",
+        "too_many_tries",
+    )
+)
 _VARY: Final = b"Vary: Origin"
 
 _log = structlog.get_logger("router.proxy")
@@ -57,33 +73,40 @@ class Visit:
     """How one exchange came in, where not everybody may. `entry` is what let it in, and `until` when that is to be judged
     again, in seconds of the epoch; `cors` the lines that its response gets
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
-    `look_ups` how many keys it has waited for. `waits` is how often it has waited for a resource that slept or started, which
-    took until `woken` so many milliseconds; -1 where it has not."""
+    `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for,
+    `next` where the visitor goes from a form, `consumed` the values of Authorization that were ours. `waits` is how often it
+    has waited for a resource that slept or started, which took until `woken` so many milliseconds; -1 where it has not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, restricted: bool) -> None:
+        self.restricted = restricted
         self.entry: Entry | None = None
         self.until = 0.0
         self.friend: bool | None = None
         self.cors: tuple[bytes, ...] = ()
         self.look_ups = 0
+        self.next = b""
+        self.consumed: frozenset[bytes] = frozenset()
         self.waits = 0
         self.woken = -1
 
     def own(self) -> "Visit":
         """A copy for one exchange: who brings the same in one moment has the same visit."""
-        visit = Visit()
+        visit = Visit(restricted=self.restricted)
         visit.entry, visit.until, visit.friend, visit.cors = self.entry, self.until, self.friend, self.cors
         visit.look_ups, visit.waits, visit.woken = self.look_ups, self.waits, self.woken
+        visit.next, visit.consumed = self.next, self.consumed
         return visit
 
 
 class Guard:
     """What is derived from a route with a policy: the rules, and visits that were let in a moment ago by what they brought
     alone (`sole_credential`), with the instant of the coarse clock up to which the same lets in the next. They are those of
-    the preview's own secrets: a change of one is a change of the route, which has another guard then."""
+    the preview's own secrets, a change of which is a change of the route, which has another guard then; and those of sessions
+    and API keys, which are asked for each time."""
 
     def __init__(self, rules: AccessRules) -> None:
         self.rules = rules
+        self.identity = IdentityLines(rules) if rules.identity else None
         self._visits: dict[bytes, tuple[Visit, float]] = {}
         self._signing: SigningKeysRecord | None = None
 
@@ -118,18 +141,30 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     if guard is None:
         return True
     rules, visit, credential = guard.rules, exchange.visit, b""
+    if rules.open and brings_nothing(exchange.head):
+        return True
     if visit is None:
-        if rules.by_credential:
+        if rules.by_credential and not is_reserved(exchange.head.target):
             credential = sole_credential(exchange.head)
             known = guard.known(credential, worker.now, worker.access.signing) if credential else None
-            if known is not None:
+            if (
+                known is not None
+                and known.entry is not None
+                and _goes_on(exchange, rules, known.entry)
+                and _told(exchange, guard, known.entry)
+            ):
                 exchange.visit = known
+                if known.consumed:
+                    exchange.head = exchange.head.without_authorization(known.consumed)
                 return True
-        visit = exchange.visit = Visit()
+        visit = exchange.visit = Visit(restricted=rules.restricted)
     elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
         problem = _judge(exchange, rules, visit.entry)
         if problem is not None:
             exchange.respond(problem, endings.EDGE_IN_ADMISSION)
+        elif not _told(exchange, guard, visit.entry):
+            _wait_to_tell(exchange, visit)
+            return False
         return problem is None
     if rules.cors is not Cors.PASSTHROUGH and not _settle_origin(exchange, visit, rules):
         return False
@@ -145,15 +180,23 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         secure=exchange.scheme == "https",
         friend=visit.friend is True,
     )
-    if route.decision.redirect_to is not None and not isinstance(verdict, Refused | LookUp):
-        return True  # to where what was brought is looked at
+    if route.decision.redirect_to is not None and _is_redirected(verdict, rules, now):
+        return True
     if isinstance(verdict, Allowed):
+        if not _told(exchange, guard, verdict.entry):
+            _wait_to_tell(exchange, visit)
+            return False
         visit.entry = entry = verdict.entry
-        visit.until = min(entry.until, rules.until)
-        if entry.key or (entry.secret_id and not entry.signed_by):
+        visit.until = min(entry.until, rules.until_for(entry.secret_id))
+        if entry.session_id:
+            worker.access.note_use(entry.session_id, key=False)
+        elif entry.key or (entry.secret_id and not entry.signed_by):
             worker.access.note_use(entry.key or entry.secret_id, key=bool(entry.key))
+        for rule in entry.issuers:
+            worker.access.note_use(issuer_use(rule.id), key=False)
         exchange.head = brought.forward(consumed=verdict.consumed)
-        if credential and entry.secret_id:
+        if credential and (entry.secret_id or entry.session_id or entry.key):
+            visit.consumed = verdict.consumed
             guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
         return True
     if isinstance(verdict, Refused):
@@ -164,14 +207,45 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
         _exchange_link(exchange, rules, brought, verdict.secret)
     elif isinstance(verdict, Confirm):
         exchange.answer(local_responses.confirmation(worker.pages, exchange.head, route, exchange.id))
+    elif isinstance(verdict, AtLogin):
+        preview_login.answer(exchange, route, rules, verdict.path)
     elif isinstance(verdict, UseUp):
-        _wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
+        wait(exchange, "use up a link", partial(_use_up, exchange, rules, brought, verdict.secret))
+    elif isinstance(verdict, TakePassword):
+        take_form(exchange, visit, rules, verdict.secret)
     elif visit.look_ups < _MAX_LOOK_UPS:
         visit.look_ups += 1
-        _wait(exchange, "look up a key", partial(_look_up, exchange, verdict.key))
+        if verdict.ci_token:
+            wait(exchange, "verify a token", partial(_verify_ci, exchange, rules, verdict.ci_token))
+        else:
+            wait(exchange, "look up a key", partial(_look_up, exchange, verdict))
     else:
         exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
     return False
+
+
+def login_target(exchange: "Exchange", problem: Problem) -> bytes:
+    """Where on this host whoever gets this problem may sign in instead, and come back; empty where that opens nothing."""
+    route = exchange.route
+    guard = None if route is None else guard_of(exchange.worker, route)
+    if guard is None or problem.code not in _SIGN_IN_INSTEAD:
+        return b""
+    return preview_login.target(exchange, guard.rules)
+
+
+def _is_redirected(verdict: Verdict, rules: AccessRules, now: float) -> bool:
+    """Whether the visitor is sent on from a host that redirects: to where what they brought is looked at, or where they are
+    asked for a password."""
+    if isinstance(verdict, Refused):
+        return verdict.problem is errors.TOKEN_MISSING and asks_password(rules, now)
+    return not isinstance(verdict, LookUp)
+
+
+def after_form(exchange: "Exchange", visit: Visit, problem: Problem) -> bytes | None:
+    """Where the visitor goes from the form for a password on this problem's page; None where it has none."""
+    route = exchange.route
+    guard = None if route is None else guard_of(exchange.worker, route)
+    return None if guard is None else password_form.after_form(exchange, visit, guard.rules, problem)
 
 
 def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
@@ -182,11 +256,15 @@ def judge_again(exchange: "Exchange", route: "Route") -> Problem | None:
             visit.until = math.inf
         return None
     if visit is None:
-        visit = exchange.visit = Visit()
+        visit = exchange.visit = Visit(restricted=guard.rules.restricted)
         visit.entry = OPEN
+    visit.restricted = guard.rules.restricted
     entry = visit.entry or OPEN
     problem = _judge(exchange, guard.rules, entry)
-    visit.until = min(entry.until, guard.rules.until)
+    visit.until = min(entry.until, guard.rules.until_for(entry.secret_id))
+    record = exchange.worker.access.peek(entry.key) if entry.key else None
+    if record is not None and record is not UNKNOWN and record.until is not None:
+        visit.until = min(visit.until, record.until)
     return problem
 
 
@@ -198,7 +276,53 @@ def _judge(exchange: "Exchange", rules: AccessRules, entry: Entry) -> Problem | 
         record = worker.access.peek(entry.key)
         if record is not UNKNOWN:
             return judge_key(rules, record, now)
+    if problem is None and entry.session_id and not rules.public:
+        session = worker.access.peek_session(entry.session_id)
+        if session is not UNKNOWN:
+            return judge_session(rules, session, now)
     return problem
+
+
+def _goes_on(exchange: "Exchange", rules: AccessRules, entry: Entry) -> bool:
+    """Whether what let somebody in a moment ago is neither a session nor an API key, or one that is known to do so still."""
+    access = exchange.worker.access
+    if entry.session_id:
+        session = access.peek_session(entry.session_id)
+        return session is not UNKNOWN and judge_session(rules, session, exchange.worker.date()) is None
+    if entry.key:
+        key = access.peek(entry.key)
+        return key is not UNKNOWN and judge_key(rules, key, exchange.worker.date()) is None
+    return True
+
+
+# Who the visitor is.
+
+
+def _told(exchange: "Exchange", guard: Guard, entry: Entry) -> bool:
+    """Have the program told who came in by `entry`, where its owner wants that; False: there is nothing yet to sign it with."""
+    lines = guard.identity
+    if lines is None:
+        return True
+    worker = exchange.worker
+    line = lines.of(entry, worker.access.identity, worker.now, worker.date)
+    if line is None:
+        return False
+    exchange.client_info = exchange.client_info.with_identity(line)
+    return True
+
+
+def _wait_to_tell(exchange: "Exchange", visit: Visit) -> None:
+    """The request goes on when there is, and never without."""
+    if visit.look_ups < _MAX_LOOK_UPS:
+        visit.look_ups += 1
+        wait(exchange, "read identity keys", partial(_read_identity_keys, exchange))
+    else:
+        exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+
+
+async def _read_identity_keys(exchange: "Exchange") -> bool:
+    await exchange.worker.access.identity_ready()
+    return True
 
 
 # Cross-origin requests.
@@ -220,7 +344,7 @@ def _settle_origin(exchange: "Exchange", visit: Visit, rules: AccessRules) -> bo
                 raw = host.encode("ascii")
                 route = exchange.worker.resolver.peek(raw)
                 if route is None:
-                    _wait(exchange, "look up an origin", partial(_look_up_origin, exchange, visit, rules, raw))
+                    wait(exchange, "look up an origin", partial(_look_up_origin, exchange, visit, rules, raw))
                     return False
                 visit.friend = _has_owner(route, rules)
     visit.cors = (_VARY,)
@@ -250,7 +374,7 @@ def _exchange_link(exchange: "Exchange", rules: AccessRules, brought: Brought, s
     """Send the visitor to the same address without the link's token, with a cookie in its place."""
     cookie = None
     if secret is not None:
-        cookie = _cookie_for(exchange, rules, secret)
+        cookie = cookie_for(exchange, rules, secret)
         if cookie is None:
             exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
             return
@@ -260,20 +384,8 @@ def _exchange_link(exchange: "Exchange", rules: AccessRules, brought: Brought, s
     )
 
 
-def _cookie_for(exchange: "Exchange", rules: AccessRules, secret: AccessSecret) -> bytes | None:
-    worker = exchange.worker
-    now, keys = worker.date(), worker.access.signing
-    until = now + MAX_AGE if secret.until is None else min(now + MAX_AGE, secret.until)
-    grant = Grant(rules.resource_id, rules.port, secret.id, rules.generation, now, until)
-    value = None if keys is None else sign(grant, keys, now)
-    if value is None:
-        _log.error("a link was not exchanged: no key signs cookies now", resource=rules.resource_id)
-        return None
-    return set_cookie(value, int(until - now))
-
-
 async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, secret: AccessSecret) -> bool:
-    first = await exchange.worker.access.use_up(secret.id)
+    first = await exchange.worker.access.visitors.use_up(secret.id)
     exchange.waiting = None
     if not exchange.over:
         if first:
@@ -286,13 +398,25 @@ async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, se
 # What takes time.
 
 
-async def _look_up(exchange: "Exchange", key: str) -> bool:
+async def _look_up(exchange: "Exchange", wanted: LookUp) -> bool:
     access = exchange.worker.access
-    if key:
-        await access.resolve(key)
+    if wanted.key:
+        await access.resolve(wanted.key)
+    elif wanted.session_id:
+        await access.resolve_session(wanted.session_id)
     else:
         await access.ready()
     return True
+
+
+async def _verify_ci(exchange: "Exchange", rules: AccessRules, token: str) -> bool:
+    verdict = await exchange.worker.access.verify_ci(rules.tenant_id, rules.issuers_mark, token)
+    if verdict.outcome is not CiOutcome.UNAVAILABLE:
+        return True
+    exchange.waiting = None
+    if not exchange.over:
+        exchange.respond(errors.CI_SYSTEM_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
+    return False
 
 
 async def _look_up_origin(exchange: "Exchange", visit: Visit, rules: AccessRules, host: bytes) -> bool:
@@ -301,34 +425,3 @@ async def _look_up_origin(exchange: "Exchange", visit: Visit, rules: AccessRules
         raise StoreUnavailableError("the host of an origin could not be looked up")
     visit.friend = _has_owner(route, rules)
     return True
-
-
-def _wait(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    """Do `work`, when it is its turn; if it says so, admit the exchange once more, by the route that its host has then."""
-    exchange.looked_up = True
-    exchange.hold_body()
-    exchange.worker.pacer.take(partial(_start, exchange, name, work))
-
-
-def _start(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    if not exchange.over:
-        exchange.waiting = exchange.worker.tasks.start(name, _work(exchange, work))
-
-
-async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    worker = exchange.worker
-    try:
-        route = None
-        async with asyncio.timeout(_LOOK_UP_TIME):
-            if await work():
-                route = await worker.resolver.resolve(exchange.head.host)
-        exchange.waiting = None
-        if route is not None and not exchange.over:
-            exchange.admit(route)
-    except (StoreUnavailableError, TimeoutError):
-        exchange.waiting = None
-        if not exchange.over:
-            exchange.respond(errors.RESOLVER_UNAVAILABLE, endings.EDGE_IN_ADMISSION)
-    except Exception:
-        exchange.crash()
-        raise

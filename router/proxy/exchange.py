@@ -110,12 +110,13 @@ from router.http1.whole_bodies import may_come_whole
 from router.observe import endings
 from router.observe.ended_exchange import Finished
 from router.observe.recorder import BATCH
-from router.proxy import admission, local_responses
+from router.proxy import admission, local_responses, login_host
 from router.proxy.callers import join
 from router.proxy.dial import DialError
 from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
 from router.proxy.response import switch
-from router.proxy.whole_body import WholeBody
+from router.proxy.whole_body import HeldBody, WholeBody
+from router.routes.chain import LOGIN
 
 if TYPE_CHECKING:
     from router.pages import Progress
@@ -154,11 +155,13 @@ class Exchange(Finished):
     interim_at = 0.0
     body_idle = 0.0  # seconds that the response's body may rest
     early_switch: tuple[ResponseHead, bytes] | None = None  # a 101 that came before the end of the request
-    whole_body: "WholeBody | None" = None  # while a moment is waited for it
+    whole_body: "HeldBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
     visit: "admission.Visit | None" = None  # how it came in, where not everybody may
     held = False  # for a resource that sleeps or starts, or it is the event stream of a page that waits for one
     progress: "Progress | None" = None  # that the page shows which waits for it
+    new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it
+    login = b""  # where whoever gets a problem may sign in, on the login host
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -279,6 +282,9 @@ class Exchange(Finished):
             return not admission.admitted(self, route)
         instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
         if instead is None:
+            if route.decision is LOGIN:
+                login_host.answer(self)
+                return True
             if route.policy is not None and not admission.admitted(self, route):
                 return True
             instead = local_responses.instead(self.head, route, self.scheme, self.id)
@@ -346,6 +352,7 @@ class Exchange(Finished):
         self._leave()
         self.place = EXCHANGE
         self.phase = endings.ADMISSION
+        self.client_info = self.incoming.client_info
 
     def woken(self) -> None:
         """Its resource runs, or is another one by now: it is admitted as if it had just come."""
@@ -380,7 +387,7 @@ class Exchange(Finished):
         if chunks is None or not self.worker.whole_body or not may_come_whole(self.head):
             return False
         self.whole_body = WholeBody(self, chunks)
-        self.whole_body.start()
+        self.whole_body.start(self.worker.whole_body_time)
         return True
 
     def _take_bound(self) -> "BackendConnection | None":
@@ -622,7 +629,20 @@ class Exchange(Finished):
             return
         self.problem = problem
         self.worker.note_error(self.route, self.host, problem)
-        response = local_responses.problem(self.worker.pages, problem, self.head, self.route, self.id, self.progress)
+        login = self.login if self.visit is None else admission.login_target(self, problem)
+        after_form = None if self.visit is None else admission.after_form(self, self.visit, problem)
+        response = local_responses.problem(
+            self.worker.pages,
+            problem,
+            self.head,
+            self.route,
+            self.id,
+            login=login,
+            after_form=after_form,
+            progress=self.progress,
+        )
+        if self.new_cookies:
+            response = local_responses.with_cookies(response, self.new_cookies)
         self._send(response, ending, closing=problem in local_responses.CLOSING)
 
     def answer(self, response: LocalResponse) -> None:

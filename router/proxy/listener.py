@@ -27,7 +27,7 @@ from router.proxy.wakes import WakeConfig, Wakes
 from router.proxy.worker_state import PlainHttp, WorkerState
 from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
-from router.routes.records import SigningKeysRecord
+from router.routes.records import SESSION_ID, SigningKeysRecord
 from router.routes.resolver import Resolver
 from router.routes.route import Route
 from router.settings import Limits
@@ -66,10 +66,11 @@ class Proxy:
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
         wake: WakeConfig | None = None,
+        login_url: str = "",
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
         `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,
-        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `wake` None wakes nothing."""
+        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `login_url` is where people sign in by their tenants' logins. `wake` None wakes nothing."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -86,6 +87,7 @@ class Proxy:
             on_host_refused=on_host_refused,
             access=access,
             on_error=on_error,
+            login_url=login_url,
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)
@@ -93,7 +95,7 @@ class Proxy:
             worker.wakes = Wakes(worker, wake)
         self._server: asyncio.Server | None = None
         self._signing: SigningKeysRecord | None = None  # that cookies were last judged by
-        self._checked_keys: set[str] = set()  # API keys that are being looked up for what came in by them
+        self._checked_keys: set[str] = set()  # API keys and sessions that are being looked up for what came in by them
         self._standing_in: dict[int, asyncio.Server] = {}  # on other workers' sockets
         resolver.on_drop(self._on_drop)
         access.on_drop(self._on_key_drop)
@@ -263,9 +265,15 @@ class Proxy:
             worker.tasks.start("check a route", self._check_route(route))
 
     def _on_key_drop(self, key: str) -> None:
-        """What was remembered of an API key has changed. Those who came in by it may have to leave."""
-        if any(visit.entry.key == key for visit in self._visits() if visit.entry is not None):
+        """What was remembered of an API key or a session has changed. Those who came in by it may have to leave."""
+        if any(visit.entry.looked_up == key for visit in self._visits() if visit.entry is not None):
             self._start_check_of_key(key)
+
+    def _is_unknown(self, key: str) -> bool:
+        access = self._worker.access
+        if key.startswith(SESSION_ID):
+            return access.peek_session(key) is UNKNOWN
+        return access.peek(key) is UNKNOWN
 
     def _start_check_of_key(self, key: str) -> None:
         if key not in self._checked_keys and not self._worker.tasks.closed:
@@ -273,19 +281,23 @@ class Proxy:
             self._worker.tasks.start("check a key", self._check_key(key))
 
     async def _check_key(self, key: str) -> None:
-        """End what came in by an API key that no longer opens it. While the store is away it is asked again and again."""
+        """End what came in by an API key or a session that no longer opens it. While the store is away it is asked again and
+        again."""
         access = self._worker.access
         try:
-            while access.peek(key) is UNKNOWN:
+            while self._is_unknown(key):
                 try:
-                    await access.resolve(key)
+                    if key.startswith(SESSION_ID):
+                        await access.resolve_session(key)
+                    else:
+                        await access.resolve(key)
                 except StoreUnavailableError:
                     await asyncio.sleep(_WATCH_EVERY)
         finally:
             self._checked_keys.discard(key)
         for exchange in self._in_use():
             visit = exchange.visit
-            if visit is not None and visit.entry is not None and visit.entry.key == key:
+            if visit is not None and visit.entry is not None and visit.entry.looked_up == key:
                 self._end_if_shut_out(exchange)
 
     def _end_if_shut_out(self, exchange: Exchange) -> None:
@@ -303,7 +315,7 @@ class Proxy:
     async def _watch(self) -> None:
         """Look up the hosts of open exchanges whose routes the resolver no longer remembers, since it reports changes only
         of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up. The same holds
-        for API keys. And end what was let in until a time that has come, or by a cookie whose key was withdrawn."""
+        for API keys and sessions. And end what was let in until a time that has come, or by a cookie whose key was withdrawn."""
         worker = self._worker
         while True:
             await asyncio.sleep(_WATCH_EVERY)
@@ -320,8 +332,8 @@ class Proxy:
                     continue
                 if now >= visit.until or (replaced and visit.entry.signed_by):
                     self._end_if_shut_out(exchange)
-                elif visit.entry.key and worker.access.peek(visit.entry.key) is UNKNOWN:
-                    self._start_check_of_key(visit.entry.key)
+                elif visit.entry.looked_up and self._is_unknown(visit.entry.looked_up):
+                    self._start_check_of_key(visit.entry.looked_up)
             for route in islice(unseen.values(), _WATCH_CONCURRENCY):
                 worker.tasks.start("check a route", self._check_route(route))
 

@@ -13,7 +13,7 @@ from router.http1.local_heads import OF_OURS, LocalResponse, problem_headers
 from router.http1.requests import NO_LIMIT, UNREADABLE, RequestHead
 from router.http2.grpc import is_grpc, status_fields
 from router.observe import endings
-from router.pages import Form, Pages, Progress, form_of, reconnect_after, why_closed
+from router.pages import Form, Notice, Pages, Progress, form_of, reconnect_after, why_closed
 from router.pages.wording import ABOUT_A_PREVIEW
 from router.routes.chain import Level
 from router.routes.challenge import proof_for
@@ -146,10 +146,14 @@ def problem(
     head: RequestHead,
     route: Route | None,
     request_id: bytes,
+    *,
+    login: bytes = b"",
+    after_form: bytes | None = None,
     progress: Progress | None = None,
 ) -> LocalResponse:
-    """A problem, in the form that the client asked for; a preflight that an absent program can't answer. With `progress` a
-    page for people waits, and shows how far it has come."""
+    """A problem, in the form that the client asked for; a preflight that an absent program can't answer. `login` is where on
+    this host somebody may sign in. With `after_form` the page asks for a password, and leads there. With `progress` a page for
+    people waits, and shows how far it has come."""
     resource = route.resource if route is not None else None
     listening: tuple[ListeningSocket, ...] = ()
     if what is errors.PORT_CLOSED and route is not None and resource is not None and resource.endpoint is not None:
@@ -183,6 +187,8 @@ def problem(
         branding=resource.branding if resource is not None else None,
         reload=head.method == b"GET",
         listening=listening,
+        login=login,
+        after_form=after_form,
     )
     readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)
@@ -219,6 +225,52 @@ def confirmation(pages: Pages, head: RequestHead, route: Route, request_id: byte
         *page.extra,
     )
     return LocalResponse(page.status, headers, page.body)
+
+
+def notice(
+    pages: Pages,
+    what: Notice,
+    route: Route | None,
+    request_id: bytes,
+    *,
+    status: int = 200,
+    cookies: tuple[bytes, ...] = (),
+) -> LocalResponse:
+    """A page that is no problem, with the marks of the tenant whose preview it is about."""
+    resource = route.resource if route is not None else None
+    page = pages.notice(
+        what, branding=resource.branding if resource is not None else None, request_id=request_id.decode("ascii")
+    )
+    headers = (
+        (b"Content-Type", page.content_type),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Robots-Tag", b"noindex"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+        *page.extra,
+        *((b"Set-Cookie", cookie) for cookie in cookies),
+    )
+    return LocalResponse(status, headers, page.body)
+
+
+def with_cookies(response: LocalResponse, cookies: tuple[bytes, ...]) -> LocalResponse:
+    """A response that sets cookies too."""
+    headers = (*response.headers, *((b"Set-Cookie", cookie) for cookie in cookies))
+    return LocalResponse(response.status, headers, response.body, response.recorded)
+
+
+def see_other(location: bytes, request_id: bytes, cookies: tuple[bytes, ...]) -> LocalResponse:
+    """To another page, of whatever host; nobody on the way may keep it, and nobody there learns where it came from."""
+    headers = (
+        (b"Location", location),
+        (b"Cache-Control", b"no-store"),
+        (b"Referrer-Policy", b"no-referrer"),
+        (b"X-Robots-Tag", b"noindex"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+        *((b"Set-Cookie", cookie) for cookie in cookies),
+    )
+    return LocalResponse(303, headers, b"")
 
 
 def without_link(

@@ -20,6 +20,7 @@ from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
 from router.http1.other_protocols import recognise
 from router.http1.requests import may_be_repeated
 from router.http1.responses import ResponseHead, is_event_stream
+from router.http1.shared_caches import unshared
 from router.http1.upgrade import accepts
 from router.observe import endings
 from router.proxy.tunnel import Tunnel
@@ -80,16 +81,21 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         and not worker.draining
         and not (request.upgrade and incoming.buffer)
     )
-    visit = exchange.visit
+    cors: tuple[bytes, ...] = ()
+    said, visit = head, exchange.visit
+    if visit is not None:
+        cors = visit.cors
+        if visit.restricted:
+            said = unshared(head)
     out = response_to_client(
-        head,
+        said,
         exchange.client_info,
         exchange.prepared.rules,
         request_id=exchange.id,
         framing=framing,
         client_version=request.version,
         keep_alive=keep_alive,
-        cors=visit.cors if visit is not None else (),
+        cors=cors,
     )
     if visit is not None and visit.woken >= 0:
         out = after_a_wait(out, visit.woken)

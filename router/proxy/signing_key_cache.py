@@ -1,4 +1,4 @@
-"""The fleet's keys that sign cookies, as a worker has them: at hand without a look-up, and never older than they may be.
+"""The fleet's keys that sign cookies, or who visitors are, as a worker has them: at hand without a look-up, and never older than they may be.
 
 They are read at the start, and again whenever they change or a change may have been missed. Meanwhile the old ones are
 used: for a moment where they have changed, since a key that leaked may be among those that are void; for `stale_if_error`
@@ -17,21 +17,27 @@ from router.base.clock import Clock
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.routes.batches import RecordSource
-from router.routes.records import SigningKeysRecord, signing_key
+from router.routes.records import COOKIES, IDENTITY, SigningKeysRecord, signing_key
 from router.settings import Cache
 
 _REPLACED: Final = 1.0  # seconds that keys are used after they have changed
 _RETRY: Final = 1.0  # seconds between two tries to read them
 
+_WITHOUT: Final = {
+    COOKIES: "share links and cookies of previews can't be judged",
+    IDENTITY: "programs that are told who their visitors are get no requests",
+}
+
 _log = structlog.get_logger("router.proxy")
 
 
 class SigningKeyCache:
-    """`record` has the keys, None while they are not known."""
+    """Those of one purpose. `record` has the keys, None while they are not known."""
 
-    def __init__(self, source: RecordSource, *, limits: Cache, clock: Clock) -> None:
+    def __init__(self, source: RecordSource, purpose: str, *, limits: Cache, clock: Clock) -> None:
         self._source = source
-        self._key = signing_key("cookies")
+        self._purpose = purpose
+        self._key = signing_key(purpose)
         self._read_time = limits.fetch_time
         self._stale = limits.stale_if_error
         self._now = clock.monotonic
@@ -87,7 +93,7 @@ class SigningKeyCache:
         self._void = None
         self.record = None
         self._known.clear()
-        _log.warning("signing keys not known: share links and cookies of previews can't be judged")
+        _log.warning(f"signing keys not known: {_WITHOUT[self._purpose]}", purpose=self._purpose)
 
     async def _follow(self) -> None:
         failing = False
@@ -100,7 +106,12 @@ class SigningKeyCache:
             except Exception as error:  # noqa: BLE001 - whatever it was, they are needed, and asked for again
                 if not failing:
                     bug = not isinstance(error, (StoreUnavailableError, TimeoutError))
-                    _log.warning("signing keys not read", error=str(error) or "no answer in time", exc_info=bug)
+                    _log.warning(
+                        "signing keys not read",
+                        purpose=self._purpose,
+                        error=str(error) or "no answer in time",
+                        exc_info=bug,
+                    )
                 failing = True
                 self._changed.set()
                 await asyncio.sleep(_RETRY)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from router import errors
-from router.access.decision import OPEN
+from router.access.entry import OPEN
 from router.errors import Problem
 from router.observe import endings
 from router.pages import WAKE_PATH

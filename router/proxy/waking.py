@@ -300,7 +300,7 @@ class Waking:
         exchange.waiting = None
         incoming = exchange.incoming
         incoming.deadline = worker.now + worker.limits.half_close if exchange.half_closed else math.inf
-        visit = exchange.visit = Visit() if exchange.visit is None else exchange.visit.own()
+        visit = exchange.visit = Visit(restricted=False) if exchange.visit is None else exchange.visit.own()
         visit.waits += 1
         visit.woken = int(1000 * (worker.time() - waiter.since)) + max(0, visit.woken)
         try:

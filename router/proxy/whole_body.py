@@ -10,40 +10,31 @@ if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
 
 
-class WholeBody:
-    """What has come of a body, until it is whole, too much or too late. The exchange has its places meanwhile, and no
-    connection to its backend."""
+class HeldBody:
+    """What has come of a body, until it is whole, too much or too late. It is the exchange's `whole_body` meanwhile, which has
+    no connection to its backend."""
 
-    __slots__ = ("_chunks", "_exchange", "_pieces", "_size", "_timer")
+    __slots__ = ("_exchange", "_pieces", "_size", "_timer")
 
-    def __init__(self, exchange: "Exchange", chunks: ChunkedReader) -> None:
+    def __init__(self, exchange: "Exchange") -> None:
         self._exchange = exchange
-        self._chunks = chunks
         self._pieces: list[bytes] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
+    def start(self, seconds: float) -> None:
         """With what has come already. Nearly always that is all of it, and nothing is waited for."""
         exchange = self._exchange
-        incoming, worker = exchange.incoming, exchange.worker
+        incoming = exchange.incoming
         data, incoming.buffer = incoming.buffer, b""
         self.take(data)
         if exchange.whole_body is self:
-            self._timer = asyncio.get_running_loop().call_later(worker.whole_body_time, self._late)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._late)
             incoming.resume()
 
     def take(self, data: bytes) -> None:
         """More of it."""
-        exchange, chunks = self._exchange, self._chunks
-        content = exchange.incoming.read_content(exchange, chunks, data)
-        if exchange.over or exchange.due:
-            self.stop()
-            return
-        self._pieces.append(content)
-        self._size += len(content)
-        if chunks.done or self._size > exchange.worker.whole_body:
-            self._go_on()
+        raise NotImplementedError
 
     def stop(self) -> None:
         """The exchange is over, or goes on."""
@@ -57,7 +48,35 @@ class WholeBody:
         if self._exchange.over or self._exchange.due:
             self.stop()
         else:
+            self._came_late()
+
+    def _came_late(self) -> None:
+        raise NotImplementedError
+
+
+class WholeBody(HeldBody):
+    """One that goes on to the backend. The exchange has its places meanwhile."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, exchange: "Exchange", chunks: ChunkedReader) -> None:
+        super().__init__(exchange)
+        self._chunks = chunks
+
+    def take(self, data: bytes) -> None:
+        """More of it."""
+        exchange, chunks = self._exchange, self._chunks
+        content = exchange.incoming.read_content(exchange, chunks, data)
+        if exchange.over or exchange.due:
+            self.stop()
+            return
+        self._pieces.append(content)
+        self._size += len(content)
+        if chunks.done or self._size > exchange.worker.whole_body:
             self._go_on()
+
+    def _came_late(self) -> None:
+        self._go_on()
 
     def _go_on(self) -> None:
         exchange, chunks = self._exchange, self._chunks

@@ -122,8 +122,11 @@ class WorkerState:
         trusted_headers: Mapping[Network, Collection[str]] | None = None,
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
+        login_url: str = "",
     ) -> None:
         self.resolver = resolver
+        self.login_url = login_url.encode("ascii")  # of the host where people sign in
+        self.logins = 0  # steps of those who are signing in, that are under way
         self.access = access
         self.cookies = Cookies()
         self._on_error = on_error

@@ -14,6 +14,7 @@ serve anybody's resource under their name.
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from router.errors import BLOCKED, HOST_NOT_FOUND, RESOURCE_DELETED, STARTING, STOPPED, Problem
 from router.hostname import HostMeaning
@@ -31,9 +32,10 @@ from router.routes.records import (
     zone_key,
 )
 
-# Why a host is or is not served now. The first four leave the host existing; the gate has a row for each.
+# Why a host is or is not served now. The first five leave the host existing; the gate has a row for each.
 REASONS = (
     "served",
+    "login",
     "redirect",
     "starting",
     "stopped",
@@ -93,6 +95,10 @@ class Decision:
     not_pointing: bool = False
     challenge: tuple[str, str] | None = None
     zones: tuple[str, ...] = ()
+
+
+LOGIN: Final = Decision(Level.PLATFORM, "login")
+"""The host where people sign in by their tenant's login: the platform's own, whatever records say."""
 
 
 def decide(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from router.routes.policies import AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
+from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -24,6 +24,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     SigningKey,
     SigningKeysRecord,
     State,
@@ -89,6 +90,8 @@ def _fields(record: Record) -> dict[str, Any]:
             "keys": [[key.id, key.secret, key.since, key.until] for key in record.keys],
             "version": record.version,
         }
+    if isinstance(record, SessionRecord):
+        return _of_session(record)
     return {"domain": record.domain, "claims": [_of_claim(claim) for claim in record.claims], "version": record.version}
 
 
@@ -117,15 +120,32 @@ def _of_wake(record: WakeRecord) -> dict[str, Any]:
     return fields | {name: value for name, value in seldom.items() if value is not None}
 
 
+def _of_session(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "tenant": record.tenant_id,
+        "subject": record.subject,
+        "email": record.email,
+        "version": record.version,
+        "until": record.until,
+        "revoked": record.revoked,
+    }
+
+
 def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
-    """Each secret once: one of a whole resource opens all of up to 256 ports. Policies name them by their places."""
+    """Each secret and each issuer once: one of a whole resource opens all of up to 256 ports. Policies name them by their
+    places."""
     places: dict[AccessSecret, int] = {}
-    by_port = {port: _of_policy(policy, places) for port, policy in policies.items()}
+    issuers: dict[AccessIssuer, int] = {}
+    by_port = {port: _of_policy(policy, places, issuers) for port, policy in policies.items()}
     secrets = [[one.id, one.kind, one.digest, one.until, one.revoked, one.used] for one in places]
-    return {"policies": by_port, "secrets": secrets}
+    trusted = [[one.id, one.issuer, one.audience, one.generation] for one in issuers]
+    return {"policies": by_port, "secrets": secrets, "issuers": trusted}
 
 
-def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[str, Any]:
+def _of_policy(
+    policy: AccessPolicy, places: dict[AccessSecret, int], issuers: dict[AccessIssuer, int]
+) -> dict[str, Any]:
     secrets = [places.setdefault(one, len(places)) for one in policy.secrets]
     fields: dict[str, Any] = {"visibility": policy.visibility, "generation": policy.generation, "tenant": policy.tenant}
     seldom = {
@@ -134,6 +154,9 @@ def _of_policy(policy: AccessPolicy, places: dict[AccessSecret, int]) -> dict[st
         "hide": policy.hide,
         "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
         "origins": policy.origins,
+        "login": policy.login,
+        "issuers": [issuers.setdefault(one, len(issuers)) for one in policy.issuers],
+        "identity": policy.identity,
     }
     if policy.until is not None:
         fields["until"] = policy.until
@@ -185,6 +208,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
 def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
     exposed, where = fields["exposed"], fields.get("endpoint")
     secrets = [_secret(*one) for one in fields.get("secrets", ())]
+    issuers = [_issuer(*one) for one in fields.get("issuers", ())]
     return ResourceRecord(
         id=fields["id"],
         kind=_KINDS[fields["kind"]],
@@ -203,13 +227,15 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
-        policies=_by_port({port: _policy(said, secrets) for port, said in fields.get("policies", {}).items()}),
+        policies=_by_port({port: _policy(said, secrets, issuers) for port, said in fields.get("policies", {}).items()}),
         wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
     )
 
 
-def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> AccessPolicy:
+def _policy(
+    fields: Mapping[str, Any], secrets: Sequence[AccessSecret], issuers: Sequence[AccessIssuer]
+) -> AccessPolicy:
     return AccessPolicy(
         visibility=Visibility(fields["visibility"]),
         generation=fields["generation"],
@@ -220,6 +246,9 @@ def _policy(fields: Mapping[str, Any], secrets: Sequence[AccessSecret]) -> Acces
         hide=fields.get("hide", False) is True,
         cors=Cors(fields.get("cors", Cors.PASSTHROUGH)),
         origins=tuple(map(str, fields.get("origins", ()))),
+        login=fields.get("login", False) is True,
+        issuers=tuple(issuers[place] for place in fields.get("issuers", ())),
+        identity=fields.get("identity", False) is True,
     )
 
 
@@ -227,7 +256,11 @@ def _secret(
     secret_id: str, kind: str, digest: str, until: float | None, revoked: object, used: object = False, *_: object
 ) -> AccessSecret:
     # What is not plainly false is a revocation: a mistake here must not open anything.
-    return AccessSecret(secret_id, SecretKind(kind), digest, until, revoked is not False, used is not False)
+    return AccessSecret(secret_id, SecretKind.of(kind), digest, until, revoked is not False, used is not False)
+
+
+def _issuer(issuer_id: str, issuer: str, audience: str, generation: int, *_: object) -> AccessIssuer:
+    return AccessIssuer(issuer_id, intern(issuer), intern(audience), int(generation))
 
 
 def _key(fields: Mapping[str, Any]) -> KeyRecord:
@@ -257,6 +290,19 @@ def _wake(fields: Mapping[str, Any]) -> WakeRecord:
 def _signing(fields: Mapping[str, Any]) -> SigningKeysRecord:
     keys = tuple(SigningKey(str(one[0]), str(one[1]), float(one[2]), float(one[3])) for one in fields["keys"])
     return SigningKeysRecord(fields["purpose"], keys, fields["version"])
+
+
+def _session(fields: Mapping[str, Any]) -> SessionRecord:
+    # What is not plainly false is a revocation, as with secrets.
+    return SessionRecord(
+        id=fields["id"],
+        tenant_id=intern(fields["tenant"]),
+        subject=fields["subject"],
+        email=fields["email"],
+        version=fields["version"],
+        until=float(fields["until"]),
+        revoked=fields["revoked"] is not False,
+    )
 
 
 def _endpoint(
@@ -351,4 +397,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
     "key": _key,
     "signing": _signing,
     "wake": _wake,
+    "session": _session,
 }

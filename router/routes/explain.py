@@ -187,6 +187,12 @@ def _access(decision: Decision) -> dict[str, Any] | None:
         "networks": list(policy.networks),
         "cors": str(policy.cors),
         "origins": list(policy.origins),
+        "login": policy.login,
+        "issuers": [
+            {"id": one.id, "issuer": one.issuer, "audience": one.audience, "generation": one.generation}
+            for one in policy.issuers
+        ],
+        "identity": policy.identity,
         "secrets": [
             {
                 "id": secret.id,

@@ -5,10 +5,11 @@
     slug:<slug>   the resource with that slug
 
 All keys of a host can be computed from the host alone, so one round trip fetches them; a name record therefore
-carries its resource along. Two more are asked for by who opens what is not public (`policies.py`):
+carries its resource along. Three more are asked for by who opens what is not public (`policies.py`):
 
     key:<hash>    the API key with that SHA-256, in hexadecimal
-    signing:<of>  the fleet's keys that sign `<of>`: `cookies`
+    signing:<of>  the fleet's keys that sign `<of>`: `cookies`, `identity`
+    session:<id>  the session of somebody who has signed in by their tenant's login
 
 and one by who waits for a resource that sleeps (`wakes.py`):
 
@@ -25,6 +26,8 @@ from typing import Final, NamedTuple
 from router.hostname import HostMeaning
 from router.routes.policies import OTHER_PORTS, AccessPolicy, PolicyByPort
 from router.routes.wakes import Wake, WakeRecord
+
+SESSION_ID: Final = "ses_"  # how the ids of sessions begin, and no other's
 
 # What the program on a port speaks.
 HTTP1: Final = "http1"
@@ -239,13 +242,17 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key of the fleet. `secret` is in hexadecimal. It signs from `since` until the next one does, and what it has signed is
+    """A key of the fleet. `secret` is in hexadecimal: a key for HMAC, or of `IDENTITY` the private number of one for ES256. It signs from `since` until the next one does, and what it has signed is
     believed until `until`; both in seconds of the epoch."""
 
     id: str
     secret: str
     since: float
     until: float
+
+
+COOKIES: Final = "cookies"
+IDENTITY: Final = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +264,21 @@ class SigningKeysRecord:
     version: int
 
 
-Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord | WakeRecord
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session, and who has signed in: `subject` is their id at the provider, `email` what that has verified. It holds until
+    `until`, in seconds of the epoch, unless it is `revoked`."""
+
+    id: str
+    tenant_id: str
+    subject: str
+    email: str | None
+    version: int
+    until: float
+    revoked: bool = False
+
+
+Record = NameRecord | ZoneRecord | ResourceRecord | KeyRecord | SigningKeysRecord | SessionRecord | WakeRecord
 
 
 class Snapshot(dict[str, tuple[int, Record | None]]):
@@ -300,6 +321,10 @@ def api_key_key(digest: str) -> str:
 
 def signing_key(purpose: str) -> str:
     return f"signing:{purpose}"
+
+
+def session_key(session_id: str) -> str:
+    return f"session:{session_id}"
 
 
 def keys_of(host: str, host_meanings: tuple[HostMeaning, ...]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.hostname import HostMeaning, InvalidHostError, host_meanings, parse_host
 from router.routes.batches import Batches, RecordSource
-from router.routes.chain import Decision, Level, Step, decide
+from router.routes.chain import LOGIN, Decision, Level, Step, decide
 from router.routes.changed_keys import moved_among
 from router.routes.records import keys_of
 from router.routes.route import Route
@@ -60,8 +60,11 @@ class Resolver:
         reserved_ports: frozenset[int],
         limits: Cache,
         clock: Clock,
+        login_host: str = "",
     ) -> None:
+        """`login_host` is where people sign in, in canonical form; none where it is empty."""
         self._platform_domain = platform_domain
+        self._login = Route(login_host, LOGIN, keys=(), source="none", expires=float("inf"))
         self._reserved_ports = reserved_ports
         self._limits = limits
         self._now = clock.monotonic
@@ -88,6 +91,7 @@ class Resolver:
             reserved_ports=settings.reserved_ports,
             limits=settings.cache,
             clock=clock,
+            login_host=settings.login_name,
         )
 
     def __len__(self) -> int:
@@ -109,9 +113,12 @@ class Resolver:
 
     def _peek_slowly(self, raw_host: bytes) -> Route | None:
         try:
-            host = parse_host(raw_host).encode("ascii")
+            name = parse_host(raw_host)
         except InvalidHostError as error:
             return self._invalid(raw_host, str(error))
+        if name == self._login.host:
+            return self._login
+        host = name.encode("ascii")
         route = self._known.get(host) or self._unknown.get(host)
         if route is None or route.expires <= self._now():
             return None
@@ -124,6 +131,8 @@ class Resolver:
             name = parse_host(raw_host)
         except InvalidHostError as error:
             return self._invalid(raw_host, str(error))
+        if name == self._login.host:
+            return self._login
         host = name.encode("ascii")
         route = self._known.get(host) or self._unknown.get(host)
         if route is not None and route.expires > self._now():
@@ -143,6 +152,8 @@ class Resolver:
     async def explain(self, raw_host: bytes) -> Route:
         """As `resolve`, past the cache and without touching it. Raises StoreUnavailableError, InvalidHostError."""
         name = parse_host(raw_host)
+        if name == self._login.host:
+            return self._login
         meanings = host_meanings(name)
         keys = keys_of(name, meanings)
         found = await self._batches.fetch(keys)

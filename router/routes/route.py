@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from router.errors import Problem
-from router.routes.chain import Decision, Level
+from router.routes.chain import LOGIN, Decision, Level
 from router.routes.policies import AccessPolicy
 from router.routes.records import ResourceRecord
 
@@ -19,7 +19,7 @@ class Route:
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
-    resource may have to respond: a problem, a redirect, or the proof for a domain check. `used`: since it was remembered, or
+    resource may have to respond: a problem, a redirect, the login host, or the proof for a domain check. `used`: since it was remembered, or
     was last considered for being forgotten. `policy` says who may open it, where not everybody may, and `only_guarded` that it is special for nothing else. `current` while the resolver remembers it: what becomes of its host is heard
     then, and only then.
     """
@@ -52,6 +52,7 @@ class Route:
         self.port = decision.port
         self.policy: AccessPolicy | None = policy_of(decision)
         plain = decision.problem is None and decision.redirect_to is None and decision.challenge is None
+        plain = plain and decision is not LOGIN
         self.special = not plain or self.policy is not None
         self.only_guarded = plain and self.policy is not None
         self.keys = keys

@@ -17,6 +17,7 @@ from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.limits import Limits
+from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
 from router.settings.types import (
     Bind,
@@ -118,6 +119,10 @@ class Settings(Group):
         None, description="Second-level cache and bus of a fleet. None: everything stays in the process."
     )
     platform_domain: Domain = Field("miosa.app", description="The zone in which every resource answers.")
+    login_host: Domain | None = Field(
+        None,
+        description="Where people sign in by their tenant's login, with its certificate and its cookies; no resource has it. None: `login.` and the platform domain.",
+    )
     reserved_domains: Domains = Field(
         ("miosa.ai", "miosa.app"), description="Names that no customer may register, nor any name under them."
     )
@@ -171,6 +176,13 @@ class Settings(Group):
     internal_token: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         None, description="Bearer token of /internal/v1. None: /internal/v1 is off."
     )
+    secrets_key: SecretKeys | None = Field(
+        None,
+        description="Key that encrypts what customers' logins need to be secret, in the store: 64 hexadecimal digits, the same on every node. Several are separated by commas: the first encrypts, all decrypt. None: no login can be set.",
+    )
+    secrets_key_file: Path | None = Field(
+        None, description="File that has it, in the place of `secrets_key` or behind it; several, one per line."
+    )
     public_scheme: Literal["https", "http"] = Field("https", description="Scheme of the URLs that the API makes.")
     public_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         None, description="Port of the URLs that the API makes. None: the scheme's own."
@@ -185,6 +197,11 @@ class Settings(Group):
     log_buffer: Bytes = Field(
         1024 * 1024,
         description="Bytes of lines that may wait where the access log, or standard error, takes none at the moment; what comes on top is lost, and counted.",
+    )
+    identity_issuer: HttpUrl | None = Field(
+        None,
+        description="Names this edge in `X-Miosa-Identity`: the `iss` of a tenant is this with `/tenants/<id>` behind it. It is a"
+        " name, which nobody fetches, and programs compare it: it should stay as it is. None: `https://` and `platform_domain`.",
     )
     docs_url: HttpUrl = Field("https://docs.miosa.ai/errors", description="Base of docs_url in error answers.")
     cors_origins: Origins = Field(
@@ -221,9 +238,23 @@ class Settings(Group):
     checks: Checks = Field(default_factory=Checks)
 
     @property
+    def login_name(self) -> str:
+        """The host where people sign in."""
+        return self.login_host or f"login.{self.platform_domain}"
+
+    @property
+    def login_url(self) -> str:
+        """Where people sign in, as browsers reach it."""
+        return f"{self.public_scheme}://{self.login_name}{'' if self.public_port is None else f':{self.public_port}'}"
+
+    @property
     def certificates_copy(self) -> Path | None:
         """The file in which this node keeps a copy of which names have certificates."""
         return None if self.state_dir is None else self.state_dir / CERTIFICATES
+
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """What `secrets_key` or its file has, the key that encrypts first. Raises SettingsError."""
+        return read_secret_keys(self.secrets_key, self.secrets_key_file)
 
     def folders(self) -> list[Path]:
         """The folders that the router writes to: of an SQLite store, of the state and of the access log."""

@@ -13,7 +13,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from router.store.block_tables import blocks
 from router.store.deployment_tables import deployment_versions, deployments
+from router.store.issuer_tables import trusted_issuers
 from router.store.journal_tables import outbox, route_versions
+from router.store.login_tables import logins, sessions
 from router.store.tables import (
     api_keys,
     custom_domains,
@@ -65,6 +67,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
             tenants.c.default_visibility,
             tenants.c.default_wake,
             tenants.c.default_keeps_awake,
+            logins.c.id.is_not(None).label("has_login"),
             sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
             sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
             sa.case(
@@ -85,6 +88,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
         .select_from(of)
         .join(resources, resources.c.id == of.c.id)
         .join(tenants, tenants.c.id == resources.c.tenant_id)
+        .outerjoin(logins, logins.c.tenant_id == resources.c.tenant_id)
         .outerjoin(deployments, deployments.c.resource_id == resources.c.id)
         .outerjoin(_own, _own.c.holder_id == resources.c.id)
         .outerjoin(_version, _version.c.holder_id == deployments.c.active_version_id)
@@ -158,11 +162,23 @@ def _previews(of_ids: Among) -> sa.Select[Any]:
 
 
 def _secrets(of_ids: Among) -> sa.Select[Any]:
-    """The oldest first, so that a record has them in the order of its last."""
+    """The oldest first, so that a record has them in the order of its last. Without the hashes of passwords, which no record
+    has."""
+    columns = [column for column in preview_secrets.c if column.name != "password_hash"]
     return (
-        sa.select(preview_secrets)
+        sa.select(*columns)
         .where(of_ids(preview_secrets.c.resource_id))
         .order_by(preview_secrets.c.created_at, preview_secrets.c.id)
+    )
+
+
+def _issuers(of_tenants: Among) -> sa.Select[Any]:
+    """What records have of the CI systems that tenants trust; the oldest first."""
+    columns = ("id", "tenant_id", "workspace_id", "project_id", "issuer", "audience", "generation")
+    return (
+        sa.select(*(trusted_issuers.c[name] for name in columns))
+        .where(of_tenants(trusted_issuers.c.tenant_id), trusted_issuers.c.enabled)
+        .order_by(trusted_issuers.c.created_at, trusted_issuers.c.id)
     )
 
 
@@ -189,6 +205,12 @@ def _wakes(of_ids: Among) -> sa.Select[Any]:
     )
 
 
+def _sessions(of_ids: Among) -> sa.Select[Any]:
+    """What a record has of a session: nothing that its use changes."""
+    columns = ("id", "tenant_id", "subject", "email", "expires_at", "revoked_at")
+    return sa.select(*(sessions.c[name] for name in columns)).where(of_ids(sessions.c.id))
+
+
 class Lookups(Protocol):
     """Rows of each kind, by attribute."""
 
@@ -206,6 +228,8 @@ class Lookups(Protocol):
 
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]: ...
 
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]: ...
+
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]: ...
 
     def claims(self, zones: Sequence[str]) -> Iterable[Any]: ...
@@ -215,6 +239,7 @@ class Lookups(Protocol):
     def signing_keys(self, purposes: Sequence[str]) -> Iterable[Any]: ...
 
     def wakes(self, ids: Sequence[str]) -> Iterable[Any]: ...
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]: ...
 
 
 def _listed(name: str) -> Among:
@@ -233,8 +258,10 @@ _PORTS = _ports(_listed("ids"))
 _API_KEYS = _api_keys(_listed("digests"))
 _SIGNING_KEYS = _signing_keys(_listed("purposes"))
 _WAKES = _wakes(_listed("ids"))
+_SESSIONS = _sessions(_listed("session_ids"))
 _PREVIEWS = _previews(_listed("ids"))
 _SECRETS = _secrets(_listed("ids"))
+_ISSUERS = _issuers(_listed("tenants"))
 
 
 class OneByOne:
@@ -264,6 +291,9 @@ class OneByOne:
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_SECRETS, {"ids": ids}) if ids else ()
 
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_ISSUERS, {"tenants": tenants}) if tenants else ()
+
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_TOMBSTONES, {"slugs": slugs}) if slugs else ()
 
@@ -278,6 +308,9 @@ class OneByOne:
 
     def wakes(self, ids: Sequence[str]) -> Iterable[Any]:
         return self._connection.execute(_WAKES, {"ids": ids}) if ids else ()
+
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]:
+        return self._connection.execute(_SESSIONS, {"session_ids": session_ids}) if session_ids else ()
 
 
 def _any(name: str) -> Among:
@@ -296,11 +329,17 @@ def _at_once() -> sa.Select[Any]:
         "ports": _ports(lambda column: column.in_(sa.select(wanted.c.id))),
         "previews": _previews(lambda column: column.in_(sa.select(wanted.c.id))),
         "secrets": _secrets(lambda column: column.in_(sa.select(wanted.c.id))),
+        "issuers": _issuers(
+            lambda column: column.in_(
+                sa.select(resources.c.tenant_id).where(resources.c.id.in_(sa.select(wanted.c.id)))
+            )
+        ),
         "tombstones": _tombstones(_any("slugs")),
         "claims": _claims(_any("zones")),
         "api_keys": _api_keys(_any("digests")),
         "signing_keys": _signing_keys(_any("purposes")),
         "wakes": _wakes(_any("wakes")),
+        "sessions": _sessions(_any("session_ids")),
     }
     return sa.select(*(_as_json(part).label(name) for name, part in parts.items()))
 
@@ -340,6 +379,9 @@ class AtOnce:
     def secrets(self, ids: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["secrets"] if row.resource_id in ids)
 
+    def issuers(self, tenants: Sequence[str]) -> Iterable[Any]:
+        return (row for row in self._found["issuers"] if row.tenant_id in tenants)
+
     def tombstones(self, slugs: Sequence[str]) -> Iterable[Any]:
         return (row for row in self._found["tombstones"] if row.tombstone_slug in slugs)
 
@@ -354,3 +396,6 @@ class AtOnce:
 
     def wakes(self, ids: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
         return self._found["wakes"]
+
+    def sessions(self, session_ids: Sequence[str]) -> Iterable[Any]:  # noqa: ARG002  # nothing else was asked for
+        return self._found["sessions"]

@@ -4,33 +4,60 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+from router.routes.policies import (
+    OTHER_PORTS,
+    AccessIssuer,
+    AccessPolicy,
+    AccessSecret,
+    Cors,
+    SecretKind,
+    Visibility,
+)
+
+_TEXTS = frozenset((SecretKind.PROGRAM, SecretKind.LINK, SecretKind.ONCE))  # that visitors bring as they are
 
 
-def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) -> Mapping[int, AccessPolicy]:
+def policies_of(
+    resource: Any, previews: Sequence[Any], secrets: Sequence[Any], issuers: Sequence[Any]
+) -> Mapping[int, AccessPolicy]:
     """The policies by port, as the resource's record has them; nothing where everybody may open everything.
 
-    The rows are the resource's with its tenant's `tenant_slug` and `default_visibility`, its previews', and those of all
-    secrets that open any of them.
+    The rows are the resource's with its tenant's `tenant_slug`, `default_visibility` and `has_login`, its previews', and
+    those of all secrets that open any of them; `issuers` are those of the CI systems that its tenant trusts.
     """
+    trusted = tuple(
+        AccessIssuer(row.id, row.issuer, row.audience, row.generation) for row in issuers if _is_for(row, resource)
+    )
     usual = visibility_of(resource.visibility or resource.default_visibility)
     opening: dict[str | None, tuple[AccessSecret, ...]] = {}
     for row in secrets:
         opening[row.preview_id] = (*opening.get(row.preview_id, ()), _secret(row))
     of_all = opening.get(None, ())
-    found = {OTHER_PORTS: AccessPolicy(usual, tenant=resource.tenant_slug, secrets=_opening(usual, of_all))}
+    found = {
+        OTHER_PORTS: AccessPolicy(
+            usual,
+            tenant=resource.tenant_slug,
+            secrets=_opening(usual, (), of_all),
+            login=_takes_login(resource, usual),
+            issuers=() if usual is Visibility.PUBLIC else trusted,
+            identity=resource.identity,
+        )
+    }
     for preview in previews:
         visibility = own_visibility(preview) or usual
         found[preview.port] = AccessPolicy(
             visibility,
             generation=preview.generation,
             tenant=resource.tenant_slug,
-            secrets=_opening(visibility, opening.get(preview.id, ()) + of_all),
+            secrets=_opening(visibility, opening.get(preview.id, ()), of_all, hide=preview.hide),
             networks=tuple(preview.networks),
             until=_epoch(preview.expires_at),
             hide=preview.hide,
             cors=Cors(preview.cors),
             origins=tuple(preview.cors_origins),
+            login=_takes_login(resource, visibility),
+            issuers=() if visibility is Visibility.PUBLIC else trusted,
+            identity=resource.identity if preview.identity is None else preview.identity,
         )
     if found[OTHER_PORTS].restricts:
         return found  # those that don't restrict are exceptions to it
@@ -38,7 +65,7 @@ def policies_of(resource: Any, previews: Sequence[Any], secrets: Sequence[Any]) 
 
 
 def is_public(resource: Any, previews: Sequence[Any]) -> bool:
-    """Whether no secret opens anything of it, because everybody may. The rows are as `policies_of` takes them."""
+    """Whether everybody may open all of it, whoever its tenant trusts. The rows are as `policies_of` takes them."""
     usual = visibility_of(resource.visibility or resource.default_visibility)
     return {usual, *(own_visibility(preview) or usual for preview in previews)} == {Visibility.PUBLIC}
 
@@ -58,15 +85,44 @@ def visibility_of(text: str) -> Visibility:
         return Visibility.PRIVATE
 
 
-def _opening(visibility: Visibility, secrets: tuple[AccessSecret, ...]) -> tuple[AccessSecret, ...]:
-    return () if visibility is Visibility.PUBLIC else secrets
+def _opening(
+    visibility: Visibility, own: tuple[AccessSecret, ...], of_all: tuple[AccessSecret, ...], *, hide: bool = False
+) -> tuple[AccessSecret, ...]:
+    """Those that a policy has: its preview's own, and those of the resource as a whole. A public port's are what its program
+    must not learn: what still opens other ports, or opened this one while it was private, and does once it is again.
+
+    Its own password takes the place of the resource's. Programs type none, and who is hidden from is asked for none.
+    """
+    if visibility is Visibility.PUBLIC:
+        return tuple(secret for secret in own + of_all if secret.kind in _TEXTS and not secret.revoked)
+    if hide or visibility is Visibility.KEY:
+        return tuple(one for one in own + of_all if one.kind is not SecretKind.PASSWORD)
+    if any(map(_is_password, own)):
+        of_all = tuple(one for one in of_all if not _is_password(one))
+    return own + of_all
+
+
+def _is_password(secret: AccessSecret) -> bool:
+    return secret.kind is SecretKind.PASSWORD and not secret.revoked
+
+
+def _takes_login(resource: Any, visibility: Visibility) -> bool:
+    return bool(resource.has_login) and visibility in (Visibility.PRIVATE, Visibility.TENANT)
+
+
+def _is_for(issuer: Any, resource: Any) -> bool:
+    """Whether a rule is for everything, or for where the resource is."""
+    if issuer.project_id is not None:
+        return bool(issuer.project_id == resource.project_id)
+    return issuer.workspace_id is None or issuer.workspace_id == resource.workspace_id
 
 
 def _secret(row: Any) -> AccessSecret:
+    kind = SecretKind.of(row.kind)
     return AccessSecret(
         row.id,
-        SecretKind(row.kind),
-        row.digest,
+        kind,
+        "" if kind is SecretKind.PASSWORD else row.digest,
         _epoch(row.expires_at),
         revoked=row.revoked_at is not None,
         used=row.used_at is not None,

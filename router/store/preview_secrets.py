@@ -28,6 +28,10 @@ class SqlPreviewSecrets(Rows):
         select = sa.select(preview_secrets).where(_row.resource_id == resource_id).order_by(*_ORDER)
         return [_read(row) for row in await self._connection.execute(select)]
 
+    async def get(self, secret_id: str) -> PreviewSecret | None:
+        row = await self._one(sa.select(preview_secrets).where(_row.id == secret_id))
+        return None if row is None else _read(row)
+
     async def list(
         self,
         resource_id: str,
@@ -68,6 +72,10 @@ class SqlPreviewSecrets(Rows):
             return False
         self._changes.resource(resource_id)
         return True
+
+    async def rehash(self, secret_id: str, old: str, new: str) -> None:
+        this = (_row.id == secret_id, _row.password_hash == old)
+        await self._connection.execute(sa.update(preview_secrets).where(*this).values(password_hash=new))
 
     async def used(self, secret_id: str, at: datetime) -> None:
         later = sa.or_(_row.last_used_at.is_(None), _row.last_used_at < at)

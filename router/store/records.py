@@ -26,6 +26,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     SigningKey,
     SigningKeysRecord,
     Snapshot,
@@ -34,6 +35,7 @@ from router.routes.records import (
     ZoneRecord,
     api_key_key,
     name_key,
+    session_key,
     signing_key,
     slug_key,
     usual_host_mode,
@@ -77,6 +79,7 @@ class SqlRecords:
             "digests": _named("key:", wanted),
             "purposes": _named("signing:", wanted),
             "wakes": _named("wake:", wanted),
+            "session_ids": _named("session:", wanted),
         }
         with translated():
             found = await self._reader.one(AT_ONCE, sought)
@@ -112,7 +115,7 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
             "policies": {},
             "version": versions.get(key, 0),
         }
-        records[key] = replace(_resource(row, set(), (), ()), **dead)
+        records[key] = replace(_resource(row, set(), (), (), ()), **dead)
     blocked = {row.subject: row.tenant_id for row in lookups.blocks(names)}
     for fqdn, row in domains.items():
         counts = fqdn in blocked and blocked[fqdn] in (None, row.tenant_id)
@@ -142,6 +145,9 @@ def _read(lookups: Lookups, keys: Sequence[str]) -> Snapshot:
     for row in lookups.wakes(_named("wake:", keys)):
         key = wake_key(row.resource_id)
         records[key] = _wake(row, versions.get(key, 0))
+    for row in lookups.sessions(_named("session:", keys)):
+        key = session_key(row.id)
+        records[key] = _session(row, versions.get(key, 0))
     return Snapshot({key: (versions.get(key, 0), records.get(key)) for key in keys}, seen=seen)
 
 
@@ -153,9 +159,19 @@ def _read_resources(lookups: Lookups, slugs: Sequence[str], ids: Sequence[str]) 
     for row in lookups.ports(live):
         exposed.setdefault(row.resource_id, set()).add(row.port)
     served = _by_resource(lookups.previews(live))
-    secrets = _by_resource(lookups.secrets([row.id for row in rows if not is_public(row, served.get(row.id, ()))]))
+    secrets = _by_resource(lookups.secrets(live))
+    guarded = [row.tenant_id for row in rows if not is_public(row, served.get(row.id, ()))]
+    issuers: dict[str, list[Any]] = {}
+    for row in lookups.issuers(guarded):
+        issuers.setdefault(row.tenant_id, []).append(row)
     return {
-        row.id: _resource(row, exposed.get(row.id, set()), served.get(row.id, ()), secrets.get(row.id, ()))
+        row.id: _resource(
+            row,
+            exposed.get(row.id, set()),
+            served.get(row.id, ()),
+            secrets.get(row.id, ()),
+            issuers.get(row.tenant_id, ()),
+        )
         for row in rows
     }
 
@@ -167,8 +183,11 @@ def _by_resource(rows: Iterable[Any]) -> Mapping[str, Sequence[Any]]:
     return found
 
 
-def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Sequence[Any]) -> ResourceRecord:
-    """`served` are the rows of its previews, which say more than the resource's own maps; `secrets` are what opens them."""
+def _resource(
+    row: Any, exposed: set[int], served: Sequence[Any], secrets: Sequence[Any], issuers: Sequence[Any]
+) -> ResourceRecord:
+    """`served` are the rows of its previews, which say more than the resource's own maps; `secrets` are what opens them,
+    `issuers` the CI systems whose tokens may."""
     endpoint = None
     if row.address is not None:
         ports = {int(public): real for public, real in row.ports.items()}
@@ -196,7 +215,7 @@ def _resource(row: Any, exposed: set[int], served: Sequence[Any], secrets: Seque
         protocols=_by_port(row.protocols, {one.port: one.protocol for one in served}, HTTP1),
         first_byte=row.first_byte,
         branding=_branding(tuple(row.branding.items())),
-        policies={} if row.deleted_at is not None else policies_of(row, served, secrets),
+        policies={} if row.deleted_at is not None else policies_of(row, served, secrets, issuers),
         # What listens where a sandbox does sleeps as that does, and is woken with it.
         wake=Wake.of(row.wake or row.default_wake) if row.followed_state is None else Wake.OFF,
         keeps_awake=row.default_keeps_awake if row.keeps_awake is None else row.keeps_awake,
@@ -256,11 +275,26 @@ def _wake(row: Any, version: int) -> WakeRecord:
     )
 
 
+def _session(row: Any, version: int) -> SessionRecord:
+    return SessionRecord(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        subject=row.subject,
+        email=row.email,
+        version=version,
+        until=_instant(row.expires_at).timestamp(),
+        revoked=row.revoked_at is not None,
+    )
+
+
 def _seconds(at: datetime | str | None) -> float | None:
-    """An instant in seconds of the epoch; PostgreSQL writes it as text in JSON."""
-    if at is None:
-        return None
-    return (datetime.fromisoformat(at) if isinstance(at, str) else at).timestamp()
+    """An instant in seconds of the epoch."""
+    return None if at is None else _instant(at).timestamp()
+
+
+def _instant(at: datetime | str) -> datetime:
+    """PostgreSQL writes it as text in JSON."""
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 def _name(row: Any, resource: ResourceRecord | None, version: int, *, blocked: bool) -> NameRecord:

@@ -198,6 +198,7 @@ resources = sa.Table(
     _text("visibility", 20, nullable=True),
     _text("wake", 20, nullable=True),
     sa.Column("keeps_awake", sa.Boolean),
+    _flag("identity", default=sa.false()),
     _text("size", 20, nullable=True),
     _text("template_type", 255, nullable=True),
     sa.Column("vcpus", sa.Integer),
@@ -272,6 +273,7 @@ previews = sa.Table(
     sa.Column("cors", sa.String(20), nullable=False, server_default="passthrough"),
     _json("cors_origins", default="[]"),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("identity", sa.Boolean),
     sa.UniqueConstraint("resource_id", "port"),
 )
 
@@ -287,6 +289,7 @@ preview_secrets = sa.Table(
     _text("name", 120, nullable=True),
     _text("prefix", 24),
     _text("digest", 64),
+    _text("password_hash", 200, nullable=True),
     _at("created_at"),
     _at("expires_at", nullable=True),
     _at("last_used_at", nullable=True),

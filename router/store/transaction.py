@@ -11,17 +11,21 @@ from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
 from router.store.deployments import SqlDeployments
 from router.store.env import SqlEnv
+from router.store.hand_overs import SqlHandOvers
 from router.store.history import SqlHistory
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
+from router.store.logins import SqlLogins
 from router.store.owners import SqlOwners
 from router.store.preview_domains import SqlPreviewDomains
 from router.store.preview_secrets import SqlPreviewSecrets
 from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
+from router.store.sessions import SqlSessions
 from router.store.signing_keys import SqlSigningKeys
 from router.store.tenants import SqlTenants
+from router.store.trusted_issuers import SqlTrustedIssuers
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
 from router.store.wakes import SqlWakes
 from router.store.webhooks import SqlDeliveries, SqlWebhooks
@@ -44,6 +48,10 @@ class Transaction:
         self.resources = SqlResources(*given, writing=writing)
         self.previews = SqlPreviews(*given, writing=writing)
         self.preview_secrets = SqlPreviewSecrets(*given, writing=writing)
+        self.logins = SqlLogins(*given, writing=writing)
+        self.sessions = SqlSessions(*given, writing=writing)
+        self.hand_overs = SqlHandOvers(*given, writing=writing)
+        self.trusted_issuers = SqlTrustedIssuers(*given, writing=writing)
         self.deployments = SqlDeployments(*given, writing=writing)
         self.versions = SqlVersions(*given, writing=writing)
         self.builds = SqlBuilds(*given, writing=writing)

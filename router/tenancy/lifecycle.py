@@ -36,6 +36,8 @@ async def change(tx: Tx, old: Resource, new: Resource, now: datetime) -> None:
             Tombstone(slug=old.slug, resource_id=old.id, tenant_id=old.tenant_id, deleted_at=now)
         )
         await _emit_event(tx, new, "renamed", now, was=old.slug)
+    if old.visibility != new.visibility:
+        await _emit_event(tx, new, "visibility_changed", now, visibility=new.visibility, was=old.visibility)
     moved = (old.workspace_id, old.project_id) != (new.workspace_id, new.project_id)
     if moved or old.size != new.size:
         await tx.usage.record([new], now)

@@ -1,4 +1,4 @@
-"""What opens a preview that is not public: share links for people, named tokens for programs.
+"""What opens a preview that is not public: share links for people, named tokens for programs; `passwords.py` has the third.
 
 A secret opens one preview, or every port of a resource. It is shown once and kept as a hash. One that is revoked, or
 whose time is over, is kept for a day, so that who still brings it can be told what became of it. Every change is one of the
@@ -6,7 +6,7 @@ resource's records: it holds everywhere when the call returns.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -17,8 +17,9 @@ from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.routes.policies import SecretKind
+from router.tenancy.access_events import tell_of_secrets
 from router.tenancy.deadlocks import retry_on_deadlock
-from router.tenancy.previews import preview_of
+from router.tenancy.previews import Preview, preview_of
 from router.tenancy.resources import live
 from router.tenancy.transaction import Tx
 from router.tenancy.validation import Fields
@@ -38,6 +39,7 @@ _MAX_NAME: Final = 120
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewSecret:
     """One secret, without its plain text. It opens the preview, or every port of the resource where `preview_id` is None.
+    A password has a slow hash, and a `digest` that no token has.
 
     From `expires_at` on it opens nothing, as once it is revoked; None is never. `used_at` is when a link that works once did.
     """
@@ -54,6 +56,7 @@ class PreviewSecret:
     last_used_at: datetime | None = None
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+    password_hash: str | None = field(default=None, repr=False)
 
     def died_at(self, now: datetime) -> datetime | None:
         """When it ended for good; None where it has not yet."""
@@ -72,6 +75,8 @@ class PreviewSecretRows(Protocol):
 
     async def of_resource(self, resource_id: str) -> Sequence[PreviewSecret]:
         """All of them, with those of its previews; the oldest first."""
+
+    async def get(self, secret_id: str) -> PreviewSecret | None: ...
 
     async def list(
         self,
@@ -94,6 +99,9 @@ class PreviewSecretRows(Protocol):
 
     async def use_up(self, secret_id: str, now: datetime) -> bool:
         """Note that a link that works once did, if it can; whether it could. Of several at the same time one can."""
+
+    async def rehash(self, secret_id: str, old: str, new: str) -> None:
+        """Keep another hash of the same password, where it has still the old one."""
 
     async def used(self, secret_id: str, at: datetime) -> None:
         """Store when it let somebody in; an older instant than the stored one is ignored."""
@@ -137,9 +145,8 @@ class PreviewSecrets:
             expires_at = now + timedelta(seconds=ttl)
         plain = preview_secrets.new_secret(kind)
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
-            if preview_id is not None:
-                preview_of(await tx.previews.get(preview_id), resource_id)
+            resource = live(await tx.resources.get(resource_id))
+            preview = await _preview(tx, preview_id, resource_id)
             secret = PreviewSecret(
                 id=new_id(),
                 resource_id=resource_id,
@@ -152,9 +159,10 @@ class PreviewSecrets:
                 expires_at=expires_at,
             )
             there = await tx.preview_secrets.of_resource(resource_id)
-            _check_room(there, preview_id, now)
-            await tx.preview_secrets.delete(_too_many_dead(there, now))
+            check_room(there, preview_id, now)
+            await tx.preview_secrets.delete(too_many_dead(there, now))
             await tx.preview_secrets.add(secret)
+            await tell_of_secrets(tx, resource, preview, [secret], "created", now)
             return secret, plain
 
     async def list(
@@ -186,13 +194,15 @@ class PreviewSecrets:
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
+            resource = live(await tx.resources.get(resource_id))
+            preview = await _preview(tx, preview_id, resource_id)
             there = await tx.preview_secrets.of_resource(resource_id)
             found = next((one for one in there if one.id == secret_id), None)
             if found is None or found.preview_id != preview_id or found.kind not in kinds:
                 raise RouterError(NOT_FOUND, f"{'token' if kinds == TOKENS else 'share'} not found")
             if found.revoked_at is None:
                 await self._revoke(tx, there, [found], now)
+                await tell_of_secrets(tx, resource, preview, [found], "revoked", now)
                 found = replace(found, revoked_at=now)
             return found
 
@@ -204,7 +214,7 @@ class PreviewSecrets:
         """
         now = self._clock.now()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
+            resource = live(await tx.resources.get(resource_id))
             preview = preview_of(await tx.previews.get(preview_id), resource_id)
             there = await tx.preview_secrets.of_resource(resource_id)
             ends = [
@@ -212,6 +222,7 @@ class PreviewSecrets:
             ]
             await self._revoke(tx, there, ends, now)
             await tx.previews.save(replace(preview, generation=preview.generation + 1, updated_at=now))
+            await tell_of_secrets(tx, resource, preview, ends, "revoked", now)
 
     @retry_on_deadlock
     async def use_up(self, secret_id: str) -> bool:
@@ -236,10 +247,16 @@ class PreviewSecrets:
         after = [replace(one, revoked_at=now) if one.id in ids else one for one in there]
         if ends:
             await tx.preview_secrets.revoke(ends[0].resource_id, ids, now)
-        await tx.preview_secrets.delete(_too_many_dead(after, now))
+        await tx.preview_secrets.delete(too_many_dead(after, now))
 
 
-def _check_room(there: Sequence[PreviewSecret], preview_id: str | None, now: datetime) -> None:
+async def _preview(tx: Tx, preview_id: str | None, resource_id: str) -> Preview | None:
+    """The preview; None for the resource as a whole. Raises RouterError NOT_FOUND."""
+    return None if preview_id is None else preview_of(await tx.previews.get(preview_id), resource_id)
+
+
+def check_room(there: Sequence[PreviewSecret], preview_id: str | None, now: datetime) -> None:
+    """Raises RouterError CONFLICT where one more is too many."""
     living = [one for one in there if one.died_at(now) is None]
     of_preview = sum(one.preview_id == preview_id for one in living)
     if of_preview >= _MAX_OF_PREVIEW or len(living) >= _MAX_OF_RESOURCE:
@@ -251,7 +268,7 @@ def _check_room(there: Sequence[PreviewSecret], preview_id: str | None, now: dat
         )
 
 
-def _too_many_dead(there: Sequence[PreviewSecret], now: datetime) -> list[str]:
+def too_many_dead(there: Sequence[PreviewSecret], now: datetime) -> list[str]:
     """The ids of dead ones that nobody need know any more."""
     dead = [(died_at, one.id) for one in there if (died_at := one.died_at(now)) is not None]
     return [secret_id for _, secret_id in sorted(dead, reverse=True)[_MAX_DEAD:]]

@@ -18,9 +18,10 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.routes.policies import Cors, Visibility
+from router.routes.policies import Cors, SecretKind, Visibility
 from router.routes.records import AUTO
 from router.tenancy import lifecycle
+from router.tenancy.access_events import tell_of_visibility
 from router.tenancy.deadlocks import retry_on_deadlock
 from router.tenancy.resources import (
     MAX_PORTS,
@@ -39,6 +40,15 @@ MAX_ORIGINS = 32
 _MAX_ORIGIN = 300  # characters; the longest host name has 253
 ORIGIN = r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"  # as browsers send it: in small letters
 
+_HIDDEN = (
+    "A preview that is hidden shows strangers no page, so it can't ask them for a password. Set hide to false, or remove the "
+    "password, and send this again."
+)
+_PROGRAMS = (
+    "What is visible to key is for programs, which send tokens and API keys: no password opens it. Set visibility to private "
+    "or tenant, or remove the password, and send this again."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
@@ -47,7 +57,7 @@ class Preview:
 
     `visibility` None is the resource's. From `expires_at` on nobody gets in. `hide`: strangers are answered as if there were no
     such host. `networks` are those that visitors' addresses must lie in, empty for any. `cors_origins` are the list of
-    `cors`. `generation` grows when all that was handed out before becomes void.
+    `cors`. `identity`: its program is told who each visitor is; None is the resource's. `generation` grows when all that was handed out before becomes void.
     """
 
     id: str
@@ -61,6 +71,7 @@ class Preview:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     expires_at: datetime | None = None
     hide: bool = False
+    identity: bool | None = None
     networks: tuple[str, ...] = ()
     cors: Cors = Cors.PASSTHROUGH
     cors_origins: tuple[str, ...] = ()
@@ -72,7 +83,7 @@ class Preview:
 class PreviewChanges(TypedDict, total=False):
     """What callers say about a preview; absent keys stay as they are."""
 
-    visibility: Visibility
+    visibility: Visibility | None
     host_mode: str
     scheme: str
     protocol: str
@@ -80,6 +91,7 @@ class PreviewChanges(TypedDict, total=False):
     metadata: Mapping[str, Any]
     expires_at: datetime | None
     hide: bool
+    identity: bool
     networks: tuple[str, ...]
     cors: Cors
     cors_origins: tuple[str, ...]
@@ -121,7 +133,8 @@ class Previews:
     ) -> tuple[Preview, bool]:
         """Expose a port, the default one where none is given: its new preview and True, or the one it has and False.
 
-        `ttl` is in how many seconds it expires, for `expires_at`. Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port).
+        `ttl` is in how many seconds it expires, for `expires_at`. Changes are made to either. Raises RouterError: NOT_FOUND, VALIDATION_FAILED, CONFLICT (no default port, or its
+        password would let nobody in).
         """
         fields = Fields()
         if port is not None:
@@ -143,10 +156,11 @@ class Previews:
             await lifecycle.expose(tx, resource, port, now)
             old = await tx.previews.of_port(resource_id, port)
             if old is not None:
-                return await _change(tx, old, changes, now), False
+                return await _change(tx, resource, old, changes, now), False
             new = Preview(id=new_id(), resource_id=resource_id, port=port, created_at=now, updated_at=now)
             new = replace(new, **_normal(changes))
             await tx.previews.add(new)
+            await tell_of_visibility(tx, resource, new, None, now)
             return new, True
 
     async def get(self, resource_id: str, preview_id: str) -> Preview:
@@ -198,17 +212,30 @@ class Previews:
 
     @retry_on_deadlock
     async def update(self, resource_id: str, port: int, **changes: Unpack[PreviewChanges]) -> Preview:
-        """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED."""
+        """Change how a port is served. Raises RouterError: NOT_FOUND (no preview of that port), VALIDATION_FAILED,
+        CONFLICT (its password would let nobody in)."""
+        return await self._update(resource_id, port, changes)
+
+    @retry_on_deadlock
+    async def change(self, resource_id: str, preview_id: str, **changes: Unpack[PreviewChanges]) -> Preview:
+        """As `update`, of the preview of that id."""
+        return await self._update(resource_id, preview_id, changes)
+
+    async def _update(self, resource_id: str, named: int | str, changes: PreviewChanges) -> Preview:
+        """`named` is its port or its id."""
         fields = Fields()
         now = self._clock.now()
         _check(fields, changes, now)
         fields.check()
         async with self._store.begin() as tx:
-            live(await tx.resources.get(resource_id))
-            old = await tx.previews.of_port(resource_id, port)
-            if old is None:
+            resource = live(await tx.resources.get(resource_id))
+            if isinstance(named, str):
+                old = preview_of(await tx.previews.get(named), resource_id)
+            elif (found := await tx.previews.of_port(resource_id, named)) is not None:
+                old = found
+            else:
                 raise RouterError(NOT_FOUND, "port not found")
-            return await _change(tx, old, changes, now)
+            return await _change(tx, resource, old, changes, now)
 
     @retry_on_deadlock
     async def delete(self, resource_id: str, preview_id: str) -> Preview:
@@ -284,12 +311,30 @@ def _normal(changes: PreviewChanges) -> PreviewChanges:
     return {**changes, "networks": tuple(networks)}
 
 
-async def _change(tx: Tx, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
+async def _change(tx: Tx, resource: Resource, old: Preview, changes: PreviewChanges, now: datetime) -> Preview:
     if not changes:
         return old
     new = replace(old, **_normal(changes), updated_at=now)
+    if (changes.get("hide") or changes.get("visibility") is Visibility.KEY) and await _has_password(tx, new):
+        check_takes_password(new.visibility, hide=new.hide)
     await tx.previews.save(new)
+    await tell_of_visibility(tx, resource, new, old.visibility, now)
     return new
+
+
+def check_takes_password(visibility: Visibility | None, *, hide: bool) -> None:
+    """Raises RouterError CONFLICT where a port like this asks nobody for a password."""
+    if hide:
+        raise RouterError(CONFLICT, _HIDDEN)
+    if visibility is Visibility.KEY:
+        raise RouterError(CONFLICT, _PROGRAMS)
+
+
+async def _has_password(tx: Tx, preview: Preview) -> bool:
+    there = await tx.preview_secrets.of_resource(preview.resource_id)
+    return any(
+        one.kind is SecretKind.PASSWORD and one.revoked_at is None and one.preview_id == preview.id for one in there
+    )
 
 
 def preview_of(preview: Preview | None, resource_id: str) -> Preview:

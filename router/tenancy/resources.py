@@ -28,7 +28,8 @@ class Resource:
     """One resource. `host_modes` maps a port to `auto`, `preserve`, `localhost` or a custom Host, `schemes` one to `https`
     where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
     `visibility` is that of its ports that have none of their own, `wake` says whose requests wake it, `keeps_awake` whether its
-    traffic counts as use; None is the tenant's of each.
+    traffic counts as use; None is the tenant's of each. `identity` is whether the programs on those that say nothing else are
+    told who their visitors are.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -52,6 +53,7 @@ class Resource:
     visibility: Visibility | None = None
     wake: Wake | None = None
     keeps_awake: bool | None = None
+    identity: bool = False
     size: str | None = None
     template_type: str | None = None
     vcpus: int | None = None
@@ -82,6 +84,7 @@ class ResourceDetails(TypedDict, total=False):
     visibility: Visibility | None
     wake: Wake | None
     keeps_awake: bool | None
+    identity: bool
     size: str | None
     template_type: str | None
     vcpus: int | None

@@ -179,8 +179,13 @@ class Tenants:
         check_branding(fields, changes.get("branding") or {})
         fields.check()
         async with self._store.begin() as tx:
-            tenant = replace(_found(await tx.tenants.get(tenant_id)), **changes, updated_at=self._clock.now())
+            now = self._clock.now()
+            old = _found(await tx.tenants.get(tenant_id))
+            tenant = replace(old, **changes, updated_at=now)
             await tx.tenants.save(tenant)
+            if tenant.default_visibility != old.default_visibility:
+                data = {"visibility": tenant.default_visibility, "was": old.default_visibility}
+                await tx.events.emit("tenant.visibility_changed", now, tenant_id=tenant_id, data=data)
             return tenant
 
 

@@ -16,13 +16,17 @@ if TYPE_CHECKING:  # those files import this one
     from router.tenancy.deployments import DeploymentRows
     from router.tenancy.env import EnvRows
     from router.tenancy.events import EventRows
+    from router.tenancy.hand_overs import HandOverRows
     from router.tenancy.keys import KeyRows
+    from router.tenancy.logins import LoginRows
     from router.tenancy.preview_secrets import PreviewSecretRows
     from router.tenancy.previews import PreviewRows
     from router.tenancy.projects import ProjectRows
     from router.tenancy.resources import ResourceRows
+    from router.tenancy.sessions import SessionRows
     from router.tenancy.signing_keys import SigningKeyRows
     from router.tenancy.tenants import TenantRows
+    from router.tenancy.trusted_issuers import TrustedIssuerRows
     from router.tenancy.usage import UsageRows
     from router.tenancy.versions import BuildRows, ReleaseRows, VersionRows
     from router.tenancy.wakes import WakeRows
@@ -66,6 +70,18 @@ class Tx(Protocol):
 
     @property
     def preview_secrets(self) -> "PreviewSecretRows": ...
+
+    @property
+    def logins(self) -> "LoginRows": ...
+
+    @property
+    def sessions(self) -> "SessionRows": ...
+
+    @property
+    def hand_overs(self) -> "HandOverRows": ...
+
+    @property
+    def trusted_issuers(self) -> "TrustedIssuerRows": ...
 
     @property
     def deployments(self) -> "DeploymentRows": ...

@@ -62,7 +62,7 @@ async def made(
     return secret
 
 
-@pytest.mark.parametrize("kind", SecretKind)
+@pytest.mark.parametrize("kind", [*TOKENS, *LINKS])
 async def test_a_secret_is_in_the_record_of_its_port_alone(
     store: Store, clock: ManualClock, secrets: PreviewSecrets, preview: Preview, kind: SecretKind
 ) -> None:
@@ -83,18 +83,34 @@ async def test_a_secret_of_the_resource_opens_every_port(
     assert await known(store, PORT) == await known(store, 3000) == [(secret.id, False, False)]
 
 
-async def test_a_public_preview_s_secrets_are_in_no_record(
+async def test_a_public_preview_s_living_secrets_are_in_its_record(
     store: Store, clock: ManualClock, secrets: PreviewSecrets, preview: Preview
 ) -> None:
-    """There is nothing to open, until it becomes private: then they do."""
+    """Its program must not learn what opens it once it is private again. As soon as none is left, there is no policy."""
+    dead = await made(secrets, preview)
+    clock.advance(1)
     secret = await made(secrets, preview)
+    await secrets.revoke(preview.resource_id, preview.id, dead.id, LINKS)
     previews = Previews(store, clock)
     await previews.update(preview.resource_id, PORT, visibility=Visibility.PUBLIC)
+    assert await known(store) == [(secret.id, False, False)]
+    await previews.update(preview.resource_id, PORT, visibility=Visibility.KEY)
+    assert await known(store) == [(dead.id, True, False), (secret.id, False, False)]
+    await previews.update(preview.resource_id, PORT, visibility=Visibility.PUBLIC)
+    await secrets.revoke(preview.resource_id, preview.id, secret.id, LINKS)
     record = (await store.records.fetch(["slug:shop"]))["slug:shop"]
     assert isinstance(record, ResourceRecord)
     assert record.policy(PORT) is None
-    await previews.update(preview.resource_id, PORT, visibility=Visibility.KEY)
-    assert await known(store) == [(secret.id, False, False)]
+
+
+async def test_what_opens_all_ports_is_in_the_record_of_a_public_one(
+    store: Store, secrets: PreviewSecrets, sandbox: Resource, preview: Preview
+) -> None:
+    """A link of the whole sandbox leads to its default port, whose program must not learn what opens the others."""
+    assert preview.port == PORT
+    link, _ = await secrets.create(sandbox.id, None, SecretKind.LINK)
+    await Previews(store, ManualClock()).put(sandbox.id, 3000, visibility=Visibility.PUBLIC)
+    assert await known(store, 3000) == [(link.id, False, False)]
 
 
 async def test_a_revoked_secret_is_told_apart_for_a_day(

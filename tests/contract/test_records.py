@@ -36,12 +36,12 @@ from router.routes.records import (
 from router.settings import Redis
 from router.store import Store
 from router.tenancy.keys import Key
-from router.tenancy.preview_secrets import PreviewSecrets
-from router.tenancy.signing_keys import SigningKeys
+from router.tenancy.signing_keys import FOR_COOKIES, SigningKeys
 from router.tenancy.tenants import Tenant
 from tests.support import records as make
 from tests.support.database import Databases, execute
 from tests.support.memory_records import MemoryRecords
+from tests.support.memory_store import MemoryStore
 from tests.support.redis import Server
 from tests.support.world import World
 
@@ -178,7 +178,7 @@ class SqlScene:
         await self._world.keys.revoke(self._key.id)
 
     async def replace_signing_keys(self) -> None:
-        await SigningKeys(self._world.store, ManualClock()).replace()
+        await SigningKeys(self._world.store, ManualClock()).replace(FOR_COOKIES)
 
     async def switch_off(self) -> None:
         await execute(self._database, "DROP TABLE route_versions")
@@ -223,7 +223,7 @@ async def asked(store: Store) -> AsyncIterator[RecordSource]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    control_side.serve_store(store, PreviewSecrets(store, SystemClock()).use_up)
+    control_side.serve_store(store, MemoryStore())
     await control_side.connect(ours, 1)
     await worker_side.connect(theirs)
     await worker_side.until_ready(5)

@@ -19,7 +19,10 @@ from tests.support.database import execute, on_postgresql, on_sqlite, spoil
 pytestmark = pytest.mark.asyncio
 
 CROWD = Crowd(tenants=1000, resources=20_000, domains=20_000)
-LARGE = ("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports", "previews", "preview_secrets")
+LARGE = (
+    *("resources", "endpoints", "custom_domains", "route_versions", "exposed_ports", "previews", "preview_secrets"),
+    *("trusted_issuers", "logins", "sessions"),
+)
 # A private preview of each resource, and a secret that opens it.
 PREVIEWS = """
     INSERT INTO previews (id, resource_id, port, visibility, host_mode, metadata, created_at, updated_at)
@@ -29,6 +32,23 @@ SECRETS = """
     INSERT INTO preview_secrets (id, resource_id, preview_id, kind, prefix, digest, created_at)
     SELECT id, id, id, 'link', 'mpl_abcdef', id, created_at FROM resources
 """
+# And CI systems that each tenant trusts.
+ISSUERS = """
+    INSERT INTO trusted_issuers
+        (id, tenant_id, name, issuer, audience, claims, enabled, generation, created_at, updated_at)
+    SELECT id, tenant_id, 'ci', 'https://ci.example.com', 'a', '{}', true, 1, created_at, updated_at FROM resources
+"""
+# And a login of each tenant, with somebody who has signed in for each resource.
+LOGINS = """
+    INSERT INTO logins (tenant_id, id, issuer, client_id, client_secret, email_domains, groups, groups_claim, anyone,
+        session_hours, created_at, updated_at)
+    SELECT id, id, 'https://login.example.com', 'x', 'x', '[]', '[]', 'groups', true, 12, created_at, updated_at
+    FROM tenants
+"""
+SESSIONS = """
+    INSERT INTO sessions (id, tenant_id, login_id, subject, groups, digest, created_at, expires_at)
+    SELECT id, tenant_id, id, 'ada', '[]', id, created_at, updated_at FROM resources
+"""
 
 
 @on_postgresql
@@ -36,7 +56,7 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
     """The plan that a reader's statement has, whatever its values, reads no large table from end to end."""
     spoil(database)
     await CROWD.fill(database)
-    for rows in (PREVIEWS, SECRETS):
+    for rows in (PREVIEWS, SECRETS, ISSUERS, LOGINS, SESSIONS):
         await execute(database, rows)
     await execute(database, "ANALYZE")
     statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
@@ -48,6 +68,7 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
         "digests": ["a"],
         "purposes": ["a"],
         "wakes": ["a"],
+        "session_ids": ["a"],
     }
     arguments = [_literal(values.get(name, statement.binds[name].value)) for name in statement.positiontup or ()]
     connection = await asyncpg.connect(database)
@@ -73,11 +94,14 @@ def _literal(value: object) -> str:
 async def test_sqlite_looks_up_by_index(database: str) -> None:
     """No statement of a look-up reads a large table from end to end."""
     await asyncio.to_thread(CROWD._fill_file, database.removeprefix("sqlite:///"))
-    for rows in (PREVIEWS, SECRETS):
+    for rows in (PREVIEWS, SECRETS, ISSUERS, LOGINS, SESSIONS):
         await execute(database, rows)
     await execute(database, "ANALYZE")
     engine = reading_engine(parsed(database, create=False), Database())
-    values = {name: ["a", "b"] for name in ("keys", "names", "slugs", "ids", "zones", "digests", "purposes")}
+    values = {
+        name: ["a", "b"]
+        for name in ("keys", "names", "slugs", "ids", "zones", "digests", "purposes", "session_ids", "tenants")
+    }
     for name in (
         "_VERSIONS",
         "_DOMAINS",
@@ -85,9 +109,11 @@ async def test_sqlite_looks_up_by_index(database: str) -> None:
         "_PORTS",
         "_PREVIEWS",
         "_SECRETS",
+        "_ISSUERS",
         "_TOMBSTONES",
         "_CLAIMS",
         "_API_KEYS",
+        "_SESSIONS",
     ):
         statement = getattr(lookups, name)
         given = {key: value for key, value in values.items() if key in statement.compile().params}

@@ -257,6 +257,28 @@ async def test_how_a_preview_is_closed_reaches_the_record(world: World, store: S
     }
 
 
+async def test_whose_word_on_identity_counts(world: World, store: Store) -> None:
+    """A preview's own, else its resource's: also where everybody may come in."""
+    made = await world.sandbox(await world.tenant(), "shop")
+    previews = Previews(store, ManualClock())
+    await previews.put(made.id, 5173)
+    await previews.put(made.id, 8080, identity=False)
+    await previews.put(made.id, 8443, identity=True)
+
+    async def told() -> list[int]:
+        record = await _resource(store, "shop")
+        policies = {port: record.policy(port) for port in (3000, 5173, 8080, 8443)}
+        return [port for port, policy in policies.items() if policy is not None and policy.identity]
+
+    assert await told() == [8443]
+    await world.resources.update(made.id, identity=True)
+    assert await told() == [3000, 5173, 8443]
+    await world.resources.update(made.id, visibility=Visibility.PRIVATE)
+    assert await told() == [3000, 5173, 8443]
+    await world.resources.update(made.id, identity=False)
+    assert await told() == [8443]
+
+
 async def test_a_custom_domain_carries_the_policies(world: World, store: Store) -> None:
     """The record of a name has those of the resource that it leads to, and changes with them."""
     made = await world.sandbox(await world.tenant(), "shop")

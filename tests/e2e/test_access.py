@@ -18,6 +18,7 @@ from websockets.datastructures import Headers
 from tests.e2e.conftest import Edge
 from tests.support.browser import Tab, find_browser
 from tests.support.http1 import Http1
+from tests.support.http2 import Http2
 from tests.support.router import PLATFORM_DOMAIN
 from tests.support.waiting import eventually
 
@@ -166,6 +167,50 @@ async def test_a_link_opens_the_page_in_a_frame_of_another_site(edge: Edge, key:
             )
             await tab.open(f"https://{program.host}/")
             assert "token_missing" in await tab.evaluate("document.documentElement.outerHTML")
+
+
+async def test_a_websocket_over_http2(edge: Edge, key: str, tmp_path: Path) -> None:
+    """A browser opens it on the page's own connection, by extended CONNECT (RFC 8441), with the cookie of the page; Caddy
+    makes an upgrade of HTTP/1.1 of that, which is what we judge and what the program gets."""
+    async with (
+        private(edge, key) as program,
+        Tab(find_browser(), tmp_path / "tab", f"MAP * 127.0.0.1:{edge.caddy.port}") as tab,
+    ):
+        await tab.call("Network.enable")
+        await tab.open(await program.share())
+        # Chromium learns of extended CONNECT with a connection's settings, which may come after a page's first socket.
+        await tab.open(f"https://{program.host}/again")
+        await tab.until("document.body.dataset.socket === 'open'")
+        assert await tab.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+        answers = [
+            event["params"]["response"]["status"]
+            for event in tab.events
+            if event["method"] == "Network.webSocketHandshakeResponseReceived"
+        ]
+        assert answers[-1] == 200, "it was opened by HTTP/1.1, which says 101"
+        sockets = [request for request in program.seen if request.path == "/socket"]
+        assert sockets[-1].headers["Upgrade"] == "websocket"
+        assert "__Host-miosa-preview" not in str(sockets[-1].headers)
+
+
+async def test_who_may_open_a_websocket_over_http2(edge: Edge, key: str) -> None:
+    """Who brings the cookie from a page of this host; no stranger, and no other site's page."""
+    async with private(edge, key) as program, Http2(edge.caddy.port, program.host, edge.caddy.trust("h2")) as client:
+        link = (await program.share()).removeprefix(f"https://{program.host}")
+        followed = await client.request("GET", link).answered()
+        (set_cookie,) = followed.values("set-cookie")
+        cookie = set_cookie.partition(";")[0]
+        for lines, status in (
+            ((), 401),
+            ((("origin", f"https://{program.host}"),), 401),
+            ((("cookie", cookie), ("origin", "https://evil.example")), 403),
+            ((("cookie", "a=1"), ("cookie", cookie), ("origin", f"https://{program.host}")), 200),
+        ):
+            sent = ((":protocol", "websocket"), ("sec-websocket-version", "13"), *lines)
+            opened = await client.request("CONNECT", "/socket", sent, body=True).answered()
+            assert opened.status == status, lines
+        assert (await opened.read()).endswith(b"open")
+        assert [request.path for request in program.seen] == ["/socket"]
 
 
 async def test_a_link_that_works_once(edge: Edge, key: str, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from router.access.login import binding_of
+from router.node.services import open_services
+from router.settings import load
 from tests.support.backends import Backend, Visit
 from tests.support.http1 import Http1
 from tests.support.postgres import Postgres
@@ -55,7 +58,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Itera
     for one in folders:
         one.mkdir()
     with Server(folder) as redis:
-        common = {"database_url": url, "redis_url": f"{redis.url}/0"}
+        common = {"database_url": url, "redis_url": f"{redis.url}/0", "secrets_key": "ab12" * 16}
         first = Router(folders[0], **common)
         second = Router(folders[1], **common, workers=2, internal_token=first.token)
         with first, second:
@@ -148,6 +151,57 @@ async def by_key(preview: Opened, _: str) -> tuple[str, str, object]:
     return "DELETE", f"/api-keys/{made['id']}", None
 
 
+async def by_login(preview: Opened, _: str) -> tuple[str, str, object]:
+    """Signed in: what the login host does after the provider has said who it is, and the hand-over on the second node."""
+    fleet = preview.fleet
+    login = {"issuer": "https://login.example.com", "client_id": "previews", "client_secret": "s3cr3t", "anyone": True}
+    await preview.call("PUT", "/tenant/login", login)
+    secret = "b" * 43
+    async with open_services(load(environ=fleet.first.environment)) as services:
+        started = await services.sessions.start(
+            await services.logins.get(fleet.tenant_id), subject="ada", email=None, groups=()
+        )
+        assert started is not None
+        session, _ = started
+        code = await services.hand_overs.make(session, host=preview.host, binding=binding_of(secret.encode()))
+    arrive = f"/.well-known/miosa/arrive?code={code}&next=/"
+    status, _, cookie = await preview.ask(f"Cookie: __Host-miosa-login={secret}", path=arrive)
+    assert (status, cookie is None) == (303, False)
+    assert (await preview.ask(f"Cookie: __Host-miosa-login={secret}", path=arrive))[1] == "login_failed"
+    preview.lines = (f"Cookie: {(cookie or '').partition(';')[0]}",)
+    return "DELETE", f"/tenant/sessions/{session.id}", None
+
+
+FORM = ("Origin: https://HOST", "Content-Type: application/x-www-form-urlencoded")
+PASSWORD = "correct horse"
+VISITORS = (f"198.51.100.{number}" for number in range(1, 255))  # each with tries of their own
+
+
+async def typed(node: Router, host: str, word: str, client: str) -> tuple[int, str | None, str | None]:
+    """Status, code and cookie of the form with this password, sent to that node from an address."""
+    body = f"password={word.replace(' ', '+')}&next=/".encode()
+    lines = [line.replace("HOST", host) for line in FORM]
+    async with Http1(node.proxy_port, host) as visitor:
+        path = "/.well-known/miosa/password"
+        answer = await visitor.request("POST", path, HTTPS, f"X-Forwarded-For: {client}", *lines, body=body)
+        await answer.read_all()
+        return answer.status, answer.header("x-miosa-error"), answer.header("set-cookie")
+
+
+async def by_password(preview: Opened, path: str) -> tuple[str, str, object]:
+    """Comes in by a password; another one takes its place."""
+    path = f"{path}/{preview.preview}/password"
+    await preview.call("PUT", path, {"password": PASSWORD})
+    found: list[tuple[int, str | None, str | None]] = []
+    async with asyncio.timeout(30):
+        while not found or found[-1][1] == "token_missing":  # the second node has not heard of it yet
+            found.append(await typed(preview.fleet.second, preview.host, PASSWORD, next(VISITORS)))
+    status, _, cookie = found[-1]
+    assert (status, cookie is None) == (303, False)
+    preview.lines = (f"Cookie: {(cookie or '').partition(';')[0]}",)
+    return "PUT", path, {"password": PASSWORD + "2"}
+
+
 async def as_stranger(preview: Opened, path: str) -> tuple[str, str, object]:
     """While it is public; it is made private."""
     await preview.call("POST", path, {"port": 3000, "visibility": "public"})
@@ -168,6 +222,8 @@ async def eventually_opens(preview: Opened, path: str = "/", status: int = 200) 
         (shared, "token_revoked"),
         (by_token, "token_revoked"),
         (by_key, "token_revoked"),
+        (by_login, "token_revoked"),
+        (by_password, "token_revoked"),
         (as_stranger, "token_missing"),
     ],
 )
@@ -203,8 +259,9 @@ async def test_what_is_taken_back_through_one_node_ends_on_the_other(fleet: Flee
 
 
 async def test_an_expired_preview_ends_on_each_node(fleet: Fleet) -> None:
-    """A tunnel that is open when the preview expires is cut then, and requests get 410."""
-    async with opened(fleet, f"expiring-{len(fleet.bus)}") as (preview, path):
+    """A tunnel that is open when the preview expires is cut then, and requests get 410; also where that was to be later."""
+    far = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with opened(fleet, f"expiring-{len(fleet.bus)}", expires_at=far) as (preview, path):
         await by_token(preview, path)
         await eventually_opens(preview)
         async with preview.tunnel() as tunnel:
@@ -216,3 +273,18 @@ async def test_an_expired_preview_ends_on_each_node(fleet: Fleet) -> None:
         assert (await preview.ask(*preview.lines))[:2] == (410, "preview_expired")
     print(f"expiry, {fleet.bus}: tunnel cut {late * 1000:.0f} ms after it")
     assert 0.0 <= late < IN_FORCE_WITHIN
+
+
+async def test_tries_of_a_password_are_counted_on_both_nodes(fleet: Fleet) -> None:
+    """Together where they share a Redis; by each alone where they don't, and never not at all."""
+    async with opened(fleet, f"guessed-{len(fleet.bus)}") as (preview, path):
+        await by_password(preview, path)
+        nodes, client = (fleet.first, fleet.second), f"203.0.113.{len(fleet.bus)}"
+        codes: dict[str | None, int] = {}
+        for number in range(16):
+            _, code, _ = await typed(nodes[number % 2], preview.host, "wrong horse", client)
+            codes[code] = codes.get(code, 0) + 1
+        together = fleet.bus == "redis"
+        assert codes == {"password_wrong": 5 if together else 10, "too_many_tries": 11 if together else 6}
+        assert (await preview.ask(*preview.lines))[0] == 200
+        assert (await typed(fleet.second, preview.host, PASSWORD, next(VISITORS)))[0] == 303

@@ -87,11 +87,25 @@ def test_tenant_and_keys(cli: Cli) -> None:
     assert rows[by_id["id"]]["revoked_at"] is None
 
 
-def test_a_leaked_signing_key_is_replaced(cli: Cli) -> None:
+@pytest.mark.parametrize("of", ["cookies", "identity"])
+def test_a_leaked_signing_key_is_replaced(cli: Cli, of: str) -> None:
     """Each time by another one; its secret is not shown."""
-    first, second = cli.json("keys", "rotate-signing"), cli.json("keys", "rotate-signing")
+    first, second = (cli.json("keys", "rotate-signing", "--of", of) for _ in range(2))
     assert first.keys() == second.keys() == {"id", "signs"}
+    assert first["signs"] == second["signs"] == of
     assert first["id"] != second["id"]
+
+
+def test_signing_keys_are_those_of_cookies_unless_said_otherwise(cli: Cli) -> None:
+    """As runbooks have it."""
+    assert cli.json("keys", "rotate-signing")["signs"] == "cookies"
+
+
+def test_secrets_are_encrypted_anew_where_there_is_a_key(cli: Cli, tmp_path: Path) -> None:
+    """Without one the sentence names the setting."""
+    assert "`secrets_key`" in cli.error("keys", "rotate-secrets")["message"]
+    with_a_key = Cli(tmp_path, {"MIOSA_ROUTER_SECRETS_KEY": "ab12" * 16})
+    assert with_a_key.json("keys", "rotate-secrets") == {"encrypted": 0, "lost": 0}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from router.base.ids import is_id
 from router.node.services import Services
 from router.routes.policies import SecretKind, Visibility
 from router.tenancy.keys import Key
+from router.tenancy.signing_keys import FOR_COOKIES, FOR_IDENTITY
 from tests.support.backends import Backend, Visit
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import until
@@ -162,8 +163,37 @@ async def test_a_link_that_works_once_lets_one_in(node: Router, session: aiohttp
         assert cookie is not None
         came_in = {"Cookie": cookie[0]}
         assert await preview.visits(**came_in) == {200}
-        node._with_services(lambda services: services.signing_keys.replace())
+        node._with_services(lambda services: services.signing_keys.replace(FOR_COOKIES))
         await _until_all(preview, 403, came_in)
+
+
+async def test_every_worker_tells_the_program(node: Router, session: aiohttp.ClientSession) -> None:
+    """Who its visitor is, from the first request after its owner has said so; and by a new key once one has leaked."""
+    told = list[bytes]()
+
+    async def note(visit: Visit) -> None:
+        told.append(visit.header(b"x-miosa-identity") or b"")
+        await _hello(visit)
+
+    async with Backend(note) as backend:
+        preview = Preview(node, "told", backend, session)
+
+        async def kids() -> set[str]:
+            told.clear()
+            assert await preview.visits(**preview.bearer) == {200}
+            return {jwt.get_unverified_header(token)["kid"] if token else "" for token in told}
+
+        async with asyncio.timeout(30):
+            while await preview.visits(**preview.bearer) != {200}:
+                await asyncio.sleep(0.05)
+            assert await kids() == {""}
+            node._with_services(lambda services: services.previews.put(preview.resource_id, 3000, identity=True))
+            (first,) = node._with_services(lambda services: services.signing_keys.public())
+            while await kids() != {first.id}:
+                await asyncio.sleep(0.05)
+            second = node._with_services(lambda services: services.signing_keys.replace(FOR_IDENTITY))
+            while await kids() != {second.id}:
+                await asyncio.sleep(0.05)
 
 
 async def _until_all(preview: Preview, status: int, headers: dict[str, str]) -> None:

@@ -104,6 +104,28 @@ bearer=jwt-early                             token_wrong    token_wrong    token
 bearer=jwt-past                              token_expired  token_expired  token_expired
 bearer=jwt-other-tenant-past                 token_wrong    token_wrong    token_wrong
 
+# tokens of CI systems; those of another audience or issuer are the program's
+bearer=job                                   token          token          token
+bearer=job-other-repository                  token_wrong    token_wrong    token_wrong
+bearer=job-forged                            token_wrong    token_wrong    token_wrong
+bearer=job-past                              token_expired  token_expired  token_expired
+bearer=job-other-repository-past             token_wrong    token_wrong    token_wrong
+bearer=job-old-rule                          token_wrong    token_wrong    token_wrong
+bearer=job-elsewhere                         token_wrong    token_wrong    token_wrong
+bearer=job-unknown                           identity_provider_unavailable identity_provider_unavailable identity_provider_unavailable
+auth=job-other-audience                      -              -              -
+auth=job-other-issuer                        -              -              -
+header=job                                   token_wrong    token_wrong    token_wrong
+query=job                                    token_wrong    token_wrong    token_wrong
+link=job                                     token_wrong    token_wrong    token_wrong
+bearer=job cookie=mail                       token          token          token
+bearer=job-forged cookie=mail                token_wrong    token_wrong    token_wrong
+auth=job-other-audience cookie=mail          cookie         cookie         -
+bearer=job auth=basic                        token          token          token
+bearer=job auth=job-other-audience           token          token          token
+header=ci bearer=job                         token_wrong    token_wrong    token_wrong
+bearer=key-tenant bearer=job                 token_wrong    token_wrong    token_wrong
+
 # cookies
 cookie=mail                                  cookie         cookie         -
 cookie=once-used                             cookie         cookie         -
@@ -128,6 +150,28 @@ cookie=empty                                 token_wrong    token_wrong    -
 cookie=tampered cookie=mail                  cookie         cookie         -
 cookie=mail cookie=past                      cookie         cookie         -
 cookie=other-port cookie=mail-gone           token_revoked  token_revoked  -
+
+# cookies of who has signed in by the tenant's login
+cookie=pass                                  cookie         cookie         -
+cookie=pass-past                             token_expired  token_expired  -
+cookie=pass-gone                             token_revoked  token_revoked  -
+cookie=pass-old-generation                   token_revoked  token_revoked  -
+header=ci-gone cookie=pass                   token_revoked  token_revoked  token_revoked
+link=unknown cookie=pass                     token_wrong    token_wrong    token_wrong
+cookie=session                               cookie         cookie         -
+cookie=session-not-known-yet                 cookie         cookie         -
+cookie=session-past                          token_expired  token_expired  -
+cookie=session-cookie-past                   token_expired  token_expired  -
+cookie=session-ended                         token_revoked  token_revoked  -
+cookie=session-forgotten                     token_revoked  token_revoked  -
+cookie=session-old-generation                token_revoked  token_revoked  -
+cookie=session-other-port                    token_wrong    token_wrong    -
+cookie=session-other-resource                token_wrong    token_wrong    -
+cookie=session-other-tenant                  token_wrong    token_wrong    -
+cookie=session-foreign-key                   token_wrong    token_wrong    -
+cookie=session-ended cookie=mail             cookie         cookie         -
+cookie=mail-gone cookie=session              cookie         cookie         -
+header=unknown cookie=session                token_wrong    token_wrong    token_wrong
 
 # several at once
 header=ci query=ci                           token          token          token
@@ -202,6 +246,7 @@ expired              preview_expired      preview_expired
 hide-inside          host_not_found       as-is
 hide-outside         host_not_found       host_not_found
 hide-expired         host_not_found       preview_expired
+told                 as-is                as-is
 """
 
 
@@ -253,16 +298,21 @@ def rows(visibility: str, option: str) -> list[Row]:
     for words, worths in _WAYS:
         way = tuple((word.partition("=")[0], word.partition("=")[2]) for word in words if word != "nothing")
         worth = "open" if visibility == "public" else worths[VISIBILITIES.index(visibility) - 1]
-        made += [Row(visibility, option, way, kind, _outcome(visibility, option, worth, kind)) for kind in kinds]
+        link = any(place == "link" and thing != "empty" for place, thing in way)
+        made += [
+            Row(visibility, option, way, kind, _outcome(visibility, option, worth, kind, link=link)) for kind in kinds
+        ]
     return made
 
 
-def _outcome(visibility: str, option: str, worth: str, kind: Kind) -> str:
+def _outcome(visibility: str, option: str, worth: str, kind: Kind, *, link: bool) -> str:
     hide = option.startswith("hide")
     before, who_may = OPTIONS[option]
     if visibility == "public":  # everybody would come in, and who is kept out by the address or the time hears it so
         outcome = "open" if who_may == "as-is" else who_may
-        return "preflight" if kind.name == "preflight" and outcome not in ("open", "host_not_found") else outcome
+        if kind.name == "preflight" and outcome not in ("open", "host_not_found"):
+            return "preflight"
+        return "again" if outcome == "open" and link and kind.link == "exchanged" else outcome
     if kind.name == "preflight":
         return "host_not_found" if hide else "preflight"
     if not hide and who_may != "as-is":

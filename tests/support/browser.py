@@ -102,6 +102,7 @@ class Tab:
         more = ["--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "about:blank"]
         self._command = [program, *_QUIET, *arguments, *more]
         self._numbers = itertools.count(1)
+        self.events: list[dict[str, Any]] = []  # of the domains that were enabled, as far as they came before an answer
 
     async def __aenter__(self) -> Self:
         self._process = Process(self._command, self._folder / "browser.log")
@@ -136,7 +137,7 @@ class Tab:
         async with asyncio.timeout(_TIME):
             await self._socket.send_json({"id": number, "method": method, "params": parameters, **session})
             while (message := await self._socket.receive_json()).get("id") != number:
-                pass  # an event
+                self.events.append(message)
         assert "error" not in message, (method, message)
         result: dict[str, Any] = message["result"]
         return result

@@ -49,6 +49,12 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     },
     "CreateComputer": lambda _: {"name": "Another"},
     "CreateDeployment": lambda _: {"name": "Another"},
+    "CreateIssuer": lambda _: {
+        "name": "Another",
+        "issuer": "https://ci.example.com",
+        "audience": "https://previews.example.com",
+        "claims": {"sub": "acme/*"},
+    },
     "CreateKey": lambda _: {"name": "Another"},
     "CreatePreview": lambda _: {"port": 9000},
     "CreatePreviewToken": lambda _: {"expires_in": 600, "scope": "read"},
@@ -65,6 +71,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "MoveProject": lambda held: {"target_workspace_id": held.ids["workspace"]},
     "PatchComputer": lambda _: {"name": "Renamed"},
     "PatchDeployment": lambda _: {"name": "Renamed"},
+    "PatchIssuer": lambda _: {"name": "Renamed"},
     "PatchKey": lambda _: {"name": "Renamed"},
     "PatchDomain": lambda _: {"redirect_policy": "www_to_apex"},
     "PatchPreview": lambda _: {"name": "Renamed"},
@@ -79,6 +86,11 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
     "PutBlock": lambda _: {"kind": "host", "subject": f"{_fresh('bad')}.example", "reason": "abuse"},
     "PutEndpoint": lambda _: {"address": "127.0.0.1", "generation": "boot-9"},
+    "PutLogin": lambda _: (
+        {"issuer": "https://login.example.com", "client_id": _fresh("client"), "client_secret": "s3cr3t"}
+        | {"anyone": True}
+    ),
+    "PutPassword": lambda _: {"password": "another password"},
     "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
     "PutResource": lambda held: {
         "kind": "sandbox",

@@ -171,6 +171,7 @@ class Crowd:
             "project_id": _id(_PROJECT, t),
             "state": State.RUNNING,
             "suspended": False,
+            "identity": False,
             "default_port": 3000,
             "host_modes": {},
             "schemes": {},

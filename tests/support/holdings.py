@@ -11,12 +11,13 @@ from typing import Any
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.node.services import Services
-from router.routes.policies import SecretKind
+from router.routes.policies import SecretKind, Visibility
 from router.routes.records import Kind, Scope, State
 from router.tenancy.blocks import BlockKind, Order
 from router.tenancy.deployments import SourceType
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.events import EventFilter
+from router.tenancy.logins import NewLogin
 from router.tenancy.ownership import Ownership
 from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
@@ -55,6 +56,14 @@ async def mark_tenant(services: Services, mark: str) -> Tenant:
     tenant = await services.tenants.create(f"{mark} Company")
     await services.tenants.update(tenant.id, branding={"product_name": secret(mark)})
     await services.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    login = NewLogin(
+        issuer=f"https://{secret(mark)}.example",
+        client_id=secret(mark),
+        client_secret=secret(mark),
+        groups=[secret(mark)],
+        groups_claim=secret(mark),
+    )
+    await services.logins.put(tenant.id, login)
     return tenant
 
 
@@ -97,7 +106,12 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         external_user_id=f"{mark}_user",
         external_project_id=f"{mark}_site",
     )
-    machine: Any = {"metadata": {hidden: [hidden]}, "tags": (mark,), "template_type": hidden}
+    machine: Any = {
+        "metadata": {hidden: [hidden]},
+        "tags": (mark,),
+        "template_type": hidden,
+        "visibility": Visibility.PRIVATE,  # so that a password may be set
+    }
     sandbox = await services.resources.create(
         Kind.SANDBOX, tenant_id, ownership=into, slug=f"{mark}-box", name=f"{mark} Box", default_port=3000, **machine
     )
@@ -184,6 +198,18 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     delivery = await services.webhooks.test(webhook.id)
     for enabled in (False, True):  # which gives the delivery up: it may be replayed then
         await services.webhooks.update(webhook.id, enabled=enabled)
+    issuer = await services.trusted_issuers.create(
+        tenant_id,
+        name=hidden,
+        issuer=f"https://{hidden}.example",
+        audience=hidden,
+        claims={"sub": hidden},
+        project_id=holder.project.id,
+    )
+    signed_in = await services.sessions.start(
+        await services.logins.get(tenant_id), subject=hidden, email=f"me@{hidden}.example", groups=[hidden]
+    )
+    assert signed_in is not None
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
@@ -200,6 +226,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "preview token": tokens[0].id,
             "port token": tokens[1].id,
             "share": share.id,
+            "session": signed_in[0].id,
             "computer": computer.id,
             "port": str(admin.port),
             "sandbox port": str(shown_port),
@@ -210,6 +237,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "release": release.id,
             "build": version.build_id or "",
             "variable": variable,
+            "issuer": issuer.id,
             "webhook": webhook.id,
             "delivery": delivery.id,
             "block": block.id,

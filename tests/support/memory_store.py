@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
+from router.access.visitors import PasswordCheck
 from router.base.clock import Clock, SystemClock
 from router.errors import StoreUnavailableError
 from router.routes.batches import Found
@@ -22,6 +24,10 @@ class MemoryStore:
         self.failed = 0
         self.reads: list[tuple[str, ...]] = []
         self.links: set[str] = set()  # those that work once and have not been used up
+        self.ci_tokens: dict[tuple[str, str], CiVerdict] = {}
+        self.may_verify = asyncio.Event()
+        self.may_verify.set()
+        self.passwords: set[tuple[str, str]] = set()  # by the ids of their secrets
         self.records = self
         self.feed = self
 
@@ -57,13 +63,23 @@ class MemoryStore:
         return Snapshot({key: self._records.get(key, (0, None)) for key in keys}, seen=await self.newest())
 
     async def use_up(self, secret_id: str) -> bool:
-        """tenancy.preview_secrets.PreviewSecrets.use_up"""
+        """access.visitors.Visitors.use_up"""
         self._check()
         if self.silent:
             await asyncio.Event().wait()
         unused = secret_id in self.links
         self.links.discard(secret_id)
         return unused
+
+    async def check_password(self, secret_id: str, password: str, client: str) -> PasswordCheck:
+        """access.visitors.Visitors.check_password: who comes from 127.0.0.9 has tried too often."""
+        self._check()
+        return PasswordCheck(right=(secret_id, password) in self.passwords, wait=7 if client == "127.0.0.9" else 0)
+
+    async def verify_ci_token(self, tenant_id: str, token: str) -> CiVerdict:
+        """access.visitors.Visitors.verify_ci_token: nobody answers while `may_verify` is not set."""
+        await self.may_verify.wait()
+        return self.ci_tokens.get((tenant_id, token), CiVerdict(CiOutcome.WRONG))
 
     def moved(self) -> bool:
         return True

@@ -385,8 +385,8 @@ def test_the_routers_settings_in_compose_are_valid() -> None:
     caddy = ip_address(document["services"]["caddy"]["networks"]["edge"]["ipv4_address"])
     text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
     secret = dict(re.findall(rf"echo \"({PREFIX}\w+)=([^\"]*)\"", text))
-    assert set(secret) == {PREFIX + "DATABASE_URL", PREFIX + "REDIS_URL", PREFIX + "INTERNAL_TOKEN"}
-    secret = {name: re.sub(r"\$\([^)]*\)", "0123abcd", value) for name, value in secret.items()}
+    assert set(secret) == {PREFIX + name for name in ("DATABASE_URL", "REDIS_URL", "INTERNAL_TOKEN", "SECRETS_KEY")}
+    secret = {name: re.sub(r"\$\([^)]*\)", "0123abcd" * 8, value) for name, value in secret.items()}
     for name in ("router-a", "router-b", "schema"):
         settings = load(environ={**_compose_environment(name), **secret})
         assert list(map(str, settings.trusted_proxies)) == [f"{caddy}/32"]

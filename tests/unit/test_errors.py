@@ -52,6 +52,8 @@ EDGE_STATUSES = {
     "origin_not_allowed": 403,
     "preview_expired": 410,
     "too_early": 425,
+    "password_wrong": 403,
+    "too_many_tries": 429,
     "invalid_host": 400,
     "host_not_found": 404,
     "request_timeout": 408,
@@ -70,6 +72,7 @@ EDGE_STATUSES = {
     "certificate_pending": 503,
     "stopped": 503,
     "resolver_unavailable": 503,
+    "identity_provider_unavailable": 503,
     "draining": 503,
     "backend_timeout": 504,
     "http_version_not_supported": 505,
@@ -81,8 +84,10 @@ WITH_RETRY_AFTER = {
     "certificate_pending",
     "stopped",
     "resolver_unavailable",
+    "identity_provider_unavailable",
     "draining",
     "too_many_requests",
+    "too_many_tries",
 }
 
 

@@ -1,7 +1,8 @@
 """What docs/webhooks.md tells receivers to do is right."""
 
+import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from router.tenancy.deliveries import Due, message
 from router.tenancy.events import Event
 
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "webhooks.md"
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,31 @@ def test_not_ours(is_genuine: Callable[..., bool]) -> None:
         ("whsec_new", *sent(ago=timedelta(minutes=6))),
     ):
         assert not is_genuine(*wrong)
+
+
+_EMITTING = {"emit", "emit_event", "_emit_event", "_event", "_tell", "emit_custom", "emit_preview"}
+_TYPE = re.compile(r"(?:[a-z_]+\.)?[a-z_]+")
+
+
+def _emitted() -> Iterator[str]:
+    """The words for what has happened, with their noun where it stands there, of every event that code names."""
+    for part in ("tenancy", "domains", "gate"):
+        for path in (ROOT / "router" / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                    texts = (
+                        [arg.value for arg in node.args if isinstance(arg, ast.Constant)] if name in _EMITTING else []
+                    )
+                    yield from (text for text in texts if isinstance(text, str) and _TYPE.fullmatch(text))
+
+
+def test_every_event_is_listed() -> None:
+    """Who subscribes finds it on the page."""
+    listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", PAGE.read_text()))
+    words = {kind.partition(".")[2] for kind in listed}
+    emitted = set(_emitted())
+    assert {"preview.share_created", "webhook.test", "domain.verified"} <= listed
+    assert len(emitted) > 15
+    # A preview domain that is replaced is `domain.removed`.
+    assert {text for text in emitted if text not in listed and text not in words} == {"replaced"}

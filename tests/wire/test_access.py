@@ -82,6 +82,12 @@ def private(edge: RunningEdge, **changes: object) -> Backend:
         ((), b"/a?X-Miosa-Preview-Token=" + TOKEN, b"/a"),
         ((), b"/a?x-miosa-preview-TOKEN=" + TOKEN + b"&c=%20&&d", b"/a?c=%20&&d"),
         ((), b"/a?b&X-Miosa-Preview-Token=" + TOKEN, b"/a?b"),
+        ((), b"/a?b&x%2dmiosa-preview%2dtoken=" + TOKEN, b"/a?b"),
+        (
+            (b"Referer: https://shop.miosa.app/?%6diosa_token=" + TOKEN, b"X-Miosa-Preview-Token: " + TOKEN),
+            b"/a",
+            b"/a",
+        ),
         ((b"X-Miosa-Preview-Token: " + TOKEN,), b"/?X-Miosa-Preview-Token=" + TOKEN, b"/"),
         ((b"Sec-Fetch-Mode: cors",), b"/a?miosa_token=" + LINK + b"&b=1", b"/a?b=1"),
         ((b"Accept: text/event-stream",), b"/a?miosa_token=" + LINK, b"/a"),
@@ -158,6 +164,37 @@ async def test_a_link_becomes_a_cookie(edge: RunningEdge) -> None:
     assert page.status == 200
     assert request.all(b"cookie") == [b"a=1; b=2"]
     assert NAME not in request.raw_head
+
+
+@pytest.mark.parametrize(
+    ("parts", "target", "seen"),
+    [
+        ((), b"/a?b&X-Miosa-Preview-Token=" + TOKEN, b"/a?b"),
+        ((b"Sec-Fetch-Mode: cors",), b"/a?miosa%5Ftoken=" + LINK + b"&b", b"/a?b"),
+        ((b"Authorization: Bearer " + TOKEN,), b"/a?b", b"/a?b"),
+        ((b"Referer: https://shop.miosa.app/?miosa_token=" + LINK,), b"/a?b", b"/a?b"),
+        ((b"Authorization: Bearer opaque",), b"/a?miosa_tokens=b", b"/a?miosa_tokens=b"),
+    ],
+)
+async def test_a_public_previews_program_learns_no_secret(
+    edge: RunningEdge, parts: tuple[bytes, ...], target: bytes, seen: bytes
+) -> None:
+    """It may open other ports, or this one when it is private again. What is not ours passes."""
+    backend = private(edge, visibility="public")
+    request, got = await both(edge, backend, *parts, target=target)
+    assert (got.status, request.target) == (200, seen)
+    assert TOKEN not in request.raw_head
+    assert LINK not in request.raw_head
+    assert request.all(b"authorization") == [part[15:] for part in parts if part.endswith(b"opaque")]
+
+
+async def test_a_link_of_a_preview_that_is_public_now(edge: RunningEdge) -> None:
+    """It leaves the address, and no cookie takes its place."""
+    backend = private(edge, visibility="public")
+    got = await ask(edge, b"Sec-Fetch-Mode: navigate", target=b"/a?b&miosa_token=" + LINK)
+    assert (got.status, got.get(b"location")) == (303, b"https://shop.miosa.app/a?b")
+    assert got.all(b"set-cookie") == []
+    assert not backend.has_visitor()
 
 
 async def test_an_api_key_is_looked_up_once(build_edge: BuildEdge) -> None:

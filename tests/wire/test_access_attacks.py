@@ -67,6 +67,8 @@ TARGETS = [
     (b"/a?miosa_token=T&miosa_token=", b"/a"),
     (b"/a?&&miosa_token=T&&", b"/a?&&&"),
     (b"/a?x=miosa_token&miosa_token=T", b"/a?x=miosa_token"),
+    (b"/a?x=%20&miosa%5Ftoken=T", b"/a?x=%20"),
+    (b"/a?%6Diosa_token=T&x", b"/a?x"),
     (b"/miosa_token=x?miosa_token=T", b"/miosa_token=x"),
     (b"http://shop.miosa.app//evil.example?miosa_token=T", b"//evil.example"),
     (b"https://SHOP.miosa.app?miosa_token=T", b"/"),
@@ -132,7 +134,13 @@ async def test_what_is_no_request_is_none(edge: RunningEdge, raw: bytes) -> None
 @pytest.mark.parametrize(
     "target",
     [
-        *(b"/?miosa%5Ftoken=T", b"/?a;miosa_token=T", b"/??miosa_token=T", b"/?amp;miosa_token=T", b"/;miosa_token=T"),
+        *(
+            b"/?miosa%255Ftoken=T",
+            b"/?a;miosa_token=T",
+            b"/??miosa_token=T",
+            b"/?amp;miosa_token=T",
+            b"/;miosa_token=T",
+        ),
         *(b"/?miosa_token%3DT", b"/?miosa_token[]=T", b"/?+miosa_token=T", b"/?miosa_token.=T", b"/%3Fmiosa_token=T"),
     ],
 )
@@ -620,3 +628,85 @@ async def test_many_made_up_visitors_are_not_remembered(build_edge: BuildEdge) -
             await client.send(get(b"/", cookie(right, keys.stored_signing)))
             assert (await client.read_response()).status == 200
     assert len(worker.cookies._known) == 5
+
+
+# Other spellings of the same request.
+
+SPELLINGS = [
+    get(b"/", host=b"SHOP.Miosa.App"),
+    get(b"/", host=b"shop.miosa.app."),
+    get(b"/", host=b"shop.miosa.app.:443"),
+    get(b"/", host=b"shop.miosa.app:1"),
+    get(b"https://shop.miosa.app/"),
+    get(b"HTTP://SHOP.miosa.app:80/", host=b"shop.miosa.app:80"),
+    get(b"/.well-known/acme-challenge/x"),
+    get(b"/.well-known/miosa/nothing"),
+    get(b"/livez"),
+    get(b"/", method=b"HEAD"),
+    get(b"/", method=b"OPTIONS"),
+    get(b"/", b"Max-Forwards: 0", method=b"OPTIONS"),
+    get(b"/", b"Max-Forwards: 0", method=b"TRACE"),
+    get(b"/", b"Max-Forwards: 1", method=b"TRACE"),
+    get(b"/", method=b"PROPFIND"),
+    get(b"/", method=b"get"),
+    get(b"/", b"If-None-Match: *"),
+    get(b"/", b"Range: bytes=0-0"),
+    get(b"/", b"X-Original-URL: /public", b"X-Rewrite-URL: /public", b"X-HTTP-Method-Override: OPTIONS"),
+    get(b"/", b"X-Forwarded-Host: open.miosa.app", b"Forwarded: host=open.miosa.app;proto=https"),
+    get(b"/", b"X-Miosa-Identity: e30.e30.e30", b"X-Miosa-Hops: 1"),
+    get(b"/", b"Connection: X-Miosa-Preview-Token, Cookie, Authorization"),
+    get(b"/", b"Connection: Upgrade", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"),
+]
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"Cookie: __Host-miosa-preview=x; __Host-miosa-preview=y", b"Authorization: basic x"]
+)
+@pytest.mark.parametrize("raw", SPELLINGS)
+async def test_no_spelling_of_a_request_opens(edge: RunningEdge, raw: bytes, line: bytes) -> None:
+    """However the host, the target or the method is written, and whatever else stands beside it: a stranger is refused,
+    and the program hears nothing."""
+    backend = private(edge)
+    edge.backend("open")
+    got = await ask(edge, raw.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n\r\n") if line else raw)
+    assert got.status in (401, 403), got.first
+    assert got.get(b"x-miosa-error") in (b"token_missing", b"token_wrong")
+    assert got.get(b"cache-control") == b"no-store"
+    assert not backend.has_visitor()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"authorization: bearer " + TOKEN,
+        b"AUTHORIZATION:BEARER   " + TOKEN + b"  ",
+        b"Authorization:\tBearer " + TOKEN,
+        b"x-MIOSA-preview-TOKEN:\t" + TOKEN + b" ",
+    ],
+)
+@pytest.mark.parametrize("raw", SPELLINGS[:6])
+async def test_every_spelling_that_opens_is_taken_out(edge: RunningEdge, raw: bytes, line: bytes) -> None:
+    """The program sees the request without what opened it."""
+    backend = private(edge)
+    async with backend.serving(OK) as seen:
+        got = await ask(edge, raw.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n\r\n"))
+    assert got.status == 200, got.first
+    assert TOKEN not in seen[0].raw_head
+    assert b"authorization" not in seen[0].raw_head.lower()
+
+
+@pytest.mark.parametrize("host", [b"open.miosa.app", b"shop.miosa.app."])
+async def test_two_hosts_in_one_request_of_http2(edge: RunningEdge, host: bytes) -> None:
+    """`:authority` and Host that differ never lead to the private one."""
+    backend = private(edge)
+    edge.backend("open")
+    client = await Http2Peer(await edge.client(FRONT), client=True).start()
+    for fields in (
+        ((b":authority", b"shop.miosa.app"), (b"host", host)),
+        ((b":authority", host), (b"host", b"shop.miosa.app")),
+    ):
+        authority, named = fields
+        stream = await client.request((b"x-forwarded-proto", b"https"), named, authority=authority[1], method=b"GET")
+        got = await client.whole(stream)
+        assert got.reset is not None or got.status >= 400
+    assert not backend.has_visitor()

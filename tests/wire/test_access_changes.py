@@ -6,10 +6,25 @@ from typing import Any
 
 import pytest
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
-from router.routes.policies import AccessPolicy
-from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
+from router.routes.policies import AccessPolicy, Visibility
+from router.routes.records import SessionRecord
+from tests.support.access import (
+    API_KEY,
+    MemoryKeys,
+    api_key,
+    ci_rule,
+    ci_token,
+    cookie,
+    grant,
+    plain,
+    policies,
+    secret,
+    session,
+    signing,
+)
 from tests.support.edge import FRONT, RunningEdge, until
 from tests.support.wire import Backend, End, Ended
 from tests.wire.conftest import BuildEdge
@@ -23,6 +38,7 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://shop.mi
 TOKEN = b"X-Miosa-Preview-Token: " + plain("ci").encode()
 BEARER = b"Authorization: Bearer " + API_KEY.encode()
 JWT = "a.b.c"
+JOB = ci_token("job")
 SECRETS = (secret("ci"), secret("mail", "link"), secret("once", "once", used=True))
 
 
@@ -89,6 +105,18 @@ CHANGES: list[tuple[str, dict[int, AccessPolicy], bool]] = [
     ("key", policies(*SECRETS, generation=1), True),
     ("key", policies(*SECRETS, visibility="key"), True),
     ("jwt", policies(*SECRETS, generation=1), True),
+    ("ses_ada", policies(login=True, hide=True), True),
+    ("ses_ada", policies(login=True, visibility="tenant"), True),
+    ("ses_ada", policies(login=True, generation=1), False),
+    ("ses_ada", policies(*SECRETS), False),
+    ("ses_ada", policies(visibility="key"), False),
+    ("ses_ada", {}, True),
+    ("job", policies(*SECRETS, issuers=(ci_rule(), ci_rule("another")), visibility="key"), True),
+    ("job", policies(issuers=(ci_rule(),), generation=1, hide=True), True),
+    ("job", policies(*SECRETS), False),
+    ("job", policies(*SECRETS, issuers=(ci_rule("another"),)), False),
+    ("job", policies(*SECRETS, issuers=(ci_rule(generation=2),)), False),
+    ("job", {}, True),
 ]
 
 
@@ -100,10 +128,13 @@ async def test_a_change_of_the_policy(
     """Whoever may not open it any more is out at once; the others do not notice."""
     keys = MemoryKeys()
     keys.put(API_KEY, api_key(), known=True)
+    keys.put_session(session(), known=True)
     keys.tokens[JWT] = Claims("me", "acme", "tenant", time.time() + 3600)
     edge = await build_edge(access=keys)
-    backend = edge.backend("shop", policies=policies(*SECRETS))
-    line = {"ci": TOKEN, "key": BEARER, "jwt": b"Authorization: Bearer " + JWT.encode()}.get(way)
+    backend = edge.backend("shop", policies=policies(*SECRETS, login=True, issuers=(ci_rule(),)))
+    keys.ci_tokens["acme", JOB] = CiVerdict(CiOutcome.ACCEPTED, (("job", 1),), "repo:acme/shop", time.time() + 3600)
+    bearers = {"key": API_KEY, "jwt": JWT, "job": JOB}
+    line = TOKEN if way == "ci" else b"Authorization: Bearer " + bearers[way].encode() if way in bearers else None
     client, end = await opens(edge, backend, line or by_cookie(backend, keys, way))
     edge.point("shop", backend, policies=after)
     if stays:
@@ -188,14 +219,59 @@ async def test_an_api_key_while_the_store_is_away(build_edge: BuildEdge) -> None
 
 
 @pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize("now_is", [None, session(revoked=True), session(until=5.0), session(tenant_id="other")])
+async def test_a_session_that_ends(build_edge: BuildEdge, now_is: SessionRecord | None, opens: Any) -> None:
+    """What came in by it ends, what came in by another's does not; and so does one that changed otherwise."""
+    keys = MemoryKeys()
+    for name in ("ses_ada", "ses_bob"):
+        keys.put_session(session(name), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(login=True))
+    client, _ = await opens(edge, backend, by_cookie(backend, keys, "ses_ada"))
+    other, end = await opens(edge, backend, by_cookie(backend, keys, "ses_bob"))
+    assert keys.uses == [("ses_ada", False), ("ses_bob", False)], "their last use is noted"
+    keys.put_session(session("ses_bob", version=2))
+    if now_is is None:
+        keys.forget_session("ses_ada")
+    else:
+        keys.put_session(now_is)
+    await has_ended(client)
+    await until(lambda: "ses_bob" in keys.looked_up)
+    await goes_on(other, end)
+
+
+async def test_a_session_while_the_store_is_away(build_edge: BuildEdge) -> None:
+    """Who is in stays in, since nobody says otherwise, and who would come in hears that it is our fault."""
+    keys = MemoryKeys()
+    keys.put_session(session(), known=True)
+    edge = await build_edge(access=keys)
+    backend = edge.backend("shop", policies=policies(login=True))
+    line = by_cookie(backend, keys, "ses_ada")
+    client, end = await stream(edge, backend, line)
+    keys.down = True
+    keys.put_session(session(revoked=True))
+    await edge.turns()
+    await goes_on(client, end)
+    late = await edge.client(FRONT)
+    await late.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + line + b"\r\n\r\n")
+    got = await late.read_response()
+    assert (got.status, got.get(b"x-miosa-error")) == (503, b"resolver_unavailable")
+    keys.down = False
+    await has_ended(client)
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
 async def test_time_runs_out(build_edge: BuildEdge, opens: Any) -> None:
-    """Of a token, a cookie, a key, a JSON Web Token: what came in by it ends when it does, without any change."""
+    """Of a token, a cookie, a key, a JSON Web Token, a session: what came in by it ends when it does, without any change."""
     keys = MemoryKeys()
     soon = time.time() + 1000
     keys.put(API_KEY, api_key(until=soon), known=True)
+    keys.put_session(session(until=soon), known=True)
     keys.tokens[JWT] = Claims("me", "acme", "tenant", soon)
     edge = await build_edge(access=keys, tunnel_idle=5000.0, body_idle=5000.0)
-    backend = edge.backend("shop", policies=policies(secret("ci", until=soon), secret("mail", "link"), secret("stays")))
+    backend = edge.backend(
+        "shop", policies=policies(secret("ci", until=soon), secret("mail", "link"), secret("stays"), login=True)
+    )
     ending = [
         await opens(edge, backend, line)
         for line in (
@@ -203,6 +279,7 @@ async def test_time_runs_out(build_edge: BuildEdge, opens: Any) -> None:
             BEARER,
             b"Authorization: Bearer " + JWT.encode(),
             by_cookie(backend, keys, "mail", until=soon),
+            by_cookie(backend, keys, "ses_ada", until=soon + 1000),
         )
     ]
     lasting = await opens(edge, backend, b"X-Miosa-Preview-Token: " + plain("stays").encode())
@@ -246,6 +323,49 @@ async def test_a_preview_expires(edge: RunningEdge, visibility: str, told: str) 
     await late.send(b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + TOKEN + b"\r\n\r\n")
     got = await late.read_response()
     assert (got.status, got.get(b"x-miosa-error")) == (410, b"preview_expired")
+
+
+def ending_at(instant: float) -> list[tuple[str, dict[str, Any]]]:
+    """What comes in by which way, and what ends then: the preview, its secrets, the API key."""
+    shortened = policies(*[replace(one, until=instant) for one in SECRETS])
+    return [
+        *((way, {"policies": policies(*SECRETS, until=instant)}) for way in ("ci", "mail", "key", "nothing")),
+        *((way, {"policies": shortened}) for way in ("ci", "mail", "once")),
+        ("key", {"key": api_key(until=instant)}),
+    ]
+
+
+@pytest.mark.parametrize("opens", [stream, tunnel])
+@pytest.mark.parametrize("place", range(len(ending_at(0.0))))
+@pytest.mark.parametrize("told", ["before", "meanwhile"])
+async def test_an_end_that_was_made_sooner(build_edge: BuildEdge, opens: Any, place: int, told: str) -> None:
+    """It is heard of in time, and what is open ends at the new instant, without another change; not a moment before."""
+    now = time.time()
+    way, change = ending_at(now + 500)[place]
+    late = [replace(one, until=now + 2000) for one in SECRETS]
+    visibility = "public" if way == "nothing" else "private"
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(until=now + 2000), known=True)
+    edge = await build_edge(access=keys, tunnel_idle=5000.0, body_idle=5000.0)
+    backend = edge.backend("shop", policies=policies(*late, visibility=visibility, until=now + 1000))
+    changed = {
+        port: replace(one, visibility=Visibility(visibility)) for port, one in change.get("policies", {}).items()
+    }
+    line = {"ci": TOKEN, "key": BEARER, "nothing": b"A: b"}.get(way) or by_cookie(backend, keys, way, until=now + 1500)
+    if told == "meanwhile":
+        client, end = await opens(edge, backend, line)
+    if changed:
+        edge.point("shop", backend, policies=changed)
+    else:
+        keys.put(API_KEY, change["key"])
+    if told == "before":
+        client, end = await opens(edge, backend, line)
+    await edge.turns()
+    edge.advance(490)
+    await edge.turns()
+    await goes_on(client, end)
+    edge.advance(11)
+    await has_ended(client)
 
 
 async def test_in_the_queue(build_edge: BuildEdge) -> None:
@@ -297,24 +417,32 @@ async def test_a_resource_that_moves(build_edge: BuildEdge) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [TOKEN, b"", b"X-Miosa-Preview-Token: " + API_KEY.encode()], ids=["token", "cookie", "key"]
+    "line",
+    [TOKEN, b"mail", b"ses_ada", b"X-Miosa-Preview-Token: " + API_KEY.encode(), BEARER],
+    ids=["token", "cookie", "session", "key", "bearer"],
 )
 async def test_the_next_request_is_refused_at_once(build_edge: BuildEdge, line: bytes) -> None:
     """However many were let in by the same a moment ago, also on the same connection."""
     keys = MemoryKeys()
     keys.put(API_KEY, api_key(), known=True)
+    keys.put_session(session(), known=True)
     edge = await build_edge(access=keys)
-    backend = edge.backend("shop", policies=policies(*SECRETS))
-    brought = line or by_cookie(backend, keys, "mail")
+    backend = edge.backend("shop", policies=policies(*SECRETS, login=True))
+    brought = line if b":" in line else by_cookie(backend, keys, line.decode())
     client = await edge.client(FRONT)
     request = b"GET / HTTP/1.1\r\nHost: shop.miosa.app\r\n" + HTTPS + brought + b"\r\n\r\n"
     async with backend.serving(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as seen:
         for _ in range(4):
             await client.send(request)
             assert (await client.read_response()).status == 200
-        edge.point("shop", backend, policies=policies(*[replace(one, revoked=True) for one in SECRETS]))
+        if line == b"ses_ada":
+            keys.put_session(session(revoked=True))
+        elif line != BEARER:  # the route stays as it is, and what was remembered with it
+            edge.point("shop", backend, policies=policies(*[replace(one, revoked=True) for one in SECRETS]))
         keys.put(API_KEY, api_key(revoked=True))
         await client.send(request)
         got = await client.read_response()
         assert (got.status, got.get(b"x-miosa-error")) == (403, b"token_revoked")
     assert len(seen) == 4
+    assert [request.all(b"authorization") for request in seen] == [[]] * 4
+    assert len({request.raw_head.partition(b"X-Request-ID")[0] for request in seen}) == 1

@@ -5,11 +5,29 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
 import pytest
 
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.access.tokens import Claims
+from router.base.preview_secrets import kind_of
 from router.routes.records import KeyRecord, ResourceRecord, SigningKey, SigningKeysRecord
-from tests.support.access import FAR, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
+from tests.support.access import (
+    FAR,
+    MemoryKeys,
+    api_key,
+    ci_rule,
+    ci_token,
+    cookie,
+    grant,
+    identity_keys,
+    plain,
+    policies,
+    public_key,
+    secret,
+    session,
+    signing,
+)
 from tests.support.access_matrix import KINDS, OPTIONS, VISIBILITIES, Row, rows
 from tests.support.edge import FRONT, RunningEdge
 from tests.support.records import resource
@@ -36,6 +54,9 @@ SECRETS = (
     secret("once-used", "once", used=True),
     secret("once-past", "once", until=PAST),
     secret("once-gone", "once", revoked=True),
+    secret("pass", "password"),
+    secret("pass-past", "password", until=PAST),
+    secret("pass-gone", "password", revoked=True),
 )
 NOBODYS_SECRETS = {
     "unknown": plain("unknown"),
@@ -74,7 +95,19 @@ JWTS = {
     "jwt-past": Claims("me", "acme", "tenant", PAST),
     "jwt-other-tenant-past": Claims("me", "rival", "tenant", PAST),
 }
+# What the tokens of CI systems are worth by the rules of `acme`.
+CI_TOKENS = {
+    "job": CiVerdict(CiOutcome.ACCEPTED, (("job", 1),), "repo:acme/shop", FAR),
+    "job-other-repository": CiVerdict(CiOutcome.WRONG),
+    "job-past": CiVerdict(CiOutcome.EXPIRED, (("job", 1),), "repo:acme/shop", PAST),
+    "job-other-repository-past": CiVerdict(CiOutcome.EXPIRED, (), "repo:evil/shop", PAST),
+    "job-old-rule": CiVerdict(CiOutcome.ACCEPTED, (("job", 0),), "repo:acme/shop", FAR),
+    "job-elsewhere": CiVerdict(CiOutcome.ACCEPTED, (("another-project", 1),), "repo:acme/shop", FAR),
+    "job-unknown": CiVerdict(CiOutcome.UNAVAILABLE),
+}
 AUTHORIZATIONS = {
+    "job-other-audience": b"Bearer " + ci_token("job", aud="https://another.example").encode(),
+    "job-other-issuer": b"Bearer " + ci_token("job", iss="https://ci.example.org").encode(),
     "basic": b"Basic bWU6bXB0Xw==",
     "opaque": b"Bearer 0123-opaque",
     "foreign-jwt": b"Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl",
@@ -97,7 +130,28 @@ COOKIES: dict[str, dict[str, Any]] = {
     "other-resource": {"resource_id": "id-of-cart"},
     "other-tenant": {"resource_id": "id-of-rival"},
     "future": {"issued": FAR - 1},
+    "pass": {"name": "pass"},
+    "pass-past": {"name": "pass-past"},
+    "pass-gone": {"name": "pass-gone"},
+    "pass-old-generation": {"name": "pass", "generation": GENERATION - 1},
+    "session": {"name": "ses_ada"},
+    "session-not-known-yet": {"name": "ses_new"},
+    "session-past": {"name": "ses_past"},
+    "session-cookie-past": {"name": "ses_ada", "until": PAST},
+    "session-ended": {"name": "ses_ended"},
+    "session-forgotten": {"name": "ses_forgotten"},
+    "session-old-generation": {"name": "ses_ada", "generation": GENERATION - 1},
+    "session-other-port": {"name": "ses_ada", "port": 5173},
+    "session-other-resource": {"name": "ses_ada", "resource_id": "id-of-cart"},
+    "session-other-tenant": {"name": "ses_rival"},
 }
+SESSIONS = (
+    session("ses_ada"),
+    session("ses_new"),
+    session("ses_past", until=PAST),
+    session("ses_ended", revoked=True),
+    session("ses_rival", tenant_id="rival"),
+)
 NAVIGATES = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept: text/html,*/*;q=0.8")
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: eA==")
 SAME, EVIL = b"https://" + HOST, b"https://evil.example"
@@ -149,6 +203,7 @@ HEADERS: dict[str, tuple[bytes, ...]] = {
         b"Access-Control-Request-Headers: authorization,x-miosa-preview-token",
     ),
 }
+FORGED = (b"X-Miosa-Identity: forged", b"X_Miosa_Identity: forged", b"x-miosa.identity: forged")
 SCRIPTS_CAN_READ = re.compile(rb"Origin: (.*)")
 STATUSES = {
     "token_missing": 401,
@@ -160,6 +215,7 @@ STATUSES = {
     "preview_expired": 410,
     "too_early": 425,
     "host_not_found": 404,
+    "identity_provider_unavailable": 503,
 }
 GRPC = {401: b"16", 403: b"7"}
 
@@ -169,6 +225,8 @@ def token(thing: str) -> bytes:
     for one in SECRETS:
         if one.id == thing:
             return plain(thing, one.kind).encode()
+    if thing.split("-", maxsplit=1)[0] == "job":
+        return ci_token(thing).encode()
     if thing.startswith("jwt-"):
         return b"eyJhbGciOiJFUzI1NiJ9.%b.c2ln" % thing.encode()
     return NOBODYS_SECRETS[thing].encode("latin-1") if thing in NOBODYS_SECRETS else api_key_text(thing)
@@ -176,6 +234,32 @@ def token(thing: str) -> bytes:
 
 def api_key_text(thing: str) -> bytes:
     return b"msk_live_" + thing.encode().ljust(43, b"k")
+
+
+PUBLIC_KEY = public_key(identity_keys("identity").keys[0])
+
+
+SESSIONS_OF = {"session": session("ses_ada").subject, "session-not-known-yet": session("ses_new").subject}
+GOOD_COOKIES = ("mail", "once-used", "older-key", *SESSIONS_OF)
+
+
+def who(row: Row) -> tuple[str, str | None]:
+    """How the visitor of a row that is let in comes in, and who that says they are."""
+    if row.visibility == "public":
+        return "public", None
+    things = [thing for place, thing in row.way if place not in ("auth", "cookie")]
+    cookies = [thing for place, thing in row.way if place == "cookie" and thing in GOOD_COOKIES]
+    thing = (things or cookies)[0].replace("older-key", "mail")
+    if thing in SESSIONS_OF:
+        return "login", f"login:{SESSIONS_OF[thing]}"
+    if thing.startswith("key-"):
+        return "api_key", "api_key:key-1"
+    if thing.startswith("jwt-"):
+        return "jwt", "jwt:me"
+    if thing == "job":
+        return "ci", "ci:repo:acme/shop"
+    how = "once" if thing == "once-used" else "link" if thing == "mail" else "token"
+    return how, f"{how}:{thing}"
 
 
 def cookie_value(thing: str, port: int) -> bytes:
@@ -192,6 +276,7 @@ def cookie_value(thing: str, port: int) -> bytes:
         "older-key": signed(signing("second")),
         "withdrawn-key": signed(signing("withdrawn")),
         "foreign-key": signed(signing("elsewhere")),
+        "session-foreign-key": signed(signing("elsewhere"), name="ses_ada"),
         "tampered": right.replace(b".mail.", b".once-used."),
         "truncated": right[:-1],
         "quoted": b'"' + right + b'"',
@@ -229,16 +314,15 @@ def request(row: Row, port: int) -> Sent:
                 lines.append(b"X-Miosa-Preview-Token: " + value)
             elif place == "bearer":
                 lines.append(b"Authorization: Bearer " + value)
-                if row.visibility == "public":  # nobody was asked for anything: it is the program's
+                if row.visibility == "public" and kind_of(value.decode("latin-1")) is None:  # it is the program's
                     passes.append(b"Bearer " + value)
+                    continue
             else:
                 name = b"miosa_token" if place == "link" else b"X-Miosa-Preview-Token"
                 query.append(name + b"=" + value.replace(b"%", b"%25").replace(b"\xff", b"%FF"))
         secrets += [value] if len(value) > 20 else []
     kept = b"/a%2F?" + b"&".join([b"b=1", b"c=%20"])
     target = b"/a%2F?" + b"&".join([*query, b"c=%20"])
-    if row.visibility == "public" and row.option in ("plain", "hide"):  # without a policy no query is looked at
-        kept = target
     headers = HEADERS[row.kind.name]
     heads = [
         b"\r\n".join(
@@ -248,6 +332,7 @@ def request(row: Row, port: int) -> Sent:
                 *(b"X-Forwarded-Proto: https", b"X-Forwarded-For: 10.1.2.3", b"X-Other: 1"),
                 *headers,
                 *lines,
+                *FORGED,
                 b"Cookie: " + b"; ".join([*cookies, b"b=2"]),
                 b"\r\n",
             ]
@@ -255,8 +340,6 @@ def request(row: Row, port: int) -> Sent:
         for host in (HOST, UNKNOWN_HOST)
     ]
     origins = [line.removeprefix(b"Origin: ") for line in headers if line.startswith(b"Origin: ")]
-    if row.visibility == "public":
-        secrets = []
     return Sent(*heads, kept, passes, origins[0] if origins else None, secrets)
 
 
@@ -294,8 +377,10 @@ class Matrix:
         assert self.keys.used_up == ({"once"} if row.outcome == "used-up" else set())
         for value in sent.secrets:
             assert value not in got.raw_head + got.body, "a secret in the response"
+        assert b"identity:" not in got.raw_head.lower()
         if row.outcome == "open":
             self._check_open(sent, got, to_program[0])
+            self._check_identity(row, to_program[0])
         elif row.outcome == "preflight":
             self._check_preflight(got)
         elif row.outcome == "page":
@@ -315,10 +400,22 @@ class Matrix:
         assert program.target == sent.target
         assert program.all(b"authorization") == sent.authorizations
         assert program.all(b"cookie") == [b"a=1; b=2"]
-        assert [name for name in program.names() if name.lower().startswith(b"x-miosa-")] in ([], [b"X-Miosa-Hops"])
+        ours = {name for name in program.names() if re.match(rb"x.miosa", name.lower())}
+        assert ours <= {b"X-Miosa-Hops", b"X-Miosa-Identity"}
         assert program.all(b"x-other") == [b"1"]
         for value in sent.secrets:
             assert value not in program.raw_head, "a secret in the program's request"
+
+    def _check_identity(self, row: Row, program: Message) -> None:
+        """The program is told who it was where its owner wants that, and never otherwise; nobody else can tell it."""
+        told = program.all(b"x-miosa-identity")
+        if row.option != "told":
+            assert told == []
+            return
+        assert len(told) == 1
+        claims = jwt.decode(told[0], PUBLIC_KEY, ["ES256"], audience=HOST.decode())
+        assert (claims["how"], claims.get("sub")) == who(row)
+        assert (claims["resource"], claims["tenant"], claims["port"]) == ("id-of-shop", "acme", self.backend.port)
 
     def _check_exchanged(self, row: Row, sent: Sent, got: Message) -> None:
         """By the same address without the link, and with a cookie in its place."""
@@ -375,7 +472,10 @@ def keys_of_the_matrix() -> MemoryKeys:
     for thing, changes in API_KEYS.items():
         record: KeyRecord = api_key(**changes)
         keys.put(api_key_text(thing).decode(), record, known=thing != "key-workspace")  # one has to be looked up
+    for one in SESSIONS:
+        keys.put_session(one, known=one.id != "ses_new")
     keys.early_tokens = {token("jwt-early").decode()}
+    keys.ci_tokens = {("acme", token(thing).decode()): verdict for thing, verdict in CI_TOKENS.items()}
     for thing, claims in JWTS.items():
         (keys.tokens if claims.until == FAR else keys.expired_tokens)[token(thing).decode()] = claims
     return keys
@@ -383,7 +483,13 @@ def keys_of_the_matrix() -> MemoryKeys:
 
 def preview(edge: RunningEdge, visibility: str, option: str) -> Backend:
     """The shop with that policy, its tenant's other resource, and another tenant's neighbour."""
-    values: dict[str, Any] = {"visibility": visibility, "generation": GENERATION, "hide": option.startswith("hide")}
+    values: dict[str, Any] = {
+        "visibility": visibility,
+        "generation": GENERATION,
+        "hide": option.startswith("hide"),
+        "login": True,
+        "identity": option == "told",
+    }
     if option.endswith("expired"):
         values["until"] = PAST
     if option.endswith("inside"):
@@ -394,7 +500,9 @@ def preview(edge: RunningEdge, visibility: str, option: str) -> Backend:
         "rival", tenant_id="rival", policies=policies(secret("neighbour"), secret("neighbour-mail", "link"))
     )
     edge.put(resource("cart", policies=policies(*SECRETS)), rivals)
-    return edge.backend("shop", policies=policies(*SECRETS, **values), workspace_id=WORKSPACE, project_id=PROJECT)
+    return edge.backend(
+        "shop", policies=policies(*SECRETS, issuers=(ci_rule(),), **values), workspace_id=WORKSPACE, project_id=PROJECT
+    )
 
 
 @pytest.mark.parametrize("option", OPTIONS)

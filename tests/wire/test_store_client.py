@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 
 from router import errors
+from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
-from router.node.ipc import ControlSide, LinksClient, StoreClient, WakeClient, WorkerSide
+from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
 from router.node.ipc.messages import FaultError, Message, StoreRequest
 from router.node.ipc.store_server import CONCURRENCY, MAX_KEYS
 from router.observe.metrics import Metrics
@@ -147,7 +148,7 @@ def ledger() -> HeldStore:
 @pytest_asyncio.fixture
 async def control(ledger: HeldStore) -> AsyncIterator[Control]:
     made = Control(ledger)
-    made.control_side.serve_store(ledger, ledger.use_up)
+    made.control_side.serve_store(ledger, ledger)
     yield made
     await made.control_side.close()
 
@@ -235,7 +236,7 @@ async def test_nothing_is_older_than_what_was_told(stack: AsyncExitStack) -> Non
     stack.push_async_callback(control.control_side.close)
     for worker in workers:
         stack.push_async_callback(worker.close)
-    control.control_side.serve_store(ledger, ledger.use_up)
+    control.control_side.serve_store(ledger, ledger)
     ledger.commit("slug:shop", replace(SHOP, version=0))
     told = [0, 0]  # the newest version that each has been told of
     for number, worker in enumerate(workers):
@@ -306,7 +307,7 @@ async def test_without_a_control_process_it_knows_what_it_knew(
     assert await worker.state() is State.RUNNING
     ledger.commit("slug:shop", replace(SHOP, state=State.STOPPED))
     successor = Control(ledger)
-    successor.control_side.serve_store(ledger, ledger.use_up)
+    successor.control_side.serve_store(ledger, ledger)
     await worker.meet(successor)
     await eventually(lambda: worker.told == ["slug:shop"] or worker.gaps == 1, "it has caught up")
     assert await worker.state() is State.STOPPED
@@ -325,7 +326,7 @@ async def test_a_successor_answers_before_the_one_that_goes(
     ledger.hold = True
     asked = asyncio.create_task(worker.state())  # the successor has nothing to answer from yet
     await eventually(lambda: len(ledger.held) == 1, "it is asked of the old one")
-    successor.control_side.serve_store(later, later.use_up)
+    successor.control_side.serve_store(later, later)
     await eventually(lambda: len(worker.worker_side._with_store) == 2, "the new one answers")
     await control.control_side.close()
     assert await asked is State.PAUSED
@@ -350,7 +351,7 @@ async def test_a_start_in_the_middle_of_a_succession(control: Control, ledger: H
     starting = asyncio.create_task(worker.follow())
     await eventually(lambda: not worker.worker_side._with_store, "the old one has gone")
     await worker.meet(successor)
-    successor.control_side.serve_store(ledger, ledger.use_up)
+    successor.control_side.serve_store(ledger, ledger)
     async with asyncio.timeout(5):
         await starting
     assert await worker.state() is State.RUNNING
@@ -430,13 +431,31 @@ async def test_questions_do_not_pile_up(worker: Worker, control: Control, ledger
     await other.close()
 
 
+async def test_what_a_token_of_a_ci_system_is_worth(worker: Worker, ledger: HeldStore) -> None:
+    """Everything that was found out comes over; while nobody outside answers, records are read as ever, and what is beyond a
+    few tokens fails at once."""
+    good = CiVerdict(CiOutcome.ACCEPTED, (("rule-1", 1), ("rule-2", 7)), "repo:acme/shop", 12.5)
+    ledger.ci_tokens["acme", "a.b.c"] = good
+    client = VisitorsClient(worker.worker_side, within=5)
+    assert await client.verify_ci_token("acme", "a.b.c") == good
+    assert await client.verify_ci_token("rival", "a.b.c") == CiVerdict(CiOutcome.WRONG)
+    ledger.may_verify.clear()
+    asked = [asyncio.create_task(client.verify_ci_token("acme", "a.b.c")) for _ in range(CONCURRENCY)]
+    await eventually(lambda: any(one.done() for one in asked), "some are beyond")
+    assert set(await worker.store.records.fetch(["slug:shop"])) == {"slug:shop"}
+    ledger.may_verify.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(one) for one in answers} == {CiVerdict, StoreUnavailableError}
+    assert await client.verify_ci_token("acme", "a.b.c") == good
+
+
 async def test_a_link_is_used_up_once(worker: Worker, control: Control, ledger: HeldStore) -> None:
     """Of all workers' visitors that come at the same time one is the first."""
     ledger.links = {"once", "other"}
     other = Worker()
     await other.meet(control)
     await other.follow()
-    clients = [LinksClient(one.worker_side, within=5) for one in (worker, other)]
+    clients = [VisitorsClient(one.worker_side, within=5) for one in (worker, other)]
     results = await asyncio.gather(*(client.use_up("once") for client in clients for _ in range(5)))
     assert sorted(results) == [False] * 9 + [True]
     assert ledger.links == {"other"}
@@ -447,7 +466,7 @@ async def test_a_link_can_not_be_used_up_without_the_store(control: Control, led
     """Whether the store is away, does not answer in time, or there is nobody to ask: an error, and neither yes nor no."""
     ledger.links = {"once"}
     worker = Worker()
-    client = LinksClient(worker.worker_side, within=0.3)
+    client = VisitorsClient(worker.worker_side, within=0.3)
     worker.worker_side.serving(True)
     with pytest.raises(StoreUnavailableError, match="away"):
         await client.use_up("once")

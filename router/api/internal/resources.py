@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router import errors
-from router.api.machines import KeepsAwake, MachineVisibility, MachineWake, Seconds, SizeName
+from router.api.machines import Identity, KeepsAwake, MachineVisibility, MachineWake, Seconds, SizeName
 from router.api.models import (
     Body,
     Choice,
@@ -55,6 +55,7 @@ class PutResource(Body):
     visibility: MachineVisibility | None = None
     wake: MachineWake | None = None
     keeps_awake: KeepsAwake | None = None
+    identity: Identity = False
     size: SizeName | None = None
     template_type: ExternalId | None = None
     vcpus: Integer | None = None
@@ -112,6 +113,7 @@ class ResourceOut(Out):
     visibility: Visibility | None
     wake: Wake | None
     keeps_awake: bool | None
+    identity: bool
     size: str | None
     template_type: str | None
     vcpus: int | None

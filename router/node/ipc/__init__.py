@@ -1,12 +1,13 @@
 """The control process of a node and its workers, talking over local sockets.
 
-    messages.py      every message, who sends it, who answers
-    channel.py       `Channel`: messages over one socket
-    control_side.py  `ControlSide`: the control process's side of all its workers
-    worker_side.py   `WorkerSide`: a worker's side
-    store_client.py  `StoreClient`: the store as a worker sees it, by asking the control process
-    store_server.py  what the control process answers
-    wake_client.py   `WakeClient`: has resources woken, by asking the control process
+    messages.py         every message, who sends it, who answers
+    channel.py          `Channel`: messages over one socket
+    control_side.py     `ControlSide`: the control process's side of all its workers
+    worker_side.py      `WorkerSide`: a worker's side
+    store_client.py     `StoreClient`: the store as a worker sees it, by asking the control process
+    visitors_client.py  `VisitorsClient`: what it asks for visitors of previews
+    store_server.py     what the control process answers
+    wake_client.py      `WakeClient`: has resources woken, by asking the control process
 
 `node/processes/` starts the processes and hands each pair a socket. Messages between them make several processes look
 like one node: every worker knows of a change before the API answers, `/metrics` shows all workers, and the control
@@ -15,8 +16,9 @@ breaks: a worker reads the outbox (or hears the bus) from where it was, as soon 
 """
 
 from router.node.ipc.control_side import ControlSide
-from router.node.ipc.store_client import LinksClient, StoreClient
+from router.node.ipc.store_client import StoreClient
+from router.node.ipc.visitors_client import VisitorsClient
 from router.node.ipc.wake_client import WakeClient
 from router.node.ipc.worker_side import WorkerSide
 
-__all__ = ["ControlSide", "LinksClient", "StoreClient", "WakeClient", "WorkerSide"]
+__all__ = ["ControlSide", "StoreClient", "VisitorsClient", "WakeClient", "WorkerSide"]

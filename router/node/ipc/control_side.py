@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from router.access.visitors import Visitors
 from router.base.clock import Clock
 from router.base.tasks import Tasks
 from router.node.ipc.channel import Channel
@@ -26,7 +27,7 @@ from router.node.ipc.messages import (
     StoreReady,
     StoreRequest,
 )
-from router.node.ipc.store_server import StoreServer, UseUp
+from router.node.ipc.store_server import StoreServer
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 from router.routes.changed_keys import moved_among
@@ -85,7 +86,7 @@ class ControlSide:
         self._on_https = on_https
         self._host_notes = host_notes or HostNotes()
         self._error_notes = error_notes or ErrorNotes()
-        self._store: tuple[RecordStore, UseUp] | None = None
+        self._store: tuple[RecordStore, Visitors] | None = None
         self._waker: Waker | None = None
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
@@ -167,15 +168,15 @@ class ControlSide:
         """Have resources woken that workers ask for. To be called before `serve_store`."""
         self._waker = waker
 
-    def serve_store(self, store: RecordStore, use_up: UseUp) -> None:
-        """Answer every worker's requests from this store; `use_up` takes a link that works once. From here on `outbox_moved`
+    def serve_store(self, store: RecordStore, visitors: Visitors) -> None:
+        """Answer every worker's requests from this store, and with what `visitors` need. From here on `outbox_moved`
         must be called."""
-        self._store = store, use_up
+        self._store = store, visitors
         for worker in self._workers:
-            self._serve_store(worker, store, use_up)
+            self._serve_store(worker, store, visitors)
 
-    def _serve_store(self, worker: _Worker, store: RecordStore, use_up: UseUp) -> None:
-        worker.server = StoreServer(store, self._tasks, use_up)
+    def _serve_store(self, worker: _Worker, store: RecordStore, visitors: Visitors) -> None:
+        worker.server = StoreServer(store, self._tasks, visitors)
         worker.server.waker = self._waker
         worker.channel.send(StoreReady())
 

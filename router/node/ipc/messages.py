@@ -22,6 +22,11 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `ChangesRequest`  | worker          | control process | `ChangesAnswer` |
 | `UseUpRequest`    | worker          | control process | `UseUpAnswer` |
 | `WakeRequest`     | worker          | control process | `WakeNoted`   |
+| `SignInRequest`   | worker          | control process | `SignInAnswer` |
+| `HandOverRequest` | worker          | control process | `HandOverAnswer` |
+| `EndSessionRequest` | worker        | control process | `EndSessionAnswer` |
+| `VerifyCiRequest` | worker          | control process | `VerifyCiAnswer` |
+| `PasswordRequest` | worker          | control process | `PasswordAnswer` |
 | `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
 | `Connect`         | supervisor      | child           | - (comes with a socket) |
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
@@ -319,6 +324,123 @@ class WakeRequest(StoreRequest[WakeNoted]):
         return _read(WakeNoted, value)
 
 
+@dataclass(frozen=True, slots=True)
+class SignInAnswer(Message):
+    """The fields of `access.login.LoginResponse`."""
+
+    do = "sign in"
+    location: str = field(default="", repr=False)
+    cookies: Sequence[str] = field(default=(), repr=False)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRequest(StoreRequest[SignInAnswer]):
+    """Somebody signs in by their tenant's login: the fields of `access.login.LoginRequest`."""
+
+    do = "sign in"
+    step: str
+    client: str
+    parameters: Mapping[str, str] = field(repr=False)
+    cookies: Mapping[str, str] = field(repr=False)
+    tenant_id: str
+    within: float
+
+    def found(self, value: Any) -> SignInAnswer:
+        return _read(SignInAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverAnswer(Message):
+    """The fields of `access.login.HandedOver`; without a session where the code is for nobody who brings it like that."""
+
+    do = "hand over"
+    session_id: str = ""
+    tenant_id: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverRequest(StoreRequest[HandOverAnswer]):
+    """Somebody has come to a preview with the code of a hand-over."""
+
+    do = "hand over"
+    code: str = field(repr=False)
+    host: str
+    binding: str = field(repr=False)
+    within: float
+
+    def found(self, value: Any) -> HandOverAnswer:
+        return _read(HandOverAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionAnswer(Message):
+    """The session has ended."""
+
+    do = "end session"
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionRequest(StoreRequest[EndSessionAnswer]):
+    """Somebody logs out."""
+
+    do = "end session"
+    session_id: str
+    within: float
+
+    def found(self, value: Any) -> EndSessionAnswer:
+        return _read(EndSessionAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyCiAnswer(Message):
+    """What the token is worth: the fields of `access.ci_tokens.CiVerdict`."""
+
+    do = "verify ci"
+    outcome: str
+    met: Sequence[tuple[str, int]]
+    subject: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyCiRequest(StoreRequest[VerifyCiAnswer]):
+    """A visitor brings the token of a CI system to a preview of this tenant."""
+
+    do = "verify ci"
+    tenant_id: str
+    token: str = field(repr=False)
+    within: float
+
+    def found(self, value: Any) -> VerifyCiAnswer:
+        return _read(VerifyCiAnswer, value)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAnswer(Message):
+    """Whether it was the password, or in how many seconds one is looked at again."""
+
+    do = "check password"
+    right: bool
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRequest(StoreRequest[PasswordAnswer]):
+    """A visitor, `client`, has typed this for the password with this id."""
+
+    do = "check password"
+    secret_id: str
+    password: str = field(repr=False)
+    client: str
+    within: float
+
+    def found(self, value: Any) -> PasswordAnswer:
+        return _read(PasswordAnswer, value)
+
+
 # Supervisor to child.
 
 
@@ -441,6 +563,11 @@ TO_CONTROL = Direction(
     ChangesRequest,
     UseUpRequest,
     WakeRequest,
+    SignInRequest,
+    HandOverRequest,
+    EndSessionRequest,
+    VerifyCiRequest,
+    PasswordRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)

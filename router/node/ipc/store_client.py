@@ -16,7 +16,7 @@ from functools import partial
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
-from router.node.ipc.messages import ChangesRequest, NewestRequest, OldestRequest, RecordsRequest, UseUpRequest
+from router.node.ipc.messages import ChangesRequest, NewestRequest, OldestRequest, RecordsRequest
 from router.node.ipc.worker_side import WorkerSide
 from router.routes.batches import Found
 from router.routes.encoding import decode
@@ -38,19 +38,6 @@ class StoreClient:
     def follow(self, on_keys: Callable[[Sequence[str]], object], on_gap: Callable[[], object]) -> OutboxFollower:
         """A follower of what is committed, here or on other nodes; as Store.follow."""
         return OutboxFollower(self.feed, WatchClient(self._worker_side, self._clock), on_keys=on_keys, on_gap=on_gap)
-
-
-class LinksClient:
-    """Links that work once, used up in the control process's store. Each request has `within` seconds."""
-
-    def __init__(self, worker_side: WorkerSide, *, within: float) -> None:
-        self._worker_side = worker_side
-        self._within = within
-
-    async def use_up(self, secret_id: str) -> bool:
-        """Whether this was the first visitor by the link, on any node. Raises StoreUnavailableError: it may have been."""
-        answer = await self._worker_side.ask(partial(UseUpRequest, secret_id), self._within)
-        return answer.first
 
 
 class RecordsClient:

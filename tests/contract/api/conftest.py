@@ -15,6 +15,7 @@ from router.api.auth import Credentials
 from router.api.operations import Operation
 from router.api.table import Table
 from router.base.clock import ManualClock
+from router.base.secret_box import SecretBox
 from router.node.rest import handlers_of
 from router.node.services import Services, build_services
 from router.outbound.health import HttpHealthCheck
@@ -66,7 +67,8 @@ async def services(
 ) -> AsyncIterator[Services]:
     async with HttpHealthCheck() as probe:
         named = settings.model_copy(update={"special_domains": ("internal", "onion")})  # tests have all other kinds
-        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe)
+        box = SecretBox([bytes(32)])
+        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe, box=box)
         yield opened
         await opened.publishing.close()
 
@@ -83,9 +85,9 @@ async def globex(services: Services) -> Account:
 
 
 @pytest.fixture
-def table(services: Services, settings: Settings) -> list[Operation]:
+def table(services: Services, settings: Settings, clock: ManualClock) -> list[Operation]:
     """Every row that is served, for tests that are about all of them."""
-    return list(Table(handlers_of(services, settings, NoActivity())))
+    return list(Table(handlers_of(services, settings, NoActivity(), clock)))
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ async def api(
         projects=services.projects,
         internal_token=INTERNAL_TOKEN,
     )
-    resources = handlers_of(services, settings, NoActivity())
+    resources = handlers_of(services, settings, NoActivity(), clock)
     async with serving(
         resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=rates
     ) as client:

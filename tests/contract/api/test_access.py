@@ -69,6 +69,7 @@ async def test_all_that_is_said_of_a_preview_holds_at_once(
         "visibility": "private",
         "ttl_seconds": 3600,
         "hide": True,
+        "identity": True,
         "networks": ["203.0.113.7", "2001:db8::/32"],
         "cors": "allowlist",
         "cors_origins": ["https://app.example.com", "http://localhost:3000"],
@@ -78,6 +79,7 @@ async def test_all_that_is_said_of_a_preview_holds_at_once(
     expires_at = clock.now() + timedelta(hours=1)
     assert answer.status == 201, answer.body
     assert (shown["visibility"], shown["hide"], shown["state"]) == ("private", True, "active")
+    assert shown["identity"] is True
     assert shown["networks"] == ["203.0.113.7/32", "2001:db8::/32"]
     assert (shown["cors"], shown["cors_origins"]) == ("allowlist", body["cors_origins"])
     assert shown["expires_at"] == iso(expires_at)
@@ -89,6 +91,7 @@ async def test_all_that_is_said_of_a_preview_holds_at_once(
         hide=True,
         cors=Cors.ALLOWLIST,
         origins=("https://app.example.com", "http://localhost:3000"),
+        identity=True,
     )
 
 
@@ -96,8 +99,9 @@ async def test_what_null_means(api: ApiClient, sandbox: Resource) -> None:
     """It clears the expiry; nothing else, so that nobody opens a preview by sending all fields that they know."""
     path = f"/api/v1/sandboxes/{sandbox.id}/previews"
     said = {"port": PORT, "visibility": "private", "hide": True, "networks": ["203.0.113.0/24"], "ttl_seconds": 60}
+    said["identity"] = True
     first = (await api("POST", path, json=said)).json["data"]
-    nothing = dict.fromkeys(("visibility", "hide", "networks", "cors", "cors_origins"))
+    nothing = dict.fromkeys(("visibility", "hide", "identity", "networks", "cors", "cors_origins"))
     again = (await api("POST", path, json={"port": PORT, **nothing})).json["data"]
     assert {**again, "updated_at": ""} == {**first, "updated_at": ""}
     forever = (await api("POST", path, json={"port": PORT, "expires_at": None})).json["data"]
@@ -369,6 +373,7 @@ async def test_official_client(client: miosa.Miosa, sandbox: Resource, computer:
         assert (port["visibility"], port["state"]) == ("private", "active")
         assert ports.update(PORT, hide=True, networks=["203.0.113.0/24"])["networks"] == ["203.0.113.0/24"]
         assert ports.get(PORT)["hide"] is True  # type: ignore[index]
+        assert ports.update(PORT, identity=True)["identity"] is True
 
     policy = policies(store, sandbox)
     digests = {preview_secrets.digest(plain) for plain in await asyncio.to_thread(share)}

@@ -10,7 +10,7 @@ import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from router import errors
-from router.api.operations import Auth, Counted, Operation, Paged
+from router.api.operations import Auth, Counted, Operation, Paged, Rate
 from router.api.parsing import fingerprint
 from router.base.clock import ManualClock
 from router.base.idempotency import Claimed
@@ -150,6 +150,11 @@ async def test_the_document(api: ApiClient, table: list[Operation]) -> None:
         assert set(listed[row.method, row.path.replace(":text}", "}")]["responses"]) == set(map(str, statuses)), row
 
 
+def is_counted(row: Operation) -> bool:
+    """Whether it counts against a rate."""
+    return row.auth is not Auth.INTERNAL and row.rate is not Rate.NONE
+
+
 @on_both
 async def test_everything_succeeds_once_and_is_replayed(
     ask: Asking, services: Services, clock: ManualClock, held: Holdings, table: list[Operation]
@@ -167,8 +172,9 @@ async def test_everything_succeeds_once_and_is_replayed(
         assert first.status in {row.status, *row.also}, (row, first.body)
         assert first.headers["X-Request-ID"] == f"req-{number}", row
         assert first.headers["Content-Type"] == "application/json; charset=utf-8", row
-        assert first.headers["Cache-Control"] == "no-store", row
-        assert ("RateLimit-Remaining" in first.headers) == (row.auth is not Auth.INTERNAL), row
+        kept = "no-store" if row.max_age is None else f"public, max-age={row.max_age}"
+        assert first.headers["Cache-Control"] == kept, row
+        assert ("RateLimit-Remaining" in first.headers) == is_counted(row), row
         assert "Idempotent-Replayed" not in first.headers, row
         json.loads(first.body)
         if not row.mutates:
@@ -299,7 +305,7 @@ async def test_ids_that_are_none(ask: Asking, held: Holdings, table: list[Operat
 async def test_rates(ask: Asking, held: Holdings, table: list[Operation]) -> None:
     """Every row but the platform's counts, and says when to come again once nothing is left."""
     for row in table:
-        if row.auth is not Auth.INTERNAL:
+        if is_counted(row):
             await ask(row, request_of(row, held))
             answer = await ask(row, request_of(row, held))
             assert said(answer, errors.RATE_LIMITED), row

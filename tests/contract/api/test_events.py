@@ -139,3 +139,82 @@ async def test_old_ones_go(api: ApiClient, services: Services, acme: Account, cl
     clock.advance(2 * 86400)
     await services.events.prune()
     assert told(await api("GET", EVENTS)) == [("domain.registered", "new.example.com")]
+
+
+async def test_who_may_open_a_preview(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
+    """Links and tokens made and revoked, and each change of a visibility, in their order; never a secret. What changes
+    nothing is no event."""
+    shop = await services.resources.create(Kind.SANDBOX, acme.tenant.id, slug="shop", default_port=3000)
+    base = f"/api/v1/sandboxes/{shop.id}"
+
+    async def call(method: str, path: str, **body: Any) -> Any:
+        clock.advance(1)
+        answer = await api(method, path, **({"json": body} if method in ("POST", "PATCH") else {}))
+        assert answer.status < 300, answer.json
+        return answer.json.get("data")
+
+    port = (await call("POST", f"{base}/previews", port=5173, visibility="private"))["id"]
+    await call("POST", f"{base}/previews", port=5173, visibility="private", name="Shop")
+    link = await call("POST", f"{base}/previews/{port}/share", once=True)
+    token = await call("POST", f"{base}/previews/{port}/tokens", name="ci")
+    await call("DELETE", f"{base}/previews/{port}/tokens/{token['id']}")
+    await call("DELETE", f"{base}/previews/{port}/tokens/{token['id']}")
+    share = await call("POST", f"{base}/shares", expires_in=60)
+    await call("DELETE", f"{base}/shares/{share['share_id']}")
+    await call("DELETE", f"{base}/previews/{port}/share")
+    await call("POST", f"{base}/previews", port=5173, visibility="tenant")
+    await call("PATCH", base, visibility="key")
+    await call("PATCH", "/api/v1/tenant", default_visibility="private")
+    found = (await api("GET", EVENTS)).json["data"]
+    told = [event for event in reversed(found) if event["type"].partition(".")[2].startswith(("share", "tok", "vis"))]
+    assert [(event["type"], event["data"].get("port")) for event in told] == [
+        ("preview.visibility_changed", 5173),
+        ("preview.share_created", 5173),
+        ("preview.token_created", 5173),
+        ("preview.token_revoked", 5173),
+        ("preview.share_created", None),
+        ("preview.share_revoked", None),
+        ("preview.share_revoked", 5173),
+        ("preview.visibility_changed", 5173),
+        ("sandbox.visibility_changed", None),
+        ("tenant.visibility_changed", None),
+    ]
+    assert told[1]["data"] == {
+        "preview_id": port,
+        "port": 5173,
+        "share_id": told[6]["data"]["share_id"],
+        "name": None,
+        "once": True,
+        "expires_at": "2026-01-01T01:00:03Z",
+    }
+    assert (told[1]["resource_id"], told[1]["workspace_id"]) == (shop.id, shop.workspace_id)
+    assert (told[2]["data"]["token_id"], told[2]["data"]["name"]) == (token["id"], "ci")
+    assert [(event["data"]["was"], event["data"]["visibility"]) for event in (told[0], *told[7:])] == [
+        (None, "private"),
+        ("private", "tenant"),
+        (None, "key"),
+        ("public", "private"),
+    ]
+    for secret in (link["preview_token"], token["token"], share["share_token_prefix"]):
+        assert secret[:8] not in str(found)
+    of_previews = (await api("GET", EVENTS, params={"type": "preview.*"})).json["data"]
+    assert len(of_previews) == 8
+
+
+async def test_a_webhook_of_previews(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
+    """It is told of them in their order, and of nothing else."""
+    shop = await services.resources.create(Kind.SANDBOX, acme.tenant.id, slug="shop", default_port=3000)
+    hook = await api("POST", "/api/v1/webhooks", json={"url": "https://a.example/", "event_types": ["preview.*"]})
+    assert hook.status == 201, hook.json
+    base = f"/api/v1/sandboxes/{shop.id}"
+    await api("POST", f"{base}/previews", json={"port": 5173, "visibility": "private"})
+    clock.advance(1)
+    share = (await api("POST", f"{base}/shares", json={})).json["data"]
+    clock.advance(1)
+    await api("DELETE", f"{base}/shares/{share['share_id']}")
+    filed = (await api("GET", f"/api/v1/webhooks/{hook.json['data']['id']}/deliveries")).json["data"]
+    assert [delivery["event_type"] for delivery in reversed(filed)] == [
+        "preview.visibility_changed",
+        "preview.share_created",
+        "preview.share_revoked",
+    ]

@@ -304,6 +304,80 @@ async def test_deleting_the_sandbox_ends_its_previews(api: ApiClient, acme: Acco
         assert (await api("GET", where)).status == 404
 
 
+CHANGES = {
+    "visibility": ("key", "public"),
+    "host_mode": ("localhost", "auto"),
+    "scheme": ("https", "http"),
+    "protocol": ("h2c", "http1"),
+    "name": ("Shop", None),
+    "metadata": ({"a": 1}, {}),
+    "expires_at": ("2027-01-01T00:00:00Z", None),
+    "hide": (True, False),
+    "networks": (["203.0.113.0/24"], []),
+    "cors": ("allowlist", "passthrough"),
+    "cors_origins": (["https://a.example"], []),
+}
+
+
+@pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
+async def test_changes(api: ApiClient, acme: Account, services: Services, kind: Kind) -> None:
+    """Of a preview and of a computer's port: each field by itself, what is not sent stays, and null is what a new one has."""
+    made = await running(services, acme, kind)
+    of_computer = kind is Kind.COMPUTER
+    path = f"/api/v1/computers/{made.id}/ports" if of_computer else f"/api/v1/sandboxes/{made.id}/previews"
+    fresh = (await api("POST", path, json={"port": 8080})).json["data"]
+    path += f"/{8080 if of_computer else fresh['id']}"
+    expected = dict(fresh)
+    for values in zip(*CHANGES.values(), strict=True):
+        for field, value in zip(CHANGES, values, strict=True):
+            first = value == CHANGES[field][0]
+            answer = await api("PATCH", path, json={field: value if first else None})
+            assert answer.status == 200, answer.json
+            expected[field] = value
+            assert answer.json["data"] == expected, field
+    assert expected == fresh
+    assert (await api("PATCH", path, json={})).json["data"] == fresh
+
+
+async def test_a_preview_that_says_nothing_itself_again(api: ApiClient, acme: Account, services: Services) -> None:
+    """With null its visibility is its sandbox's."""
+    made = await running(services, acme)
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    preview = (await api("POST", path, json={"port": 8080, "visibility": "key"})).json["data"]
+    await api("PATCH", f"/api/v1/sandboxes/{made.id}", json={"visibility": "tenant"})
+    changed = await api("PATCH", f"{path}/{preview['id']}", json={"visibility": None})
+    assert changed.json["data"]["visibility"] == "tenant"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"visibility": "all"}, ["visibility"]),
+        ({"port": 80}, ["port"]),
+        ({"ttl_seconds": 60}, ["ttl_seconds"]),
+        ({"id": SOME_ID}, ["id"]),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, ["expires_at"]),
+        ({"networks": ["nowhere"]}, ["networks"]),
+        ({"cors_origins": ["a"]}, ["cors_origins"]),
+        ({"host_mode": "-"}, ["host_mode"]),
+        ({"hide": "yes"}, ["hide"]),
+    ],
+)
+async def test_changes_that_are_refused(
+    api: ApiClient, acme: Account, services: Services, body: dict[str, Any], fields: list[str]
+) -> None:
+    """As when a preview is made; and nothing of them is done."""
+    made = await running(services, acme)
+    path = f"/api/v1/sandboxes/{made.id}/previews"
+    preview = (await api("POST", path, json={"port": 8080})).json["data"]
+    answer = await api("PATCH", f"{path}/{preview['id']}", json={"name": "Shop", **body})
+    assert (answer.status, [one.partition(".")[0] for one in answer.fields]) == (422, fields)
+    assert (await api("GET", f"{path}/{preview['id']}")).json["data"] == preview
+    other = await running(services, acme, slug="other")
+    for where in (f"{path}/{SOME_ID}", f"/api/v1/sandboxes/{other.id}/previews/{preview['id']}"):
+        assert (await api("PATCH", where, json={"name": "Shop"})).status == 404
+
+
 async def test_a_computers_ports(api: ApiClient, acme: Account, services: Services, routes: Routes) -> None:
     """The same as previews, found by number."""
     made = await running(services, acme, Kind.COMPUTER)

@@ -62,6 +62,7 @@ ALSO_RIGHT = {
     "POST /api/v1/custom-domains/{id}/verify": "422",
     # What expires does so later than now, by one of two fields; networks are written as such.
     "POST /api/v1/sandboxes/{id}/previews": "422",
+    "PATCH /api/v1/sandboxes/{id}/previews/{preview_id}": "422",
     "POST /api/v1/sandboxes/{id}/previews/{preview_id}/tokens": "422",
     "POST /api/v1/computers/{id}/ports": "422",
     "POST /api/v1/computers/{id}/ports/{port}/tokens": "422",
@@ -69,6 +70,11 @@ ALSO_RIGHT = {
     # A webhook's URL must be one that may be called, its project one of its workspace.
     "POST /api/v1/webhooks": "422",
     "PATCH /api/v1/webhooks/{id}": "422",
+    # An issuer's URL must be one that may be asked, its claims must say whose pipelines are meant.
+    "POST /api/v1/tenant/trusted-issuers": "422",
+    "PATCH /api/v1/tenant/trusted-issuers/{id}": "422",
+    # A provider must be at a public address, and somebody may come in, or anyone.
+    "PUT /api/v1/tenant/login": "422",
     # A host must be under the preview domain.
     "GET /api/v1/tenant/preview-domain/diagnose": "422",
     "GET /api/v1/workspaces/{id}/preview-domain/diagnose": "422",
@@ -111,6 +117,7 @@ WORDS = {
     "address": "127.0.0.1",
     "block kind": "host",
     "environment": "production",
+    "issuer": "https://login.example.com",
     "kind": "sandbox",
     "subject": "blocked.example",
     "tenant_id": "",
@@ -149,11 +156,16 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         dns.put("*", RecordType.CNAME, "proxy.miosa.ai")
         program = await stack.enter_async_context(Backend(hello))
         router = Router(
-            tmp_path, dns_servers=dns.server, checks__background=False, limits__publish_check=0.5, **unlimited
+            tmp_path,
+            dns_servers=dns.server,
+            checks__background=False,
+            limits__publish_check=0.5,
+            secrets_key=f"{SEED:0>64}",
+            **unlimited,
         )
         await asyncio.to_thread(stack.enter_context, router)
         stocks = {}
-        async with open_services(load(environ=router.environment)) as services:
+        async with open_services(load(environ=router.environment), secrets=True) as services:
             tenant = await mark_tenant(services, "zcompany")
             for name in ("own", "spare", "inner", "last"):
                 workspace = await mark_workspace(services, tenant, f"zclinic{name}")

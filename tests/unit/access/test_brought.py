@@ -1,5 +1,7 @@
 """What is read of a request, and what of it goes on."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,18 @@ TARGETS = [
     (b"/a?b=miosa_token=t", [], b"", b"/a?b=miosa_token=t"),
     (b"/a;miosa_token=t?b", [], b"", b"/a;miosa_token=t?b"),
     (b"/a?b;miosa_token=t", [], b"", b"/a?b;miosa_token=t"),
+    (b"/a?miosa%5Ftoken=t&b=%20", [b"t"], b"t", b"/a?b=%20"),
+    (b"/a?miosa%5ftoken=t", [b"t"], b"t", b"/a"),
+    (b"/a?b&%6Diosa_token=t", [b"t"], b"t", b"/a?b"),
+    (b"/a?%6D%49%6F%73%61%5F%74%6F%6B%65%6E=t", [b"t"], b"t", b"/a"),
+    (b"/a?" + b"".join(b"%%%02x" % byte for byte in b"X-Miosa-Preview-Token") + b"=t", [b"t"], b"", b"/a"),
+    (b"/a?x%2Dmiosa%2Dpreview%2Dtoken=t&miosa_token=u", [b"t", b"u"], b"u", b"/a"),
+    (b"/a?%6Diosa_token", [], b"", b"/a"),
+    (b"/a?miosa_token%3Dt", [], b"", b"/a?miosa_token%3Dt"),
+    (b"/a?miosa%255Ftoken=t", [], b"", b"/a?miosa%255Ftoken=t"),
+    (b"/a?miosa%5token=t&%=%zz&x=%6Diosa_token", [], b"", b"/a?miosa%5token=t&%=%zz&x=%6Diosa_token"),
+    (b"/a?%6diosa_token" + b"x" * 99 + b"=t", [], b"", b"/a?%6diosa_token" + b"x" * 99 + b"=t"),
+    (b"/%6Diosa_token=t?%62", [], b"", b"/%6Diosa_token=t?%62"),
 ]
 
 
@@ -48,7 +62,7 @@ def test_targets(target: bytes, tokens: list[bytes], link: bytes, goes_on: bytes
 def test_any_query(junk: bytes, name: bytes, place: int) -> None:
     """Whatever stands around it: without a parameter of ours nothing changes, and with one only that is missing."""
     clean = bytes(byte for byte in junk if 0x21 <= byte <= 0x7E and byte not in b"#")
-    parts = [part for part in clean.split(b"&") if b"miosa" not in part.lower()]
+    parts = [part for part in clean.split(b"&") if b"miosa" not in unquote_to_bytes(part).lower()]
     with_token = [*parts[:place], name + b"=t", *parts[place:]]
     brought = Brought(read(first=b"GET /?" + b"&".join(with_token) + b" HTTP/1.1"))
     if name == b"b":
@@ -98,6 +112,9 @@ def test_a_head_without_anything_of_ours_is_not_copied() -> None:
     [
         (b"https://a.b/?miosa_token=t", b"https://a.b/"),
         (b"https://a.b/c?d&X-Miosa-Preview-Token=t&e", b"https://a.b/c?d&e"),
+        (b"https://a.b/?c=%64&miosa%5Ftoken=t", b"https://a.b/?c=%64"),
+        (b"https://a.b/?%6d%69osa_token=t&c", b"https://a.b/?c"),
+        (b"https://a.b/%3Fmiosa%5Ftoken=t", b"https://a.b/%3Fmiosa%5Ftoken=t"),
         (b"https://a.b/c?d", b"https://a.b/c?d"),
         (b"https://a.b/miosa_token=t", b"https://a.b/miosa_token=t"),
     ],
@@ -184,12 +201,20 @@ COOKIE = b"Cookie: __Host-miosa-preview=c"
         ((COOKIE, b"X-Miosa-Preview-Token: t"), b"GET / HTTP/1.1", b""),
         ((COOKIE, COOKIE), b"GET / HTTP/1.1", b""),
         ((COOKIE, b"Authorization: Basic eDp5"), b"GET / HTTP/1.1", b""),
+        ((b"Authorization: Bearer k",), b"GET /a HTTP/1.1", b"authorization Bearer k"),
+        ((b"Authorization: Bearer k", b"Authorization: Bearer k"), b"GET /a HTTP/1.1", b""),
+        ((b"Authorization: Bearer k", b"X-Miosa-Preview-Token: t"), b"GET /a HTTP/1.1", b""),
+        ((b"Authorization: Bearer k",), b"POST /a HTTP/1.1", b""),
+        ((b"Authorization: Bearer k",), b"GET /?miosa_token=t HTTP/1.1", b""),
         ((COOKIE, b"Connection: Upgrade", b"Upgrade: websocket"), b"GET / HTTP/1.1", b""),
         ((COOKIE,), b"POST / HTTP/1.1", b""),
         ((COOKIE,), b"OPTIONS / HTTP/1.1", b""),
         ((COOKIE,), b"GET /?miosa_token=t HTTP/1.1", b""),
         ((COOKIE,), b"GET /?x-MIOSA-preview-token HTTP/1.1", b""),
         ((COOKIE, b"Referer: https://a.b/?miosa_token=t"), b"GET / HTTP/1.1", b""),
+        ((COOKIE,), b"GET /?a=b&%6diosa%5Ftoken=t HTTP/1.1", b""),
+        ((COOKIE, b"Referer: https://a.b/?%6diosa%5Ftoken=t"), b"GET / HTTP/1.1", b""),
+        ((COOKIE, b"Referer: https://a.b/%20?c=%20"), b"GET /%20?a=%20&b=%20 HTTP/1.1", b"cookie c"),
         ((b"X-Miosa-Preview-Token:",), b"GET / HTTP/1.1", b"token "),
     ],
 )

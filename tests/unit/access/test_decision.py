@@ -10,10 +10,9 @@ from router import errors
 from router.access.brought import Brought
 from router.access.cookies import Cookies
 from router.access.decision import (
-    OPEN,
     Allowed,
+    AtLogin,
     Confirm,
-    Entry,
     Exchanged,
     LookUp,
     Preflight,
@@ -24,14 +23,27 @@ from router.access.decision import (
     judge_entry,
     judge_key,
 )
+from router.access.entry import OPEN, Entry, Way, way_of
 from router.access.rules import AccessRules
 from router.access.tokens import Claims
 from router.base.preview_secrets import digest
 from router.errors import Problem
 from router.routes.chain import Decision, Level
-from router.routes.policies import Cors
+from router.routes.policies import Cors, SecretKind
 from router.routes.route import Route
-from tests.support.access import API_KEY, MemoryKeys, api_key, cookie, grant, plain, policies, secret, signing
+from tests.support.access import (
+    API_KEY,
+    FAR,
+    MemoryKeys,
+    api_key,
+    cookie,
+    grant,
+    plain,
+    policies,
+    secret,
+    session,
+    signing,
+)
 from tests.support.records import resource
 from tests.unit.http1.messages import read
 
@@ -274,6 +286,72 @@ def test_several_at_once(lines: tuple[bytes, ...], target: bytes, expected: obje
     assert outcome(verdict(rules_of(), *lines, target=target, keys=keys)) == expected
 
 
+SESSIONS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], object]] = [
+    # what the session is, the cookie, the policy
+    ({}, {}, {}, Allowed),
+    ({"email": None}, {}, {}, Allowed),
+    ({"until": NOW + 1}, {}, {}, Allowed),
+    ({"until": NOW}, {}, {}, EXPIRED),
+    ({}, {"until": NOW}, {}, EXPIRED),
+    ({"revoked": True}, {}, {}, REVOKED),
+    ({"revoked": True, "until": NOW}, {}, {}, REVOKED),
+    ({"tenant_id": "other"}, {}, {}, WRONG),
+    ({"tenant_id": "other", "revoked": True}, {}, {}, WRONG),
+    ({}, {"port": 3001}, {}, WRONG),
+    ({}, {"resource_id": "x"}, {}, WRONG),
+    ({}, {"generation": 1}, {}, REVOKED),
+    ({}, {}, {"generation": 1}, REVOKED),
+    ({}, {}, {"login": False}, REVOKED),
+    ({}, {}, {"visibility": "tenant"}, Allowed),
+    ({}, {}, {"visibility": "key"}, MISSING),
+    ({}, {}, {"hide": True}, Allowed),
+    ({"revoked": True}, {}, {"hide": True}, REVOKED),
+    ({"tenant_id": "other"}, {}, {"hide": True}, errors.HOST_NOT_FOUND),
+]
+
+
+@pytest.mark.parametrize(("is_now", "of_cookie", "of_policy", "expected"), SESSIONS)
+def test_sessions(
+    is_now: dict[str, Any], of_cookie: dict[str, Any], of_policy: dict[str, Any], expected: object
+) -> None:
+    """Who has signed in gets in by a cookie that names their session, at a preview of that tenant that takes its login."""
+    keys = MemoryKeys()
+    keys.put_session(session(**is_now), known=True)
+    given = verdict(rules_of(**{"login": True} | of_policy), by_cookie("ses_ada", **of_cookie), keys=keys)
+    assert outcome(given) == expected
+    if isinstance(given, Allowed):
+        entry = given.entry
+        assert (entry.session_id, entry.secret_id, entry.signed_by) == ("ses_ada", "", "first")
+        assert entry.until == min(NOW + 60, is_now.get("until", FAR))
+        assert (entry.how, entry.subject, entry.email) == (
+            Way.LOGIN,
+            "sub-ses_ada",
+            "" if "email" in is_now else "ada@example.com",
+        )
+
+
+def test_a_session_that_is_not_known() -> None:
+    """It has to be looked up, unless the cookie opens nothing here whatever it is; one that is not there any more has ended."""
+    keys = MemoryKeys()
+    given = verdict(rules_of(login=True), by_cookie("ses_ada"), keys=keys)
+    assert isinstance(given, LookUp)
+    assert (given.key, given.session_id) == ("", "ses_ada")
+    for changes in ({"port": 3001}, {"generation": 1}, {"until": NOW}):
+        assert not isinstance(verdict(rules_of(login=True), by_cookie("ses_ada", **changes), keys=keys), LookUp)
+    assert outcome(verdict(rules_of(), by_cookie("ses_ada"), keys=keys)) is REVOKED
+    keys.known_sessions["ses_ada"] = None
+    assert outcome(verdict(rules_of(login=True), by_cookie("ses_ada"), keys=keys)) is REVOKED
+
+
+def test_another_site_does_nothing_in_the_name_of_who_has_signed_in() -> None:
+    """As with any cookie: what changes something has to come from a page of the preview's owner."""
+    keys = MemoryKeys()
+    keys.put_session(session(), known=True)
+    lines = (by_cookie("ses_ada"), b"Origin: https://evil.example", b"Sec-Fetch-Site: cross-site")
+    assert outcome(verdict(rules_of(login=True), *lines, keys=keys)) is Allowed
+    assert outcome(verdict(rules_of(login=True), *lines, method=b"POST", keys=keys)) is errors.ORIGIN_NOT_ALLOWED
+
+
 def test_keys_for_cookies_have_to_be_known() -> None:
     """Where a cookie, or a link that becomes one, is to be judged; nowhere else."""
     keys = MemoryKeys()
@@ -311,6 +389,42 @@ def test_entries(lines: tuple[bytes, ...], expected: Entry) -> None:
     entry = given.entry
     fields = (entry.secret_id, entry.key, bool(entry.signed_by), entry.until)
     assert fields == (expected.secret_id, expected.key, bool(expected.signed_by), expected.until)
+
+
+# Who a visitor is, by each way in.
+WHO: list[tuple[bytes, Way, str]] = [
+    (token("ci"), Way.TOKEN, "ci"),
+    (token("mail", "link"), Way.LINK, "mail"),
+    (by_cookie("ci"), Way.TOKEN, "ci"),
+    (by_cookie("mail"), Way.LINK, "mail"),
+    (by_cookie("once-used"), Way.ONCE, "once-used"),
+    (b"Authorization: Bearer " + API_KEY.encode(), Way.API_KEY, api_key().id),
+    (b"Authorization: Bearer " + JWT.encode(), Way.JWT, "me"),
+]
+
+
+@pytest.mark.parametrize(("line", "how", "subject"), WHO)
+def test_who_came_in(line: bytes, how: Way, subject: str) -> None:
+    """How they did and who that says they are: the same whether a secret stood in a header or was handed on as a cookie."""
+    keys = MemoryKeys()
+    keys.put(API_KEY, api_key(), known=True)
+    keys.tokens[JWT] = Claims("me", "acme", "tenant", NOW + 60)
+    given = verdict(rules_of(), line, keys=keys)
+    assert isinstance(given, Allowed)
+    assert (given.entry.how, given.entry.subject, given.entry.email) == (how, subject, "")
+
+
+def test_everybody_is_nobody() -> None:
+    """Who opens what everybody may open is not asked who they are, whatever they bring."""
+    given = verdict(rules_of(visibility="public", until=NOW + 1), token("ci"))
+    assert isinstance(given, Allowed)
+    assert (given.entry.how, given.entry.subject, given.entry.email) == (Way.PUBLIC, "", "")
+
+
+@pytest.mark.parametrize("kind", [SecretKind.PROGRAM, SecretKind.LINK, SecretKind.ONCE])
+def test_every_kind_of_secret_is_a_way_in(kind: SecretKind) -> None:
+    """A new kind has to say which."""
+    assert way_of(kind) is not Way.PUBLIC
 
 
 # Before anything that was brought.
@@ -401,6 +515,12 @@ AGAIN: list[tuple[Entry, dict[str, Any], Problem | None]] = [
     (Entry(secret_id="mail", signed_by="withdrawn"), {}, WRONG),
     (Entry(secret_id="once-used", signed_by="first"), {}, None),
     (Entry(secret_id="once-revoked", signed_by="first"), {}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first"), {"login": True}, None),
+    (Entry(session_id="ses_ada", signed_by="first"), {}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first"), {"login": True, "generation": 1}, REVOKED),
+    (Entry(session_id="ses_ada", signed_by="first", until=NOW), {"login": True}, EXPIRED),
+    (Entry(session_id="ses_ada", signed_by="withdrawn"), {"login": True}, WRONG),
+    (Entry(session_id="ses_ada", signed_by="first"), {"visibility": "public", "until": NOW + 1}, None),
     (Entry(key="k"), {"generation": 1}, None),
     (Entry(key="k", until=NOW), {}, EXPIRED),
     (Entry(claims=Claims("me", "acme", "tenant", NOW + 1)), {}, None),
@@ -435,3 +555,41 @@ def test_no_key_is_as_good_as_none() -> None:
     """A key that was deleted opens nothing."""
     assert judge_key(rules_of(), None, NOW) is WRONG
     assert judge_key(rules_of(), replace(api_key()), NOW) is None
+
+
+LOGIN, ARRIVE, LOGOUT = (b"/.well-known/miosa/" + word for word in (b"login", b"arrive?code=x", b"logout"))
+SCRIPT = b"Sec-Fetch-Mode: cors"
+ELSEWHERE = b"Sec-Fetch-Site: cross-site"
+NOT_ALLOWED, NO_METHOD = errors.ORIGIN_NOT_ALLOWED, errors.METHOD_NOT_ALLOWED
+AT_LOGIN: list[tuple[str, dict[str, Any], object, object, object, object]] = [
+    # what is asked for                                             with a login  without one  hidden              for programs
+    ("to sign in", {"target": LOGIN}, AtLogin, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to sign in, with next", {"target": LOGIN + b"?next=/"}, AtLogin, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("a script", {"target": LOGIN, "line": SCRIPT}, MISSING, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("by POST", {"target": LOGIN, "method": b"POST"}, NO_METHOD, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("in early data", {"target": LOGIN, "line": b"Early-Data: 1"}, errors.TOO_EARLY, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("with a wrong token", {"target": LOGIN, "line": token("none")}, AtLogin, WRONG, errors.HOST_NOT_FOUND, WRONG),
+    ("with a right one", {"target": LOGIN, "line": token("ci")}, AtLogin, Allowed, Allowed, Allowed),
+    ("to arrive", {"target": ARRIVE}, AtLogin, MISSING, AtLogin, MISSING),
+    ("to arrive by a script", {"target": ARRIVE, "line": SCRIPT}, MISSING, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to log out", {"target": LOGOUT}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
+    ("to log out, signed in", {"target": LOGOUT, "line": by_cookie("mail")}, AtLogin, AtLogin, AtLogin, MISSING),
+    ("its button", {"target": LOGOUT, "method": b"POST", "line": b"Sec-Fetch-Site: same-origin"}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
+    ("another site's", {"target": LOGOUT, "method": b"POST", "line": ELSEWHERE}, NOT_ALLOWED, NOT_ALLOWED, errors.HOST_NOT_FOUND, MISSING),
+    ("by DELETE", {"target": LOGOUT, "method": b"DELETE"}, NO_METHOD, NO_METHOD, errors.HOST_NOT_FOUND, MISSING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", AT_LOGIN, ids=lambda row: row[0])
+def test_paths_of_a_login(row: tuple[str, dict[str, Any], object, object, object, object]) -> None:
+    """The edge answers them where the tenant has a login, or there is something to log out from; elsewhere they are as all
+    others."""
+    _, asked, *expected = row
+    asked = dict(asked)
+    lines = (asked.pop("line"),) if "line" in asked else ()
+    kinds: list[dict[str, Any]] = [{"login": True}, {}, {"login": True, "hide": True}, {"visibility": "key"}]
+    for changes, becomes in zip(kinds, expected, strict=True):
+        assert outcome(verdict(rules_of(**changes), *lines, **asked)) == becomes, changes
+    if asked["target"] is not LOGOUT:
+        ended = verdict(rules_of(login=True, until=NOW), *lines, **asked)
+        assert outcome(ended) == errors.PREVIEW_EXPIRED

@@ -5,6 +5,7 @@ import pytest
 from router.api.not_served_here import served_elsewhere
 from router.api.operations import Handlers
 from router.api.table import Table
+from router.base.clock import ManualClock
 from router.node.rest import handlers_of
 from router.settings import Settings
 from tests.support.api import ApiClient
@@ -35,7 +36,7 @@ class AnyServices:
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    nothing: list[Handlers] = handlers_of(AnyServices(), Settings(), AnyServices())  # type: ignore[arg-type]
+    nothing: list[Handlers] = handlers_of(AnyServices(), Settings(), AnyServices(), ManualClock())  # type: ignore[arg-type]
     return Table(nothing)
 
 

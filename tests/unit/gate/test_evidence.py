@@ -40,7 +40,7 @@ def test_only_names_that_get_certificates_leave_evidence(clock: ManualClock, rea
     """A Host that a stranger put into somebody else's connection proves nothing."""
     evidence = MemoryEvidence(clock)
     evidence.learn([ended(route=with_reason("shop", reason))])
-    assert evidence.seen("shop.miosa.app") == (reason in {"served", "redirect", "starting", "stopped"})
+    assert evidence.seen("shop.miosa.app") == (reason in {"served", "login", "redirect", "starting", "stopped"})
 
 
 def test_evidence_grows_old(clock: ManualClock) -> None:

@@ -85,6 +85,7 @@ TABLE = [
     ("redirect", (200, "first_issue"), (200, "issued")),
     ("starting", (200, "first_issue"), (200, "issued")),
     ("stopped", (200, "first_issue"), (200, "issued")),
+    ("login", (200, "first_issue"), (200, "issued")),
     ("suspended", (403, "suspended"), (403, "suspended")),
     ("removed", (403, "removed"), (403, "removed")),
     ("not_verified", (403, "not_verified"), (200, "issued")),

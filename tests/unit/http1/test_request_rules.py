@@ -425,6 +425,15 @@ def test_cookies(line: bytes, becomes: bytes | None) -> None:
     assert read(line).lines == [HOST, *([] if becomes is None else [becomes])]
 
 
+def test_which_cookies_of_ours_are_looked_at() -> None:
+    """Those of previews by themselves, and those of logins by their names."""
+    head = read(b"Cookie: a=b; __Host-miosa-preview=p; __Host-miosa-login=l", b"Cookie: __Host-miosa-flow-0f=f; x=y")
+    assert head.credentials is not None
+    assert head.credentials.cookies == [b"p"]
+    assert head.credentials.of_login == [(b"__Host-miosa-login", b"l"), (b"__Host-miosa-flow-0f", b"f")]
+    assert head.lines[1:] == [b"Cookie: a=b", b"Cookie: x=y"]
+
+
 _PAIR = st.sampled_from(
     [b"a=b", b"theme=dark", b"sid=__Host-miosa", b'q="a b"', b"c=\xff", b"d", b"e=f=g", b"__Host-app=1"]
 )

@@ -31,16 +31,19 @@ class Rows:
 
 
 class Scene:
-    """A feed and both its ends."""
+    """A feed and its ends."""
 
     def __init__(self) -> None:
-        self.clock, self.secrets, self.keys = ManualClock(), Rows(), Rows()
+        self.clock, self.secrets, self.sessions = ManualClock(), Rows(), Rows()
+        self.keys, self.issuers = Rows(), Rows()
         self.used: dict[str, float] = {}
         self.gathered = 0
         self.feed = SecretUseFeed(
             used=lambda since: {name: at for name, at in self.used.items() if at >= since},
             secrets=self.secrets,
+            sessions=self.sessions,
             keys=self.keys,
+            issuers=self.issuers,
             clock=self.clock,
             gather=self._gather,
         )
@@ -53,14 +56,17 @@ class Scene:
 
 
 async def test_uses_are_stored_to_the_minute() -> None:
-    """Those of API keys by their hash, and nothing for a secret that was not used."""
+    """Those of API keys by their hash, of sessions and trusted issuers by their ids, and nothing for a secret that was not
+    used."""
     scene = Scene()
     scene.clock.advance(90)
-    scene.use("link", "key:00")
+    scene.use("link", "key:00", "ses_1", "issuer:rule")
     scene.clock.advance(40)
     await scene.feed.copy()
     assert scene.secrets.kept == {"link": NOON + timedelta(minutes=1)}
     assert scene.keys.kept == {"00": NOON + timedelta(minutes=1)}
+    assert scene.sessions.kept == {"ses_1": NOON + timedelta(minutes=1)}
+    assert scene.issuers.kept == {"rule": NOON + timedelta(minutes=1)}
     assert scene.gathered == 1
 
 

@@ -18,6 +18,7 @@ from router.observe.secrets import is_secret, mask_keys, mask_query, mask_text
         (b"Token=abc", b"Token=***"),
         (b"miosa_share=abc", b"miosa_share=***"),
         (b"__miosa=abc", b"__miosa=***"),
+        (b"%6diosa%5F%74oken=abc&%61=b", b"%6diosa%5F%74oken=***&%61=b"),
         (b"MIOSA-anything=abc", b"MIOSA-anything=***"),
         (b"code=abc&state=def", b"code=***&state=def"),
         (b"apikey=abc&api_key=def&client_secret=ghi", b"apikey=***&api_key=***&client_secret=***"),

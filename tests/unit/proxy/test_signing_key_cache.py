@@ -36,7 +36,7 @@ def source() -> MemoryRecords:
 
 @pytest_asyncio.fixture
 async def holder(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[SigningKeyCache]:
-    holder = SigningKeyCache(source, limits=LIMITS, clock=clock)
+    holder = SigningKeyCache(source, "cookies", limits=LIMITS, clock=clock)
     yield holder
     await holder.close()
 
@@ -126,7 +126,7 @@ async def test_what_was_read_while_it_changed_is_read_again(clock: ManualClock) 
     """It may be older than the change."""
     held = HeldRecords()
     held.put(FIRST)
-    holder = SigningKeyCache(held, limits=LIMITS, clock=clock)
+    holder = SigningKeyCache(held, "cookies", limits=LIMITS, clock=clock)
     holder.start()
     old = await held.asked()
     held.put(SECOND)

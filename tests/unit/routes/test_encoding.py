@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from router.routes.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
-from router.routes.policies import OTHER_PORTS, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
+from router.routes.policies import OTHER_PORTS, AccessIssuer, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -18,6 +18,7 @@ from router.routes.records import (
     Record,
     ResourceRecord,
     Scope,
+    SessionRecord,
     State,
     ZoneMember,
     ZoneRecord,
@@ -46,6 +47,7 @@ SECRETS = some.builds(
     revoked=some.booleans(),
     used=some.booleans(),
 )
+ISSUERS = some.builds(AccessIssuer, id=TEXT, issuer=TEXT, audience=TEXT, generation=some.integers(0, 2**31))
 POLICIES = some.builds(
     AccessPolicy,
     visibility=some.sampled_from(Visibility),
@@ -57,6 +59,9 @@ POLICIES = some.builds(
     hide=some.booleans(),
     cors=some.sampled_from(Cors),
     origins=some.lists(TEXT, max_size=2).map(tuple),
+    login=some.booleans(),
+    issuers=some.lists(ISSUERS, max_size=3).map(tuple),
+    identity=some.booleans(),
 )
 RESOURCES = some.builds(
     ResourceRecord,
@@ -105,6 +110,16 @@ CLAIMS = some.builds(
 ZONES = some.builds(
     ZoneRecord, domain=TEXT, claims=some.lists(CLAIMS, max_size=3).map(tuple), version=some.integers(0, 2**53)
 )
+SESSIONS = some.builds(
+    SessionRecord,
+    id=TEXT,
+    tenant_id=TEXT,
+    subject=TEXT,
+    email=some.none() | TEXT,
+    version=some.integers(0, 2**53),
+    until=some.floats(0, 1e11),
+    revoked=some.booleans(),
+)
 
 WAKES = some.builds(
     WakeRecord,
@@ -119,14 +134,30 @@ WAKES = some.builds(
 
 
 def key_of(record: Record) -> str:
-    kinds = {NameRecord: "name:x", ZoneRecord: "zone:x", ResourceRecord: "slug:x", WakeRecord: "wake:x"}
+    kinds = {
+        NameRecord: "name:x",
+        ZoneRecord: "zone:x",
+        ResourceRecord: "slug:x",
+        SessionRecord: "session:x",
+        WakeRecord: "wake:x",
+    }
     return kinds[type(record)]
 
 
-@given(RESOURCES | NAMES | ZONES | WAKES, some.integers(0, 2**53))
+@given(RESOURCES | NAMES | ZONES | SESSIONS | WAKES, some.integers(0, 2**53))
 def test_what_goes_in_comes_out(record: Record, version: int) -> None:
     """Every field of every record, and the version beside it."""
     assert decode(key_of(record), encode(version, record)) == (version, record)
+
+
+@pytest.mark.parametrize("said", ["true", "null", "0", '"no"', "[]"])
+def test_what_is_not_plainly_a_session_that_goes_on_has_ended(said: str) -> None:
+    """A mistake must open nothing."""
+    body = '{"f":1,"id":"ses_1","tenant":"acme","subject":"ada","email":null,"version":1,"until":5,"revoked":%s}'
+    assert decode("session:ses_1", b"1 " + (body % said).encode()) == (
+        1,
+        SessionRecord("ses_1", "acme", "ada", None, 1, 5.0, revoked=True),
+    )
 
 
 def test_redirects_come_out() -> None:
@@ -135,7 +166,7 @@ def test_redirects_come_out() -> None:
     assert decode("name:shop.org", encode(3, record)) == (3, record)
 
 
-@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x", "wake:x"])
+@pytest.mark.parametrize("key", ["name:x", "zone:x", "slug:x", "session:x", "wake:x"])
 def test_that_there_is_none_has_a_version_too(key: str) -> None:
     """So that a tombstone is not overwritten by what was there before it."""
     assert encode(7, None) == b"7 -"
@@ -145,7 +176,7 @@ def test_that_there_is_none_has_a_version_too(key: str) -> None:
 @given(some.binary(max_size=60))
 def test_garbage_is_corrupt(garbage: bytes) -> None:
     """Whatever it is, it is an error of one kind, or a record."""
-    for key in ("name:x", "zone:x", "slug:x", "wake:x"):
+    for key in ("name:x", "zone:x", "slug:x", "session:x", "wake:x"):
         try:
             decode(key, garbage)
         except CorruptValueError:
@@ -234,3 +265,10 @@ def test_a_secret_of_all_ports_is_written_once() -> None:
     secrets = tuple(AccessSecret(f"secret-{number}", SecretKind.LINK, f"{number:064x}") for number in range(50))
     policies = {port: AccessPolicy(Visibility.PRIVATE, secrets=secrets) for port in range(1, 257)}
     assert len(encode(1, make.resource(policies=policies))) < 256 * 300 + 50 * 200
+
+
+def test_an_issuer_of_all_ports_is_written_once() -> None:
+    """Twenty rules cost a record with many ports some bytes a port."""
+    issuers = tuple(AccessIssuer(f"rule-{number}", "https://ci.example.com" * 10, "a" * 255, 1) for number in range(20))
+    policies = {port: AccessPolicy(Visibility.PRIVATE, issuers=issuers) for port in range(1, 257)}
+    assert len(encode(1, make.resource(policies=policies))) < 256 * 200 + 20 * 600

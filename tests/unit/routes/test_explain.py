@@ -259,7 +259,9 @@ async def test_who_may_open_it(parts: Parts) -> None:
     """The policy of a port that is not public, and of its secrets nothing that says what they are; a change that has not
     arrived shows."""
     shop = resource(
-        policies=policies(secret("ci", until=5.0), visibility="tenant", generation=3, networks=("10.0.0.0/8",))
+        policies=policies(
+            secret("ci", until=5.0), visibility="tenant", generation=3, networks=("10.0.0.0/8",), identity=True
+        )
     )
     parts.records.put(shop)
     await parts.resolver.resolve(b"shop.miosa.app")
@@ -272,6 +274,9 @@ async def test_who_may_open_it(parts: Parts) -> None:
         "networks": ["10.0.0.0/8"],
         "cors": "passthrough",
         "origins": [],
+        "identity": True,
+        "login": False,
+        "issuers": [],
         "secrets": [{"id": "ci", "kind": "program", "until": 5.0, "revoked": False, "used": False}],
     }
     assert digest(plain("ci")) not in json.dumps(found)

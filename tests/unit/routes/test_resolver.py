@@ -772,3 +772,27 @@ async def test_a_resolver_of_the_settings(clock: ManualClock) -> None:
     assert (await resolver.resolve(b"shop.miosa.app")).problem is not None
     assert (await resolver.resolve(b"9000-shop.sandbox.apps.example")).problem is not None
     await resolver.close()
+
+
+async def test_the_host_where_people_sign_in(source: MemoryRecords, clock: ManualClock) -> None:
+    """It is ours, whatever records say, at once, in any spelling, and takes no room."""
+    source.put(name("login.miosa.app", SHOP))
+    resolver = Resolver(
+        source,
+        platform_domain=PLATFORM,
+        reserved_ports=frozenset(),
+        limits=LIMITS,
+        clock=clock,
+        login_host="login.miosa.app",
+    )
+    for host in (b"login.miosa.app", b"LOGIN.miosa.app.", b"login.miosa.app:8443"):
+        route = resolver.peek(host)
+        assert route is not None
+        assert (route.decision.reason, route.resource, route.problem, route.special) == ("login", None, None, True)
+        assert await resolver.resolve(host) is route
+        assert await resolver.explain(host) is route
+    assert len(resolver) == 0
+    resolver.drop_all()
+    assert resolver.peek(b"login.miosa.app") is not None
+    assert (await resolver.resolve(b"xlogin.miosa.app")).problem is errors.HOST_NOT_FOUND
+    await resolver.close()

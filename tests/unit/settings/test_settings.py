@@ -145,7 +145,13 @@ REFUSED = [
     ("RESERVED_PORTS", "22,0", "reserved_ports.1"),
     ("RESERVED_PORTS", "65536", "reserved_ports.0"),
     ("INTERNAL_TOKEN", "", "internal_token"),
+    ("SECRETS_KEY", "", "secrets_key"),
+    ("SECRETS_KEY", "ab" * 31, "secrets_key"),
+    ("SECRETS_KEY", "ab" * 33, "secrets_key"),
+    ("SECRETS_KEY", "xy" * 32, "secrets_key"),
+    ("SECRETS_KEY", "ab" * 32 + ",short", "secrets_key"),
     ("DOCS_URL", "javascript:alert(1)", "docs_url"),
+    ("IDENTITY_ISSUER", "miosa.app", "identity_issuer"),
     ("PUBLIC_SCHEME", "gopher", "public_scheme"),
     ("PUBLIC_PORT", "0", "public_port"),
     ("LOG_LEVEL", "loud", "log_level"),
@@ -256,6 +262,31 @@ def test_secrets_are_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         read(JWT__SECRET="s3cr3t")
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_keys_of_secrets_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    """The first encrypts; a key that is there twice counts once. Those of the file come last."""
+    first, second = "ab12" * 16, "CD34" * 16
+    keys = (bytes.fromhex(first), bytes.fromhex(second))
+    file = tmp_path / "secrets.key"
+    file.write_text(f"{first}\n{second}\n")
+    assert read().secret_keys() == ()
+    assert read(SECRETS_KEY=f"{first}, {second},{first}").secret_keys() == keys
+    assert read(SECRETS_KEY_FILE=str(file)).secret_keys() == keys
+    assert read(SECRETS_KEY=second, SECRETS_KEY_FILE=str(file)).secret_keys() == keys[::-1]
+    with pytest.raises(SettingsError, match="secrets_key: is the example"):
+        read(SECRETS_KEY="0" * 64).secret_keys()
+
+
+@pytest.mark.parametrize("text", [None, "", "\n", "ab12" * 15, "ab12" * 16 + "\nzz", "é" * 64])
+def test_a_file_without_keys_of_secrets_is_refused(tmp_path: Path, text: str | None) -> None:
+    """By the setting's name, and without what stands in it."""
+    file = tmp_path / "secrets.key"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match="secrets_key_file") as caught:
+        read(SECRETS_KEY_FILE=str(file)).secret_keys()
+    assert "ab12" not in str(caught.value)
 
 
 def test_settings_are_frozen() -> None:

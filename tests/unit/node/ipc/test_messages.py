@@ -20,11 +20,13 @@ from router.node.ipc.messages import (
     Direction,
     Drain,
     End,
+    EndSessionRequest,
     ErrorSeen,
     Failed,
     Fault,
     FaultError,
     FiguresRequest,
+    HandOverRequest,
     Heartbeat,
     HostRefused,
     Message,
@@ -38,6 +40,7 @@ from router.node.ipc.messages import (
     ReopenLogs,
     Request,
     Serving,
+    SignInRequest,
     StandBack,
     StandIn,
     Start,
@@ -47,6 +50,8 @@ from router.node.ipc.messages import (
     Unavailable,
     UseUpAnswer,
     UseUpRequest,
+    VerifyCiAnswer,
+    VerifyCiRequest,
     WakeRequest,
     encode,
 )
@@ -69,6 +74,10 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_CONTROL, ChangesRequest(41, 2.0, 1000)),
     (TO_CONTROL, UseUpRequest("link-1", 2.0)),
     (TO_CONTROL, WakeRequest("id", 3000, "http", "req-1", 2.0)),
+    (TO_CONTROL, SignInRequest("start", "192.0.2.1", {"host": "a.example"}, {"__Host-miosa-anew": "1"}, "acme", 9.5)),
+    (TO_CONTROL, HandOverRequest("code", "a.example", "0" * 64, 2.0)),
+    (TO_CONTROL, EndSessionRequest("ses_1", 2.0)),
+    (TO_CONTROL, VerifyCiRequest("acme", "a.b.c", 2.0)),
     (TO_CHILD, Start(1, {"workers": 2}, {"roles": ["proxy"]}, {"proxy": ["127.0.0.1", 80]}, 0.25, "again")),  # type: ignore[dict-item]
     (TO_CHILD, Connect(2)),
     (TO_CHILD, StandIn(0)),
@@ -108,6 +117,7 @@ def test_the_table_names_every_message() -> None:
     }
     assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
     answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "WakeNoted", "Unavailable", "Fault"}
+    answers |= {"SignInAnswer", "HandOverAnswer", "EndSessionAnswer", "VerifyCiAnswer"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers
 
 
@@ -166,6 +176,7 @@ ANSWERED: list[tuple[Request[Any], Message]] = [
     (OldestRequest(1.0), NumberAnswer(1)),
     (ChangesRequest(1, 1.0, 10), ChangesAnswer([[42, "slug:a", "2026-01-01T00:00:00Z", False]])),  # type: ignore[list-item]
     (UseUpRequest("link-1", 1.0), UseUpAnswer(first=True)),
+    (VerifyCiRequest("acme", "a.b.c", 1.0), VerifyCiAnswer("accepted", [["rule", 1]], "repo:acme/shop", 2.5)),  # type: ignore[list-item]
 ]
 
 

@@ -1,4 +1,4 @@
-"""API keys in a worker: what is remembered, for how long, and what happens when look-ups, changes and failures cross."""
+"""API keys and sessions in a worker: what is remembered, for how long, and what happens when look-ups, changes and failures cross."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from router.access.keys import UNKNOWN
 from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
-from router.proxy.key_cache import KeyCache
-from router.routes.records import KeyRecord, api_key_key
+from router.proxy.record_cache import RecordCache
+from router.routes.records import KeyRecord, SessionRecord, api_key_key, session_key
 from router.settings import Cache
 from tests.support.held import HeldRecords
 from tests.support.memory_records import MemoryRecords
@@ -50,22 +50,24 @@ def _filled(records: Records) -> Records:
 
 
 @pytest_asyncio.fixture
-async def cache(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[KeyCache]:
-    cache = KeyCache(source, limits=LIMITS, clock=clock, most_known=2, most_unknown=2)
+async def cache(source: MemoryRecords, clock: ManualClock) -> AsyncIterator[RecordCache[KeyRecord]]:
+    cache = RecordCache(
+        source, KeyRecord, prefix=api_key_key(""), limits=LIMITS, clock=clock, most_known=2, most_unknown=2
+    )
     yield cache
     await cache.close()
     assert not cache._flights
 
 
 @pytest_asyncio.fixture
-async def slow(held: HeldRecords, clock: ManualClock) -> AsyncIterator[KeyCache]:
-    cache = KeyCache(held, limits=LIMITS, clock=clock)
+async def slow(held: HeldRecords, clock: ManualClock) -> AsyncIterator[RecordCache[KeyRecord]]:
+    cache = RecordCache(held, KeyRecord, prefix=api_key_key(""), limits=LIMITS, clock=clock)
     yield cache
     await cache.close()
     assert not cache._flights
 
 
-async def test_a_key_is_looked_up_once(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_a_key_is_looked_up_once(cache: RecordCache[KeyRecord], source: MemoryRecords) -> None:
     """Then it is at hand until its time has passed."""
     assert cache.peek(ADA) is UNKNOWN
     assert await cache.resolve(ADA) == KEY
@@ -77,7 +79,23 @@ async def test_a_key_is_looked_up_once(cache: KeyCache, source: MemoryRecords) -
     assert source.fetches == 2
 
 
-async def test_that_there_is_none_is_remembered_briefly(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_each_kind_has_its_own(source: MemoryRecords, clock: ManualClock) -> None:
+    """What stands under a session's key and is none, such as a newer version's, counts as absent; and so the other way."""
+    session = SessionRecord("ses_1", "acme", "ada", None, 1, 1e12)
+    source.put_under(session_key("ses_1"), session)
+    source.put_under(session_key("ses_2"), KEY)
+    cache = RecordCache(source, SessionRecord, prefix=session_key(""), limits=LIMITS, clock=clock)
+    assert await cache.resolve("ses_1") == session
+    assert await cache.resolve("ses_2") is None
+    assert await cache.resolve(ADA) is None
+    cache.drop([api_key_key("ses_1")])
+    assert cache.peek("ses_1") == session
+    cache.drop([session_key("ses_1")])
+    assert cache.peek("ses_1") is UNKNOWN
+    await cache.close()
+
+
+async def test_that_there_is_none_is_remembered_briefly(cache: RecordCache[KeyRecord], source: MemoryRecords) -> None:
     """A program that goes on with a wrong key costs a look-up every few seconds, not one a request."""
     assert await cache.resolve(CY) is None
     assert cache.peek(CY) is None
@@ -86,7 +104,7 @@ async def test_that_there_is_none_is_remembered_briefly(cache: KeyCache, source:
     assert cache.peek(CY) is UNKNOWN
 
 
-async def test_many_that_wait_for_one_key_share_a_look_up(slow: KeyCache, held: HeldRecords) -> None:
+async def test_many_that_wait_for_one_key_share_a_look_up(slow: RecordCache[KeyRecord], held: HeldRecords) -> None:
     """One of them leaving does not take it from the others."""
     waiting = [asyncio.create_task(slow.resolve(ADA)) for _ in range(5)]
     fetch = await held.asked()
@@ -96,7 +114,7 @@ async def test_many_that_wait_for_one_key_share_a_look_up(slow: KeyCache, held: 
     assert held.fetches == 1
 
 
-async def test_round_trips_are_few_at_a_time(slow: KeyCache, held: HeldRecords) -> None:
+async def test_round_trips_are_few_at_a_time(slow: RecordCache[KeyRecord], held: HeldRecords) -> None:
     """Whoever makes up keys has at most half of the round trips that hosts may have, and none of theirs."""
     waiting = [asyncio.create_task(slow.resolve(f"{number:064x}")) for number in range(500)]
     for _ in range(100):
@@ -108,7 +126,7 @@ async def test_round_trips_are_few_at_a_time(slow: KeyCache, held: HeldRecords) 
     assert held.most_under_way == LIMITS.fetches // 2
 
 
-async def test_made_up_keys_push_out_no_real_one(cache: KeyCache) -> None:
+async def test_made_up_keys_push_out_no_real_one(cache: RecordCache[KeyRecord]) -> None:
     """Both tables are bounded, and of each those stay that were asked for last."""
     await cache.resolve(ADA)
     await cache.resolve(BOB)
@@ -118,7 +136,9 @@ async def test_made_up_keys_push_out_no_real_one(cache: KeyCache) -> None:
     assert len(cache) == 4
 
 
-async def test_the_key_that_was_not_used_for_longest_is_forgotten(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_the_key_that_was_not_used_for_longest_is_forgotten(
+    cache: RecordCache[KeyRecord], source: MemoryRecords
+) -> None:
     """Where more are used than are remembered."""
     source.put_under(api_key_key(CY), KEY)
     await cache.resolve(ADA)
@@ -129,7 +149,7 @@ async def test_the_key_that_was_not_used_for_longest_is_forgotten(cache: KeyCach
     assert cache.peek(BOB) is UNKNOWN
 
 
-async def test_a_change_is_heard_and_seen(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_a_change_is_heard_and_seen(cache: RecordCache[KeyRecord], source: MemoryRecords) -> None:
     """A key that was remembered is told of and looked up again; so is one that there was none of. Others stay."""
     heard = list[str]()
     cache.on_drop(heard.append)
@@ -146,7 +166,9 @@ async def test_a_change_is_heard_and_seen(cache: KeyCache, source: MemoryRecords
     assert cache.peek(BOB) is UNKNOWN  # by now three are known, of two that are remembered
 
 
-async def test_a_look_up_that_a_change_crosses_is_not_remembered(slow: KeyCache, held: HeldRecords) -> None:
+async def test_a_look_up_that_a_change_crosses_is_not_remembered(
+    slow: RecordCache[KeyRecord], held: HeldRecords
+) -> None:
     """Who waited gets what was read; who comes after the change starts a look-up of their own."""
     for what in (lambda: slow.drop([api_key_key(ADA)]), slow.drop_all):
         held.put_under(api_key_key(ADA), KEY)
@@ -165,7 +187,9 @@ async def test_a_look_up_that_a_change_crosses_is_not_remembered(slow: KeyCache,
         slow.drop([api_key_key(ADA)])
 
 
-async def test_without_the_store_nothing_is_said_of_an_unknown_key(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_without_the_store_nothing_is_said_of_an_unknown_key(
+    cache: RecordCache[KeyRecord], source: MemoryRecords
+) -> None:
     """Not that it is wrong: that is not known."""
     source.down = True
     with pytest.raises(StoreUnavailableError):
@@ -175,17 +199,19 @@ async def test_without_the_store_nothing_is_said_of_an_unknown_key(cache: KeyCac
     assert await cache.resolve(ADA) == KEY
 
 
-async def test_a_fault_of_ours_is_no_refusal(slow: KeyCache, held: HeldRecords) -> None:
+async def test_a_fault_of_ours_is_no_refusal(slow: RecordCache[KeyRecord], held: HeldRecords) -> None:
     """A bug in a source is logged, and who waits hears that keys can't be looked up."""
     with capture_logs() as logs:
         waiting = asyncio.create_task(slow.resolve(ADA))
         (await held.asked()).fail(LookupError("a bug"))
         with pytest.raises(StoreUnavailableError, match="fault of ours: LookupError"):
             await waiting
-    assert "API key look-up failed: bug" in [line["event"] for line in logs]
+    assert "record look-up failed: bug" in [line["event"] for line in logs]
 
 
-async def test_a_known_key_goes_on_while_the_store_is_away(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_a_known_key_goes_on_while_the_store_is_away(
+    cache: RecordCache[KeyRecord], source: MemoryRecords
+) -> None:
     """For `stale_if_error` past its time, or past the moment when a change may have been missed; then not."""
     heard = list[str]()
     cache.on_drop(heard.append)
@@ -208,7 +234,9 @@ async def test_a_known_key_goes_on_while_the_store_is_away(cache: KeyCache, sour
     assert heard == [ADA]
 
 
-async def test_a_key_that_was_changed_does_not_outlive_the_store(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_a_key_that_was_changed_does_not_outlive_the_store(
+    cache: RecordCache[KeyRecord], source: MemoryRecords
+) -> None:
     """What a change took away is used no more, whatever can be read."""
     await cache.resolve(ADA)
     source.down = True
@@ -217,7 +245,9 @@ async def test_a_key_that_was_changed_does_not_outlive_the_store(cache: KeyCache
         await cache.resolve(ADA)
 
 
-async def test_a_change_that_was_missed_is_told_when_it_is_seen(cache: KeyCache, source: MemoryRecords) -> None:
+async def test_a_change_that_was_missed_is_told_when_it_is_seen(
+    cache: RecordCache[KeyRecord], source: MemoryRecords
+) -> None:
     """The store was away, and the key was revoked or removed meanwhile: who came in by it as it was must hear of it. That it
     is still the same is told to nobody."""
     heard = list[str]()
