@@ -46,6 +46,7 @@ from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
 from router.store.policies import is_public, policies_of
+from router.store.wakes import wake_of
 from router.tenancy.branding import on_pages
 
 _HTTP = "http"
@@ -217,7 +218,7 @@ def _resource(
         branding=_branding(tuple(row.branding.items())),
         policies={} if row.deleted_at is not None else policies_of(row, served, secrets, issuers),
         # What listens where a sandbox does sleeps as that does, and is woken with it.
-        wake=Wake.of(row.wake or row.default_wake) if row.followed_state is None else Wake.OFF,
+        wake=wake_of(row) if row.followed_state is None else Wake.OFF,
         keeps_awake=row.default_keeps_awake if row.keeps_awake is None else row.keeps_awake,
     )
 

@@ -29,7 +29,8 @@ _SLEEPERS = (
         resources.c.kind,
         resources.c.slug,
         resources.c.state,
-        sa.func.coalesce(resources.c.wake, tenants.c.default_wake).label("wake"),
+        resources.c.wake,
+        tenants.c.default_wake,
         sa.or_(resources.c.suspended, tenants.c.suspended).label("suspended"),
     )
     .join(tenants, tenants.c.id == resources.c.tenant_id)
@@ -67,7 +68,7 @@ class SqlWakes(Rows):
                     kind=Kind(row.kind),
                     slug=row.slug,
                     state=State(row.state),
-                    wake=Wake.of(row.wake),
+                    wake=wake_of(row),
                     suspended=bool(row.suspended),
                 )
         return found
@@ -98,6 +99,12 @@ class SqlWakes(Rows):
             )
             for resource_id in await self._connection.scalars(ended):
                 self._changes.record(wake_key(resource_id))
+
+
+def wake_of(row: Any) -> Wake:
+    """Whose requests wake a resource, by its row with its tenant's `default_wake`, which is that of machines: a deployment is
+    woken where the platform says so."""
+    return Wake.of(row.wake or (Wake.OFF if row.kind == Kind.DEPLOYMENT else row.default_wake))
 
 
 def _values(wake: StoredWake) -> dict[str, Any]:

@@ -112,7 +112,9 @@ class Wakes:
             except Exception as error:  # noqa: BLE001  # those that wait are told
                 ended.set_exception(error)
             except asyncio.CancelledError:
-                ended.set_exception(StoreUnavailableError("this process is about to end"))
+                for waited_for in (ended, self._next):
+                    if waited_for is not None:
+                        waited_for.set_exception(StoreUnavailableError("this process is about to end"))
                 raise
             else:
                 ended.set_result(None)

@@ -18,7 +18,7 @@ from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 from router.outbound.wake import WakeCaller
-from router.routes.records import Kind, State
+from router.routes.records import Kind, ResourceRecord, State
 from router.routes.wakes import Wake as Setting
 from router.routes.wakes import WakeRecord, WakeState, wake_key
 from router.settings import Wake
@@ -392,9 +392,36 @@ async def test_a_closed_process_takes_nothing_more(store: Store, world: World, p
         await node.ask(shop)
 
 
+async def test_who_waits_when_the_process_ends(database: str, store: Store, world: World) -> None:
+    """Those of the round under way, and those of the next one: none waits for ever."""
+    several = [await sleeping(world, f"s{number}") for number in range(3)]
+    other = await Store.open(database, clock=SystemClock())
+    node = Node(other, f"http://127.0.0.1:{free_port()}/wake")
+    async with store.begin() as tx:  # holds up every round
+        await tx.wakes.hold()
+        asked = [asyncio.create_task(node.ask(several[0]))]
+        await asyncio.sleep(0)
+        await eventually(lambda: not node.wakes._requests, "a round has begun")
+        asked += [asyncio.create_task(node.ask(one)) for one in several[1:]]
+        await eventually(lambda: len(node.wakes._requests) == 2, "the others wait for the next one")
+        await node.wakes.close()
+        done, late = await asyncio.wait(asked, timeout=10)
+    assert not late
+    assert all(isinstance(one.exception(), StoreUnavailableError) for one in done)
+    await other.close()
+
+
 async def test_a_deployments_own_wake(store: Store, world: World, platform: Platform, node: Node) -> None:
-    """The platform may let a deployment be woken, whose state it says itself."""
+    """The platform may let a deployment be woken, whose state it says itself; the tenant's default is that of machines."""
     tenant = await world.tenant()
+    await world.tenants.update(tenant.id, default_wake=Setting.ANY)
+    other = await world.sandbox(tenant, "other", kind=Kind.DEPLOYMENT)
+    await world.resources.patch(other.id, state=State.STOPPED)
+    found = (await store.records.fetch(["slug:other"]))["slug:other"]
+    assert isinstance(found, ResourceRecord)
+    assert found.wake is Setting.OFF
+    await node.ask(other)
+    assert await record(store, other) is None
     site = await world.sandbox(tenant, "site", kind=Kind.DEPLOYMENT, wake=Setting.ANY)
     await world.resources.patch(site.id, state=State.STOPPED)
     await node.ask(site)
