@@ -23,7 +23,7 @@ from router.proxy import wake_stream
 from router.proxy.waking import Waking
 from router.routes.batches import RecordSource
 from router.routes.records import State
-from router.routes.wakes import Wake
+from router.routes.wakes import Wake, wake_key
 from router.wake.decision import Course, decide, kind_of
 from router.wake.waker import Waker
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from router.routes.route import Route
 
 _PATH: Final = WAKE_PATH.encode("ascii")
+_PREFIX: Final = wake_key("")
 _MAX_WAKINGS: Final = 10_000  # ports of resources, most of which nobody waits for any more; then those are forgotten
 _MAX_WAITS: Final = 3  # of one request: its resource may fall asleep again
 _BY_PORT: Final = (errors.PORT_CLOSED, errors.CONNECT_TIMEOUT)
@@ -143,9 +144,10 @@ class Wakes:
             exchange.respond(errors.STARTING, endings.BACKEND_TIMEOUT_IN_WAKE)
 
     def drop(self, keys: Collection[str]) -> None:
-        """The records under these keys have changed."""
-        for waking in tuple(self._wakings.values()):
-            if waking.key in keys:
+        """The records under these keys have changed; keys of other kinds are passed over."""
+        changed = {key for key in keys if key.startswith(_PREFIX)}
+        for waking in self._wakings.values() if changed else ():
+            if waking.key in changed:
                 waking.look_again()
 
     def drop_all(self) -> None:

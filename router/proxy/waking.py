@@ -17,6 +17,7 @@ itself again and again. A failure is kept for a moment, so that those that come 
 import asyncio
 import math
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -278,7 +279,7 @@ class Waking:
         activity = prepared.activity
         while self._waiters:
             room = worker.max_exchanges - activity.exchanges
-            for waiter in tuple(self._waiters.values())[: min(_PER_TURN, max(room, 0))]:
+            for waiter in tuple(islice(self._waiters.values(), min(_PER_TURN, max(room, 0)))):
                 self._go_on(waiter)
             await asyncio.sleep(_NO_PLACE if room <= 0 else 0)
 

@@ -16,13 +16,13 @@ class FakeWaker:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, Reason]] = []
-        self.fault: Exception | None = None
+        self.fault: type[Exception] | None = None
 
     async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
         assert request_id
         self.asked.append((resource_id, port, reason))
         if self.fault is not None:
-            raise self.fault
+            raise self.fault("the test says so")
 
 
 class Sleeper:

@@ -369,8 +369,8 @@ async def test_visitors_with_one_token_have_each_their_own_wait(build_edge: Buil
     assert max(waited) < 2 * min(waited)
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailableError("switched off"), ValueError("a bug")])
-async def test_nobody_can_be_asked(build_edge: BuildEdge, fault: Exception) -> None:
+@pytest.mark.parametrize("fault", [StoreUnavailableError, ValueError])
+async def test_nobody_can_be_asked(build_edge: BuildEdge, fault: type[Exception]) -> None:
     """The control process is away, or fails: it is asked again, and who waits goes on waiting."""
     sleeper = await asleep(build_edge)
     sleeper.waker.fault = fault
@@ -516,6 +516,34 @@ async def test_what_starts_by_itself_is_waited_for(build_edge: BuildEdge) -> Non
     async with sleeper.backend.serving(OK):
         assert (await client.read_response()).status == 200
     assert sleeper.waker.asked == []
+
+
+async def test_what_is_just_falling_asleep(build_edge: BuildEdge) -> None:
+    """It is asked for once it sleeps."""
+    sleeper = await asleep(build_edge)
+    sleeper.becomes(State.STOPPING)
+    client = await waits(sleeper, get())
+    await sleeper.edge.turns(100)
+    assert sleeper.waker.asked == []
+    sleeper.becomes(State.STOPPED)
+    await until(lambda: len(sleeper.waker.asked) == 1)
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK):
+        assert (await client.read_response()).status == 200
+
+
+async def test_it_falls_asleep_again(build_edge: BuildEdge) -> None:
+    """A second sleep is a second wake."""
+    sleeper = await asleep(build_edge)
+    client = await sleeper.edge.client()
+    async with sleeper.backend.serving(OK):
+        for number in (1, 2):
+            await client.send(get())
+            await until(lambda: sleeper.held == 1)
+            await until(lambda number=number: len(sleeper.waker.asked) == number)  # type: ignore[misc]
+            sleeper.becomes(State.RUNNING)
+            assert cold(await client.read_response())
+            sleeper.becomes(State.PAUSED)
 
 
 async def test_more_than_its_places(build_edge: BuildEdge) -> None:
