@@ -358,6 +358,7 @@ class Exchange(Finished):
         """Its resource runs, or is another one by now: it is admitted as if it had just come."""
         try:
             self.phase = endings.ADMISSION
+            self.client_info = self.incoming.client_info
             route = self.worker.resolver.peek(self.head.host)
             if route is not None:
                 self.admit(route)

@@ -469,6 +469,19 @@ async def test_strangers_wake_nothing_private(build_edge: BuildEdge) -> None:
     assert (answer.status, cold(answer), seen[-1].target) == (200, True, b"/?a=b")
 
 
+async def test_its_program_is_told_who_came_once(build_edge: BuildEdge) -> None:
+    """Where it wants to know that: who waited is let in a second time, and named as who did not."""
+    sleeper = await asleep(build_edge, policies=policies(secret("door"), identity=True))
+    request = get("/", f"X-Miosa-Preview-Token: {plain('door')}\r\n")
+    client = await waits(sleeper, request)
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK) as seen:
+        assert cold(await client.read_response())
+        await client.send(request)
+        assert not cold(await client.read_response())
+    assert [len(one.all(b"x-miosa-identity")) for one in seen] == [1, 1]
+
+
 @pytest.mark.parametrize("path", ["/", "/.well-known/miosa/wake"])
 async def test_who_is_shut_out_meanwhile_waits_no_more(build_edge: BuildEdge, path: str) -> None:
     """Revoked while it waits or watches: within two seconds, and not when it wakes."""
