@@ -562,8 +562,9 @@ class Exchange(Finished):
                 if incoming.write_paused
                 else endings.BACKEND_TIMEOUT_IN_BODIES
             )
-        elif self.held and not self.half_closed and self.worker.wakes is not None:
-            self.worker.wakes.late(self)
+        elif self.phase == endings.WAKE and not self.half_closed:
+            if self.held and self.worker.wakes is not None:  # else its response is queued already
+                self.worker.wakes.late(self)
         elif self.phase == endings.QUEUE and not self.half_closed:
             self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_QUEUE)
         elif self.phase == endings.DIAL and not self.half_closed:
