@@ -269,7 +269,7 @@ class App:
         from router.node.visitors import open_visitors  # noqa: PLC0415 - no worker with a control process needs it
 
         counts = None if self._shared is None else self._shared.counts
-        opening = open_visitors(store, self._settings, self._clock, own_listeners, counts)
+        opening = open_visitors(store, self._settings, self._clock, own_listeners, counts, self._metrics)
         return await self._stack.enter_async_context(opening)
 
     def _open_wakes(self, store: "Store") -> None:

@@ -26,6 +26,7 @@ from router.base.addresses import subscriber
 from router.base.clock import Clock
 from router.base.secret_box import NoSecretsKeyError, SecretBox, SecretLostError
 from router.errors import Problem
+from router.observe.metrics import Metrics
 from router.outbound.provider_http import ProviderUnavailableError
 from router.outbound.sign_in import Client, Proofs, SignIn, SignInFailedError, new_proofs
 from router.settings import Settings
@@ -44,6 +45,12 @@ _TIME: Final = 9.0  # seconds for one step: a worker waits ten
 _PER_MINUTE: Final = 60  # steps of one address
 _MAX_CODE: Final = 4096  # characters
 
+_RESULTS: Final = {
+    errors.LOGIN_FAILED.code: "failed",
+    errors.LOGIN_NOT_ALLOWED.code: "not_allowed",
+    errors.IDENTITY_PROVIDER_UNAVAILABLE.code: "unavailable",
+}
+
 _log = structlog.get_logger("router.login")
 
 
@@ -60,10 +67,12 @@ class LoginFlow:
         hand_overs: HandOvers,
         sign_in: SignIn,
         box: SecretBox,
+        metrics: Metrics,
         counts: SharedCounts | None = None,
     ) -> None:
         """`counts` are those that all nodes share; without them, or while they can't be had, this node counts alone."""
         self._clock = clock
+        self._metrics = metrics
         self._logins = logins
         self._sessions = sessions
         self._hand_overs = hand_overs
@@ -87,8 +96,12 @@ class LoginFlow:
                 async with self._slots:
                     if request.step is LoginStep.START:
                         return await self._start(request)
-                    return await self._finish(request)
+                    response = await self._finish(request)
+            self._metrics.count("logins", _RESULTS.get(response.problem, "ok"))
+            return response
         except TimeoutError:
+            if request.step is LoginStep.CALLBACK:
+                self._metrics.count("logins", "unavailable")
             _log.warning("login took too long", step=request.step, tenant=request.tenant_id)
             return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
 

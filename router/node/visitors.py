@@ -12,6 +12,7 @@ from router.base.secret_box import SecretBox
 from router.node.login_flow import LoginFlow
 from router.node.password_checks import PasswordChecks
 from router.node.services import destinations_of, open_lookup
+from router.observe.metrics import Metrics
 from router.outbound.ci_tokens import CiTokens
 from router.outbound.identity_providers import Providers
 from router.outbound.provider_http import ProviderHttp
@@ -62,6 +63,7 @@ async def open_visitors(
     clock: Clock,
     own_listeners: Collection[tuple[str, int]],
     counts: SharedCounts | None,
+    metrics: Metrics,
 ) -> AsyncIterator[StoreVisitors]:
     """`own_listeners` may still grow: no provider is asked at one of them."""
     box = SecretBox(settings.secret_keys())
@@ -77,6 +79,7 @@ async def open_visitors(
             hand_overs=HandOvers(store, clock),
             sign_in=SignIn(http, providers),
             box=box,
+            metrics=metrics,
             counts=counts,
         )
         issuers = TrustedIssuers(store, clock, destinations=destinations)

@@ -120,6 +120,12 @@ TABLE = (
         },
         "Responses to Caddy's ask",
     ),
+    Row(
+        "logins",
+        "counter",
+        {"result": ("ok", "failed", "not_allowed", "unavailable")},
+        "People who came back from a tenant's identity provider, and what came of it",
+    ),
     Row("certificate_writes", "counter", {"result": ("ok", "error")}, "Writes of certificate data to the store"),
     Row("certificate_writes_waiting", "gauge", {}, "Certificate data not written to the store yet"),
     Row("certificates_known", "gauge", {}, "Names known to have a certificate"),

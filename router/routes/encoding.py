@@ -13,7 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from router.routes.policies import AccessIssuer, AccessPolicy, AccessSecret, Cors, PolicyByPort, SecretKind, Visibility
+from router.routes.policies import (
+    AccessIssuer,
+    AccessPolicy,
+    AccessSecret,
+    Cors,
+    PolicyByPort,
+    Visibility,
+    secret_kind,
+)
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -256,7 +264,7 @@ def _secret(
     secret_id: str, kind: str, digest: str, until: float | None, revoked: object, used: object = False, *_: object
 ) -> AccessSecret:
     # What is not plainly false is a revocation: a mistake here must not open anything.
-    return AccessSecret(secret_id, SecretKind.of(kind), digest, until, revoked is not False, used is not False)
+    return AccessSecret(secret_id, secret_kind(kind), digest, until, revoked is not False, used is not False)
 
 
 def _issuer(issuer_id: str, issuer: str, audience: str, generation: int, *_: object) -> AccessIssuer:

@@ -43,13 +43,13 @@ class SecretKind(enum.StrEnum):
     PASSWORD = "password"  # noqa: S105 - the name of a kind
     UNKNOWN = "unknown"
 
-    @classmethod
-    def of(cls, word: str) -> "SecretKind":
-        """The kind of that word."""
-        try:
-            return cls(word)
-        except ValueError:
-            return cls.UNKNOWN
+
+def secret_kind(word: str) -> SecretKind:
+    """The kind of that word."""
+    try:
+        return SecretKind(word)
+    except ValueError:
+        return SecretKind.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

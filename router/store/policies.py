@@ -12,6 +12,7 @@ from router.routes.policies import (
     Cors,
     SecretKind,
     Visibility,
+    secret_kind,
 )
 
 _TEXTS = frozenset((SecretKind.PROGRAM, SecretKind.LINK, SecretKind.ONCE))  # that visitors bring as they are
@@ -118,7 +119,7 @@ def _is_for(issuer: Any, resource: Any) -> bool:
 
 
 def _secret(row: Any) -> AccessSecret:
-    kind = SecretKind.of(row.kind)
+    kind = secret_kind(row.kind)
     return AccessSecret(
         row.id,
         kind,

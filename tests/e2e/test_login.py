@@ -289,6 +289,22 @@ async def test_who_is_not_let_in(world: World, visitor: Visitor, claims: dict[st
     assert parse_qs(urlsplit(asked).query)["prompt"] == ["login"]
 
 
+async def test_what_came_of_them_is_counted(world: World, visitor: Visitor) -> None:
+    """Each who comes back from the provider, by what came of it."""
+    url = await world.preview("acme")
+    await visitor.go(f"{url}{PATH}/login")
+    await visitor.ask(f"{LOGIN}/callback?state=x")
+    visitor.jar.clear()
+    world.provider.claims["email_verified"] = False
+    await visitor.go(f"{url}{PATH}/login")
+    visitor.jar.clear()
+    world.provider.answers["/token"] = b"500 Internal Server Error", b""
+    await visitor.go(f"{url}{PATH}/login")
+    said = (await world.node.get("admin", "/metrics")).body.decode()
+    for result in ("ok", "failed", "not_allowed", "unavailable"):
+        assert f'miosa_router_logins_total{{result="{result}"}} 1' in said
+
+
 async def test_addresses_in_any_case(world: World, visitor: Visitor) -> None:
     """Domains have none."""
     world.provider.claims["email"] = "Ada@EXAMPLE.com"

@@ -224,7 +224,7 @@ async def test_lost_worker_takes_only_its_own_connections(node: Router, tenant: 
 
 
 HEAVY = {"aiohttp", "alembic", "asyncpg", "cryptography", "dns", "jwt", "redis", "rich", "sqlalchemy", "sqlite3"}
-HEAVY |= {"tldextract", "typer"}
+HEAVY |= {"argon2", "tldextract", "typer"}
 LOADED = """
 import sys
 try:

@@ -240,7 +240,7 @@ PUBLIC_KEY = public_key(identity_keys("identity").keys[0])
 
 
 SESSIONS_OF = {"session": session("ses_ada").subject, "session-not-known-yet": session("ses_new").subject}
-GOOD_COOKIES = ("mail", "once-used", "older-key", *SESSIONS_OF)
+GOOD_COOKIES = ("mail", "once-used", "pass", "older-key", *SESSIONS_OF)
 
 
 def who(row: Row) -> tuple[str, str | None]:
@@ -258,7 +258,7 @@ def who(row: Row) -> tuple[str, str | None]:
         return "jwt", "jwt:me"
     if thing == "job":
         return "ci", "ci:repo:acme/shop"
-    how = "once" if thing == "once-used" else "link" if thing == "mail" else "token"
+    how = {"once-used": "once", "mail": "link", "pass": "password"}.get(thing, "token")
     return how, f"{how}:{thing}"
 
 

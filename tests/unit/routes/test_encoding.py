@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from router.access.rules import AccessRules
+from router.routes.chain import Decision, Level
 from router.routes.encoding import FORMAT, CorruptValueError, NewerFormatError, decode, encode
 from router.routes.policies import OTHER_PORTS, AccessIssuer, AccessPolicy, AccessSecret, Cors, SecretKind, Visibility
 from router.routes.records import (
@@ -23,6 +25,7 @@ from router.routes.records import (
     ZoneMember,
     ZoneRecord,
 )
+from router.routes.route import Route
 from router.routes.wakes import Wake, WakeRecord, WakeState
 from tests.support import records as make
 
@@ -265,6 +268,24 @@ def test_a_secret_of_all_ports_is_written_once() -> None:
     secrets = tuple(AccessSecret(f"secret-{number}", SecretKind.LINK, f"{number:064x}") for number in range(50))
     policies = {port: AccessPolicy(Visibility.PRIVATE, secrets=secrets) for port in range(1, 257)}
     assert len(encode(1, make.resource(policies=policies))) < 256 * 300 + 50 * 200
+
+
+def test_a_kind_of_secret_that_a_newer_version_knows_breaks_nothing() -> None:
+    """The record is read, and that secret opens nothing here: neither by its hash nor by a cookie that names it."""
+    known = AccessSecret("mail", SecretKind.LINK, "a" * 64)
+    newer = AccessSecret("newer", SecretKind.PASSWORD, "")
+    written = encode(
+        1, make.resource("shop", policies={OTHER_PORTS: AccessPolicy(Visibility.PRIVATE, secrets=(newer, known))})
+    )
+    _, record = decode("slug:shop", written.replace(b'"password"', b'"passkey"'))
+    assert isinstance(record, ResourceRecord)
+    policy = record.policies[OTHER_PORTS]
+    assert [secret.kind for secret in policy.secrets] == [SecretKind.UNKNOWN, SecretKind.LINK]
+    decision = Decision(Level.PLATFORM, "served", None, record, 3000, "miosa.app")
+    route = Route("shop.miosa.app", decision, keys=(), source="memory", expires=60.0)
+    rules = AccessRules(route, policy, record, ())
+    assert set(rules.secrets) == {known.digest}
+    assert set(rules.secrets_by_id) == {"mail"}
 
 
 def test_an_issuer_of_all_ports_is_written_once() -> None:

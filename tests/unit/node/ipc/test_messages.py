@@ -34,6 +34,7 @@ from router.node.ipc.messages import (
     NumberAnswer,
     OldestRequest,
     OutboxMoved,
+    PasswordRequest,
     Ready,
     RecordsAnswer,
     RecordsRequest,
@@ -74,6 +75,7 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_CONTROL, ChangesRequest(41, 2.0, 1000)),
     (TO_CONTROL, UseUpRequest("link-1", 2.0)),
     (TO_CONTROL, WakeRequest("id", 3000, "http", "req-1", 2.0)),
+    (TO_CONTROL, PasswordRequest("password-1", "what was typed", "192.0.2.1", 2.0)),
     (TO_CONTROL, SignInRequest("start", "192.0.2.1", {"host": "a.example"}, {"__Host-miosa-anew": "1"}, "acme", 9.5)),
     (TO_CONTROL, HandOverRequest("code", "a.example", "0" * 64, 2.0)),
     (TO_CONTROL, EndSessionRequest("ses_1", 2.0)),
@@ -117,7 +119,7 @@ def test_the_table_names_every_message() -> None:
     }
     assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
     answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "WakeNoted", "Unavailable", "Fault"}
-    answers |= {"SignInAnswer", "HandOverAnswer", "EndSessionAnswer", "VerifyCiAnswer"}
+    answers |= {"SignInAnswer", "HandOverAnswer", "EndSessionAnswer", "VerifyCiAnswer", "PasswordAnswer"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers
 
 
