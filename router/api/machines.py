@@ -1,6 +1,7 @@
 """What sandboxes and computers share: the fields of their requests and responses, how they are authorized and shown."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -30,7 +31,7 @@ from router.routes.records import Kind, State
 from router.routes.wakes import Wake
 from router.tenancy.blocks import Blocks
 from router.tenancy.resource_service import MAX_SECONDS, Resources
-from router.tenancy.resources import Place, Resource, ResourceDetails, ResourceFilter
+from router.tenancy.resources import LastUse, Place, Resource, ResourceDetails, ResourceFilter
 from router.tenancy.sizes import SIZES
 
 _TAG_LIST = rf"^[^,\u0000]{{1,{MAX_TAG}}}(,[^,\u0000]{{1,{MAX_TAG}}}){{0,{MAX_TAGS - 1}}}$"
@@ -207,6 +208,16 @@ class MachineOut(Out):
     stable_for_embedding: bool
     recommended_next_action: str
     url_info: LinkOut
+    last_activity_at: Annotated[
+        Instant | None,
+        Field(
+            description="When it was last used, some seconds late; null where it never was, or its traffic does not count."
+        ),
+    ]
+    last_uncounted_activity_at: Annotated[
+        Instant | None,
+        Field(description="The same where `keeps_awake` is false: traffic that does not keep it running."),
+    ]
     created_at: Instant
     updated_at: Instant
     destroyed_at: Instant | None
@@ -231,12 +242,20 @@ class Presenter:
         """The fields of `MachineOut` of each. All belong to one tenant."""
         places = await self._resources.places(resources)
         links = await self._links.of(resources)
-        blocks = await self._blocks.of_resources([resource.id for resource in resources])
+        ids = [resource.id for resource in resources]
+        blocks = await self._blocks.of_resources(ids)
+        used = await self._resources.last_used(ids)
         return [
             _fields(resource, places.get(resource.project_id), shown(link))
             | {"blocked": blocked(blocks.get(resource.id))}
+            | _last_use(used.get(resource.id))
             for resource, link in zip(resources, links, strict=True)
         ]
+
+
+def _last_use(use: LastUse | None) -> dict[str, datetime | None]:
+    at, counted = (None, True) if use is None else (use.at, use.counted)
+    return {"last_activity_at": at if counted else None, "last_uncounted_activity_at": None if counted else at}
 
 
 def _fields(resource: Resource, place: Place | None, link: LinkOut) -> dict[str, Any]:

@@ -69,6 +69,16 @@ class PatchTenant(Exact):
             description="Whether the traffic of a sandbox or computer without a `keeps_awake` of its own counts as use.",
         ),
     ]
+    pings_keep_awake: Annotated[
+        bool,
+        Field(
+            default=True,
+            description=(
+                "Whether an open WebSocket is use while nothing but pings and pongs passes. One that is open already follows "
+                "when it connects anew."
+            ),
+        ),
+    ]
     auto_expose: Annotated[
         bool, Field(default_factory=bool, description="Every port of every resource is routable without being exposed.")
     ]
@@ -93,6 +103,7 @@ class TenantOut(Out):
     default_visibility: Visibility
     default_wake: Wake
     default_keeps_awake: bool
+    pings_keep_awake: bool
     suspended: bool
     created_at: Instant
     updated_at: Instant

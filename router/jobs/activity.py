@@ -1,8 +1,10 @@
 """When resources were last used: from the proxy's memory, where each request leaves it, to the store, where the platform
 asks for it.
 
-The proxy keeps one instant per resource; copying what is new every few seconds costs a few transactions, whatever the
-traffic. A query in this process stores what is in memory first.
+The proxy keeps one instant per resource: of the begin and the end of each answer below 500 of its program, and every 50 s
+while a stream, an upload or a tunnel is open (`proxy/sweep.py`). Our own responses are no use of it. Copying what is new
+every few seconds costs a few transactions, whatever the traffic; so with a process that is killed go its last seconds.
+A query in this process stores what is in memory first.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ class ActivityRows(Protocol):
     async def record_activity(self, seen: Mapping[str, datetime]) -> None:
         """Keep the later instant of each resource. Raises StoreUnavailableError."""
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+    async def activity(self, since: datetime | None, *, counted: bool) -> Mapping[str, datetime]:
         """What is kept. Raises StoreUnavailableError."""
 
 
@@ -55,10 +57,11 @@ class ActivityFeed:
         self._clock = clock
         self._copied_until = float("-inf")
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
-        """The last instant per resource, as far as it was at or after `since`. Raises StoreUnavailableError."""
+    async def activity(self, since: datetime | None) -> tuple[Mapping[str, datetime], Mapping[str, datetime]]:
+        """The last instant per resource, as far as it was at or after `since`: of those whose traffic counts as use, and of the
+        others. Raises StoreUnavailableError."""
         await self.copy()
-        return await self._rows.activity(since)
+        return await self._rows.activity(since, counted=True), await self._rows.activity(since, counted=False)
 
     async def copy(self) -> None:
         """Store what happened since the last copy. Raises StoreUnavailableError: then the next copy has it."""

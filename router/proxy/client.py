@@ -472,6 +472,11 @@ class ClientConnection(Paced):
         self._untaken = left
         self._checked_deadline = self.deadline
 
+    def note_use(self, now: float) -> None:
+        """Its exchange may be using a resource. Called by the sweep from time to time."""
+        if self.exchange is not None:
+            self.exchange.note_use(now)
+
     def _still_taken(self, exchange: Exchange, due: float) -> bool:
         """Whether the backend may still be taking the request: the time for its response counts from the end of that. If
         that time is shorter than from one check to the next, check once more."""

@@ -128,6 +128,7 @@ if TYPE_CHECKING:
 
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_FAILED: Final = 500  # from this status on an application's answer is no use of it
 _MAX_PASSES: Final = 5  # times that a request may have come through here before it counts as a loop
 
 
@@ -261,7 +262,6 @@ class Exchange(Finished):
         elif not self._find_place(activity, tenant):
             self.respond(errors.TOO_MANY_REQUESTS, endings.EDGE_IN_ADMISSION)
             return
-        activity.active_at = worker.now
         self.activity = activity
         tenant.exchanges += 1
         self.tenant = tenant
@@ -721,13 +721,24 @@ class Exchange(Finished):
         worker = self.worker
         self.ended = worker.time()
         if self.activity is not None:
-            # Not the coarse clock: a reader of activity would take it for older than it is.
-            self.activity.active_at = self.ended
+            if self.response_head is not None and self.status < _FAILED:
+                # Not the coarse clock: a reader of activity would take it for older than it is.
+                self.activity.active_at = self.ended
             self._leave()
         finished = worker.recorder.finished
         finished.append(self)
         if len(finished) >= BATCH:
             worker.recorder.flush()
+
+    def note_use(self, now: float) -> None:
+        """Its resource is in use now, where it answers or takes an upload. Called by the sweep from time to time."""
+        activity = self.activity
+        if activity is not None and (
+            self.status < _FAILED
+            if self.phase == endings.BODIES
+            else self.phase == endings.RESPONSE_HEAD and not self.incoming.request_done
+        ):
+            activity.active_at = now
 
     def _leave(self) -> None:
         """Give back its shares of what it has of its resource, its tenant and its visitor."""

@@ -108,6 +108,7 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         incoming.write(out + data)
         complete(exchange, clean=True)
     else:
+        exchange.note_use(exchange.first_byte)
         exchange.body_idle = idle = worker.tunnel_idle if length < 0 and is_event_stream(head) else worker.body_idle
         incoming.deadline = worker.now + idle
         incoming.write(out)

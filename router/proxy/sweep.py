@@ -29,6 +29,7 @@ _MIN_PAUSE: Final = 0.01
 _PER_TURN: Final = 500  # connections of which the kernel is asked in one turn of the loop, at some 2 µs
 _PROGRESS_EVERY: Final = 0.1  # of `body_idle`: between two checks of whether what was written is being taken
 _EXPIRED_PER_TURN: Final = 32  # connections that are ended at once, at some 20 µs each
+_USE_EVERY: Final = 50.0  # between two notes of what an open stream or tunnel uses: the platform relies on one a minute
 _FORGET_ACTIVITY: Final = 3600.0  # seconds that the last use of a resource is remembered
 
 _log = structlog.get_logger("router.proxy")
@@ -78,6 +79,10 @@ async def _pass(worker: WorkerState) -> None:
         worker.now = worker.time()
         note_progress(timed[start : start + _PER_TURN])
         await asyncio.sleep(0)
+    busy = due_for_use(worker)
+    for start in range(0, len(busy), _PER_TURN):
+        note_use(busy[start : start + _PER_TURN], worker.time())
+        await asyncio.sleep(0)
     more = enforce(worker)
     while more:
         await asyncio.sleep(0)
@@ -90,6 +95,7 @@ def run(worker: WorkerState) -> bool:
     worker.now = worker.time()
     worker.without_client = tell_hung_up(unread_clients(worker))
     note_progress(due_for_progress(worker))
+    note_use(due_for_use(worker), worker.now)
     return enforce(worker)
 
 
@@ -126,6 +132,22 @@ def note_progress(timed: list[Connection]) -> None:
     for one in timed:
         if one.timed:
             _guarded(one, one.note_progress)
+
+
+def due_for_use(worker: WorkerState) -> list[Connection]:
+    """Connections that may be using a resource, when the next note of that is due; else none."""
+    if worker.now < worker.use_at:
+        return []
+    worker.use_at = worker.now + _USE_EVERY
+    busy: list[Connection] = [client for client in worker.clients if client.exchange is not None]
+    busy += worker.tunnels
+    return busy
+
+
+def note_use(busy: list[Connection], now: float) -> None:
+    """Note of each whether its resource is in use."""
+    for one in busy:
+        _guarded(one, partial(one.note_use, now))
 
 
 def enforce(worker: WorkerState) -> bool:

@@ -4,6 +4,9 @@ Each side may shut down its sending half on its own; the tunnel ends when both h
 seconds without a byte, at `tunnel_lifetime`, and with the drain. A WebSocket does not half-close: it ends `half_close`
 seconds after its first side has, and so does a tunnel over TLS, which cannot be half-closed. When we end a WebSocket we send a close frame (1001, going away), but only if no byte has
 passed for a moment: a close frame must stand between two frames, and we do not know where those end.
+
+An open tunnel is use of its resource. Where the tenant says that pings are none, a WebSocket is one only while something
+else passes (`_WatchedEnd`); others' bytes are not looked at.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Final, cast
 
+from router.http1.pings import only_pings
 from router.observe import endings
 from router.proxy.socket_state import file_of, unsent
 from router.proxy.turn_budget import Paced
@@ -32,7 +36,19 @@ _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 class Tunnel:
     """Both ends of an upgraded connection."""
 
-    __slots__ = ("_untaken", "active_at", "backend", "born_at", "client", "ends_at", "exchange", "over", "worker")
+    __slots__ = (
+        "_untaken",
+        "active_at",
+        "backend",
+        "born_at",
+        "client",
+        "ends_at",
+        "exchange",
+        "over",
+        "used_at",
+        "watched",
+        "worker",
+    )
 
     def __init__(
         self, worker: "WorkerState", exchange: "Exchange", incoming: "ClientConnection", outgoing: "BackendConnection"
@@ -43,8 +59,18 @@ class Tunnel:
         self.ends_at = math.inf
         self._untaken = 0  # bytes written that the two sides had not taken at the last check
         self.over = False
-        self.client = _End(self, incoming.transport, "received")
-        self.backend = _End(self, outgoing.transport, "sent")
+        self.client: _End
+        self.backend: _End
+        self.used_at = worker.time()
+        resource = None if exchange.route is None else exchange.route.resource
+        self.watched = resource is not None and not resource.pings_keep_awake and self._websocket
+        if self.watched:
+            self.client = _WatchedEnd(self, incoming.transport, "received")
+            self.backend = _WatchedEnd(self, outgoing.transport, "sent")
+        else:
+            self.client = _End(self, incoming.transport, "received")
+            self.backend = _End(self, outgoing.transport, "sent")
+        self.note_use(self.used_at)
         self.client.other, self.backend.other = self.backend, self.client
         worker.clients.discard(incoming)
         incoming.exchange = None
@@ -91,6 +117,12 @@ class Tunnel:
             self.active_at = self.worker.now
         self._untaken = left
 
+    def note_use(self, now: float) -> None:
+        """Its resource is in use: now, or when something other than a ping has passed. Called by the sweep from time to time."""
+        activity = self.exchange.activity
+        if activity is not None:
+            activity.active_at = max(activity.active_at, self.used_at) if self.watched else now
+
     @property
     def unread(self) -> bool:
         """Whether the client is not being read from, so that we would not notice its end or reset."""
@@ -120,6 +152,7 @@ class Tunnel:
         self.over = True
         worker = self.worker
         worker.tunnels.discard(self)
+        self.note_use(worker.time())
         if goodbye and self._websocket and worker.time() - self.active_at >= _QUIET:
             self._say_goodbye()
         exchange = self.exchange
@@ -217,3 +250,14 @@ class _End(Paced):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.other.resume()
+
+
+class _WatchedEnd(_End):
+    """One side of a WebSocket whose pings do not count as use of its resource."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        if not only_pings(data):
+            self.tunnel.used_at = self.tunnel.worker.now
+        super().data_received(data)

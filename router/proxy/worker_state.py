@@ -172,6 +172,7 @@ class WorkerState:
         self.leaving: list[tuple[float, int, asyncio.Transport, Share | None]] = []
         self._max_leaving = max(_MIN_LEAVING, limits.connections // _PART_LEAVING)
         self.progress_at = 0.0  # when the sweep checks again whether what is written is being taken
+        self.use_at = 0.0  # when the sweep notes again what streams and tunnels use
         self.without_client = 0  # exchanges whose client had left at the last sweep
         self.backends: set[BackendConnection] = set()
         self.ready = True  # health checks say so: new traffic is welcome
@@ -333,14 +334,9 @@ class WorkerState:
                 transport.abort()
 
     def used(self, since: float) -> dict[str, float]:
-        """When each resource was last used, where that was at or after `since`. A stream or tunnel that is open uses it."""
-        used: dict[str, float] = {}
-        for key, activity in self.activities.items():
-            if activity.exchanges or activity.tunnels:
-                used[key] = self.now
-            elif activity.active_at >= since:
-                used[key] = activity.active_at
-        return used
+        """When each resource was last used, where that was at or after `since`: when it answered, with a status below 500,
+        and while a stream or tunnel was open when the sweep last looked."""
+        return {key: activity.active_at for key, activity in self.activities.items() if activity.active_at >= since}
 
     def forget_idle_activities(self, before: float) -> None:
         """Remove the activity of resources that have nothing in flight and were last used before that instant.

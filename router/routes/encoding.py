@@ -208,6 +208,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "branding": {**record.branding},
         "wake": None if record.wake is Wake.OFF else record.wake,
         "uncounted": not record.keeps_awake,
+        "uncounted_pings": not record.pings_keep_awake,
         **_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
@@ -238,6 +239,7 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         policies=_by_port({port: _policy(said, secrets, issuers) for port, said in fields.get("policies", {}).items()}),
         wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
+        pings_keep_awake=not fields.get("uncounted_pings", False),
     )
 
 

@@ -128,7 +128,8 @@ class ResourceRecord:
     `https`; absent is `http`. `protocols` maps a port to `h2c`; absent is `http1`. `first_byte` is the longest wait in
     seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages. `policies` says by
     port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody. `wake`
-    says whose requests wake it where it sleeps, `keeps_awake` whether its traffic counts as use.
+    says whose requests wake it where it sleeps, `keeps_awake` whether its traffic counts as use, `pings_keep_awake` whether a
+    WebSocket on which only pings pass does.
     """
 
     id: str
@@ -151,6 +152,7 @@ class ResourceRecord:
     policies: PolicyByPort = field(default_factory=dict)
     wake: Wake = Wake.OFF
     keeps_awake: bool = True
+    pings_keep_awake: bool = True
 
     def policy(self, port: int) -> AccessPolicy | None:
         """Who may open `port`; None is everybody."""

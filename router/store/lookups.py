@@ -68,6 +68,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
             tenants.c.default_wake,
             tenants.c.default_keeps_awake,
             logins.c.id.is_not(None).label("has_login"),
+            tenants.c.pings_keep_awake,
             sa.func.coalesce(_version.c.address, _sandboxs.c.address, _own.c.address).label("address"),
             sa.func.coalesce(_version.c.generation, _sandboxs.c.generation, _own.c.generation).label("generation"),
             sa.case(

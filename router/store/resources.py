@@ -23,12 +23,13 @@ from router.store.tables import (
     previews,
     projects,
     resources,
+    tenants,
     tombstones,
     workspaces,
 )
 from router.store.types import InstantOf, JsonHas, JsonTexts, instant_text
 from router.store.upsert import Upsert, replacing
-from router.tenancy.resources import Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
+from router.tenancy.resources import LastUse, Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
 
 # When a sandbox was last asked for by way of the deployment that it serves.
 _SERVING = (
@@ -39,6 +40,17 @@ _SERVING = (
         deployment_versions.c.source_sandbox_id.is_not(None),
         ~sa.exists().where(endpoints.c.holder_id == deployment_versions.c.id),
     )
+)
+
+_USES = sa.union_all(sa.select(activity.c.resource_id, activity.c.last_at), _SERVING).subquery()
+# What it says now holds for what was before, too: who begins to count use does not want it stopped at once.
+_COUNTS = sa.func.coalesce(resources.c.keeps_awake, tenants.c.default_keeps_awake)
+# A sandbox that a deployment is served from is in use, too: else it would be stopped while visitors use it.
+_USED = (
+    sa.select(_USES, _COUNTS.label("counted"))
+    .join(resources, resources.c.id == _USES.c.resource_id)
+    .join(tenants, tenants.c.id == resources.c.tenant_id)
+    .order_by(_USES.c.last_at)
 )
 
 _PLACES = (
@@ -190,13 +202,18 @@ class SqlResources(Rows):
         texts = json.dumps({resource_id: instant_text(at) for resource_id, at in seen.items()})
         await self._connection.execute(_SEEN.on(self._connection), {"seen": texts})
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
-        # A sandbox that a deployment is served from is in use, too: else it would be stopped while visitors use it.
-        both = sa.union_all(sa.select(activity.c.resource_id, activity.c.last_at), _SERVING).subquery()
-        select = sa.select(both).order_by(both.c.last_at)
+    async def activity(self, since: datetime | None, *, counted: bool) -> Mapping[str, datetime]:
+        select = _USED.where(_COUNTS if counted else ~_COUNTS)
         if since is not None:
-            select = select.where(both.c.last_at >= since)
+            select = select.where(_USES.c.last_at >= since)
         return {row.resource_id: row.last_at for row in await self._connection.execute(select)}
+
+    async def last_used(self, ids: Collection[str]) -> Mapping[str, LastUse]:
+        found: dict[str, LastUse] = {}
+        for chunk in chunks(sorted(ids)):
+            for row in await self._connection.execute(_USED.where(_USES.c.resource_id.in_(chunk))):
+                found[row.resource_id] = LastUse(row.last_at, bool(row.counted))
+        return found
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> Resource | None:
         row = await self._one(self._locked(sa.select(resources).where(*where), resources))

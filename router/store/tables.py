@@ -105,6 +105,7 @@ tenants = sa.Table(
     sa.Column("default_visibility", sa.String(20), nullable=False, server_default="public"),
     sa.Column("default_wake", sa.String(20), nullable=False, server_default="off"),
     _flag("default_keeps_awake", default=sa.true()),
+    _flag("pings_keep_awake", default=sa.true()),
     sa.UniqueConstraint("slug"),
 )
 

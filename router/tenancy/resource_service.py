@@ -23,6 +23,7 @@ from router.tenancy.projects import Project
 from router.tenancy.projects import found as found_project
 from router.tenancy.resources import (
     MAX_PORTS,
+    LastUse,
     Place,
     Resource,
     ResourceDetails,
@@ -274,10 +275,16 @@ class Resources:
             async with self._store.begin() as tx:
                 await tx.resources.seen(seen)
 
-    async def activity(self, since: datetime | None = None) -> Mapping[str, datetime]:
-        """When each resource last served a request, as far as that was at or after `since`."""
+    async def activity(self, since: datetime | None = None, *, counted: bool = True) -> Mapping[str, datetime]:
+        """When each resource last served a request, as far as that was at or after `since`: those whose traffic counts as use
+        (`keeps_awake`), or the others."""
         async with self._store.read() as tx:
-            return await tx.resources.activity(since)
+            return await tx.resources.activity(since, counted=counted)
+
+    async def last_used(self, ids: Collection[str]) -> Mapping[str, LastUse]:
+        """When each of these last served a request; those that never did are left out."""
+        async with self._store.read() as tx:
+            return await tx.resources.last_used(ids)
 
     def _check_details(self, fields: Fields, details: ResourceDetails) -> None:
         fields.text("name", details.get("name"), max_length=120)

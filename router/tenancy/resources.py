@@ -153,6 +153,14 @@ class StoredEndpoint:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """When a resource last answered, and whether its traffic counts as use."""
+
+    at: datetime
+    counted: bool
+
+
 class ResourceRows(Protocol):
     """Stored resources. What changes one of them counts as a change of its records."""
 
@@ -209,7 +217,11 @@ class ResourceRows(Protocol):
     async def seen(self, seen: Mapping[str, datetime]) -> None:
         """Store when each was last used; ids that do not exist are ignored."""
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]: ...
+    async def activity(self, since: datetime | None, *, counted: bool) -> Mapping[str, datetime]:
+        """Of those whose traffic counts as use now, or of the others."""
+
+    async def last_used(self, ids: Collection[str]) -> Mapping[str, LastUse]:
+        """Those of these that were ever used."""
 
 
 def live(resource: Resource | None, kind: Kind | None = None) -> Resource:

@@ -26,7 +26,8 @@ DEFAULT = "default"  # name and slug of the workspace and the project that every
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer. With `auto_expose`, every port of its resources is routable without being exposed. `default_visibility` is
-    that of resources and previews that have none of their own, `default_wake` and `default_keeps_awake` are those of resources.
+    that of resources and previews that have none of their own, `default_wake` and `default_keeps_awake` are those of resources,
+    `pings_keep_awake` is whether a WebSocket on which only pings pass is use.
 
     `branding` is in the words of `branding.py`.
     """
@@ -41,6 +42,7 @@ class Tenant:
     default_visibility: Visibility = Visibility.PUBLIC
     default_wake: Wake = Wake.OFF
     default_keeps_awake: bool = True
+    pings_keep_awake: bool = True
     created_at: datetime
     updated_at: datetime
 
@@ -67,6 +69,7 @@ class TenantChanges(TypedDict, total=False):
     default_visibility: Visibility
     default_wake: Wake
     default_keeps_awake: bool
+    pings_keep_awake: bool
 
 
 class TenantRows(Protocol):

@@ -12,6 +12,7 @@ from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.resources import InternalResources
 from router.base.clock import ManualClock
 from router.base.ids import new_id
+from router.jobs.activity import ActivityFeed
 from router.routes.records import ResourceRecord, slug_key
 from router.routes.wakes import Wake
 from tests.support.api import ApiClient, KnownCredentials, serving
@@ -29,7 +30,7 @@ async def api(world: World, clock: ManualClock) -> AsyncIterator[ApiClient]:
     resources = [
         InternalResources(world.resources),
         InternalEndpoints(world.resources.endpoints),
-        InternalActivity(world.resources),
+        InternalActivity(ActivityFeed(used=lambda _: {}, rows=world.resources, clock=clock)),
     ]
     async with serving(resources, KnownCredentials({}, internal="t"), key="t", clock=clock) as client:
         yield client
@@ -312,17 +313,25 @@ async def test_repeated_with_an_idempotency_key(api: ApiClient, tenant: str) -> 
 
 
 async def test_activity(api: ApiClient, tenant: str, world: World) -> None:
-    """The latest first; `since` leaves out what is older."""
+    """The latest first; `since` leaves out what is older. What does not keep its resource awake is told apart from what does."""
     ids = [new_id(), new_id()]
     for number, resource in enumerate(ids):
         await api("PUT", f"/internal/v1/resources/{resource}", json=sandbox(tenant, slug=f"sbx{number}"))
     seen = {ids[0]: datetime(2026, 5, 17, 10, tzinfo=UTC), ids[1]: datetime(2026, 5, 17, 11, tzinfo=UTC)}
     await world.resources.record_activity(seen)
-    early = {"resource_id": ids[0], "last_activity_at": "2026-05-17T10:00:00Z"}
-    late = {"resource_id": ids[1], "last_activity_at": "2026-05-17T11:00:00Z"}
+    early = {
+        "resource_id": ids[0],
+        "last_activity_at": "2026-05-17T10:00:00Z",
+        "last_uncounted_activity_at": None,
+    }
+    late = {"resource_id": ids[1], "last_activity_at": "2026-05-17T11:00:00Z", "last_uncounted_activity_at": None}
     assert (await api("GET", "/internal/v1/activity")).json == {"data": [late, early]}
     for since in ("2026-05-17T11:00:00Z", "2026-05-17T12:30:00%2B02:00", "2026-05-17t10:00:00.5z"):
         assert (await api("GET", f"/internal/v1/activity?since={since}")).json == {"data": [late]}
+    quiet = sandbox(tenant, slug="sbx0", keeps_awake=False)
+    await api("PUT", f"/internal/v1/resources/{ids[0]}", json=quiet)
+    early |= {"last_activity_at": None, "last_uncounted_activity_at": "2026-05-17T10:00:00Z"}
+    assert (await api("GET", "/internal/v1/activity")).json == {"data": [late, early]}
 
 
 @pytest.mark.parametrize(

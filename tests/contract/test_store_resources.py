@@ -12,7 +12,7 @@ from router.routes.records import Kind, State
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.events import EventFilter
 from router.tenancy.ownership import Ownership
-from router.tenancy.resources import ResourceFilter, StoredEndpoint
+from router.tenancy.resources import LastUse, ResourceFilter, StoredEndpoint
 from tests.support.database import rows
 from tests.support.world import World
 
@@ -350,6 +350,23 @@ async def test_activity_only_moves_forward(world: World, clock: ManualClock) -> 
     await world.resources.record_activity({shop.id: early})
     assert await world.resources.activity() == {shop.id: late, blog.id: early}
     assert await world.resources.activity(late) == {shop.id: late}
+
+
+async def test_activity_that_keeps_nothing_awake(world: World, clock: ManualClock) -> None:
+    """Is told apart, by what the resource says now, else its tenant."""
+    tenant = await world.tenant()
+    shop, blog = await world.sandbox(tenant, "shop"), await world.sandbox(tenant, "blog")
+    seen = clock.now()
+    await world.resources.record_activity({shop.id: seen, blog.id: seen})
+    await world.tenants.update(tenant.id, default_keeps_awake=False)
+    await world.resources.update(blog.id, keeps_awake=True)
+    assert await world.resources.activity() == {blog.id: seen}
+    assert await world.resources.activity(counted=False) == {shop.id: seen}
+    assert await world.resources.activity(seen + timedelta(seconds=1), counted=False) == {}
+    assert await world.resources.last_used([shop.id, blog.id, new_id()]) == {
+        shop.id: LastUse(seen, counted=False),
+        blog.id: LastUse(seen, counted=True),
+    }
 
 
 async def test_activity_is_of_an_instant(world: World, clock: ManualClock) -> None:

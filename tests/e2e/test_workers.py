@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,38 @@ async def test_activity_reaches_the_control_process(node: Router, tenant: str) -
                 await connection.get(f"active.{PLATFORM_DOMAIN}")
         activity = await asyncio.to_thread(node.internal, "GET", "/activity")
     assert resource in json.dumps(activity)
+
+
+@pytest.mark.asyncio
+async def test_activity_outlives_every_process(node: Router, tenant: str) -> None:
+    """What was used before the last seconds is known when all workers and the control process were killed."""
+    async with Backend(hello) as backend:
+        resource = await asyncio.to_thread(node.register, tenant, "remembered", backend.port)
+        used_at = datetime.now(UTC)
+        async with one_to_each(node) as connections:
+            (pid, connection), *_ = connections.items()
+            await connection.get(f"remembered.{PLATFORM_DOMAIN}")
+        with closing(sqlite3.connect(node.folder / "router.db")) as database:
+            until(
+                lambda: database.execute("SELECT 1 FROM activity WHERE resource_id = ?", [resource]).fetchone(),
+                "the use is stored without being asked for",
+                20,
+            )
+        for killed in (pid, *control(node.process.pid), *(set(workers(node.process.pid)) - {pid})):
+            os.kill(killed, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: answers(node), "the node serves again", 30)
+        settle(node)
+        seen = (await asyncio.to_thread(node.internal, "GET", "/activity"))["data"]
+    (found,) = [one for one in seen if one["resource_id"] == resource]
+    late = used_at - datetime.fromisoformat(found["last_activity_at"])
+    assert abs(late) < timedelta(seconds=5)
+
+
+def answers(router: Router) -> bool:
+    try:
+        return standing(router) is not None
+    except OSError:
+        return False
 
 
 @pytest.mark.asyncio

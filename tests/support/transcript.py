@@ -1,6 +1,6 @@
-"""Exchanges without sockets, written down as dialogues: `play(text)` acts a transcript out on a fake network.
+r"""Exchanges without sockets, written down as dialogues: `play(text)` acts a transcript out on a fake network.
 
-    client  → GET / HTTP/1.1|Host: shop.miosa.app||      the client sends; `|` is a line end
+    client  → GET / HTTP/1.1|Host: shop.miosa.app||      the client sends; `|` is a line end, `\x89` a byte
     backend ← GET / HTTP/1.1|Host: shop.miosa.app|…      the backend has received this; with `…`, and more behind it
     backend → HTTP/1.1 200 OK|Content-Length: 2||ok
     client  ← HTTP/1.1 200 OK|Content-Length: 2||ok
@@ -41,6 +41,7 @@ from tests.support.still_loop import StillLoop, turns
 
 _TURNS: Final = 200  # of the loop, that an expectation is waited for
 _LINE: Final = re.compile(r"(client|backend) +([→←]) ?(.*)")
+_BYTE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 _RESPONSE_ID: Final = re.compile(
     rb"X-Request-ID: req_[0-9a-f]+\r\n(?=\r\n)"
 )  # of each response, which transcripts leave out
@@ -248,7 +249,7 @@ class Stage:
             sweep.run(self.worker)
         elif (spoken := _LINE.fullmatch(line)) is not None:
             side, arrow, text = spoken.groups()
-            data = text.replace("|", "\r\n").encode()
+            data = _BYTE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace("|", "\r\n").encode())
             if arrow == "→":
                 (self.client if side == "client" else self.backend).receive(data)
             else:

@@ -33,8 +33,8 @@ INTERNAL_TOKEN = "the-platform"
 class NoActivity:
     """An Activity of a node without a proxy."""
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
-        return {}
+    async def activity(self, since: datetime | None) -> tuple[Mapping[str, datetime], Mapping[str, datetime]]:
+        return {}, {}
 
 
 @pytest_asyncio.fixture

@@ -5,6 +5,8 @@ import asyncio
 import miosa
 import pytest
 
+from router.base.clock import ManualClock
+from router.node.services import Services
 from router.routes.records import ResourceRecord
 from router.routes.wakes import Wake
 from router.store import Store
@@ -38,6 +40,50 @@ async def test_a_machines_own_word_comes_before_the_tenants(api: ApiClient, stor
     assert await said(store, "box") == (Wake.ANY, False)
     await api("POST", f"/api/v1/{noun}", json={"name": "Late", "slug": "late", "wake": "off", "keeps_awake": True})
     assert await said(store, "late") == (Wake.OFF, True)
+
+
+async def test_pings_count_unless_the_tenant_says_otherwise(api: ApiClient, store: Store) -> None:
+    """Its records say so when the change is answered."""
+
+    async def count() -> bool:
+        record = (await store.records.fetch(["slug:box"]))["slug:box"]
+        assert isinstance(record, ResourceRecord)
+        return record.pings_keep_awake
+
+    await api("POST", "/api/v1/sandboxes", json={"name": "Box", "slug": "box"})
+    assert (await api("GET", "/api/v1/tenant")).json["data"]["pings_keep_awake"] is True
+    assert await count()
+    answer = await api("PATCH", "/api/v1/tenant", json={"pings_keep_awake": False})
+    assert answer.json["data"]["pings_keep_awake"] is False
+    assert not await count()
+    assert (await api("PATCH", "/api/v1/tenant", json={"pings_keep_awake": "no"})).status == 422
+
+
+@pytest.mark.parametrize("noun", ["sandboxes", "computers"])
+async def test_a_machine_shows_its_last_use(api: ApiClient, services: Services, clock: ManualClock, noun: str) -> None:
+    """Alone and in lists: apart from what keeps it awake, where its traffic does not; null where there was none."""
+    made = (await api("POST", f"/api/v1/{noun}", json={"name": "Box"})).json["data"]
+    path, names = f"/api/v1/{noun}/{made['id']}", ("last_activity_at", "last_uncounted_activity_at")
+
+    def shown(machine: dict[str, object]) -> tuple[object, ...]:
+        return tuple(machine[name] for name in names)
+
+    assert shown(made) == (None, None)
+    await services.resources.record_activity({made["id"]: clock.now()})
+    at = made["created_at"]
+    assert shown((await api("GET", path)).json["data"]) == (at, None)
+    assert [shown(one) for one in (await api("GET", f"/api/v1/{noun}")).json["data"]] == [(at, None)]
+    assert shown((await api("PATCH", path, json={"keeps_awake": False})).json["data"]) == (None, at)
+
+
+async def test_the_official_client_has_the_last_use(
+    api: ApiClient, client: miosa.Miosa, services: Services, clock: ManualClock
+) -> None:
+    """Among the fields of a computer or sandbox as the API gave them."""
+    made = (await api("POST", "/api/v1/sandboxes", json={"name": "Box"})).json["data"]
+    await services.resources.record_activity({made["id"]: clock.now()})
+    found = await asyncio.to_thread(client.sandboxes.get, made["id"])
+    assert found.data["last_activity_at"] == made["created_at"]
 
 
 @pytest.mark.parametrize("body", [{"wake": "sometimes"}, {"wake": True}, {"wake": ""}, {"keeps_awake": "yes"}])

@@ -26,7 +26,9 @@ class Rows:
         self.batches.append(set(seen))
         self.kept.update(seen)
 
-    async def activity(self, since: datetime | None) -> Mapping[str, datetime]:
+    async def activity(self, since: datetime | None, *, counted: bool) -> Mapping[str, datetime]:
+        if not counted:
+            return {}
         return {key: at for key, at in self.kept.items() if since is None or at >= since}
 
 
@@ -40,11 +42,11 @@ async def test_instants_become_times() -> None:
     clock, rows = ManualClock(), Rows()
     clock.advance(100)
     feed = ActivityFeed(used=of({"a": 40.0, "b": 100.0}), rows=rows, clock=clock)
-    assert await feed.activity(None) == {
+    assert (await feed.activity(None))[0] == {
         "a": datetime(2026, 1, 1, 0, 0, 40, tzinfo=UTC),
         "b": datetime(2026, 1, 1, 0, 1, 40, tzinfo=UTC),
     }
-    assert set(await feed.activity(datetime(2026, 1, 1, 0, 1, tzinfo=UTC))) == {"b"}
+    assert set((await feed.activity(datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))[0]) == {"b"}
 
 
 async def test_only_what_is_new_is_stored() -> None:

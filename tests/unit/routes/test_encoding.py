@@ -88,6 +88,7 @@ RESOURCES = some.builds(
     policies=some.dictionaries(some.just(OTHER_PORTS) | PORTS, POLICIES, max_size=3),
     wake=some.sampled_from(Wake),
     keeps_awake=some.booleans(),
+    pings_keep_awake=some.booleans(),
 )
 NAMES = some.builds(
     NameRecord,
