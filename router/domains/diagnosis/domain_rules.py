@@ -15,6 +15,7 @@ from router.domains.diagnosis.findings import (
     an_error,
     an_info,
     cname,
+    not_by_wildcard,
     removal,
     txt,
 )
@@ -73,13 +74,11 @@ def proof_missing(snapshot: DnsSnapshot, context: Context) -> Finding | None:
     if proof.given:
         own = snapshot.subject.name
         above = own.partition(".")[2] if _is_from_wildcard(snapshot) else own
-        given = [value for value in wrong if shows([value], proof.token)]
         return an_error(
             "challenge_by_wildcard",
             f"The TXT record at {name} is a wildcard's, as every name beside it has it, and so no proof. Delete that of *.{above} "
             f"and add one at {name} itself that says {proof.token}.",
-            *(removal(snapshot, f"*.{above}", RecordType.TXT, value) for value in given),
-            right,
+            *not_by_wildcard(snapshot, proof, above),
         )
     deep = [value for value in own_values(proof.doubled) if shows([value], proof.token)]
     if deep:

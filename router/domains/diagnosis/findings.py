@@ -4,9 +4,10 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from router.domains.checks.challenge import shows
 from router.domains.checks.judgement import Check
 from router.domains.checks.proof import Need
-from router.domains.diagnosis.snapshot import DnsSnapshot, NameState
+from router.domains.diagnosis.snapshot import DnsSnapshot, NameState, Proof, own_values
 from router.domains.lookup import RecordType
 
 
@@ -111,6 +112,13 @@ def cname(snapshot: DnsSnapshot, name: str, action: Action, target: str | None =
 def txt(snapshot: DnsSnapshot, name: str, token: str) -> Remedy:
     """The TXT record that proves who owns the name."""
     return Remedy(action=Action.ADD, type=RecordType.TXT, name=name, host=snapshot.label(name), value=token)
+
+
+def not_by_wildcard(snapshot: DnsSnapshot, proof: Proof, above: str) -> tuple[Remedy, ...]:
+    """The TXT record at its own name, and not by the wildcard of `above`: beside one with the same value nobody can tell."""
+    given = [value for value in own_values(proof.seen) if shows([value], proof.token)]
+    gone = [removal(snapshot, f"*.{above}", RecordType.TXT, value) for value in given]
+    return (*gone, txt(snapshot, proof.name, proof.token))
 
 
 def to_add(snapshot: DnsSnapshot, state: NameState) -> tuple[Remedy, ...]:

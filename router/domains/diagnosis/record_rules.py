@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from router.domains.checks.cdn import network_of
 from router.domains.checks.pointing import DIFFERING, CheckResult
+from router.domains.checks.proof import Need
 from router.domains.diagnosis.cdn_rules import proxied
 from router.domains.diagnosis.findings import (
     Action,
@@ -16,6 +17,7 @@ from router.domains.diagnosis.findings import (
     an_info,
     at_top,
     cname,
+    not_by_wildcard,
     removal,
     target_of,
     to_add,
@@ -26,6 +28,7 @@ from router.domains.diagnosis.findings import (
 from router.domains.diagnosis.name_server_rules import unknown_name
 from router.domains.diagnosis.snapshot import DnsSnapshot, NameState, own_values
 from router.domains.lookup import NOT_AUTHORITATIVE, Answer, Outcome, RecordType, ServerAnswer
+from router.domains.required_records import OWNERSHIP
 
 _ADDRESSES = (RecordType.A, RecordType.AAAA)
 # Networks that are somebody's own: what a zone's inside view (split horizon) shows.
@@ -208,12 +211,26 @@ def _behind_cdn(snapshot: DnsSnapshot, state: NameState, context: Context) -> Fi
             f"{hidden} Switch the proxy off for this record (DNS only), and let it be a CNAME to {target_of(snapshot)}.",
             cname(snapshot, state.name, Action.CHANGE),
         )
+    if _is_by_wildcard(context) and proof.given:
+        return an_error(
+            "behind_cdn",
+            f"{hidden} Switch the proxy off for this record (DNS only); or let {network} send visitors on to "
+            f"{target_of(snapshot)}, delete the TXT record of *.{state.name}, which is no proof because every name there has it, "
+            f"and add one at {proof.name} itself that says {proof.token}.",
+            *not_by_wildcard(snapshot, proof, state.name),
+        )
     return an_error(
         "behind_cdn",
         f"{hidden} Switch the proxy off for this record (DNS only); or let {network} send visitors on to "
         f"{target_of(snapshot)}, and add a TXT record at {proof.name} that says {proof.token}.",
         txt(snapshot, proof.name, proof.token),
     )
+
+
+def _is_by_wildcard(context: Context) -> bool:
+    """Whether the check saw the TXT record, and that a wildcard gives it."""
+    records = () if context.check is None else context.check.records
+    return any(one.name == OWNERSHIP and one.reason == Need.WILDCARD.value for one in records)
 
 
 def _stray_addresses(snapshot: DnsSnapshot, state: NameState, _context: Context) -> Finding | None:

@@ -187,6 +187,14 @@ def test_verify_succeeds_exactly_where_diagnose_has_nothing_that_blocks(world: W
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(world=worlds())
+@example(
+    world=World(
+        TOP,
+        at={RecordType.A: (CLOUDFLARE,)},
+        wildcard={RecordType.TXT: (TOKEN,)},
+        web=(200, PROOF, None, False, None),
+    )
+)
 def test_doing_what_is_said_helps(world: World) -> None:
     """Where the records of the findings that block are added, changed and deleted as they say, the domain verifies in the end;
     unless its servers fail or differ, which no record mends."""

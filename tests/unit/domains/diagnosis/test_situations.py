@@ -151,6 +151,14 @@ SITUATIONS: dict[str, Situation] = {
     "a CDN, and no proof": Situation(
         {APP: [f"CNAME {CDN}"], CDN: [f"A {CLOUDFLARE}"]}, "behind_cdn", f"add TXT {TOKEN}"
     ),
+    "a CDN, and a wildcard's TXT record": Situation(
+        {APP: [f"A {CLOUDFLARE}"], f"*.{APP}": [TXT]}, "behind_cdn", f"delete TXT {TOKEN}"
+    ),
+    "a CDN, and a TXT record beside a wildcard's": Situation(
+        {APP: [f"A {CLOUDFLARE}"], f"*.{APP}": [TXT], f"_miosa-challenge.{APP}": [TXT]},
+        "behind_cdn",
+        f"delete TXT {TOKEN}",
+    ),
     "a CDN in a circle": Situation(
         {APP: [f"CNAME {CDN}"], f"_miosa-challenge.{APP}": [TXT]}, "cdn_circle", CHANGE, web=(526, "", None, True, None)
     ),
