@@ -9,7 +9,9 @@ from router.base.es256 import PrivateKey
 from router.tenancy.signing_keys import SigningKeys
 
 MAX_AGE: Final = 300  # seconds for which programs and caches may keep them: a new key is there a day before it signs
-_REMEMBERED: Final = 5.0  # seconds: whoever asks a thousand times makes us read them once
+# Seconds: whoever asks a thousand times makes us read them once. Where they can't be read after that the answer is 503: programs
+# go on with those that they have, and are never told that there are none.
+_REMEMBERED: Final = 5.0
 
 
 class JwkOut(Out):

@@ -315,9 +315,8 @@ async def test_rates(ask: Asking, held: Holdings, table: list[Operation]) -> Non
 
 async def test_a_store_that_is_away(ask: Asking, database: str, held: Holdings, table: list[Operation]) -> None:
     """No row takes a fault of ours for a record that does not exist, or for a key that is not valid."""
-    await execute(
-        database, *(f"ALTER TABLE {name} RENAME TO gone_{name}" for name in ("api_keys", "resources", "blocks"))
-    )
+    gone = ("api_keys", "resources", "blocks", "signing_keys")
+    await execute(database, *(f"ALTER TABLE {name} RENAME TO gone_{name}" for name in gone))
     for row in table:
         if row.path == "/internal/v1/activity":  # has no store here
             continue

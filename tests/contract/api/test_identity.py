@@ -11,6 +11,7 @@ from router.store import Store
 from router.tenancy.signing_keys import FOR_IDENTITY, PERIOD
 from tests.support.access import verified_by
 from tests.support.api import ApiClient
+from tests.support.database import execute
 
 pytestmark = pytest.mark.asyncio
 
@@ -77,6 +78,23 @@ async def test_a_leaked_key_is_gone_at_once(api: ApiClient, services: Services, 
     new = await services.signing_keys.replace(FOR_IDENTITY)
     assert list(await published(api, clock)) == [new.id]
     assert new.id not in before
+
+
+async def test_a_store_that_is_away(api: ApiClient, services: Services, database: str, clock: ManualClock) -> None:
+    """Nobody is told that there are no keys where that is not known; what was read is right for five seconds."""
+    away, back = ("ALTER TABLE signing_keys RENAME TO gone", "ALTER TABLE gone RENAME TO signing_keys")
+    await services.signing_keys.make()
+    await execute(database, away)
+    refused = await api("GET", PATH, key=None)
+    assert (refused.status, refused.headers["Cache-Control"]) == (503, "no-store")
+    await execute(database, back)
+    known = await published(api, clock)
+    await execute(database, away)
+    assert {key["kid"] for key in (await api("GET", PATH, key=None)).json["keys"]} == known.keys()
+    clock.advance(5)
+    assert (await api("GET", PATH, key=None)).status == 503
+    await execute(database, back)
+    assert await published(api, clock) == known
 
 
 @pytest.fixture
