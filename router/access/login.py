@@ -1,13 +1,14 @@
 """What goes between a worker and the control process while somebody signs in by their tenant's login.
 
 The login host is a name of the platform's: `login.D`. There a browser goes to the tenant's provider and comes back, and has a
-cookie by which it is known for hours. A preview is another host, where that cookie is not sent: so it is handed over by a code
+cookie by which it is known for hours. Each tenant has a redirect URI of its own there, or one tenant's provider could send
+browsers on to another's and be given the codes that they come back with (RFC 9700, section 4.4). A preview is another host, where that cookie is not sent: so it is handed over by a code
 (`take`), to the browser alone that has set out from there, which is known by `binding`, the hash of a cookie of that host.
 
     HOST/.well-known/miosa/login       sets that cookie, and sends to
     login.D/start                      known already: hands over; else sends to the provider
     provider                           asks who it is, and sends to
-    login.D/callback                   starts a session, and hands over by sending to
+    login.D/callback/TENANT            starts a session, and hands over by sending to
     HOST/.well-known/miosa/arrive      sets the preview's cookie, in the session's name, and sends to the page
 
 Values only. Cookies are those of ours alone, by name.
@@ -42,7 +43,7 @@ class LoginStep(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginRequest:
     """`parameters` are the query's, each once; `client` is the visitor's address. On a `START` the worker has looked at `host`,
-    `next` and `binding`, and `tenant_id` is the host's tenant."""
+    `next` and `binding`, and `tenant_id` is the host's tenant; on a `CALLBACK` it is what the path says, as anybody wrote it."""
 
     step: LoginStep
     client: str

@@ -1,5 +1,6 @@
 """/tenant/login, /tenant/sessions: by which provider people sign in at the tenant's private previews, and who has."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -104,7 +105,8 @@ class LoginApi(Handlers):
     tag = "Login"
     prefix = "/api/v1/tenant"
 
-    def __init__(self, *, logins: Logins, sessions: Sessions, redirect_uri: str) -> None:
+    def __init__(self, *, logins: Logins, sessions: Sessions, redirect_uri: Callable[[str], str]) -> None:
+        """`redirect_uri` says that of a tenant, by its id."""
         self._logins = logins
         self._sessions = sessions
         self._redirect_uri = redirect_uri
@@ -165,7 +167,7 @@ class LoginApi(Handlers):
             groups_claim=login.groups_claim,
             anyone=login.anyone,
             session_hours=login.session_hours,
-            redirect_uri=self._redirect_uri,
+            redirect_uri=self._redirect_uri(login.tenant_id),
             created_at=login.created_at,
             updated_at=login.updated_at,
         )

@@ -79,7 +79,7 @@ class LoginFlow:
         self._sign_in = sign_in
         self._box = box
         self._base = (settings.public_scheme, "" if settings.public_port is None else f":{settings.public_port}")
-        self._callback = f"{settings.login_url}/callback"
+        self._redirect_uri = settings.redirect_uri
         self._rates = RateLimiter(clock, counts)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._used: TTLCache[str, None] = TTLCache(_MAX_USED, COOKIE_TIME, timer=clock.monotonic)
@@ -159,6 +159,8 @@ class LoginFlow:
         over = _clear(name)
         if flow is None or not hmac.compare_digest(flow["state"].encode(), state.encode("utf-8", "replace")):
             return _refused(errors.LOGIN_FAILED)
+        if flow["tenant"] != request.tenant_id:  # the code is of another tenant's provider, and not for this one's eyes
+            return _refused(errors.LOGIN_FAILED, over)
         if self._clock.now().timestamp() >= flow["until"] or name in self._used:
             return _refused(errors.LOGIN_FAILED, over)
         self._used[name] = None
@@ -225,7 +227,7 @@ class LoginFlow:
             client_id=login.client_id,
             secret=secret,
             groups_claim=login.groups_claim if login.groups else "",
-            redirect_uri=self._callback,
+            redirect_uri=self._redirect_uri(login.tenant_id),
         )
 
     def _open(self, sealed: str) -> dict[str, Any] | None:

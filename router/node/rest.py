@@ -78,7 +78,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         IdentityKeysApi(services.signing_keys, clock),
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         TrustedIssuersApi(services.trusted_issuers, workspaces=services.workspaces, projects=services.projects),
-        LoginApi(logins=services.logins, sessions=services.sessions, redirect_uri=f"{settings.login_url}/callback"),
+        LoginApi(logins=services.logins, sessions=services.sessions, redirect_uri=settings.redirect_uri),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(

@@ -1,10 +1,10 @@
 """The host where people sign in by their tenant's login, as a worker serves it: it looks at what was sent, has the process that
 has the store do the rest, and answers.
 
-    GET        /          what this host is
-    GET        /start     somebody wants into a preview (`access/login.py`)
-    GET        /callback  they come back from their provider
-    GET, POST  /logout    a page with a button, and what it does: this browser's sessions end, everywhere
+    GET        /                 what this host is
+    GET        /start            somebody wants into a preview (`access/login.py`)
+    GET        /callback/TENANT  they come back from their provider
+    GET, POST  /logout           a page with a button, and what it does: this browser's sessions end, everywhere
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
 
 MAX_UNDER_WAY: Final = 32  # steps of one worker, for whom the control process is asked
-_STEPS: Final = {b"/start": LoginStep.START, b"/callback": LoginStep.CALLBACK}
+_CALLBACK: Final = b"/callback/"
 _PROBLEMS: Final = {problem.reason or problem.code: problem for problem in EDGE_PROBLEMS}
 
 
@@ -48,19 +48,21 @@ def answer(exchange: "Exchange") -> None:
         exchange.respond(errors.METHOD_NOT_ALLOWED, endings.EDGE_IN_ADMISSION)
     elif path == b"/logout":
         _show(exchange, LOG_OUT)
-    elif path in _STEPS and head.method == b"GET":
-        _begin(exchange, _STEPS[path])
+    elif path == b"/start" and head.method == b"GET":
+        _begin(exchange, LoginStep.START)
+    elif path.startswith(_CALLBACK) and head.method == b"GET":
+        _begin(exchange, LoginStep.CALLBACK, path[len(_CALLBACK) :].decode("ascii", "replace"))
     else:
         _show(exchange, LOGIN_HOST, status=200 if path == b"/" else 404)
 
 
-def _begin(exchange: "Exchange", step: LoginStep) -> None:
+def _begin(exchange: "Exchange", step: LoginStep, tenant_id: str = "") -> None:
     parameters = parameters_of(exchange.head.target)
     if parameters is None:
         exchange.respond(errors.LOGIN_FAILED, endings.EDGE_IN_ADMISSION)
         return
     if step is LoginStep.CALLBACK:
-        _ask(exchange, _request(exchange, step, parameters))
+        _ask(exchange, _request(exchange, step, parameters, tenant_id))
         return
     try:
         host = parse_host(parameters.get("host", "").encode("ascii"))

@@ -247,6 +247,11 @@ class Settings(Group):
         """Where people sign in, as browsers reach it."""
         return f"{self.public_scheme}://{self.login_name}{'' if self.public_port is None else f':{self.public_port}'}"
 
+    def redirect_uri(self, tenant_id: str) -> str:
+        """Where a tenant's provider sends browsers back to. Each tenant has its own, so that no provider is given another's
+        codes."""
+        return f"{self.login_url}/callback/{tenant_id}"
+
     @property
     def certificates_copy(self) -> Path | None:
         """The file in which this node keeps a copy of which names have certificates."""

@@ -131,7 +131,7 @@ async def test_from_a_preview_to_the_provider_and_back(world: World, visitor: Vi
         f"{url}{PATH}/login",
         f"{LOGIN}/start",
         f"{world.provider.issuer}/authorize",
-        f"{LOGIN}/callback",
+        f"{LOGIN}/callback/{world.tenants['acme']}",
         f"{url}{PATH}/arrive",
         f"{url}/a/b",
     ]
@@ -170,6 +170,25 @@ async def test_a_session_of_one_tenant_opens_nothing_of_another(world: World, vi
     assert (refused.status, code_of(refused)) == (403, "login_not_allowed")
 
 
+async def test_a_code_of_another_provider_is_sent_to_nobody(world: World, visitor: Visitor) -> None:
+    """Mix-up: the provider of one tenant sends a visitor on to another tenant's, so that they come back with that one's code and
+    the state of their own sign-in. It must not learn the code, with which a sign-in of its own would be the visitor's. Of the
+    two redirect URIs the honest provider knows its client's only."""
+    async with LoginProvider() as evil, Visitor(world.node.url("proxy")) as attacker:
+        await world.tenant("evil", evil.issuer)
+        ours, theirs = await world.preview("acme"), await world.preview("evil")
+        attackers, _ = await begun(world, attacker, ours)
+        left = await visitor.ask(f"{theirs}{PATH}/login")
+        started = await visitor.ask(left.headers["Location"])
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(attackers).query).items()}
+        own = {name: values[0] for name, values in parse_qs(urlsplit(started.headers["Location"]).query).items()}
+        back = world.provider.code(f"{world.provider.issuer}/authorize?{urlencode({**asked, 'state': own['state']})}")
+        refused = await visitor.ask(f"{asked['redirect_uri']}?{urlencode(back)}")
+        assert (refused.status, code_of(refused)) == (403, "login_failed")
+        assert not evil.requests
+        assert own["redirect_uri"] != asked["redirect_uri"]
+
+
 async def begun(world: World, visitor: Visitor, url: str, path: str = "") -> tuple[str, dict[str, str]]:
     """As far as the provider: where it is asked, and what it sends back."""
     left = await visitor.ask(f"{url}{PATH}/login{path}")
@@ -178,8 +197,8 @@ async def begun(world: World, visitor: Visitor, url: str, path: str = "") -> tup
     return started.headers["Location"], world.provider.code(started.headers["Location"])
 
 
-def callback(query: dict[str, str]) -> str:
-    return f"{LOGIN}/callback?{urlencode(query)}"
+def callback(world: World, query: dict[str, str]) -> str:
+    return f"{LOGIN}/callback/{world.tenants['acme']}?{urlencode(query)}"
 
 
 async def test_several_tabs_sign_in_at_the_same_time(world: World, visitor: Visitor) -> None:
@@ -187,7 +206,7 @@ async def test_several_tabs_sign_in_at_the_same_time(world: World, visitor: Visi
     url = await world.preview("acme")
     tabs = [await begun(world, visitor, url, f"?next=/tab{number}") for number in range(3)]
     for number, (_, back) in reversed(list(enumerate(tabs))):
-        opened = await visitor.go(callback(back))
+        opened = await visitor.go(callback(world, back))
         assert (opened.body, visitor.hops[-1]) == (b"program", f"{url}/tab{number}")
 
 
@@ -198,7 +217,7 @@ async def test_as_many_sign_ins_as_a_request_has_room_for(world: World, visitor:
         _, back = await begun(world, visitor, url, f"?next=/{'x' * 1500}{number}")
     flows = [name for name in visitor.jar["login.miosa.app"] if "flow" in name]
     assert len(flows) == 4
-    assert (await visitor.go(callback(back))).body == b"program"
+    assert (await visitor.go(callback(world, back))).body == b"program"
 
 
 async def test_what_comes_back_wrong(world: World, visitor: Visitor) -> None:
@@ -217,9 +236,9 @@ async def test_what_comes_back_wrong(world: World, visitor: Visitor) -> None:
             "another's code by one's own state": {"code": others["code"], "state": "y"},
         }
         for name, query in table.items():
-            refused = await visitor.ask(callback(query))
+            refused = await visitor.ask(callback(world, query))
             assert (refused.status, code_of(refused)) == (403, "login_failed"), name
-            refused = await other.ask(callback(right))
+            refused = await other.ask(callback(world, right))
             assert (refused.status, code_of(refused)) == (403, "login_failed"), name
         for name, query in {
             "code twice": f"?code=a&code=b&state={right['state']}",
@@ -228,14 +247,14 @@ async def test_what_comes_back_wrong(world: World, visitor: Visitor) -> None:
             "a hundred parameters": "?" + "&".join(f"p{number}=1" for number in range(100)),
             "8 KiB": f"?code={'x' * 8000}&state=y",
         }.items():
-            refused = await visitor.ask(f"{LOGIN}/callback{query}")
+            refused = await visitor.ask(f"{callback(world, {})}{query[1:]}")
             assert (refused.status, code_of(refused)) == (403, "login_failed"), name
         for size in (9_000, 30_000):
-            assert (await visitor.ask(f"{LOGIN}/callback?code={'x' * size}")).status in (414, 431)
-        assert (await visitor.ask(f"{LOGIN}/callback?code={'x' * 65_536}")).status in (414, 431)
+            assert (await visitor.ask(f"{callback(world, {})}code={'x' * size}")).status in (414, 431)
+        assert (await visitor.ask(f"{callback(world, {})}code={'x' * 65_536}")).status in (414, 431)
         assert f"__Host-miosa-session-{world.tenants['acme']}" not in visitor.jar["login.miosa.app"]
-        assert (await visitor.go(callback(right))).body == b"program"
-        replayed = await visitor.ask(callback(right))
+        assert (await visitor.go(callback(world, right))).body == b"program"
+        replayed = await visitor.ask(callback(world, right))
         assert (replayed.status, code_of(replayed)) == (403, "login_failed")
 
 
@@ -245,9 +264,9 @@ async def test_a_callback_works_once_although_the_browser_kept_its_cookie(world:
     url = await world.preview("acme")
     _, back = await begun(world, visitor, url)
     kept = dict(visitor.jar["login.miosa.app"])
-    assert (await visitor.ask(callback(back))).status == 303
+    assert (await visitor.ask(callback(world, back))).status == 303
     visitor.jar["login.miosa.app"] = kept
-    replayed = await visitor.ask(callback(back))
+    replayed = await visitor.ask(callback(world, back))
     assert (replayed.status, code_of(replayed)) == (403, "login_failed")
 
 
@@ -293,7 +312,7 @@ async def test_what_came_of_them_is_counted(world: World, visitor: Visitor) -> N
     """Each who comes back from the provider, by what came of it."""
     url = await world.preview("acme")
     await visitor.go(f"{url}{PATH}/login")
-    await visitor.ask(f"{LOGIN}/callback?state=x")
+    await visitor.ask(callback(world, {"state": "x"}))
     visitor.jar.clear()
     world.provider.claims["email_verified"] = False
     await visitor.go(f"{url}{PATH}/login")
@@ -344,7 +363,7 @@ async def test_a_provider_that_is_slow(world: World, visitor: Visitor) -> None:
     other = await world.preview("other")
     world.provider.delay = 60.0
     async with asyncio.timeout(10):
-        answers = await asyncio.gather(visitor.go(f"{other}{PATH}/login"), visitor.ask(callback(back)))
+        answers = await asyncio.gather(visitor.go(f"{other}{PATH}/login"), visitor.ask(callback(world, back)))
     for answered in answers:
         assert (answered.status, code_of(answered)) == (503, "identity_provider_unavailable")
 
@@ -383,7 +402,7 @@ async def test_who_was_on_their_way_when_it_was_hidden(world: World, visitor: Vi
     """A good code opens what is hidden since; no other does, and nobody sets out any more."""
     url = await world.preview("acme")
     _, back = await begun(world, visitor, url)
-    arrive = (await visitor.ask(callback(back))).headers["Location"]
+    arrive = (await visitor.ask(callback(world, back))).headers["Location"]
     async with open_services(world.settings) as services:
         (resource,) = (one for one, address in world.resources.items() if address == url)
         await services.previews.put(resource, 3000, hide=True)
@@ -435,7 +454,7 @@ async def test_a_hand_over_is_for_one_host_and_one_browser_once(world: World, vi
         left = await visitor.ask(f"{url}{PATH}/login")
         back = await visitor.ask(left.headers["Location"])
         if "/authorize" in back.headers["Location"]:
-            back = await visitor.ask(callback(world.provider.code(back.headers["Location"])))
+            back = await visitor.ask(callback(world, world.provider.code(back.headers["Location"])))
         return parse_qs(urlsplit(back.headers["Location"]).query)["code"][0]
 
     async def refused(arrive: str, who: Visitor) -> None:
@@ -540,7 +559,7 @@ async def test_a_login_that_changes_ends_what_is_under_way(world: World, visitor
     url = await world.preview("acme")
     _, back = await begun(world, visitor, url)
     await world.change("acme", email_domains=("example.com", "example.org"))
-    refused = await visitor.ask(callback(back))
+    refused = await visitor.ask(callback(world, back))
     assert (refused.status, code_of(refused)) == (403, "login_failed")
 
 

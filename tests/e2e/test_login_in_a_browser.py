@@ -79,11 +79,11 @@ async def team(router: Router, tmp_path: Path) -> AsyncIterator[Team]:
 
     async with AsyncExitStack() as stack:
         caddy = stack.enter_context(Caddy(tmp_path, proxy=router.proxy, ask=router.admin))
-        provider = stack.enter_context(RealProvider(tmp_path, f"{LOGIN}/callback"))
         server = await stack.enter_async_context(serve(greet, "127.0.0.2", 0, process_request=page))
         team = Team(router, caddy, server)
         async with open_services(load(environ=router.environment), secrets=True) as services:
             tenant = await services.tenants.create("Acme")
+            provider = stack.enter_context(RealProvider(tmp_path, f"{LOGIN}/callback/{tenant.id}"))
             login = NewLogin(
                 issuer=provider.issuer,
                 client_id=provider.client_id,

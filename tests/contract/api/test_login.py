@@ -28,7 +28,7 @@ async def sign_in(services: Services, account: Account, name: str) -> Session:
     return started[0]
 
 
-async def test_a_login(api: ApiClient) -> None:
+async def test_a_login(api: ApiClient, acme: Account) -> None:
     """None at first; once it is set it is shown without its secret, with what the provider has to know; then it is gone."""
     answer = await api("GET", LOGIN)
     assert (answer.status, answer.code) == (404, "not_found")
@@ -44,7 +44,7 @@ async def test_a_login(api: ApiClient) -> None:
         "groups_claim": "groups",
         "anyone": False,
         "session_hours": 12,
-        "redirect_uri": "https://login.miosa.app/callback",
+        "redirect_uri": f"https://login.miosa.app/callback/{acme.tenant.id}",
         "created_at": shown["created_at"],
         "updated_at": shown["updated_at"],
     }
