@@ -171,8 +171,8 @@ LOGIN_NOT_ALLOWED = Problem(
     403,
     _CLIENT,
     "You have signed in, and this account is not among those that the preview's team lets in: its e-mail address is of another "
-    "domain or not verified, or it is in none of their groups. Open the preview again to sign in with another account, or ask "
-    "the team to let you in.",
+    "domain or not verified, or it is in none of their groups. Sign in once more with another account, or ask the team to let "
+    "you in.",
     proxy_error="http_request_denied",
 )
 LOGIN_FAILED = Problem(
@@ -236,8 +236,11 @@ TOO_MANY_TRIES = Problem(
 
 
 def too_many_tries(wait: int) -> Problem:
-    """Passwords are looked at again in so many seconds."""
-    return replace(TOO_MANY_TRIES, retry_after=wait)
+    """Passwords are looked at again in so many seconds, which a page has to say: people see no Retry-After."""
+    minutes = -(-wait // 60)
+    long = f"{minutes} minutes" if wait > 60 else "1 minute" if wait == 60 else f"{wait} second{'s' * (wait != 1)}"
+    message = TOO_MANY_TRIES.message.replace("for the time in Retry-After", long)
+    return replace(TOO_MANY_TRIES, message=message, retry_after=wait)
 
 
 FORM_WRONG = replace(

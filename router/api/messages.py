@@ -58,6 +58,8 @@ def _message(item: ErrorDetails) -> str:
         return BLANK
     if kind.endswith("_type") and item["input"] is None:
         return BLANK
+    if kind in ("enum", "literal_error"):
+        return f"{INVALID}: must be {context['expected']}"
     return _fill(_WORDS.get(kind, INVALID), context)
 
 

@@ -160,7 +160,7 @@ def _settings(folder: Folder, proxy: int, api: int, admin: int, https: int) -> d
         "MIOSA_ROUTER_VERIFY_TARGET": f"verify.{PLATFORM}",
         "MIOSA_ROUTER_PROXY_TARGET": f"proxy.{PLATFORM}",
         "MIOSA_ROUTER_PUBLIC_PORT": str(https),
-        "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
+        "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.1/32",
         "MIOSA_ROUTER_CHECKS__BACKGROUND": "false",  # names under .localhost have no DNS
         "MIOSA_ROUTER_INTERNAL_TOKEN": secrets.token_urlsafe(32),
         "MIOSA_ROUTER_SECRETS_KEY": secrets.token_hex(32),  # its database is as new

@@ -109,8 +109,11 @@ class Pages:
         text = wording.message(problem, port)
         if message is not None:
             text = message
-        elif problem.code == "token_missing" and form is Form.HTML and (asks or login):
-            text = wording.asking(password=asks, login=bool(login))
+        elif form is Form.HTML and (asks or login):
+            if problem.code == "token_missing":
+                text = wording.asking(password=asks, login=bool(login))
+            elif problem.code in ("token_expired", "token_revoked"):
+                text = wording.ended(password=asks, login=bool(login))
         content_type = _TYPES[form]
         if form is Form.EVENT_STREAM:
             return Page(content_type, b"retry: %d\n\n" % (reconnect_after(problem) or 0), _ALWAYS, 200)

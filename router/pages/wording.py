@@ -21,8 +21,8 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "token_missing": "This preview is private",
         "token_wrong": "That does not open this preview",
         "several_tokens": "One token at a time",
-        "token_expired": "This link or token has expired",
-        "token_revoked": "This link or token works no more",
+        "token_expired": "Your access has expired",
+        "token_revoked": "Your access has ended",
         "address_not_allowed": "Not from this network",
         "origin_not_allowed": "Not from another site",
         "login_not_allowed": "This account is not let in",
@@ -129,6 +129,12 @@ ASKING = (
     "a link that the preview’s owner has shared with you."
 )
 
+# Where what let somebody in has ended, a sign-in of yesterday for example, and the page has a way to come in again.
+_ENDED = (
+    "What let you in does not open this preview any more: its time is over, it was ended or revoked, or it worked a single time "
+    "and was used."
+)
+
 # Of who may open a preview: it is hidden from strangers by another problem than these, or by none.
 _REFUSALS = (
     "token_missing",
@@ -139,7 +145,6 @@ _REFUSALS = (
     "origin_not_allowed",
     "preview_expired",
     "too_early",
-    "identity_provider_unavailable",
     "password_wrong",
     "too_many_tries",
 )
@@ -168,7 +173,6 @@ STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(_REFUSALS, ("unknown", "private")),
         "several_tokens": ("unknown", "private"),
-        "ci_system": ("unknown", "private"),
         "preview_expired": ("bad", "expired"),
         "address_not_allowed": ("unknown", "restricted"),
         "too_many_logins": ("unknown", "private"),
@@ -208,6 +212,13 @@ def asking(*, password: bool, login: bool) -> str:
     if password and login:
         return ASKING_BOTH
     return ASKING if password else SIGNING_IN
+
+
+def ended(*, password: bool, login: bool) -> str:
+    """The same where the visitor was in before, and what let them in has ended."""
+    if password and login:
+        return f"{_ENDED} Type the preview’s password, or sign in again."
+    return f"{_ENDED} {'Type the preview’s password.' if password else 'Sign in again.'}"
 
 
 def heading(problem: Problem, port: int | None) -> str:

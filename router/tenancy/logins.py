@@ -235,7 +235,10 @@ class Logins:
         if new.anyone and (new.email_domains or new.groups):
             fields.add("anyone", "must not be true beside email_domains or groups: those would say nothing")
         if not (new.anyone or new.email_domains or new.groups):
-            fields.add("email_domains", "Say who may come in: email_domains, groups, or anyone: true")
+            fields.add(
+                "email_domains",
+                "can't be blank where groups is too: name one of them, or set anyone to true for whoever can sign in",
+            )
         domains = _domains(fields, new.email_domains)
         fields.check()
         return domains

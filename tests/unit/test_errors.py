@@ -182,3 +182,14 @@ def test_an_error_carries_its_problem() -> None:
     assert wrong.message == "Two fields are wrong."
     assert wrong.fields == {"slug": ["is taken"], "name": []}
     assert RouterError(errors.CONFLICT, "").message == ""
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [(1, "1 second,"), (41, "41 seconds,"), (60, "1 minute,"), (61, "2 minutes,"), (3540, "59 minutes,")],
+)
+def test_how_long_to_wait_is_said_in_words(wait: int, said: str) -> None:
+    """Who reads a page sees no header."""
+    problem = errors.too_many_tries(wait)
+    assert f"Wait {said} then try again." in problem.message
+    assert problem.retry_after == wait

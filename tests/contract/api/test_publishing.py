@@ -504,7 +504,10 @@ async def test_environments(
     [
         ({"source_sandbox_id": None}, {"source_sandbox_id": ["can't be blank"]}),
         ({"source_sandbox_id": "sbx"}, {"source_sandbox_id": ["must be a UUID"]}),
-        ({"kind": "container"}, {"kind": ["is invalid"]}),
+        (
+            {"kind": "container"},
+            {"kind": ["is invalid: must be 'auto', 'static', 'dynamic' or 'sandbox_backed'"]},
+        ),
         ({"port": 0}, {"port": ["must be greater than or equal to 1"]}),
         ({"port": 49983}, {"port": ["is reserved by the platform"]}),
         ({"port": "3000"}, {"port": ["is invalid"]}),

@@ -303,3 +303,30 @@ def test_the_platform_has_a_name() -> None:
     )
     assert "Elsewhere" in text_of(page)
     assert b"MIOSA" not in page.body
+
+
+@pytest.mark.parametrize(
+    ("login", "after_form", "told", "primary"),
+    [
+        (b"/in", None, "Sign in again.", 1),
+        (b"", b"/", "Type the preview’s password.", 1),
+        (b"/in", b"/", "Type the preview’s password, or sign in again.", 1),
+        (b"", None, "Ask the preview's owner for a new link or token.", 0),
+    ],
+)
+@pytest.mark.parametrize("problem", [errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED])
+def test_who_was_in_before_is_told_the_ways_back(
+    problem: Problem, login: bytes, after_form: bytes | None, told: str, primary: int
+) -> None:
+    """A session ends each day: no word of a link then, where its page has a button. One way alone is in the accent's colour."""
+    page = Pages("https://docs.example").render(
+        problem,
+        form=Form.HTML,
+        request_id="req-1",
+        host="a.example",
+        port=3000,
+        login=login,
+        after_form=after_form,
+    )
+    assert told.replace("'", "&#39;") in page.body.decode()
+    assert page.body.count(b'class="button"') == primary
