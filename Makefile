@@ -46,7 +46,7 @@ $(SERVERS): $(STAMP) requirements-servers.lock
 	@touch $@
 
 # Interpreted, unless `make install` has compiled this very code.
-run: $(RUNTIME) ## the router, Caddy and three sample sandboxes, until Ctrl-C
+run: $(RUNTIME) ## the router, Caddy, sample sandboxes and a platform that wakes one, until Ctrl-C
 	@$(BIN)/python deploy/compile.py --remove-stale
 	@exec $(BIN)/miosa-router demo
 

@@ -11,6 +11,8 @@ PLATFORM = "miosa.localhost"
 TENANT_ZONE = "acme.localhost"
 PROJECT_ZONE = "shop.acme.localhost"
 CUSTOM_DOMAIN = "www.clinic.localhost"
+NAP = "nap"  # a sandbox that sleeps
+PRIVATE = "draft"  # one that only who has its link may open
 STARTING = "later"  # a sandbox that never finishes starting
 CLOSED_PORT = 3001
 
@@ -42,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The places of one run. `certificate` is the path of the CA's root; `resource_id` is that of the pages."""
+    """The places of one run. `certificate` is the path of the CA's root; `resource_id` is that of the pages, `share_url` the private sandbox's link."""
 
     certificate: str
     api_key: str
@@ -53,6 +55,8 @@ class Guide:
     http_port: int
     api_port: int
     admin_port: int
+    platform_port: int
+    share_url: str
 
     def places(self) -> tuple[Place, ...]:
         return tuple(self._places())
@@ -82,6 +86,14 @@ class Guide:
             self._curl(nobody),
             refused=True,
         )
+        yield self._page("a sandbox that sleeps: the visit wakes it, which takes some 3 s", f"{NAP}.{TENANT_ZONE}")
+        sleep = f"http://127.0.0.1:{self.platform_port}/sleep"
+        yield Place(
+            "sending it to sleep again, as the platform does after 90 s without use", sleep, f"curl -sS -X POST {sleep}"
+        )
+        yield self._page("a private sandbox: strangers get a page that says so", f"{PRIVATE}.{TENANT_ZONE}")
+        # The link sets a cookie and leads on to the page: -b "" has curl keep it for that.
+        yield Place("the same, by its share link", self.share_url, self._curl("-L", "-b", "", self.share_url))
         yield self._page("a sandbox that is starting: the page tries again by itself", f"{STARTING}.{TENANT_ZONE}")
         yield self._page("a port on which nothing listens", f"{CLOSED_PORT}-pages.sandbox.{PLATFORM}")
         explain = f"{admin}/explain?host={CUSTOM_DOMAIN}"

@@ -7,10 +7,12 @@ Customer and domains are made with the services that the command line uses; the 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
-from router.demo.guide import CLOSED_PORT, CUSTOM_DOMAIN, PROJECT_ZONE, STARTING, TENANT_ZONE
+from router.demo.guide import CLOSED_PORT, CUSTOM_DOMAIN, NAP, PRIVATE, PROJECT_ZONE, STARTING, TENANT_ZONE
+from router.demo.platform import PORT as NAP_PORT
 from router.domains.checks.caa import CaaFinding, CaaVerdict
 from router.domains.checks.judgement import Check
 from router.domains.checks.pointing import CheckResult
@@ -69,12 +71,12 @@ def _leads_here(name: str) -> Check:
     return Check(result=CheckResult.VALID, records=(), caa=caa, method=Method.CNAME, evidence=evidence)
 
 
-async def register(api: str, token: str, customer: Customer, sandboxes: Mapping[str, int]) -> dict[str, str]:
+async def register(api: str, token: str, customer: Customer, sandboxes: Mapping[str, int], nap: str) -> dict[str, str]:
     """Tell the router which sandboxes there are and on which port of this machine; their ids.
 
-    The pages belong to the project, the others to the tenant alone. Raises SeedError.
+    The pages belong to the project, the others to the tenant alone. `nap` is the id of the one that sleeps. Raises SeedError.
     """
-    ids = {}
+    ids = {NAP: nap}
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(base_url=api, headers=headers, timeout=aiohttp.ClientTimeout(10)) as session:
         for name, real in sandboxes.items():
@@ -92,10 +94,38 @@ async def register(api: str, token: str, customer: Customer, sandboxes: Mapping[
         await _put(session, f"/internal/v1/resources/{ids[STARTING]}", body)
         endpoint = {"address": "127.0.0.1", "generation": "demo", "state": "starting"}
         await _put(session, f"/internal/v1/endpoints/{ids[STARTING]}", endpoint)
+        ids[PRIVATE] = str(uuid.uuid4())
+        body = {"kind": "sandbox", "slug": PRIVATE, "tenant_id": customer.tenant_id, "default_port": 3000}
+        await _put(session, f"/internal/v1/resources/{ids[PRIVATE]}", body | {"visibility": "private"})
+        endpoint = {
+            "address": "127.0.0.1",
+            "generation": "demo",
+            "state": "running",
+            "ports": {3000: sandboxes["pages"]},
+        }
+        await _put(session, f"/internal/v1/endpoints/{ids[PRIVATE]}", endpoint)
+        body = {"kind": "sandbox", "slug": NAP, "tenant_id": customer.tenant_id, "default_port": NAP_PORT}
+        await _put(session, f"/internal/v1/resources/{nap}", body | {"wake": "any"})
+        await _send(session, "PATCH", f"/internal/v1/resources/{nap}", {"state": "paused"})
     return ids
 
 
+async def share(api: str, customer: Customer, resource_id: str) -> str:
+    """A link that lets whoever has it into the private sandbox. Raises SeedError."""
+    headers = {"Authorization": f"Bearer {customer.key}"}
+    async with aiohttp.ClientSession(base_url=api, headers=headers, timeout=aiohttp.ClientTimeout(10)) as session:
+        made = await _send(session, "POST", f"/api/v1/sandboxes/{resource_id}/shares", {})
+        url: str = made["data"]["share_url"]
+        return url
+
+
 async def _put(session: aiohttp.ClientSession, path: str, body: Mapping[str, object]) -> None:
-    async with session.put(path, json=body) as answer:
+    await _send(session, "PUT", path, body)
+
+
+async def _send(session: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, object]) -> Any:
+    """What the router answers."""
+    async with session.request(method, path, json=body) as answer:
         if answer.status >= 300:
-            raise SeedError(f"PUT {path} was refused with {answer.status}: {await answer.text()}")
+            raise SeedError(f"{method} {path} was refused with {answer.status}: {await answer.text()}")
+        return await answer.json()

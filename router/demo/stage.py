@@ -8,16 +8,18 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
 
 from router.demo.children import Child, ChildError, Children, environment
 from router.demo.folder import BusyError, Folder
-from router.demo.guide import LOG, PLATFORM, Guide, explained
+from router.demo.guide import LOG, PLATFORM, PRIVATE, Guide, explained
+from router.demo.platform import API, RESOURCE, SECRET, TOKEN
 from router.demo.ports import NoPortError, Ports, loopback
-from router.demo.seed import PORTS, SeedError, add_custom_domain, add_customer, register
+from router.demo.seed import PORTS, SeedError, add_custom_domain, add_customer, register, share
 from router.observe import logs
 from router.settings import load
 
@@ -84,6 +86,10 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
     proxy, api, admin = (_port(ports, say, *wanted) for wanted in (("proxy", 8080), ("api", 8081), ("admin", 8082)))
     https, http = _port(ports, say, "https", 8443), _port(ports, say, "http", 8880)
     variables = _settings(folder, proxy, api, admin, https)
+    async with _step(say, "starting the platform of a sandbox that sleeps"):
+        nap = str(uuid.uuid4())
+        platform = await _platform(folder, children, variables, f"http://127.0.0.1:{api}", nap)
+    variables["MIOSA_ROUTER_WAKE__URL"] = f"http://127.0.0.1:{platform}/wake"
     settings = load(environ=environment(variables))
     logs.configure(settings.model_copy(update={"log_level": "warning"}))  # ours; the router's own go to its log
 
@@ -97,9 +103,10 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
         await router.ready(lambda: _is_ready(f"http://127.0.0.1:{admin}/readyz"), READY_TIMEOUT)
     async with _step(say, "telling the router where the sandboxes run"):
         resources = await register(
-            f"http://127.0.0.1:{api}", variables["MIOSA_ROUTER_INTERNAL_TOKEN"], customer, sandboxes
+            f"http://127.0.0.1:{api}", variables["MIOSA_ROUTER_INTERNAL_TOKEN"], customer, sandboxes, nap
         )
         await add_custom_domain(settings, resources["pages"])
+        share_url = await share(f"http://127.0.0.1:{api}", customer, resources[PRIVATE])
     async with _step(say, "starting Caddy"):
         front = await children.start(
             "Caddy",
@@ -119,6 +126,8 @@ async def _set_up(folder: Folder, children: Children, say: Say) -> tuple[Guide, 
         http_port=http,
         api_port=api,
         admin_port=admin,
+        platform_port=platform,
+        share_url=share_url,
     )
     return guide, router
 
@@ -127,6 +136,25 @@ async def _sandbox(name: str, folder: Folder, children: Children) -> int:
     """Start a sandbox; the port that it listens on."""
     program = [sys.executable, "-m", f"router.demo.sandboxes.{name}"]
     child = await children.start(name, program, folder.log(name))
+    await child.ready(lambda: _done(child.first_line), READY_TIMEOUT)
+    return int(child.first_line.result())
+
+
+async def _platform(
+    folder: Folder, children: Children, variables: Mapping[str, str], api: str, resource_id: str
+) -> int:
+    """Start the platform; the port that it listens on."""
+    child = await children.start(
+        "platform",
+        [sys.executable, "-m", "router.demo.platform"],
+        folder.log("platform"),
+        {
+            API: api,
+            TOKEN: variables["MIOSA_ROUTER_INTERNAL_TOKEN"],
+            SECRET: variables["MIOSA_ROUTER_WAKE__SECRET"],
+            RESOURCE: resource_id,
+        },
+    )
     await child.ready(lambda: _done(child.first_line), READY_TIMEOUT)
     return int(child.first_line.result())
 
@@ -164,6 +192,8 @@ def _settings(folder: Folder, proxy: int, api: int, admin: int, https: int) -> d
         "MIOSA_ROUTER_CHECKS__BACKGROUND": "false",  # names under .localhost have no DNS
         "MIOSA_ROUTER_INTERNAL_TOKEN": secrets.token_urlsafe(32),
         "MIOSA_ROUTER_SECRETS_KEY": secrets.token_hex(32),  # its database is as new
+        "MIOSA_ROUTER_WAKE__SECRET": secrets.token_urlsafe(32),
+        "MIOSA_ROUTER_WAKE__PAGE_AFTER": "1",  # so that people see the page that waits
         "MIOSA_ROUTER_GATE__BUDGETS": "false",  # Caddy signs here itself
         "MIOSA_ROUTER_LOG_FORMAT": "text",
         # No other node takes over, so Ctrl-C need not wait long.

@@ -80,6 +80,10 @@ ANSWERS = {
     "an event stream": "event: tick",
     "a WebSocket": "hello",
     "plain HTTP, sent on to HTTPS": "308",
+    "a sandbox that sleeps: the visit wakes it, which takes some 3 s": "A sandbox that sleeps",
+    "sending it to sleep again, as the platform does after 90 s without use": '"state": "paused"',
+    "a private sandbox: strangers get a page that says so": '"code": "',
+    "the same, by its share link": "A sandbox that serves pages",
     "a sandbox that is starting: the page tries again by itself": '"code": "starting"',
     "a port on which nothing listens": '"code": "port_closed"',
     "why a name leads where it does": "www.clinic.localhost",
@@ -155,7 +159,7 @@ def test_stopping_leaves_nothing_running(tmp_path: Path, number: signal.Signals)
         with start(tmp_path) as demo:
             demo.says(UP, START)
             started = children(demo.pid)
-            assert len(started) == 5
+            assert len(started) == 6
             demo.signal(number)
             assert demo.wait() == 0
             assert "nothing is left running" in demo.output
