@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -41,6 +43,7 @@ _ANEW: Final = "__Host-miosa-anew"  # the provider is to ask who it is, although
 _MAX_FLOWS: Final = 4  # that one browser may have under way: a request's head has only so much room
 _MAX_USED: Final = 50_000  # sign-ins whose callback has come
 _CONCURRENCY: Final = 64  # visitors for whom a provider is asked
+_MAX_OF_TENANT: Final = 16  # of them: half of what one worker has under way, however slow a tenant's provider is
 _TIME: Final = 9.0  # seconds for one step: a worker waits ten
 _PER_MINUTE: Final = 60  # steps of one address
 _MAX_CODE: Final = 4096  # characters
@@ -52,6 +55,10 @@ _RESULTS: Final = {
 }
 
 _log = structlog.get_logger("router.login")
+
+
+class _BusyError(Exception):
+    """As many of the tenant's people as may be are under way."""
 
 
 class LoginFlow:
@@ -82,6 +89,7 @@ class LoginFlow:
         self._redirect_uri = settings.redirect_uri
         self._rates = RateLimiter(clock, counts)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
+        self._under_way: Counter[str] = Counter()  # steps, by tenant
         self._used: TTLCache[str, None] = TTLCache(_MAX_USED, COOKIE_TIME, timer=clock.monotonic)
 
     async def answer(self, request: LoginRequest) -> LoginResponse:
@@ -93,16 +101,18 @@ class LoginFlow:
             async with asyncio.timeout(_TIME):
                 if request.step is LoginStep.LOG_OUT:
                     return await self._log_out(request)
-                async with self._slots:
-                    if request.step is LoginStep.START:
-                        return await self._start(request)
-                    response = await self._finish(request)
+                with self._share(request.tenant_id):
+                    async with self._slots:
+                        if request.step is LoginStep.START:
+                            return await self._start(request)
+                        response = await self._finish(request)
             self._metrics.count("logins", _RESULTS.get(response.problem, "ok"))
             return response
-        except TimeoutError:
+        except (TimeoutError, _BusyError) as error:
             if request.step is LoginStep.CALLBACK:
                 self._metrics.count("logins", "unavailable")
-            _log.warning("login took too long", step=request.step, tenant=request.tenant_id)
+            event = "too many logins of a tenant" if isinstance(error, _BusyError) else "login took too long"
+            _log.warning(event, step=request.step, tenant=request.tenant_id)
             return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
 
     async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:
@@ -115,6 +125,19 @@ class LoginFlow:
     async def end_session(self, session_id: str) -> None:
         """Everywhere."""
         await self._sessions.end(session_id)
+
+    @contextmanager
+    def _share(self, tenant_id: str) -> Iterator[None]:
+        """A place among those of one tenant. Raises _BusyError."""
+        if self._under_way[tenant_id] >= _MAX_OF_TENANT:
+            raise _BusyError
+        self._under_way[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[tenant_id] -= 1
+            if not self._under_way[tenant_id]:
+                del self._under_way[tenant_id]
 
     async def _start(self, request: LoginRequest) -> LoginResponse:
         host, path, binding = (request.parameters[name] for name in ("host", "next", "binding"))

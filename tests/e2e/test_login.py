@@ -368,6 +368,34 @@ async def test_a_provider_that_is_slow(world: World, visitor: Visitor) -> None:
         assert (answered.status, code_of(answered)) == (503, "identity_provider_unavailable")
 
 
+async def test_a_tenants_slow_provider_keeps_nobody_else_waiting(world: World, visitor: Visitor) -> None:
+    """Of one tenant only so many wait for its provider at a time, from however many addresses; others' people sign in meanwhile."""
+    async with LoginProvider() as slow, AsyncExitStack() as stack:
+        await world.tenant("slow", slow.issuer)
+        theirs, ours = await world.preview("slow"), await world.preview("acme")
+        back = []
+        for number in range(40):
+            one = await stack.enter_async_context(Visitor(world.node.url("proxy")))
+            left = await one.ask(f"{theirs}{PATH}/login")
+            asked = (await one.ask(left.headers["Location"], X_Forwarded_For=f"198.51.100.{number}")).headers[
+                "Location"
+            ]
+            back.append((one, f"{LOGIN}/callback/{world.tenants['slow']}?{urlencode(slow.code(asked))}", number))
+        slow.delay = 60.0
+        waiting = [
+            asyncio.ensure_future(one.ask(url, X_Forwarded_For=f"198.51.100.{number}")) for one, url, number in back
+        ]
+        try:
+            async with asyncio.timeout(5):
+                while slow.asked.count("/token") < 16:
+                    await asyncio.sleep(0.02)
+            assert (await visitor.go(f"{ours}{PATH}/login")).body == b"program"
+            assert sum(not one.done() for one in waiting) == 16
+        finally:
+            for refused in await asyncio.gather(*waiting):
+                assert (refused.status, code_of(refused)) == (503, "identity_provider_unavailable")
+
+
 async def test_what_does_not_begin_a_sign_in(world: World, visitor: Visitor) -> None:
     """Hosts that are none of a login's: each gets the same answer, so that nobody learns which of them exist."""
     public = await world.preview("acme", visibility="public")
