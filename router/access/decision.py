@@ -30,17 +30,29 @@ from typing import Final
 from router import errors
 from router.access.brought import MAX_TOKEN, Brought
 from router.access.ci_tokens import CiOutcome
-from router.access.cookies import Cookies, Grant, is_believed
+from router.access.cookies import Cookies, Grant
 from router.access.entry import OPEN, Entry, Way, way_of
+from router.access.judging import claims_reach, heard, judge_grant, judge_key, judge_session
 from router.access.keys import UNKNOWN, AccessKeys
 from router.access.reserved import LOGIN, LOGOUT, is_form, login_path
 from router.access.rules import AccessRules
 from router.access.tokens import Claims, EarlyTokenError, ExpiredTokenError
-from router.base.key_scopes import KeyScope, read_scope
+from router.access.verdicts import (
+    Allowed,
+    AtLogin,
+    Confirm,
+    Exchanged,
+    LookUp,
+    Preflight,
+    Refused,
+    TakePassword,
+    UseUp,
+    Verdict,
+)
 from router.base.preview_secrets import digest, kind_of
 from router.errors import Problem
 from router.routes.policies import AccessSecret, SecretKind
-from router.routes.records import SESSION_ID, KeyRecord, SessionRecord, SigningKeysRecord
+from router.routes.records import SESSION_ID, SessionRecord
 
 _FOREVER: Final = float("inf")
 _API_KEY: Final = b"msk_"
@@ -50,70 +62,6 @@ _MAX_COOKIES: Final = 4  # that are looked at: browsers may send one of each of 
 # The most telling first: which of several refusals a visitor hears.
 _TELLING: Final = (errors.TOKEN_REVOKED, errors.TOKEN_EXPIRED, errors.TOKEN_WRONG)
 
-
-class Allowed:
-    """The request goes on. `consumed` are the values of Authorization that were ours."""
-
-    def __init__(self, entry: Entry, consumed: frozenset[bytes] = frozenset()) -> None:
-        self.entry = entry
-        self.consumed = consumed
-
-
-class Refused:
-    """It does not."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-
-
-class Preflight:
-    """It is answered here."""
-
-
-class Exchanged:
-    """A link is exchanged for a cookie: the visitor is sent to the same address without it. `secret` None: they have one, or
-    need none."""
-
-    def __init__(self, secret: AccessSecret | None) -> None:
-        self.secret = secret
-
-
-class Confirm:
-    """The visitor is asked to say that they mean to use a link that works once."""
-
-
-class UseUp:
-    """They have said so: it is taken, for good, and then exchanged for a cookie."""
-
-    def __init__(self, secret: AccessSecret) -> None:
-        self.secret = secret
-
-
-class AtLogin:
-    """The request is for one of the paths of a login, which the edge answers (`reserved.py`)."""
-
-    def __init__(self, path: bytes) -> None:
-        self.path = path
-
-
-class TakePassword:
-    """They have sent the form of our page: what is in it is compared with this password."""
-
-    def __init__(self, secret: AccessSecret) -> None:
-        self.secret = secret
-
-
-class LookUp:
-    """The API key of this hash has to be looked up first, or the session of this id, or the token of a CI system verified; or,
-    where all are empty, the keys that sign cookies be looked up."""
-
-    def __init__(self, key: str = "", *, session_id: str = "", ci_token: str = "") -> None:
-        self.key = key
-        self.session_id = session_id
-        self.ci_token = ci_token
-
-
-Verdict = Allowed | Refused | Preflight | Exchanged | Confirm | UseUp | AtLogin | TakePassword | LookUp
 
 _ALLOWED_OPEN: Final = Allowed(OPEN)
 _PREFLIGHT: Final = Preflight()
@@ -199,10 +147,7 @@ def _by_form(rules: AccessRules, brought: Brought, now: float, *, secure: bool) 
 
 
 def _refuse(rules: AccessRules, problem: Problem) -> Refused:
-    """With `hide` only who had, or has, what opens the preview hears that it exists."""
-    if rules.hide and problem.code in ("token_missing", "token_wrong", "address_not_allowed"):
-        return Refused(errors.HOST_NOT_FOUND)
-    return Refused(problem)
+    return Refused(heard(rules, problem))
 
 
 def _by_an_open_door(brought: Brought) -> Verdict:
@@ -319,7 +264,7 @@ def _once(
         # Who has used it may follow it again, and find what they have found before.
         for cookie in brought.cookies[:_MAX_COOKIES]:
             grant = cookies.read(cookie, keys.signing, now)
-            if grant is not None and grant.secret_id == secret.id and _judge_grant(rules, grant, now) is None:
+            if grant is not None and grant.secret_id == secret.id and judge_grant(rules, grant, now) is None:
                 return Exchanged(None)
         return Refused(errors.TOKEN_REVOKED)
     if method != b"POST":
@@ -338,19 +283,10 @@ def _by_key(rules: AccessRules, hashed: str, keys: AccessKeys, now: float, consu
     return Allowed(Entry(key=hashed, until=until, how=Way.API_KEY, subject=record.id), consumed)
 
 
-def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Problem | None:
-    """Why an API key does not open the preview; None where it does."""
-    if record is None or not _reaches(rules, record.scope, record.scope_id, record.tenant_id):
-        return errors.TOKEN_WRONG
-    if record.revoked:
-        return errors.TOKEN_REVOKED
-    return errors.TOKEN_EXPIRED if record.until is not None and now >= record.until else None
-
-
 def _by_claims(
     rules: AccessRules, claims: Claims, brought: Brought, consumed: frozenset[bytes], *, expired: bool
 ) -> Verdict:
-    if brought.link or not _claims_reach(rules, claims):
+    if brought.link or not claims_reach(rules, claims):
         return Refused(errors.TOKEN_WRONG)
     if expired:
         return Refused(errors.TOKEN_EXPIRED)
@@ -372,27 +308,6 @@ def _by_ci_token(
     return Allowed(Entry(issuers=met, until=verdict.until, how=Way.CI, subject=verdict.subject), consumed)
 
 
-def _claims_reach(rules: AccessRules, claims: Claims) -> bool:
-    scope = read_scope(claims.scope)
-    if scope is None:
-        return False
-    word, scope_id = scope
-    tenant = rules.tenant_id if claims.tenant == rules.tenant_slug else claims.tenant
-    return _reaches(rules, word, scope_id or "", tenant)
-
-
-def _reaches(rules: AccessRules, scope: str, scope_id: str, tenant_id: str) -> bool:
-    if scope == KeyScope.PLATFORM:
-        return True
-    if tenant_id != rules.tenant_id:
-        return False
-    if scope == KeyScope.TENANT or rules.whole_tenant:
-        return True
-    if scope == KeyScope.WORKSPACE:
-        return scope_id == rules.workspace_id
-    return scope == KeyScope.PROJECT and scope_id == rules.project_id
-
-
 def _by_cookies(
     rules: AccessRules,
     brought: Brought,
@@ -411,7 +326,7 @@ def _by_cookies(
     worst: Problem = errors.TOKEN_WRONG
     for cookie in brought.cookies[:_MAX_COOKIES]:
         grant = cookies.read(cookie, signing, now)
-        problem = errors.TOKEN_WRONG if grant is None else _judge_grant(rules, grant, now)
+        problem = errors.TOKEN_WRONG if grant is None else judge_grant(rules, grant, now)
         session: SessionRecord | None = None
         if grant is not None and problem is None and grant.secret_id.startswith(SESSION_ID):
             found = keys.peek_session(grant.secret_id)
@@ -453,65 +368,3 @@ def _entry_of_session(grant: Grant, session: SessionRecord) -> Entry:
         subject=session.subject,
         email=session.email or "",
     )
-
-
-def _judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None:
-    """Why a cookie that we have signed does not open the preview; None where it does. A session is judged by `judge_session`."""
-    if grant.resource_id != rules.resource_id or grant.port != rules.port:
-        return errors.TOKEN_WRONG
-    if grant.secret_id.startswith(SESSION_ID):
-        if grant.generation != rules.generation or not rules.login:
-            return errors.TOKEN_REVOKED
-        return errors.TOKEN_EXPIRED if now >= grant.until else None
-    secret = rules.secrets_by_id.get(grant.secret_id)
-    if grant.generation != rules.generation or secret is None or secret.revoked:
-        return errors.TOKEN_REVOKED
-    if now >= grant.until or (secret.until is not None and now >= secret.until):
-        return errors.TOKEN_EXPIRED
-    return None
-
-
-def judge_session(rules: AccessRules, record: SessionRecord | None, now: float) -> Problem | None:
-    """Why a session does not open a preview that takes logins; None where it does. One that nobody knows any more has ended."""
-    if record is None:
-        return errors.TOKEN_REVOKED
-    if record.tenant_id != rules.tenant_id:
-        return errors.TOKEN_WRONG
-    if record.revoked:
-        return errors.TOKEN_REVOKED
-    return errors.TOKEN_EXPIRED if now >= record.until else None
-
-
-def judge_entry(
-    rules: AccessRules, entry: Entry, client: str, now: float, signing: SigningKeysRecord | None
-) -> Problem | None:
-    """Why a visitor who came in by `entry`, before the policy was what it is, may stay no longer; None where they may. An
-    API key is judged by `judge_key`, a session by `judge_session`. `signing` are the keys that sign cookies now, where they are known."""
-    if now >= rules.until:
-        return errors.PREVIEW_EXPIRED
-    if not rules.takes_address(client):
-        return _refuse(rules, errors.ADDRESS_NOT_ALLOWED).problem
-    if rules.public:
-        return None
-    if entry is OPEN:
-        return _refuse(rules, errors.TOKEN_MISSING).problem
-    if now >= entry.until:
-        return errors.TOKEN_EXPIRED
-    if entry.claims is not None:
-        return None if _claims_reach(rules, entry.claims) else errors.TOKEN_WRONG
-    if entry.issuers:
-        return None if any(rule in rules.issuers for rule in entry.issuers) else errors.TOKEN_REVOKED
-    if entry.key:
-        return None
-    if entry.session_id:
-        if not rules.login or entry.generation != rules.generation:
-            return errors.TOKEN_REVOKED
-        return errors.TOKEN_WRONG if signing is not None and not is_believed(entry.signed_by, signing) else None
-    secret = rules.secrets_by_id.get(entry.secret_id)
-    if secret is None or secret.revoked or (entry.signed_by and entry.generation != rules.generation):
-        return errors.TOKEN_REVOKED
-    if entry.signed_by and signing is not None and not is_believed(entry.signed_by, signing):
-        return errors.TOKEN_WRONG
-    if rules.programs_only and (entry.signed_by or secret.kind is not SecretKind.PROGRAM):
-        return errors.TOKEN_REVOKED
-    return errors.TOKEN_EXPIRED if secret.until is not None and now >= secret.until else None

@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
     from router.proxy.client import ClientConnection
     from router.proxy.connection_limits import Share
+    from router.proxy.guard import Visit
     from router.proxy.worker_state import Activity, Prepared, WorkerState
     from router.routes.route import Route
 
@@ -158,7 +159,7 @@ class Exchange(Finished):
     early_switch: tuple[ResponseHead, bytes] | None = None  # a 101 that came before the end of the request
     whole_body: "HeldBody | None" = None  # while a moment is waited for it
     body_start: bytes | None = None  # of the request, framed as `head` says, since that
-    visit: "admission.Visit | None" = None  # how it came in, where not everybody may
+    visit: "Visit | None" = None  # how it came in, where not everybody may
     held = False  # for a resource that sleeps or starts, or it is the event stream of a page that waits for one
     progress: "Progress | None" = None  # that the page shows which waits for it
     new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it

@@ -18,9 +18,10 @@ from router.observe import endings
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
-from router.proxy.admission import Visit, judge_again
+from router.proxy.admission import judge_again
 from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
+from router.proxy.guard import Visit
 from router.proxy.h2_client import Http2Client
 from router.proxy.sweep import sweep
 from router.proxy.wakes import WakeConfig, Wakes

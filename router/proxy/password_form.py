@@ -19,8 +19,8 @@ from router.proxy.form_body import FormBody
 from router.routes.policies import AccessSecret
 
 if TYPE_CHECKING:
-    from router.proxy.admission import Visit
     from router.proxy.exchange import Exchange
+    from router.proxy.guard import Visit
 
 # Problems of which the page asks for the password: with it the visitor would come in.
 _ASKING: Final = frozenset(

@@ -27,7 +27,7 @@ from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.pages import Progress, Stage
 from router.proxy import wake_stream
-from router.proxy.admission import Visit
+from router.proxy.guard import Visit
 from router.routes.records import ResourceRecord, State
 from router.routes.wakes import Wake, WakeRecord, WakeState, wake_key
 from router.wake.waker import Reason

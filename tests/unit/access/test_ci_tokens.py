@@ -10,9 +10,11 @@ from router import errors
 from router.access.brought import MAX_TOKEN, Brought
 from router.access.ci_tokens import CiOutcome, CiVerdict, audiences_of, stated_origin
 from router.access.cookies import Cookies
-from router.access.decision import Allowed, LookUp, Refused, Verdict, decide, judge_entry
+from router.access.decision import decide
 from router.access.entry import Entry, Way
+from router.access.judging import judge_entry
 from router.access.rules import AccessRules
+from router.access.verdicts import Allowed, LookUp, Refused, Verdict
 from router.errors import Problem
 from router.routes.chain import Decision, Level
 from router.routes.route import Route

@@ -9,23 +9,12 @@ import pytest
 from router import errors
 from router.access.brought import Brought
 from router.access.cookies import Cookies
-from router.access.decision import (
-    Allowed,
-    AtLogin,
-    Confirm,
-    Exchanged,
-    LookUp,
-    Preflight,
-    Refused,
-    UseUp,
-    Verdict,
-    decide,
-    judge_entry,
-    judge_key,
-)
+from router.access.decision import decide
 from router.access.entry import OPEN, Entry, Way, way_of
+from router.access.judging import judge_entry, judge_key
 from router.access.rules import AccessRules
 from router.access.tokens import Claims
+from router.access.verdicts import Allowed, AtLogin, Confirm, Exchanged, LookUp, Preflight, Refused, UseUp, Verdict
 from router.base.preview_secrets import digest
 from router.errors import Problem
 from router.routes.chain import Decision, Level
