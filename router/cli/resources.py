@@ -12,6 +12,7 @@ from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, gro
 from router.cli.output import show, show_list
 from router.cli.run_command import reported, tenant_id, with_services
 from router.routes.records import Kind
+from router.routes.wakes import Wake
 from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def resources_put(
         list[str] | None,
         typer.Option(metavar="PORT=PROTOCOL", help="h2c where its server on this port speaks HTTP/2 only; repeatable."),
     ] = None,
+    wake: Annotated[
+        Wake | None, typer.Option(help="Whose visit wakes it where it sleeps; at first what the tenant says.")
+    ] = None,
+    keeps_awake: Annotated[
+        bool | None,
+        typer.Option(
+            "--keeps-awake/--no-keeps-awake", help="Whether its traffic counts as use; at first what the tenant says."
+        ),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,6 +79,10 @@ def resources_put(
         details["schemes"] = parse_pairs(scheme, "--scheme")
     if protocol:
         details["protocols"] = parse_pairs(protocol, "--protocol")
+    if wake is not None:
+        details["wake"] = wake
+    if keeps_awake is not None:
+        details["keeps_awake"] = keeps_awake
 
     async def put(services: "Services") -> Resource:
         holder = await services.tenants.find(tenant)

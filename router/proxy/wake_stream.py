@@ -1,5 +1,5 @@
 """The event stream of a page that waits for a resource (`pages/waiting.py`): a response of our own that goes on for as long
-as the waking does, a minute at most.
+as the waking does.
 
 It is written only to a browser that keeps up: what it has not taken when the next event comes is what that one replaces.
 """
@@ -41,8 +41,9 @@ def tell(exchange: "Exchange", progress: Progress) -> None:
         _write(exchange, event(progress))
 
 
-def beat(exchange: "Exchange") -> None:
-    """A sign of life."""
+def beat(exchange: "Exchange", until: float) -> None:
+    """A sign of life, from a waking that goes on until then."""
+    exchange.incoming.deadline = until + _GRACE
     if not exchange.incoming.write_paused:
         _write(exchange, HEARTBEAT)
 

@@ -11,7 +11,8 @@ They share one task, which goes on while anybody waits:
   the resource.
 
 What it knows is kept for `budget` seconds from its first request, whoever leaves and comes: a page without a script loads
-itself again and again. A failure is kept for a moment, so that those that come in it are told the same.
+itself again and again. That time begins when the platform is asked: while it waits in the queue for that, it does not run,
+for ten minutes at most. A failure is kept for a moment, so that those that come in it are told the same.
 """
 
 import asyncio
@@ -44,6 +45,8 @@ _DIAL_TIME: Final = 1.0  # seconds for one dial
 _PER_TURN: Final = 16  # requests that go on in one turn of the loop, at some 50 µs
 _TOLD_PER_TURN: Final = 64  # streams that are told in one turn
 _NO_PLACE: Final = 0.01  # seconds until it is asked again whether the resource has one
+_MOST_QUEUED: Final = 600.0  # seconds in the queue, after which the budget runs
+_ASKS_PER_BUDGET: Final = 3  # how often it is asked for, so that it keeps its place in the queue, which has time to be full
 _REMEMBER: Final = 3.0  # seconds that a failure is kept
 _HEARTBEAT: Final = 10.0  # seconds
 _SLEEPING: Final = frozenset((State.PAUSED, State.STOPPED))
@@ -82,6 +85,7 @@ class Waking:
         self.tenant_id = tenant_id
         self.key = wake_key(resource_id)
         self.until = now + wakes.config.budget
+        self._queued_until = now + _MOST_QUEUED
         self.open_until = -math.inf  # while those that wait go on, how long they may wait for that
         self.problem: Problem | None = None  # why it could not be woken
         self.progress = Progress(Stage.ASKED)
@@ -89,7 +93,7 @@ class Waking:
         self._streams: OrderedDict[Exchange, Waiter] = OrderedDict()
         self._wanted: Reason | None = None  # somebody may have it woken
         self._request_id = ""
-        self._asked = False
+        self._ask_at = -math.inf  # when it is asked for, again
         self._warned = False
         self._pause = _FIRST_PAUSE
         self._beat_at = 0.0
@@ -108,7 +112,8 @@ class Waking:
         """Wait for it. `wakes`: it may be woken for this request."""
         waiter = self._waiters[exchange] = Waiter(self, exchange, self._worker.time(), page=page)
         if wakes and self._wanted is None:
-            self.until = self._worker.time() + self._wakes.config.budget
+            now = self._worker.time()
+            self.until, self._queued_until = now + self._wakes.config.budget, now + _MOST_QUEUED
             self._wanted = Reason.WEBSOCKET if exchange.head.upgrade else Reason.HTTP
             self._request_id = exchange.request_id
             self._changed.set()
@@ -200,6 +205,8 @@ class Waking:
         if route.problem is not None:
             await self._let_go(exchange.head.host)
             return 0.0
+        # Should it fall asleep again before its port is open, it is asked for again, once in a second at most.
+        self._ask_at = min(self._ask_at, self._worker.time() + _LOOK_EVERY)
         prepared: Prepared = route.prepared or self._worker.prepare(route)
         await self._tell(Progress(Stage.RUNNING))
         if prepared.problem is None and not await self._accepts(prepared):
@@ -214,26 +221,43 @@ class Waking:
         if resource.state is State.ERROR:
             await self._fail(errors.WAKE_FAILED)
             return 0.0
-        if self._wanted is not None and not self._asked and resource.state in _SLEEPING:
-            try:
-                async with asyncio.timeout(_READ_TIME):
-                    await self._wakes.config.waker.ask(self.resource_id, self.port, self._wanted, self._request_id)
-            except Exception as error:  # noqa: BLE001 - whatever it was, it is asked again, and those that wait have their time
-                self._warn("a wake could not be asked for", error)
-                return _LOOK_EVERY
-            self._asked = True
+        sleeps = resource.state in _SLEEPING
+        if sleeps and self._wanted is not None and not await self._ask(self._wanted, self._request_id):
+            return _LOOK_EVERY
         record = await self._record()
         if record is None:
-            starts = resource.state not in _SLEEPING and resource.state is not State.STOPPING
+            starts = not sleeps and resource.state is not State.STOPPING
             await self._tell(Progress(Stage.STARTING if starts else Stage.ASKED))
             return _LOOK_EVERY
         if record.state.ended:
-            if self._asked or resource.state in _SLEEPING:
+            if sleeps or self._ask_at > 0:
                 await self._fail(_problem_of(record))
                 return 0.0
             return _LOOK_EVERY
         await self._tell(Progress(_STAGES[record.state], record.place))
+        now, budget = self._worker.time(), self._wakes.config.budget
+        if record.state is not WakeState.QUEUED:  # it needs no place
+            self._ask_at = now + budget / _ASKS_PER_BUDGET
+        elif now < self._queued_until:
+            self.until = now + budget
+            # Who had it woken may have come to another worker, and only a page watches here.
+            if sleeps and self._wanted is None and self._streams:
+                await self._ask(Reason.HTTP, next(iter(self._streams)).request_id)
         return _LOOK_EVERY
+
+    async def _ask(self, reason: Reason, request_id: str) -> bool:
+        """Ask for it where it is time to; whether that is noted."""
+        now = self._worker.time()
+        if now < self._ask_at:
+            return True
+        try:
+            async with asyncio.timeout(_READ_TIME):
+                await self._wakes.config.waker.ask(self.resource_id, self.port, reason, request_id)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is asked again, and those that wait have their time
+            self._warn("a wake could not be asked for", error)
+            return False
+        self._ask_at = now + self._wakes.config.budget / _ASKS_PER_BUDGET
+        return True
 
     async def _record(self) -> WakeRecord | None:
         """What the fleet knows of the wake; None where that is nothing, or can't be read now."""
@@ -355,7 +379,7 @@ class Waking:
         for start in range(0, len(streams), _TOLD_PER_TURN):
             for exchange in streams[start : start + _TOLD_PER_TURN]:
                 if exchange in self._streams:
-                    wake_stream.beat(exchange)
+                    wake_stream.beat(exchange, self.until)
             await asyncio.sleep(0)
 
 

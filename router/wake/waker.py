@@ -18,5 +18,5 @@ class Waker(Protocol):
         """Have it woken. Returns once that is noted: it is being woken, waits in the queue, or could not be woken lately, as
         the record says from then on. No record: it does not sleep, may not be woken, or the queue is full.
 
-        Who waits asks again every half minute: what nobody has asked for within `wake.budget` loses its place in the queue.
+        Who waits asks again, three times in each `wake.budget`: what nobody has asked for in that loses its place in the queue.
         Raises StoreUnavailableError."""

@@ -27,7 +27,12 @@ def test_from_a_resource_to_a_removed_domain(tmp_path: Path) -> None:
         assert router.internal("GET", f"/resources/{made['id']}")["data"] == made
         renamed = cli.json("resources", "put", made["id"], *words, "--name", "The shop")
         assert (renamed["name"], renamed["exposed_ports"]) == ("The shop", [5173])
-        assert cli.json("resources", "get", made["id"]) == renamed
+        assert (renamed["wake"], renamed["keeps_awake"]) == (None, None)
+        renamed = cli.json("resources", "put", made["id"], *words, "--wake", "authorised", "--no-keeps-awake")
+        assert (renamed["name"], renamed["wake"], renamed["keeps_awake"]) == ("The shop", "authorised", False)
+        assert cli.json("resources", "put", made["id"], *words, "--keeps-awake")["keeps_awake"] is True
+        renamed = cli.json("resources", "get", made["id"])
+        assert (renamed["wake"], router.internal("GET", f"/resources/{made['id']}")["data"]) == ("authorised", renamed)
         assert cli.json("resources", "list", "--tenant", "acme") == {"data": [renamed], "total": 1}
         assert "shop1" in cli("resources", "list", "--kind", "computer").stdout
 

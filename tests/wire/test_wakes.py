@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -294,6 +295,75 @@ async def test_the_budget_ends(build_edge: BuildEdge) -> None:
     sleeper.says(WakeState.STARTING)
     answer = await client.read_response()
     assert (answer.status, answer.get(b"x-miosa-error"), answer.get(b"retry-after")) == (503, b"wake_failed", b"10")
+
+
+async def test_a_long_queue(build_edge: BuildEdge) -> None:
+    """The budget does not run while the platform has not been asked; who watches keeps the place, and hears which it is.
+    From when the platform is asked, it runs."""
+    sleeper = await asleep(build_edge)
+    await waits(sleeper, get(lines=NAVIGATION))
+    page = await waits(sleeper, WATCH, 2)
+    await page.read_head()
+    await events(page, 1)
+    for place in range(9, 0, -1):
+        asked = len(sleeper.waker.asked)
+        sleeper.edge.advance(25)
+        sleeper.says(WakeState.QUEUED, place=place, until=time.time() + 600)
+        (queued,) = await events(page, 1)
+        assert (queued["stage"], f"number {place} in line" in queued["text"]) == ("queued", place > 1)
+        await until(lambda: len(sleeper.waker.asked) > asked)  # noqa: B023
+    assert sleeper.held == 1  # the page was sent, and watches
+    sleeper.says(WakeState.ASKED)
+    assert [one["stage"] for one in await events(page, 1)] == ["asked"]
+    asked = len(sleeper.waker.asked)
+    sleeper.edge.clock.shift += 61
+    sleeper.says(WakeState.STARTING)
+    assert [one["code"] for one in await events(page, 1)] == ["wake_failed"]
+    assert len(sleeper.waker.asked) == asked
+
+
+async def test_a_page_that_watches_keeps_the_place_that_another_worker_has_asked_for(build_edge: BuildEdge) -> None:
+    """The visitor's request may have come to that one, whose wait is over."""
+    sleeper = await asleep(build_edge)
+    page = await waits(sleeper, WATCH)
+    await page.read_head()
+    sleeper.says(WakeState.QUEUED, place=4)
+    await until(lambda: len(sleeper.waker.asked) == 1)
+    assert [one["stage"] for one in await events(page, 2)] == ["asked", "queued"]
+    sleeper.says(WakeState.QUEUED, place=3)
+    await events(page, 1)
+    assert len(sleeper.waker.asked) == 1
+
+
+async def test_a_queue_that_does_not_move(build_edge: BuildEdge) -> None:
+    """Nobody waits in it for more than ten minutes and the budget."""
+    sleeper = await asleep(build_edge)
+    page = await waits(sleeper, WATCH)
+    await page.read_head()
+    await events(page, 1)
+    waited, event = 0, {"stage": "asked"}
+    while event["stage"] != "failed":
+        waited += 9
+        sleeper.edge.advance(9)
+        sleeper.says(WakeState.QUEUED, place=1000 - waited, until=time.time() + 6000)
+        (event,) = await events(page, 1)
+    assert event["code"] == "wake_failed"
+    assert 640 <= waited <= 680
+
+
+async def test_it_falls_asleep_before_its_port_is_open(build_edge: BuildEdge) -> None:
+    """Running for a moment and paused again: it is asked for again, and who waits is served once it runs."""
+    sleeper = await asleep(build_edge, listening=False)
+    client = await waits(sleeper, get())
+    for number in (1, 2, 3):
+        await until(lambda number=number: len(sleeper.waker.asked) == number, lambda: sleeper.waker.asked)  # type: ignore[misc]
+        sleeper.becomes(State.RUNNING)
+        await sleeper.edge.turns(50)
+        if number < 3:
+            sleeper.becomes(State.PAUSED)
+    sleeper.backend.listen()
+    async with sleeper.backend.serving(OK):
+        assert (await client.read_response()).status == 200
 
 
 async def test_it_fails_to_start(build_edge: BuildEdge) -> None:
