@@ -33,7 +33,12 @@ def limit() -> int:
 def for_connections() -> int:
     """How many of them connections of clients and to backends may take."""
     most = limit()
-    return most - min(max(most // 4, _MIN_RESERVE), _MAX_RESERVE)
+    return most - reserve(most)
+
+
+def reserve(most: int) -> int:
+    """How many of so many they leave for everything else."""
+    return min(max(most // 4, _MIN_RESERVE), _MAX_RESERVE)
 
 
 def for_api() -> int:

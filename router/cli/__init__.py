@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import blocks, db, domains, endpoints, explain, keys, resources, serve, tenants
+from router.cli import blocks, db, doctor, domains, endpoints, explain, keys, resources, serve, status, tenants
 from router.cli.demo import demo
 from router.cli.options import group
 from router.cli.output import say
@@ -34,6 +34,8 @@ app.command("check-config")(serve.check_config)
 app.command()(blocks.block)
 app.command()(blocks.unblock)
 app.command()(explain.explain)
+app.command()(doctor.doctor)
+app.command()(status.status)
 app.command()(demo)
 
 

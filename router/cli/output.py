@@ -5,7 +5,9 @@ field names. What went wrong goes to standard error.
 """
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from router.base.paging import Listing
 from router.observe.secrets import mask_text
 
 T = TypeVar("T")
+_LEAST_TEXT = 20  # columns; in fewer nothing is wrapped
 Json = Mapping[str, Any] | Sequence[Any]
 
 
@@ -35,6 +38,25 @@ def show(document: Json, as_json: bool, text: Callable[[], str] | None = None) -
         print(text())
     elif isinstance(document, Mapping):
         print(_lines(document))
+
+
+def width() -> int | None:
+    """How many columns the terminal has; None where standard output is none, and nothing is to be wrapped or shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def hanging(before: str, text: str, columns: int | None) -> str:
+    """`before` and `text` on one line; where that is longer than `columns`, wrapped, with the text in a column of its own."""
+    if columns is None or columns < len(before) + _LEAST_TEXT:
+        return before + text
+    return textwrap.fill(
+        text,
+        columns,
+        initial_indent=before,
+        subsequent_indent=" " * len(before),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def show_list(

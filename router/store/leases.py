@@ -27,7 +27,7 @@ _TAKE = (
     )
     .returning(leases.c.token)
 )
-_PRESENT = "present/"  # before the holder, in the names of leases that only say that it is there
+PRESENT = "present/"  # before the holder, in the names of leases that only say that it is there
 _GONE = 3600.0  # seconds after which a process that was present is forgotten
 
 
@@ -70,8 +70,8 @@ class SqlLeases:
                 return {row.name: row.ago for row in await connection.execute(select)}
 
     async def present(self, holder: str, seconds: float) -> int:
-        await self.acquire(_PRESENT + holder, holder, seconds)
-        those = leases.c.name.startswith(_PRESENT)
+        await self.acquire(PRESENT + holder, holder, seconds)
+        those = leases.c.name.startswith(PRESENT)
         with translated():
             async with self._reader.connect() as connection:
                 row = (
@@ -90,7 +90,7 @@ class SqlLeases:
     async def leave(self, holder: str) -> None:
         with translated():
             async with self._writer.begin() as connection:
-                await connection.execute(sa.delete(leases).where(leases.c.name == _PRESENT + holder))
+                await connection.execute(sa.delete(leases).where(leases.c.name == PRESENT + holder))
 
 
 async def guard(connection: Connection, lease: Lease) -> None:

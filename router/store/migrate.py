@@ -63,12 +63,17 @@ def _migrate_file(url: URL, lock_time: float) -> tuple[str | None, str]:
 
 def check(connection: sa.Connection) -> None:
     """Raise StoreRefusedError where the schema is older than this version needs."""
-    current, known = _current(connection), _revisions()
+    current, known = revisions(connection)
     # A revision that we do not know is from a newer version: it keeps what we need until the fleet has followed.
     if current is None or (current in known and current != known[-1]):
         raise StoreRefusedError(
             f"the database is at revision {current or 'none'}, this version needs {known[-1]}: run `miosa-router db upgrade`"
         )
+
+
+def revisions(connection: sa.Connection) -> tuple[str | None, tuple[str, ...]]:
+    """The database's revision, None where it has none, and those of this version in their order."""
+    return _current(connection), _revisions()
 
 
 @lru_cache(maxsize=1)

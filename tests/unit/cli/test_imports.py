@@ -51,6 +51,8 @@ def shown(*lines: list[str]) -> tuple[str, set[str]]:
                     "blocks",
                     "serve",
                     "explain",
+                    "doctor",
+                    "status",
                 )
             ],
             "--config",
