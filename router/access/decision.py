@@ -97,10 +97,10 @@ def decide(
     path = login_path(brought.head.target)
     at_login = _at_login(rules, brought, path, now, secure=secure) if path and not rules.programs_only else None
     if at_login is not None:
-        return _refuse(rules, at_login.problem) if isinstance(at_login, Refused) else at_login
+        return _hidden(rules, at_login) if isinstance(at_login, Refused) else at_login
     if is_form(brought.head):
         verdict = _by_form(rules, brought, now, secure=secure)
-        return _refuse(rules, verdict.problem) if isinstance(verdict, Refused) else verdict
+        return _hidden(rules, verdict) if isinstance(verdict, Refused) else verdict
     verdict = _by_what_was_brought(rules, brought, keys, cookies, now, secure=secure, friend=friend)
     if isinstance(verdict, Refused):
         return _refuse(rules, verdict.problem)
@@ -148,6 +148,11 @@ def _by_form(rules: AccessRules, brought: Brought, now: float, *, secure: bool) 
 
 def _refuse(rules: AccessRules, problem: Problem) -> Refused:
     return Refused(heard(rules, problem))
+
+
+def _hidden(rules: AccessRules, refused: Refused) -> Refused:
+    """Of a path that the edge answers to whoever asks: with `hide` no refusal shows that somebody answers there."""
+    return Refused(errors.HOST_NOT_FOUND) if rules.hide else refused
 
 
 def _by_an_open_door(brought: Brought) -> Verdict:

@@ -456,6 +456,10 @@ STRANGERS = [
     b"GET /?miosa_token=x HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nAuthorization: Bearer msk_live_x\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nCookie: __Host-miosa-preview=x\r\n\r\n",
+    b"GET /.well-known/miosa/arrive?code=x HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nAccept: text/html\r\n\r\n",
+    b"POST /.well-known/miosa/arrive HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nContent-Length: 0\r\n\r\n",
+    b"GET /.well-known/miosa/arrive HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nEarly-Data: 1\r\n\r\n",
+    b"POST /.well-known/miosa/password HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-Proto: https\r\nContent-Length: 0\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: HOST\r\nX-Miosa-Plain-HTTP: redirect\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: HOST\r\nX-Miosa-Plain-HTTP: redirect:8443\r\nX-Miosa-Preview-Token: "
     + TOKEN
@@ -468,7 +472,8 @@ STRANGERS = [
 async def test_a_hidden_preview_is_no_preview(edge: RunningEdge, request_bytes: bytes, state: str) -> None:
     """What strangers hear of it is to the byte what they hear of a host that does not exist, whatever it does."""
     changes: dict[str, Any] = {"suspended": True} if state == "suspended" else {"state": State(state)}
-    edge.backend("shop", policies=policies(secret("ci"), hide=True), branding={"name": "Acme"}, **changes)
+    policy = policies(secret("ci"), hide=True, login=True)
+    edge.backend("shop", policies=policy, branding={"name": "Acme"}, **changes)
     assert await heard(edge, request_bytes, b"shop.miosa.app") == await heard(edge, request_bytes, b"gone.miosa.app")
 
 

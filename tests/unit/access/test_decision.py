@@ -561,6 +561,8 @@ AT_LOGIN: list[tuple[str, dict[str, Any], object, object, object, object]] = [
     ("with a right one", {"target": LOGIN, "line": token("ci")}, AtLogin, Allowed, Allowed, Allowed),
     ("to arrive", {"target": ARRIVE}, AtLogin, MISSING, AtLogin, MISSING),
     ("to arrive by a script", {"target": ARRIVE, "line": SCRIPT}, MISSING, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to arrive by POST", {"target": ARRIVE, "method": b"POST"}, NO_METHOD, MISSING, errors.HOST_NOT_FOUND, MISSING),
+    ("to arrive in early data", {"target": ARRIVE, "line": b"Early-Data: 1"}, errors.TOO_EARLY, MISSING, errors.HOST_NOT_FOUND, MISSING),
     ("to log out", {"target": LOGOUT}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
     ("to log out, signed in", {"target": LOGOUT, "line": by_cookie("mail")}, AtLogin, AtLogin, AtLogin, MISSING),
     ("its button", {"target": LOGOUT, "method": b"POST", "line": b"Sec-Fetch-Site: same-origin"}, AtLogin, AtLogin, errors.HOST_NOT_FOUND, MISSING),
@@ -582,3 +584,12 @@ def test_paths_of_a_login(row: tuple[str, dict[str, Any], object, object, object
     if asked["target"] is not LOGOUT:
         ended = verdict(rules_of(login=True, until=NOW), *lines, **asked)
         assert outcome(ended) == errors.PREVIEW_EXPIRED
+        hidden = outcome(verdict(rules_of(login=True, hide=True, until=NOW), *lines, **asked))
+        assert hidden == (errors.PREVIEW_EXPIRED if lines == (token("ci"),) else HIDDEN)
+
+
+def test_a_form_for_a_hidden_preview() -> None:
+    """It is that of no host, also after the preview's end."""
+    for until in (NOW, NOW + 1):
+        rules = rules_of(hide=True, until=until)
+        assert outcome(verdict(rules, target=b"/.well-known/miosa/password", method=b"POST")) == HIDDEN
