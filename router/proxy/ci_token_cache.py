@@ -8,7 +8,7 @@ for: where one of them changes, it is asked for anew.
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Final
 
 from router.access.ci_tokens import CiOutcome, CiVerdict
@@ -22,6 +22,7 @@ _ACCEPTED_FOR: Final = 60.0  # seconds
 _REFUSED_FOR: Final = 10.0
 _MAX_REMEMBERED: Final = 4096  # of either kind
 _MAX_ASKED: Final = 64  # at once
+_MAX_OF_TENANT: Final = 16  # of them: strangers send what they like to one tenant's previews
 
 _Remembered = OrderedDict[bytes, tuple[CiVerdict, float]]
 
@@ -37,6 +38,7 @@ class CiTokenCache:
         self._accepted: _Remembered = OrderedDict()
         self._refused: _Remembered = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[CiVerdict | StoreUnavailableError]] = {}
+        self._asked_of: Counter[str] = Counter()  # how many of them, by tenant
 
     def __len__(self) -> int:
         return len(self._accepted) + len(self._refused)
@@ -59,8 +61,9 @@ class CiTokenCache:
         key = _key(mark, token)
         task = self._asked.get(key)
         if task is None:
-            if len(self._asked) >= _MAX_ASKED:
+            if len(self._asked) >= _MAX_ASKED or self._asked_of[tenant_id] >= _MAX_OF_TENANT:
                 raise StoreUnavailableError("too many tokens of CI systems at once")
+            self._asked_of[tenant_id] += 1
             task = self._asked[key] = self._tasks.start("verify a token", self._ask(key, tenant_id, token))
         result = await asyncio.shield(task)  # who waits may go away while others still wait
         if isinstance(result, StoreUnavailableError):
@@ -78,6 +81,9 @@ class CiTokenCache:
             return error
         finally:
             del self._asked[key]
+            self._asked_of[tenant_id] -= 1
+            if not self._asked_of[tenant_id]:
+                del self._asked_of[tenant_id]
         if verdict.outcome is not CiOutcome.UNAVAILABLE:
             accepted = verdict.outcome is CiOutcome.ACCEPTED
             remembered = self._accepted if accepted else self._refused

@@ -56,6 +56,7 @@ async def cache(visitors: Visitors, clock: ManualClock) -> AsyncIterator[CiToken
     yield made
     await made.close()
     assert not made._asked
+    assert not made._asked_of
 
 
 @pytest.mark.parametrize(("token", "lasts"), [("good-1", 60), ("old", 10), ("wrong", 10)])
@@ -129,3 +130,17 @@ async def test_few_are_asked_for_at_once(
         await asking[2]
     visitors.may_answer.set()
     assert await asyncio.gather(*asking[:2]) == [GOOD] * 2
+
+
+async def test_a_flood_at_one_tenants_previews_keeps_no_others_waiting(cache: CiTokenCache, visitors: Visitors) -> None:
+    """Of each tenant only so many are asked for at once, and a place is free again after each answer."""
+    visitors.may_answer.clear()
+    flood = [asyncio.ensure_future(cache.resolve("rival", MARK, f"made-up-{number}")) for number in range(100)]
+    await asyncio.sleep(0)
+    asking = asyncio.ensure_future(cache.resolve("acme", MARK, "good-1"))
+    await asyncio.sleep(0)
+    visitors.may_answer.set()
+    assert await asking == GOOD
+    results = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(one, StoreUnavailableError) for one in results) == 84
+    assert await cache.resolve("rival", MARK, "made-up-99") == CiVerdict(CiOutcome.WRONG)
