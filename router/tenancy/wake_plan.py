@@ -66,13 +66,16 @@ class Plan:
         self._places = _Places((self._tenant(wake), wake) for wake in self._wakes.values())
 
     def answer(self, wake: StoredWake, state: WakeState, code: int | None) -> None:
-        """What came of a node's call. It counts unless another node has taken over, or the wake is over, meanwhile."""
+        """What came of a node's call; `queued` where that node stops before there is an answer. It counts unless another node has
+        taken over, or the wake is over, meanwhile."""
         known = self._wakes.get(wake.resource_id)
         if known is None or (known.id, known.tries) != (wake.id, wake.tries) or known.state is not WakeState.ASKED:
             return
         if state is WakeState.STARTING:
             until = (known.asked_at or self._now) + self._limits.budget
             self._put(replace(known, state=state, code=code, until=until))
+        elif state is WakeState.QUEUED:
+            self._put(replace(known, state=state, until=self._now + self._limits.budget))
         else:
             self._fail(known, state, code)
 

@@ -31,6 +31,7 @@ _MAX_WAITING = 10_000  # requests that wait for a round
 _FRESH = 3.0  # seconds for which a gauge shows what the last round saw
 _STORE_AGAIN = 0.5  # seconds between tries to store an answer
 _CLOSE_TIMEOUT = 3.0  # seconds that calls under way have when the process stops
+_GIVE_BACK_TIME = 1.0  # seconds to give back, when the process stops, what was not answered
 _JITTER = 0.3
 _COUNTED = (WakeState.QUEUED.value, WakeState.ASKED.value, WakeState.STARTING.value)
 
@@ -84,10 +85,20 @@ class Wakes:
         await self._round()
 
     async def close(self) -> None:
-        """Take nothing more, wait up to three seconds for calls under way, and cancel the rest: their time ends by itself."""
+        """Take nothing more, wait up to three seconds for calls under way, and give the rest back to the queue: another node asks
+        again, under the same id, so that nobody waits until this one's time is over."""
         self._stopped = True
         if self._calls:
             await asyncio.wait(self._calls, timeout=_CLOSE_TIMEOUT)
+        if self._calls:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.wait(self._calls, timeout=_GIVE_BACK_TIME)
+            try:
+                async with asyncio.timeout(_GIVE_BACK_TIME):
+                    await self._round()
+            except (StoreUnavailableError, TimeoutError) as error:  # then their time ends by itself
+                _log.warning("wakes under way not given back", error=str(error) or "the store did not answer in time")
         await self._tasks.close()
 
     async def _round(self) -> None:
@@ -149,7 +160,11 @@ class Wakes:
     async def _call(self, wake: StoredWake, sleeper: Sleeper) -> None:
         """Ask the platform, and store what came of it."""
         started = self._clock.monotonic()
-        state, code = await self._ask_platform(wake, sleeper, started + self._settings.ask_time)
+        try:
+            state, code = await self._ask_platform(wake, sleeper, started + self._settings.ask_time)
+        except asyncio.CancelledError:
+            self._answers.append((wake, WakeState.QUEUED, None))
+            raise
         _log.info("platform asked to wake", resource=wake.resource_id, wake=wake.id, state=state.value, status=code)
         until = started + self._settings.ask_time + GRACE
         while True:

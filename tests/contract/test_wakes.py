@@ -23,6 +23,7 @@ from router.routes.wakes import Wake as Setting
 from router.routes.wakes import WakeRecord, WakeState, wake_key
 from router.settings import Wake
 from router.store import Store
+from router.tenancy import waking
 from router.tenancy.blocks import BlockKind
 from router.tenancy.resources import Resource
 from router.tenancy.waking import Wakes
@@ -390,6 +391,25 @@ async def test_a_closed_process_takes_nothing_more(store: Store, world: World, p
     await node.wakes.close()
     with pytest.raises(StoreUnavailableError):
         await node.ask(shop)
+
+
+async def test_a_node_that_stops_gives_its_wakes_back(
+    database: str, store: Store, world: World, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform has not answered yet: another node asks it in the next round, under the same id, long before the deadline."""
+    monkeypatch.setattr(waking, "_CLOSE_TIMEOUT", 0.05)
+    shop = await sleeping(world)
+    platform.silence()
+    async with nodes(database, platform.url, 2, ask_time=20, call_time=20) as (a, b):
+        await a.ask(shop)
+        await eventually(lambda: platform.calls, "the first node asks")
+        await a.wakes.close()
+        assert await state(store, shop) is WakeState.QUEUED
+        await b.wakes.watch()
+        await eventually(lambda: len(platform.calls) == 2, "the other node asks", within=5)
+        assert platform.calls[0].wake == platform.calls[1].wake
+        platform.go_on.set()
+        await b.watched(lambda: _is(store, shop, WakeState.STARTING), "it is on its way")
 
 
 async def test_who_waits_when_the_process_ends(database: str, store: Store, world: World) -> None:
