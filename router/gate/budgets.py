@@ -91,6 +91,11 @@ class Budgets:
         oldest = self._now().timestamp() - self._settings.registered_domain_window
         return sum(one.outcome in _SPENT and one.opened_at > oldest for one in self._by_domain.get(domain, ()))
 
+    @property
+    def spent_of_account(self) -> int:
+        """How many orders of the account were begun within its window, as far as the limit goes."""
+        return len(self._latest(self._settings.account_window, self._now().timestamp()))
+
     def state(self, host: str, tenant_id: str | None = None) -> BudgetState:
         """What the budgets say of a canonical name without a certificate. Without a tenant nothing is reserved for it."""
         if not self._settings.budgets:

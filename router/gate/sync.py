@@ -141,6 +141,8 @@ class CertificateSync:
         self._tasks = Tasks("certificates")
         metrics.gauge("certificates_known", lambda: float(len(evidence)))
         metrics.gauge("certificates_in_flight", lambda: float(budgets.in_flight))
+        metrics.gauge("certificate_orders_spent", lambda: float(budgets.spent_of_account))
+        metrics.gauge("certificate_orders_limit", lambda: float(settings.account if settings.budgets else 0))
         metrics.gauge("certificate_writes_waiting", lambda: float(self.waiting))
 
     @property

@@ -3,7 +3,6 @@
 In a node of several processes the control process has it, and no worker loads any of it.
 """
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from router.base.clock import Clock, ClockWatch, SystemClock
-from router.base.disk import low_on_space
 from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
 from router.domains.names import suffixes
@@ -36,6 +34,7 @@ from router.node.background import periodic_jobs
 from router.node.ipc import ControlSide
 from router.node.rest import server_on
 from router.node.services import Services, build_services, destinations_of, open_fetch, open_lookup
+from router.node.surroundings import Surroundings
 from router.observe.metrics import Metrics
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
@@ -56,8 +55,6 @@ _GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has 
 _APART = 60.0  # seconds by which our clock and the database's may disagree
 _WAITED = 0.75  # of an attempt's time that we wait in Caddy for its end
 _VISIT_TIME = 10.0  # seconds for a handshake about a name that was reached just now
-_COMPARED = 10.0  # seconds between two looks at the database's clock
-_DISK_EVERY = 5.0  # seconds between two looks at how much room is left
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
 
@@ -117,8 +114,6 @@ class Control:
         self._sync = sync
         self._metrics = metrics
         self._clock = clock
-        self._disk: str | None = None
-        self._disk_due = clock.monotonic()
         self._control_side = control_side
         self._shared = shared
         self._own_listeners = own_listeners
@@ -129,10 +124,15 @@ class Control:
         self._wakes = wakes
         self._state = state
         self._watch = ClockWatch(clock)
-        self._apart = 0.0  # seconds from the database's clock to ours
         self._stack = AsyncExitStack()
         self._tasks = Tasks("control")
-        metrics.gauge("clock_offset_seconds", lambda: self._apart)
+        self._surroundings = Surroundings(
+            store,
+            store.certificate_log if "jobs" in settings.roles else None,
+            folders=settings.folders(),
+            metrics=metrics,
+            clock=clock,
+        )
         self._api: ApiServer | None = None
         self._jobs: Jobs | None = None
         self._deliveries: Deliveries | None = None
@@ -186,7 +186,7 @@ class Control:
         )
         if "admin" in sockets:
             await self._serve_admin(ask, sockets["admin"])
-        self._tasks.start("compare clocks", self._compare_clocks())
+        self._tasks.start("look at the surroundings", self._surroundings.run())
         activity = self._activity(services)
         if self._control_side is not None or "proxy" in sockets:
             self._tasks.start("copy activity", activity.run())
@@ -295,17 +295,10 @@ class Control:
         """Known hosts and certificates are served without it, and the other nodes have the same one: no reason to send
         traffic elsewhere."""
         try:
-            await self._store.time()
+            await self._surroundings.ask_store()
         except StoreUnavailableError as error:
             return f"the store is away: {error}"
         return None
-
-    async def _disk_has_room(self) -> str | None:
-        now = self._clock.monotonic()
-        if now >= self._disk_due:
-            self._disk_due = now + _DISK_EVERY
-            self._disk = await asyncio.to_thread(low_on_space, self._settings.folders())
-        return self._disk
 
     def _clock_is_right(self) -> str | None:
         return self._doubt
@@ -313,15 +306,10 @@ class Control:
     @property
     def _doubt(self) -> str | None:
         """Why this machine's clock may be wrong; None where there is no reason to think so."""
-        if abs(self._apart) > _APART:
-            return f"this machine's clock is {self._apart:+.0f} s from the database's"
+        apart = self._surroundings.apart
+        if abs(apart) > _APART:
+            return f"this machine's clock is {apart:+.0f} s from the database's"
         return self._watch.doubt
-
-    async def _compare_clocks(self) -> None:
-        while True:
-            with suppress(StoreUnavailableError):  # nothing new is known then
-                self._apart = self._clock.now().timestamp() - await self._store.time()
-            await asyncio.sleep(_COMPARED)
 
     def _advice(self) -> dict[str, Check]:
         advice: dict[str, Check] = {"clock": self._clock_is_right}
@@ -334,7 +322,7 @@ class Control:
         return advice
 
     def _probes(self) -> dict[str, Probe]:
-        return {"store": self._store_answers, "disk": self._disk_has_room}
+        return {"store": self._store_answers, "disk": self._surroundings.disk}
 
     def _facts(self) -> dict[str, object]:
         facts: dict[str, object] = {}

@@ -91,6 +91,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
     elif visit.entry is not None:  # it was let in, and waited for a place: what it brought is no longer in its head
         problem = _judge(exchange, rules, visit.entry)
         if problem is not None:
+            worker.metrics.count("access_refusals", problem.code)
             exchange.respond(problem, endings.EDGE_IN_ADMISSION)
         elif not _told(exchange, guard, visit.entry):
             _wait_to_tell(exchange, visit)
@@ -130,6 +131,7 @@ def admitted(exchange: "Exchange", route: "Route") -> bool:
             guard.remember(credential, visit, worker.now + min(_MOMENT, visit.until - now))
         return True
     if isinstance(verdict, Refused):
+        worker.metrics.count("access_refusals", verdict.problem.code)
         exchange.respond(verdict.problem, endings.EDGE_IN_ADMISSION)
     elif isinstance(verdict, Preflight):
         _answer_preflight(exchange, visit, rules)
@@ -294,6 +296,7 @@ def _answer_preflight(exchange: "Exchange", visit: Visit, rules: AccessRules) ->
         credentials = rules.cors is not Cors.PASSTHROUGH
         exchange.answer(local_responses.preflight(exchange.head, exchange.id, credentials=credentials))
     else:
+        exchange.worker.metrics.count("access_refusals", errors.ORIGIN_NOT_ALLOWED.code)
         exchange.respond(errors.ORIGIN_NOT_ALLOWED, endings.EDGE_IN_ADMISSION)
 
 
@@ -321,6 +324,7 @@ async def _use_up(exchange: "Exchange", rules: AccessRules, brought: Brought, se
         if first:
             _exchange_link(exchange, rules, brought, secret)
         else:
+            exchange.worker.metrics.count("access_refusals", errors.TOKEN_REVOKED.code)
             exchange.respond(errors.TOKEN_REVOKED, endings.EDGE_IN_ADMISSION)
     return False
 

@@ -72,8 +72,10 @@ async def _check(exchange: "Exchange", visit: "Visit", rules: AccessRules, secre
     if exchange.over:
         return False
     if checked.wait:
+        exchange.worker.metrics.count("access_refusals", "too_many_tries")
         exchange.respond(errors.too_many_tries(checked.wait), endings.EDGE_IN_ADMISSION)
     elif not checked.right:
+        exchange.worker.metrics.count("access_refusals", errors.PASSWORD_WRONG.code)
         exchange.respond(errors.PASSWORD_WRONG, endings.EDGE_IN_ADMISSION)
     else:
         cookie = cookie_for(exchange, rules, secret)

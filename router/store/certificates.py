@@ -2,7 +2,7 @@
 from those of the services: no request waits for them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +33,8 @@ from router.store.upsert import Upsert, replacing
 _OVERLAP = 6.0
 
 _HAS_ONE = (CertificateStatus.ISSUED, CertificateStatus.EXPIRING)
+_NEAR = timedelta(days=1)  # before its end a certificate is `expiring`, however long it lives
+_STATES = (*(status.value for status in CertificateStatus if status is not CertificateStatus.REMOVED), "expired")
 _LEAF = ("issuer", "serial", "not_before", "not_after")
 COLUMNS = [column for column in certificates.c if column.name != "changed_at"]
 _PREFIX = "certificate_"
@@ -182,6 +184,26 @@ class SqlCertificateLog:
             async with self._reader.connect() as connection:
                 found = {row.host: _live_until(row) for row in await connection.execute(select)}
         return {host: until for host, until in found.items() if until is not None}
+
+    async def count_by_state(self, now: float) -> Mapping[str, int]:
+        """How many hosts there are in each state of the metric `certificates`: those of CertificateStatus but `removed`, and
+        `expired`. One that was read and ends within a day is `expiring`, whatever was known when it was."""
+        ends, instant = certificates.c.not_after, datetime.fromtimestamp(now, UTC)
+        has_one = sa.and_(certificates.c.status.in_(_HAS_ONE), certificates.c.source == Source.PROBE.value)
+        state = sa.case(
+            (sa.and_(has_one, ends <= instant), "expired"),
+            (sa.and_(has_one, ends <= instant + _NEAR), CertificateStatus.EXPIRING.value),
+            else_=certificates.c.status,
+        ).label("state")
+        select = (
+            sa.select(state, sa.func.count().label("hosts"))
+            .where(certificates.c.status != CertificateStatus.REMOVED.value)
+            .group_by(sa.literal_column("state"))
+        )
+        with translated():
+            async with self._reader.connect() as connection:
+                found = {row.state: row.hosts for row in await connection.execute(select)}
+        return {state: found.get(state, 0) for state in _STATES}
 
     async def prune(self, opened_before: float, seen_before: datetime) -> int:
         old_attempts = sa.delete(certificate_attempts).where(certificate_attempts.c.opened_at < opened_before)

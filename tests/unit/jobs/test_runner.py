@@ -76,7 +76,7 @@ class Worker:
         """A metric's value for the job."""
         text = self.metrics.render("")[0].decode()
         for line in text.splitlines():
-            if line.startswith(f'miosa_router_{name}{{job="{NAME}"}}'):
+            if line.startswith(f'miosa_router_{name}{{name="{NAME}"}}'):
                 return float(line.split()[-1])
         return 0.0
 

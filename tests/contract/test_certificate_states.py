@@ -1,0 +1,47 @@
+"""Names counted by the state of their certificate, as the metric `certificates` shows them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from router.base.clock import ManualClock
+from router.domains.certificates import Certificate, CertificateStatus, Leaf, Read, Seen, Source
+from router.store import Store
+from tests.support.database import Databases
+
+pytestmark = pytest.mark.asyncio
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NONE = dict.fromkeys(("pending", "issued", "expiring", "expired", "failed", "rate_limited"), 0)
+
+
+def leaf(left: timedelta) -> Leaf:
+    """A certificate of 90 days, so much of which is left now."""
+    end = NOW + left
+    return Leaf(issuer="R1", serial="0a", not_before=end - timedelta(days=90), not_after=end)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_names_are_counted(databases: Databases, kind: str) -> None:
+    """Each once; one that ends is told apart by its own time, and removed ones are not counted."""
+    async with databases.new(kind) as database:
+        store = await Store.open(database, clock=ManualClock())
+        log = store.certificate_log
+        assert await log.count_by_state(NOW.timestamp()) == NONE
+        lefts = {"fresh": timedelta(days=50), "near": timedelta(hours=23), "over": timedelta(seconds=-1)}
+        seen = NOW - timedelta(days=30)
+        await log.save_readings([Read(f"{name}.org", seen, leaf(left)) for name, left in lefts.items()])
+        await log.save_visits([Seen("visited.org", NOW)])
+        async with store.begin() as tx:
+            for host, status in (("a.org", "expiring"), ("b.org", "failed"), ("c.org", "removed")):
+                certificate = Certificate(
+                    host=host,
+                    status=CertificateStatus(status),
+                    leaf=leaf(timedelta(days=9)),
+                    seen_at=seen,
+                    source=Source.PROBE,
+                )
+                await tx.certificates.put(certificate)
+        found = await log.count_by_state(NOW.timestamp())
+        await store.close()
+    assert found == NONE | {"issued": 2, "expiring": 2, "expired": 1, "failed": 1}
