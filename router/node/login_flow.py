@@ -108,11 +108,12 @@ class LoginFlow:
                         response = await self._finish(request)
             self._metrics.count("logins", _RESULTS.get(response.problem, "ok"))
             return response
-        except (TimeoutError, _BusyError) as error:
+        except _BusyError:
+            return _refused(errors.OVERLOADED)
+        except TimeoutError:
             if request.step is LoginStep.CALLBACK:
                 self._metrics.count("logins", "unavailable")
-            event = "too many logins of a tenant" if isinstance(error, _BusyError) else "login took too long"
-            _log.warning(event, step=request.step, tenant=request.tenant_id)
+            _log.warning("login took too long", step=request.step, tenant=request.tenant_id)
             return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
 
     async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:

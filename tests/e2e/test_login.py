@@ -392,8 +392,9 @@ async def test_a_tenants_slow_provider_keeps_nobody_else_waiting(world: World, v
             assert (await visitor.go(f"{ours}{PATH}/login")).body == b"program"
             assert sum(not one.done() for one in waiting) == 16
         finally:
-            for refused in await asyncio.gather(*waiting):
-                assert (refused.status, code_of(refused)) == (503, "identity_provider_unavailable")
+            codes = [code_of(refused) for refused in await asyncio.gather(*waiting)]
+            assert sorted(set(codes)) == ["identity_provider_unavailable", "overloaded"]
+            assert codes.count("overloaded") == 24
 
 
 async def test_what_does_not_begin_a_sign_in(world: World, visitor: Visitor) -> None:
