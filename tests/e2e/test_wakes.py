@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.support.platform import SECRET, Platform
 from tests.support.postgres import Postgres
 from tests.support.processes import children
 from tests.support.router import MIOSA_ROUTER, PLATFORM_DOMAIN, Router
+from tests.support.rss import forget_peak, peak_rss, rss
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
@@ -105,6 +106,32 @@ def counted(node: Router, name: str, label: str) -> float:
 async def test_a_crowd_at_one_sleeping_sandbox(fleet: Fleet) -> None:
     """Visitors with bodies of a mebibyte at both nodes and all their workers: the platform is called once, everybody is
     answered by the program, and the bodies arrive whole."""
+    await crowd(fleet, VISITORS)
+
+
+@pytest.mark.deep
+@on_sqlite
+async def test_a_thousand_at_one_sleeping_sandbox(fleet: Fleet) -> None:
+    """With a mebibyte each: what the processes of both nodes hold does not grow with what was sent."""
+    before = memory(fleet)
+    for pid in processes(fleet):
+        forget_peak(pid)
+    await crowd(fleet, 1000)
+    most, after = memory(fleet, peak_rss), memory(fleet)
+    print(f"MiB of {len(processes(fleet))} processes: {before} before, {most} at the most, {after} after")
+    assert most - before < 256  # of 1000 that were sent: one read of each, and what libraries keep
+
+
+def processes(fleet: Fleet) -> list[int]:
+    return [pid for node in fleet.nodes for pid in (node.process.pid, *children(node.process.pid))]
+
+
+def memory(fleet: Fleet, measure: Callable[[int], int] = rss) -> int:
+    """Of all processes of both nodes, in MiB."""
+    return sum(map(measure, processes(fleet))) // (1024 * 1024)
+
+
+async def crowd(fleet: Fleet, visitors: int) -> None:
     resource = await fleet.sleeping("shop")
     fleet.platform.boot = fleet.boot
     fleet.platform.silence()
@@ -116,9 +143,9 @@ async def test_a_crowd_at_one_sleeping_sandbox(fleet: Fleet) -> None:
 
     timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        visits = [asyncio.create_task(visit(session, fleet.nodes[number % 2])) for number in range(VISITORS)]
+        visits = [asyncio.create_task(visit(session, fleet.nodes[number % 2])) for number in range(visitors)]
         await eventually(
-            lambda: sum(counted(node, "requests_held", "") or held(node) for node in fleet.nodes) == VISITORS,
+            lambda: sum(counted(node, "requests_held", "") or held(node) for node in fleet.nodes) == visitors,
             "all wait",
         )
         fleet.platform.go_on.set()
