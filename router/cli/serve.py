@@ -36,7 +36,9 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
     from router.settings import load
 
     with reported(as_json):
-        shown = _masked(load(config).model_dump())
+        settings = load(config)
+        settings.secret_keys()  # its file is read at the start, which fails where that can't be
+        shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))
 
 

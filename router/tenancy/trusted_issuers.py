@@ -138,6 +138,7 @@ class TrustedIssuers:
                     f"An organization trusts at most {MAX_ISSUERS} issuers. Delete one that nothing needs any more.",
                 )
             await tx.trusted_issuers.add(made)
+            await tx.events.emit("tenant.trusted_issuer_created", now, tenant_id=tenant_id, data=_event(made))
             return made
 
     async def get(self, tenant_id: str, issuer_id: str) -> TrustedIssuer:
@@ -168,12 +169,11 @@ class TrustedIssuers:
             self._check(new)
             await _check_place(tx, new)
             says_the_same = replace(new, name=old.name) == old
-            new = replace(
-                new,
-                generation=old.generation if says_the_same else old.generation + 1,
-                updated_at=self._clock.now(),
-            )
+            now = self._clock.now()
+            generation = old.generation if says_the_same else old.generation + 1
+            new = replace(new, generation=generation, updated_at=now)
             await tx.trusted_issuers.save(new)
+            await tx.events.emit("tenant.trusted_issuer_updated", now, tenant_id=tenant_id, data=_event(new))
             return new
 
     @retry_on_deadlock
@@ -182,6 +182,8 @@ class TrustedIssuers:
         async with self._store.begin() as tx:
             issuer = _found(await tx.trusted_issuers.get(issuer_id), tenant_id)
             await tx.trusted_issuers.delete(issuer)
+            now = self._clock.now()
+            await tx.events.emit("tenant.trusted_issuer_deleted", now, tenant_id=tenant_id, data=_event(issuer))
             return issuer
 
     async def note_uses(self, seen: Mapping[str, datetime]) -> None:
@@ -224,6 +226,17 @@ def _refusal_of_claim(claim: str, pattern: str) -> str | None:
     if not is_storable(pattern) or len(pattern) > claim_patterns.MAX_PATTERN:
         return f"should be at most {claim_patterns.MAX_PATTERN} character(s)"
     return None
+
+
+def _event(issuer: TrustedIssuer) -> dict[str, object]:
+    return {
+        "trusted_issuer_id": issuer.id,
+        "name": issuer.name,
+        "issuer": issuer.issuer,
+        "audience": issuer.audience,
+        "claims": dict(issuer.claims),
+        "enabled": issuer.enabled,
+    }
 
 
 def _found(issuer: TrustedIssuer | None, tenant_id: str) -> TrustedIssuer:

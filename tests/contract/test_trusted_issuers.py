@@ -14,6 +14,7 @@ from router.routes.policies import AccessIssuer, Visibility
 from router.routes.records import ResourceRecord, slug_key
 from router.store import Store
 from router.tenancy.destinations import Destinations
+from router.tenancy.events import EventFilter
 from router.tenancy.previews import Previews
 from router.tenancy.tenants import Tenant
 from router.tenancy.trusted_issuers import MAX_ISSUERS, TrustedIssuer, TrustedIssuers
@@ -266,3 +267,19 @@ async def test_private_networks_allow_plain_http(world: World, store: Store, clo
         TrustedIssuers(store, clock, destinations=here).create(tenant.id, **{**RULE, "issuer": "http://192.0.2.1"})
     )
     assert list(public.fields) == ["issuer"]
+
+
+async def test_what_happened_to_a_rule_is_an_event(issuers: TrustedIssuers, world: World) -> None:
+    """One for each change, none for the same again: who comes in by it is for the tenant to know."""
+    tenant = await world.tenant("Acme")
+    made = await issuers.create(tenant.id, **RULE)
+    await issuers.update(tenant.id, made.id, enabled=False)
+    await issuers.update(tenant.id, made.id, enabled=False)
+    await issuers.delete(tenant.id, made.id)
+    found = (await world.events.list(EventFilter(tenant_id=tenant.id))).items
+    assert sorted((event.type, event.data["enabled"]) for event in found) == [
+        ("tenant.trusted_issuer_created", True),
+        ("tenant.trusted_issuer_deleted", False),
+        ("tenant.trusted_issuer_updated", False),
+    ]
+    assert {(event.data["trusted_issuer_id"], event.data["issuer"]) for event in found} == {(made.id, GITHUB)}

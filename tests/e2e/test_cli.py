@@ -224,6 +224,17 @@ def test_check_config_shows_what_is_in_force(tmp_path: Path) -> None:
     assert "hush" not in text
 
 
+def test_check_config_reads_the_file_of_secrets(tmp_path: Path) -> None:
+    """A router would not start without it, so it is no use to hear that all is well."""
+    missing = tmp_path / "secrets.key"
+    file = tmp_path / "router.toml"
+    file.write_text(f'secrets_key_file = "{missing}"\n')
+    cli = Cli(tmp_path)
+    assert "secrets_key_file" in cli.error("check-config", "--config", str(file))["fields"]
+    missing.write_text("5c" * 31 + "a1\n")
+    assert cli.json("check-config", "--config", str(file))["secrets_key_file"] == str(missing)
+
+
 def test_check_config_names_each_offending_key(tmp_path: Path) -> None:
     """Unknown and wrong keys are all named, and so they stop every other command."""
     (tmp_path / "router.toml").write_text('colour = "red"\nworkers = 0\n[limits]\ndail = 1\n')
