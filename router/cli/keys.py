@@ -84,7 +84,10 @@ def keys_revoke(
 @commands.command("rotate-signing")
 def keys_rotate_signing(
     of: Annotated[
-        Signed, typer.Option(help="cookies: of share links; identity: X-Miosa-Identity, which says who visitors are.")
+        Signed,
+        typer.Option(
+            help="cookies: of visitors by link, password or sign-in; identity: X-Miosa-Identity, which says who visitors are."
+        ),
     ] = Signed.COOKIES,
     config: Config = None,
     as_json: AsJson = False,
