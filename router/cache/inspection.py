@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from router.base.breaker import Breaker
 from router.base.clock import Clock
-from router.cache.client import Client
+from router.cache.client import CacheUnavailableError, Client
 from router.observe.metrics import Metrics
 from router.settings import Redis as RedisSettings
 from router.settings.redis_url import parse_redis_url
@@ -20,7 +21,7 @@ class RedisFacts:
     version: str
     role: str  # master or slave, as Redis says
     latency: float
-    clock_ahead: float
+    clock_ahead: float | None
     max_memory: int  # bytes; 0 is no limit
     used_memory: int
     policy: str  # what it evicts when it is full
@@ -28,16 +29,19 @@ class RedisFacts:
 
 
 async def inspect(url: str, settings: RedisSettings, clock: Clock, *, within: float) -> RedisFacts:
-    """Each of three operations may take `within` seconds, the first connects. Raises CacheUnavailableError, SettingsError."""
+    """Each of three operations may take `within` seconds, the first connects. Raises CacheUnavailableError, SettingsError.
+
+    Where this user may not run INFO or TIME, which the router itself does not need, what they say is unknown.
+    """
     patient = settings.model_copy(update={"operation_time": within})
     client = Client(parse_redis_url(url), patient, metrics=Metrics(), clock=clock)
     try:
         breaker = client.breaker()
-        info: Mapping[str, Any] = _of_one_node(await client.run("read", breaker, "INFO"), "redis_version")
+        await client.run("read", breaker, "PING")  # which connects
         started = time.perf_counter()
-        seconds, microseconds = _time(await client.run("read", breaker, "TIME"))
+        await client.run("read", breaker, "PING")
         latency = time.perf_counter() - started
-        ahead = clock.now().timestamp() - seconds - microseconds / 1e6
+        info, ahead = await _info(client, breaker), await _clock_ahead(client, breaker, clock)
     finally:
         await client.close()
     return RedisFacts(
@@ -52,11 +56,19 @@ async def inspect(url: str, settings: RedisSettings, clock: Clock, *, within: fl
     )
 
 
-def _of_one_node(answer: Any, key: str) -> Any:
-    """A Cluster's client may ask every node and give the answers by node."""
-    return answer if key in answer else next(iter(answer.values()))
+async def _info(client: Client, breaker: Breaker) -> Mapping[str, Any]:
+    try:
+        answer = await client.run("read", breaker, "INFO")
+    except CacheUnavailableError:
+        return {}
+    # A Cluster's client may ask every node and give the answers by node.
+    return answer if "redis_version" in answer else next(iter(answer.values()))
 
 
-def _time(answer: Any) -> tuple[int, int]:
+async def _clock_ahead(client: Client, breaker: Breaker, clock: Clock) -> float | None:
+    try:
+        answer = await client.run("read", breaker, "TIME")
+    except CacheUnavailableError:
+        return None
     seconds, microseconds = next(iter(answer.values())) if isinstance(answer, dict) else answer
-    return int(seconds), int(microseconds)
+    return clock.now().timestamp() - int(seconds) - int(microseconds) / 1e6

@@ -46,7 +46,9 @@ def width() -> int | None:
 
 
 def hanging(before: str, text: str, columns: int | None) -> str:
-    """`before` and `text` on one line; where that is longer than `columns`, wrapped, with the text in a column of its own."""
+    """`before` and `text` on one line; where that is longer than `columns`, wrapped, with the text in a column of its own.
+    What a terminal would take for a command is replaced: some of it was said by a server."""
+    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
     if columns is None or columns < len(before) + _LEAST_TEXT:
         return before + text
     return textwrap.fill(

@@ -62,7 +62,9 @@ async def _find_out(settings: "Settings", clock: "Clock") -> dict[str, Any]:
         "hosts": None if isinstance(known.store, str) or known.store.rows is None else known.store.rows.hosts,
         "traffic": _traffic(known),
         "refusals": _refusals(known),
+        "backend_errors": _backend_errors(known),
         "certificates": _certificates(known),
+        "budgets": _budgets(known),
         "findings": found["findings"],
     }
 
@@ -143,6 +145,29 @@ def _refusals(known: "Known") -> dict[str, int] | None:
     return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
+def _backend_errors(known: "Known") -> dict[str, int] | None:
+    """What went wrong with customers' programs since the node started, by reason, the most frequent first."""
+    if known.metrics is None:
+        return None
+    counts: dict[str, int] = {}
+    for one in known.metrics:
+        if one.name == "backend_errors_total":
+            _add(counts, one.labels["reason"], one.value)
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+def _budgets(known: "Known") -> dict[str, Any]:
+    """What is spent of the budgets of certificates: of the account by the store, of the platform's names by the node."""
+    gate = known.settings.gate
+    rows = None if isinstance(known.store, str) else known.store.rows
+    account = {"spent": None if rows is None else rows.attempts, "of": gate.account, "seconds": gate.account_window}
+    return {
+        "counted": gate.budgets,
+        "account": account,
+        "platform_names": None if known.ready is None else known.ready.get("platform_names"),
+    }
+
+
 def _add(counts: dict[str, int], name: str, value: float) -> None:
     if value:
         counts[name] = counts.get(name, 0) + int(value)
@@ -150,12 +175,10 @@ def _add(counts: dict[str, int], name: str, value: float) -> None:
 
 def _certificates(known: "Known") -> dict[str, Any]:
     rows = None if isinstance(known.store, str) else known.store.rows
-    platform = (known.ready or {}).get("platform_names")
     near = None if rows is None else [{"host": one.host, "not_after": iso(one.not_after)} for one in rows.near_end]
     return {
         "known": None if known.metrics is None else int(known.total("certificates_known") or 0),
         "in_flight": None if known.metrics is None else int(known.total("certificates_in_flight") or 0),
-        "platform_names": platform,
         "near_end": near,
     }
 
@@ -190,21 +213,32 @@ def _rows(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "hosts", _or_unknown(document["hosts"], _counts)
     yield "traffic", _or_unknown(document["traffic"], _traffic_text)
     yield "refusals", _or_unknown(document["refusals"], lambda counts: _counts(counts) or "none since the start")
-    yield from _certificate_rows(document["certificates"])
+    yield (
+        "backends",
+        _or_unknown(document["backend_errors"], lambda counts: _counts(counts) or "no errors since the start"),
+    )
+    yield "certificates", _certificate_text(document["certificates"])
+    yield "budgets", _budget_text(document["budgets"])
 
 
-def _certificate_rows(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _certificate_text(found: Mapping[str, Any]) -> str:
     counts = _UNKNOWN if found["known"] is None else f"{found['known']} known, {found['in_flight']} being requested"
     near = found["near_end"]
     ends = _UNKNOWN if near is None else ", ".join(f"{one['host']} {one['not_after']}" for one in near) or "none"
-    yield "certificates", f"{counts}; near their end: {ends}"
-    platform = found["platform_names"]
+    return f"{counts}; near their end: {ends}"
+
+
+def _budget_text(found: Mapping[str, Any]) -> str:
+    if not found["counted"]:
+        return "not counted (`gate.budgets`)"
+    account, platform = found["account"], found["platform_names"]
+    spent = _UNKNOWN if account["spent"] is None else account["spent"]
+    words = f"{spent} of {account['of']} first certificates of the account spent in {account['seconds'] / 3600:g} h"
     if platform is None:
-        yield "budgets", _UNKNOWN if found["known"] is None else "not counted (`gate.budgets`)"
-    elif platform.get("wildcard"):
-        yield "budgets", "a wildcard covers the platform's names"
-    else:
-        yield "budgets", f"{platform['spent']} of {platform['of']} names of the platform domain spent this week"
+        return f"{words}; names of the platform domain: {_UNKNOWN}"
+    if platform.get("wildcard"):
+        return f"{words}; a wildcard covers the platform domain"
+    return f"{words}; {platform['spent']} of {platform['of']} names of the platform domain in a week"
 
 
 def _or_unknown(value: Any, text: Any) -> str:
@@ -220,7 +254,7 @@ def _nodes_text(nodes: list[dict[str, Any]]) -> str:
 def _store_text(store: Mapping[str, Any]) -> str:
     if "error" in store:
         return f"can't be used: {store['error']}"
-    words = [store.get("kind"), store["version"], store["role"], f"{store['milliseconds']} ms"]
+    words = [f"{store.get('kind', 'Redis')} {store['version']}", store["role"], f"{store['milliseconds']} ms"]
     if "schema" in store:
         words.append(f"schema {store['schema']}")
     else:

@@ -14,7 +14,7 @@ from router.base.leases import LONGEST
 from router.domains.certificates import CertificateStatus, Source
 from router.routes.records import DomainStatus
 from router.settings import Database
-from router.store.certificate_tables import certificates
+from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.engine import parsed, reading_engine
 from router.store.journal_tables import leases
 from router.store.leases import PRESENT
@@ -59,6 +59,7 @@ class Rows:
     certified: tuple[str, ...]  # some custom domains that are served and have a certificate
     logins: int
     wakes_wanted: bool  # whether a tenant or a resource asks to be woken
+    attempts: int  # to get a first certificate, within the window that was asked for
     hosts: dict[str, int]  # how many rows lead hosts somewhere, by noun
 
 
@@ -82,16 +83,16 @@ class StoreFacts:
         return self.newer or self.revision == self.head
 
 
-async def inspect(database_url: str, limits: Database, clock: Clock) -> StoreFacts:
-    """Raises StoreUnavailableError."""
+async def inspect(database_url: str, limits: Database, clock: Clock, *, window: float) -> StoreFacts:
+    """`window` is for how many seconds back attempts to get a certificate are counted. Raises StoreUnavailableError."""
     engine = reading_engine(parsed(database_url, create=False), limits)
     try:
-        return await engine.run(lambda connection: _facts(connection, clock))
+        return await engine.run(lambda connection: _facts(connection, clock, window))
     finally:
         await engine.dispose()
 
 
-def _facts(connection: sa.Connection, clock: Clock) -> StoreFacts:
+def _facts(connection: sa.Connection, clock: Clock, window: float) -> StoreFacts:
     own = connection.dialect.name == "sqlite"
     version = str(
         connection.scalar(sa.text("SELECT sqlite_version()" if own else "SELECT current_setting('server_version')"))
@@ -112,11 +113,11 @@ def _facts(connection: sa.Connection, clock: Clock) -> StoreFacts:
         revision=current,
         head=known[-1],
         newer=newer,
-        rows=_rows(connection, clock.now()) if newer or current == known[-1] else None,
+        rows=_rows(connection, clock.now(), window) if newer or current == known[-1] else None,
     )
 
 
-def _rows(connection: sa.Connection, now: datetime) -> Rows:
+def _rows(connection: sa.Connection, now: datetime, window: float) -> Rows:
     time_now = DatabaseTime()
     running = sa.and_(leases.c.expires_at > time_now, leases.c.expires_at <= time_now + LONGEST)
     held = connection.execute(sa.select(leases.c.name, leases.c.holder).where(running).order_by(leases.c.name)).all()
@@ -135,6 +136,8 @@ def _rows(connection: sa.Connection, now: datetime) -> Rows:
     )
     ending = connection.execute(served.where(certificates.c.not_after < now + _AHEAD)).all()
     live = connection.execute(served.where(certificates.c.not_after > now).limit(3)).all()
+    opened = certificate_attempts.c.opened_at
+    attempts = sa.select(sa.func.count()).select_from(certificate_attempts).where(opened > now.timestamp() - window)
     wakes = sa.or_(
         sa.exists().where(tenants.c.default_wake != _NO_WAKE),
         sa.exists().where(resources.c.wake.is_not(None), resources.c.wake != _NO_WAKE),
@@ -150,5 +153,6 @@ def _rows(connection: sa.Connection, now: datetime) -> Rows:
         certified=tuple(row.host for row in live),
         logins=int(connection.scalar(sa.select(sa.func.count()).select_from(logins)) or 0),
         wakes_wanted=bool(connection.scalar(sa.select(wakes))),
+        attempts=int(connection.scalar(attempts) or 0),
         hosts={name: int(connection.scalar(select) or 0) for name, select in _HOSTS.items()},
     )

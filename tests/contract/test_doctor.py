@@ -16,6 +16,7 @@ from router.base.clock import Clock, ManualClock, SystemClock
 from router.cli.checks import CHECKS, report
 from router.cli.checks.finding import Level, Report
 from router.cli.checks.known import Known, find_out
+from router.cli.output import hanging
 from router.cli.running_node import Sample
 from router.domains.certificates import Certificate, CertificateStatus, Leaf, Source
 from router.domains.lookup import RecordType
@@ -27,13 +28,13 @@ from tests.support.database import execute, on_postgresql
 from tests.support.nameserver import NameServer
 from tests.support.ports import free_port
 from tests.support.postgres import REPLICATED, Postgres, Standby
-from tests.support.redis import Server
+from tests.support.redis import Cluster, Sentinels, Server
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NOTHING = Rows(nodes=(), jobs={}, near_end=(), certified=(), logins=0, wakes_wanted=False, hosts={})
+NOTHING = Rows(nodes=(), jobs={}, near_end=(), certified=(), logins=0, wakes_wanted=False, attempts=0, hosts={})
 READY: dict[str, Any] = {"status": "ready", "checks": {"serving": {"ok": True, "detail": None}}}
 
 
@@ -96,11 +97,12 @@ async def answering(handler: Any, address: str = "127.0.0.1", port: int = 0) -> 
 
 async def test_redis_that_refuses_when_it_is_full(tmp_path: Path) -> None:
     """A limit of memory without an eviction policy is a warning; with one, or without a limit, it is none."""
-    for options, wanted in (
+    cases: tuple[tuple[dict[str, Any], list[tuple[Level, str]]], ...] = (
         ({"maxmemory": "64mb", "maxmemory_policy": "noeviction"}, [(Level.WARNING, "redis_no_eviction")]),
         ({"maxmemory": "64mb", "maxmemory_policy": "allkeys-lru"}, []),
         ({}, []),
-    ):
+    )
+    for options, wanted in cases:
         with Server(tmp_path, **options) as server:
             about = await find_out(settings(redis_url=f"redis://127.0.0.1:{server.port}"), SystemClock())
         assert await found_by("redis", about) == wanted
@@ -114,6 +116,24 @@ async def test_redis_that_takes_no_writes(tmp_path: Path) -> None:
     gone = await find_out(settings(redis_url=f"redis://:geheim@127.0.0.1:{free_port()}"), SystemClock())
     assert await found_by("redis", gone) == [(Level.ERROR, "redis_unavailable")]
     assert "geheim" not in str(gone.redis)
+
+
+async def test_redis_whose_user_may_not_ask(tmp_path: Path) -> None:
+    """A user without INFO and TIME leaves the role unknown and says nothing of the clock; Redis itself is usable."""
+    with Server(tmp_path) as server:
+        server.ask("ACL", "SETUSER", "default", "-info", "-time")
+        about = await find_out(settings(redis_url=f"redis://127.0.0.1:{server.port}"), SystemClock())
+    assert await found_by("redis", about) == [(Level.UNKNOWN, "redis_role")]
+    assert await found_by("clock", about) == [(Level.UNKNOWN, "clock_unknown")]
+
+
+@pytest.mark.parametrize("layout", [Sentinels, Cluster])
+async def test_redis_of_every_layout(tmp_path: Path, layout: type[Sentinels] | type[Cluster]) -> None:
+    """Of a Cluster, and behind Sentinels, the same is known."""
+    with layout(tmp_path) as servers:
+        about = await find_out(settings(redis_url=servers.url), SystemClock())
+    assert await found_by("redis", about) == []
+    assert await found_by("clock", about) == []
 
 
 # The store
@@ -170,7 +190,7 @@ async def test_certificates_near_their_end(store: Store, world: World, clock: Ma
                     due_at=now,
                 )
             )
-    found = await inspect_store(database, Settings().database, clock)
+    found = await inspect_store(database, Settings().database, clock, window=60.0)
     assert found.rows is not None
     assert [one.host for one in found.rows.near_end] == ["www.ended-x.com", "www.late-x.com"]
     assert found.rows.certified == ("www.late-x.com", "www.sound-x.com")
@@ -382,6 +402,21 @@ async def test_settings_that_do_not_fit_together(
 # All of them
 
 
+async def test_a_server_cannot_move_the_terminal() -> None:
+    """What it says is shown without control characters."""
+    assert hanging("", "a\x1b[2Jb\rc", None) == "a\ufffd[2Jb\ufffdc"
+
+
+async def test_text_is_as_wide_as_the_terminal() -> None:
+    """Wrapped below itself, and not at all where it goes to a file."""
+    text = "one two three four five six seven eight nine ten"
+    assert hanging("error  ", text, None) == f"error  {text}"
+    lines = hanging("error  ", text, 30).splitlines()
+    assert max(map(len, lines)) <= 30
+    assert all(line.startswith("       ") for line in lines[1:])
+    assert " ".join(line[7:] for line in lines) == text
+
+
 async def test_a_check_that_takes_too_long_or_fails_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never fine, and the others still count."""
 
@@ -393,7 +428,7 @@ async def test_a_check_that_takes_too_long_or_fails_is_unknown(monkeypatch: pyte
         raise RuntimeError("no")
 
     for check in (hangs, fails):
-        monkeypatch.setitem(CHECKS, "disk", check)  # type: ignore[arg-type]  # a dict it is
+        monkeypatch.setitem(CHECKS, "disk", check)
         checked = await report("disk", known(), deadline=0.05)
         assert [(one.level, one.code) for one in checked.findings] == [(Level.UNKNOWN, "check_failed")]
 

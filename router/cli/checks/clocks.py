@@ -14,8 +14,9 @@ async def check(known: Known) -> Report:
     ahead: dict[str, float] = {}
     if not isinstance(known.store, str) and known.store.kind != "SQLite":  # SQLite's is this machine's own
         ahead["the database"] = known.store.clock_ahead
-    if known.redis is not None and not isinstance(known.redis, str):
-        ahead["Redis"] = known.redis.clock_ahead
+    redis = None if known.redis is None or isinstance(known.redis, str) else known.redis.clock_ahead
+    if redis is not None:
+        ahead["Redis"] = redis
     caddy = await _caddy(known)
     if caddy is not None:
         ahead["Caddy"] = caddy
@@ -32,7 +33,7 @@ async def check(known: Known) -> Report:
         )
     return Report(
         [_wrong(whose, seconds) for whose, seconds in ahead.items() if abs(seconds) > _APART],
-        "within a second or so of " + ", ".join(ahead),
+        f"at most {max(map(abs, ahead.values())):.1f} s from that of {', '.join(ahead)}",
     )
 
 

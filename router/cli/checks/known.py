@@ -57,11 +57,13 @@ async def find_out(settings: Settings, clock: Clock) -> Known:
 async def _store(settings: Settings, clock: Clock) -> StoreFacts | str:
     try:
         async with asyncio.timeout(_TIME):
-            return await inspect_store(settings.database_url, settings.database, clock)
-    except StoreUnavailableError as error:
-        return mask_text(str(error))
+            return await inspect_store(
+                settings.database_url, settings.database, clock, window=settings.gate.account_window
+            )
     except TimeoutError:
         return f"no answer within {_TIME:g} s"
+    except (StoreUnavailableError, OSError) as error:  # a folder that may not be read, too
+        return mask_text(str(error))
 
 
 async def _redis(settings: Settings, clock: Clock) -> RedisFacts | str | None:

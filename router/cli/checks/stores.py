@@ -69,16 +69,22 @@ async def check_redis(known: Known) -> Report:
             ]
         )
     findings: list[Finding] = []
-    if facts.role != "master":
-        what = f"the Redis of `redis_url` is a {facts.role}" if facts.role != "unknown" else ""
+    if facts.role == "unknown":
         findings.append(
-            error("redis_replica", what, "so every write is refused", "name the master, or use redis+sentinel://")
-            if what
-            else unknown(
+            unknown(
                 "redis_role",
-                "Redis does not say its role",
-                "so it is not known whether it takes writes",
-                "let this user run INFO",
+                "this user of Redis may not run INFO",
+                "so it is not known whether Redis takes writes, and what it does when it is full",
+                "allow it (`ACL SETUSER … +info`), or ask Redis as another user",
+            )
+        )
+    elif facts.role != "master":
+        findings.append(
+            error(
+                "redis_replica",
+                f"the Redis of `redis_url` is a {facts.role}",
+                "so every write is refused",
+                "name the master, or use redis+sentinel://",
             )
         )
     if facts.max_memory and facts.policy == "noeviction":
