@@ -85,7 +85,23 @@ async def node_readiness(bind: str) -> Mapping[str, Any] | None:
     """What `/readyz` says on the admin listener at `bind`; None where no node answers there."""
     response = await get(bind, "/readyz")
     document = None if response is None else response.document
-    return document if document is not None and {"status", "checks"} <= document.keys() else None
+    return document if document is not None and _is_readiness(document) else None
+
+
+def _is_readiness(document: Mapping[str, Any]) -> bool:
+    """Whether that has the form of a node's /readyz: another program may listen there."""
+    checks, workers, platform = (document.get(key) for key in ("checks", "workers", "platform_names"))
+    return (
+        isinstance(document.get("status"), str)
+        and isinstance(checks, dict)
+        and all(isinstance(one, dict) and {"ok", "detail"} <= one.keys() for one in checks.values())
+        and (workers is None or (isinstance(workers, dict) and {"serving", "of"} <= workers.keys()))
+        and (platform is None or (isinstance(platform, dict) and _is_platform(platform)))
+    )
+
+
+def _is_platform(found: Mapping[str, Any]) -> bool:
+    return found.get("wildcard") is True or {"wildcard", "spent", "of"} <= found.keys()
 
 
 async def node_metrics(bind: str) -> Sequence[Sample] | None:

@@ -367,6 +367,32 @@ async def test_the_running_node(ready: dict[str, Any] | None, wanted: list[tuple
     assert await found_by("node", known(ready=ready)) == wanted
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "hello",
+        "[]",
+        "{}",
+        '{"status": "ready"}',
+        '{"status": "ready", "checks": []}',
+        '{"status": "ready", "checks": {"store": true}}',
+        '{"status": 1, "checks": {}}',
+        '{"status": "ready", "checks": {}, "workers": 2}',
+        '{"status": "ready", "checks": {}, "platform_names": {"wildcard": false}}',
+    ],
+)
+async def test_another_program_at_the_admin_listener_is_no_node(body: str) -> None:
+    """Whatever it answers to /readyz and /metrics."""
+
+    async def other(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text=body)
+
+    async with answering(other) as port:
+        about = await find_out(settings(admin_bind=f"127.0.0.1:{port}"), SystemClock())
+        assert not about.runs
+        assert (Level.ERROR, "port_taken") in await found_by("listeners", about)
+
+
 # Settings
 
 
