@@ -437,3 +437,19 @@ async def test_of_many_at_once_each_has_its_answer(build_edge: BuildEdge, keys: 
     answers = await asyncio.gather(*(send(edge, form()) for _ in range(20)))
     assert [one.status for one in answers] == [303] * 20
     slow.close()
+
+
+async def test_refusals_are_counted_by_their_code(build_edge: BuildEdge, keys: MemoryKeys) -> None:
+    """So that guessing can be seen; who is let in is not among them."""
+    edge = await build_edge(access=keys)
+    private(edge)
+    await send(edge, request(NAVIGATES))
+    await send(edge, form(b"password=wrong&next=%2F"))
+    keys.wait = 30
+    await send(edge, form(b"password=wrong&next=%2F"))
+    keys.wait = 0
+    await cookie_of(edge)
+    lines = edge.metrics.render("")[0].decode().splitlines()
+    counts = dict(line.split(" ") for line in lines if line.startswith("miosa_router_access_refusals_total{"))
+    refused = {name.partition('"')[2].rstrip('"}'): float(count) for name, count in counts.items() if float(count)}
+    assert refused == {"token_missing": 1, "password_wrong": 1, "too_many_tries": 1}
