@@ -8,7 +8,8 @@
 
 Read `shards.py` first: it says how records are stored in Redis and why a late write never undoes a change. Then
 `watermark.py` (when a process trusts a record there), `records.py` (reading), `publisher.py` and `subscriber.py` (how
-the outbox reaches every process); `counts.py` holds the API's rate limits. The database is the only source of truth:
+the outbox reaches every process); `counts.py` holds the API's rate limits, `uses.py`
+when resources were last used. The database is the only source of truth:
 Redis may be away, slow, flushed or restored from a backup at any time, and that costs speed only.
 """
 

@@ -119,6 +119,11 @@ class Shard:
         await self._client.run("advance", self.breaker, "SET", self._offset_name, EMPTYING)
 
     @property
+    def uses(self) -> str:
+        """The name of the set of uses of resources that belong here (`uses.py`)."""
+        return f"{self._prefix}uses"
+
+    @property
     def _offset_name(self) -> str:
         return f"{self._prefix}mark"
 

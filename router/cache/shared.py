@@ -11,6 +11,7 @@ from router.cache.publisher import Publisher
 from router.cache.records import CachedRecords
 from router.cache.shards import Shards
 from router.cache.subscriber import Subscriber
+from router.cache.uses import SharedUses
 from router.cache.watermark import Watermark
 from router.observe.metrics import Metrics
 from router.routes.feed import RecordStore
@@ -19,7 +20,8 @@ from router.settings.redis_url import parse_redis_url
 
 
 class SharedCache:
-    """`records` is the source for the resolver, `counts` are the API's rate limits of all nodes. `committed` must hear of this process's commits before any other listener.
+    """`records` is the source for the resolver, `counts` are the API's rate limits of all nodes, `uses` the
+    last uses of resources. `committed` must hear of this process's commits before any other listener.
 
     With `publishes` this process delivers the outbox too: each that commits changes should. A look-up has `fetch_time`
     seconds; what Redis may take of them is left out of what the store has.
@@ -45,6 +47,7 @@ class SharedCache:
         self._shards = Shards(self._client, settings)
         self._watermark = Watermark(self._shards.of)
         self.counts = RedisCounts(self._client, settings.prefix, metrics)
+        self.uses = SharedUses(self._client, self._shards, clock)
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
         self.records = CachedRecords(

@@ -11,6 +11,7 @@ from router.base.clock import Clock, ClockWatch
 from router.base.idempotency import KEPT
 from router.domains.certificates import LIFETIME
 from router.domains.checks.schedule import Slice
+from router.jobs.activity import COPY_EVERY, ActivityRows, SharedUses, copy_shared
 from router.jobs.domain_checks import SLICES, DomainChecks
 from router.jobs.runner import Job
 from router.node.services import Services
@@ -29,6 +30,7 @@ def periodic_jobs(
     deliveries: Deliveries,
     wakes: waking.Wakes | None,
     *,
+    uses: SharedUses | None,
     watch: ClockWatch,
     attempts_kept: float,
     metrics: Metrics,
@@ -36,7 +38,7 @@ def periodic_jobs(
 ) -> list[Job]:
     """All of them but the one that fetches certificates. `attempts_kept` is for how many seconds the gate counts attempts
     to get a certificate; `watch` says whether this machine's clock can be trusted before anything old is deleted; `wakes` None:
-    nothing is ever woken."""
+    nothing is ever woken; `uses` None: every node stores its own."""
     now = clock.now
     checks = settings.checks
     guard = store.guard(watch, share=settings.prune_share)
@@ -94,9 +96,11 @@ def periodic_jobs(
         for number in range(SLICES)
     ]
     watch_wakes = [] if wakes is None else [_watch(wakes)]
+    copy_activity = [] if uses is None else [_copy(uses, services.resources)]
     return [
         *(check_domains if checks.background else []),
         *watch_wakes,
+        *copy_activity,
         Job(name="mend_times", every=600.0, within=60.0, work=lambda _lease: mending.run()),
         hourly("prune_idempotency", prune_idempotency),
         hourly("prune_certificates", prune_certificates),
@@ -115,6 +119,10 @@ def periodic_jobs(
             work=lambda _lease: services.publishing.fail_overdue(),
         ),
     ]
+
+
+def _copy(uses: SharedUses, rows: ActivityRows) -> Job:
+    return Job(name="copy_activity", every=COPY_EVERY, within=25.0, work=lambda _lease: copy_shared(uses, rows))
 
 
 def _watch(wakes: waking.Wakes) -> Job:

@@ -25,7 +25,7 @@ from router.gate.platform import PlatformNames
 from router.gate.policy import read_name
 from router.gate.prefetch import CertificatePrefetch
 from router.gate.sync import CertificateSync
-from router.jobs.activity import ActivityFeed
+from router.jobs.activity import LAG, ActivityFeed
 from router.jobs.early_checks import EarlyChecks
 from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
@@ -157,6 +157,7 @@ class Control:
             host_notes=self._host_notes,
             error_notes=self._error_notes,
             box=SecretBox(settings.secret_keys()),
+            recent_uses=None if self._shared is None else self._shared.uses,
         )
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there
@@ -213,6 +214,7 @@ class Control:
                 services,
                 self._deliveries,
                 self._wakes,
+                uses=None if self._shared is None else self._shared.uses,
                 watch=self._watch,
                 attempts_kept=self._budgets.kept,
                 metrics=metrics,
@@ -336,14 +338,13 @@ class Control:
 
     def _activity(self, services: Services) -> ActivityFeed:
         control_side = self._control_side
-        if control_side is None:
-            return ActivityFeed(used=self._used, rows=services.resources, clock=self._clock)
         return ActivityFeed(
-            used=control_side.used,
+            used=self._used if control_side is None else control_side.used,
             rows=services.resources,
             clock=self._clock,
-            gather=control_side.gather,
-            lag=_GATHERED_LATE,
+            gather=None if control_side is None else control_side.gather,
+            lag=LAG if control_side is None else _GATHERED_LATE,
+            shared=None if self._shared is None else self._shared.uses,
         )
 
     def _secret_use_feed(self, services: Services) -> SecretUseFeed:

@@ -47,6 +47,7 @@ from router.tenancy.signing_keys import SigningKeys
 from router.tenancy.tenants import Tenants
 from router.tenancy.trusted_issuers import TrustedIssuers
 from router.tenancy.usage import Usage
+from router.tenancy.uses import RecentUses
 from router.tenancy.webhooks import Webhooks
 from router.tenancy.workspaces import Workspaces
 
@@ -110,9 +111,10 @@ def build_services(
     host_notes: HostNotes | None = None,
     error_notes: ErrorNotes | None = None,
     box: SecretBox | None = None,
+    recent_uses: RecentUses | None = None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
-    node's traffic has met. Without `box` no secret can be stored that has to be read again, and none be read."""
+    node's traffic has met, `recent_uses`: what all nodes' has used. Without `box` no secret can be stored that has to be read again, and none be read."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -160,6 +162,7 @@ def build_services(
         networks=settings.backend_networks,
         own_listeners=own_listeners,
         reserved_ports=settings.reserved_ports,
+        recent=recent_uses,
     )
     destinations = destinations_of(settings, own_listeners)
     return Services(

@@ -43,6 +43,7 @@ _JOBS = (
     "rotate_signing_keys",
     "check_domains",
     "watch_wakes",
+    "copy_activity",
 )
 
 TABLE = (
@@ -266,7 +267,18 @@ TABLE = (
         "redis_operations",
         "counter",
         {
-            "operation": ("read", "fill", "advance", "publish", "scan", "remove", "count"),
+            "operation": (
+                "read",
+                "fill",
+                "advance",
+                "publish",
+                "scan",
+                "remove",
+                "count",
+                "put_uses",
+                "read_uses",
+                "remove_uses",
+            ),
             "result": ("ok", "error", "timeout", "refused"),
         },
         "Operations on Redis; refused ones were not sent, because the circuit breaker is open",

@@ -29,17 +29,20 @@ from router.store.tables import (
 )
 from router.store.types import InstantOf, JsonHas, JsonTexts, instant_text
 from router.store.upsert import Upsert, replacing
-from router.tenancy.resources import LastUse, Place, Resource, ResourceFilter, StoredEndpoint, Tombstone
+from router.tenancy.resources import LastUse, Place, Resource, ResourceFilter, StoredEndpoint, Tombstone, UsedBy
+
+# Versions that are served from a sandbox.
+_FROM_SANDBOX = (
+    deployment_versions.c.source_sandbox_id.is_not(None),
+    ~sa.exists().where(endpoints.c.holder_id == deployment_versions.c.id),
+)
 
 # When a sandbox was last asked for by way of the deployment that it serves.
 _SERVING = (
     sa.select(deployment_versions.c.source_sandbox_id, activity.c.last_at)
     .join(deployments, deployments.c.active_version_id == deployment_versions.c.id)
     .join(activity, activity.c.resource_id == deployments.c.resource_id)
-    .where(
-        deployment_versions.c.source_sandbox_id.is_not(None),
-        ~sa.exists().where(endpoints.c.holder_id == deployment_versions.c.id),
-    )
+    .where(*_FROM_SANDBOX)
 )
 
 _USES = sa.union_all(sa.select(activity.c.resource_id, activity.c.last_at), _SERVING).subquery()
@@ -51,6 +54,19 @@ _USED = (
     .join(resources, resources.c.id == _USES.c.resource_id)
     .join(tenants, tenants.c.id == resources.c.tenant_id)
     .order_by(_USES.c.last_at)
+)
+
+# A resource is in use by its own use, a sandbox also by that of the deployments which are served from it.
+_IN_USE = sa.union_all(
+    sa.select(resources.c.id, resources.c.id.label("by")),
+    sa.select(deployment_versions.c.source_sandbox_id, deployments.c.resource_id)
+    .join(deployments, deployments.c.active_version_id == deployment_versions.c.id)
+    .where(*_FROM_SANDBOX),
+).subquery()
+_USED_BY = (
+    sa.select(_IN_USE, _COUNTS.label("counted"))
+    .join(resources, resources.c.id == _IN_USE.c.id)
+    .join(tenants, tenants.c.id == resources.c.tenant_id)
 )
 
 _PLACES = (
@@ -214,6 +230,31 @@ class SqlResources(Rows):
             for row in await self._connection.execute(_USED.where(_USES.c.resource_id.in_(chunk))):
                 found[row.resource_id] = LastUse(row.last_at, bool(row.counted))
         return found
+
+    async def uses_by(self, ids: Collection[str]) -> Sequence[UsedBy]:
+        return await self._used_by(_IN_USE.c.by, ids)
+
+    async def uses_of(self, ids: Collection[str]) -> Sequence[UsedBy]:
+        return await self._used_by(_IN_USE.c.id, ids)
+
+    async def not_seen(self, seen: Mapping[str, datetime]) -> Collection[str]:
+        missing: set[str] = set()
+        for chunk in chunks(sorted(seen)):
+            select = (
+                sa.select(resources.c.id, activity.c.last_at)
+                .join(activity, activity.c.resource_id == resources.c.id, isouter=True)
+                .where(resources.c.id.in_(chunk))
+            )
+            for row in await self._connection.execute(select):
+                if row.last_at is None or row.last_at < seen[row.id]:
+                    missing.add(row.id)
+        return missing
+
+    async def _used_by(self, column: sa.ColumnElement[str], ids: Collection[str]) -> Sequence[UsedBy]:
+        rows: list[sa.Row[Any]] = []
+        for chunk in chunks(sorted(ids)):
+            rows += await self._connection.execute(_USED_BY.where(column.in_(chunk)))
+        return [UsedBy(row.id, row.by, bool(row.counted)) for row in rows]
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> Resource | None:
         row = await self._one(self._locked(sa.select(resources).where(*where), resources))

@@ -28,6 +28,7 @@ from router.tenancy.resources import (
     Resource,
     ResourceDetails,
     ResourceFilter,
+    UsedBy,
     check_host_mode,
     check_port,
     check_protocol,
@@ -37,6 +38,7 @@ from router.tenancy.resources import (
 from router.tenancy.sizes import SIZES
 from router.tenancy.slugs import free, host_slug
 from router.tenancy.transaction import Tx
+from router.tenancy.uses import RecentUses, with_recent
 from router.tenancy.validation import TAKEN, Fields, invalid
 from router.tenancy.workspaces import Workspace, found
 
@@ -56,9 +58,11 @@ class Resources:
         networks: Sequence[Network],
         own_listeners: Collection[tuple[str, int]] = (),
         reserved_ports: Collection[int] = (),
+        recent: RecentUses | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._recent = recent
         self._reserved_ports = frozenset(reserved_ports)
         self.endpoints = Endpoints(store, clock, networks=networks, own_listeners=own_listeners)
 
@@ -275,16 +279,36 @@ class Resources:
             async with self._store.begin() as tx:
                 await tx.resources.seen(seen)
 
-    async def activity(self, since: datetime | None = None, *, counted: bool = True) -> Mapping[str, datetime]:
-        """When each resource last served a request, as far as that was at or after `since`: those whose traffic counts as use
-        (`keeps_awake`), or the others."""
+    async def not_recorded(self, seen: Mapping[str, datetime]) -> Collection[str]:
+        """Those of these that are not stored yet. It locks nothing and writes nothing."""
         async with self._store.read() as tx:
-            return await tx.resources.activity(since, counted=counted)
+            return await tx.resources.not_seen(seen)
+
+    async def activity(
+        self, since: datetime | None = None, *, counted: bool = True, recent: Mapping[str, datetime] | None = None
+    ) -> Mapping[str, datetime]:
+        """When each resource last served a request, as far as that was at or after `since`: those whose traffic counts as use
+        (`keeps_awake`), or the others. `recent` are uses that the store may lack, read before this is called."""
+        async with self._store.read() as tx:
+            stored = await tx.resources.activity(since, counted=counted)
+            links = await tx.resources.uses_by(recent) if recent else ()
+        uses = {one: LastUse(at, counted) for one, at in stored.items()}
+        fresh = {one: at for one, at in (recent or {}).items() if since is None or at >= since}
+        merged = with_recent(uses, fresh, [link for link in links if link.counted == counted])
+        return {one: use.at for one, use in merged.items()}
 
     async def last_used(self, ids: Collection[str]) -> Mapping[str, LastUse]:
         """When each of these last served a request; those that never did are left out."""
+        links: Sequence[UsedBy] = ()
+        recent: Mapping[str, datetime] = {}
+        if self._recent is not None and ids:
+            async with self._store.read() as tx:
+                links = await tx.resources.uses_of(ids)
+            # Before the store is read: what leaves it then is stored.
+            recent = await self._recent.of({link.by for link in links})
         async with self._store.read() as tx:
-            return await tx.resources.last_used(ids)
+            stored = await tx.resources.last_used(ids)
+        return with_recent(stored, recent, links)
 
     def _check_details(self, fields: Fields, details: ResourceDetails) -> None:
         fields.text("name", details.get("name"), max_length=120)

@@ -161,6 +161,15 @@ class LastUse:
     counted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UsedBy:
+    """Use of the resource `by` is use of the resource `id`: the same one, or a sandbox that a deployment is served from."""
+
+    id: str
+    by: str
+    counted: bool
+
+
 class ResourceRows(Protocol):
     """Stored resources. What changes one of them counts as a change of its records."""
 
@@ -222,6 +231,15 @@ class ResourceRows(Protocol):
 
     async def last_used(self, ids: Collection[str]) -> Mapping[str, LastUse]:
         """Those of these that were ever used."""
+
+    async def not_seen(self, seen: Mapping[str, datetime]) -> Collection[str]:
+        """Those of these resources that exist and of which an earlier use is stored, or none."""
+
+    async def uses_by(self, ids: Collection[str]) -> Sequence[UsedBy]:
+        """Which resources are in use where these are used."""
+
+    async def uses_of(self, ids: Collection[str]) -> Sequence[UsedBy]:
+        """By whose use these resources are in use."""
 
 
 def live(resource: Resource | None, kind: Kind | None = None) -> Resource:

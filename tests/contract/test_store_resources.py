@@ -1,6 +1,7 @@
 """The register on a real store: slugs, owners, endpoints, and what is left of a resource that was deleted."""
 
-from datetime import timedelta, timezone
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from router.routes.records import Kind, State
 from router.tenancy.endpoints import EndpointChange
 from router.tenancy.events import EventFilter
 from router.tenancy.ownership import Ownership
+from router.tenancy.resource_service import Resources
 from router.tenancy.resources import LastUse, ResourceFilter, StoredEndpoint
 from tests.support.database import rows
-from tests.support.world import World
+from tests.support.world import NETWORKS, World
 
 pytestmark = pytest.mark.asyncio
 
@@ -366,6 +368,35 @@ async def test_activity_that_keeps_nothing_awake(world: World, clock: ManualCloc
     assert await world.resources.last_used([shop.id, blog.id, new_id()]) == {
         shop.id: LastUse(seen, counted=False),
         blog.id: LastUse(seen, counted=True),
+    }
+
+
+async def test_recent_uses_are_merged(world: World, clock: ManualClock) -> None:
+    """What is known besides the store counts where it is later, also where nothing is stored yet; `since` and `keeps_awake`
+    hold for it too, and unknown resources are left out."""
+    tenant = await world.tenant()
+    shop, blog, mute = [await world.sandbox(tenant, slug) for slug in ("shop", "blog", "mute")]
+    await world.resources.update(mute.id, keeps_awake=False)
+    early = clock.now()
+    clock.advance(60)
+    late = clock.now()
+    await world.resources.record_activity({shop.id: early, blog.id: late})
+    recent = {shop.id: late, blog.id: early, mute.id: late, new_id(): late}
+    assert await world.resources.activity(recent=recent) == {shop.id: late, blog.id: late}
+    assert await world.resources.activity(counted=False, recent=recent) == {mute.id: late}
+    after = late + timedelta(seconds=1)
+    assert await world.resources.activity(after, recent=recent) == {}
+    assert set(await world.resources.not_recorded(recent)) == {shop.id, mute.id}
+
+    class Recent:
+        async def of(self, ids: Collection[str]) -> Mapping[str, datetime]:
+            return {one: at for one, at in recent.items() if one in ids}
+
+    resources = Resources(world.store, clock, networks=NETWORKS, recent=Recent())
+    assert await resources.last_used([shop.id, blog.id, mute.id, new_id()]) == {
+        shop.id: LastUse(late, counted=True),
+        blog.id: LastUse(late, counted=True),
+        mute.id: LastUse(late, counted=False),
     }
 
 

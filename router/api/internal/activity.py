@@ -43,8 +43,8 @@ class InternalActivity(Handlers):
         """The latest first; with `since` only those that were used from then on.
 
         Use is an answer below 500 of the resource's own program, at its begin and its end. While a stream, an upload or a
-        tunnel is open it is noted every 50 seconds, so stop nothing that was used within the last minute. Our own pages,
-        refusals, redirects and waiting pages are none; nor are WebSocket pings, where the organization says so
+        tunnel is open it is noted every 50 seconds, so stop nothing that was used within the last minute, or two where several nodes
+        share a Redis. Our own pages, refusals, redirects and waiting pages are none; nor are WebSocket pings, where the organization says so
         (`pings_keep_awake`)."""
         counted, uncounted = await self._activity.activity(call.query.since)
         seen = [

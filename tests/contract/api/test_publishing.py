@@ -378,6 +378,8 @@ async def test_visitors_of_a_deployment_keep_its_sandbox_awake(
     await services.resources.record_activity({sandbox.id: early, site["id"]: late})
     assert await services.resources.activity() == {sandbox.id: late, site["id"]: late}
     assert await services.resources.activity(late) == {sandbox.id: late, site["id"]: late}
+    recent = {site["id"]: clock.now()}
+    assert await services.resources.activity(recent=recent) == {sandbox.id: clock.now(), site["id"]: clock.now()}
     change = EndpointChange(resource_id=site["id"], version_id=version["id"], address="10.0.9.9", generation="vm-1")
     await services.resources.endpoints.put(change)
     assert await services.resources.activity() == {sandbox.id: early, site["id"]: late}
