@@ -22,7 +22,7 @@ from router.pages import WAKE_PATH
 from router.proxy import wake_stream
 from router.proxy.waking import Waking
 from router.routes.batches import RecordSource
-from router.routes.records import State
+from router.routes.records import ResourceRecord, State
 from router.routes.wakes import Wake, wake_key
 from router.wake.decision import Course, decide, kind_of
 from router.wake.waker import Waker
@@ -75,8 +75,8 @@ class Wakes:
         if resource.wake is Wake.OFF:
             return False
         if _watches(exchange):
-            return self._watch(exchange, self._waking(route))
-        return self._hold(exchange, route, resource.state)
+            return self._watch(exchange, resource, route.port)
+        return self._hold(exchange, resource, route.port, resource.state)
 
     def takes_back(self, exchange: "Exchange", problem: Problem) -> bool:
         """Whether a request that its port refused waits until that accepts: its resource is being woken, and the program takes
@@ -88,23 +88,23 @@ class Wakes:
         if waking is None or waking.problem is not None or waking.until <= self.worker.time():
             return False
         exchange.step_back()
-        return self._watch(exchange, waking) if _watches(exchange) else self._hold(exchange, route, State.RUNNING)
+        if _watches(exchange):
+            return self._watch(exchange, route.resource, route.port)
+        return self._hold(exchange, route.resource, route.port, State.RUNNING)
 
-    def _watch(self, exchange: "Exchange", waking: Waking) -> bool:
+    def _watch(self, exchange: "Exchange", resource: ResourceRecord, port: int) -> bool:
         """A page that waits is told how far it comes, or asked to come again in a second."""
         if self.worker.draining:
             exchange.respond(errors.DRAINING, endings.EDGE_IN_ADMISSION)
-        elif not self._has_room(exchange, waking):
+        elif not self._has_room(exchange, resource, self._known(resource.id, port)):
             self.worker.metrics.count("hold_results", "refused")
             exchange.respond(errors.STARTING, endings.EDGE_IN_ADMISSION)
         else:
-            wake_stream.begin(exchange, waking)
+            wake_stream.begin(exchange, self._waking(resource, port))
         return True
 
-    def _hold(self, exchange: "Exchange", route: "Route", state: State) -> bool:
-        resource, visit = route.resource, exchange.visit
-        if resource is None:
-            return False
+    def _hold(self, exchange: "Exchange", resource: ResourceRecord, port: int, state: State) -> bool:
+        visit = exchange.visit
         authorised = visit is not None and visit.entry is not None and visit.entry is not OPEN
         course = decide(kind_of(exchange.head), resource.wake, state, authorised=authorised)
         if course is Course.ANSWER or (visit is not None and visit.waits >= _MAX_WAITS):
@@ -116,11 +116,11 @@ class Wakes:
         if worker.draining:
             exchange.respond(errors.DRAINING, endings.EDGE_IN_ADMISSION)
             return True
-        waking = self._waking(route)
-        if waking.problem is not None:
-            exchange.respond(waking.problem, endings.BACKEND_IN_WAKE)
+        known = self._known(resource.id, port)
+        if known is not None and known.problem is not None:
+            exchange.respond(known.problem, endings.BACKEND_IN_WAKE)
             return True
-        if not self._has_room(exchange, waking):
+        if not self._has_room(exchange, resource, known):
             worker.metrics.count("hold_results", "refused")
             exchange.respond(errors.STARTING, endings.EDGE_IN_ADMISSION)
             return True
@@ -129,7 +129,7 @@ class Wakes:
         exchange.phase = endings.WAKE
         exchange.hold_body()
         exchange.incoming.deadline = min(due, now + worker.limits.half_close) if exchange.half_closed else due
-        exchange.waiting = waking.join(exchange, page=course.page, wakes=course.wakes)
+        exchange.waiting = self._waking(resource, port).join(exchange, page=course.page, wakes=course.wakes)
         return True
 
     def late(self, exchange: "Exchange") -> None:
@@ -191,26 +191,29 @@ class Wakes:
         if self._wakings.get(waking.place) is waking:
             del self._wakings[waking.place]
 
-    def _waking(self, route: "Route") -> Waking:
-        """The one of the route's port, which begins where there is none."""
-        resource = route.resource
-        if resource is None or route.port is None:
-            raise ValueError(f"{route!r} leads nowhere")
-        place = (resource.id, route.port)
-        now = self.worker.time()
-        waking = self._wakings.get(place)
-        if waking is None or (waking.until <= now and not waking.waited_for):
+    def _known(self, resource_id: str, port: int) -> Waking | None:
+        """The one of a port, where there is one that still counts."""
+        waking = self._wakings.get((resource_id, port))
+        return waking if waking is not None and (waking.waited_for or waking.until > self.worker.time()) else None
+
+    def _waking(self, resource: ResourceRecord, port: int) -> Waking:
+        """The one of a port, which begins where there is none. Only for what is let in: one that begins may have others
+        forgotten, which takes a while."""
+        waking = self._known(resource.id, port)
+        if waking is None:
             if len(self._wakings) >= _MAX_WAKINGS:
                 self._wakings = {place: one for place, one in self._wakings.items() if one.waited_for}
-            waking = self._wakings[place] = Waking(self, resource.id, route.port, resource.tenant_id, now)
+            waking = Waking(self, resource.id, port, resource.tenant_id, self.worker.time())
+            self._wakings[waking.place] = waking
         return waking
 
-    def _has_room(self, exchange: "Exchange", waking: Waking) -> bool:
+    def _has_room(self, exchange: "Exchange", resource: ResourceRecord, waking: Waking | None) -> bool:
+        """Whether one more may wait: `waking` is where it would, if that has begun."""
         share = exchange.incoming.share
         return (
             self.held < self._most
-            and self._of_tenant.get(waking.tenant_id, 0) < self._most_of_tenant
-            and waking.size < self._most_of_resource
+            and self._of_tenant.get(resource.tenant_id, 0) < self._most_of_tenant
+            and (waking is None or waking.size < self._most_of_resource)
             and self.bytes + len(exchange.incoming.buffer) <= self._most_bytes
             and (share is None or share.exchanges < self.worker.connection_limits.exchanges_of_address)
         )
