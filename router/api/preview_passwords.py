@@ -72,24 +72,21 @@ class SandboxPasswords(Handlers):
     async def sandbox_password(self, call: Call) -> Data[PasswordOut]:
         """When it was set and last used; never the password."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
-        return Data(await self._of_all(sandbox))
+        return Data(await _of_all(self._passwords, sandbox))
 
     @operation("PUT", "/password", "Set the password of a sandbox", problems=(CONFLICT,))
     async def set_sandbox_password(self, call: Call[PutPassword]) -> Data[PasswordOut]:
         """It opens every port that has none of its own and takes one. 409 where the sandbox is public, or visible to `key`."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         await _put(self._passwords, sandbox, None, call.body)
-        return Data(await self._of_all(sandbox))
+        return Data(await _of_all(self._passwords, sandbox))
 
     @operation("DELETE", "/password", "Remove the password of a sandbox")
     async def remove_sandbox_password(self, call: Call) -> Data[PasswordOut]:
         """Who came in by it is out. Passwords of its previews stay. Removing it again changes nothing."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         await self._passwords.remove(sandbox.id, None)
-        return Data(await self._of_all(sandbox))
-
-    async def _of_all(self, sandbox: Resource) -> PasswordOut:
-        return PasswordOut(**password_fields((await self._passwords.of_resource(sandbox.id)).get(None)))
+        return Data(await _of_all(self._passwords, sandbox))
 
     async def _found(self, call: Call[Any, Any]) -> tuple[Resource, Preview]:
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
@@ -98,7 +95,7 @@ class SandboxPasswords(Handlers):
 
 class ComputerPasswords(Handlers):
     tag = "Computer ports"
-    prefix = "/api/v1/computers/{id}/ports/{port:text}"
+    prefix = "/api/v1/computers/{id}"
 
     def __init__(
         self, *, resources: Resources, previews: Previews, passwords: Passwords, presenter: PreviewPresenter
@@ -108,21 +105,41 @@ class ComputerPasswords(Handlers):
         self._passwords = passwords
         self._presenter = presenter
 
-    @operation("PUT", "/password", "Set the password of a computer's port", problems=(CONFLICT,))
+    @operation("PUT", "/ports/{port:text}/password", "Set the password of a computer's port", problems=(CONFLICT,))
     async def set_password(self, call: Call[PutPassword]) -> Data[PortOut]:
-        """People are asked for it on a page, and come back without it for up to 30 days. 409 where it could let nobody in: the
-        port is public, hidden, or visible to `key`.
+        """People are asked for it on a page, and come back without it for up to 30 days. It goes before a password of the whole
+        computer. 409 where it could let nobody in: the port is public, hidden, or visible to `key`.
         """
         computer, preview = await self._found(call)
         await _put(self._passwords, computer, preview, call.body)
         return Data((await ports_shown(self._presenter, computer, preview))[0])
 
-    @operation("DELETE", "/password", "Remove the password of a computer's port")
+    @operation("DELETE", "/ports/{port:text}/password", "Remove the password of a computer's port")
     async def remove_password(self, call: Call) -> Data[PortOut]:
         """Who came in by it is out. Removing it again changes nothing."""
         computer, preview = await self._found(call)
         await self._passwords.remove(computer.id, preview.id)
         return Data((await ports_shown(self._presenter, computer, preview))[0])
+
+    @operation("GET", "/password", "Get what is known of the password of a computer")
+    async def computer_password(self, call: Call) -> Data[PasswordOut]:
+        """When it was set and last used; never the password."""
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
+        return Data(await _of_all(self._passwords, computer))
+
+    @operation("PUT", "/password", "Set the password of a computer", problems=(CONFLICT,))
+    async def set_computer_password(self, call: Call[PutPassword]) -> Data[PasswordOut]:
+        """It opens every port that has none of its own and takes one. 409 where the computer is public, or visible to `key`."""
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
+        await _put(self._passwords, computer, None, call.body)
+        return Data(await _of_all(self._passwords, computer))
+
+    @operation("DELETE", "/password", "Remove the password of a computer")
+    async def remove_computer_password(self, call: Call) -> Data[PasswordOut]:
+        """Who came in by it is out. Passwords of its ports stay. Removing it again changes nothing."""
+        computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
+        await self._passwords.remove(computer.id, None)
+        return Data(await _of_all(self._passwords, computer))
 
     async def _found(self, call: Call[Any, Any]) -> tuple[Resource, Preview]:
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)
@@ -132,3 +149,8 @@ class ComputerPasswords(Handlers):
 async def _put(passwords: Passwords, resource: Resource, preview: Preview | None, body: PutPassword) -> None:
     preview_id = None if preview is None else preview.id
     await passwords.put(resource.id, preview_id, body.password.get_secret_value(), expires_at=body.expires_at)
+
+
+async def _of_all(passwords: Passwords, resource: Resource) -> PasswordOut:
+    """What is known of the password of the resource as a whole."""
+    return PasswordOut(**password_fields((await passwords.of_resource(resource.id)).get(None)))

@@ -70,15 +70,28 @@ async def test_of_a_port(api: ApiClient, acme: Account, services: Services, cloc
     assert all(word.encode() not in answer.body for word in (WORD, "argon2") for answer in (put, again, removed))
 
 
-async def test_of_a_sandbox(api: ApiClient, sandbox: Resource, clock: ManualClock) -> None:
-    """The same, for all its ports."""
-    path = f"/api/v1/sandboxes/{sandbox.id}/password"
+@pytest.mark.parametrize("kind", [Kind.SANDBOX, Kind.COMPUTER])
+async def test_of_a_machine(
+    api: ApiClient, acme: Account, services: Services, clock: ManualClock, kind: Kind, globex: Account
+) -> None:
+    """The same, for all its ports. One of a port stays when that of the whole is removed, and strangers see nothing."""
+    resource = await made(services, acme, kind, "desk")
+    preview, _ = await services.previews.put(resource.id, PORT)
+    of_port = await services.passwords.put(resource.id, preview.id, WORD + "2")
+    path = f"/api/v1/{kind.plural}/{resource.id}/password"
     set_now = {**NONE, "has_password": True, "password_set_at": iso(clock.now())}
     assert (await api("GET", path)).json["data"] == NONE
     assert (await api("PUT", path, json={"password": WORD})).json["data"] == set_now
     assert (await api("GET", path)).json["data"] == set_now
+    for method, body in (("GET", None), ("PUT", {"password": WORD}), ("DELETE", None)):
+        assert (await api(method, path, json=body, key=globex.key)).status == 404
+    assert set(await services.passwords.of_resource(resource.id)) == {None, preview.id}
     assert (await api("DELETE", path)).json["data"] == NONE
     assert (await api("GET", path)).json["data"] == NONE
+    assert await services.passwords.of_resource(resource.id) == {preview.id: of_port}
+    await services.resources.update(resource.id, visibility=Visibility.PUBLIC)
+    refused = await api("PUT", path, json={"password": WORD})
+    assert (refused.status, refused.json["error"]["code"]) == (409, "conflict")
 
 
 @pytest.mark.parametrize(
