@@ -4,7 +4,7 @@ import re
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from router.api.links import LinkOut, Links, shown
 from router.api.machines import authorized_machine
@@ -17,7 +17,16 @@ from router.routes.records import Kind
 from router.tenancy.host_hints import HostHints
 from router.tenancy.passwords import Passwords
 from router.tenancy.preview_secrets import MIN_TTL, PreviewSecret, PreviewSecrets
-from router.tenancy.previews import MAX_NETWORKS, MAX_ORIGINS, ORIGIN, Preview, PreviewChanges, Previews
+from router.tenancy.previews import (
+    MAX_NETWORKS,
+    MAX_ORIGINS,
+    ORIGIN,
+    Preview,
+    PreviewChanges,
+    Previews,
+    is_origin,
+    no_origin,
+)
 from router.tenancy.resource_service import Resources
 from router.tenancy.resources import PROTOCOLS, SCHEMES, Resource
 
@@ -49,7 +58,20 @@ Scheme = Annotated[
 ]
 
 NetworkText = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"])]
-Origin = Annotated[str, Field(max_length=300, pattern=f"^{ORIGIN}$", examples=["https://app.example.com"])]
+
+
+def _checked_origin(text: str) -> str:
+    if not is_origin(text):
+        raise ValueError(no_origin(text))
+    return text
+
+
+# pydantic would say "has invalid format" of a bare domain, which is what people write first.
+Origin = Annotated[
+    str,
+    Field(max_length=300, examples=["https://app.example.com"], json_schema_extra={"pattern": f"^{ORIGIN}$"}),
+    AfterValidator(_checked_origin),
+]
 LongTtl = Annotated[int, Field(ge=MIN_TTL, le=366 * 86400)]
 
 Protocol = Annotated[

@@ -10,7 +10,7 @@ from router.base.key_scopes import KeyScope, read_scope
 from router.base.paging import Listing
 from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, time_text, uuid, window
 from router.cli.output import show, show_list
-from router.cli.run_command import reported, tenant_id, with_services
+from router.cli.run_command import named_tenant, reported, tenant_id, with_services
 
 if TYPE_CHECKING:
     from router.node.services import Services
@@ -41,7 +41,7 @@ def keys_create(
     wanted, scope_id = _parse_scope(scope)
 
     async def create(services: "Services") -> "tuple[Key, str]":
-        holder = await services.tenants.find(tenant)
+        holder = await named_tenant(services, tenant)
         return await services.keys.create(holder.id, scope=wanted, scope_id=scope_id, name=name)
 
     with reported(as_json):

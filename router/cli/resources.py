@@ -10,7 +10,7 @@ from router.base.ids import new_id
 from router.base.paging import Listing
 from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, parse_pairs, uuid, window
 from router.cli.output import show, show_list
-from router.cli.run_command import reported, tenant_id, with_services
+from router.cli.run_command import named_tenant, reported, tenant_id, with_services
 from router.routes.records import Kind
 from router.routes.wakes import Wake
 from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter
@@ -85,7 +85,7 @@ def resources_put(
         details["keeps_awake"] = keeps_awake
 
     async def put(services: "Services") -> Resource:
-        holder = await services.tenants.find(tenant)
+        holder = await named_tenant(services, tenant)
         resource, _ = await services.resources.put(
             resource_id,
             kind=kind,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from router.cli import output
-from router.errors import VALIDATION_FAILED, RouterError, StoreUnavailableError
+from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from router.node.services import Services
     from router.settings import Settings
+    from router.tenancy.tenants import Tenant
 
 T = TypeVar("T")
 
@@ -120,7 +121,18 @@ def with_services(
 
 async def tenant_id(services: "Services", tenant: str | None) -> str | None:
     """The id of the tenant that an option names by id or slug; None where it names none. Raises RouterError: NOT_FOUND."""
-    return None if tenant is None else (await services.tenants.find(tenant)).id
+    return None if tenant is None else (await named_tenant(services, tenant)).id
+
+
+async def named_tenant(services: "Services", id_or_slug: str) -> "Tenant":
+    """The tenant that an option names. Raises RouterError: NOT_FOUND, with what to do next."""
+    try:
+        return await services.tenants.find(id_or_slug)
+    except RouterError as error:
+        if error.problem is not NOT_FOUND:
+            raise
+        hint = "`miosa-router tenants list` shows those there are, `miosa-router tenants create` makes one"
+        raise RouterError(NOT_FOUND, f"no tenant has the id or slug {id_or_slug[:80]!r}; {hint}") from None
 
 
 @contextmanager

@@ -295,12 +295,22 @@ def _check_networks(fields: Fields, networks: Collection[str]) -> None:
             fields.add("networks", f"{network[:60]!r} is no network, as in 203.0.113.0/24 or 2001:db8::/32")
 
 
+def is_origin(text: str) -> bool:
+    """Whether a browser may say that as the origin of a page."""
+    return re.fullmatch(ORIGIN, text) is not None
+
+
+def no_origin(text: str) -> str:
+    """What is wrong with an origin that is none, in the words of a field."""
+    return f"{text[:60]!r} is no origin: write scheme and host without a path, as in https://app.example.com"
+
+
 def _check_origins(fields: Fields, origins: Collection[str]) -> None:
     if len(origins) > MAX_ORIGINS:
         fields.add("cors_origins", f"should have at most {MAX_ORIGINS} item(s)")
     for origin in origins:
-        if len(origin) > _MAX_ORIGIN or re.fullmatch(ORIGIN, origin) is None:
-            fields.add("cors_origins", f"{origin[:60]!r} is no origin, as in https://app.example.com")
+        if len(origin) > _MAX_ORIGIN or not is_origin(origin):
+            fields.add("cors_origins", no_origin(origin))
 
 
 def _normal(changes: PreviewChanges) -> PreviewChanges:

@@ -197,6 +197,15 @@ def test_failures(cli: Cli, words: tuple[str, ...], code: str) -> None:
     assert done.stderr.startswith("miosa-router: ")
 
 
+@pytest.mark.parametrize("words", [("keys", "create"), ("keys", "list"), ("domains", "list")], ids=" ".join)
+def test_a_tenant_that_is_not_there(cli: Cli, words: tuple[str, ...]) -> None:
+    """Its name is said again, with the commands that show and make tenants."""
+    said = cli.error(*words, "--tenant", "nobody")["message"]
+    assert "'nobody'" in said
+    assert "tenants list" in said
+    assert "tenants create" in said
+
+
 def test_scoped_key_names_its_scope(cli: Cli) -> None:
     """A key for a workspace that is not the tenant's is refused with the wrong field."""
     cli.json("tenants", "create", "Acme")

@@ -132,6 +132,14 @@ async def test_what_a_preview_can_t_have(api: ApiClient, sandbox: Resource, body
     assert (await api("GET", path)).json["data"] == []
 
 
+async def test_an_origin_that_is_none_says_what_one_is(api: ApiClient, sandbox: Resource) -> None:
+    """A bare domain, which people write first, is answered with how it is written."""
+    body = {"port": PORT, "cors_origins": ["https://app.example.com", "app.example"]}
+    answer = await api("POST", f"/api/v1/sandboxes/{sandbox.id}/previews", json=body)
+    expected = "'app.example' is no origin: write scheme and host without a path, as in https://app.example.com"
+    assert (answer.status, answer.fields) == (422, {"cors_origins.1": [expected]})
+
+
 async def test_an_expired_preview_says_so(api: ApiClient, sandbox: Resource, clock: ManualClock) -> None:
     """Until it is given more time; deleting it works as ever."""
     path = f"/api/v1/sandboxes/{sandbox.id}/previews"
