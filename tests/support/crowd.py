@@ -120,7 +120,7 @@ class Crowd:
             (
                 {"id": _id(_TENANT, t), "slug": f"tenant{t}", "name": f"Tenant {t}", "plan": "free", "branding": {}}
                 | {"auto_expose": False, "suspended": False, "default_visibility": Visibility.PUBLIC}
-                | {"default_wake": Wake.OFF, "default_keeps_awake": True}
+                | {"default_wake": Wake.OFF, "default_keeps_awake": True, "pings_keep_awake": True}
                 for t in of_tenant
             ),
         )
