@@ -28,11 +28,12 @@ class PasswordChecks:
         tries = await self._tries_of_address.take(f"passwords from {subscriber(client)}", TRIES_OF_ADDRESS)
         if not tries.allowed:
             return PasswordCheck(right=False, wait=tries.reset)
-        secret = await self._passwords.get(secret_id)
-        if secret is None:  # it was changed while the form was on its way
+        found = await self._passwords.get(secret_id)
+        if found is None:  # it was changed while the form was on its way
             return PasswordCheck(right=False)
+        secret, tenant_id = found
         opened = secret.preview_id or secret.resource_id
         tries = await self._tries_of_preview.take(f"passwords of {opened}", TRIES_OF_PREVIEW)
         if not tries.allowed:
             return PasswordCheck(right=False, wait=tries.reset)
-        return PasswordCheck(right=await self._passwords.matches(secret, password))
+        return PasswordCheck(right=await self._passwords.matches(secret, tenant_id, password))

@@ -12,6 +12,7 @@ Texts are compared as Unicode's NFC (RFC 8265 §4.2.2): the same word may be typ
 import asyncio
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -23,6 +24,9 @@ MIN_LENGTH: Final = 8  # characters
 MAX_LENGTH: Final = 256
 CONCURRENCY: Final = 2  # hashes under way: 38 MiB, and two processors
 MAX_WAITING: Final = 64  # that wait for one of these: some two seconds of work
+# Of one tenant, so that strangers at its previews, however many it has, leave places to those of the others.
+TENANT_CONCURRENCY: Final = 1
+TENANT_WAITING: Final = 16
 
 T = TypeVar("T")
 
@@ -31,25 +35,36 @@ _HASHER: Final = PasswordHasher(
 )
 
 
+@dataclass(slots=True)
+class _Share:
+    """What a tenant has of the places. It is forgotten when nobody uses it."""
+
+    slots: asyncio.Semaphore
+    waiting: int = 0  # for its own place, and then for one of the node's
+    running: int = 0
+
+
 class PasswordHashes:
-    """Makes and checks hashes, at most so many at once and so many waiting. Raises StoreUnavailableError where too many wait."""
+    """Makes and checks hashes, at most so many at once and so many waiting, over all and of each tenant.
+    Raises StoreUnavailableError where too many wait."""
 
     def __init__(self, *, hasher: PasswordHasher = _HASHER) -> None:
         self._hasher = hasher
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._waiting = 0
+        self._shares: dict[str, _Share] = {}
 
-    async def make(self, password: str) -> str:
+    async def make(self, password: str, *, tenant_id: str) -> str:
         """The hash of a new password, with a salt of its own."""
         text = normal(password)
-        return await self._run(lambda: self._hasher.hash(text))
+        return await self._run(tenant_id, lambda: self._hasher.hash(text))
 
-    async def match(self, password_hash: str, password: str) -> bool:
+    async def match(self, password_hash: str, password: str, *, tenant_id: str) -> bool:
         """Whether that is the password. What is longer than one may be is not hashed."""
         if len(password) > MAX_LENGTH:
             return False
         text = normal(password)
-        return await self._run(lambda: self._verify(password_hash, text))
+        return await self._run(tenant_id, lambda: self._verify(password_hash, text))
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether it was made with other parameters than those of today."""
@@ -61,18 +76,40 @@ class PasswordHashes:
         except VerifyMismatchError:
             return False
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, tenant_id: str, work: Callable[[], T]) -> T:
         """In a thread. Its place is free again when it has ended, not when nobody waits for it any more."""
-        if self._waiting >= MAX_WAITING:
+        share = self._shares.get(tenant_id) or _Share(asyncio.Semaphore(TENANT_CONCURRENCY))
+        if self._waiting >= MAX_WAITING or share.waiting >= TENANT_WAITING:
             raise StoreUnavailableError("too many passwords are being checked")
+        self._shares[tenant_id] = share
         self._waiting += 1
+        share.waiting += 1
         try:
-            await self._slots.acquire()
+            # The tenant's first: who waits for that stands in nobody's way.
+            await share.slots.acquire()
+            try:
+                await self._slots.acquire()
+            except BaseException:
+                share.slots.release()
+                raise
+            share.running += 1
         finally:
             self._waiting -= 1
+            share.waiting -= 1
+            self._forget_unused(tenant_id, share)
         running = asyncio.get_running_loop().run_in_executor(None, work)
-        running.add_done_callback(lambda _: self._slots.release())
+        running.add_done_callback(lambda _: self._release(tenant_id, share))
         return await asyncio.shield(running)
+
+    def _release(self, tenant_id: str, share: _Share) -> None:
+        self._slots.release()
+        share.slots.release()
+        share.running -= 1
+        self._forget_unused(tenant_id, share)
+
+    def _forget_unused(self, tenant_id: str, share: _Share) -> None:
+        if not share.waiting and not share.running:
+            del self._shares[tenant_id]
 
 
 def normal(password: str) -> str:

@@ -47,8 +47,9 @@ class Passwords:
             fields.add("expires_at", "must be in the future")
         fields.check()
         async with self._store.read() as tx:  # before the hash is made, which costs something
-            await _check_place(tx, resource_id, preview_id)
-        return await self._put(resource_id, preview_id, await self._hashes.make(password), expires_at)
+            resource, _ = await _check_place(tx, resource_id, preview_id)
+        password_hash = await self._hashes.make(password, tenant_id=resource.tenant_id)
+        return await self._put(resource_id, preview_id, password_hash, expires_at)
 
     @retry_on_deadlock
     async def _put(
@@ -87,21 +88,22 @@ class Passwords:
             there = await tx.preview_secrets.of_resource(resource_id)
         return {one.preview_id: one for one in there if _is_set(one)}
 
-    async def get(self, secret_id: str) -> PreviewSecret | None:
-        """The password with this id, where it opens something now."""
+    async def get(self, secret_id: str) -> tuple[PreviewSecret, str] | None:
+        """The password with this id, where it opens something now, and the id of its tenant."""
         async with self._store.read() as tx:
             found = await tx.preview_secrets.get(secret_id)
+            resource = None if found is None else await tx.resources.get(found.resource_id)
         if found is None or found.kind is not SecretKind.PASSWORD or not found.opens(self._clock.now()):
             return None
-        return found
+        return None if resource is None else (found, resource.tenant_id)
 
-    async def matches(self, secret: PreviewSecret, password: str) -> bool:
+    async def matches(self, secret: PreviewSecret, tenant_id: str, password: str) -> bool:
         """Whether that is the password of `get`."""
         known = secret.password_hash
-        if known is None or not await self._hashes.match(known, password):
+        if known is None or not await self._hashes.match(known, password, tenant_id=tenant_id):
             return False
         if self._hashes.is_outdated(known):
-            made = await self._hashes.make(password)
+            made = await self._hashes.make(password, tenant_id=tenant_id)
             async with self._store.begin() as tx:
                 await tx.preview_secrets.rehash(secret.id, known, made)
         return True

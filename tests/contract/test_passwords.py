@@ -1,6 +1,7 @@
 """Passwords of previews, on both stores: what is set opens what it should, and only so many are looked at."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from router.node.password_checks import TRIES_OF_ADDRESS, TRIES_OF_PREVIEW, Pass
 from router.routes.policies import SecretKind, Visibility
 from router.routes.records import ResourceRecord
 from router.store import Store
-from router.tenancy.password_hashes import CONCURRENCY, MAX_WAITING, PasswordHashes
+from router.tenancy.password_hashes import CONCURRENCY, MAX_WAITING, TENANT_CONCURRENCY, TENANT_WAITING, PasswordHashes
 from router.tenancy.passwords import Passwords
 from router.tenancy.previews import Preview, Previews
 from router.tenancy.resources import Resource
@@ -264,28 +265,72 @@ async def test_nodes_count_together(store: Store, clock: ManualClock, passwords:
     assert await nodes[0].check(made.id, WORD, "192.0.2.9") == RIGHT
 
 
+class CountedHasher(PasswordHasher):
+    """Quick ones. `most` is how many were under way at once; those of the passwords in `held` wait for `go`."""
+
+    def __init__(self, *held: str) -> None:
+        super().__init__(time_cost=1, memory_cost=1024, parallelism=1)
+        self.held = held
+        self.go = threading.Event()
+        self.most = 0
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        with self._lock:
+            self._running += 1
+            self.most = max(self.most, self._running)
+        try:
+            if password in self.held:
+                assert self.go.wait(30)
+            return super().hash(password, salt=salt)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
 async def test_hashes_wait_for_each_other() -> None:
     """At most so many are under way, which is what they may take of memory; a queue that is full is a fault of ours. One that
     nobody waits for any more keeps its place until it has ended."""
-    running = most = 0
-
-    class Slow(PasswordHasher):
-        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
-            try:
-                return super().hash(password, salt=salt)
-            finally:
-                running -= 1
-
-    hashes = PasswordHashes(hasher=Slow(time_cost=1, memory_cost=8 * 1024, parallelism=1))
-    tasks = [asyncio.ensure_future(hashes.make(WORD)) for _ in range(CONCURRENCY + MAX_WAITING)]
+    hasher = CountedHasher()
+    hashes = PasswordHashes(hasher=hasher)
+    tasks = [
+        asyncio.ensure_future(hashes.make(WORD, tenant_id=f"tenant {number}"))
+        for number in range(CONCURRENCY + MAX_WAITING)
+    ]
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailableError):
-        await hashes.make(WORD)
+        await hashes.make(WORD, tenant_id="another")
     for task in tasks[:10]:
         task.cancel()
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(one, str) for one in done) == len(tasks) - 10
-    assert most <= CONCURRENCY
+    assert hasher.most <= CONCURRENCY
+
+
+async def test_one_tenant_leaves_places_to_others() -> None:
+    """However many previews it has: it takes one place and so many of those that wait, and what it has too many is refused; a
+    tenant that comes later is served while it waits. Nothing of it is remembered afterwards."""
+    hasher = CountedHasher("guess")
+    hashes = PasswordHashes(hasher=hasher)
+    flood = [
+        asyncio.ensure_future(hashes.make("guess", tenant_id="flooded"))
+        for _ in range(TENANT_CONCURRENCY + TENANT_WAITING)
+    ]
+    try:
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailableError):
+            await hashes.make("guess", tenant_id="flooded")
+        async with asyncio.timeout(20):
+            made = await hashes.make(WORD, tenant_id="quiet")
+            assert await hashes.match(made, WORD, tenant_id="quiet")
+        assert not any(one.done() for one in flood)
+        flood[-1].cancel()
+    finally:
+        hasher.go.set()
+    done = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(one, str) for one in done) == len(flood) - 1
+    assert hasher.most <= CONCURRENCY
+    assert await hashes.make(WORD, tenant_id="flooded")
+    await asyncio.sleep(0)
+    assert not hashes._shares
