@@ -657,15 +657,17 @@ async def test_their_number_is_bounded(build_edge: BuildEdge, limits: dict[str, 
 
 async def test_nothing_is_kept_of_who_may_not_wait(build_edge: BuildEdge) -> None:
     """Where there is no room, requests and pages for other ports, which nobody waits for, begin nothing there."""
-    sleeper = await asleep(build_edge, held=2)
+    sleeper, ports = await asleep(build_edge, held=2), range(5001, 5009)
+    sleeper.becomes(State.PAUSED, exposed_ports=frozenset(ports))
     await waits(sleeper, get())
     wakes = sleeper.edge.proxy._worker.wakes
     assert wakes is not None
-    for port in range(5001, 5009):
+    for port in ports:
         for request in (get(), WATCH):
             client = await sleeper.edge.client()
             await client.send(request.replace(b"shop.miosa.app", b"%d-shop.sandbox.miosa.app" % port))
-            assert (await client.read_response()).get(b"x-miosa-error") == b"starting"
+            answer = await client.read_response()
+            assert answer.get(b"x-miosa-error") == b"starting"
     assert (sleeper.results, len(wakes._wakings)) == ({"refused": 16}, 1)
 
 
