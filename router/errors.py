@@ -446,6 +446,16 @@ WAKE_FAILED = Problem(
     10,
     proxy_error="destination_unavailable",
 )
+WAKE_QUEUE_FULL = Problem(
+    "wake_queue_full",
+    503,
+    _EDGE,
+    "This preview is asleep. So many others are waking up that no more can get in line, and it was not asked to start. Try again "
+    "in a moment, or have its owner start it from the console or the API.",
+    True,
+    10,
+    proxy_error="destination_unavailable",
+)
 WAKE_NOT_POSSIBLE = Problem(
     "wake_not_possible",
     503,
@@ -607,6 +617,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     STARTING,
     STOPPED,
     WAKE_FAILED,
+    WAKE_QUEUE_FULL,
     WAKE_NOT_POSSIBLE,
     WAKE_REFUSED,
     WAKE_PAYMENT_REQUIRED,

@@ -79,7 +79,7 @@ COMBINATIONS: Mapping[str, str] = MappingProxyType(
         "CW": "the client went away while its resource was woken or started",
         "BW": "the resource could not be woken: the platform refused, or did not manage it",
         "bW": "the resource did not run in time: a page that waits, or 503",
-        "EW": "a drain, or a removed route, ended the wait for a resource that was woken or started",
+        "EW": "a drain, a removed route, or a full queue of wakes, ended the wait for a resource that was woken or started",
         "CQ": "the client went away while it waited for a place at its resource",
         "EQ": "no place at the resource became free in time: 429; or a drain ran out",
         "CD": "the client went away while its backend was dialled",

@@ -29,6 +29,7 @@ RETRIES: Mapping[str, int] = MappingProxyType(
         "certificate_pending": 3000,
         "resolver_unavailable": 5000,  # our fault, and not to be made worse
         "wake_failed": 10_000,
+        "wake_queue_full": 10_000,
         "wake_not_possible": 30_000,
         "stopped": 30_000,  # till somebody starts it, which may be hours
     }

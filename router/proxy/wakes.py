@@ -20,7 +20,7 @@ from router.errors import Problem
 from router.observe import endings
 from router.pages import WAKE_PATH
 from router.proxy import wake_stream
-from router.proxy.waking import Waking
+from router.proxy.waking import Waking, ending_of
 from router.routes.batches import RecordSource
 from router.routes.records import ResourceRecord, State
 from router.routes.wakes import Wake, wake_key
@@ -118,7 +118,7 @@ class Wakes:
             return True
         known = self._known(resource.id, port)
         if known is not None and known.problem is not None:
-            exchange.respond(known.problem, endings.BACKEND_IN_WAKE)
+            exchange.respond(known.problem, ending_of(known.problem))
             return True
         if not self._has_room(exchange, resource, known):
             worker.metrics.count("hold_results", "refused")

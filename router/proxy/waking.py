@@ -223,7 +223,7 @@ class Waking:
             return 0.0
         sleeps = resource.state in _SLEEPING
         if sleeps and self._wanted is not None and not await self._ask(self._wanted, self._request_id):
-            return _LOOK_EVERY
+            return 0.0 if self.problem is not None else _LOOK_EVERY
         record = await self._record()
         if record is None:
             starts = not sleeps and resource.state is not State.STOPPING
@@ -246,15 +246,19 @@ class Waking:
         return _LOOK_EVERY
 
     async def _ask(self, reason: Reason, request_id: str) -> bool:
-        """Ask for it where it is time to; whether that is noted."""
+        """Ask for it where it is time to; whether that is noted. Where the queue is full, those that wait hear so at once: a
+        place may be long in coming, and who comes again has the same chance of it."""
         now = self._worker.time()
         if now < self._ask_at:
             return True
         try:
             async with asyncio.timeout(_READ_TIME):
-                await self._wakes.config.waker.ask(self.resource_id, self.port, reason, request_id)
+                noted = await self._wakes.config.waker.ask(self.resource_id, self.port, reason, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is asked again, and those that wait have their time
             self._warn("a wake could not be asked for", error)
+            return False
+        if not noted:
+            await self._fail(errors.WAKE_QUEUE_FULL)
             return False
         self._ask_at = now + self._wakes.config.budget / _ASKS_PER_BUDGET
         return True
@@ -354,7 +358,7 @@ class Waking:
             for waiter in waiters[start : start + _PER_TURN]:
                 if waiter.exchange in self._waiters:
                     waiter.result = "failed"
-                    waiter.exchange.respond(problem, endings.BACKEND_IN_WAKE)
+                    waiter.exchange.respond(problem, ending_of(problem))
             await asyncio.sleep(0)
 
     async def _tell(self, progress: Progress) -> None:
@@ -389,6 +393,11 @@ _STAGES: Final = {
     WakeState.STARTING: Stage.STARTING,
 }
 _REFUSALS: Final = {402: errors.WAKE_PAYMENT_REQUIRED, 403: errors.WAKE_REFUSED, 409: errors.WAKE_NOT_POSSIBLE}
+
+
+def ending_of(problem: Problem) -> str:
+    """How requests end that wait for what can't be woken."""
+    return endings.EDGE_IN_WAKE if problem is errors.WAKE_QUEUE_FULL else endings.BACKEND_IN_WAKE
 
 
 def _problem_of(record: WakeRecord) -> Problem:

@@ -54,7 +54,7 @@ class Wake(Group):
     per_fleet: Count = Field(100, description="Resources of all tenants that may be on their way at once.")
     queue: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1000,
-        description="Resources that may wait for their turn, over the whole fleet; where that is full, nothing more is taken in.",
+        description="Resources that may wait for their turn, over the whole fleet; visitors of more hear at once that it is full.",
     )
     failures: Count = Field(
         5, description="Calls in a row without a usable answer after which a node calls no more for a while."

@@ -39,12 +39,14 @@ class Outcome(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class Round:
     """What came of one round. `wakes` are all that are to be stored, `calls` those of them for which this node asks the
-    platform now, `ended` how others ended, each with the seconds that it took. `gone` are the ids of resources whose row goes."""
+    platform now, `ended` how others ended, each with the seconds that it took. `gone` are the ids of resources whose row goes,
+    `full` of those for which there was no place in the queue."""
 
     wakes: Sequence[StoredWake]
     gone: Sequence[str]
     calls: Sequence[tuple[StoredWake, Sleeper]]
     ended: Sequence[tuple[Outcome, float]]
+    full: frozenset[str]
 
 
 class Plan:
@@ -57,6 +59,7 @@ class Plan:
         self._now = now
         self._gone: list[str] = []
         self._ended: list[tuple[Outcome, float]] = []
+        self._full: set[str] = set()
         self._places = _Places()
 
     def pass_time(self) -> None:
@@ -91,6 +94,7 @@ class Plan:
             return
         if self._places.queued >= self._limits.queue:
             self._ended.append((Outcome.FULL, 0.0))
+            self._full.add(request.resource_id)
             return
         self._put(
             StoredWake(
@@ -117,6 +121,7 @@ class Plan:
             gone=tuple(resource_id for resource_id in self._gone if resource_id not in self._wakes),
             calls=[(wake, self._sleepers[wake.resource_id]) for wake in taken],
             ended=self._ended,
+            full=frozenset(self._full),
         )
 
     def count(self) -> Mapping[str, int]:

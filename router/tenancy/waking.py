@@ -59,7 +59,7 @@ class Wakes:
         self._tasks = Tasks("wakes")
         self._requests: dict[str, Request] = {}
         self._answers: list[_Answered] = []
-        self._next: asyncio.Future[None] | None = None  # the end of the round that takes in what is there now
+        self._next: asyncio.Future[frozenset[str]] | None = None  # what the round that is next finds no place for
         self._rounds: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -68,13 +68,13 @@ class Wakes:
         metrics.gauge("wakes_in_progress", self._in_progress)
         metrics.gauge("wake_breaker_open", lambda: float(not self._breaker.closed))
 
-    async def ask(self, resource_id: str, port: int, reason: str, request_id: str) -> None:
+    async def ask(self, resource_id: str, port: int, reason: str, request_id: str) -> bool:
         """Have it woken: see `wake.waker.Waker`. Raises StoreUnavailableError."""
         if len(self._requests) >= _MAX_WAITING and resource_id not in self._requests:
-            raise StoreUnavailableError("too many resources are to be woken at once")
+            return False
         request = Request(resource_id=resource_id, port=port, reason=reason, request_id=request_id)
         self._requests.setdefault(resource_id, request)
-        await self._round()
+        return resource_id not in await self._round()
 
     async def watch(self) -> None:
         """Free what has had its time, and take those whose turn it is. Raises StoreUnavailableError."""
@@ -101,8 +101,8 @@ class Wakes:
                 _log.warning("wakes under way not given back", error=str(error) or "the store did not answer in time")
         await self._tasks.close()
 
-    async def _round(self) -> None:
-        """Wait until a round has taken in all that is there now. Raises StoreUnavailableError."""
+    async def _round(self) -> frozenset[str]:
+        """Wait until a round has taken in all that is there now; what it found no place for. Raises StoreUnavailableError."""
         if self._tasks.closed:
             raise StoreUnavailableError("this process is about to end")
         if self._next is None:
@@ -111,7 +111,7 @@ class Wakes:
         ended = self._next
         if self._rounds is None or self._rounds.done():
             self._rounds = self._tasks.start("rounds", self._make_rounds())
-        await asyncio.shield(ended)
+        return await asyncio.shield(ended)
 
     async def _make_rounds(self) -> None:
         while (ended := self._next) is not None:
@@ -128,7 +128,7 @@ class Wakes:
                         waited_for.set_exception(StoreUnavailableError("this process is about to end"))
                 raise
             else:
-                ended.set_result(None)
+                ended.set_result(result.full)
                 for wake, sleeper in result.calls:
                     task = self._tasks.start("ask the platform", self._call(wake, sleeper))
                     self._calls.add(task)

@@ -64,8 +64,8 @@ class Node:
             metrics=self.metrics,
         )
 
-    async def ask(self, *resources: Resource) -> None:
-        await asyncio.gather(*(self.wakes.ask(one.id, 3000, "http", "req-1") for one in resources))
+    async def ask(self, *resources: Resource) -> list[bool]:
+        return await asyncio.gather(*(self.wakes.ask(one.id, 3000, "http", "req-1") for one in resources))
 
     def counted(self, name: str, label: str = "") -> float:
         """The value of a counter or gauge, of that label's value where one is given."""
@@ -333,6 +333,22 @@ async def test_what_is_not_to_be_woken(store: Store, world: World, platform: Pla
     await node.ask(unsaid)
     await eventually(lambda: platform.calls, "the platform is asked by the tenant's default")
     assert [call.body["resource_id"] for call in platform.calls] == [unsaid.id]
+
+
+async def test_the_queue_is_full(store: Store, world: World, platform: Platform, database: str) -> None:
+    """Whoever is asked for hears so, on every node; what is under way or in the queue keeps its place, and there is one for
+    others once one of those has gone."""
+    platform.silence()
+    first, second, third = [await sleeping(world, f"s{number}") for number in range(3)]
+    async with nodes(database, platform.url, 2, per_fleet=1, queue=1, call_time=30.0, ask_time=30.0) as (a, b):
+        assert await a.ask(first) == [True]
+        assert await b.ask(second) == [True]
+        assert [*await a.ask(third, first, second), *await b.ask(third)] == [False, True, True, False]
+        assert await record(store, third) is None
+        assert a.counted("wakes", "full") + b.counted("wakes", "full") == 2
+        await world.resources.delete(second.id)
+        assert await b.ask(third) == [True]
+        platform.go_on.set()
 
 
 async def test_it_runs_and_sleeps_again_between_two_rounds(

@@ -12,17 +12,19 @@ from tests.support.wire import Backend
 
 
 class FakeWaker:
-    """Notes what is asked of it. `fault`: why it cannot be asked."""
+    """Notes what is asked of it. `fault`: why it cannot be asked. `full`: whether its queue is."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, Reason]] = []
         self.fault: type[Exception] | None = None
+        self.full = False
 
-    async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
+    async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> bool:
         assert request_id
         self.asked.append((resource_id, port, reason))
         if self.fault is not None:
             raise self.fault("the test says so")
+        return not self.full
 
 
 class Sleeper:

@@ -335,6 +335,32 @@ async def test_a_page_that_watches_keeps_the_place_that_another_worker_has_asked
     assert len(sleeper.waker.asked) == 1
 
 
+async def test_a_full_queue(build_edge: BuildEdge) -> None:
+    """All that wait, and those that come in the next moment, hear that at once, and when to come again; then it is asked for
+    anew."""
+    sleeper = await asleep(build_edge)
+    page = await waits(sleeper, WATCH)
+    await page.read_head()
+    sleeper.waker.full = True
+    clients = [await sleeper.edge.client() for _ in range(3)]
+    for client, lines in zip(clients, ("", NAVIGATION, ""), strict=True):
+        await client.send(get(lines=lines))
+        answer = await client.read_response()
+        assert (answer.status, answer.get(b"x-miosa-error")) == (503, b"wake_queue_full")
+        assert answer.get(b"retry-after") == b"10"
+    *_, last = await events(page, 2)
+    assert (last["stage"], last["code"]) == ("failed", "wake_queue_full")
+    assert sleeper.edge.endings.count("EW") == 3
+    assert len(sleeper.waker.asked) == 1
+    sleeper.waker.full = False
+    sleeper.edge.advance(4)
+    await clients[0].send(get())
+    await until(lambda: len(sleeper.waker.asked) == 2)
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK):
+        assert (await clients[0].read_response()).status == 200
+
+
 async def test_a_queue_that_does_not_move(build_edge: BuildEdge) -> None:
     """Nobody waits in it for more than ten minutes and the budget."""
     sleeper = await asleep(build_edge)

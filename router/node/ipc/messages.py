@@ -304,9 +304,10 @@ class UseUpRequest(StoreRequest[UseUpAnswer]):
 
 @dataclass(frozen=True, slots=True)
 class WakeNoted(Message):
-    """What comes of it stands in the record of the wake from now on."""
+    """What comes of it stands in the record of the wake from now on, unless the queue is `full`."""
 
     do = "wake"
+    full: bool
 
 
 @dataclass(frozen=True, slots=True)

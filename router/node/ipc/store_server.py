@@ -145,6 +145,6 @@ class StoreServer:
                 if self.waker is None:  # its settings are older than the worker's
                     raise StoreUnavailableError("the control process has nobody to ask for wakes")
                 reason = Reason(request.reason)
-                await self.waker.ask(request.resource_id, request.port, reason, request.request_id)
-                return WakeNoted()
+                noted = await self.waker.ask(request.resource_id, request.port, reason, request.request_id)
+                return WakeNoted(full=not noted)
         raise TypeError(f"unknown request {request!r}")

@@ -14,5 +14,6 @@ class WakeClient:
         self._worker_side = worker_side
         self._within = within
 
-    async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> None:
-        await self._worker_side.ask(partial(WakeRequest, resource_id, port, reason, request_id), self._within)
+    async def ask(self, resource_id: str, port: int, reason: Reason, request_id: str) -> bool:
+        ask = partial(WakeRequest, resource_id, port, reason, request_id)
+        return not (await self._worker_side.ask(ask, self._within)).full

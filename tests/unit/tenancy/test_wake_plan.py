@@ -292,6 +292,8 @@ def test_a_full_queue_takes_nothing_more_in() -> None:
     result = play(first.wakes, sleepers, "a1", "a2", "a3", "a4", limits=limits)
     assert set(states(result)) == {"a0", "a1", "a2"}
     assert result.ended == [(Outcome.FULL, 0.0)] * 2
+    assert result.full == {"a3", "a4"}
+    assert play(result.wakes, sleepers, "a2", limits=limits).full == frozenset()
 
 
 def test_a_place_is_kept_by_asking_again() -> None:
