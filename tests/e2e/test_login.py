@@ -343,6 +343,9 @@ def answering(path: str, status: bytes, body: bytes) -> Callable[[LoginProvider]
         answering("/token", b"200 OK", b'{"id_token": 7}'),
         answering("/token", b"401 Unauthorized", b'{"error": "invalid_client"}'),
         lambda provider: provider.more.update({"issuer": "https://evil.test"}),
+        lambda provider: provider.more.update({"authorization_endpoint": "http://169.254.169.254/latest"}),
+        lambda provider: provider.more.update({"token_endpoint": "http://169.254.169.254/latest"}),
+        lambda provider: provider.more.update({"jwks_uri": "http://169.254.169.254/latest"}),
     ],
 )
 async def test_a_provider_that_can_not_be_used(

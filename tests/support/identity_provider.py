@@ -56,6 +56,14 @@ class IdentityProvider:
     def issuer(self) -> str:
         return f"{'http' if self._tls is None else 'https'}://{self._host}:{self._backend.port}"
 
+    @property
+    def port(self) -> int:
+        return self._backend.port
+
+    def listen_at(self, address: str) -> None:
+        """Listen there, once it is entered, under the name that it has."""
+        self._backend.address = address
+
     async def __aenter__(self) -> Self:
         await self._backend.__aenter__()
         return self
