@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -193,6 +194,44 @@ async def test_the_node_that_asks_is_killed(fleet: Fleet) -> None:
         await fleet.boot(resource)  # the call had reached the platform
         assert set(await asyncio.gather(*waits)) == {(200, "0")}
     assert len(fleet.platform.calls) == 1
+
+
+@on_sqlite
+@pytest.mark.parametrize("answered", [True, False], ids=["after the call", "in the call"])
+async def test_a_node_is_reloaded_in_the_middle_of_a_wake(fleet: Fleet, *, answered: bool) -> None:
+    """SIGHUP with requests held at every worker: who waited at the old ones hears `draining`, and comes again; the new ones know
+    of the wake, and nobody hears anything else. The platform is called once."""
+    resource = await fleet.sleeping("shop")
+    if not answered:
+        fleet.platform.silence()
+    node, other = fleet.nodes
+    heard: Counter[str] = Counter()
+
+    async def visit(session: aiohttp.ClientSession, at: Router) -> tuple[int, str]:
+        while True:
+            async with session.post(f"http://{at.proxy}/", data=b"abc", headers=headers) as answer:
+                code = answer.headers.get("X-Miosa-Error", "")
+                heard[code] += 1
+                if code != "draining":
+                    return answer.status, await answer.text()
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+    headers = {"Host": f"shop.{PLATFORM_DOMAIN}"}
+    timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        visits = [asyncio.create_task(visit(session, at)) for at in (node, other) for _ in range(20)]
+        await eventually(lambda: held(node) == held(other) == 20, "all wait")
+        await eventually(lambda: fleet.platform.calls, "the platform is asked")
+        before = set(children(node.process.pid))
+        node.process.signal(signal.SIGHUP)
+        await eventually(lambda: heard["draining"], "the old workers drain", 40)
+        fleet.platform.go_on.set()
+        await eventually(lambda: not before & set(children(node.process.pid)), "the old processes have gone", 40)
+        await eventually(lambda: held(node) == 20, "all wait at the new ones")
+        await fleet.boot(resource)
+        assert set(await asyncio.gather(*visits)) == {(200, "3")}
+    assert set(heard) == {"", "draining"}
+    assert [call.body["resource_id"] for call in fleet.platform.calls] == [resource]
 
 
 @on_sqlite
