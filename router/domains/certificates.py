@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-# A certificate that was not read lives no longer than this: no authority that Caddy uses by default issues for more.
-LIFETIME = timedelta(days=90)
+# For how long a certificate of which nothing was read may live: the longest that an authority which Caddy uses by default
+# issues for. A shorter guess would end evidence before a certificate, which Caddy then throws away at its renewal.
+UNREAD_LIFETIME = timedelta(days=90)
 
-_RENEWED_AFTER = 2 / 3  # of its lifetime: when Caddy renews a certificate
+# Shares of a certificate's lifetime, whatever it is.
+RENEWED_AFTER = 2 / 3  # Caddy renews by then; earlier where the authority tells it to
+LATE_AFTER = 5 / 6  # by then several renewals have failed: half of what was left for them has gone
 
 
 class CertificateStatus(enum.StrEnum):
@@ -42,14 +45,23 @@ class Leaf:
     not_after: datetime
 
     @property
+    def lifetime(self) -> timedelta:
+        return self.not_after - self.not_before
+
+    @property
     def due_at(self) -> datetime:
         """When it should be renewed."""
         return due_at(self.not_before, self.not_after)
 
+    @property
+    def late_at(self) -> datetime:
+        """When it should have been renewed for long."""
+        return self.not_before + self.lifetime * LATE_AFTER
+
 
 def due_at(not_before: datetime, not_after: datetime) -> datetime:
     """See `Leaf.due_at`."""
-    return not_before + (not_after - not_before) * _RENEWED_AFTER
+    return not_before + (not_after - not_before) * RENEWED_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +100,24 @@ class Certificate:
     @property
     def live_until(self) -> datetime | None:
         """Until when there is a certificate, as far as is known; None where there is none."""
-        return live_until(self.status, self.source, self.seen_at, None if self.leaf is None else self.leaf.not_after)
+        leaf = self.leaf
+        between = (None, None) if leaf is None else (leaf.not_before, leaf.not_after)
+        return live_until(self.status, self.source, self.seen_at, *between)
 
 
 def live_until(
-    status: CertificateStatus, source: Source | None, seen_at: datetime | None, not_after: datetime | None
+    status: CertificateStatus,
+    source: Source | None,
+    seen_at: datetime | None,
+    not_before: datetime | None,
+    not_after: datetime | None,
 ) -> datetime | None:
-    """See `Certificate.live_until`."""
+    """See `Certificate.live_until`. After a visit it may be another than the one that was read last, and lives as long."""
     if seen_at is None or status is CertificateStatus.REMOVED:
         return None
-    return not_after if source is Source.PROBE and not_after is not None else seen_at + LIFETIME
+    if not_before is None or not_after is None:
+        return seen_at + UNREAD_LIFETIME
+    return not_after if source is Source.PROBE else seen_at + (not_after - not_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +171,15 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class CertificateDelta:
     """What has changed, or a part of it. `live` says of hosts until when they have a certificate, None that they have
-    none any more; `due` of those whose certificate was read when its renewal is due. `until` is where the next query goes
-    on. `next` is where the next part does, None after the last one. `now` is what the store's clock says, in seconds since
+    none any more; `due` of those whose certificate was read when its renewal is due; `lifetimes` how long the one lives
+    that was read last. `until` is where the next query goes on. `next` is where the next part does, None after the last one. `now` is what the store's clock says, in seconds since
     1970; None where it has none."""
 
     attempts: tuple[Attempt, ...]
     live: Mapping[str, datetime | None]
     until: float
     due: Mapping[str, datetime] = field(default_factory=dict)
+    lifetimes: Mapping[str, timedelta] = field(default_factory=dict)
     next: tuple[float, str] | None = None
     now: float | None = None
 

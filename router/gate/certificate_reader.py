@@ -6,8 +6,8 @@
                                certificate may live
     the gate said `issued`     ten minutes later: it may have been renewed
 
-A certificate that is due for renewal is read again until there is a new one: until then it is unknown when the next one
-ends. A wildcard certificate is the operator's: the name has none of its own, nor do its siblings.
+A certificate that is due for renewal is read again until there is a new one. Until then the old one's end counts, and
+each visit may have met the next one, which lives as long. A wildcard certificate is the operator's: the name has none of its own, nor do its siblings.
 
 This Caddy must be the one that visitors come through, or share its storage: another would get certificates of its own
 for every name that is read. If it asks the gate about names whose visitors have just had a certificate, reading pauses.
@@ -34,6 +34,7 @@ _MAX_WAITING = 10_000  # names that wait for a handshake; others are read when t
 _BEHIND = 1.0  # seconds that an attempt is given to begin in Caddy
 _RENEWAL = 600.0  # seconds that Caddy is given to renew a certificate; it gives up after five minutes
 _MAX_INTERVAL = 6 * 3600.0  # seconds between two readings of one that is not renewed
+_LOOKS = 8  # in what is left of its life, where that is less
 _STRANGE = 3  # looks for which Caddy had to ask, until there are none for a while
 _REST = 3600.0  # seconds for that
 _MAX_ATTEMPTS = 100  # that are waited for at a time
@@ -181,11 +182,12 @@ class CertificateReader:
             self._evidence.read(wildcard, leaf)
             self._evidence.forget(host)
             self._keep(wildcard, leaf, None)
-        elif leaf.due_at > now:
+        elif leaf.not_after > now:
             self._evidence.read(host, leaf)
             self._keep(host, leaf, tenant_id)
-        elif leaf.not_after > now:
-            self._want(host, min(max(after * 2, _RENEWAL), _MAX_INTERVAL), tenant_id)
+            if leaf.due_at <= now:
+                longest = min(_MAX_INTERVAL, (leaf.not_after - now).total_seconds() / _LOOKS)
+                self._want(host, max(min(after * 2, longest), _RENEWAL), tenant_id)
 
     def _unreachable(self, error: UnreachableError) -> None:
         if not self._unreached:

@@ -4,7 +4,8 @@
 snapshot on disk. It holds every name that the store has, in little memory (`name_table.py`): if evidence were dropped
 for lack of room, Caddy would throw away a valid certificate.
 
-    a visit      there was a certificate then; it may live for `LIFETIME` from that instant, and no longer
+    a visit      there was a certificate then; from that instant it may live for as long as the one that was read last
+                 does, or for `UNREAD_LIFETIME` where none was, and no longer
     a reading    it lives until the instant that it says (`certificate_reader.py`, `prefetch.py`). Visits change nothing until its
                  renewal is due; from then on there may be another, so that a visit counts as one again
 
@@ -16,18 +17,19 @@ A visitor can put any Host into a connection that was opened for another name; d
 certificate for a name that is not served here.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from router.base.clock import Clock
-from router.domains import certificates
-from router.domains.certificates import Leaf
+from router.domains.certificates import RENEWED_AFTER, UNREAD_LIFETIME, Leaf
 from router.gate.name_table import READ, REMOVED, VISITED, Entry, HostTable, Segment
 from router.gate.policy import may_be_issued
 from router.observe.ended_exchange import Finished
 
-LIFETIME = certificates.LIFETIME.total_seconds()
-_ANEW = 86400.0  # seconds by which a visit must make evidence last longer before listeners hear of it again
-_RENEWED = 1 / 3  # of `LIFETIME` before its end a certificate may be renewed, where nothing better is known
+_UNREAD = UNREAD_LIFETIME.total_seconds()
+_ANEW = 1 / 90  # of the lifetime, by which a visit must make evidence last longer before listeners hear of it again
+_LONGEST = 2**32 - 1  # seconds that a lifetime is counted in
 _BRIEF = 10.0  # seconds in which a second visit says nothing new
 _RECENT = 300.0  # seconds that a visit can be asked for: more than between two questions of a control process
 _MAX_RECENT = 100_000  # names that can be asked for so
@@ -42,10 +44,9 @@ class MemoryEvidence:
     """Names, and until when each has a certificate. `wildcards` are domains under whose `*.` the operator has one. All
     instants are of the monotonic clock, except those that `hold` and `live` speak of."""
 
-    def __init__(self, clock: Clock, *, lifetime: float = LIFETIME, wildcards: Collection[str] = ()) -> None:
+    def __init__(self, clock: Clock, *, wildcards: Collection[str] = ()) -> None:
         self._clock = clock
         self._now = clock.monotonic
-        self._lifetime = lifetime
         self._wildcards = frozenset(wildcards)
         self._names = HostTable()
         self._has_wildcards = False  # in the table: most have none, and each visit asks
@@ -60,7 +61,7 @@ class MemoryEvidence:
         return len(self._names)
 
     def on_visit(self, listener: Listener) -> None:
-        """Call `listener` for each name that is reached by https, at most once a day or so."""
+        """Call `listener` for each name that is reached by https, at most some ninety times in a certificate's life."""
         self._listeners.append(listener)
 
     def seen(self, host: str) -> bool:
@@ -77,7 +78,12 @@ class MemoryEvidence:
         return domain in self._wildcards or (self._has_wildcards and self.seen(f"*.{domain}"))
 
     def note(self, host: str, at: float | None = None, tenant_id: str | None = None) -> None:
-        """A canonical name has a live certificate now, or had one at that instant."""
+        """A canonical name has a live certificate now, or had one at that instant. One that lives for longer than the one
+        that was read last is known by its reading."""
+        self._note(host, at, tenant_id, 0)
+
+    def _note(self, host: str, at: float | None, tenant_id: str | None, shown: int) -> None:
+        """`shown` is how long the certificate lives that was met, in seconds; 0 where that is not known."""
         now = self._now()
         at = now if at is None else at
         recent = self._recent.get(host)
@@ -89,7 +95,9 @@ class MemoryEvidence:
         if entry is not None and entry.state == REMOVED and at <= entry.mark + base:
             return
         self._remember(host, at, now)
-        until, told = at + self._lifetime, _GONE
+        known = shown or (0 if entry is None else entry.lifetime)
+        lifetime = known or _UNREAD
+        until, told = at + lifetime, _GONE
         if entry is not None:
             if entry.state == READ and entry.until + base > at and entry.mark + base > at:
                 return  # the certificate that was read, and not due yet
@@ -97,35 +105,42 @@ class MemoryEvidence:
                 until, told = max(until, entry.until + base), entry.mark + base
             elif entry.state == READ:
                 until = max(until, entry.until + base)
-        if at + self._lifetime - told >= _ANEW:
+        if at + lifetime - told >= lifetime * _ANEW:
             kept = [listener(host, at, tenant_id) for listener in self._listeners]
-            told = at + self._lifetime if all(kept) else told
-        self._put(host, until, told, VISITED)
+            told = at + lifetime if all(kept) else told
+        self._put(host, until, told, VISITED, known)
 
-    def hold(self, live: Mapping[str, float], due: Mapping[str, float] | None = None) -> None:
+    def hold(
+        self,
+        live: Mapping[str, float],
+        due: Mapping[str, float] | None = None,
+        lifetimes: Mapping[str, timedelta] | None = None,
+    ) -> None:
         """Names that have certificates until these instants, in seconds since 1970. They have been read, and are due for
         renewal at the instants `due`, or some time before their end."""
-        shift, early = self._shift(), self._lifetime * _RENEWED
+        shift = self._shift()
         for host, until in live.items():
-            self._put(host, until - shift, (until - early if due is None else due[host]) - shift, READ)
+            lifetime = self._lifetime(host, lifetimes)
+            early = (lifetime or _UNREAD) * (1 - RENEWED_AFTER)
+            self._put(host, until - shift, (until - early if due is None else due[host]) - shift, READ, lifetime)
 
-    def hold_visited(self, live: Mapping[str, float]) -> None:
+    def hold_visited(self, live: Mapping[str, float], lifetimes: Mapping[str, timedelta] | None = None) -> None:
         """Names that others know to have been reached: certificates live until these instants at the latest, in seconds
-        since 1970."""
+        since 1970. Certificates that were read last live for `lifetimes`."""
         shift = self._shift()
         for host, until in live.items():
             if self.covers(host.partition(".")[2]):
                 continue
             entry = self._names.get(host)
             known = _GONE if entry is None else entry.until + self._base
-            self._put(host, max(until - shift, known), until - shift, VISITED)
+            self._put(host, max(until - shift, known), until - shift, VISITED, self._lifetime(host, lifetimes))
 
     def read(self, host: str, leaf: Leaf) -> None:
         """Caddy has just shown a name's certificate."""
         if leaf.not_after <= self._clock.now():  # it is live for all that: our clock is ahead
-            self.note(host)
+            self._note(host, None, None, self._lifetime(host, {host: leaf.lifetime}))
             return
-        self.hold({host: leaf.not_after.timestamp()}, {host: leaf.due_at.timestamp()})
+        self.hold({host: leaf.not_after.timestamp()}, {host: leaf.due_at.timestamp()}, {host: leaf.lifetime})
 
     def forget(self, host: str) -> None:
         """A name is no longer served. Who reached it before that proves nothing any more."""
@@ -201,10 +216,18 @@ class MemoryEvidence:
                 break
             del recent[oldest]
 
-    def _put(self, host: str, until: float, mark: float, state: int) -> None:
+    def _lifetime(self, host: str, lifetimes: Mapping[str, timedelta] | None) -> int:
+        """How long the name's certificate lives, of those that are given or else as is known, in seconds; 0 for unknown."""
+        given = None if lifetimes is None else lifetimes.get(host)
+        if given is not None:
+            return min(max(math.ceil(given.total_seconds()), 0), _LONGEST)
+        entry = self._names.get(host)
+        return 0 if entry is None else entry.lifetime
+
+    def _put(self, host: str, until: float, mark: float, state: int, lifetime: int = 0) -> None:
         base = self._base
         self._has_wildcards = self._has_wildcards or host.startswith("*.")
-        self._names.put(host, Entry(until - base, mark - base, state), self._now() - base)
+        self._names.put(host, Entry(until - base, mark - base, state, lifetime), self._now() - base)
 
     def _shift(self) -> float:
         """From the monotonic clock to seconds since 1970, as of now: the wall clock may be set."""

@@ -1,4 +1,4 @@
-"""A table of names in little memory: 52 bytes for each of a million names, where a dict would take some 250.
+"""A table of names in little memory: 61 bytes for each of a million names, where a dict would take some 250.
 
 Names are kept as 64-bit keyed hashes, in open addressing over arrays. A name that was never added is taken for one that
 was with a probability of names / 2^64 (a million names: 5e-14), and without the key such a name cannot be searched for.
@@ -27,23 +27,26 @@ _KEPT: Final = 2 * 86400.0  # seconds that it is remembered of a name that it wa
 @dataclass(slots=True)
 class Entry:
     """`until` is when the certificate ends. `mark` is of a name that was visited until when others take it to have one,
-    of one that was read when its certificate is due for renewal, of one that was removed when it was."""
+    of one that was read when its certificate is due for renewal, of one that was removed when it was. `lifetime` is how
+    long, in seconds, the certificate lives that was read last; 0 where none was."""
 
     until: float
     mark: float
     state: int
+    lifetime: int = 0
 
 
 class Segment:
     """Slots in arrays of the same length, a power of two. A key of 0 is an empty slot."""
 
-    __slots__ = ("keys", "marks", "states", "until", "used")
+    __slots__ = ("keys", "lifetimes", "marks", "states", "until", "used")
 
     def __init__(self, capacity: int) -> None:
         self.keys = array("Q", bytes(8 * capacity))
         self.until = array("d", bytes(8 * capacity))
         self.marks = array("d", bytes(8 * capacity))
         self.states = array("B", bytes(capacity))
+        self.lifetimes = array("I", (0,)) * capacity
         self.used = 0
 
     def slot(self, key: int) -> int:
@@ -77,7 +80,7 @@ class HostTable:
         at = segment.slot(key)
         if not segment.keys[at]:
             return None
-        return Entry(segment.until[at], segment.marks[at], segment.states[at])
+        return Entry(segment.until[at], segment.marks[at], segment.states[at], segment.lifetimes[at])
 
     def put(self, host: str, entry: Entry, now: float) -> None:
         """Keep this of a name. `now` tells which entries are of no use any more, where room has to be made."""
@@ -98,6 +101,7 @@ class HostTable:
             self._removed -= 1
         self._removed += entry.state == REMOVED
         segment.until[at], segment.marks[at], segment.states[at] = entry.until, entry.mark, entry.state
+        segment.lifetimes[at] = entry.lifetime
 
     def put_segment(self, number: int, segment: Segment) -> None:
         """Take a segment from a copy, made with the same key. Raises ValueError where it is none."""
@@ -117,7 +121,7 @@ class HostTable:
             if segment is not None:
                 for at, key in enumerate(segment.keys):
                     if key:
-                        yield Entry(segment.until[at], segment.marks[at], segment.states[at])
+                        yield Entry(segment.until[at], segment.marks[at], segment.states[at], segment.lifetimes[at])
 
     def _hash(self, host: str) -> int:
         digest = hashlib.blake2b(host.encode("utf-8"), digest_size=8, key=self.key).digest()
@@ -138,6 +142,7 @@ class HostTable:
             slot = new.slot(old.keys[at])
             new.keys[slot], new.until[slot] = old.keys[at], old.until[at]
             new.marks[slot], new.states[slot] = old.marks[at], old.states[at]
+            new.lifetimes[slot] = old.lifetimes[at]
         new.used = len(kept)
         self._used += new.used - old.used
         self._removed += new.states.count(REMOVED) - old.states.count(REMOVED)

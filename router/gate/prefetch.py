@@ -38,7 +38,6 @@ _SOON = 10.0  # seconds until an unknown result is tried again
 _UNSERVED = 300.0  # the longest wait for what is not served: its owner, or we, said so
 _OVERDUE = (timedelta(seconds=2), timedelta(hours=6))  # between two looks at a certificate that is not renewed yet
 _OVERDUE_LOOKS = 8  # in what is left of its life
-_LATE = 1 / 6  # of its life: with less than this left it is `expiring`
 
 # What the gate's refusals mean to a domain's owner. The others mean that the domain is no longer to be served.
 _SENTENCES: Mapping[str, str] = {
@@ -199,7 +198,7 @@ class CertificatePrefetch:
 
     async def _issued(self, lease: Lease, domain_id: str, host: str, leaf: Leaf) -> None:
         now = self._clock.now()
-        status = CertificateStatus.EXPIRING if _is_late(leaf, now) else CertificateStatus.ISSUED
+        status = CertificateStatus.EXPIRING if leaf.late_at < now else CertificateStatus.ISSUED
         async with self._store.begin(under=lease) as tx:
             domain = await tx.custom_domains.get(domain_id)
             if domain is None or domain.removed_at is not None:
@@ -269,10 +268,6 @@ class CertificatePrefetch:
             await self._domains.mark_active(domain_id)
         except RouterError as error:  # it was removed, or no longer leads to us: since a moment ago
             _log.info("domain with a certificate not activated", domain_id=domain_id, error=str(error))
-
-
-def _is_late(leaf: Leaf, now: datetime) -> bool:
-    return leaf.not_after - now < (leaf.not_after - leaf.not_before) * _LATE
 
 
 def _overdue(leaf: Leaf, now: datetime) -> timedelta:

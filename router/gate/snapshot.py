@@ -134,8 +134,9 @@ def _parse(file: BinaryIO, size: int) -> Copied:
         segments[number] = part = Segment(0)
         for column in (part.keys, part.until, part.states):
             column.frombytes(summed.take(capacity * column.itemsize))
-        # Who was told of a visit, and when a renewal is due, is not known: the store says both.
+        # Who was told of a visit, when a renewal is due and how long a certificate lives is not known: the store says it.
         part.marks = array("d", (float("-inf"),)) * capacity
+        part.lifetimes = array("I", (0,)) * capacity
     summed.check()
     facts = json.loads(line)
     if facts["order"] != sys.byteorder:

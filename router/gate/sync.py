@@ -93,8 +93,8 @@ async def take(
         # One that has expired is no evidence, and no sign that a later attempt got another.
         live = {host: (until + ahead).timestamp() for host, until in some if until is not None and until + ahead > now}
         due = {host: (delta.due[host] + ahead).timestamp() for host in live if host in delta.due}
-        evidence.hold({host: live[host] for host in due}, due)
-        evidence.hold_visited({host: until for host, until in live.items() if host not in due})
+        evidence.hold({host: live[host] for host in due}, due, delta.lifetimes)
+        evidence.hold_visited({host: until for host, until in live.items() if host not in due}, delta.lifetimes)
         for host in live:
             budgets.settle(host, Outcome.ISSUED)
         for host, until in some:

@@ -9,7 +9,7 @@ from functools import partial
 
 from router.base.clock import Clock, ClockWatch
 from router.base.idempotency import KEPT
-from router.domains.certificates import LIFETIME
+from router.domains.certificates import UNREAD_LIFETIME
 from router.domains.checks.schedule import Slice
 from router.jobs.activity import COPY_EVERY, ActivityRows, SharedUses, copy_shared
 from router.jobs.domain_checks import SLICES, DomainChecks
@@ -56,7 +56,7 @@ def periodic_jobs(
 
     async def prune_certificates() -> None:
         attempts = await guard.before("certificate_attempts", timedelta(seconds=attempts_kept))
-        seen = await guard.before("certificates", 2 * LIFETIME)
+        seen = await guard.before("certificates", 2 * UNREAD_LIFETIME)
         await store.certificate_log.prune(attempts.timestamp(), seen)
 
     async def prune_events() -> None:

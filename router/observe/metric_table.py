@@ -154,7 +154,7 @@ TABLE = (
         "certificates",
         "gauge",
         {"state": ("pending", "issued", "expiring", "expired", "failed", "rate_limited")},
-        "Hosts by the state of their certificate, counted every 5 minutes; expiring ones should have been renewed by now",
+        "Hosts by the state of their certificate, counted every 5 minutes; of expiring ones five sixths of the lifetime are over",
     ),
     Row("certificate_orders_spent", "gauge", {}, "Certificates ordered from the authority within the account's window"),
     Row("certificate_orders_limit", "gauge", {}, "How many may be within that window; 0 where none are counted"),

@@ -2,12 +2,13 @@
 from those of the services: no request waits for them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from router.domains.certificates import (
+    LATE_AFTER,
     Attempt,
     Certificate,
     CertificateDelta,
@@ -26,14 +27,13 @@ from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains
-from router.store.types import DatabaseTime
+from router.store.types import DatabaseTime, SecondsOf
 from router.store.upsert import Upsert, replacing
 
 # Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer.
 _OVERLAP = 6.0
 
 _HAS_ONE = (CertificateStatus.ISSUED, CertificateStatus.EXPIRING)
-_NEAR = timedelta(days=1)  # before its end a certificate is `expiring`, however long it lives
 _STATES = (*(status.value for status in CertificateStatus if status is not CertificateStatus.REMOVED), "expired")
 _LEAF = ("issuer", "serial", "not_before", "not_after")
 COLUMNS = [column for column in certificates.c if column.name != "changed_at"]
@@ -173,6 +173,7 @@ class SqlCertificateLog:
             attempts=tuple(Attempt(**{**named(row), "outcome": Outcome(row.outcome)}) for row in attempt_rows),
             live={row.host: _live_until(row) for row in host_rows},
             due={row.host: _due_at(row) for row in host_rows if row.source == Source.PROBE.value and row.not_after},
+            lifetimes={row.host: row.not_after - row.not_before for row in host_rows if row.not_after},
             until=now - _OVERLAP,
             now=now,
             next=None if last is None else (last.changed_at, last.host),
@@ -187,12 +188,12 @@ class SqlCertificateLog:
 
     async def count_by_state(self, now: float) -> Mapping[str, int]:
         """How many hosts there are in each state of the metric `certificates`: those of CertificateStatus but `removed`, and
-        `expired`. One that was read and ends within a day is `expiring`, whatever was known when it was."""
+        `expired`. One that was read and should have been renewed for long is `expiring`, whatever was known when it was."""
         ends, instant = certificates.c.not_after, datetime.fromtimestamp(now, UTC)
         has_one = sa.and_(certificates.c.status.in_(_HAS_ONE), certificates.c.source == Source.PROBE.value)
         state = sa.case(
             (sa.and_(has_one, ends <= instant), "expired"),
-            (sa.and_(has_one, ends <= instant + _NEAR), CertificateStatus.EXPIRING.value),
+            (sa.and_(has_one, is_late(now)), CertificateStatus.EXPIRING.value),
             else_=certificates.c.status,
         ).label("state")
         select = (
@@ -278,6 +279,12 @@ class SqlCertificates(Rows):
         )
 
 
+def is_late(now: float) -> sa.ColumnElement[bool]:
+    """Whether a row's certificate, which was read, should have been renewed for long at this time: `Leaf.late_at`."""
+    begin, end = SecondsOf(certificates.c.not_before), SecondsOf(certificates.c.not_after)
+    return begin + (end - begin) * LATE_AFTER < now
+
+
 def joined_certificate(row: sa.Row[Any]) -> Certificate | None:
     """The certificate among the columns of a row that has `JOINED` beside others; None where there is none."""
     values = {name.removeprefix(_PREFIX): value for name, value in named(row).items() if name.startswith(_PREFIX)}
@@ -302,7 +309,7 @@ def _certificate(row: Mapping[Any, Any]) -> Certificate:
 
 
 def _live_until(row: sa.Row[Any]) -> datetime | None:
-    return live_until(CertificateStatus(row.status), _source(row.source), row.seen_at, row.not_after)
+    return live_until(CertificateStatus(row.status), _source(row.source), row.seen_at, row.not_before, row.not_after)
 
 
 def _due_at(row: sa.Row[Any]) -> datetime:

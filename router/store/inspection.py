@@ -5,7 +5,7 @@ It is read for one command, in one transaction that only reads, and also where t
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -15,6 +15,7 @@ from router.domains.certificates import CertificateStatus, Source
 from router.routes.records import DomainStatus
 from router.settings import Database
 from router.store.certificate_tables import certificate_attempts, certificates
+from router.store.certificates import is_late
 from router.store.engine import parsed, reading_engine
 from router.store.journal_tables import leases
 from router.store.leases import PRESENT
@@ -23,10 +24,6 @@ from router.store.migrate import revisions
 from router.store.tables import custom_domains, preview_domains, resources, tenants
 from router.store.types import DatabaseTime
 
-_LATE = 5 / 6  # of its lifetime: Caddy renews after two thirds, so by then several attempts have failed
-_AHEAD = timedelta(
-    days=100
-)  # how far ahead certificates that end are looked for: a sixth of the longest lifetime, and more
 _MAX_CERTIFICATES = 100
 _SERVED = (DomainStatus.VERIFIED.value, DomainStatus.ACTIVE.value)
 _HAS_ONE = (CertificateStatus.ISSUED.value, CertificateStatus.EXPIRING.value)
@@ -134,7 +131,7 @@ def _rows(connection: sa.Connection, now: datetime, window: float) -> Rows:
         .order_by(certificates.c.not_after)
         .limit(_MAX_CERTIFICATES)
     )
-    ending = connection.execute(served.where(certificates.c.not_after < now + _AHEAD)).all()
+    ending = connection.execute(served.where(is_late(now.timestamp()))).all()
     live = connection.execute(served.where(certificates.c.not_after > now).limit(3)).all()
     opened = certificate_attempts.c.opened_at
     attempts = sa.select(sa.func.count()).select_from(certificate_attempts).where(opened > now.timestamp() - window)
@@ -145,11 +142,7 @@ def _rows(connection: sa.Connection, now: datetime, window: float) -> Rows:
     return Rows(
         nodes=tuple(row.holder for row in held if row.name.startswith(PRESENT)),
         jobs={row.name: row.holder for row in held if not row.name.startswith(PRESENT)},
-        near_end=tuple(
-            NearEnd(host=row.host, not_after=row.not_after, last_error=row.last_error)
-            for row in ending
-            if now > row.not_before + (row.not_after - row.not_before) * _LATE
-        ),
+        near_end=tuple(NearEnd(host=row.host, not_after=row.not_after, last_error=row.last_error) for row in ending),
         certified=tuple(row.host for row in live),
         logins=int(connection.scalar(sa.select(sa.func.count()).select_from(logins)) or 0),
         wakes_wanted=bool(connection.scalar(sa.select(wakes))),

@@ -54,6 +54,24 @@ def _time_on_postgresql(_element: DatabaseTime, _compiler: SQLCompiler, **_optio
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
+class SecondsOf(FunctionElement[float]):
+    """An Instant in seconds since 1970."""
+
+    name = "seconds_of"
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(SecondsOf, "sqlite")
+def _seconds_on_sqlite(element: SecondsOf, compiler: SQLCompiler, **options: Any) -> str:
+    return f"((julianday({_arguments(element, compiler, options)}) - 2440587.5) * 86400.0)"
+
+
+@compiles(SecondsOf, "postgresql")
+def _seconds_on_postgresql(element: SecondsOf, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(extract(epoch FROM {_arguments(element, compiler, options)}) AS double precision)"
+
+
 class NewId(FunctionElement[str]):
     """A UUID v4 of the database's making."""
 

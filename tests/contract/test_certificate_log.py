@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from router.base.clock import ManualClock
-from router.domains.certificates import LIFETIME, Attempt, Leaf, Outcome, Read, Seen
+from router.domains.certificates import UNREAD_LIFETIME, Attempt, Leaf, Outcome, Read, Seen
 from router.gate.sync import CertificateLog
 from router.store import Store
 from tests.support.database import Databases
@@ -75,7 +75,7 @@ async def test_visits_are_evidence(log: CertificateLog) -> None:
     await log.save_visits([Seen("a.org", AT + timedelta(days=1)), Seen("b.org", AT - timedelta(days=1))])
     await log.save_visits([])
     live = (await log.changes_since(None, 0.0, ALL)).live
-    assert live == {"a.org": AT + timedelta(days=1) + LIFETIME, "b.org": AT + LIFETIME}
+    assert live == {"a.org": AT + timedelta(days=1) + UNREAD_LIFETIME, "b.org": AT + UNREAD_LIFETIME}
 
 
 @pytest.mark.parametrize("since", [None, 0.0])
@@ -99,7 +99,7 @@ async def test_many_come_in_parts(log: CertificateLog, since: float | None) -> N
 async def test_single_hosts_can_be_asked_for(log: CertificateLog) -> None:
     """Those that have a certificate."""
     await log.save_visits([Seen("a.org", AT), Seen("b.org", AT)])
-    assert await log.live(["a.org", "c.org"]) == {"a.org": AT + LIFETIME}
+    assert await log.live(["a.org", "c.org"]) == {"a.org": AT + UNREAD_LIFETIME}
 
 
 def leaf(serial: str = "1", days: float = 90.0) -> Leaf:
@@ -117,11 +117,29 @@ async def test_a_reading_is_exact_until_its_renewal_is_due(log: CertificateLog) 
     assert news.due == {"a.org": AT + timedelta(days=60), "b.org": AT + timedelta(days=4)}
     late = AT + timedelta(days=61)
     await log.save_visits([Seen("a.org", late)])
-    assert (await log.live(["a.org"])) == {"a.org": late + LIFETIME}
+    assert (await log.live(["a.org"])) == {"a.org": late + timedelta(days=90)}
     await log.save_readings([Read("a.org", late, leaf("2", 150))])
     assert (await log.live(["a.org"])) == {"a.org": AT + timedelta(days=150)}
     await log.save_readings([Read("a.org", AT, leaf("1"))])
     assert (await log.live(["a.org"])) == {"a.org": AT + timedelta(days=150)}
+
+
+@pytest.mark.parametrize("days", [6, 45, 64, 90])
+async def test_a_visit_counts_for_as_long_as_the_certificate_that_was_read_lives(
+    log: CertificateLog, days: int
+) -> None:
+    """While it is fresh nothing changes; once it is due, or has ended, the next one may have been met."""
+    lifetime = timedelta(days=days)
+    await log.save_readings([Read("a.org", AT, leaf(days=days))])
+    await log.save_visits([Seen("b.org", AT)])
+    news = await log.changes_since(None, 0.0, ALL)
+    assert news.lifetimes == {"a.org": lifetime}
+    for age, until in ((0.5, AT + lifetime), (0.7, AT + 1.7 * lifetime), (1.2, AT + 2.2 * lifetime)):
+        await log.save_visits([Seen("a.org", AT + age * lifetime)])
+        found = (await log.live(["a.org"]))["a.org"]
+        assert abs(found - until) < timedelta(seconds=1)
+    news = await log.changes_since(None, 0.0, ALL)
+    assert (news.lifetimes, news.due) == ({"a.org": lifetime}, {})
 
 
 async def test_news_are_what_changed(log: CertificateLog) -> None:

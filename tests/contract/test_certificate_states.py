@@ -15,10 +15,10 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NONE = dict.fromkeys(("pending", "issued", "expiring", "expired", "failed", "rate_limited"), 0)
 
 
-def leaf(left: timedelta) -> Leaf:
-    """A certificate of 90 days, so much of which is left now."""
+def leaf(left: timedelta, days: float = 90.0) -> Leaf:
+    """A certificate of so many days, so much of which is left now."""
     end = NOW + left
-    return Leaf(issuer="R1", serial="0a", not_before=end - timedelta(days=90), not_after=end)
+    return Leaf(issuer="R1", serial="0a", not_before=end - timedelta(days=days), not_after=end)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -45,3 +45,26 @@ async def test_names_are_counted(databases: Databases, kind: str) -> None:
         found = await log.count_by_state(NOW.timestamp())
         await store.close()
     assert found == NONE | {"issued": 2, "expiring": 2, "expired": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("days", [6, 45, 64, 90])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_near_its_end_is_a_share_of_the_lifetime(databases: Databases, kind: str, days: int) -> None:
+    """After five sixths of it, whatever it is."""
+    lifetime = timedelta(days=days)
+    lefts = {
+        "fresh": lifetime,
+        "due": lifetime / 3,
+        "before": lifetime / 6 + timedelta(seconds=1),
+        "late": lifetime / 6 - timedelta(seconds=1),
+        "last": timedelta(seconds=1),
+        "ended": timedelta(),
+        "yesterday": timedelta(days=-1),
+    }
+    async with databases.new(kind) as database:
+        store = await Store.open(database, clock=ManualClock())
+        log = store.certificate_log
+        await log.save_readings([Read(f"{name}.org", NOW, leaf(left, days)) for name, left in lefts.items()])
+        found = await log.count_by_state(NOW.timestamp())
+        await store.close()
+    assert found == NONE | {"issued": 3, "expiring": 2, "expired": 2}

@@ -302,7 +302,8 @@ async def test_a_renewal_while_the_store_is_away(tmp_path: Path) -> None:
         await played(story, tmp_path, validity=24, database_url=url)
 
 
-async def test_a_handshake_without_a_request_holds_no_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [6, 45])
+async def test_a_handshake_without_a_request_holds_no_place(tmp_path: Path, days: int) -> None:
     """A scanner's: the router looks at Caddy itself, knows the certificate and its end, and the attempt is over."""
 
     def story(customer: Customer, dns: NameServer) -> None:
@@ -320,4 +321,4 @@ async def test_a_handshake_without_a_request_holds_no_place(tmp_path: Path) -> N
         until(lambda: read_until(tmp_path, name) is not None, "it is copied", 20.0)
         assert read_until(tmp_path, name) == ssl.cert_time_to_seconds(str(certificate["notAfter"]))
 
-    await played(story, tmp_path, validity=6 * 86400)
+    await played(story, tmp_path, validity=days * 86400)

@@ -79,6 +79,7 @@ class MemoryCertificateLog:
             live={one.host: one.live_until for _, one in part},
             until=float(self._changes),
             due={one.host: one.leaf.due_at for _, one in part if one.source is Source.PROBE and one.leaf is not None},
+            lifetimes={one.host: one.leaf.lifetime for _, one in part if one.leaf is not None},
             next=(float(part[-1][0]), part[-1][1].host) if len(part) == most else None,
         )
 

@@ -125,18 +125,20 @@ async def test_a_visit_is_evidence_for_as_long_as_its_certificate_lives(node: No
 
 
 async def test_one_that_is_due_is_looked_at_until_it_is_renewed(node: Node) -> None:
-    """Meanwhile the evidence of the visit counts, which outlasts whatever Caddy has by then."""
+    """Meanwhile its own end counts, and a visit for as long as it lived: it may have met the next one."""
     old = node.leaf(6)
     node.said = Shown(old, own=True)
     node.clock.advance(5 * DAY)
     node.evidence.note(HOST)
     await node.looked_at(1)
-    until = node.clock.now().timestamp() + 90 * DAY
-    assert node.evidence.until(HOST) == until
+    assert node.evidence.until(HOST) == old.not_after.timestamp()
     for times, wait in enumerate((600.0, 1200.0, 2400.0), 2):
         node.clock.advance(wait)
         await node.looked_at(times)
-    assert (node.evidence.until(HOST), node.kept) == (until, [])
+    assert node.evidence.until(HOST) == old.not_after.timestamp()
+    assert node.kept == [(HOST, old, None)] * 4
+    node.evidence.note(HOST)
+    assert node.evidence.until(HOST) == node.clock.now().timestamp() + 6 * DAY
     new = node.leaf(6)
     node.said = Shown(new, own=True)
     node.clock.advance(4800.0)

@@ -44,7 +44,7 @@ def test_only_names_that_get_certificates_leave_evidence(clock: ManualClock, rea
 
 
 def test_evidence_grows_old(clock: ManualClock) -> None:
-    """A certificate lives 90 days at most; traffic renews the evidence."""
+    """A certificate that was not read may live for 90 days; traffic renews the evidence."""
     evidence = MemoryEvidence(clock)
     evidence.note("x.org")
     clock.advance(89 * 86400.0)
@@ -170,9 +170,77 @@ def test_a_certificate_that_was_read_is_evidence_until_its_end(clock: ManualCloc
     clock.advance(1.5 * DAY)
     assert not evidence.is_read("x.org")
     evidence.note("x.org")
-    assert evidence.until("x.org") == clock.now().timestamp() + 90 * DAY
+    assert evidence.until("x.org") == clock.now().timestamp() + 6 * DAY
     clock.advance(2 * DAY)
     assert evidence.seen("x.org")
+
+
+@pytest.mark.parametrize("days", [6, 45, 64, 90])
+@pytest.mark.parametrize(
+    ("age", "seen", "after_a_visit"),
+    [(0.0, True, 1.0), (0.5, True, 1.0), (0.67, True, 1.67), (1.0, True, 2.0), (1.2, False, 2.2)],
+    ids=["fresh", "half over", "two thirds over", "ends now", "ended"],
+)
+def test_evidence_follows_the_lifetime(
+    clock: ManualClock, days: int, age: float, seen: bool, after_a_visit: float
+) -> None:
+    """Of the certificate that was read: until its end, and from when it is due a visit counts for as long as it lived."""
+    evidence, begin = MemoryEvidence(clock), clock.now()
+    evidence.read("x.org", Leaf(issuer="CA", serial="1", not_before=begin, not_after=begin + timedelta(days=days)))
+    clock.advance(age * days * DAY)
+    assert evidence.seen("x.org") == seen
+    evidence.note("x.org")
+    assert evidence.until("x.org") == pytest.approx(begin.timestamp() + after_a_visit * days * DAY)
+
+
+@pytest.mark.parametrize("days", [6, 45, 64, 90])
+def test_one_that_ended_yesterday_is_no_evidence(clock: ManualClock, days: int) -> None:
+    """Visits while it was fresh do not make it last."""
+    evidence, begin = MemoryEvidence(clock), clock.now()
+    evidence.read("x.org", Leaf(issuer="CA", serial="1", not_before=begin, not_after=begin + timedelta(days=days)))
+    clock.advance(days * DAY / 2)
+    evidence.note("x.org")
+    clock.advance((days / 2 + 1) * DAY)
+    assert (evidence.seen("x.org"), evidence.until("x.org")) == (False, None)
+
+
+def test_what_others_read_says_how_long_visits_count(clock: ManualClock) -> None:
+    """Until the name is removed: then nothing is known of its next certificate."""
+    evidence = MemoryEvidence(clock)
+    soon = clock.now().timestamp() + 60.0
+    evidence.hold_visited({"x.org": soon}, {"x.org": timedelta(days=6)})
+    evidence.hold_visited({"x.org": soon})
+    evidence.note("x.org")
+    assert evidence.until("x.org") == clock.now().timestamp() + 6 * DAY
+    evidence.forget("x.org")
+    clock.advance(60.0)
+    evidence.note("x.org")
+    assert evidence.until("x.org") == clock.now().timestamp() + 90 * DAY
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "counts"),
+    [(timedelta(days=-1), 90 * DAY), (timedelta(0), 90 * DAY), (timedelta(days=90_000), 2.0**32 - 1)],
+    ids=["ends before it begins", "none", "centuries"],
+)
+def test_a_lifetime_that_makes_no_sense(clock: ManualClock, lifetime: timedelta, counts: float) -> None:
+    """Counts as unknown, or as the longest that can be kept."""
+    evidence = MemoryEvidence(clock)
+    evidence.hold_visited({"x.org": clock.now().timestamp()}, {"x.org": lifetime})
+    evidence.note("x.org")
+    assert evidence.until("x.org") == clock.now().timestamp() + counts
+
+
+def test_visits_to_short_lived_ones_are_told_more_often(clock: ManualClock) -> None:
+    """What other nodes know is at most a ninetieth of the lifetime short."""
+    evidence = MemoryEvidence(clock)
+    heard: list[float] = []
+    evidence.on_visit(lambda _host, at, _tenant: heard.append(at) or True)
+    evidence.hold_visited({"x.org": clock.now().timestamp()}, {"x.org": timedelta(days=6)})
+    for _ in range(4):
+        evidence.note("x.org")
+        clock.advance(2900.0)
+    assert heard == [0.0, 5800.0]
 
 
 def test_a_certificate_that_was_read_ends(clock: ManualClock) -> None:
@@ -197,6 +265,7 @@ def test_one_that_seems_to_have_ended_is_live_when_it_is_shown(clock: ManualCloc
             host, Leaf(issuer="CA", serial="1", not_before=now - timedelta(days=9), not_after=now - timedelta(days=3))
         )
         assert evidence.seen(host)
+    assert evidence.until("y.org") == now.timestamp() + 6 * DAY
 
 
 def test_what_others_have_seen_takes_nothing_back(clock: ManualClock) -> None:
