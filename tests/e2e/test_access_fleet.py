@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -288,3 +289,23 @@ async def test_tries_of_a_password_are_counted_on_both_nodes(fleet: Fleet) -> No
         assert codes == {"password_wrong": 5 if together else 10, "too_many_tries": 11 if together else 6}
         assert (await preview.ask(*preview.lines))[0] == 200
         assert (await typed(fleet.second, preview.host, PASSWORD, next(VISITORS)))[0] == 303
+
+
+@pytest.mark.parametrize("fleet", ["redis"], indirect=True, scope="module")
+async def test_guesses_from_many_addresses_are_counted_together(fleet: Fleet) -> None:
+    """A preview's hundred of an hour hold over all processes of both nodes, however many addresses the guesses come from, and
+    also where several come at once; then the right word is not looked at either."""
+    async with opened(fleet, "guessed-by-many") as (preview, path):
+        await by_password(preview, path)  # the first of the hundred
+        nodes = (fleet.first, fleet.second, fleet.second)  # the second has two workers
+        at_once = asyncio.Semaphore(4)  # more would wait for each other's hashes until the node says 503
+
+        async def guess(number: int) -> str | None:
+            async with at_once:
+                return (await typed(nodes[number % 3], preview.host, "wrong horse", f"192.0.2.{number + 1}"))[1]
+
+        codes = Counter(await asyncio.gather(*(guess(number) for number in range(150))))
+        assert codes == {"password_wrong": 99, "too_many_tries": 51}
+        for node, client in ((fleet.first, "192.0.2.200"), (fleet.second, "192.0.2.201")):
+            assert (await typed(node, preview.host, PASSWORD, client))[1] == "too_many_tries"
+        assert (await preview.ask(*preview.lines))[0] == 200
