@@ -63,6 +63,7 @@ MODULES = (
     "router/proxy/client.py",
     "router/proxy/worker_state.py",
     "router/proxy/exchange.py",
+    "router/proxy/form_body.py",
     "router/proxy/host_refusal.py",
     "router/proxy/response.py",
     "router/proxy/socket_state.py",
