@@ -105,7 +105,10 @@ async def test_create_in_a_project(api: ApiClient, acme: Account, globex: Accoun
         ({"name": "x" * 121}, {"name": ["should be at most 120 character(s)"]}),
         ({"name": "x", "slug": "No"}, {"slug": ["is reserved or not valid in a host name"]}),
         ({"name": "x", "slug": "api"}, {"slug": ["is reserved or not valid in a host name"]}),
-        ({"name": "x", "source_type": "ftp"}, {"source_type": ["is invalid"]}),
+        (
+            {"name": "x", "source_type": "ftp"},
+            {"source_type": ["is invalid: must be 'repo', 'git', 'sandbox', 'upload' or 'forge'"]},
+        ),
         ({"name": "x", "auto_deploy": "yes"}, {"auto_deploy": ["is invalid"]}),
         ({"name": "x", "repo_url": "u" * 2001}, {"repo_url": ["should be at most 2000 character(s)"]}),
         ({"name": "x", "branch": "b" * 256}, {"branch": ["should be at most 255 character(s)"]}),

@@ -84,8 +84,11 @@ async def test_any_other_key_names_its_own(api: ApiClient, acme: Account, globex
 
 
 async def test_on_every_route(api: ApiClient, table: list[Operation], acme: Account, globex: Account) -> None:
-    """403 for another's tenant, before anything is looked for; the platform's own endpoints take no such header."""
+    """403 for another's tenant, before anything is looked for; the platform's own endpoints take no such header, and what
+    anybody may read is nobody's."""
     for row in table:
+        if row.auth is Auth.NONE:
+            continue
         path = row.path.replace(":text}", "}")
         for place in row.places:
             path = path.replace(f"{{{place}}}", new_id())

@@ -167,8 +167,15 @@ async def test_use_goes_where_the_project_is(
         assert usage["total_compute_hours"] == hours
 
 
-@pytest.mark.parametrize(("query", "field"), [("window=1y", "window"), ("granularity=minute", "granularity")])
-async def test_unknown_window_or_granularity(api: ApiClient, acme: Account, query: str, field: str) -> None:
-    """Neither is guessed: 422 VALIDATION_FAILED."""
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [("window=1y", "window", "'24h', '7d' or '30d'"), ("granularity=minute", "granularity", "'hour' or 'day'")],
+)
+async def test_unknown_window_or_granularity(api: ApiClient, acme: Account, query: str, field: str, words: str) -> None:
+    """Neither is guessed: 422 VALIDATION_FAILED, with what it may be."""
     answer = await api("GET", f"/api/v1/workspaces/{acme.workspace.id}/usage?{query}")
-    assert (answer.status, answer.code, answer.fields) == (422, "VALIDATION_FAILED", {field: ["is invalid"]})
+    assert (answer.status, answer.code, answer.fields) == (
+        422,
+        "VALIDATION_FAILED",
+        {field: [f"is invalid: must be {words}"]},
+    )
