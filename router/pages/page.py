@@ -104,7 +104,7 @@ class Pages:
         `host`, `port` and `branding` show on pages about a preview only: every other page is the same, to the byte but
         for the request's id, whatever the host.
         """
-        about_a_preview = problem.code in wording.ABOUT_A_PREVIEW
+        about_a_preview = wording.is_about_a_preview(problem)
         asks = after_form is not None and form is Form.HTML
         text = wording.message(problem, port)
         if message is not None:
@@ -312,7 +312,7 @@ class Pages:
             support_url=branding.support_url,
             docs_url=self._docs(problem),
             reload=_RELOAD if reload else None,
-            about_a_preview=problem.code in wording.ABOUT_A_PREVIEW,
+            about_a_preview=wording.is_about_a_preview(problem),
             our_fault=problem.fault is Fault.EDGE,
             style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
             request_id=_REQUEST_ID,

@@ -166,6 +166,7 @@ ABOUT_A_PREVIEW = frozenset(
         "wake_payment_required",
         "backend_timeout",
         "too_many_requests",
+        "ci_system",  # its code is that of the login host's pages too, which are about no preview
         *_REFUSALS,
     )
 )
@@ -175,6 +176,7 @@ STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(_REFUSALS, ("unknown", "private")),
         "several_tokens": ("unknown", "private"),
+        "ci_system": ("unknown", "private"),
         "preview_expired": ("bad", "expired"),
         "address_not_allowed": ("unknown", "restricted"),
         "too_many_logins": ("unknown", "private"),
@@ -222,6 +224,11 @@ def ended(*, password: bool, login: bool) -> str:
     if password and login:
         return f"{_ENDED} Type the preview’s password, or sign in again."
     return f"{_ENDED} {'Type the preview’s password.' if password else 'Sign in again.'}"
+
+
+def is_about_a_preview(problem: Problem) -> bool:
+    """Whether its page shows which preview it is about. `ABOUT_A_PREVIEW` names it by its code, or by its reason."""
+    return problem.code in ABOUT_A_PREVIEW or problem.reason in ABOUT_A_PREVIEW
 
 
 def heading(problem: Problem, port: int | None) -> str:

@@ -14,7 +14,7 @@ from router.http1.requests import NO_LIMIT, UNREADABLE, RequestHead
 from router.http2.grpc import is_grpc, status_fields
 from router.observe import endings
 from router.pages import Form, Notice, Pages, Progress, form_of, reconnect_after, why_closed
-from router.pages.wording import ABOUT_A_PREVIEW
+from router.pages.wording import is_about_a_preview
 from router.routes.chain import Level
 from router.routes.challenge import proof_for
 from router.routes.records import ListeningSocket
@@ -190,7 +190,7 @@ def problem(
         login=login,
         after_form=after_form,
     )
-    readable = cors.readable(origin, credentials=what.code in ABOUT_A_PREVIEW)
+    readable = cors.readable(origin, credentials=is_about_a_preview(what))
     headers = (*problem_headers(what, page.content_type), (b"X-Request-ID", request_id), *page.extra, *readable)
     return LocalResponse(page.status, headers, page.body)
 

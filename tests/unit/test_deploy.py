@@ -2,6 +2,7 @@
 by a strict reading of ours in any case. A tool that is missing is said on the terminal, in red.
 """
 
+import ast
 import os
 import re
 import runpy
@@ -419,3 +420,43 @@ def test_what_is_compiled_is_there() -> None:
     folders = {str(Path(name).parent) for name in modules if Path(name).parent != Path("router")}
     assert [folder for folder in folders if f"{folder}/*.py" not in watched] == []
     assert [name for name in modules if Path(name).parent == Path("router") and name not in watched] == []
+
+
+def test_what_is_derived_from_a_compiled_class_is_compiled_too() -> None:
+    """No other class can be made of one: the module would fail when it is imported, in the compiled program alone. Enumerations,
+    exceptions, tuples and Protocols are not compiled as classes."""
+    compiled = set(runpy.run_path(str(DEPLOY / "compile.py"))["MODULES"])
+    classes: dict[str, dict[str, list[str]]] = {}
+    for path in (ROOT / "router").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        classes[str(path.relative_to(ROOT))] = {
+            node.name: [ast.unparse(base).partition("[")[0] for base in node.bases]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+        }
+    others = {
+        "Protocol",
+        "Exception",
+        "Enum",
+        "enum.Enum",
+        "enum.StrEnum",
+        "StrEnum",
+        "IntEnum",
+        "NamedTuple",
+        "TypedDict",
+    }
+    native = {
+        name
+        for module in compiled
+        for name, bases in classes[module].items()
+        if not others & set(bases) and not name.endswith("Error")
+    }
+    wrong = [
+        f"{module}: {name}({base})"
+        for module, found in classes.items()
+        if module not in compiled
+        for name, bases in found.items()
+        for base in bases
+        if base in native and base not in found
+    ]
+    assert wrong == []

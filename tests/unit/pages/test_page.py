@@ -11,7 +11,7 @@ import pytest
 from router import errors
 from router.errors import EDGE_PROBLEMS, FORBIDDEN, Fault, Problem
 from router.pages import Form, Page, Pages
-from router.pages.wording import ABOUT_A_PREVIEW, HEADINGS, RELOADING, STATES
+from router.pages.wording import ABOUT_A_PREVIEW, HEADINGS, RELOADING, STATES, is_about_a_preview
 from router.routes.records import ListeningSocket
 
 PAGES = Pages("https://docs.miosa.ai/errors")
@@ -186,9 +186,9 @@ def test_the_tables_of_wording_know_no_others() -> None:
 @ALL
 def test_every_page_about_a_preview_shows_how_it_stands(problem: Problem) -> None:
     """A mark and a word in the picture of the way to it; of other problems there is nothing to show."""
-    assert ((problem.reason or problem.code) in STATES) is (problem.code in ABOUT_A_PREVIEW)
+    assert ((problem.reason or problem.code) in STATES) is is_about_a_preview(problem)
     assert ('class="way"' in render(problem).body.decode()) is (
-        problem.code in ABOUT_A_PREVIEW or problem.fault is Fault.EDGE
+        is_about_a_preview(problem) or problem.fault is Fault.EDGE
     )
 
 
