@@ -182,9 +182,11 @@ async def test_the_node_that_asks_is_killed(fleet: Fleet) -> None:
         waits = [asyncio.create_task(visit(session, second)) for _ in range(20)]
         await eventually(lambda: held(second) == len(waits), "the other node's visitors wait")
         pids = (first.process.pid, *children(first.process.pid))
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none of them can end in good order
-            for pid in pids:
-                os.kill(pid, number)
+        for pid in pids:  # so that none of them can end in good order: children hear of their parent's end
+            os.kill(pid, signal.SIGSTOP)
+        await eventually(lambda: all(is_stopped(pid) for pid in pids), "they are stopped")
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGKILL)
         await asyncio.to_thread(first.process.wait)
         for ended in await asyncio.gather(*lost, return_exceptions=True):
             assert isinstance(ended, aiohttp.ClientError), ended
@@ -194,6 +196,11 @@ async def test_the_node_that_asks_is_killed(fleet: Fleet) -> None:
         await fleet.boot(resource)  # the call had reached the platform
         assert set(await asyncio.gather(*waits)) == {(200, "0")}
     assert len(fleet.platform.calls) == 1
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process has taken its SIGSTOP."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 @on_sqlite
