@@ -56,6 +56,12 @@ async def mark_tenant(services: Services, mark: str) -> Tenant:
     tenant = await services.tenants.create(f"{mark} Company")
     await services.tenants.update(tenant.id, branding={"product_name": secret(mark)})
     await services.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    await mark_login(services, tenant.id, mark)
+    return tenant
+
+
+async def mark_login(services: Services, tenant_id: str, mark: str) -> None:
+    """The tenant's login, which has sessions."""
     login = NewLogin(
         issuer=f"https://{secret(mark)}.example",
         client_id=secret(mark),
@@ -63,8 +69,7 @@ async def mark_tenant(services: Services, mark: str) -> Tenant:
         groups=[secret(mark)],
         groups_claim=secret(mark),
     )
-    await services.logins.put(tenant.id, login)
-    return tenant
+    await services.logins.put(tenant_id, login)
 
 
 async def mark_workspace(services: Services, tenant: Tenant, mark: str) -> Workspace:

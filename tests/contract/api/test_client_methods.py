@@ -17,7 +17,7 @@ from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.backends import Backend, Visit
-from tests.support.holdings import Holder, Holdings, fill
+from tests.support.holdings import Holder, Holdings, fill, mark_login
 from tests.support.routes import Routes
 
 pytestmark = pytest.mark.asyncio
@@ -25,7 +25,13 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 def settings() -> Settings:
-    return load(environ={"MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN, "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8"})
+    return load(
+        environ={
+            "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
+            "MIOSA_ROUTER_SECRETS_KEY": "5" * 64,
+        }
+    )
 
 
 @pytest_asyncio.fixture
@@ -33,6 +39,7 @@ async def held(services: Services, acme: Account) -> AsyncIterator[Holdings]:
     async def hello(visit: Visit) -> None:
         await visit.answer(b"hello")
 
+    await mark_login(services, acme.tenant.id, "acme")
     async with Backend(hello) as program:
         yield await fill(services, Holder("acme", acme.tenant, acme.workspace, acme.project), program.port)
 
