@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Rebinding(NameServer):
 
 @dataclass
 class Trap:
-    """A listener inside, at the port of the provider."""
+    """A listener inside, which counts who comes."""
 
     visits: int = 0
 
@@ -67,19 +68,30 @@ class Trap:
 
 
 @pytest_asyncio.fixture
-async def provider() -> AsyncIterator[IdentityProvider]:
-    """Outside, known by its name."""
-    one = IdentityProvider(NAME)
-    one.listen_at(OUTSIDE)
-    async with one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def trap(provider: IdentityProvider) -> AsyncIterator[Trap]:
+async def pair() -> AsyncIterator[tuple[IdentityProvider, Trap]]:
+    """A provider outside, known by its name, and a listener inside at the same port."""
     trap = Trap()
-    async with await asyncio.start_server(trap.visited, INSIDE, provider.port):
-        yield trap
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            one = IdentityProvider(NAME)
+            one.listen_at(OUTSIDE)
+            await stack.enter_async_context(one)
+            with suppress(OSError):  # inside somebody else may have that port
+                await stack.enter_async_context(await asyncio.start_server(trap.visited, INSIDE, one.port))
+                break
+        else:
+            raise AssertionError("no port that is free on both addresses")
+        yield one, trap
+
+
+@pytest.fixture
+def provider(pair: tuple[IdentityProvider, Trap]) -> IdentityProvider:
+    return pair[0]
+
+
+@pytest.fixture
+def trap(pair: tuple[IdentityProvider, Trap]) -> Trap:
+    return pair[1]
 
 
 def http_by(name_server: NameServer) -> tuple[ProviderHttp, DnsLookup]:
@@ -142,8 +154,8 @@ async def test_endpoints_inside_are_not_visited(host: str, endpoint: str) -> Non
     provider.userinfo = {"sub": "ada", "email": "ada@example.com", "email_verified": True}
     provider.claims = {}
     trap = Trap()
-    async with NameServer() as name_server, provider, await asyncio.start_server(trap.visited, INSIDE, provider.port):
-        provider.more = {endpoint: f"http://{host}:{provider.port}/x"}
+    async with NameServer() as name_server, provider, await asyncio.start_server(trap.visited, INSIDE) as inside:
+        provider.more = {endpoint: f"http://{host}:{inside.sockets[0].getsockname()[1]}/x"}
         http, lookup = http_by(name_server)
         providers = Providers(http, SystemClock())
         client = Client(issuer=provider.issuer, client_id=CLIENT_ID, secret=CLIENT_SECRET, redirect_uri=CALLBACK)
