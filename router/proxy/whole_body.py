@@ -1,6 +1,7 @@
 """Waits a moment for a chunked request body to come whole (`router/http1/whole_bodies.py`)."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from router.http1.bodies import ChunkedReader, chunk, last_chunk
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
 
 
-class HeldBody:
+class HeldBody(ABC):
     """What has come of a body, until it is whole, too much or too late. It is the exchange's `whole_body` meanwhile, which has
     no connection to its backend."""
 
@@ -32,9 +33,9 @@ class HeldBody:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._late)
             incoming.resume()
 
+    @abstractmethod
     def take(self, data: bytes) -> None:
-        """More of it."""
-        raise NotImplementedError
+        """More of it has come from the client."""
 
     def stop(self) -> None:
         """The exchange is over, or goes on."""
@@ -50,8 +51,9 @@ class HeldBody:
         else:
             self._came_late()
 
+    @abstractmethod
     def _came_late(self) -> None:
-        raise NotImplementedError
+        """It was not whole in time."""
 
 
 class WholeBody(HeldBody):

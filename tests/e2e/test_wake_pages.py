@@ -1,6 +1,5 @@
 """A preview that sleeps, in a real browser: the page that waits, what it comes to, and pages that were open before."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -203,4 +202,3 @@ async def test_the_page_loads_nothing_else_and_says_nothing_to_the_console(tmp_p
         assert set(await tab.evaluate(entries)) <= {"/.well-known/miosa/wake"}
         assert await tab.evaluate("getComputedStyle(document.querySelector('main')).borderTopWidth") == "4px"
         assert time.monotonic() - before < 60
-        await asyncio.sleep(0)

@@ -74,7 +74,7 @@ async def test_a_request_wakes_it_and_goes_through(build_edge: BuildEdge) -> Non
     sleeper.says(WakeState.STARTING)
     sleeper.becomes(State.STARTING)
     sleeper.becomes(State.RUNNING)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # time in which an answer could come: that none does can't be waited for otherwise
     assert (client.arrived(), sleeper.held) == (b"", 1)
     sleeper.backend.listen()
     async with sleeper.backend.serving(OK) as seen:
@@ -454,7 +454,7 @@ async def test_visitors_with_one_token_have_each_their_own_wait(build_edge: Buil
     sleeper = await asleep(build_edge, policies=policies(secret("door")))
     request = get("/", f"X-Miosa-Preview-Token: {plain('door')}\r\n")
     clients = [await waits(sleeper, request, number + 1) for number in range(5)]
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # what the answers' Server-Timing has to say
     sleeper.becomes(State.RUNNING)
     async with sleeper.backend.serving(OK):
         answers = [await client.read_response() for client in clients]
