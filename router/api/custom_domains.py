@@ -8,7 +8,7 @@ from router import errors
 from router.api.authorization import authorize
 from router.api.blocked import BlockedOut, blocked
 from router.api.messages import BLANK
-from router.api.models import Body, Exact, ExternalId, HostName, Id, Instant, Integer, Out, RecordOut
+from router.api.models import Body, DnsProviderOut, Exact, ExternalId, HostName, Id, Instant, Integer, Out, RecordOut
 from router.api.operations import Call, Counted, Data, Handlers, Paged, operation
 from router.api.ownership_fields import OwnershipQuery
 from router.api.principal import Principal
@@ -18,6 +18,7 @@ from router.domains.checks.schedule import Method
 from router.domains.checks.verification import Verification
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.custom_domains import CustomDomains
+from router.domains.dns_providers import provider_noted
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.records import DomainStatus, Kind
@@ -128,7 +129,8 @@ class DomainOut(Out):
     unproven: it leads here, but needs a record that shows whose it is, for the reason in `proof_needed`. `records` are what
     is needed, with what was found: the first is recommended, as its target is this domain's alone and proves that it is
     yours; `verification_target` does as well while no other account can be meant. `method` is how the name leads here: by a `cname`, by an `address`
-    (flattened, or an ALIAS), or `proxied` by a CDN. `failure_reason` is a code: `never_verified`, `dns_moved`. `checked_at` is
+    (flattened, or an ALIAS), or `proxied` by a CDN. `dns_provider` is
+    who has the zone, where it is one that we know; null before the first look. `failure_reason` is a code: `never_verified`, `dns_moved`. `checked_at` is
     when DNS was last looked at, `next_check_at` when it will be by itself.
     """
 
@@ -145,6 +147,7 @@ class DomainOut(Out):
     verification_target: str
     instructions: str
     records: list[RecordOut]
+    dns_provider: DnsProviderOut | None
     dns_status: str
     proof_needed: str | None
     method: Method | None
@@ -361,10 +364,12 @@ _OPTIONS = frozenset(
 
 def _shown(domain: CustomDomain, block: BlockedOut | None) -> DomainOut:
     check = domain.check
+    provider = provider_noted(domain.detail)
     made = {
         "cert": CertOut.model_validate(domain.cert),
         "instructions": domain.instructions,
         "records": [RecordOut.model_validate(one) for one in domain.required_records],
+        "dns_provider": None if provider is None else DnsProviderOut.model_validate(provider),
         "dns_status": dns_status(check.result, domain.proof_needed),
         "proof_needed": domain.proof_needed,
         "method": check.method,

@@ -212,6 +212,25 @@ class Paging(Query):
         return Window(offset=(self.page - 1) * self.size, limit=self.size)
 
 
+class DnsProviderOut(Out):
+    """Who has the domain's zone, by its name servers as the last check saw them, and how to enter the `records` there.
+
+    `panel_url` is where its customers change records. `host_field` and `value_field` are what its form calls a record's
+    `host` and `value`; `apex` is what to type there for the domain itself, where the `host` is `@`: the same, or nothing.
+    `apex_record` is the type of record that leads the domain itself to another name; null where A and AAAA records do.
+    `hint` is a sentence on what goes wrong there most often.
+    """
+
+    id: str
+    name: str
+    panel_url: str
+    host_field: str
+    value_field: str
+    apex: str
+    apex_record: str | None
+    hint: str | None
+
+
 class RecordOut(Out):
     """A DNS record that has to exist, or may instead where it is not `required`.
 

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router.api.authorization import authorize_place, tenant_of
-from router.api.models import Exact, HostName, Instant, Out, RecordOut
+from router.api.models import DnsProviderOut, Exact, HostName, Instant, Out, RecordOut
 from router.api.operations import Bare, Call, Handlers, operation
 from router.api.principal import Access
 from router.domains.checks.judgement import Check
 from router.domains.checks.verification import Verification
+from router.domains.dns_providers import provider_noted
 from router.domains.names import MAX_ZONE
 from router.domains.preview_domains import PreviewDomains, PreviewSetting
 from router.domains.urls import Urls
@@ -43,7 +44,7 @@ class PreviewDomainOut(Out):
     """`preview_domain` is the scope's own, null where it inherits; `effective_domain` is what holds for it.
 
     `domain`, `cname_target`, `target` and `verified` say the same in the words of the clients. `failure_reason` is a code:
-    `never_verified`, `dns_moved`. `checked_at` is when DNS was last looked at, `next_check_at` when it will be by itself.
+    `never_verified`, `dns_moved`. `dns_provider` is who has the zone, where it is one that we know. `checked_at` is when DNS was last looked at, `next_check_at` when it will be by itself.
     """
 
     scope: Scope
@@ -54,6 +55,7 @@ class PreviewDomainOut(Out):
     dns_status: str
     url_examples: UrlExamples
     records: list[RecordOut]
+    dns_provider: DnsProviderOut | None
     failure_reason: str | None
     caa_forbidden: bool
     checked_at: Instant | None
@@ -120,6 +122,7 @@ class _PreviewDomainHandlers(Handlers):
         domain = effective.domain if effective is not None else self._urls.platform_domain
         dns_status = own.dns_status if own is not None else NOT_CONFIGURED
         seen = None if check is None or own is None else check.noted(own.check.checked_at or own.updated_at)
+        provider = None if own is None else provider_noted(seen if seen is not None else own.detail)
         needed = () if own is None else own.required_records(self._target, seen)
         return PreviewDomainOut(
             scope=scope,
@@ -134,6 +137,7 @@ class _PreviewDomainHandlers(Handlers):
                 deployment=self._urls.at(default_host("<deployment-slug>", domain)),
             ),
             records=[RecordOut.model_validate(one) for one in needed],
+            dns_provider=None if provider is None else DnsProviderOut.model_validate(provider),
             failure_reason=own.failure_reason if own is not None else None,
             caa_forbidden=own is not None and own.check.caa_forbidden,
             checked_at=own.check.checked_at if own is not None else None,

@@ -25,6 +25,7 @@ from router.domains.checks.judgement import (
     of_fetch,
     worst_of,
 )
+from router.domains.checks.name_servers import find_name_servers
 from router.domains.checks.pointing import CheckResult, Pointing, follow
 from router.domains.checks.proof import Evidence
 from router.domains.custom import CustomDomain
@@ -69,7 +70,16 @@ class Checker:
         elif found.result is CheckResult.VALID and not domain.status.routes:
             evidence, ownership = await self._find_evidence([found], domain.fqdn, domain.token, until, fresh=fresh)
         caa = await check_caa(self._lookup, domain.fqdn, self._ca, until, fresh=fresh)
-        seen = Seen(pointing=found, caa=caa, ownership=ownership, fetched=fetched, visit=visit, evidence=evidence)
+        servers = await find_name_servers(self._lookup, domain.fqdn, until, fresh=fresh)
+        seen = Seen(
+            pointing=found,
+            caa=caa,
+            ownership=ownership,
+            fetched=fetched,
+            visit=visit,
+            evidence=evidence,
+            name_servers=servers,
+        )
         return judge_custom(domain, seen)
 
     async def zone(self, preview: PreviewDomain, *, fresh: bool = False, until: float | None = None) -> Check:
@@ -85,7 +95,10 @@ class Checker:
         if not preview.verified and all(worst_of(group).result is CheckResult.VALID for group in groups):
             evidence, ownership = await self._find_evidence(found, domain, preview.token, until, fresh=fresh)
         caa = await check_caa(self._lookup, names[-1], self._ca, until, fresh=fresh)
-        return judge_zone(groups, caa, verified=preview.verified, evidence=evidence, ownership=ownership)
+        servers = await find_name_servers(self._lookup, domain, until, fresh=fresh)
+        return judge_zone(
+            groups, caa, verified=preview.verified, evidence=evidence, ownership=ownership, name_servers=servers
+        )
 
     async def proven(self, name: str, token: str, *, zone: bool, fresh: bool = False) -> CheckResult:
         """Whether the proof of one registration is there: the TXT record, or CNAMEs to the target of that token; of a preview

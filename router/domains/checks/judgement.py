@@ -22,6 +22,7 @@ from router.base.clock import iso
 from router.domains.checks.caa import CaaFinding, CaaVerdict
 from router.domains.checks.challenge import Fetched
 from router.domains.checks.evidence import RecordCheck
+from router.domains.checks.name_servers import NameServers
 from router.domains.checks.pointing import BINDING, UNCOMPARED, CheckResult, Pointing
 from router.domains.checks.proof import Evidence, Need
 from router.domains.checks.schedule import Method
@@ -52,6 +53,7 @@ class Seen:
     fetched: Fetched | None = None
     visit: Fetched | None = None
     evidence: Evidence | None = None
+    name_servers: NameServers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Check:
     whose it is, where that was asked. `need` is why the evidence was not enough.
 
     `pointings` are where its names lead, in the order of the records that it needs; `fetched` and `visit` are as in `Seen`.
+    `name_servers` are those of its zone, where DNS told.
     """
 
     result: CheckResult
@@ -71,6 +74,7 @@ class Check:
     pointings: tuple[Pointing, ...] = ()
     fetched: Fetched | None = None
     visit: Fetched | None = None
+    name_servers: NameServers | None = None
 
     @property
     def dns_status(self) -> str:
@@ -101,6 +105,8 @@ class Check:
         noted: dict[str, Any] = {"checked_at": iso(now), "records": [record.noted() for record in self.records]}
         if self.need is not None:
             noted["proof_needed"] = self.need.value
+        if self.name_servers is not None:
+            noted |= self.name_servers.noted()
         return noted if self.caa.advice is None else {**noted, "caa": self.caa.advice}
 
 
@@ -142,6 +148,7 @@ def judge_custom(domain: CustomDomain, seen: Seen) -> Check:
         pointings=(found,),
         fetched=seen.fetched,
         visit=seen.visit,
+        name_servers=seen.name_servers,
     )
 
 
@@ -152,6 +159,7 @@ def judge_zone(
     verified: bool,
     evidence: Evidence | None = None,
     ownership: RecordCheck | None = None,
+    name_servers: NameServers | None = None,
 ) -> Check:
     """What a check of a preview domain comes to: `groups` are where random names below each of `WILDCARDS` lead."""
     shown = tuple(worst_of(group) for group in groups)
@@ -162,7 +170,15 @@ def judge_zone(
         method = method_of(groups[0][0]) or Method.CNAME
         records += () if ownership is None else (ownership,)
         result = CheckResult.UNKNOWN if evidence is None and not verified else result
-    return Check(result=result, records=records, caa=caa, method=method, evidence=evidence, pointings=shown)
+    return Check(
+        result=result,
+        records=records,
+        caa=caa,
+        method=method,
+        evidence=evidence,
+        pointings=shown,
+        name_servers=name_servers,
+    )
 
 
 def as_it_counts(found: Pointing, before: Method | None, *, routes: bool) -> Pointing:

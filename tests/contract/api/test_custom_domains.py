@@ -358,6 +358,30 @@ async def test_records(api: ApiClient, path: str, dns: MemoryLookup, clock: Manu
     assert (other["status"], other["observed"]) == ("missing", [])
 
 
+async def test_dns_provider(api: ApiClient, path: str, dns: MemoryLookup, clock: ManualClock) -> None:
+    """Where the records are entered and how, once a look has seen whose name servers the zone has; another look that can't
+    tell keeps it."""
+    record = await register(api, path)
+    assert record["dns_provider"] is None
+    dns.put("yourcompany.com", RecordType.NS, "ns37.domaincontrol.com", "ns38.domaincontrol.com")
+    checked = (await api("POST", f"{path}/{record['id']}/check")).json["data"]
+    assert checked["dns_provider"] == {
+        "id": "godaddy",
+        "name": "GoDaddy",
+        "panel_url": "https://dcc.godaddy.com/control/portfolio",
+        "host_field": "Name",
+        "value_field": "Value",
+        "apex": "@",
+        "apex_record": None,
+        "hint": "It adds the domain to the name by itself: type only the part in front of it.",
+    }
+    dns.fail("yourcompany.com", "timeout")
+    dns.fail(FQDN, "timeout")
+    clock.advance(10)
+    checked = (await api("POST", f"{path}/{record['id']}/check")).json["data"]
+    assert (checked["dns_status"], checked["dns_provider"]["id"]) == ("unknown", "godaddy")
+
+
 async def test_records_of_an_apex(api: ApiClient, path: str) -> None:
     """No CNAME may stand there, and its label is the provider's word for the domain itself."""
     record = await register(api, path, "yourcompany.co.uk")

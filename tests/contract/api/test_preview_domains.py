@@ -142,6 +142,16 @@ async def test_page_verify(
     assert {name for name in shown if again[name] != shown[name]} == {"records", "checked_at", "next_check_at"}
 
 
+async def test_dns_provider(api: ApiClient, dns: MemoryLookup) -> None:
+    """As for custom domains; a scope without a domain of its own has none."""
+    assert (await api("GET", TENANT)).json["dns_provider"] is None
+    put = await api("PUT", TENANT, json={"preview_domain": "preview.yourcompany.com"})
+    assert put.json["dns_provider"] is None
+    dns.put("preview.yourcompany.com", RecordType.NS, "ns1.dreamhost.com")
+    assert (await api("POST", f"{TENANT}/check")).json["dns_provider"]["id"] == "dreamhost"
+    assert (await api("GET", TENANT)).json["dns_provider"]["id"] == "dreamhost"
+
+
 async def test_both_records_are_needed(api: ApiClient, dns: MemoryLookup, clock: ManualClock) -> None:
     """`*` alone covers both, until `*.sandbox` exists and says something else; `*.sandbox` alone covers no slug."""
     await put(api, TENANT, ZONE)
