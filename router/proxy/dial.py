@@ -3,7 +3,8 @@
 After a refusal or an immediate reset the dial is tried again, since nothing can have been acted on: a dev server that
 restarts refuses for some hundred milliseconds. Where there is no answer, it begins anew after 0.3 s, twice that, and so on:
 the kernel would repeat its SYN after one, three and seven seconds, and where a listener's short queue was full that is
-long. After `limits.dial` it is over, unless the backend has accepted or answered anything meanwhile. If we have no
+long. What has come while this process stood still is looked at before it gives up, so that a connection that is up is
+not thrown away. After `limits.dial` it is over, unless the backend has accepted or answered anything meanwhile. If we have no
 descriptor or port left, idle connections are closed and the dial is tried again too; what fails then is our fault, not
 the backend's.
 
@@ -28,6 +29,7 @@ from router.routes.records import H2C
 
 _FIRST_PAUSE = 0.05  # seconds, doubled each time: 50, 100, 200 ms fit four tries into the default window of 1 s
 _FIRST_PATIENCE: Final = 0.3  # seconds for an answer to a SYN, doubled each time
+_LOOKS: Final = 10  # turns of the loop; from a socket that is connected to its protocol it takes about five
 _SLACK: Final = 0.001  # seconds by which a timer may be early
 _USED_UP: Final = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
@@ -57,6 +59,28 @@ class DialError(Exception):
         self.tries = tries
         self.by_time = by_time
         super().__init__(kind)
+
+
+class _Wait:
+    """A limit of so many seconds for what comes from a socket. Where the process stands still, for want of a processor, its
+    timers are due before it has seen what came meanwhile; so there are some more turns of the loop to see it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.limit = asyncio.timeout(None)
+        self._loop = loop
+        self._looks = _LOOKS
+        self._handle: asyncio.Handle = loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        if self._looks:
+            self._looks -= 1
+            self._handle = self._loop.call_soon(self._look)
+        else:
+            self.limit.reschedule(self._loop.time())
+
+    def over(self) -> None:
+        """Whatever was waited for has come, or will not."""
+        self._handle.cancel()
 
 
 async def dial(worker: WorkerState, pool: Pool, slow: Callable[[], None]) -> tuple[BackendConnection, int]:
@@ -127,14 +151,18 @@ async def _connect(
         protocol: asyncio.Protocol = cast(asyncio.Protocol, made)
         try:
             left = patient_since + limits.dial - worker.time()
-            async with asyncio.timeout(min(patience, max(left, 0.0))):
-                await loop.create_connection(
-                    partial(_same, protocol),
-                    pool.address,
-                    pool.port,
-                    ssl=None if pool.server_name is None else tls,
-                    server_hostname=pool.server_name,
-                )
+            wait = _Wait(loop, min(patience, max(left, 0.0)))
+            try:
+                async with wait.limit:
+                    await loop.create_connection(
+                        partial(_same, protocol),
+                        pool.address,
+                        pool.port,
+                        ssl=None if pool.server_name is None else tls,
+                        server_hostname=pool.server_name,
+                    )
+            finally:
+                wait.over()
         except asyncio.CancelledError:
             # It may have connected at this very moment; the loop then closes it without calling the protocol.
             made.forget()

@@ -19,7 +19,9 @@ from tests.support.sleeper import FakeWaker, Sleeper
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
-URL = "http://shop.miosa.app/app?a=b"
+# No domain below `.app`: browsers know of those that they are never opened without TLS.
+PLATFORM = "sandboxes.example"
+URL = f"http://shop.{PLATFORM}/app?a=b"
 TIMES = {"page_after": 0.3, "hold": 20.0, "budget": 60.0}
 
 BRANDING = {"name": "Acme", "accent_color": "#e11d48", "support_url": "https://acme.example/help"}
@@ -46,7 +48,7 @@ async def sleeping(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Sleepe
     """A resource that sleeps behind a proxy, and a browser whose every host that proxy is."""
     browser = find_browser()
     waker = FakeWaker()
-    edge = RunningEdge(waker=waker, wake_times=TIMES)
+    edge = RunningEdge(platform=PLATFORM, waker=waker, wake_times=TIMES)
     await edge.start()
     try:
         sleeper = Sleeper(edge, waker, branding=BRANDING, **options)
@@ -176,7 +178,7 @@ async def test_a_page_with_a_socket_survives_a_sleep(tmp_path: Path) -> None:
     ):
         port = server.sockets[0].getsockname()[1]
         sleeper.becomes(State.RUNNING, default_port=port)
-        await tab.open("http://shop.miosa.app/")
+        await tab.open(f"http://shop.{PLATFORM}/")
         await tab.until("document.body.dataset.heard === 'boot 0'")
         loaded = await tab.evaluate("window.loaded")
         sleeper.becomes(State.PAUSED, default_port=port)

@@ -23,6 +23,13 @@ from tests.support.waiting import PAUSE
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 HOW = "tests/install-servers.sh installs it from Debian's package `chromium-headless-shell`, as root"
 _TIME = 60.0  # seconds: a busy machine takes its time to start one
+# What it says where the page that it was to look at has just gone.
+_BETWEEN_PAGES: Final = (
+    "Inspected target navigated or closed",
+    "Cannot find context",
+    "Cannot find default execution context",
+    "Execution context was destroyed",
+)
 _QUIET: Final = (
     "--headless",
     "--no-sandbox",
@@ -88,6 +95,14 @@ def _run(program: str, folder: Path, url: str, hosts: str, *more: str) -> subpro
     return done
 
 
+class RefusedError(AssertionError):
+    """The browser does not do what it was told; `reason` is its own."""
+
+    def __init__(self, method: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{method}: {reason}")
+
+
 class Tab:
     """A page that stays open, driven by the DevTools protocol, in a browser of its own while it is entered.
 
@@ -131,36 +146,54 @@ class Tab:
         await asyncio.to_thread(self._process.wait)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command, and its result."""
+        """One command, and its result. Raises RefusedError."""
         number = next(self._numbers)
         session = {"sessionId": self._page} if self._page else {}
         async with asyncio.timeout(_TIME):
             await self._socket.send_json({"id": number, "method": method, "params": parameters, **session})
             while (message := await self._socket.receive_json()).get("id") != number:
                 self.events.append(message)
-        assert "error" not in message, (method, message)
+        if "error" in message:
+            raise RefusedError(method, message["error"]["message"])
         result: dict[str, Any] = message["result"]
         return result
 
     async def open(self, url: str) -> None:
         """Go to an address, and wait for its page."""
-        assert "errorText" not in await self.call("Page.navigate", url=url)
+        error = (await self.call("Page.navigate", url=url)).get("errorText")
+        assert error is None, f"{url}: {error}"
         await self.until("document.readyState === 'complete'")
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; a promise's, once it is there."""
+        value, thrown = await self._evaluate(expression)
+        assert thrown is None, thrown
+        return value
+
+    async def _evaluate(self, expression: str) -> tuple[Any, object]:
+        """The value, and what was thrown instead of one."""
         done = await self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )
-        assert "exceptionDetails" not in done, done
-        return done["result"].get("value")
+        return done["result"].get("value"), done.get("exceptionDetails")
 
     async def until(self, expression: str, within: float = 30.0) -> None:
-        """Wait until an expression of the page is true."""
+        """Wait until an expression of the page is true: of this page, or of one that it leaves for. Where one page makes room
+        for the next, there may be none to ask, or none that has what the expression looks at; so what is thrown is not yet
+        the end of it."""
         deadline = time.monotonic() + within
-        while not await self.evaluate(expression):
-            page = "document.location.href + document.documentElement.outerHTML"
-            assert time.monotonic() < deadline, f"not within {within} s: {expression}: {await self.evaluate(page)}"
+        page = "document.location.href + document.documentElement?.outerHTML"
+        while True:
+            try:
+                value, thrown = await self._evaluate(expression)
+            except RefusedError as error:
+                if not error.reason.startswith(_BETWEEN_PAGES):
+                    raise
+                value, thrown = None, error
+            if value and thrown is None:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {within} s: {expression}: {thrown} {await self.evaluate(page)}")
             await asyncio.sleep(PAUSE)
 
     async def picture(self, width: int, *, dark: bool) -> bytes:

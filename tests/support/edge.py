@@ -68,6 +68,7 @@ class RunningEdge:
         self,
         records: MemoryRecords | None = None,
         *,
+        platform: str = PLATFORM,
         backend_networks: tuple[Network, ...] = LOOPBACK,
         fetch_time: float = 2.0,
         plain: PlainHttp | None = None,
@@ -85,7 +86,7 @@ class RunningEdge:
         self.clock = clock = ShiftedClock()
         self.resolver = Resolver(
             self.records,
-            platform_domain=PLATFORM,
+            platform_domain=platform,
             reserved_ports=frozenset(),
             limits=Cache(fetch_time=fetch_time),
             clock=clock,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -194,3 +195,21 @@ async def test_few_small_pieces_wait_for_a_client_that_does_not_read(
     received = 0
     while received < sent:
         received += (await client.read_some()).count(b"x")
+
+
+@pytest.mark.parametrize("protocol", ["http", "h2c"])
+async def test_a_connection_that_came_up_while_the_process_stood_still_is_used(
+    edge: RunningEdge, protocol: str
+) -> None:
+    """A machine that gives us no processor for half a second is not a backend that does not answer: one dial is enough."""
+    backend = edge.backend("shop")
+    edge.point("shop", backend, protocols={backend.port: protocol})
+    client = await edge.client()
+    await client.send(GET)
+    await until(backend.has_visitor)  # the kernel has connected, and the loop has not seen it
+    time.sleep(0.5)
+    (end,) = backend.ends
+    said = b"PRI * HTTP/2.0\r\n" if protocol == "h2c" else b"GET / HTTP/1.1\r\n"
+    assert await end.read_until(b"\r\n") == said
+    assert not backend.has_visitor()
+    client.close()
