@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from router.settings import PREFIX, Settings
+from router.settings.acme import AcmeSettings
 
 INTRODUCTION = f"""\
 # Settings
@@ -35,6 +36,7 @@ def page() -> str:
     """The whole page."""
     groups = [(name, field) for name, field in Settings.model_fields.items() if _group(field)]
     plain = [(name, field) for name, field in Settings.model_fields.items() if not _group(field)]
+    plain.sort(key=lambda item: item[0] in AcmeSettings.model_fields)  # a base class's fields come first; here last
     parts = [INTRODUCTION, *_table("", plain)]
     for name, field in groups:
         group = _group(field)

@@ -38,6 +38,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
     with reported(as_json):
         settings = load(config)
         settings.secret_keys()  # its file is read at the start, which fails where that can't be
+        settings.acme()
         shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))
 

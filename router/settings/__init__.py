@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
+from router.settings.acme import Acme, AcmeSettings, DnsUpdate, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
@@ -25,7 +26,6 @@ from router.settings.types import (
     Count,
     Domain,
     Domains,
-    Group,
     HeadersOf,
     HttpUrl,
     Listed,
@@ -44,11 +44,13 @@ __all__ = [
     "CERTIFICATES",
     "PREFIX",
     "SPECIAL_DOMAINS",
+    "Acme",
     "Ca",
     "Cache",
     "Checks",
     "Credits",
     "Database",
+    "DnsUpdate",
     "Gate",
     "Jwt",
     "Limits",
@@ -92,7 +94,7 @@ SPECIAL_DOMAINS = (
 CERTIFICATES = "certificates"  # the file in `state_dir`
 
 
-class Settings(Group):
+class Settings(AcmeSettings):
     """Everything that can be set."""
 
     proxy_bind: Bind = Field("127.0.0.1:8080", description="Where traffic from Caddy arrives.")
@@ -260,6 +262,10 @@ class Settings(Group):
     def secret_keys(self) -> tuple[bytes, ...]:
         """What `secrets_key` or its file has, the key that encrypts first. Raises SettingsError."""
         return read_secret_keys(self.secrets_key, self.secrets_key_file)
+
+    def acme(self) -> Acme | None:
+        """What `acme_*` says, checked as a whole; None where no `acme_zone` is set. Raises SettingsError."""
+        return together(self, can_seal=bool(self.secret_keys()))
 
     def folders(self) -> list[Path]:
         """The folders that the router writes to: of an SQLite store, of the state and of the access log."""

@@ -9,6 +9,8 @@
     store.idempotency                                          a router.base.idempotency.IdempotencyStore
     store.leases                                               a router.base.leases.Leases
     store.certificate_log                                      a router.gate.sync.CertificateLog
+    store.held_log                                             a router.certificates.held.HeldLog
+    store.txt_source                                           a router.certificates.challenges.TxtSource
     store.after_commit(resolver.drop)                          hears of this process's changes, before `begin` returns
     follower = store.follow(resolver.drop, resolver.drop_all)  hears of every other process's, within 20 ms
     await follower.start() … await follower.close()

@@ -19,6 +19,7 @@ from router.store.certificate_tables import certificates
 from router.store.certificates import JOINED as CERTIFICATE
 from router.store.certificates import SqlCertificates, joined_certificate
 from router.store.check_columns import check_fields, due, read_check, schedule_now, slice_of, unchecked
+from router.store.letting_go import let_go_of_custom
 from router.store.preview_domains import at_or_under, tokens_of
 from router.store.rows import Rows, conditions, fields_of
 from router.store.tables import custom_domains, resources
@@ -153,6 +154,7 @@ class SqlCustomDomains(Rows):
         if domain.removed_at is not None:
             await SqlBlocks(self._connection, self._changes, writing=True).domain_gone(domain, domain.removed_at)
             await SqlCertificates(self._connection, self._changes, writing=True).remove(domain.fqdn, domain.removed_at)
+            await let_go_of_custom(self._connection, self._changes, domain.fqdn, domain.removed_at)
 
     async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
         living = custom_domains.c.removed_at.is_(None)

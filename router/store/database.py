@@ -13,11 +13,13 @@ from router.base.clock import Clock, ClockWatch
 from router.base.leases import Lease
 from router.routes.follower import OutboxFollower, Watch
 from router.settings import Database
+from router.store.acme_orders import SqlTxtSource
 from router.store.certificates import SqlCertificateLog
 from router.store.engine import parsed, reading_engine, writing_engine
 from router.store.failures import translated
 from router.store.feed import Feed
 from router.store.future_times import Mending
+from router.store.held_certificates import SqlHeldLog
 from router.store.idempotency import SqlIdempotency
 from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
@@ -55,6 +57,8 @@ class Store:
         self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
         self.leases = SqlLeases(self._reader, self._writer)
         self.certificate_log = SqlCertificateLog(self._reader, self._writer)
+        self.held_log = SqlHeldLog(self._reader)
+        self.txt_source = SqlTxtSource(self._reader)
         self.feed = Feed(self._reader, self._writer, self._watch())
 
     @classmethod

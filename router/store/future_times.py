@@ -23,6 +23,7 @@ from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.connection import Engine, rows_changed
 from router.store.deployment_tables import builds
 from router.store.failures import translated
+from router.store.held_certificate_tables import acme_orders, delegations, held_certificates
 from router.store.journal_tables import events, idempotency, usage_intervals
 from router.store.tables import activity, custom_domains, name_claims, preview_domains, released_zones, tombstones
 from router.store.types import DatabaseTime
@@ -42,6 +43,11 @@ SCHEDULES: Mapping[sa.Column[datetime], timedelta] = MappingProxyType(
         builds.c.deadline_at: 31 * _DAY,
         certificates.c.retry_at: 31 * _DAY,  # the longest window of a budget that may have to pass
         certificates.c.due_at: 400 * _DAY,  # the longest certificate's
+        delegations.c.next_check_at: _DAY,
+        held_certificates.c.renew_at: 400 * _DAY,
+        held_certificates.c.ari_at: 31 * _DAY,
+        acme_orders.c.next_at: 31 * _DAY,  # as retry_at
+        acme_orders.c.deadline_at: _DAY,
     }
 )
 """How far ahead each may be."""
@@ -63,6 +69,10 @@ STAMPS: Sequence[sa.Column[datetime]] = (
         for name in ("checked_at", "asked_at", "waiting_since", "failing_since")
     ),
     name_claims.c.checked_at,
+    delegations.c.checked_at,
+    held_certificates.c.removed_at,
+    acme_orders.c.opened_at,
+    acme_orders.c.closed_at,
 )
 
 # In seconds since 1970.
@@ -71,6 +81,7 @@ NUMBERS: Sequence[sa.Column[float]] = (
     certificate_attempts.c.closed_at,
     certificate_attempts.c.changed_at,
     certificates.c.changed_at,
+    held_certificates.c.changed_at,
 )
 
 

@@ -15,6 +15,8 @@ from router.store.blocks import holds_block
 from router.store.changes import Changes
 from router.store.check_columns import check_fields, due, read_check, schedule_now, slice_of, unchecked
 from router.store.connection import Connection
+from router.store.delegations import SqlDelegations
+from router.store.letting_go import let_go_of_zone
 from router.store.locks import hold_names
 from router.store.rows import Rows, fields_of
 from router.store.tables import preview_domains, released_zones, zones
@@ -133,6 +135,9 @@ class SqlPreviewDomains(Rows):
                     "registered": registered_domain(preview.domain),
                 },
             )
+            await SqlDelegations(self._connection, self._changes, writing=True).make(
+                preview.domain, preview.tenant_id, self._now
+            )
             await self._connection.execute(sa.insert(preview_domains).values(_values(preview)))
         else:
             values = _values(preview, "id", "created_at")
@@ -151,8 +156,10 @@ class SqlPreviewDomains(Rows):
         await self._connection.execute(sa.delete(preview_domains).where(*_of(old.scope, old.scope_id)))
         used = sa.select(preview_domains.c.domain).where(preview_domains.c.domain == old.domain)
         unused = sa.delete(zones).where(zones.c.domain == old.domain, ~used.exists()).returning(zones.c.domain)
-        if await self._connection.scalar(unused) is not None and released:
-            await self._release(old)
+        if await self._connection.scalar(unused) is not None:
+            await let_go_of_zone(self._connection, self._changes, old.domain, self._now)
+            if released:
+                await self._release(old)
         self._changes.record(zone_key(old.domain))
 
     async def _release(self, old: PreviewDomain) -> None:

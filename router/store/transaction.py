@@ -3,15 +3,18 @@
 from datetime import datetime
 
 from router.routes.changed_keys import Touched
+from router.store.acme_orders import SqlAccounts, SqlOrders, SqlRequests
 from router.store.blocks import SqlBlocks
 from router.store.certificates import SqlCertificates
 from router.store.changes import Changes
 from router.store.claims import SqlClaims
 from router.store.connection import Connection
 from router.store.custom_domains import SqlCustomDomains
+from router.store.delegations import SqlDelegations
 from router.store.deployments import SqlDeployments
 from router.store.env import SqlEnv
 from router.store.hand_overs import SqlHandOvers
+from router.store.held_certificates import SqlHeldCertificates
 from router.store.history import SqlHistory
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
@@ -63,6 +66,11 @@ class Transaction:
         self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.certificates = SqlCertificates(*given, writing=writing)
+        self.delegations = SqlDelegations(*given, writing=writing)
+        self.held_certificates = SqlHeldCertificates(*given, writing=writing)
+        self.acme_accounts = SqlAccounts(*given, writing=writing)
+        self.acme_orders = SqlOrders(*given, writing=writing)
+        self.certificate_requests = SqlRequests(*given, writing=writing)
         self.webhooks = SqlWebhooks(*given, writing=writing)
         self.deliveries = SqlDeliveries(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)

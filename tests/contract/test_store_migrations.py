@@ -20,6 +20,7 @@ from router.store import (
     block_tables,
     certificate_tables,
     deployment_tables,
+    held_certificate_tables,
     issuer_tables,
     journal_tables,
     login_tables,
@@ -76,6 +77,7 @@ async def test_migrations_make_what_the_tables_say(database: str) -> None:
         is block_tables.metadata
         is certificate_tables.metadata
         is deployment_tables.metadata
+        is held_certificate_tables.metadata
         is issuer_tables.metadata
         is journal_tables.metadata
         is login_tables.metadata

@@ -1,0 +1,156 @@
+"""Stored orders at the authority, the account that places them, and customers' requests."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.certificates.account import Account
+from router.certificates.order import Order, OrderState
+from router.certificates.request import CertificateRequest
+from router.store.connection import Connection, Engine, rows_changed
+from router.store.failures import translated
+from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests
+from router.store.rows import Rows, fields_of, named
+from router.store.upsert import Upsert, replacing
+
+_ADD_ACCOUNT = Upsert(acme_accounts, None)
+_PUT_REQUEST = Upsert(
+    certificate_requests, replacing(*(column.name for column in certificate_requests.c if not column.primary_key))
+)
+_is_open = acme_orders.c.closed_at.is_(None)
+_SAVED = (
+    "state",
+    "url",
+    "replaces",
+    "txt",
+    "sealed_key",
+    "csr",
+    "attempts",
+    "error",
+    "next_at",
+    "deadline_at",
+    "closed_at",
+)
+
+
+class SqlOrders(Rows):
+    """certificates.order.OrderRows"""
+
+    async def get(self, order_id: str) -> Order | None:
+        select = sa.select(acme_orders).where(acme_orders.c.id == order_id)
+        row = await self._one(self._locked(select, acme_orders))
+        return None if row is None else _read(row)
+
+    async def add(self, order: Order) -> bool:
+        taken = sa.select(acme_orders.c.id).where(acme_orders.c.domain == order.domain, _is_open)
+        if await self._connection.scalar(taken) is not None:
+            return False
+        await self._connection.execute(sa.insert(acme_orders).values(fields_of(order)))
+        return True
+
+    async def save(self, order: Order, seen: OrderState) -> bool:
+        which = (acme_orders.c.id == order.id, acme_orders.c.state == seen, _is_open)
+        values = {name: getattr(order, name) for name in _SAVED}
+        return rows_changed(await self._connection.execute(sa.update(acme_orders).where(*which).values(values))) > 0
+
+    async def last(self, domains: Sequence[str]) -> dict[str, Order]:
+        of = acme_orders.alias()
+        newest = (
+            sa.select(of.c.id)
+            .where(of.c.domain == acme_orders.c.domain)
+            .order_by(of.c.opened_at.desc(), of.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        select = sa.select(acme_orders).where(acme_orders.c.domain.in_(sorted(domains)), acme_orders.c.id == newest)
+        return {row.domain: _read(row) for row in await self._connection.execute(select)}
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Order]:
+        ready = sa.or_(acme_orders.c.next_at <= now, acme_orders.c.deadline_at <= now)
+        select = sa.select(acme_orders).where(_is_open, ready).order_by(acme_orders.c.next_at, acme_orders.c.id)
+        return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+
+    async def abandon(self, domain: str, now: datetime) -> bool:
+        values = {"state": OrderState.ABANDONED, "sealed_key": None, "csr": None, "closed_at": now}
+        update = sa.update(acme_orders).where(acme_orders.c.domain == domain, _is_open).values(values)
+        return rows_changed(await self._connection.execute(update)) > 0
+
+    async def unwithdrawn(self, limit: int) -> Sequence[Order]:
+        select = sa.select(acme_orders).where(~_is_open, sa.cast(acme_orders.c.txt, sa.Text) != "[]")
+        rows = await self._connection.execute(select.order_by(acme_orders.c.closed_at, acme_orders.c.id).limit(limit))
+        return [_read(row) for row in rows]
+
+    async def withdrawn(self, order_id: str) -> None:
+        which = (acme_orders.c.id == order_id, ~_is_open)
+        await self._connection.execute(sa.update(acme_orders).where(*which).values(txt=[]))
+
+    async def txt_at(self, token: str) -> tuple[str, ...]:
+        return await _txt_at(self._connection, token)
+
+    async def prune(self, closed_before: datetime, limit: int) -> int:
+        of = acme_orders.alias()
+        later = sa.select(of.c.id).where(of.c.domain == acme_orders.c.domain, of.c.opened_at > acme_orders.c.opened_at)
+        old = (
+            sa.select(acme_orders.c.id)
+            .where(acme_orders.c.closed_at < closed_before, later.exists())
+            .order_by(acme_orders.c.closed_at)
+            .limit(limit)
+        )
+        return rows_changed(await self._connection.execute(sa.delete(acme_orders).where(acme_orders.c.id.in_(old))))
+
+
+class SqlTxtSource:
+    """certificates.challenges.TxtSource: one statement of its own for each look-up."""
+
+    def __init__(self, reader: Engine) -> None:
+        self._reader = reader
+
+    async def txt_at(self, token: str) -> tuple[str, ...]:
+        with translated():
+            async with self._reader.connect() as connection:
+                return await _txt_at(connection, token)
+
+
+class SqlAccounts(Rows):
+    """certificates.account.AccountRows"""
+
+    async def get(self, directory: str) -> Account | None:
+        select = sa.select(acme_accounts).where(acme_accounts.c.directory == directory)
+        row = await self._one(self._locked(select, acme_accounts))
+        return None if row is None else Account(**named(row))
+
+    async def make(self, account: Account) -> Account:
+        await self._connection.execute(_ADD_ACCOUNT.on(self._connection), fields_of(account))
+        there = await self.get(account.directory)
+        return account if there is None else there
+
+    async def save(self, account: Account) -> None:
+        which = acme_accounts.c.directory == account.directory
+        await self._connection.execute(sa.update(acme_accounts).where(which).values(fields_of(account, "directory")))
+
+
+class SqlRequests(Rows):
+    """certificates.request.RequestRows"""
+
+    async def get(self, domain: str) -> CertificateRequest | None:
+        select = sa.select(certificate_requests).where(certificate_requests.c.domain == domain)
+        row = await self._one(self._locked(select, certificate_requests))
+        return None if row is None else CertificateRequest(**{**named(row), "names": tuple(row.names)})
+
+    async def put(self, request: CertificateRequest) -> None:
+        await self._connection.execute(_PUT_REQUEST.on(self._connection), fields_of(request))
+
+    async def remove(self, domain: str) -> None:
+        await self._connection.execute(sa.delete(certificate_requests).where(certificate_requests.c.domain == domain))
+
+
+async def _txt_at(connection: Connection, token: str) -> tuple[str, ...]:
+    select = sa.select(acme_orders.c.txt).where(acme_orders.c.token == token, _is_open)
+    found = (await connection.scalars(select)).all()
+    return tuple(dict.fromkeys(value for values in found for value in values))
+
+
+def _read(row: sa.Row[Any]) -> Order:
+    return Order(**{**named(row), "state": OrderState(row.state), "names": tuple(row.names), "txt": tuple(row.txt)})

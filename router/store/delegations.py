@@ -1,0 +1,79 @@
+"""Stored delegations of zones."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.certificates.delegation import Delegation, DelegationState, new_token
+from router.domains.checks.schedule import FURTHEST
+from router.domains.preview_domains import PreviewStatus
+from router.store.connection import rows_changed
+from router.store.held_certificate_tables import delegations
+from router.store.rows import Rows, fields_of, named
+from router.store.tables import preview_domains, zones
+
+_FOUND = ("state", "found", "checked_at", "next_check_at")
+
+
+class SqlDelegations(Rows):
+    """certificates.delegation.DelegationRows"""
+
+    async def get(self, domain: str) -> Delegation | None:
+        select = sa.select(delegations).where(delegations.c.domain == domain)
+        row = await self._one(self._locked(select, delegations))
+        return None if row is None else _read(row)
+
+    async def by_token(self, token: str) -> Delegation | None:
+        row = await self._one(sa.select(delegations).where(delegations.c.token == token))
+        return None if row is None else _read(row)
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[Delegation]:
+        select = sa.select(delegations).where(delegations.c.tenant_id == tenant_id).order_by(delegations.c.domain)
+        return [_read(row) for row in await self._connection.execute(select)]
+
+    async def at(self, domains: Collection[str]) -> Mapping[str, Delegation]:
+        select = sa.select(delegations).where(delegations.c.domain.in_(sorted(domains)))
+        return {row.domain: _read(row) for row in await self._connection.execute(select)}
+
+    async def make(self, domain: str, tenant_id: str | None, now: datetime) -> Delegation:
+        old = await self.get(domain)
+        if old is not None and old.tenant_id == tenant_id:
+            return old
+        await self.drop(domain)
+        new = Delegation(domain=domain, tenant_id=tenant_id, token=new_token(), next_check_at=now, created_at=now)
+        await self._connection.execute(sa.insert(delegations).values(fields_of(new)))
+        return new
+
+    async def drop(self, domain: str) -> None:
+        """Its owner lets go of the zone."""
+        await self._connection.execute(sa.delete(delegations).where(delegations.c.domain == domain))
+
+    async def save(self, delegation: Delegation) -> bool:
+        values = {name: getattr(delegation, name) for name in _FOUND}
+        same = (delegations.c.domain == delegation.domain, delegations.c.token == delegation.token)
+        return rows_changed(await self._connection.execute(sa.update(delegations).where(*same).values(values))) > 0
+
+    async def missing(self, limit: int) -> Sequence[tuple[str, str]]:
+        have = sa.select(delegations.c.domain).where(delegations.c.domain == zones.c.domain)
+        select = sa.select(zones.c.domain, zones.c.tenant_id).where(~have.exists()).order_by(zones.c.domain)
+        return [(row.domain, row.tenant_id) for row in await self._connection.execute(select.limit(limit))]
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Delegation]:
+        verified = sa.select(preview_domains.c.id).where(
+            preview_domains.c.domain == delegations.c.domain, preview_domains.c.status == PreviewStatus.VERIFIED
+        )
+        select = (
+            sa.select(delegations)
+            .where(
+                sa.or_(delegations.c.next_check_at <= now, delegations.c.next_check_at > now + FURTHEST),
+                sa.or_(delegations.c.tenant_id.is_(None), verified.exists()),
+            )
+            .order_by(delegations.c.next_check_at, delegations.c.domain)
+        )
+        return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+
+
+def _read(row: sa.Row[Any]) -> Delegation:
+    return Delegation(**{**named(row), "state": DelegationState(row.state)})

@@ -1,0 +1,102 @@
+"""Stored certificates whose keys the router holds, and what nodes read of them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.certificates.held import HeldCertificate, HeldDelta, Origin
+from router.store.connection import Engine, rows_changed
+from router.store.failures import translated
+from router.store.held_certificate_tables import held_certificates as held
+from router.store.rows import Rows, fields_of, named
+from router.store.types import DatabaseTime
+
+# Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer.
+_OVERLAP = 6.0
+_COLUMNS = [column for column in held.c if column.name != "changed_at"]
+_SAVED = ("renew_at", "ari_at", "warned_days")
+_BLANK: Mapping[str, Any] = {"chain": "", "sealed_key": "", "names": [], "renew_at": None, "ari_at": None}
+
+
+class SqlHeldCertificates(Rows):
+    """certificates.held.HeldRows"""
+
+    async def get(self, domain: str, origin: Origin) -> HeldCertificate | None:
+        select = sa.select(*_COLUMNS).where(*_of(domain, origin), held.c.removed_at.is_(None))
+        row = await self._one(self._locked(select, held))
+        return None if row is None else _read(row)
+
+    async def at(self, domains: Sequence[str]) -> Sequence[HeldCertificate]:
+        which = (held.c.domain.in_(sorted(domains)), held.c.removed_at.is_(None))
+        return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.domain, held.c.origin))
+
+    async def put(self, certificate: HeldCertificate) -> None:
+        await self._connection.execute(sa.delete(held).where(*_of(certificate.domain, certificate.origin)))
+        await self._connection.execute(sa.insert(held).values(fields_of(certificate)))
+
+    async def save(self, certificate: HeldCertificate) -> bool:
+        values = {name: getattr(certificate, name) for name in _SAVED}
+        which = (held.c.id == certificate.id, held.c.removed_at.is_(None))
+        return rows_changed(await self._connection.execute(sa.update(held).where(*which).values(values))) > 0
+
+    async def remove(self, domain: str, origin: Origin, now: datetime) -> bool:
+        which = (*_of(domain, origin), held.c.removed_at.is_(None))
+        update = sa.update(held).where(*which).values(removed_at=now, **_BLANK)
+        return rows_changed(await self._connection.execute(update)) > 0
+
+    async def due(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        which = (held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None))
+        ready = sa.or_(held.c.renew_at <= now, held.c.ari_at <= now)
+        return await self._all(
+            sa.select(*_COLUMNS).where(*which, ready).order_by(held.c.not_after, held.c.id).limit(limit)
+        )
+
+    async def ending(
+        self, origin: Origin, before: datetime, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[HeldCertificate]:
+        select = sa.select(*_COLUMNS).where(
+            held.c.origin == origin, held.c.removed_at.is_(None), held.c.not_after < before
+        )
+        if after is not None:
+            at, last = after
+            select = select.where(sa.or_(held.c.not_after > at, sa.and_(held.c.not_after == at, held.c.id > last)))
+        return await self._all(select.order_by(held.c.not_after, held.c.id).limit(limit))
+
+    async def _all(self, select: sa.Select[Any]) -> Sequence[HeldCertificate]:
+        return [_read(row) for row in await self._connection.execute(select)]
+
+
+class SqlHeldLog:
+    """certificates.held.HeldLog"""
+
+    def __init__(self, reader: Engine) -> None:
+        self._reader = reader
+
+    async def changes_since(self, since: float | None, limit: int, after: tuple[float, str] | None = None) -> HeldDelta:
+        select = sa.select(held).order_by(held.c.changed_at, held.c.id).limit(limit)
+        # At the start nobody needs to hear of what is gone.
+        select = select.where(held.c.removed_at.is_(None) if since is None else held.c.changed_at > since)
+        if after is not None:
+            at, last = after
+            select = select.where(sa.or_(held.c.changed_at > at, sa.and_(held.c.changed_at == at, held.c.id > last)))
+        with translated():
+            async with self._reader.connect() as connection:
+                now: float = await connection.scalar(sa.select(DatabaseTime()))
+                rows = (await connection.execute(select)).all()
+        last_row = rows[-1] if len(rows) == limit else None
+        return HeldDelta(
+            certificates=[_read(row) for row in rows],
+            until=now - _OVERLAP,
+            next=None if last_row is None else (last_row.changed_at, last_row.id),
+        )
+
+
+def _of(domain: str, origin: Origin) -> tuple[sa.ColumnElement[bool], ...]:
+    return held.c.domain == domain, held.c.origin == origin
+
+
+def _read(row: sa.Row[Any]) -> HeldCertificate:
+    values = {name: value for name, value in named(row).items() if name != "changed_at"}
+    return HeldCertificate(**{**values, "origin": Origin(row.origin), "names": tuple(row.names)})

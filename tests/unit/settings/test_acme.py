@@ -1,0 +1,110 @@
+"""The settings of certificates for whole zones: what holds together, and what is refused in words."""
+
+from pathlib import Path
+
+import pytest
+
+from router.settings import SettingsError, load
+from router.settings.acme import LETS_ENCRYPT
+
+KEY = "ab12" * 16
+TSIG = "bWFrZSBvbmUgd2l0aCB0c2lnLWtleWdlbg=="
+BY_RESPONDER = {
+    "ACME_ZONE": "acme.example.com",
+    "SECRETS_KEY": KEY,
+    "ACME_DNS_BIND": "127.0.0.1:5353",
+    "ACME_DNS_NAMES": "ns1.example.com",
+}
+BY_UPDATE = {
+    "ACME_ZONE": "acme.example.com",
+    "SECRETS_KEY": KEY,
+    "ACME_DNS_UPDATE": "[::1]:53",
+    "ACME_DNS_KEY_NAME": "updates",
+    "ACME_DNS_KEY": TSIG,
+}
+
+
+def _load(values: dict[str, str]) -> object:
+    return load(environ={f"MIOSA_ROUTER_{name}": value for name, value in values.items()}).acme()
+
+
+def test_off_without_a_zone() -> None:
+    """Whatever else is set."""
+    assert _load({"ACME_PLATFORM": "true"}) is None
+
+
+def test_by_a_responder_of_ours() -> None:
+    """With the defaults of the rest."""
+    acme = load(environ={f"MIOSA_ROUTER_{name}": value for name, value in BY_RESPONDER.items()}).acme()
+    assert acme is not None
+    assert (acme.zone, acme.directory, acme.bind, acme.update) == (
+        "acme.example.com",
+        LETS_ENCRYPT,
+        ("127.0.0.1", 5353),
+        None,
+    )
+    assert (acme.names, acme.platform, acme.profile, acme.contact) == (("ns1.example.com",), False, None, None)
+
+
+def test_by_updates_of_the_operators_server() -> None:
+    """Signed, with a key that no message shows."""
+    acme = load(environ={f"MIOSA_ROUTER_{name}": value for name, value in BY_UPDATE.items()}).acme()
+    assert acme is not None
+    assert acme.update is not None
+    assert (acme.bind, acme.update.host, acme.update.port, acme.update.algorithm) == (None, "::1", 53, "hmac-sha256")
+    assert acme.update.key.get_secret_value() == TSIG
+    assert TSIG not in repr(acme)
+
+
+@pytest.mark.parametrize(
+    ("values", "without", "key"),
+    [
+        (BY_RESPONDER, "SECRETS_KEY", "acme_zone"),
+        (BY_RESPONDER, "ACME_DNS_BIND", "acme_zone"),
+        (BY_RESPONDER, "ACME_DNS_NAMES", "acme_dns_names"),
+        (BY_UPDATE, "ACME_DNS_UPDATE", "acme_zone"),
+        (BY_UPDATE, "ACME_DNS_KEY", "acme_dns_update"),
+        (BY_UPDATE, "ACME_DNS_KEY_NAME", "acme_dns_update"),
+        (BY_RESPONDER | BY_UPDATE, "", "acme_zone"),
+        (BY_RESPONDER | {"ACME_CA_FILE": "/nowhere/ca.pem"}, "", "acme_ca_file"),
+    ],
+)
+def test_what_does_not_hold_together(values: dict[str, str], without: str, key: str) -> None:
+    """Each is named, with a sentence."""
+    with pytest.raises(SettingsError) as caught:
+        _load({name: value for name, value in values.items() if name != without})
+    assert [where for where, _ in caught.value.problems] == [key]
+    assert TSIG not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACME_ZONE", "acme..example"),
+        ("ACME_DIRECTORY", "http://ca.example/dir"),
+        ("ACME_CONTACT", "mailto:ops@example.com"),
+        ("ACME_CONTACT", "nobody"),
+        ("ACME_DNS_BIND", "53"),
+        ("ACME_DNS_UPDATE", "ns1.example.com"),
+        ("ACME_DNS_KEY", "short"),
+        ("ACME_DNS_KEY", "c2hvcnQ="),
+        ("ACME_DNS_KEY_ALGORITHM", "hmac-md5"),
+        ("ACME_PROFILE", "Short Lived"),
+    ],
+)
+def test_what_is_refused(name: str, value: str) -> None:
+    """By its own key."""
+    with pytest.raises(SettingsError) as caught:
+        _load({name: value})
+    assert [where for where, _ in caught.value.problems] == [name.lower()]
+
+
+def test_a_private_authoritys_certificates(tmp_path: Path) -> None:
+    """A file that is there."""
+    file = tmp_path / "ca.pem"
+    file.write_text("x", encoding="ascii")
+    acme = load(
+        environ={f"MIOSA_ROUTER_{name}": value for name, value in (BY_RESPONDER | {"ACME_CA_FILE": str(file)}).items()}
+    ).acme()
+    assert acme is not None
+    assert acme.ca_file == file
