@@ -7,6 +7,7 @@ from pathlib import Path
 from router.settings import split_bind
 
 BACKLOG = 1024
+_TRIES = 20
 
 
 class ListenError(Exception):
@@ -36,6 +37,32 @@ def listen(name: str, bind: str, *, reuse_port: bool = False, backlog: int | Non
     except OSError as error:
         opened.close()
         raise ListenError(f"the {name} listener cannot use {bind}: {error.strerror or error}") from error
+    return opened
+
+
+def listen_dns(bind: str) -> tuple[socket.socket, socket.socket]:
+    """Non-blocking sockets of UDP and TCP for name server queries on `bind`: on one port, also where that is 0. Raises
+    ListenError."""
+    host, port = split_bind(bind)
+    for _ in range(_TRIES):
+        connections = listen("DNS", bind)
+        try:
+            return _datagrams(connections, bind), connections
+        except ListenError:
+            connections.close()
+            if port:
+                raise
+    raise ListenError(f"the DNS listener found no port of {host} that is free for both UDP and TCP")
+
+
+def _datagrams(beside: socket.socket, bind: str) -> socket.socket:
+    opened = socket.socket(beside.family, socket.SOCK_DGRAM)
+    try:
+        opened.bind(beside.getsockname())
+        opened.setblocking(False)
+    except OSError as error:
+        opened.close()
+        raise ListenError(f"the DNS listener cannot use {bind} (UDP): {error.strerror or error}") from error
     return opened
 
 

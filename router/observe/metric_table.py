@@ -234,6 +234,28 @@ TABLE = (
         "Queries to name servers, by response code or the failure",
     ),
     Row(
+        "responder_queries",
+        "counter",
+        {
+            "result": (
+                "txt",
+                "fixed",
+                "nodata",
+                "nxdomain",
+                "truncated",
+                "away",
+                "failed",
+                "refused",
+                "malformed",
+                "limited",
+                "dropped",
+                "unsent",
+            )
+        },
+        "Queries to the responder for `acme_zone`, by its answer: away ones found the store away, limited ones came from a network "
+        "that had asked too much, dropped ones were no queries",
+    ),
+    Row(
         "dns_lookups",
         "counter",
         {"result": ("found", "nodata", "nxdomain", "propagating", "unknown")},
