@@ -5,9 +5,11 @@ It passes on what it has nothing to say to, with the Host that the client sent, 
 one's, and takes signatures that are for them.
 """
 
+import asyncio
 import base64
 import json
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -72,6 +74,20 @@ LOST = Reply(0)  # the authority does it, and its answer never arrives
 CLOSED = Reply(-1)  # it is not even asked
 
 
+class Hold:
+    """A request that waits. Its two events are for threads: whoever waits for it may be one."""
+
+    def __init__(self, done: bool) -> None:
+        self.done = done
+        self.arrived = threading.Event()
+        self.go_on = threading.Event()
+
+    async def wait(self) -> None:
+        self.arrived.set()
+        while not self.go_on.is_set():
+            await asyncio.sleep(0.02)
+
+
 class AcmeProxy:
     """Listens while it is entered. `asked` is every request, in order; `placed` are the names of the orders that were made."""
 
@@ -85,6 +101,7 @@ class AcmeProxy:
         self._replies: dict[str, list[Reply]] = {}
         self._changes: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._windows: dict[str, tuple[datetime, datetime]] = {}
+        self._held: dict[str, Hold] = {}
         self.retry_after = "21600"  # of renewal information
         self.asked: list[Asked] = []
         self.placed: list[list[str]] = []
@@ -97,6 +114,11 @@ class AcmeProxy:
     def reply(self, resource: str, reply: Reply, times: int = 1) -> None:
         """Answer so the next `times` that this resource is asked for; "" is any."""
         self._replies.setdefault(resource, []).extend([reply] * times)
+
+    def hold(self, resource: str, *, done: bool = False) -> "Hold":
+        """Let the next request for this resource wait until it is let go; with `done`, the authority has done it by then."""
+        hold = self._held[resource] = Hold(done)
+        return hold
 
     def mend(self) -> None:
         """No faults any more."""
@@ -148,9 +170,14 @@ class AcmeProxy:
             return self._close(request)
         if fault is not None and fault is not LOST:
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
+        hold = self._held.pop(asked.resource, None)
+        if hold is not None and not hold.done:
+            await hold.wait()
         answer = (
             self._renewal(request.path) if asked.resource == "renewalInfo" else await self._pass(request, body, asked)
         )
+        if hold is not None and hold.done:
+            await hold.wait()
         return self._close(request) if fault is LOST else answer
 
     def _close(self, request: web.Request) -> web.Response:

@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import Self, cast
 
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -24,6 +26,7 @@ import dns.rrset
 from router.domains.lookup import RecordType
 
 _MOST_ALIASES = 16
+_TIME = 2.0  # seconds for the answer of a server that is asked in the course of an answer
 
 # What `fail` may make of a name, beside rcodes.
 SILENT = "timeout"  # no answer at all
@@ -49,6 +52,7 @@ class NameServer:
         self._failing_types: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], str] = {}
         self._zones: list[dns.name.Name] = []
         self._delegated: dict[dns.name.Name, Mapping[str, Sequence[str]]] = {}
+        self._forwarded: dict[dns.name.Name, tuple[str, int]] = {}
         self.queries: list[tuple[str, str, str]] = []
         self.flags: list[dns.flags.Flag] = []  # of each query
         self.truncating = False  # over UDP nothing fits
@@ -94,6 +98,10 @@ class NameServer:
     def delegate(self, zone: str, servers: Mapping[str, Sequence[str]]) -> None:
         """Refer whoever asks for a name of the zone to these servers, with what addresses are given."""
         self._delegated[_name(zone)] = servers
+
+    def forward(self, zone: str, port: int, address: str = "127.0.0.1") -> None:
+        """Ask that server for names of the zone, as a resolver does, in the course of an answer."""
+        self._forwarded[_name(zone)] = address, port
 
     # Where it listens.
 
@@ -196,6 +204,9 @@ class NameServer:
             if zone in self._delegated:
                 self._refer(response, zone)
                 return None
+            if (server := self._forwarded_to(name)) is not None:
+                self._ask(response, dns.message.make_query(name, wanted), *server)
+                return None
             node = self._find(name)
             if node is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)
@@ -214,6 +225,20 @@ class NameServer:
                 return None
             name = dns.name.from_text(alias[0])
         return None
+
+    def _forwarded_to(self, name: dns.name.Name) -> tuple[str, int] | None:
+        return next((server for zone, server in self._forwarded.items() if name.is_subdomain(zone)), None)
+
+    def _ask(self, response: dns.message.Message, query: dns.message.Message, address: str, port: int) -> None:
+        """Of another process: this one's loop stands still for the moment that takes."""
+        try:
+            said = dns.query.udp(query, address, _TIME, port)
+        except (dns.exception.DNSException, OSError):
+            response.set_rcode(dns.rcode.SERVFAIL)
+            return
+        response.set_rcode(said.rcode())
+        response.answer.extend(said.answer)
+        response.authority.extend(said.authority)
 
     def _refer(self, response: dns.message.Message, zone: dns.name.Name) -> None:
         if response.answer:
