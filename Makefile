@@ -36,7 +36,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 
 # More than what is compiled, rather than a list that could miss one; what has not changed is compiled no second time.
 $(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/access/*.py router/http1/*.py router/http2/*.py router/observe/*.py router/proxy/*.py \
-		router/routes/*.py router/gate/*.py) router/hostname.py
+		router/records/*.py router/routes/*.py router/gate/*.py) router/hostname.py
 	@$(BIN)/python deploy/compile.py
 	@touch $@
 

@@ -75,6 +75,12 @@ MODULES = (
     "router/proxy/pacer.py",
     "router/proxy/unread.py",
     "router/proxy/whole_body.py",
+    "router/records/packing.py",
+    "router/records/reading.py",
+    "router/records/record.py",
+    "router/records/route_patterns.py",
+    "router/records/sampling.py",
+    "router/records/totals.py",
     "router/routes/resolver.py",
     "router/routes/route.py",
 )

@@ -21,11 +21,12 @@ from router.gate.evidence import MemoryEvidence
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
+from router.node.record_keeping import keeping, open_kept, packing_to
 from router.node.sockets import listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
 from router.observe.metrics import Metrics
-from router.observe.recorder import Recorder, open_access_log
+from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.proxy.worker_keys import WorkerKeys
@@ -39,6 +40,7 @@ from router.settings import Role, Settings
 if TYPE_CHECKING:
     from router.cache import SharedCache
     from router.node.control import Control
+    from router.records.keeper import Keeper
     from router.routes.follower import OutboxFollower
     from router.store import Store
     from router.tenancy.waking import Wakes
@@ -91,6 +93,7 @@ class App:
         self._source: RecordSource | None = None
         self._wakes: Wakes | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
+        self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._control: Control | None = None
@@ -172,6 +175,8 @@ class App:
         if self._follower is not None:
             await self._follower.close()  # before the channels that it reads through
         if self._worker_side is not None:
+            if self._recorder is not None:
+                self._recorder.flush()  # it passes on what it has seen
             self._worker_side.close()
         await self._tasks.close()
         await self._stack.aclose()
@@ -202,6 +207,7 @@ class App:
             visitors = await self._open_visitors(store, own_listeners)
             resolver = await self._follow(store, visitors)
             self._open_wakes(store)
+            await self._open_records()
             self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
@@ -239,10 +245,15 @@ class App:
             await control.start(sockets)
 
     @property
+    def _asks_control(self) -> bool:
+        """Whether this is a process of a node with a control process."""
+        return self._process is not None and self._process.control
+
+    @property
     def _asks(self) -> bool:
         """Whether this process reads the store through the control process. One that must know which names have certificates
         reads the store itself: there may be a hundred thousand at the start, and changes every second."""
-        return self._process is not None and self._process.control and self._settings.plain_http != "redirect"
+        return self._asks_control and self._settings.plain_http != "redirect"
 
     async def _ask(self, worker_side: WorkerSide) -> StoreClient:
         """The control process's store. Raises StoreUnavailableError where it does not answer for as long as a start may take."""
@@ -290,6 +301,18 @@ class App:
             metrics=self._metrics,
         )
         self._stack.push_async_callback(self._wakes.close)
+
+    async def _open_records(self) -> None:
+        """What keeps the records of requests; of a node with a control process only that does."""
+        settings = self._settings
+        if not settings.records.enabled or (self._worker_side is not None and self._asks_control):
+            return
+        kept = open_kept(settings, self._clock)
+        self._keeper = keeper = await self._stack.enter_async_context(
+            keeping(kept, settings, self._clock, self._metrics)
+        )
+        if self._control_side is not None:
+            self._control_side.keep_records(keeper)
 
     def _wake_config(self) -> WakeConfig | None:
         """What this process's visitors may have woken, and how long they wait; None where nothing is ever woken."""
@@ -456,7 +479,14 @@ class App:
             clock=self._clock,
             waiting=settings.log_buffer,
         )
-        recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=[evidence.learn])
+        consumers: list[Consumer] = [evidence.learn]
+        if settings.records.enabled:
+            side = self._worker_side if self._asks_control else None
+            if side is not None:
+                consumers.append(packing_to(side.keep_records))
+            elif self._keeper is not None:
+                consumers.append(packing_to(self._keeper.take))
+        recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=consumers)
         self._stack.callback(recorder.close)
         self._tasks.start("record", recorder.run())
         return recorder

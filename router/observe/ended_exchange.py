@@ -10,7 +10,8 @@ class Finished:
     Times are instants of the monotonic clock in seconds; `first_byte` is 0.0 where no answer began. `received` and
     `sent` count body or tunnel bytes from and to the client. `method`, `target`, `host`, `user_agent` and `referer` are
     as they arrived, and so may be anything. `version` is that of HTTP/1, or 2 for HTTP/2. `status` 0 means that no answer was sent. `looked_up` False means that the
-    route came out of the process's cache.
+    route came out of the process's cache. `queued_at` … `woken_at` are instants at which it began to wait, and had waited, for a place at
+    its resource, for a new connection, and for a resource that slept or started; 0.0 where it did not.
     """
 
     started = 0.0
@@ -36,6 +37,12 @@ class Finished:
     tries = 0
     reused = False
     tunnel = False
+    queued_at = 0.0
+    admitted_at = 0.0
+    dialled_at = 0.0
+    connected_at = 0.0
+    held_at = 0.0
+    woken_at = 0.0
     hint = ""  # what helps, where the program refused the host
 
     @property

@@ -168,6 +168,13 @@ TABLE = (
         "How many may get one within a week; 0 where a wildcard makes them needless",
     ),
     Row("access_lines_lost", "counter", {}, "Access lines that could not be written"),
+    Row(
+        "request_records",
+        "counter",
+        {"result": ("stored", "sampled_out", "lost")},
+        "Records of requests: stored, left out by sampling where a resource is flooded, or lost",
+    ),
+    Row("request_packs_waiting_bytes", "gauge", {}, "Bytes of request records that wait to be stored"),
     Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
     Row(
         "log_lines_suppressed",

@@ -272,6 +272,7 @@ class Exchange(Finished):
         self.prepared = prepared
         if self.place == QUEUED:
             self.phase = endings.QUEUE
+            self.queued_at = worker.time()
             self.hold_body()
         else:
             self.connect()
@@ -315,6 +316,8 @@ class Exchange(Finished):
         """A place has become free. What is known of the route may have changed meanwhile."""
         if self.over:
             return
+        if self.queued_at:
+            self.admitted_at = self.worker.time()
         if self.half_closed:
             self.incoming.deadline = self.worker.now + self.worker.limits.half_close
         route = self.route
@@ -412,6 +415,8 @@ class Exchange(Finished):
 
     def dial(self) -> None:
         self.phase = endings.DIAL
+        if not self.dialled_at:
+            self.dialled_at = self.worker.time()
         self.hold_body()
         if not self.half_closed:  # no longer than a response may take; most dials end long before
             self.incoming.deadline = self.worker.now + self.prepared.first_byte
@@ -425,6 +430,7 @@ class Exchange(Finished):
     def connected(self, backend: "BackendConnection", tries: int) -> None:
         """A connection has come up after so many tries; 0: one that was given back meanwhile."""
         self.waiting = None
+        self.connected_at = self.worker.time()
         try:
             self.reused = tries == 0
             if not self.reused:
@@ -443,6 +449,7 @@ class Exchange(Finished):
     def not_connected(self, error: DialError) -> None:
         """None has come up."""
         self.waiting = None
+        self.connected_at = self.worker.time()
         self.tries += error.tries
         if self.worker.wakes is not None and self.worker.wakes.takes_back(self, error.problem):
             return

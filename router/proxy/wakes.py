@@ -163,6 +163,8 @@ class Wakes:
     def enter(self, waking: Waking, exchange: "Exchange") -> None:
         """Count one that waits."""
         exchange.held = True
+        if not exchange.held_at:
+            exchange.held_at = self.worker.time()
         self.held += 1
         self.bytes += len(exchange.incoming.buffer)
         self._of_tenant[waking.tenant_id] = self._of_tenant.get(waking.tenant_id, 0) + 1
@@ -176,6 +178,7 @@ class Wakes:
         if share is not None:
             share.exchanges -= 1
         exchange.held = False
+        exchange.woken_at = self.worker.time()
         self.held -= 1
         self.bytes -= size
         left = self._of_tenant[waking.tenant_id] - 1

@@ -209,6 +209,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "wake": None if record.wake is Wake.OFF else record.wake,
         "uncounted": not record.keeps_awake,
         "uncounted_pings": not record.pings_keep_awake,
+        "live": record.deployment_version,
         **_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
@@ -240,6 +241,7 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
         pings_keep_awake=not fields.get("uncounted_pings", False),
+        deployment_version=str(fields.get("live", "")),
     )
 
 

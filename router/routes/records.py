@@ -129,7 +129,7 @@ class ResourceRecord:
     seconds for a response's head; None is `limits.first_byte`. `branding` is the tenant's, for our pages. `policies` says by
     port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody. `wake`
     says whose requests wake it where it sleeps, `keeps_awake` whether its traffic counts as use, `pings_keep_awake` whether a
-    WebSocket on which only pings pass does.
+    WebSocket on which only pings pass does. `deployment_version` is the id of the version that is live, empty for a machine.
     """
 
     id: str
@@ -153,6 +153,7 @@ class ResourceRecord:
     wake: Wake = Wake.OFF
     keeps_awake: bool = True
     pings_keep_awake: bool = True
+    deployment_version: str = ""
 
     def policy(self, port: int) -> AccessPolicy | None:
         """Who may open `port`; None is everybody."""

@@ -18,6 +18,7 @@ from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.limits import Limits
+from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
 from router.settings.types import (
@@ -56,6 +57,7 @@ __all__ = [
     "Limits",
     "Networks",
     "Rates",
+    "Records",
     "Redis",
     "Role",
     "Settings",
@@ -236,6 +238,7 @@ class Settings(AcmeSettings):
     credits: Credits = Field(default_factory=Credits)
     webhooks: Webhooks = Field(default_factory=Webhooks)
     wake: Wake = Field(default_factory=Wake)
+    records: Records = Field(default_factory=Records)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
 

@@ -81,6 +81,7 @@ def _resources(of: sa.FromClause) -> sa.Select[Any]:
                 (_sandboxs.c.holder_id.is_not(None), _sandboxs.c.listening),
                 else_=_own.c.listening,
             ).label("listening"),
+            deployments.c.active_version_id,
             sa.case((_follows, _sandbox.c.state)).label("followed_state"),
             # What was published from a sandbox that is blocked is blocked too, wherever it listens.
             sa.func.coalesce(_sandbox.c.suspended, sa.false()).label("followed_suspended"),

@@ -221,6 +221,7 @@ def _resource(
         wake=wake_of(row) if row.followed_state is None else Wake.OFF,
         keeps_awake=row.default_keeps_awake if row.keeps_awake is None else row.keeps_awake,
         pings_keep_awake=row.pings_keep_awake,
+        deployment_version=row.active_version_id or "",
     )
 
 

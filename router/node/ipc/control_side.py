@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +22,7 @@ from router.node.ipc.messages import (
     HostRefused,
     Message,
     OutboxMoved,
+    RequestRecords,
     Serving,
     Stats,
     StatsRequest,
@@ -30,6 +32,8 @@ from router.node.ipc.messages import (
 from router.node.ipc.store_server import StoreServer
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
+from router.records.keeper import Keeper
+from router.records.packing import FORM
 from router.routes.changed_keys import moved_among
 from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.feed import RecordStore
@@ -88,6 +92,7 @@ class ControlSide:
         self._error_notes = error_notes or ErrorNotes()
         self._store: tuple[RecordStore, Visitors] | None = None
         self._waker: Waker | None = None
+        self._keeper: Keeper | None = None
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
         self._workers: list[_Worker] = []  # a successor comes after those before it
@@ -168,6 +173,10 @@ class ControlSide:
         """Have resources woken that workers ask for. To be called before `serve_store`."""
         self._waker = waker
 
+    def keep_records(self, keeper: Keeper) -> None:
+        """Keep the records of requests that workers send."""
+        self._keeper = keeper
+
     def serve_store(self, store: RecordStore, visitors: Visitors) -> None:
         """Answer every worker's requests from this store, and with what `visitors` need. From here on `outbox_moved`
         must be called."""
@@ -233,11 +242,20 @@ class ControlSide:
                         other.channel.send(message)
             case ErrorSeen():
                 self._error_notes.add(ErrorNote(**asdict(message)))
+            case RequestRecords():
+                self._keep(message)
             case StoreRequest() if worker.server is not None:
                 return worker.server.answer(message)
             case _:
                 raise LookupError(f"unexpected message {message.do!r}")
         return None
+
+    def _keep(self, message: RequestRecords) -> None:
+        if self._keeper is None:
+            return
+        self._keeper.lose({(bytes.fromhex(tenant), bytes.fromhex(of)): number for tenant, of, number in message.lost})
+        if message.form == FORM:  # else it is of another version, which ends soon
+            self._keeper.take(b64decode(message.pack))
 
     def _learn(self, stats: Stats) -> None:
         for resource_id, at in stats.used.items():

@@ -14,6 +14,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `FiguresRequest`  | control process | worker          | its metrics   |
 | `HostRefused`     | either          | the other       | -             |
 | `ErrorSeen`       | worker          | control process | -             |
+| `RequestRecords`  | worker          | control process | -             |
 | `Serving`         | worker          | control process | -             |
 | `Stats`           | worker          | control process | - (its last ones, before it ends) |
 | `RecordsRequest`  | worker          | control process | `RecordsAnswer` |
@@ -174,6 +175,17 @@ class ErrorSeen(Message):
     first_at: float
     last_at: float
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecords(Message):
+    """Records of requests: `pack` as `records/packing.py` packs them, in base64, and `form` says how. `lost` are those that could not be sent
+    before, by the ids of tenant and resource in hexadecimal."""
+
+    do = "request records"
+    pack: str
+    form: int = 1
+    lost: Sequence[tuple[str, str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,6 +570,7 @@ TO_CONTROL = Direction(
     Stats,
     HostRefused,
     ErrorSeen,
+    RequestRecords,
     RecordsRequest,
     NewestRequest,
     OldestRequest,

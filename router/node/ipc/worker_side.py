@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from router.node.ipc.messages import (
     HostRefused,
     Message,
     OutboxMoved,
+    RequestRecords,
     Serving,
     Stats,
     StatsRequest,
@@ -24,6 +26,8 @@ from router.node.ipc.messages import (
     StoreRequest,
 )
 from router.observe.merged_metrics import Figures
+from router.records.keeper import Lost, add_lost, tally
+from router.records.packing import FORM
 from router.routes.changed_keys import Touched
 from router.routes.error_notes import ErrorNote
 from router.routes.host_notes import HostNote
@@ -63,6 +67,7 @@ class WorkerSide:
         self._on_host_refused = on_host_refused
         self._channels: set[Channel] = set()
         self._with_store: list[Channel] = []  # those that answer requests; a successor comes after those before it
+        self._lost_records: Lost = {}
         self._serving = False
         self._changed = asyncio.Event()
         self.signals = 0
@@ -91,6 +96,16 @@ class WorkerSide:
         message = ErrorSeen(**asdict(note))
         for channel in self._channels:
             channel.send(message)
+
+    def keep_records(self, pack: bytes) -> None:
+        """Send a pack of request records. Without a control process, or where that does not read, they are lost, and that is said with the
+        next pack that gets through."""
+        lost = [(tenant.hex(), resource.hex(), number) for (tenant, resource), number in self._lost_records.items()]
+        message = RequestRecords(b64encode(pack).decode("ascii"), FORM, lost)
+        if any(channel.send(message) for channel in reversed(self._with_store)):
+            self._lost_records.clear()
+        else:
+            add_lost(self._lost_records, tally(pack))
 
     async def ask(self, request: Callable[[float], StoreRequest[A]], within: float) -> A:
         """What a control process answers within so many seconds; `request(left)` makes the request.

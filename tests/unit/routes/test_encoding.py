@@ -89,6 +89,7 @@ RESOURCES = some.builds(
     wake=some.sampled_from(Wake),
     keeps_awake=some.booleans(),
     pings_keep_awake=some.booleans(),
+    deployment_version=TEXT,
 )
 NAMES = some.builds(
     NameRecord,

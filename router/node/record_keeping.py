@@ -1,0 +1,51 @@
+"""The records of requests in one process: who packs them, and where the packs go."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from router.base.clock import Clock
+from router.observe.ended_exchange import Finished
+from router.observe.metrics import Metrics
+from router.observe.recorder import Consumer
+from router.records.keeper import Keeper
+from router.records.kept import KeptRecords
+from router.records.packing import pack
+from router.settings import Settings
+
+_SUFFIX = ".requests"  # of the file beside an SQLite store
+
+
+def open_kept(settings: Settings, clock: Clock) -> KeptRecords:
+    """Where this installation keeps them. Nothing is opened before it is used."""
+    url = settings.database_url
+    if url.startswith("sqlite:"):
+        from router.store.request_records_sqlite import SqliteRecords  # noqa: PLC0415 - one of the two is needed
+
+        path = url.removeprefix("sqlite:///").partition("?")[0]
+        return SqliteRecords(Path(path + _SUFFIX), settings.records, clock)
+    from router.store.request_records_postgres import PostgresRecords  # noqa: PLC0415 - likewise
+
+    return PostgresRecords(url, settings.database, settings.records, clock)
+
+
+@asynccontextmanager
+async def keeping(kept: KeptRecords, settings: Settings, clock: Clock, metrics: Metrics) -> AsyncIterator[Keeper]:
+    """What keeps the records of this process and of its workers while the block runs."""
+    keeper = Keeper(kept, settings.records.per_second, clock, metrics)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        await keeper.close()
+
+
+def packing_to(take: Callable[[bytes], object]) -> Consumer:
+    """A consumer of ended exchanges: packs the batch, and hands it on."""
+
+    def consume(batch: Sequence[Finished]) -> None:
+        packed = pack(batch)
+        if packed:
+            take(packed)
+
+    return consume

@@ -1,0 +1,12 @@
+"""Request records: what became of each exchange, for the developers whose resource it was for.
+
+Not to be confused with the records that routing is decided from (`routes/records.py`).
+
+    packing.py         a worker packs each exchange that has ended into some bytes; a keeper reads them
+    keeper.py          takes packs, samples what floods, counts everything, and hands both to a store; what is lost is counted and said
+    sampling.py        which requests of a resource that floods are kept
+    totals.py          exact numbers per minute, resource and route pattern, with a histogram of durations
+    route_patterns.py  `/users/17/posts` is `/users/:id/posts`
+    record.py          a record, and what is asked of those that are kept
+    kept.py            the Protocol of a store, which `store/request_records_*.py` implement
+"""

@@ -1,0 +1,30 @@
+"""Where records are kept, as those who write and read them see it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from router.records.record import Record, RecordFilter, Row
+from router.records.totals import Totals
+
+
+class KeptRecords(Protocol):
+    """A store of records and totals. Every method raises StoreUnavailableError where it is away or too slow."""
+
+    async def append(self, records: Sequence[Row], totals: Sequence[Totals]) -> None:
+        """Store records, which get their ids in this order, and totals; all or nothing."""
+
+    async def find(
+        self, where: RecordFilter, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> list[Record]:
+        """Those with ids below `before`, the newest first; or with `after` those above it, the oldest first."""
+
+    async def newest(self) -> int:
+        """The id of the record that was stored last; 0 for none."""
+
+    async def totals(self, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:
+        """Those of minutes that begin at or after `since`, and before `until`: microseconds since 1970."""
+
+    async def prune(self, now: int) -> None:
+        """Delete what is older than it may be, and the oldest of those who have more than they may, by `now`."""
+
+    async def close(self) -> None: ...

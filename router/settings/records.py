@@ -1,0 +1,35 @@
+"""`records.*`: the records of requests, which developers read."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from router.settings.types import Count, Group
+
+_MIB = 1024 * 1024
+
+
+def _not_below_tenants(value: int, info: ValidationInfo) -> int:
+    if value < info.data.get("max_bytes_per_tenant", 0):
+        raise ValueError("must not be less than max_bytes_per_tenant")
+    return value
+
+
+class Records(Group):
+    """What became of each request, as `/api/v1/request-logs` shows it. Beside an SQLite store they are in a file of their own, in
+    PostgreSQL in tables of their own."""
+
+    enabled: bool = Field(False, description="Whether requests are recorded.")
+    retention_hours: Annotated[int, Field(ge=1, le=24 * 31)] = Field(24, description="How long records are kept.")
+    max_bytes_per_tenant: Annotated[int, Field(ge=_MIB, le=1 << 40)] = Field(
+        64 * _MIB, description="Bytes of one tenant's records; the oldest go first. A record takes 150 to 300."
+    )
+    max_bytes: Annotated[int, AfterValidator(_not_below_tenants), Field(ge=_MIB, le=1 << 44)] = Field(
+        2048 * _MIB,
+        description="Bytes of all records in the store: of this node beside SQLite, of the fleet in PostgreSQL. The oldest go first.",
+    )
+    per_second: Count = Field(
+        200,
+        description="Requests of one resource per second that are all recorded; of more, those that failed and one in 10 "
+        "(one in 100 above ten times as many). Numbers stay exact.",
+    )
