@@ -108,11 +108,27 @@ def keys_rotate_signing(
 
 
 @commands.command("rotate-secrets")
-def keys_rotate_secrets(config: Config = None, as_json: AsJson = False) -> None:
-    """Encrypt what the store keeps of customers' logins with the first of the keys of `secrets_key`. Afterwards the others can be
-    taken away. `lost` counts those that none of the keys opens: they stay as they are, and have to be set again."""
+def keys_rotate_secrets(
+    forget_lost: Annotated[
+        bool,
+        typer.Option(
+            "--forget-lost",
+            help="Let go of certificates whose private key none of the keys opens: zones get another one, customers upload theirs again.",
+        ),
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the secrets of customers' logins and the private keys of certificates with the first of the keys of `secrets_key`.
+    Afterwards the others can be taken away. `lost` counts those that none of the keys opens: they stay as they are."""
+
+    async def reseal(services: "Services") -> tuple[int, int]:
+        done, lost = await services.logins.reseal()
+        more_done, more_lost = await services.sealed_keys.reseal(forget=forget_lost)
+        return done + more_done, lost + more_lost
+
     with reported(as_json):
-        done, lost = with_services(config, lambda services: services.logins.reseal(), secrets=True)
+        done, lost = with_services(config, reseal, secrets=True)
         show({"encrypted": done, "lost": lost}, as_json)
 
 

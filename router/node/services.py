@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from router.base.clock import Clock, SystemClock
 from router.base.secret_box import SecretBox
+from router.certificates.sealed_keys import SealedKeys
 from router.dns import DnsLookup
 from router.domains.checks.apply_custom import CustomResults
 from router.domains.checks.apply_preview import PreviewResults
@@ -68,6 +69,7 @@ class Services:
     preview_secrets: PreviewSecrets
     trusted_issuers: TrustedIssuers
     logins: Logins
+    sealed_keys: SealedKeys
     sessions: Sessions
     hand_overs: HandOvers
     passwords: Passwords
@@ -178,6 +180,7 @@ def build_services(
         preview_secrets=PreviewSecrets(store, clock),
         trusted_issuers=TrustedIssuers(store, clock, destinations=destinations),
         logins=Logins(store, clock, box=box or SecretBox(), destinations=destinations),
+        sealed_keys=SealedKeys(store, clock, box=box or SecretBox()),
         sessions=Sessions(store, clock),
         hand_overs=HandOvers(store, clock),
         passwords=Passwords(store, clock),

@@ -17,7 +17,7 @@ from router.store.types import DatabaseTime
 _OVERLAP = 6.0
 _COLUMNS = [column for column in held.c if column.name != "changed_at"]
 _SAVED = ("renew_at", "ari_at", "warned_days")
-_BLANK: Mapping[str, Any] = {"chain": "", "sealed_key": "", "names": [], "renew_at": None, "ari_at": None}
+BLANK: Mapping[str, Any] = {"chain": "", "sealed_key": "", "names": [], "renew_at": None, "ari_at": None}
 
 
 class SqlHeldCertificates(Rows):
@@ -43,7 +43,7 @@ class SqlHeldCertificates(Rows):
 
     async def remove(self, domain: str, origin: Origin, now: datetime) -> bool:
         which = (*_of(domain, origin), held.c.removed_at.is_(None))
-        update = sa.update(held).where(*which).values(removed_at=now, **_BLANK)
+        update = sa.update(held).where(*which).values(removed_at=now, **BLANK)
         return rows_changed(await self._connection.execute(update)) > 0
 
     async def due(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:

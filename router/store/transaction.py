@@ -25,6 +25,7 @@ from router.store.preview_secrets import SqlPreviewSecrets
 from router.store.previews import SqlPreviews
 from router.store.projects import SqlProjects
 from router.store.resources import SqlResources
+from router.store.sealed_keys import SqlSealedKeys
 from router.store.sessions import SqlSessions
 from router.store.signing_keys import SqlSigningKeys
 from router.store.tenants import SqlTenants
@@ -71,6 +72,7 @@ class Transaction:
         self.acme_accounts = SqlAccounts(*given, writing=writing)
         self.acme_orders = SqlOrders(*given, writing=writing)
         self.certificate_requests = SqlRequests(*given, writing=writing)
+        self.sealed_keys = SqlSealedKeys(*given, writing=writing)
         self.webhooks = SqlWebhooks(*given, writing=writing)
         self.deliveries = SqlDeliveries(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
