@@ -96,11 +96,12 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
-docs: install ## write docs/settings.md from the settings, docs/dns-providers.md from the table of providers
+docs: install ## write docs/settings.md from the settings, docs/dns-providers.md and deploy/domain-connect from their tables
 	$(BIN)/python -m docs.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m docs.dns_providers > docs/dns-providers.md.new
 	mv docs/dns-providers.md.new docs/dns-providers.md
+	$(BIN)/python -m docs.domain_connect
 
 # Three locks of one resolution: the tools and what runs; what runs in production (and the demo); the servers of tests.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

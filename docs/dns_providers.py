@@ -20,7 +20,8 @@ what its form calls the fields.
 | `value` | its field for the value, called `value_field` here |
 
 A domain itself (`example.com`, not `www.example.com`) can't be a CNAME. Where the provider has a record type that does the same there,
-it is in the column "for the domain itself"; elsewhere add A and AAAA records with the addresses of the target.
+it is in the column "for the domain itself"; elsewhere add A and AAAA records with the addresses of the target. Where the
+provider supports Domain Connect, the API has an `apply_url` that sets all records in one click ([domain-connect.md](domain-connect.md)).
 
 | provider | name servers | name field | value field | name of the domain itself | for the domain itself |
 |---|---|---|---|---|---|

@@ -19,6 +19,7 @@ from router.domains.checks.verification import Verification
 from router.domains.custom import CustomDomain, DomainFilter
 from router.domains.custom_domains import CustomDomains
 from router.domains.dns_providers import provider_noted
+from router.domains.domain_connect import DomainConnect
 from router.domains.redirects import DEFAULT_STATUS, STATUSES, RedirectPolicy
 from router.errors import NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.records import DomainStatus, Kind
@@ -129,7 +130,9 @@ class DomainOut(Out):
     unproven: it leads here, but needs a record that shows whose it is, for the reason in `proof_needed`. `records` are what
     is needed, with what was found: the first is recommended, as its target is this domain's alone and proves that it is
     yours; `verification_target` does as well while no other account can be meant. `method` is how the name leads here: by a `cname`, by an `address`
-    (flattened, or an ALIAS), or `proxied` by a CDN. `dns_provider` is
+    (flattened, or an ALIAS), or `proxied` by a CDN. `apply_url` is a
+    link at the DNS provider that sets all records in one click, where the provider supports Domain Connect: null until that is
+    known, some seconds after the domain is first shown, and once the domain routes. `dns_provider` is
     who has the zone, where it is one that we know; null before the first look. `failure_reason` is a code: `never_verified`, `dns_moved`. `checked_at` is
     when DNS was last looked at, `next_check_at` when it will be by itself.
     """
@@ -147,6 +150,7 @@ class DomainOut(Out):
     verification_target: str
     instructions: str
     records: list[RecordOut]
+    apply_url: str | None
     dns_provider: DnsProviderOut | None
     dns_status: str
     proof_needed: str | None
@@ -173,6 +177,8 @@ class RemovedOut(Out):
     status: DomainStatus
 
 
+CONNECT_TIME = 2.0  # seconds that a check waits for its DNS provider, when the check itself is done
+
 _TAKEN = (errors.CONFLICT,)
 _CHECK = (errors.CHECKED_JUST_NOW,)
 _VERIFY = (errors.CONFLICT, errors.CNAME_NOT_FOUND, errors.PROOF_NEEDED, errors.DNS_UNKNOWN, *_CHECK)
@@ -182,16 +188,26 @@ class _DomainHandlers(Handlers):
     """What the handlers under computers, deployments and /custom-domains share."""
 
     def __init__(
-        self, *, domains: CustomDomains, verification: Verification, resources: Resources, blocks: Blocks
+        self,
+        *,
+        domains: CustomDomains,
+        verification: Verification,
+        resources: Resources,
+        blocks: Blocks,
+        connect: DomainConnect | None,
     ) -> None:
         self._domains = domains
+        self._connect = connect
         self._blocks = blocks
         self._verification = verification
         self._resources = resources
 
     async def _show(self, *domains: CustomDomain) -> list[DomainOut]:
         blocks = await self._blocks.of_domains([domain.id for domain in domains])
-        return [_shown(domain, blocked(blocks.get(domain.id))) for domain in domains]
+        return [_shown(domain, blocked(blocks.get(domain.id)), self._apply_url(domain)) for domain in domains]
+
+    def _apply_url(self, domain: CustomDomain) -> str | None:
+        return None if self._connect is None else self._connect.of_custom(domain)
 
     async def _response(self, domain: CustomDomain) -> Data[DomainOut]:
         return Data((await self._show(domain))[0])
@@ -225,7 +241,12 @@ class _DomainHandlers(Handlers):
         return await self._response(await self._verification.custom_domain(domain.id))
 
     async def _check(self, domain: CustomDomain) -> Data[DomainOut]:
-        return await self._response(await self._verification.check_custom_domain(domain.id))
+        if self._connect is not None:
+            self._connect.begin(domain.fqdn, is_zone=False)
+        checked = await self._verification.check_custom_domain(domain.id)
+        if self._connect is not None:
+            await self._connect.wait(domain.fqdn, CONNECT_TIME, is_zone=False)
+        return await self._response(checked)
 
     async def _remove(self, domain: CustomDomain) -> RemovedOut:
         return RemovedOut.model_validate(await self._domains.remove(domain.id))
@@ -362,13 +383,14 @@ _OPTIONS = frozenset(
 )
 
 
-def _shown(domain: CustomDomain, block: BlockedOut | None) -> DomainOut:
+def _shown(domain: CustomDomain, block: BlockedOut | None, apply_url: str | None) -> DomainOut:
     check = domain.check
     provider = provider_noted(domain.detail)
     made = {
         "cert": CertOut.model_validate(domain.cert),
         "instructions": domain.instructions,
         "records": [RecordOut.model_validate(one) for one in domain.required_records],
+        "apply_url": apply_url,
         "dns_provider": None if provider is None else DnsProviderOut.model_validate(provider),
         "dns_status": dns_status(check.result, domain.proof_needed),
         "proof_needed": domain.proof_needed,

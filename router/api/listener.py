@@ -6,9 +6,10 @@ failure, carries its request id and the API's envelope.
 """
 
 import asyncio
+import inspect
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -59,7 +60,8 @@ class Authenticator(Protocol):
         """Whether there is an internal token at all."""
 
 
-Page = Callable[[BaseRequest], Response]  # a page beside the table: the documentation, its JSON
+# A page beside the table: the documentation, its JSON, where people come back to from their DNS provider.
+Page = Callable[[BaseRequest], Response | Awaitable[Response]]
 
 
 @dataclass(slots=True)
@@ -161,7 +163,11 @@ class Api:
             state.headers["Allow"] = "GET, HEAD"
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
         await self._count(state, f"address:{state.address}", self._rates.anonymous)
-        response = page(state.request)
+        shown = page(state.request)
+        if inspect.isawaitable(shown):
+            async with asyncio.timeout(HANDLER_TIME):
+                shown = await shown
+        response = shown
         response.headers.update(state.headers)
         return response
 

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from router.api.authorization import authorize_place, tenant_of
+from router.api.custom_domains import CONNECT_TIME
 from router.api.models import DnsProviderOut, Exact, HostName, Instant, Out, RecordOut
 from router.api.operations import Bare, Call, Handlers, operation
 from router.api.principal import Access
 from router.domains.checks.judgement import Check
 from router.domains.checks.verification import Verification
 from router.domains.dns_providers import provider_noted
+from router.domains.domain_connect import DomainConnect
 from router.domains.names import MAX_ZONE
 from router.domains.preview_domains import PreviewDomains, PreviewSetting
 from router.domains.urls import Urls
@@ -44,7 +46,8 @@ class PreviewDomainOut(Out):
     """`preview_domain` is the scope's own, null where it inherits; `effective_domain` is what holds for it.
 
     `domain`, `cname_target`, `target` and `verified` say the same in the words of the clients. `failure_reason` is a code:
-    `never_verified`, `dns_moved`. `dns_provider` is who has the zone, where it is one that we know. `checked_at` is when DNS was last looked at, `next_check_at` when it will be by itself.
+    `never_verified`, `dns_moved`. `apply_url` is a link at the DNS provider that
+    sets all records in one click, as for custom domains. `dns_provider` is who has the zone, where it is one that we know. `checked_at` is when DNS was last looked at, `next_check_at` when it will be by itself.
     """
 
     scope: Scope
@@ -55,6 +58,7 @@ class PreviewDomainOut(Out):
     dns_status: str
     url_examples: UrlExamples
     records: list[RecordOut]
+    apply_url: str | None
     dns_provider: DnsProviderOut | None
     failure_reason: str | None
     caa_forbidden: bool
@@ -79,6 +83,7 @@ class _PreviewDomainHandlers(Handlers):
         projects: Projects,
         urls: Urls,
         target: str,
+        connect: DomainConnect | None,
     ) -> None:
         self._previews = previews
         self._verification = verification
@@ -86,6 +91,7 @@ class _PreviewDomainHandlers(Handlers):
         self._projects = projects
         self._urls = urls
         self._target = target
+        self._connect = connect
 
     async def _workspace(self, call: Call[Any, Any]) -> str:
         """The id of a workspace that the caller may see. Raises RouterError: NOT_FOUND, FORBIDDEN (another tenant's too)."""
@@ -112,7 +118,12 @@ class _PreviewDomainHandlers(Handlers):
         return await self._get(scope, scope_id)
 
     async def _verify(self, scope: Scope, scope_id: str) -> Bare[PreviewDomainOut]:
+        own = None if self._connect is None else await self._previews.get(scope, scope_id)
+        if self._connect is not None and own is not None:
+            self._connect.begin(own.domain, is_zone=True)
         preview, check = await self._verification.preview_domain(scope, scope_id)
+        if self._connect is not None:
+            await self._connect.wait(preview.domain, CONNECT_TIME, is_zone=True)
         return Bare(self._shown(scope, scope_id, PreviewSetting(preview, preview), check))
 
     def _shown(
@@ -137,6 +148,7 @@ class _PreviewDomainHandlers(Handlers):
                 deployment=self._urls.at(default_host("<deployment-slug>", domain)),
             ),
             records=[RecordOut.model_validate(one) for one in needed],
+            apply_url=None if own is None or self._connect is None else self._connect.of_preview(own),
             dns_provider=None if provider is None else DnsProviderOut.model_validate(provider),
             failure_reason=own.failure_reason if own is not None else None,
             caa_forbidden=own is not None and own.check.caa_forbidden,

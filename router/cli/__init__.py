@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from router.cli import blocks, db, doctor, domains, endpoints, explain, keys, resources, serve, status, tenants
+from router.cli import (
+    blocks,
+    db,
+    doctor,
+    domain_connect,
+    domains,
+    endpoints,
+    explain,
+    keys,
+    resources,
+    serve,
+    status,
+    tenants,
+)
 from router.cli.demo import demo
 from router.cli.options import group
 from router.cli.output import say
@@ -26,6 +39,7 @@ for _name, _commands in (
     ("resources", resources.commands),
     ("endpoints", endpoints.commands),
     ("domains", domains.commands),
+    ("domain-connect", domain_connect.commands),
     ("blocks", blocks.commands),
 ):
     app.add_typer(_commands, name=_name)

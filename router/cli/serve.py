@@ -33,12 +33,14 @@ def serve(
 
 def check_config(config: Config = None, as_json: AsJson = False) -> None:
     """Print the settings in force, secrets masked. Fails if a key is unknown or wrong, and names it."""
+    from router.node.domain_connect import key_of
     from router.settings import load
 
     with reported(as_json):
         settings = load(config)
         settings.secret_keys()  # its file is read at the start, which fails where that can't be
         settings.acme()
+        key_of(settings)  # as is this one
         shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))
 

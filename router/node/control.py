@@ -31,6 +31,7 @@ from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
 from router.node.admin import Admin, Check, ConnectionLog, Probe
 from router.node.background import periodic_jobs
+from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
 from router.node.rest import server_on
 from router.node.services import Services, build_services, destinations_of, open_fetch, open_lookup
@@ -145,6 +146,11 @@ class Control:
         fetch = open_fetch(settings, clock, lookup)
         probe = await stack.enter_async_context(HttpHealthCheck())
         own_listeners = self._own_listeners
+        connect = await stack.enter_async_context(
+            open_domain_connect(
+                store, settings, clock, lookup=lookup, destinations=destinations_of(settings, own_listeners)
+            )
+        )
         services = build_services(
             store,
             settings,
@@ -158,6 +164,7 @@ class Control:
             error_notes=self._error_notes,
             box=SecretBox(settings.secret_keys()),
             recent_uses=None if self._shared is None else self._shared.uses,
+            domain_connect=connect,
         )
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there

@@ -8,6 +8,7 @@ from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
+from router.api.connect_page import return_page
 from router.api.cors import Cors
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.deployments import DeploymentPresenter, DeploymentsApi
@@ -50,6 +51,7 @@ from router.base.clock import Clock
 from router.domains.urls import Urls
 from router.node.services import Services
 from router.settings import Settings
+from router.settings.domain_connect import RETURN_PATH
 from router.store import Store
 
 
@@ -132,6 +134,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
                 verification=services.verification,
                 resources=services.resources,
                 blocks=services.blocks,
+                connect=services.domain_connect,
             )
             for handlers in (ComputerDomains, DeploymentDomains, FlatDomains)
         ),
@@ -143,6 +146,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
                 projects=services.projects,
                 urls=urls,
                 target=settings.proxy_target,
+                connect=services.domain_connect,
             )
             for handlers in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
         ),
@@ -181,9 +185,12 @@ def server_on(
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
     table = Table(handlers_of(services, settings, activity, clock))
+    found = pages(document(table, version=version("miosa-router")))
+    if services.domain_connect is not None:
+        found[RETURN_PATH] = return_page(services.domain_connect)
     api = Api(
         table,
-        pages=pages(document(table, version=version("miosa-router"))),
+        pages=found,
         authenticator=Credentials(
             keys=services.keys,
             tokens=TokenVerifier(settings.jwt, clock),

@@ -16,6 +16,7 @@ from router.domains.checks.queue import Queue
 from router.domains.checks.verification import Verification
 from router.domains.custom_domains import CustomDomains
 from router.domains.diagnosis.diagnoser import Diagnoses
+from router.domains.domain_connect import DomainConnect
 from router.domains.lookup import Lookup
 from router.domains.preview_domains import PreviewDomains
 from router.domains.transfers import Transfers
@@ -89,6 +90,7 @@ class Services:
     webhooks: Webhooks
     checks: Queue
     transfers: Transfers
+    domain_connect: DomainConnect | None
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
@@ -114,6 +116,7 @@ def build_services(
     error_notes: ErrorNotes | None = None,
     box: SecretBox | None = None,
     recent_uses: RecentUses | None = None,
+    domain_connect: DomainConnect | None = None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
     node's traffic has met, `recent_uses`: what all nodes' has used. Without `box` no secret can be stored that has to be read again, and none be read."""
@@ -215,6 +218,7 @@ def build_services(
         webhooks=Webhooks(store, clock, destinations=destinations),
         checks=Queue(store, clock),
         transfers=transfers,
+        domain_connect=domain_connect,
     )
 
 

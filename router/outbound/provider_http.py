@@ -1,4 +1,4 @@
-"""Requests to identity providers. A customer chooses their URLs, so the guards are those of webhooks: only addresses that
+"""Requests to providers of identities and of DNS. A customer chooses their URLs, so the guards are those of webhooks: only addresses that
 were judged are dialled, no redirect is followed, and of an answer no more than `MAX_BODY` bytes are read.
 """
 
@@ -19,11 +19,11 @@ from router.tenancy.destinations import Destinations
 REQUEST_TIMEOUT = 5.0  # seconds for one request, name resolution included
 MAX_BODY = 256 * 1024
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_HEADERS = {"User-Agent": "miosa-router sign-in", "Accept": "application/json", "Accept-Encoding": "identity"}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 class ProviderUnavailableError(Exception):
-    """An identity provider can't be used now. `str()` says why, without an address. `lies`: it did answer, with something that
+    """A provider can't be used now. `str()` says why, without an address. `lies`: it did answer, with something that
     must not be believed."""
 
     def __init__(self, reason: str, *, lies: bool = False) -> None:
@@ -43,7 +43,18 @@ class ProviderResponse:
 class ProviderHttp:
     """Sends one request at a time over a connection of its own."""
 
-    def __init__(self, lookup: Lookup, destinations: Destinations, clock: Clock) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        destinations: Destinations,
+        clock: Clock,
+        *,
+        purpose: str = "sign-in",
+        max_body: int = MAX_BODY,
+    ) -> None:
+        """`purpose` is what the requests are for, as they say in User-Agent."""
+        self._headers = {**_HEADERS, "User-Agent": f"miosa-router {purpose}"}
+        self._max_body = max_body
         self._lookup = lookup
         self._destinations = destinations
         self._clock = clock
@@ -79,14 +90,14 @@ class ProviderHttp:
         # A name with one address that must not be dialled is an attempt to get inside: none of them is dialled.
         addresses = await resolve(self._lookup, url.host or "", allowed, until, all_of_them=True)
         async with (
-            open_session(addresses, headers=_HEADERS) as session,
+            open_session(addresses, headers=self._headers) as session,
             session.request(method, url, data=form, headers=headers, allow_redirects=False) as response,
         ):
             body = b""
-            while chunk := await response.content.read(MAX_BODY + 1 - len(body)):
+            while chunk := await response.content.read(self._max_body + 1 - len(body)):
                 body += chunk
-                if len(body) > MAX_BODY:
-                    raise ProviderUnavailableError(f"it sent more than {MAX_BODY // 1024} KiB", lies=True)
+                if len(body) > self._max_body:
+                    raise ProviderUnavailableError(f"it sent more than {self._max_body // 1024} KiB", lies=True)
             return ProviderResponse(response.status, response.headers, body)
 
 

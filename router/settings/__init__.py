@@ -17,6 +17,7 @@ from router.settings.acme import Acme, AcmeSettings, DnsUpdate, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
+from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
@@ -52,6 +53,7 @@ __all__ = [
     "Credits",
     "Database",
     "DnsUpdate",
+    "DomainConnect",
     "Gate",
     "Jwt",
     "Limits",
@@ -241,6 +243,7 @@ class Settings(AcmeSettings):
     records: Records = Field(default_factory=Records)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
+    domain_connect: DomainConnect = Field(default_factory=DomainConnect)
 
     @property
     def login_name(self) -> str:

@@ -2,7 +2,6 @@
 whatever a name server or a provider says."""
 
 import asyncio
-import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
@@ -14,10 +13,6 @@ from typing import Any
 import dns.message
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from router.base.clock import SystemClock
 from router.dns.lookup import DnsLookup
@@ -26,6 +21,7 @@ from router.outbound.identity_providers import Providers
 from router.outbound.provider_http import ProviderHttp, ProviderUnavailableError
 from router.outbound.sign_in import Client, Identity, SignIn, new_proofs
 from router.tenancy.destinations import Destinations
+from tests.support.authority import Authority
 from tests.support.identity_provider import IdentityProvider
 from tests.support.login_provider import CLIENT_ID, CLIENT_SECRET, LoginProvider
 from tests.support.nameserver import NameServer
@@ -177,57 +173,14 @@ async def test_endpoints_inside_are_not_visited(host: str, endpoint: str) -> Non
     assert trap.visits == 0
 
 
-class Authority:
-    """A CA of the tests."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' CA")])
-        self.certificate = self._signed(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), None)
-
-    def _signed(
-        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, basic: x509.BasicConstraints, host: str | None
-    ) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(basic, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
-        if host is not None:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-    def server(self, folder: Path, host: str) -> ssl.SSLContext:
-        """What a server at that name shows."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        signed = self._signed(name, key, x509.BasicConstraints(ca=False, path_length=None), host)
-        pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        file = folder / f"{host}.pem"
-        text = signed.public_bytes(pem) + key.private_bytes(pem, private, serialization.NoEncryption())
-        file.write_bytes(text)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-
 @pytest.mark.parametrize(("certified", "reached"), [(NAME, True), ("other.example.com", False)])
 async def test_https_with_a_certificate_that_is_vouched_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certified: str, reached: bool
 ) -> None:
     """One for the provider's name by a CA that this machine trusts: its keys verify tokens. For another name: it can't be used."""
     authority = Authority()
-    trusted = authority.certificate.public_bytes(serialization.Encoding.PEM).decode()
     # The machine's list of CAs is read when aiohttp is imported; this one has the tests' CA alone.
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cadata=trusted))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cadata=authority.pem))
     provider = IdentityProvider(NAME, tls=authority.server(tmp_path, certified))
     provider.listen_at(OUTSIDE)
     claims: dict[str, Any] = {"sub": "ada", "aud": "previews", "exp": int(SystemClock().now().timestamp()) + 600}

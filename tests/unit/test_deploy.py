@@ -75,7 +75,7 @@ def _lines() -> list[tuple[str, bool, str]]:
     """(key, whether it is set, the line before it) for each setting of the file, in its order."""
     found, group, before = [], "", ""
     for line in (DEPLOY / "miosa-router.toml").read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"\[([a-z]+)\]", line):
+        if match := re.fullmatch(r"\[([a-z_]+)\]", line):
             group = match[1] + "."
         elif match := re.match(r"(#?)([a-z0-9_]+) = ", line):
             found.append((group + match[2], not match[1], before))
