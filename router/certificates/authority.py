@@ -1,7 +1,7 @@
 """The certificate authority, as this package needs it: RFC 8555, and RFC 9773 (ARI) where it has that.
 
 Every method is awaited with a deadline of the implementation's (30 s at most) and raises one of the four errors below, and
-nothing else. `open_account` comes first; it costs a request only where no uri is given.
+nothing else. `open_account` comes first.
 """
 
 import enum
@@ -105,8 +105,8 @@ class Authority(Protocol):
         """Address of its directory."""
 
     async def open_account(self, key: str, uri: str | None) -> str:
-        """Work with the account of this key (PEM); without a uri register it, which finds the one that the key has already
-        (RFC 8555 §7.3.1). Its uri. Raises RefusedError `accountDoesNotExist` where the uri is no account of the key's."""
+        """Work with the account of this key (PEM); its uri. Without one given, a key that has none registers one (RFC 8555 §7.3.1);
+        with one, RefusedError `accountDoesNotExist` is raised then."""
 
     async def place(self, names: Sequence[str], *, replaces: str | None = None) -> OrderSeen:
         """Place an order for these names. `replaces` is left out where the authority has no ARI; RefusedError `alreadyReplaced`

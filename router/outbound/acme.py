@@ -70,21 +70,18 @@ class AcmeAuthority:
         return self._http.url
 
     async def open_account(self, key: str, uri: str | None) -> str:
-        signer = Signer(_account_key(key), None if uri is None else self._http.check_url(uri))
-        if uri is None:
-            async with _step():
-                uri = await self._register(signer)
-            signer = Signer(signer.key, uri)
-        self._signer = signer
-        return uri
-
-    async def _register(self, signer: Signer) -> str:
+        signer = Signer(_account_key(key))
         wanted = messages.NewRegistration.from_data(email=self._contact, terms_of_service_agreed=True)
-        response = await self._http.post(await self._http.resource("newAccount"), wanted.to_json(), signer)
+        if uri is not None:  # §7.3.1
+            wanted = messages.NewRegistration(only_return_existing=True)
+        async with _step():
+            response = await self._http.post(await self._http.resource("newAccount"), wanted.to_json(), signer)
         status = response.json().get("status")
         if status != "valid":
             raise RefusedError("unauthorized", f"the account is {status if status in _ENDED else 'not valid'} there")
-        return self._http.check_url(response.headers.get("Location"))
+        found = self._http.check_url(response.headers.get("Location"))
+        self._signer = Signer(signer.key, found)
+        return found
 
     async def place(self, names: Sequence[str], *, replaces: str | None = None) -> OrderSeen:
         async with _step():

@@ -149,23 +149,31 @@ async def test_from_an_order_to_a_certificate(shared: Pebble, tmp_path: Path) ->
 
 
 async def test_an_account_is_one_of_its_key(shared: Pebble, tmp_path: Path) -> None:
-    """Registering again finds it; with its address nothing is asked for."""
+    """Registering again finds it, with its address or without."""
     async with world(shared, tmp_path) as w:
         assert await w.another().open_account(w.key, None) == w.uri
-        asked = len(w.proxy.asked)
         assert await w.another().open_account(w.key, w.uri) == w.uri
-        assert len(w.proxy.asked) == asked
         assert await w.another().open_account(new_key(), None) != w.uri
 
 
 async def test_an_account_that_the_authority_does_not_have(shared: Pebble, tmp_path: Path) -> None:
-    """A store that was restored, or an authority that forgot: the first request says so."""
+    """A store that was restored, or an authority that forgot: no other one is made by the way."""
     async with world(shared, tmp_path) as w:
-        other = w.another()
-        await other.open_account(new_key(), f"{w.uri}0")
-        with pytest.raises(RefusedError) as refused:
-            await other.place(NAMES)
-        assert refused.value.kind == "accountDoesNotExist"
+        key, other = new_key(), w.another()
+        for _ in range(2):
+            with pytest.raises(RefusedError) as refused:
+                await other.open_account(key, w.uri)
+            assert refused.value.kind == "accountDoesNotExist"
+
+
+async def test_an_account_that_ended(shared: Pebble, tmp_path: Path) -> None:
+    """Deactivated by the authority: it can't be used, and is not taken for lost."""
+    async with world(shared, tmp_path) as w:
+        w.proxy.change("newAccount", lambda account: account.update(status="deactivated"))
+        for uri in (None, w.uri):
+            with pytest.raises(RefusedError, match="deactivated") as refused:
+                await w.another().open_account(w.key, uri)
+            assert refused.value.kind == "unauthorized"
 
 
 async def test_an_order_is_found_again(shared: Pebble, tmp_path: Path) -> None:
@@ -334,10 +342,9 @@ async def test_another_key(shared: Pebble, tmp_path: Path) -> None:
         await w.authority.answer(placed.url)
         await w.settled(placed.url, Stage.READY)
         assert await w.another().open_account(new, None) == w.uri
-        old = w.another()
-        await old.open_account(w.key, w.uri)
-        with pytest.raises(RefusedError):
-            await old.look(placed.url)
+        with pytest.raises(RefusedError) as refused:
+            await w.another().open_account(w.key, w.uri)
+        assert refused.value.kind == "accountDoesNotExist"
 
 
 async def test_a_key_of_another_account(shared: Pebble, tmp_path: Path) -> None:
@@ -598,15 +605,14 @@ async def test_details_are_short_and_of_one_line(shared: Pebble, tmp_path: Path)
         assert len(refused.value.detail) == 500
 
 
-@pytest.mark.parametrize("field", ["newNonce", "newOrder"])
+@pytest.mark.parametrize("field", ["newNonce", "newAccount"])
 async def test_a_directory_that_leads_elsewhere(shared: Pebble, tmp_path: Path, field: str) -> None:
     """Nothing is sent there."""
     async with world(shared, tmp_path) as w:
         w.proxy.change("directory", elsewhere(field))
         other = w.another()
-        await other.open_account(w.key, w.uri)
         with pytest.raises(BadAnswerError):
-            await other.place(NAMES)
+            await other.open_account(w.key, w.uri)
 
 
 async def test_renewal_information_that_must_not_be_believed(shared: Pebble, tmp_path: Path) -> None:
