@@ -1,7 +1,7 @@
 """The TXT values that prove a zone to the authority, at `<token>.<acme_zone>`: published by a server of ours, which reads them
 from the orders in the store, or by dynamic updates of the operator's (RFC 2136)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -26,5 +26,6 @@ class ChallengeRecords(Protocol):
 class TxtSource(Protocol):
     """Where a server of ours reads what to answer: `router.store.acme_orders.SqlTxtSource`."""
 
-    async def txt_at(self, token: str) -> tuple[str, ...]:
-        """The values at the token's name now. Raises StoreUnavailableError."""
+    async def open_values(self) -> Mapping[str, Sequence[str]]:
+        """The values of every open order, by its token. All at once: there are few, and a flood of invented tokens must not
+        become one of queries. Raises StoreUnavailableError."""

@@ -121,8 +121,5 @@ class OrderRows(Protocol):
     async def withdrawn(self, order_id: str) -> None:
         """Its TXT values are answered no more."""
 
-    async def txt_at(self, token: str) -> tuple[str, ...]:
-        """What is to be answered at the token's name now: the values of its open orders."""
-
     async def prune(self, closed_before: datetime, limit: int) -> int:
         """Delete orders that were closed before then, but each domain's newest; how many."""

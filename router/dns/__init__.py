@@ -10,6 +10,9 @@ The answers decide over domains, so they come from the authoritative servers, no
    send; `transport.py` sends them: UDP with EDNS and 1232 bytes, TCP for what was truncated, 4 at once to one address.
 4. `server_reply.py` parses a message into a value, `views.py` compares what several servers say.
 
+Two files publish: `update.py` puts the values of ACME challenges into the operator's own zone, and `published.py` waits until
+all of a zone's name servers answer them.
+
 **DNSSEC.** Nothing is validated here. Authoritative servers sign and do not validate, so their answers look sound whatever
 the signatures are worth. A validating resolver tells whether a client that validates, as a certificate authority does, gets
 an answer: one of DNS_SERVERS, or beside a walk one of the system's. SERVFAIL there, and an answer with checking disabled

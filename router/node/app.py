@@ -22,7 +22,7 @@ from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
 from router.node.record_keeping import keeping, open_kept, packing_to
-from router.node.sockets import listen, local_addresses
+from router.node.sockets import dns_sockets, listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
 from router.observe.metrics import Metrics
@@ -468,6 +468,10 @@ class App:
                 sockets[name] = opened = self._given.get(name) or listen(name, bind)
                 self._stack.callback(opened.close)
                 self.addresses[name] = opened.getsockname()[:2]
+        for listener, opened in dns_sockets(settings, self._given).items():
+            sockets[listener] = opened
+            self._stack.callback(opened.close)
+            self.addresses[listener] = opened.getsockname()[:2]
         return sockets
 
     def _open_recorder(self, metrics: Metrics, evidence: MemoryEvidence) -> Recorder:

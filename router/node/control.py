@@ -31,6 +31,7 @@ from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
 from router.node.admin import Admin, Check, ConnectionLog, Probe
 from router.node.background import periodic_jobs
+from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
 from router.node.rest import server_on
@@ -194,6 +195,9 @@ class Control:
         )
         if "admin" in sockets:
             await self._serve_admin(ask, sockets["admin"])
+        responder = open_responder(settings, sockets, store.txt_source, metrics, clock)
+        if responder is not None:
+            stack.push_async_callback(responder.close)
         self._tasks.start("look at the surroundings", self._surroundings.run())
         activity = self._activity(services)
         if self._control_side is not None or "proxy" in sockets:

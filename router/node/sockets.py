@@ -2,11 +2,13 @@
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
-from router.settings import split_bind
+from router.settings import Settings, split_bind
 
 BACKLOG = 1024
+DNS_UDP, DNS_TCP = "dns_udp", "dns_tcp"
 _TRIES = 20
 
 
@@ -53,6 +55,21 @@ def listen_dns(bind: str) -> tuple[socket.socket, socket.socket]:
             if port:
                 raise
     raise ListenError(f"the DNS listener found no port of {host} that is free for both UDP and TCP")
+
+
+def dns_sockets(settings: Settings, given: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+    """The sockets of `acme_dns_bind`, those that are given (by the supervisor or systemd) or new ones; none on a node that
+    does not answer DNS. Raises ListenError."""
+    passed = {name: given[name] for name in (DNS_UDP, DNS_TCP) if name in given}
+    if settings.acme_zone is None or settings.acme_dns_bind is None or "admin" not in settings.roles:
+        if passed:
+            raise ListenError("systemd passed the DNS listener sockets, but acme_zone and acme_dns_bind are not set")
+        return {}
+    if not passed:
+        return dict(zip((DNS_UDP, DNS_TCP), listen_dns(settings.acme_dns_bind), strict=True))
+    if len(passed) == 1:
+        raise ListenError("the DNS listener needs two sockets of systemd: ListenDatagram= and ListenStream=")
+    return passed
 
 
 def _datagrams(beside: socket.socket, bind: str) -> socket.socket:

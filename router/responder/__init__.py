@@ -14,7 +14,6 @@ It never recurses, transfers, or takes an update, and no answer over UDP is larg
 """
 
 from router.responder.server import Responder
-from router.responder.values import OpenValues
 from router.responder.zone import PROBE, PROBE_TCP, PROBE_TEXT, Zone
 
-__all__ = ["PROBE", "PROBE_TCP", "PROBE_TEXT", "OpenValues", "Responder", "Zone"]
+__all__ = ["PROBE", "PROBE_TCP", "PROBE_TEXT", "Responder", "Zone"]

@@ -3,11 +3,12 @@
 import socket
 
 from router.base.clock import Clock
+from router.certificates.challenges import TxtSource
 from router.observe.metrics import Metrics
 from router.responder.answers import Answers
 from router.responder.connections import IDLE, Connections
 from router.responder.datagrams import Datagrams
-from router.responder.values import CurrentValues, OpenValues
+from router.responder.values import CurrentValues
 from router.responder.zone import Zone
 
 
@@ -21,7 +22,7 @@ class Responder:
         connections: socket.socket,
         *,
         zone: Zone,
-        rows: OpenValues,
+        rows: TxtSource,
         metrics: Metrics,
         clock: Clock,
         idle: float = IDLE,

@@ -7,25 +7,18 @@ query a second, whatever names it makes up. What is not among them does not exis
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
+from router.certificates.challenges import TxtSource
 from router.errors import StoreUnavailableError
 
 KEPT = 1.0  # seconds
 WITHIN = 1.0  # seconds for the store to answer
 
 _log = structlog.get_logger("router.responder")
-
-
-class OpenValues(Protocol):
-    """The rows that the responder needs."""
-
-    async def open_values(self) -> Mapping[str, Sequence[str]]:
-        """The TXT values of every open order, by its token. Raises StoreUnavailableError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class Snapshot:
 class CurrentValues:
     """Reads the store when somebody asks: at most once at a time, and at most once in `KEPT` seconds."""
 
-    def __init__(self, rows: OpenValues, clock: Clock, *, within: float = WITHIN) -> None:
+    def __init__(self, rows: TxtSource, clock: Clock, *, within: float = WITHIN) -> None:
         self._rows = rows
         self._clock = clock
         self._within = within

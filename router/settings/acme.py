@@ -5,13 +5,15 @@ The keys are flat in the file; `Settings.acme` gives them together, checked as a
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from router.settings.types import Bind, Domain, Domains, Group, SettingsError, Word, split_bind
+from router.base.addresses import Address
+from router.settings.types import AddressesOf, Bind, Domain, Domains, Group, SettingsError, Word, split_bind
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -70,6 +72,11 @@ class AcmeSettings(Group):
         (),
         description="Names of the servers that `acme_zone` is delegated to, for its NS and SOA records. Needed with `acme_dns_bind`.",
     )
+    acme_dns_addresses: AddressesOf = Field(
+        default_factory=dict,
+        description="Addresses of those of `acme_dns_names` that lie in `acme_zone` itself; as a variable, `ns1.acme.example.net=192.0.2.1,…`."
+        " The parent zone has the same addresses beside its NS records (glue).",
+    )
     acme_platform: bool = Field(
         False,
         description="Whether the platform's own zone gets such certificates too; its challenges must be delegated.",
@@ -102,8 +109,25 @@ class Acme:
     bind: tuple[str, int] | None
     update: DnsUpdate | None
     names: tuple[str, ...]
+    addresses: Mapping[str, tuple[Address, ...]]
     platform: bool
     profile: str | None
+
+
+def _address_problems(given: AcmeSettings, zone: str) -> list[tuple[str, str]]:
+    """A name server that lies in the zone is found by its address only, which no other zone has."""
+    inside = {name for name in given.acme_dns_names if name == zone or name.endswith(f".{zone}")}
+    if given.acme_dns_bind is None:
+        inside = set()
+    problems = [
+        ("acme_dns_addresses", f"must have an address of {name}, which lies in acme_zone")
+        for name in sorted(inside - given.acme_dns_addresses.keys())
+    ]
+    problems += [
+        ("acme_dns_addresses", f"has {name}, which is none of acme_dns_names in acme_zone")
+        for name in sorted(given.acme_dns_addresses.keys() - inside)
+    ]
+    return problems
 
 
 def together(given: AcmeSettings, *, can_seal: bool) -> Acme | None:
@@ -134,6 +158,7 @@ def together(given: AcmeSettings, *, can_seal: bool) -> Acme | None:
         problems.append(
             ("acme_dns_names", "must name the servers that acme_zone is delegated to, for its NS and SOA records")
         )
+    problems += _address_problems(given, given.acme_zone)
     if given.acme_ca_file is not None and not given.acme_ca_file.is_file():
         problems.append(("acme_ca_file", f"{given.acme_ca_file} is no file"))
     if problems:
@@ -146,6 +171,7 @@ def together(given: AcmeSettings, *, can_seal: bool) -> Acme | None:
         bind=None if given.acme_dns_bind is None else split_bind(given.acme_dns_bind),
         update=update,
         names=given.acme_dns_names,
+        addresses=given.acme_dns_addresses,
         platform=given.acme_platform,
         profile=given.acme_profile,
     )

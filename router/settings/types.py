@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from router.base.addresses import Network
+from router.base.addresses import Address, Network
 from router.base.proxy_only_headers import is_asserted
 from router.hostname import InvalidNameError, canonical_name
 from router.settings.redis_url import parse_redis_url
@@ -73,6 +73,28 @@ def _by_network(value: object) -> object:
     return found
 
 
+def _by_name(value: object) -> object:
+    """A variable gives pairs, as `ns1.example.com=192.0.2.1,ns1.example.com=2001:db8::1`."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, list[str]] = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        name, _, address = pair.partition("=")
+        found.setdefault(name.strip(), []).append(address.strip())
+    return found
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, str):
+        try:
+            return ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not an IP address") from None
+    if isinstance(value, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
+        return value
+    raise ValueError("must be an IP address")
+
+
 def _asserted(value: str) -> str:
     if not is_asserted(value.lower().encode("latin-1", "replace")):
         raise ValueError(
@@ -131,6 +153,15 @@ HeadersOf = Annotated[
     dict[Annotated[Network, BeforeValidator(_network)], Headers],
     BeforeValidator(_by_network),
     AfterValidator(_of_trusted),
+]
+AddressesOf = Annotated[
+    dict[
+        Domain,
+        Annotated[
+            tuple[Annotated[Address, BeforeValidator(_address)], ...], BeforeValidator(_split), Field(min_length=1)
+        ],
+    ],
+    BeforeValidator(_by_name),
 ]
 Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]

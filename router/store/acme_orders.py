@@ -1,6 +1,6 @@
 """Stored orders at the authority, the account that places them, and customers' requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.certificates.account import Account
 from router.certificates.order import Order, OrderState
 from router.certificates.request import CertificateRequest
-from router.store.connection import Connection, Engine, rows_changed
+from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests
 from router.store.rows import Rows, fields_of, named
@@ -20,6 +20,9 @@ _PUT_REQUEST = Upsert(
     certificate_requests, replacing(*(column.name for column in certificate_requests.c if not column.primary_key))
 )
 _is_open = acme_orders.c.closed_at.is_(None)
+# A domain has at most one open order, and a token belongs to one domain. Each answer is read within a second, so more than so
+# many would be too many to read; the authority's limits keep them far below.
+OPEN_VALUES = sa.select(acme_orders.c.token, acme_orders.c.txt).where(_is_open).limit(10_000)
 _SAVED = (
     "state",
     "url",
@@ -86,9 +89,6 @@ class SqlOrders(Rows):
         which = (acme_orders.c.id == order_id, ~_is_open)
         await self._connection.execute(sa.update(acme_orders).where(*which).values(txt=[]))
 
-    async def txt_at(self, token: str) -> tuple[str, ...]:
-        return await _txt_at(self._connection, token)
-
     async def prune(self, closed_before: datetime, limit: int) -> int:
         of = acme_orders.alias()
         later = sa.select(of.c.id).where(of.c.domain == acme_orders.c.domain, of.c.opened_at > acme_orders.c.opened_at)
@@ -102,15 +102,16 @@ class SqlOrders(Rows):
 
 
 class SqlTxtSource:
-    """certificates.challenges.TxtSource: one statement of its own for each look-up."""
+    """certificates.challenges.TxtSource: one statement, in a connection of its own."""
 
     def __init__(self, reader: Engine) -> None:
         self._reader = reader
 
-    async def txt_at(self, token: str) -> tuple[str, ...]:
+    async def open_values(self) -> Mapping[str, Sequence[str]]:
         with translated():
             async with self._reader.connect() as connection:
-                return await _txt_at(connection, token)
+                rows = (await connection.execute(OPEN_VALUES)).all()
+        return {row.token: tuple(row.txt) for row in rows if row.txt}
 
 
 class SqlAccounts(Rows):
@@ -144,12 +145,6 @@ class SqlRequests(Rows):
 
     async def remove(self, domain: str) -> None:
         await self._connection.execute(sa.delete(certificate_requests).where(certificate_requests.c.domain == domain))
-
-
-async def _txt_at(connection: Connection, token: str) -> tuple[str, ...]:
-    select = sa.select(acme_orders.c.txt).where(acme_orders.c.token == token, _is_open)
-    found = (await connection.scalars(select)).all()
-    return tuple(dict.fromkeys(value for values in found for value in values))
 
 
 def _read(row: sa.Row[Any]) -> Order:

@@ -229,18 +229,17 @@ async def test_txt_values_of_an_order(store: Store, clock: ManualClock) -> None:
     order = an_order(ZONE, clock.now(), state=OrderState.PUBLISHED, txt=("one", "two"), sealed_key="x", csr="y")
     async with store.begin() as tx:
         await tx.acme_orders.add(order)
-        assert await tx.acme_orders.txt_at(order.token) == ("one", "two")
-        assert await tx.acme_orders.txt_at("a" * 32) == ()
+        await tx.acme_orders.add(an_order("other.example", clock.now()))  # has none yet
         assert await tx.acme_orders.unwithdrawn(10) == []
-    assert await store.txt_source.txt_at(order.token) == ("one", "two")
+    assert await store.txt_source.open_values() == {order.token: ("one", "two")}
     async with store.begin() as tx:
         assert await tx.acme_orders.abandon(ZONE, clock.now())
         assert not await tx.acme_orders.abandon(ZONE, clock.now())
-        assert await tx.acme_orders.txt_at(order.token) == ()
         (closed,) = await tx.acme_orders.unwithdrawn(10)
         assert (closed.state, closed.sealed_key, closed.csr) == (OrderState.ABANDONED, None, None)
         await tx.acme_orders.withdrawn(order.id)
         assert await tx.acme_orders.unwithdrawn(10) == []
+    assert await store.txt_source.open_values() == {}
 
 
 async def test_closed_orders_are_pruned(store: Store, clock: ManualClock) -> None:

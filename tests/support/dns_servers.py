@@ -190,6 +190,7 @@ class Knot(_Primary):
 
     def command(self, program: str) -> list[str | Path]:
         self.zone_file()
+        (self.folder / "db").mkdir()
         config = self.folder / "knot.conf"
         config.write_text(
             f"""server:
@@ -200,6 +201,7 @@ class Knot(_Primary):
   background-workers: 1
 database:
   storage: {self.folder}/db
+  journal-db-max-size: 10M
 log:
   - target: stderr
     any: info

@@ -140,6 +140,7 @@ def test_units_are_understood(tmp_path: Path, missing: Missing) -> None:
         "caddy.service",
         "miosa-router-admin.socket",
         "miosa-router-api.socket",
+        "miosa-router-dns.socket",
         "miosa-router-proxy.socket",
         "miosa-router.service",
     ]
@@ -167,6 +168,29 @@ def test_units_hand_over_every_listener() -> None:
         assert _values(socket, "Socket", "FileDescriptorName") == [listener]
         assert _values(socket, "Socket", "Service") == [service.name]
         assert set(_values(socket, "Socket", "ListenStream")) == {getattr(settings, f"{listener}_bind")}
+
+
+def test_the_unit_for_dns() -> None:
+    """Port 53 by UDP and TCP on the address that the settings' example has; nothing starts it that is not told to."""
+    (example,) = re.findall(r'^#acme_dns_bind = "(.*)"$', (DEPLOY / "miosa-router.toml").read_text(), re.MULTILINE)
+    socket = DEPLOY / "systemd" / "miosa-router-dns.socket"
+    assert _values(socket, "Socket", "ListenDatagram") == _values(socket, "Socket", "ListenStream") == [example]
+    assert _values(socket, "Socket", "FileDescriptorName") == ["dns"]
+    assert _values(socket, "Socket", "Service") == ["miosa-router.service"]
+    assert all(
+        "dns" not in unit.read_text(encoding="utf-8") for unit in UNITS if unit != socket and "router" in unit.name
+    )
+
+
+def test_the_compose_file_s_lines_for_dns() -> None:
+    """Uncommented, they are a port that the router's own setting listens on, which needs no capability."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    ports = re.findall(r"^    # ports: (\[.*53:5353/udp.*\])$", text, re.MULTILINE)
+    assert [yaml.safe_load(line) for line in ports] == [["127.0.0.1:8081:8081", "53:5353/udp", "53:5353/tcp"]]
+    variables = dict(re.findall(r"^    # (MIOSA_ROUTER_ACME_\w+): (.*)$", text, re.MULTILINE))
+    acme = load(environ={**variables, "MIOSA_ROUTER_SECRETS_KEY": "ab12" * 16}).acme()
+    assert acme is not None
+    assert acme.bind == ("0.0.0.0", 5353)
 
 
 def test_a_stop_has_time_for_the_drain() -> None:

@@ -31,7 +31,7 @@ from router.node.processes.process import Process, introduce
 from router.node.processes.single import stay_alive
 from router.node.processes.slot import Slot, StartError
 from router.node.processes.systemd import Notifier
-from router.node.sockets import ListenError, listen, listen_together
+from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, dns_sockets, listen, listen_together
 from router.settings import Settings, SettingsError
 
 Values = Mapping[str, Any]
@@ -312,6 +312,11 @@ def _open(settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> 
                 sockets[name] = systemd.at_most(most, name, passed[name])
             else:
                 sockets[name] = listen_together(name, bind, most) if most > 1 else [listen(name, bind)]
+        for name in (DNS_UDP, DNS_TCP):
+            if name in passed:
+                systemd.at_most(1, name, passed[name])
+        given = {name: several[0] for name, several in passed.items()}
+        sockets |= {name: [opened] for name, opened in dns_sockets(settings, given).items()}
     except ListenError:
         for opened in (one for several in sockets.values() for one in several):
             opened.close()

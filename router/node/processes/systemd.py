@@ -12,10 +12,11 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 import structlog
 
-from router.node.sockets import ListenError
+from router.node.sockets import DNS_TCP, DNS_UDP, ListenError
 
 _FIRST = 3
-_NAMES = ("proxy", "api", "admin")
+_DNS = "dns"
+_NAMES = ("proxy", "api", "admin", _DNS)
 
 _log = structlog.get_logger("router.node.processes")
 
@@ -41,14 +42,20 @@ def listeners(variables: Mapping[str, str]) -> dict[str, list[socket.socket]]:
     for place in range(count):
         name = names[place] if place < len(names) else ""
         if name not in _NAMES:
-            raise ListenError(f"systemd passed a socket named {name!r}: FileDescriptorName must be proxy, api or admin")
+            raise ListenError(
+                f"systemd passed a socket named {name!r}: FileDescriptorName must be proxy, api, admin or dns"
+            )
         opened = socket.socket(fileno=_FIRST + place)
         opened.set_inheritable(False)
         opened.setblocking(False)
-        if opened.family not in {socket.AF_INET, socket.AF_INET6} or opened.type != socket.SOCK_STREAM:
+        if name == _DNS:
+            name = DNS_UDP if opened.type == socket.SOCK_DGRAM else DNS_TCP
+        wanted = socket.SOCK_DGRAM if name == DNS_UDP else socket.SOCK_STREAM
+        if opened.family not in {socket.AF_INET, socket.AF_INET6} or opened.type != wanted:
             raise ListenError(f"systemd passed the {name} listener a socket that is not TCP")
-        # As for the sockets that we open ourselves: the kernel finds out about clients that vanish.
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if wanted == socket.SOCK_STREAM:
+            # As for the sockets that we open ourselves: the kernel finds out about clients that vanish.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         found.setdefault(name, []).append(opened)
     return found
 

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from router.node.sockets import ListenError, listen, local_addresses
+from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, dns_sockets, listen, listen_dns, local_addresses
+from router.settings import Settings
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
@@ -36,3 +37,40 @@ def test_unspecified_address_is_all_of_them() -> None:
     assert {("0.0.0.0", 80), ("127.0.0.1", 80)} <= four
     assert {("::", 80), ("127.0.0.1", 80)} <= six
     assert all(port == 80 for _, port in four | six)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0"])
+def test_dns_listens_on_one_port(bind: str) -> None:
+    """For UDP and TCP, also where any port will do."""
+    udp, tcp = listen_dns(bind)
+    with udp, tcp:
+        assert udp.getsockname() == tcp.getsockname()
+        assert (udp.type, tcp.type) == (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        assert not udp.getblocking()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_port_for_dns_that_another_program_has(kind: socket.SocketKind) -> None:
+    """For one of the two is enough; the error says which address."""
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        bind = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ListenError, match=f"the DNS listener cannot use {bind}"):
+            listen_dns(bind)
+
+
+def test_sockets_of_the_dns_listener() -> None:
+    """None without the settings or the role; those that were passed where there are two; never half of them."""
+    on = {"acme_zone": "acme.example.com", "acme_dns_bind": "127.0.0.1:0", "acme_dns_names": ["ns.example.com"]}
+    settings = Settings.model_validate(on)
+    opened = dns_sockets(settings, {})
+    with opened[DNS_UDP], opened[DNS_TCP]:
+        assert dns_sockets(settings, opened) == opened
+        with pytest.raises(ListenError, match="ListenDatagram= and ListenStream="):
+            dns_sockets(settings, {DNS_UDP: opened[DNS_UDP]})
+        with pytest.raises(ListenError, match="acme_dns_bind are not set"):
+            dns_sockets(Settings(), opened)
+    assert dns_sockets(Settings(), {}) == {}
+    assert dns_sockets(Settings.model_validate({**on, "roles": ["proxy", "api"]}), {}) == {}

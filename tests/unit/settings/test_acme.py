@@ -66,6 +66,9 @@ def test_by_updates_of_the_operators_server() -> None:
         (BY_UPDATE, "ACME_DNS_KEY", "acme_dns_update"),
         (BY_UPDATE, "ACME_DNS_KEY_NAME", "acme_dns_update"),
         (BY_RESPONDER | BY_UPDATE, "", "acme_zone"),
+        (BY_RESPONDER | {"ACME_DNS_NAMES": "ns.example.com,ns1.acme.example.com"}, "", "acme_dns_addresses"),
+        (BY_RESPONDER | {"ACME_DNS_ADDRESSES": "ns1.example.com=192.0.2.1"}, "", "acme_dns_addresses"),
+        (BY_UPDATE | {"ACME_DNS_ADDRESSES": "ns1.acme.example.com=192.0.2.1"}, "", "acme_dns_addresses"),
         (BY_RESPONDER | {"ACME_CA_FILE": "/nowhere/ca.pem"}, "", "acme_ca_file"),
     ],
 )
@@ -97,6 +100,19 @@ def test_what_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         _load({name: value})
     assert [where for where, _ in caught.value.problems] == [name.lower()]
+
+
+def test_addresses_of_name_servers_in_the_zone() -> None:
+    """Several of one name, of both families, from a variable or a file."""
+    names = {"ACME_DNS_NAMES": "ns1.acme.example.com,ns2.example.com"}
+    both = "ns1.acme.example.com=192.0.2.1,ns1.acme.example.com=2001:db8::1"
+    environ = {f"MIOSA_ROUTER_{name}": value for name, value in (BY_RESPONDER | names).items()}
+    acme = load(environ=environ | {"MIOSA_ROUTER_ACME_DNS_ADDRESSES": both}).acme()
+    assert acme is not None
+    assert [str(address) for address in acme.addresses["ns1.acme.example.com"]] == ["192.0.2.1", "2001:db8::1"]
+    for bad in ("ns1.acme.example.com", "ns1.acme.example.com=ns2", "=192.0.2.1"):
+        with pytest.raises(SettingsError, match="acme_dns_addresses"):
+            load(environ=environ | {"MIOSA_ROUTER_ACME_DNS_ADDRESSES": bad})
 
 
 def test_a_private_authoritys_certificates(tmp_path: Path) -> None:
