@@ -672,6 +672,12 @@ DNS_UNKNOWN = Problem(
     True,
     60,
 )
+CERTIFICATE_REFUSED = Problem(
+    "certificate_refused",
+    422,
+    _CLIENT,
+    "The certificate or its key can't be used; see error.findings for each reason and what to do about it.",
+)
 CHECKED_JUST_NOW = Problem(
     "checked_just_now",
     429,
@@ -753,6 +759,7 @@ API_PROBLEMS: tuple[Problem, ...] = (
     CNAME_NOT_FOUND,
     PROOF_NEEDED,
     DNS_UNKNOWN,
+    CERTIFICATE_REFUSED,
     CHECKED_JUST_NOW,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_KEY_REUSED,

@@ -4,11 +4,14 @@ Another tenant's record is not found (404), like one that never existed. A recor
 a narrower key's workspace or project is refused (403). Workspaces differ, as their page says: 403 in both cases.
 """
 
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
+from router.api.operations import Call
 from router.api.principal import Access, Principal
 from router.errors import FORBIDDEN, NOT_FOUND, RouterError
 from router.tenancy.ownership import Bounds
+from router.tenancy.projects import Projects
+from router.tenancy.workspaces import Workspaces
 
 
 class Owned(Protocol):
@@ -61,6 +64,21 @@ def authorize_place(
     if tenant_id != principal.tenant_id:
         raise RouterError(NOT_FOUND, f"{what} not found")
     raise RouterError(FORBIDDEN)
+
+
+async def workspace_in(call: Call[Any, Any], workspaces: Workspaces) -> str:
+    """The id of the workspace in the path, which the caller may see. Raises RouterError: NOT_FOUND, FORBIDDEN (another tenant's too)."""
+    workspace = await workspaces.get(call.ids["id"])
+    if not call.principal.covers(workspace.tenant_id, workspace.id):
+        raise RouterError(FORBIDDEN)
+    return workspace.id
+
+
+async def project_in(call: Call[Any, Any], projects: Projects) -> str:
+    """The id of the project in the path, which the caller may see. Raises RouterError: NOT_FOUND, FORBIDDEN."""
+    project = await projects.get(call.ids["id"])
+    authorize_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
+    return project.id
 
 
 def list_conditions(principal: Principal, workspace_id: str | None = None, project_id: str | None = None) -> Conditions:

@@ -1,10 +1,10 @@
 """Preview domains: of the tenant, of a workspace, of a project. The responses have no envelope, as their pages show."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from router.api.authorization import authorize_place, tenant_of
+from router.api.authorization import project_in, tenant_of, workspace_in
 from router.api.custom_domains import CONNECT_TIME
 from router.api.models import DnsProviderOut, Exact, HostName, Instant, Out, RecordOut
 from router.api.operations import Bare, Call, Handlers, operation
@@ -16,7 +16,7 @@ from router.domains.domain_connect import DomainConnect
 from router.domains.names import MAX_ZONE
 from router.domains.preview_domains import PreviewDomains, PreviewSetting
 from router.domains.urls import Urls
-from router.errors import CHECKED_JUST_NOW, CONFLICT, FORBIDDEN, NOT_FOUND, RouterError
+from router.errors import CHECKED_JUST_NOW, CONFLICT, NOT_FOUND
 from router.hostname import default_host, sandbox_host
 from router.routes.records import Scope
 from router.tenancy.projects import Projects
@@ -92,19 +92,6 @@ class _PreviewDomainHandlers(Handlers):
         self._urls = urls
         self._target = target
         self._connect = connect
-
-    async def _workspace(self, call: Call[Any, Any]) -> str:
-        """The id of a workspace that the caller may see. Raises RouterError: NOT_FOUND, FORBIDDEN (another tenant's too)."""
-        workspace = await self._workspaces.get(call.ids["id"])
-        if not call.principal.covers(workspace.tenant_id, workspace.id):
-            raise RouterError(FORBIDDEN)
-        return workspace.id
-
-    async def _project(self, call: Call[Any, Any]) -> str:
-        """The id of a project that the caller may see. Raises RouterError: NOT_FOUND, FORBIDDEN."""
-        project = await self._projects.get(call.ids["id"])
-        authorize_place(call.principal, "project", project.tenant_id, project.workspace_id, project.id)
-        return project.id
 
     async def _get(self, scope: Scope, scope_id: str) -> Bare[PreviewDomainOut]:
         return Bare(self._shown(scope, scope_id, await self._previews.setting(scope, scope_id)))
@@ -203,34 +190,34 @@ class WorkspacePreviewDomain(_PreviewDomainHandlers):
 
     @operation("GET", "", "Get a workspace's preview domain", access=Access.WORKSPACE)
     async def get(self, call: Call) -> Bare[PreviewDomainOut]:
-        return await self._get(Scope.WORKSPACE, await self._workspace(call))
+        return await self._get(Scope.WORKSPACE, await workspace_in(call, self._workspaces))
 
     @operation("PUT", "", "Set a workspace's preview domain", access=Access.WORKSPACE, problems=(CONFLICT,))
     async def put(self, call: Call[PutPreviewDomain]) -> Bare[PreviewDomainOut]:
         """In place of the tenant's, unless a project has its own."""
-        return await self._put(Scope.WORKSPACE, await self._workspace(call), call.body)
+        return await self._put(Scope.WORKSPACE, await workspace_in(call, self._workspaces), call.body)
 
     @operation("DELETE", "", "Clear a workspace's preview domain", access=Access.WORKSPACE)
     async def clear(self, call: Call) -> Bare[PreviewDomainOut]:
         """The workspace inherits the tenant's again, or the platform's."""
-        return await self._clear(Scope.WORKSPACE, await self._workspace(call))
+        return await self._clear(Scope.WORKSPACE, await workspace_in(call, self._workspaces))
 
     @operation("GET", "/verify", "Check a workspace's preview domain", access=Access.WORKSPACE, problems=_VERIFY)
     async def check(self, call: Call) -> Bare[PreviewDomainOut]:
         """Looks at DNS now; where both records lead to us the domain is verified."""
-        return await self._verify(Scope.WORKSPACE, await self._workspace(call))
+        return await self._verify(Scope.WORKSPACE, await workspace_in(call, self._workspaces))
 
     @operation("POST", "/verify", "Verify a workspace's preview domain", access=Access.WORKSPACE, problems=_VERIFY)
     async def verify(self, call: Call) -> Bare[PreviewDomainOut]:
         """The same as GET."""
-        return await self._verify(Scope.WORKSPACE, await self._workspace(call))
+        return await self._verify(Scope.WORKSPACE, await workspace_in(call, self._workspaces))
 
     @operation(
         "POST", "/check", "Look at a workspace's preview domain again", access=Access.WORKSPACE, problems=_VERIFY
     )
     async def look(self, call: Call) -> Bare[PreviewDomainOut]:
         """The same, in the word that custom domains have for it."""
-        return await self._verify(Scope.WORKSPACE, await self._workspace(call))
+        return await self._verify(Scope.WORKSPACE, await workspace_in(call, self._workspaces))
 
 
 class ProjectPreviewDomain(_PreviewDomainHandlers):
@@ -239,29 +226,29 @@ class ProjectPreviewDomain(_PreviewDomainHandlers):
 
     @operation("GET", "", "Get a project's preview domain")
     async def get(self, call: Call) -> Bare[PreviewDomainOut]:
-        return await self._get(Scope.PROJECT, await self._project(call))
+        return await self._get(Scope.PROJECT, await project_in(call, self._projects))
 
     @operation("PUT", "", "Set a project's preview domain", problems=(CONFLICT,))
     async def put(self, call: Call[PutPreviewDomain]) -> Bare[PreviewDomainOut]:
         """In place of the workspace's and the tenant's."""
-        return await self._put(Scope.PROJECT, await self._project(call), call.body)
+        return await self._put(Scope.PROJECT, await project_in(call, self._projects), call.body)
 
     @operation("DELETE", "", "Clear a project's preview domain")
     async def clear(self, call: Call) -> Bare[PreviewDomainOut]:
         """The project inherits the workspace's again, or the tenant's, or the platform's."""
-        return await self._clear(Scope.PROJECT, await self._project(call))
+        return await self._clear(Scope.PROJECT, await project_in(call, self._projects))
 
     @operation("GET", "/verify", "Check a project's preview domain", problems=_VERIFY)
     async def check(self, call: Call) -> Bare[PreviewDomainOut]:
         """Looks at DNS now; where both records lead to us the domain is verified."""
-        return await self._verify(Scope.PROJECT, await self._project(call))
+        return await self._verify(Scope.PROJECT, await project_in(call, self._projects))
 
     @operation("POST", "/verify", "Verify a project's preview domain", problems=_VERIFY)
     async def verify(self, call: Call) -> Bare[PreviewDomainOut]:
         """The same as GET."""
-        return await self._verify(Scope.PROJECT, await self._project(call))
+        return await self._verify(Scope.PROJECT, await project_in(call, self._projects))
 
     @operation("POST", "/check", "Look at a project's preview domain again", problems=_VERIFY)
     async def look(self, call: Call) -> Bare[PreviewDomainOut]:
         """The same, in the word that custom domains have for it."""
-        return await self._verify(Scope.PROJECT, await self._project(call))
+        return await self._verify(Scope.PROJECT, await project_in(call, self._projects))

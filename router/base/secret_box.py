@@ -22,6 +22,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES: Final = 32
+NO_SECRETS_KEY: Final = (
+    "This router has no key to encrypt secrets with, so it stores none. Whoever operates it can set one: `secrets_key` or "
+    "`secrets_key_file`, see the runbook."
+)
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 

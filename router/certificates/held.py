@@ -20,7 +20,8 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldCertificate:
-    """`domain` is a preview domain, the platform's own zone, or (uploaded) a custom domain. `chain` is PEM, the leaf first.
+    """`domain` is a preview domain or the platform's own zone; of an uploaded one, a custom domain, or `upload_name` of a preview domain.
+    `chain` is PEM, the leaf first.
 
     `renew_at` is when a managed one is to be renewed, `ari_id` what the authority calls it (RFC 9773 §4.1), `ari_at` when it is
     to be asked again when to renew, `directory` the authority. `warned_days` is the last mark before the end of an uploaded
@@ -55,6 +56,11 @@ class HeldCertificate:
 
     def valid(self, now: datetime) -> bool:
         return self.removed_at is None and self.not_before <= now < self.not_after
+
+
+def upload_name(zone: str) -> str:
+    """The `domain` of what is uploaded or requested for a preview domain: one tenant may have its name as a custom domain too."""
+    return f"*.{zone}"
 
 
 def key_purpose(certificate_id: str) -> str:

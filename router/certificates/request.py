@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateRequest:
-    """A domain's: `csr` in PEM, and the key that belongs to it, sealed."""
+    """A domain's, by the name that uploads have (`held.upload_name`): `csr` in PEM, and the key that belongs to it, sealed."""
 
     domain: str
     tenant_id: str

@@ -15,6 +15,7 @@ from router.errors import VALIDATION_FAILED, RouterError
 from router.routes.records import Kind
 
 if TYPE_CHECKING:
+    from router.certificates.own import OwnCertificate
     from router.domains.custom import CustomDomain
     from router.domains.diagnosis.diagnoser import Diagnosis
     from router.domains.diagnosis.findings import Finding
@@ -101,6 +102,19 @@ def domains_verify(fqdn: str, config: Config = None, as_json: AsJson = False) ->
         show(shown, as_json)
 
 
+@commands.command("certificate")
+def domains_certificate(domain: str, config: Config = None, as_json: AsJson = False) -> None:
+    """Show what certificate its owner has uploaded for a custom domain or a preview domain; of a name that is both, of both."""
+
+    async def find(services: "Services") -> "Listing[OwnCertificate]":
+        found = await services.own_certificates.named(domain)
+        return Listing(tuple(found), len(found))
+
+    with reported(as_json):
+        # With the key for secrets, since one that can't be opened is something to show.
+        show_list(with_services(config, find, reads=True, secrets=True), _certificate, as_json, 1)
+
+
 @commands.command("diagnose")
 def domains_diagnose(
     fqdn: str,
@@ -116,6 +130,25 @@ def domains_diagnose(
     with reported(as_json):
         shown = _diagnosis(with_services(config, look, reads=True))
         show(shown, as_json, lambda: "\n".join(_finding_lines(shown)))
+
+
+def _certificate(found: "OwnCertificate") -> dict[str, Any]:
+    held = found.certificate
+    return {
+        "domain": found.subject.name,
+        "scope": "zone" if found.subject.zone else "host",
+        "state": found.state.value,
+        "origin": found.served.value,
+        "names": [] if held is None else list(held.names),
+        "issuer": None if held is None else held.issuer,
+        "serial": None if held is None else held.serial,
+        "not_before": None if held is None else iso(held.not_before),
+        "not_after": None if held is None else iso(held.not_after),
+        "requested_at": None if found.request is None else iso(found.request.created_at),
+        "fallback": found.fallback.value,
+        "fallback_ready": found.fallback_ready,
+        "warnings": [remark.code for remark in found.remarks],
+    }
 
 
 def _domain(domain: "CustomDomain") -> dict[str, Any]:

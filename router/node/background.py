@@ -111,6 +111,7 @@ def periodic_jobs(
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
         hourly("rotate_signing_keys", rotate_signing_keys),
+        Job(name="warn_of_uploads", every=3600.0, within=60.0, work=services.own_certificates.warn),
         Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
         Job(
             name="fail_lost_builds",

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from router.access.token_verifier import TokenVerifier
 from router.api.api_keys import ApiKeysApi
 from router.api.auth import Credentials
+from router.api.certificates import CustomCertificates, ProjectCertificate, TenantCertificate, WorkspaceCertificate
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
 from router.api.connect_page import return_page
@@ -138,6 +139,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             )
             for handlers in (ComputerDomains, DeploymentDomains, FlatDomains)
         ),
+        CustomCertificates(services.own_certificates, domains=services.custom_domains),
         *(
             handlers(
                 previews=services.preview_domains,
@@ -150,6 +152,9 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             )
             for handlers in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
         ),
+        TenantCertificate(services.own_certificates),
+        WorkspaceCertificate(services.own_certificates, workspaces=services.workspaces),
+        ProjectCertificate(services.own_certificates, projects=services.projects),
         *(
             handlers(
                 doctor=services.diagnoses,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from router.base.clock import Clock, SystemClock
 from router.base.secret_box import SecretBox
+from router.certificates.own import OwnCertificates
 from router.certificates.sealed_keys import SealedKeys
 from router.dns import DnsLookup
 from router.domains.checks.apply_custom import CustomResults
@@ -82,6 +83,7 @@ class Services:
     env: Env
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
+    own_certificates: OwnCertificates
     custom_results: CustomResults
     preview_results: PreviewResults
     verification: Verification
@@ -203,6 +205,7 @@ def build_services(
         env=Env(store, clock),
         custom_domains=custom_domains,
         preview_domains=preview_domains,
+        own_certificates=OwnCertificates(store, clock, box=box or SecretBox()),
         custom_results=custom_results,
         preview_results=preview_results,
         verification=Verification(

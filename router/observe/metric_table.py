@@ -41,6 +41,7 @@ _JOBS = (
     "deliver_webhooks",
     "fail_lost_builds",
     "rotate_signing_keys",
+    "warn_of_uploads",
     "check_domains",
     "watch_wakes",
     "copy_activity",

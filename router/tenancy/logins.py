@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from router.base.clock import Clock
 from router.base.ids import new_id
-from router.base.secret_box import NoSecretsKeyError, SecretBox, SecretLostError
+from router.base.secret_box import NO_SECRETS_KEY, NoSecretsKeyError, SecretBox, SecretLostError
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
 from router.hostname import InvalidNameError, canonical_name
@@ -31,10 +31,6 @@ _MAX_ISSUER: Final = 500
 _MAX_TEXT: Final = 255  # characters of a client's id, a group, a claim's name
 _MAX_SECRET: Final = 1000
 _CHUNK: Final = 100  # logins that one transaction seals anew
-_NO_KEY: Final = (
-    "This router has no key to encrypt secrets with, so it stores none. Whoever operates it can set one: `secrets_key` or "
-    "`secrets_key_file`, see the runbook."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +189,7 @@ class Logins:
         """Seal every secret anew that another key than the first has sealed; how many they were, and how many could not be
         opened, which stay as they are. Raises RouterError: CONFLICT where this router has no key."""
         if not self._box.can_seal:
-            raise RouterError(CONFLICT, _NO_KEY)
+            raise RouterError(CONFLICT, NO_SECRETS_KEY)
         done, lost, last = 0, 0, ""
         while True:
             async with self._store.begin() as tx:
@@ -256,7 +252,7 @@ class Logins:
         try:
             return self._box.seal(new.client_secret, purpose=_purpose(tenant_id))
         except NoSecretsKeyError as error:
-            raise RouterError(CONFLICT, _NO_KEY) from error
+            raise RouterError(CONFLICT, NO_SECRETS_KEY) from error
 
     def _opens_to(self, login: Login, secret: str) -> bool:
         try:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from router.base.clock import ManualClock
 from router.certificates.account import Account
 from router.certificates.delegation import TOKEN_LENGTH, DelegationState
-from router.certificates.held import HeldCertificate, Origin
+from router.certificates.held import HeldCertificate, Origin, upload_name
 from router.certificates.order import OrderState
 from router.certificates.request import CertificateRequest
 from router.routes.records import Kind, Scope
@@ -288,27 +288,27 @@ async def test_all_ends_with_the_zone(
     now = clock.now()
     async with store.begin() as tx:
         await tx.held_certificates.put(a_held(ZONE, now, tenant.id))
-        await tx.held_certificates.put(a_held(ZONE, now, tenant.id, origin=Origin.UPLOADED))
+        await tx.held_certificates.put(a_held(upload_name(ZONE), now, tenant.id, origin=Origin.UPLOADED))
         await tx.acme_orders.add(an_order(ZONE, now, tenant.id, sealed_key="key of order"))
-        await tx.certificate_requests.put(_request(ZONE, clock, tenant.id))
+        await tx.certificate_requests.put(_request(upload_name(ZONE), clock, tenant.id))
     await world.previews.clear(Scope.TENANT, tenant.id)
     async with store.read() as tx:
-        assert await tx.held_certificates.at([ZONE]) == []
+        assert await tx.held_certificates.at([ZONE, upload_name(ZONE)]) == []
         assert (await tx.acme_orders.last([ZONE]))[ZONE].state is OrderState.ABANDONED
-        assert await tx.certificate_requests.get(ZONE) is None
+        assert await tx.certificate_requests.get(upload_name(ZONE)) is None
         assert await tx.delegations.get(ZONE) is None
     held = await rows(database, "SELECT * FROM held_certificates")
     assert "key of" not in str(held + await rows(database, "SELECT * FROM acme_orders"))
 
 
 async def test_all_ends_with_a_custom_domain(world: World, store: Store, tenant: Tenant, clock: ManualClock) -> None:
-    """What its owner brought for it; unless the same name is a zone of theirs, which goes on with it."""
+    """What its owner brought for it; where the same name is a zone of theirs, that keeps its own."""
     computer = await world.sandbox(tenant, "shop", kind=Kind.COMPUTER)
     domain = await world.domain(computer, "www.acme.com")
     both = await world.domain(computer, ZONE)
     await world.previews.set(Scope.TENANT, tenant.id, ZONE)
     async with store.begin() as tx:
-        for name in ("www.acme.com", ZONE):
+        for name in ("www.acme.com", ZONE, upload_name(ZONE)):
             await tx.held_certificates.put(a_held(name, clock.now(), tenant.id, origin=Origin.UPLOADED))
             await tx.certificate_requests.put(_request(name, clock, tenant.id))
     for one in (domain, both):
@@ -316,8 +316,9 @@ async def test_all_ends_with_a_custom_domain(world: World, store: Store, tenant:
     async with store.read() as tx:
         assert await tx.held_certificates.get("www.acme.com", Origin.UPLOADED) is None
         assert await tx.certificate_requests.get("www.acme.com") is None
-        assert await tx.held_certificates.get(ZONE, Origin.UPLOADED) is not None
+        assert await tx.held_certificates.get(ZONE, Origin.UPLOADED) is None
+        assert await tx.held_certificates.get(upload_name(ZONE), Origin.UPLOADED) is not None
         assert await tx.delegations.get(ZONE) is not None
     await world.previews.clear(Scope.TENANT, tenant.id)
     async with store.read() as tx:
-        assert await tx.held_certificates.get(ZONE, Origin.UPLOADED) is None
+        assert await tx.held_certificates.get(upload_name(ZONE), Origin.UPLOADED) is None

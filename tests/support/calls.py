@@ -10,6 +10,7 @@ from typing import Any
 from router.api.not_found import NOUNS
 from router.api.operations import Operation
 from tests.support.holdings import Holdings
+from tests.support.signer import bundle_of
 
 _PLACE = re.compile(r"\{([a-z_]+)(:text)?\}")
 
@@ -40,6 +41,24 @@ NAMING = {
 
 def _fresh(word: str) -> str:
     return f"{word}-{uuid.uuid4().hex[:12]}"
+
+
+_zones: dict[str, list[str]] = {}  # what each holder's bodies have set as preview domains
+
+
+def _new_zone(held: Holdings) -> dict[str, Any]:
+    zone = f"{_fresh('zone')}.example"
+    _zones.setdefault(held.holder.tenant.id, []).append(zone)
+    return {"preview_domain": zone}
+
+
+def _certificate(held: Holdings) -> dict[str, Any]:
+    """For every name that the holder may have by now."""
+    marks = (held.holder.tenant.name, held.holder.workspace.name, held.holder.project.name)
+    zones = [*(f"{mark.split()[0]}.example" for mark in marks), *_zones.get(held.holder.tenant.id, ())[-20:]]
+    names = [name for zone in zones for name in (f"*.{zone}", f"*.sandbox.{zone}")]
+    chain, key = bundle_of(f"*.{held.holder.mark}.test", *names)
+    return {"certificate": chain, "private_key": key}
 
 
 # A body for each model, that the endpoints which take it accept from the holder.
@@ -81,9 +100,11 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "PatchTenant": lambda _: {"name": "Renamed"},
     "PatchWebhook": lambda _: {"description": "Renamed"},
     "PatchWorkspace": lambda _: {"name": "Renamed"},
+    "PostCertificateRequest": lambda _: {"new_key": True},
     "Promote": lambda _: {},
     "Publish": lambda held: {"source_sandbox_id": held.ids["sandbox"]},
     "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
+    "PutCertificate": _certificate,
     "PutBlock": lambda _: {"kind": "host", "subject": f"{_fresh('bad')}.example", "reason": "abuse"},
     "PutEndpoint": lambda _: {"address": "127.0.0.1", "generation": "boot-9"},
     "PutLogin": lambda _: (
@@ -91,7 +112,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
         | {"anyone": True}
     ),
     "PutPassword": lambda _: {"password": "another password"},
-    "PutPreviewDomain": lambda _: {"preview_domain": f"{_fresh('zone')}.example"},
+    "PutPreviewDomain": _new_zone,
     "PutResource": lambda held: {
         "kind": "sandbox",
         "slug": f"{held.holder.mark}-unit",

@@ -10,6 +10,7 @@ from typing import Any
 
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
+from router.certificates.subject import CustomRef, ZoneRef
 from router.node.services import Services
 from router.routes.policies import SecretKind, Visibility
 from router.routes.records import Kind, Scope, State
@@ -23,6 +24,7 @@ from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace
+from tests.support.signer import bundle_of
 
 _TIME = 20.0  # seconds for a build
 _ports = itertools.count(20_000)
@@ -55,9 +57,16 @@ async def mark_tenant(services: Services, mark: str) -> Tenant:
     """A new tenant with its mark on everything that is the whole tenant's."""
     tenant = await services.tenants.create(f"{mark} Company")
     await services.tenants.update(tenant.id, branding={"product_name": secret(mark)})
-    await services.preview_domains.set(Scope.TENANT, tenant.id, f"{mark}.example")
+    await mark_zone(services, Scope.TENANT, tenant.id, mark)
     await mark_login(services, tenant.id, mark)
     return tenant
+
+
+async def mark_zone(services: Services, scope: Scope, scope_id: str, mark: str) -> None:
+    """A preview domain, with a certificate."""
+    zone = f"{mark}.example"
+    await services.preview_domains.set(scope, scope_id, zone)
+    await services.own_certificates.upload(ZoneRef(scope, scope_id), *bundle_of(f"*.{zone}", issuer=secret(mark)))
 
 
 async def mark_login(services: Services, tenant_id: str, mark: str) -> None:
@@ -83,7 +92,7 @@ async def mark_workspace(services: Services, tenant: Tenant, mark: str) -> Works
         external_workspace_id=f"{mark}_clinic",
         external_user_id=f"{mark}_doctor",
     )
-    await services.preview_domains.set(Scope.WORKSPACE, workspace.id, f"{mark}.example")
+    await mark_zone(services, Scope.WORKSPACE, workspace.id, mark)
     return workspace
 
 
@@ -98,7 +107,7 @@ async def mark_project(services: Services, workspace: Workspace, mark: str) -> P
         metadata={secret(mark): [secret(mark)]},
         external_project_id=f"{mark}_site",
     )
-    await services.preview_domains.set(Scope.PROJECT, project.id, f"{mark}.example")
+    await mark_zone(services, Scope.PROJECT, project.id, mark)
     return project
 
 
@@ -193,6 +202,8 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     of_deployment = await services.custom_domains.register(deployment.id, f"www.{mark}.test")
     another = await services.custom_domains.register(deployment.id, f"shop.{mark}.test")
     (event,) = (await services.events.list(EventFilter(tenant_id=tenant_id, domain_id=another.id))).items
+    await services.own_certificates.upload(CustomRef(another.id), *bundle_of(f"shop.{mark}.test", issuer=hidden))
+    await services.own_certificates.request(CustomRef(another.id))
     webhook = await services.webhooks.create(
         tenant_id,
         url=f"https://{hidden}.example/events",

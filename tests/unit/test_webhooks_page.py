@@ -73,7 +73,7 @@ _TYPE = re.compile(r"(?:[a-z_]+\.)?[a-z_]+")
 
 def _emitted() -> Iterator[str]:
     """The words for what has happened, with their noun where it stands there, of every event that code names."""
-    for part in ("tenancy", "domains", "gate"):
+    for part in ("tenancy", "domains", "gate", "certificates"):
         for path in (ROOT / "router" / part).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call):
