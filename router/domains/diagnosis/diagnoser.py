@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from router.base.clock import Clock
 from router.base.transactions import Transactions
@@ -13,6 +14,7 @@ from router.domains.checks.cooldown import ConcurrencyLimit, Cooldown
 from router.domains.checks.judgement import Check
 from router.domains.claims import host_is_held
 from router.domains.custom import CustomDomain
+from router.domains.diagnosis.delegation_snapshot import Delegated
 from router.domains.diagnosis.findings import Context, Finding, Severity
 from router.domains.diagnosis.rules import diagnose
 from router.domains.diagnosis.snapshot import Target, of_host, of_zone, take_snapshot
@@ -53,6 +55,13 @@ class Diagnosis:
         return f"{self.docs_url}#{finding.code}"
 
 
+class Delegations(Protocol):
+    """Knows what the owners of zones may delegate."""
+
+    async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
+        """What this tenant's zone has to delegate, and where to; None where it has none. Raises StoreUnavailableError."""
+
+
 class Diagnoses:
     """Makes diagnoses. Every method may raise StoreUnavailableError."""
 
@@ -67,8 +76,10 @@ class Diagnoses:
         proxy_target: str,
         ca: Ca,
         docs_url: str,
+        delegations: Delegations | None = None,
     ) -> None:
-        """The targets are where a custom domain's record must lead, and a preview domain's."""
+        """The targets are where a custom domain's record must lead, and a preview domain's. Without `delegations` zones have none
+        to give."""
         self._store = store
         self._lookup = lookup
         self._clock = clock
@@ -77,6 +88,7 @@ class Diagnoses:
         self._proxy_target = proxy_target
         self._ca = ca
         self._docs_url = docs_url
+        self._delegations = delegations
         self._cooldown = Cooldown(clock, EVERY)
         self._limit = ConcurrencyLimit()
 
@@ -158,7 +170,12 @@ class Diagnoses:
             verified_at=preview.verified_at,
         )
         own = own_target(preview.token, self._proxy_target)
-        subject = of_zone(preview.domain, self._proxy_target, WILDCARDS, hosts, token=preview.token, own=own)
+        delegated = None
+        if self._delegations is not None:
+            delegated = await self._delegations.delegated(preview.domain, preview.tenant_id)
+        subject = of_zone(
+            preview.domain, self._proxy_target, WILDCARDS, hosts, token=preview.token, own=own, delegated=delegated
+        )
 
         async def check(until: float) -> Check:
             return await self._checker.zone(preview, fresh=True, until=until)

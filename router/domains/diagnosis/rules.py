@@ -6,6 +6,7 @@ A diagnosis is a list of findings, made by tables of rules, in their order:
     name_server_rules.py  does the domain exist, do its servers answer; only where nothing is known of its names
     record_rules.py       why a name does not lead to us, or what is wrong with one that does; the first that applies
     cdn_rules.py          the same of a name behind a CDN
+    delegation_rules.py   why a zone can't have one certificate for all its hosts; the first that applies of each name
     domain_rules.py       certificate authorities, proof, certificates, its state; all that apply
 
 Verify and diagnose never contradict each other: both have the judgement of `checks/judgement.py`, and a finding `blocks`
@@ -20,6 +21,7 @@ from dataclasses import replace
 from router.base.clock import iso
 from router.domains.checks.pointing import CheckResult
 from router.domains.diagnosis.cdn_rules import works_through_cdn
+from router.domains.diagnosis.delegation_rules import delegation_findings
 from router.domains.diagnosis.domain_rules import DOMAIN_RULES, caa_findings, proof_missing, proof_unknown
 from router.domains.diagnosis.findings import Context, Finding, Severity, an_info
 from router.domains.diagnosis.name_server_rules import NAME_SERVER_RULES, not_registered
@@ -39,6 +41,7 @@ def diagnose(snapshot: DnsSnapshot, context: Context) -> tuple[Finding, ...]:
         hosts = [wildcard_hidden(snapshot, host) for host in snapshot.hosts]
         found += [finding for finding in hosts if finding is not None]
         found += caa_findings(snapshot)
+        found += delegation_findings(snapshot)
     proof = proof_missing(snapshot, context)
     if proof is not None:
         found.append(replace(proof, blocks=context.need is not None))

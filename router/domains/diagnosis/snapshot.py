@@ -21,6 +21,7 @@ from router.domains.checks.caa import CaaFinding, check_caa
 from router.domains.checks.challenge import shows, txt_name
 from router.domains.checks.judgement import Check
 from router.domains.checks.pointing import CheckResult, Pointing, follow
+from router.domains.diagnosis.delegation_snapshot import Delegated, DelegationState, look_at_delegation
 from router.domains.lookup import Answer, Lookup, Outcome, Question, RecordType
 from router.domains.names import enclosing, registered_domain
 from router.settings import Ca
@@ -51,7 +52,7 @@ class Needed:
 class Target:
     """What is diagnosed. `hosts` are names that a wildcard should cover. `token` is what a TXT record shows as a proof
     that the name is its owner's; `to_prove` is whether one has to be given. `own` is the target that is this
-    registration's alone."""
+    registration's alone. `delegated` is what a zone's owner may delegate to us."""
 
     name: str
     target: str
@@ -60,6 +61,7 @@ class Target:
     token: str | None = None
     to_prove: bool = False
     own: str | None = None
+    delegated: Delegated | None = None
 
     @property
     def is_zone(self) -> bool:
@@ -87,11 +89,14 @@ def of_zone(
     *,
     token: str | None = None,
     own: str | None = None,
+    delegated: Delegated | None = None,
 ) -> Target:
     """A preview domain, whose wildcards are `*` and `*.sandbox`."""
     label = _random_label()
     needed = tuple(Needed(f"{wildcard}.{domain}", f"{label}{wildcard[1:]}.{domain}") for wildcard in wildcards)
-    return Target(name=domain, target=target, needed=needed, hosts=tuple(hosts), token=token, own=own)
+    return Target(
+        name=domain, target=target, needed=needed, hosts=tuple(hosts), token=token, own=own, delegated=delegated
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class DnsSnapshot:
     """What was seen. `zone` is the zone that the name lies in, `registered` what was bought, `top` the answer to whether
     that is there; `addresses` are the target's, `caa` is what CAA says about each state's name; `beside` is where
     random names beside a custom domain and beside the names above it lead, the nearest first;
-    `dname` is a name above it that is a DNAME, and what of."""
+    `dname` is a name above it that is a DNAME, and what of; `delegation` is what stands where a zone's owner may delegate to us."""
 
     subject: Target
     zone: str
@@ -160,6 +165,7 @@ class DnsSnapshot:
     caa: tuple[CaaFinding, ...]
     beside: tuple[Pointing, ...] = ()
     dname: tuple[str, str] | None = None
+    delegation: DelegationState | None = None
 
     def label(self, name: str) -> str:
         """What to type for a name at the DNS provider, which adds the zone itself."""
@@ -212,6 +218,9 @@ async def take_snapshot(
         caa = [check.caa]
     else:
         caa = [await check_caa(lookup, probe, ca, until, fresh=True) for _, probe in needed]
+    delegation = None
+    if subject.delegated is not None:
+        delegation = await look_at_delegation(lookup, subject.delegated, subject.name, zone, ca, until)
     count = len(subject.needed)
     return DnsSnapshot(
         subject=subject,
@@ -224,6 +233,7 @@ async def take_snapshot(
         addresses={kind: seen[Question(subject.target, kind)].values for kind in _ADDRESSES},
         caa=tuple(dict.fromkeys(caa)),
         beside=followed[len(unseen) :],
+        delegation=delegation,
         dname=next(
             (
                 (name, values[0])

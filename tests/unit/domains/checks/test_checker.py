@@ -155,6 +155,17 @@ async def test_an_answer_that_needs_a_proof(checked: Checked) -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_name_servers_are_noted(checked: Checked) -> None:
+    """Those of the zone that the name lies in, for whoever says where records are entered; nothing where DNS does not tell."""
+    checked.dns.put(TOP, RecordType.NS, "ns1.example.net")
+    for check in (await checked.custom(), await checked.zone()):
+        noted = check.noted(NOW)
+        assert (noted["zone"], noted["name_servers"]) == (TOP, ["ns1.example.net"])
+    checked.dns.fail(TOP)
+    assert "name_servers" not in (await checked.custom()).noted(NOW)
+
+
+@pytest.mark.asyncio
 async def test_a_preview_domain(checked: Checked) -> None:
     """Both wildcards; the worst of their names counts. One that is verified needs no evidence."""
     assert (await checked.zone()).result is CheckResult.MISSING
