@@ -14,7 +14,7 @@ from router.domains.checks.verification import Verification
 from router.domains.dns_providers import provider_noted
 from router.domains.domain_connect import DomainConnect
 from router.domains.names import MAX_ZONE
-from router.domains.preview_domains import PreviewDomains, PreviewSetting
+from router.domains.preview_domains import PreviewDomain, PreviewDomains, PreviewSetting
 from router.domains.urls import Urls
 from router.errors import CHECKED_JUST_NOW, CONFLICT, NOT_FOUND
 from router.hostname import default_host, sandbox_host
@@ -94,7 +94,8 @@ class _PreviewDomainHandlers(Handlers):
         self._connect = connect
 
     async def _get(self, scope: Scope, scope_id: str) -> Bare[PreviewDomainOut]:
-        return Bare(self._shown(scope, scope_id, await self._previews.setting(scope, scope_id)))
+        setting = await self._previews.setting(scope, scope_id)
+        return Bare(self._shown(scope, scope_id, setting, await self._apply_url(setting.own)))
 
     async def _put(self, scope: Scope, scope_id: str, body: PutPreviewDomain) -> Bare[PreviewDomainOut]:
         await self._previews.set(scope, scope_id, body.preview_domain)
@@ -111,10 +112,19 @@ class _PreviewDomainHandlers(Handlers):
         preview, check = await self._verification.preview_domain(scope, scope_id)
         if self._connect is not None:
             await self._connect.wait(preview.domain, CONNECT_TIME, is_zone=True)
-        return Bare(self._shown(scope, scope_id, PreviewSetting(preview, preview), check))
+        url = await self._apply_url(preview)
+        return Bare(self._shown(scope, scope_id, PreviewSetting(preview, preview), url, check))
+
+    async def _apply_url(self, own: PreviewDomain | None) -> str | None:
+        return None if own is None or self._connect is None else await self._connect.of_preview(own)
 
     def _shown(
-        self, scope: Scope, scope_id: str, standing: PreviewSetting, check: Check | None = None
+        self,
+        scope: Scope,
+        scope_id: str,
+        standing: PreviewSetting,
+        apply_url: str | None,
+        check: Check | None = None,
     ) -> PreviewDomainOut:
         own, effective = standing.own, standing.effective
         domain = effective.domain if effective is not None else self._urls.platform_domain
@@ -135,7 +145,7 @@ class _PreviewDomainHandlers(Handlers):
                 deployment=self._urls.at(default_host("<deployment-slug>", domain)),
             ),
             records=[RecordOut.model_validate(one) for one in needed],
-            apply_url=None if own is None or self._connect is None else self._connect.of_preview(own),
+            apply_url=apply_url,
             dns_provider=None if provider is None else DnsProviderOut.model_validate(provider),
             failure_reason=own.failure_reason if own is not None else None,
             caa_forbidden=own is not None and own.check.caa_forbidden,

@@ -31,6 +31,7 @@ from router.base.transactions import Transactions
 from router.domains.checks.schedule import ASK_EVERY, CheckState, asked, too_soon
 from router.domains.connect_templates import Service
 from router.domains.custom import CustomDomain
+from router.domains.diagnosis.delegation_snapshot import Delegations
 from router.domains.preview_domains import PreviewDomain
 from router.domains.transaction import Tx
 
@@ -97,13 +98,15 @@ class DomainConnect:
         *,
         link: Link,
         discovery: Discovery,
+        delegations: Delegations | None = None,
         ask_every: float = ASK_EVERY,
     ) -> None:
-        """`ask_every` is how many seconds lie between two requested checks of one domain."""
+        """Without `delegations` no link sets up a zone's certificate. `ask_every` is how many seconds lie between two requested checks of one domain."""
         self._store = store
         self._clock = clock
         self._link = link
         self._discovery = discovery
+        self._delegations = delegations
         self._ask_every = ask_every
         self._secret = link.key.derive(_PURPOSE)
         self._signed: LRUCache[str, str] = LRUCache(_MAX_SIGNED)
@@ -119,15 +122,17 @@ class DomainConnect:
         state = self._state(Subject.CUSTOM, domain.id, domain.tenant_id)
         return self._url(offer, service, domain.fqdn, {"token": domain.token}, state)
 
-    def of_preview(self, preview: PreviewDomain, delegation: str | None = None) -> str | None:
-        """The link for a preview domain. `delegation` is the label of its certificate's validation, where it has one."""
+    async def of_preview(self, preview: PreviewDomain) -> str | None:
+        """The link for a preview domain: with the records of its certificate, where the provider has the template for that."""
         offer = self._offer(preview.domain, is_zone=True)
         if offer is None:
             return None
         state = self._state(Subject.PREVIEW, preview.id, preview.tenant_id)
-        if delegation is not None and Service.WILDCARD in offer.services:
-            variables = {"token": preview.token, "delegation": delegation}
-            return self._url(offer, Service.WILDCARD, preview.domain, variables, state)
+        if self._delegations is not None and Service.WILDCARD in offer.services:
+            delegated = await self._delegations.delegated(preview.domain, preview.tenant_id)
+            if delegated is not None:
+                variables = {"token": preview.token, "delegation": delegated.target.partition(".")[0]}
+                return self._url(offer, Service.WILDCARD, preview.domain, variables, state)
         return self._url(offer, Service.ZONE, preview.domain, {"token": preview.token}, state)
 
     def begin(self, name: str, *, is_zone: bool) -> None:

@@ -35,7 +35,7 @@ from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
 from router.node.rest import server_on
-from router.node.services import Services, build_services, destinations_of, open_fetch, open_lookup
+from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
 from router.node.surroundings import Surroundings
 from router.observe.metrics import Metrics
 from router.outbound.health import HttpHealthCheck
@@ -149,7 +149,12 @@ class Control:
         own_listeners = self._own_listeners
         connect = await stack.enter_async_context(
             open_domain_connect(
-                store, settings, clock, lookup=lookup, destinations=destinations_of(settings, own_listeners)
+                store,
+                settings,
+                clock,
+                lookup=lookup,
+                destinations=destinations_of(settings, own_listeners),
+                delegations=delegations_of(store, settings),
             )
         )
         services = build_services(

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from router.base.clock import Clock
 from router.domains.connect_templates import Names
+from router.domains.diagnosis.delegation_snapshot import Delegations
 from router.domains.domain_connect import DomainConnect, Link
 from router.domains.lookup import Lookup
 from router.outbound.domain_connect import ProviderDiscovery
@@ -55,7 +56,13 @@ def key_of(settings: Settings) -> "RsaKey | None":
 
 @asynccontextmanager
 async def open_domain_connect(
-    store: Store, settings: Settings, clock: Clock, *, lookup: Lookup, destinations: Destinations
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    *,
+    lookup: Lookup,
+    destinations: Destinations,
+    delegations: Delegations | None,
 ) -> AsyncIterator[DomainConnect | None]:
     """Domain Connect, as the settings say; None where it is off. Raises SettingsError."""
     names, key, connect = names_of(settings), key_of(settings), settings.domain_connect
@@ -66,6 +73,8 @@ async def open_domain_connect(
     http = ProviderHttp(lookup, destinations, clock, purpose="Domain Connect", max_body=_MAX_BODY)
     discovery = ProviderDiscovery(lookup, http, clock, provider_id=names.provider_id, services=names.services)
     try:
-        yield DomainConnect(store, clock, link=link, discovery=discovery, ask_every=settings.checks.ask_every)
+        yield DomainConnect(
+            store, clock, link=link, discovery=discovery, delegations=delegations, ask_every=settings.checks.ask_every
+        )
     finally:
         await discovery.close()

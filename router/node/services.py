@@ -8,6 +8,7 @@ from router.base.clock import Clock, SystemClock
 from router.base.secret_box import SecretBox
 from router.certificates.own import OwnCertificates
 from router.certificates.sealed_keys import SealedKeys
+from router.certificates.zone_delegations import ZoneDelegations
 from router.dns import DnsLookup
 from router.domains.checks.apply_custom import CustomResults
 from router.domains.checks.apply_preview import PreviewResults
@@ -95,6 +96,11 @@ class Services:
     domain_connect: DomainConnect | None
 
 
+def delegations_of(store: Store, settings: Settings) -> ZoneDelegations | None:
+    """What zones may delegate; None where there is no zone of ours for it."""
+    return None if settings.acme_zone is None else ZoneDelegations(store, settings.acme_zone)
+
+
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
     """Where webhooks may go, and where the providers of logins and CI systems may be."""
     return Destinations(
@@ -147,6 +153,7 @@ def build_services(
         proxy_target=settings.proxy_target,
         ca=settings.ca,
         docs_url=settings.docs_url,
+        delegations=delegations_of(store, settings),
     )
     max_domains = settings.domains_per_tenant
     transfers = Transfers(

@@ -12,6 +12,8 @@ from router.domains.diagnosis.rules import diagnose
 from router.domains.diagnosis.snapshot import take_snapshot
 from router.settings import Ca
 from tests.support.nameserver import NameServer
+from tests.unit.domains.diagnosis.test_delegation_rules import CASES as DELEGATIONS
+from tests.unit.domains.diagnosis.test_delegation_rules import found
 from tests.unit.domains.diagnosis.test_rules import CASES, PROXY, VERIFY, fill, put, shown
 
 pytestmark = pytest.mark.asyncio
@@ -52,6 +54,23 @@ OVER_THE_WIRE = (
 )
 
 
+DELEGATIONS_OVER_THE_WIRE = (
+    "both are delegated",
+    "by way of another name",
+    "nobody has begun",
+    "nobody has begun, and the wildcards have addresses",
+    "the inner one is missing",
+    "another tenant's token",
+    "another's validation",
+    "an old TXT record",
+    "name servers of its own",
+    "the name typed in full",
+    "servers that say nothing of the name: servfail",
+    "servers that say nothing of the name: refused",
+    "no wildcards",
+)
+
+
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[NameServer]:
     async with NameServer() as started:
@@ -76,3 +95,14 @@ async def test_over_the_wire(server: NameServer, name: str) -> None:
     assert [shown(finding) for finding in diagnose(seen, replace(case.context, check=check))] == [
         tuple(said) for said in case.said
     ]
+
+
+@pytest.mark.parametrize("name", DELEGATIONS_OVER_THE_WIRE)
+async def test_delegations_over_the_wire(server: NameServer, name: str) -> None:
+    """The same sentences of what a zone's owner delegates."""
+    case, clock = DELEGATIONS[name], SystemClock()
+    lookup = DnsLookup([server.server], clock)
+    try:
+        assert await found(case, server, lookup, clock.monotonic() + 10) == [tuple(said) for said in case.said]
+    finally:
+        await lookup.close()

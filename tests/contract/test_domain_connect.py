@@ -14,9 +14,11 @@ import pytest
 import pytest_asyncio
 
 from router.base.clock import ManualClock, SystemClock
+from router.certificates.delegation import challenge_names
 from router.dns.lookup import DnsLookup
 from router.domains.connect_templates import EXAMPLE, Service, template
-from router.domains.domain_connect import DomainConnect, Offer
+from router.domains.diagnosis.delegation_snapshot import Delegated
+from router.domains.domain_connect import Discovery, DomainConnect, Offer
 from router.domains.lookup import Question, RecordType
 from router.domains.preview_domains import PreviewDomain
 from router.outbound import domain_connect
@@ -290,51 +292,60 @@ DELEGATED = {
 }
 
 
-def of_custom(name: str) -> Callable[[DomainConnect], str | None]:
-    return lambda connect: connect.of_custom(custom_domain(name))
+class Delegating:
+    """A Delegations of one tenant's zone."""
+
+    async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
+        if (domain, tenant_id) != (PREVIEW, "acme"):
+            return None
+        return Delegated(names=challenge_names(domain), target=f"{DELEGATION}.acme.miosa.ai", acme_zone="acme.miosa.ai")
 
 
-def of_preview(delegation: str | None) -> Callable[[DomainConnect], str | None]:
-    return lambda connect: connect.of_preview(preview_domain(), delegation)
+async def link_of(connect: DomainConnect, name: str, *, is_zone: bool) -> str | None:
+    return await connect.of_preview(preview_domain(name)) if is_zone else connect.of_custom(custom_domain(name))
+
+
+def connected(discovery: Discovery, clock: ManualClock, delegations: Delegating | None = None) -> DomainConnect:
+    return DomainConnect(NO_STORE, clock, link=link(), discovery=discovery, delegations=delegations)
 
 
 @pytest.mark.parametrize(
-    ("name", "is_zone", "linked", "records"),
+    ("name", "is_zone", "delegations", "records"),
     [
         (
             APP,
             False,
-            of_custom(APP),
+            None,
             {(APP, "CNAME"): [f"{TOKEN}.verify.miosa.ai"], (f"_miosa-challenge.{APP}", "TXT"): [TOKEN]},
         ),
         (
             ZONE,
             False,
-            of_custom(ZONE),
+            None,
             {
                 (ZONE, "A"): ["192.0.2.1"],
                 (ZONE, "AAAA"): ["2001:db8::1"],
                 (f"_miosa-challenge.{ZONE}", "TXT"): [TOKEN],
             },
         ),
-        (PREVIEW, True, of_preview(None), WILDCARDS),
-        (PREVIEW, True, of_preview(DELEGATION), WILDCARDS | DELEGATED),
+        (PREVIEW, True, None, WILDCARDS),
+        (PREVIEW, True, Delegating(), WILDCARDS | DELEGATED),
     ],
 )
 async def test_a_link(
     stage: Stage,
     name: str,
     is_zone: bool,
-    linked: Callable[[DomainConnect], str | None],
+    delegations: Delegating | None,
     records: dict[tuple[str, str], list[str]],
 ) -> None:
     """The provider verifies our signature, sets exactly the records of the template, and sends people back to us with the state."""
-    connect = DomainConnect(NO_STORE, stage.clock, link=link(), discovery=stage.discovery)
-    assert linked(connect) is None
+    connect = connected(stage.discovery, stage.clock, delegations)
+    assert await link_of(connect, name, is_zone=is_zone) is None
     await stage.find(name, is_zone=is_zone)
-    url = linked(connect)
+    url = await link_of(connect, name, is_zone=is_zone)
     assert url is not None
-    assert url == linked(connect)
+    assert url == await link_of(connect, name, is_zone=is_zone)
     status, _ = await follow(stage, url)
     assert (status, stage.provider.refusals) == (400, ["no public key"])
     publish_key(stage.server)
@@ -352,7 +363,7 @@ async def test_a_link(
 
 async def test_a_link_that_was_changed(stage: Stage) -> None:
     """Whoever changes what a link says has no signature for it."""
-    connect = DomainConnect(NO_STORE, stage.clock, link=link(), discovery=stage.discovery)
+    connect = connected(stage.discovery, stage.clock, Delegating())
     publish_key(stage.server)
     await stage.find()
     url = connect.of_custom(custom_domain(APP))
@@ -364,13 +375,13 @@ async def test_a_link_that_was_changed(stage: Stage) -> None:
 
 async def test_a_template_that_the_provider_does_not_have(stage: Stage) -> None:
     """A preview domain gets the link without the certificate where only that template is there; else none."""
-    connect = DomainConnect(NO_STORE, stage.clock, link=link(), discovery=stage.discovery)
+    connect = connected(stage.discovery, stage.clock, Delegating())
     del stage.provider.templates[Service.WILDCARD]
     await stage.find(PREVIEW, is_zone=True)
-    url = connect.of_preview(preview_domain(), DELEGATION)
+    url = await connect.of_preview(preview_domain())
     assert url is not None
     assert urlsplit(url).path.endswith("/services/previews/apply")
     assert "delegation" not in url
     only = Known(Offer(zone=ZONE, provider="x", sync_url="https://x.example", services=frozenset({Service.WILDCARD})))
-    connect = DomainConnect(NO_STORE, stage.clock, link=link(), discovery=only)
-    assert connect.of_preview(preview_domain()) is None
+    connect = connected(only, stage.clock, Delegating())
+    assert await connect.of_preview(preview_domain("other.example.com")) is None

@@ -46,7 +46,7 @@ async def test_who_comes_back_has_the_domain_checked(world: World, clock: Manual
     """Now, and gently again from there, however long it has waited; not at each load of the page."""
     connect = DomainConnect(world.store, clock, link=link(), discovery=Known(OFFER))
     custom, preview = await owned(world)
-    states = state_of(connect.of_custom(custom)), state_of(connect.of_preview(preview))
+    states = state_of(connect.of_custom(custom)), state_of(await connect.of_preview(preview))
     late = replace(custom.check, checks=100, next_check_at=clock.now() + timedelta(hours=4))
     async with world.store.begin() as tx:
         await tx.custom_domains.save(replace(custom, check=late))
@@ -105,7 +105,7 @@ async def test_states_that_open_nothing(world: World, clock: ManualClock) -> Non
     ahead = DomainConnect(world.store, tomorrow, link=link(), discovery=Known(OFFER))
     assert await connect.returned(state_of(ahead.of_custom(custom))) is None
     state = state_of(connect.of_custom(custom))
-    zone_state = state_of(connect.of_preview(preview))
+    zone_state = state_of(await connect.of_preview(preview))
     await world.domains.remove(custom.id)
     await world.previews.clear(Scope.TENANT, preview.scope_id)
     assert [await connect.returned(one) for one in (state, zone_state)] == [None, None]

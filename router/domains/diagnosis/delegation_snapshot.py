@@ -10,6 +10,7 @@ too is no delegation, and nothing that is wrong.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from router.domains.checks.caa import CaaFinding, check_caa
 from router.domains.checks.evidence import random_label
@@ -29,6 +30,13 @@ class Delegated:
     names: tuple[str, ...]
     target: str
     acme_zone: str
+
+
+class Delegations(Protocol):
+    """Knows what the owners of zones may delegate."""
+
+    async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
+        """What this tenant's zone has to delegate, and where to; None where it has none. Raises StoreUnavailableError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 from router.base.clock import Clock
 from router.base.transactions import Transactions
@@ -14,7 +13,7 @@ from router.domains.checks.cooldown import ConcurrencyLimit, Cooldown
 from router.domains.checks.judgement import Check
 from router.domains.claims import host_is_held
 from router.domains.custom import CustomDomain
-from router.domains.diagnosis.delegation_snapshot import Delegated
+from router.domains.diagnosis.delegation_snapshot import Delegations
 from router.domains.diagnosis.findings import Context, Finding, Severity
 from router.domains.diagnosis.rules import diagnose
 from router.domains.diagnosis.snapshot import Target, of_host, of_zone, take_snapshot
@@ -53,13 +52,6 @@ class Diagnosis:
     def docs(self, finding: Finding) -> str:
         """Where a finding is explained."""
         return f"{self.docs_url}#{finding.code}"
-
-
-class Delegations(Protocol):
-    """Knows what the owners of zones may delegate."""
-
-    async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
-        """What this tenant's zone has to delegate, and where to; None where it has none. Raises StoreUnavailableError."""
 
 
 class Diagnoses:
