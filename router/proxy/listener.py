@@ -314,29 +314,33 @@ class Proxy:
                 tunnel.finish(endings.EDGE_IN_TUNNEL, goodbye=True)
 
     async def _watch(self) -> None:
+        """Check every second what is open, until cancelled."""
+        while True:
+            await asyncio.sleep(_WATCH_EVERY)
+            self.check_open()
+
+    def check_open(self) -> None:
         """Look up the hosts of open exchanges whose routes the resolver no longer remembers, since it reports changes only
         of those that it does: routes expire, are evicted, or were overtaken by a change during the look-up. The same holds
         for API keys and sessions. And end what was let in until a time that has come, or by a cookie whose key was withdrawn."""
         worker = self._worker
-        while True:
-            await asyncio.sleep(_WATCH_EVERY)
-            now, signing = worker.date(), worker.access.signing
-            replaced, self._signing = signing is not self._signing, signing
-            unseen: dict[str, Route] = {}
-            for exchange in self._in_use():
-                route, visit = exchange.route, exchange.visit
-                if route is None:
-                    continue
-                if not route.current:
-                    unseen[route.host] = route
-                if visit is None or visit.entry is None:
-                    continue
-                if now >= visit.until or (replaced and visit.entry.signed_by):
-                    self._end_if_shut_out(exchange)
-                elif visit.entry.looked_up and self._is_unknown(visit.entry.looked_up):
-                    self._start_check_of_key(visit.entry.looked_up)
-            for route in islice(unseen.values(), _WATCH_CONCURRENCY):
-                worker.tasks.start("check a route", self._check_route(route))
+        now, signing = worker.date(), worker.access.signing
+        replaced, self._signing = signing is not self._signing, signing
+        unseen: dict[str, Route] = {}
+        for exchange in self._in_use():
+            route, visit = exchange.route, exchange.visit
+            if route is None:
+                continue
+            if not route.current:
+                unseen[route.host] = route
+            if visit is None or visit.entry is None:
+                continue
+            if now >= visit.until or (replaced and visit.entry.signed_by):
+                self._end_if_shut_out(exchange)
+            elif visit.entry.looked_up and self._is_unknown(visit.entry.looked_up):
+                self._start_check_of_key(visit.entry.looked_up)
+        for route in islice(unseen.values(), _WATCH_CONCURRENCY):
+            worker.tasks.start("check a route", self._check_route(route))
 
     def _visits(self) -> Iterator[Visit]:
         for exchange in self._in_use():

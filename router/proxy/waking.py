@@ -200,6 +200,8 @@ class Waking:
         if resource is None or (resource.id, route.port) != self.place or resource.wake is Wake.OFF:
             await self._let_go(exchange.head.host)
             return 0.0
+        if not route.current:
+            self._changed.set()  # it was overtaken by a change, and of the next one the resolver would not tell
         if route.problem is errors.STARTING or route.problem is errors.STOPPED:
             return await self._wait_for_platform(resource)
         if route.problem is not None:

@@ -139,6 +139,9 @@ class RunningEdge:
         try:
             for end in self._ends:
                 end.close()
+            await self.turns()
+            # Whoever hangs up might still read for so long, as far as the proxy knows; nobody has to wait for that here.
+            self.advance(self.limits.half_close)
             await self.settled()
             self.check_pools()
         finally:
@@ -168,9 +171,10 @@ class RunningEdge:
         await until(lambda: not [what for what in self.busy() if not what.startswith("client")], self.busy)
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward and look at all deadlines, as happens now and then by itself."""
+        """Put the clock forward and look at all deadlines and all that is open, as happens now and then by itself."""
         self.clock.shift += seconds
         sweep.run(self.proxy._worker)
+        self.proxy.check_open()
 
     async def turns(self, count: int = 20) -> None:
         """Let the proxy read what is there. For what can't be seen from outside; loopback delivers at once."""

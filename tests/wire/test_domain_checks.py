@@ -14,6 +14,7 @@ from router.node.app import App
 from router.node.services import open_services
 from router.settings import load
 from tests.support.backends import Backend, Visit
+from tests.support.database import migrated_file
 from tests.support.nameserver import NameServer
 from tests.support.waiting import PAUSE
 from tests.wire.test_domains import FQDN, INTERNAL, Node, program
@@ -50,6 +51,7 @@ async def node(tmp_path: Path, cdn: Cdn) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         dns = await stack.enter_async_context(NameServer())
         front = await stack.enter_async_context(Backend(cdn))
+        migrated_file(tmp_path / "router.db")
         settings = load(
             environ={
                 **{f"MIOSA_ROUTER_{name}_BIND": "127.0.0.1:0" for name in ("PROXY", "API", "ADMIN")},

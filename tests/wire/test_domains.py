@@ -16,6 +16,7 @@ from router.node.app import App
 from router.node.services import open_services
 from router.settings import load
 from tests.support.backends import Backend, Visit
+from tests.support.database import migrated_file
 from tests.support.nameserver import NameServer
 
 pytestmark = pytest.mark.asyncio
@@ -89,6 +90,7 @@ class Node:
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         dns = await stack.enter_async_context(NameServer())
+        migrated_file(tmp_path / "router.db")
         settings = load(
             environ={
                 "MIOSA_ROUTER_PROXY_BIND": "127.0.0.1:0",

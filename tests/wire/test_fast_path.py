@@ -13,6 +13,7 @@ from router.gate.fast_path import FastPath
 from router.gate.policy import VERDICTS, Verdict
 from router.node.sockets import listen
 from tests.support.waiting import eventually
+from tests.support.wire import DEADLINE
 
 pytestmark = pytest.mark.asyncio
 
@@ -85,7 +86,7 @@ class Listener:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=connection)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE):
                 yield reader, writer
         finally:
             writer.close()
@@ -280,6 +281,8 @@ async def test_who_reads_late_gets_every_answer(listener: Listener) -> None:
         (lane,) = listener.lanes.open
         await eventually(lambda: lane._choked, "answers wait")
         listener.gate.go.set()
+        # Through a small buffer it would take seconds; it has done what it was for.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         writer.transport.resume_reading()
         got = await reader.readexactly(MANY * len(ISSUED) + len(LATER + ISSUED))
     whole = got == ISSUED * MANY + LATER + ISSUED

@@ -1,9 +1,11 @@
-"""Ten thousand that wait for one resource, without sockets."""
+"""Those that wait for one resource, one or ten thousand, without sockets."""
 
 import asyncio
 import gc
 import tracemalloc
 from typing import Final
+
+import pytest
 
 from router.proxy import sweep
 from router.proxy.client import ClientConnection
@@ -108,6 +110,27 @@ def test_ten_thousand_pages_watch() -> None:
             await turns(2 * COUNT // 64 + 20)
         assert slow.get_write_buffer_size() < 500
         assert {client.sent.count(b'"starting"') for client in clients[1:]} == {2}
+        await close(stage)
+
+    run(stage, act())
+
+
+@pytest.mark.parametrize("gap", range(1, 8))
+def test_changes_that_overtake_a_look_up(gap: int) -> None:
+    """However closely one change follows another, the last is heard of without waiting for the next look by time."""
+    stage, _ = stage_of_sleep()
+
+    async def act() -> None:
+        client = FakeTransport(ClientConnection(stage.worker), "192.0.2.9")
+        client.receive(WATCH)
+        await turns()
+        for number in range(2, 7):
+            state = State.STARTING if number % 2 else State.STOPPING
+            stage.put(resource("asleep", state=state, endpoint=None, wake=Wake.ANY, version=number))
+            await turns(gap)
+        stage.put(resource("asleep", state=State.ERROR, endpoint=None, wake=Wake.ANY, version=7))
+        await turns(200)
+        assert b"wake_failed" in client.sent
         await close(stage)
 
     run(stage, act())
