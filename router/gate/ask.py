@@ -15,7 +15,8 @@ from cachetools import TTLCache
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
 from router.gate.evidence import MemoryEvidence
-from router.gate.policy import VERDICTS, BudgetState, Verdict, judge, read_name, without_budgets
+from router.gate.handover import HandOver
+from router.gate.policy import VERDICTS, BudgetState, Held, Verdict, judge, read_name, without_budgets
 from router.routes.chain import Decision
 from router.routes.route import Route
 
@@ -72,6 +73,8 @@ class Ask:
     can't be asked it is allowed unless a fresh copy stands for them: a certificate that is thrown away is worse than one
     that costs no budget.
 
+    Where the router holds a certificate for a name, `handover` says whether Caddy takes that one.
+
     `on_pending(name)` hears of each question about a name that is registered and not verified yet: a visitor wants to
     see it now. `on_issued(name)` hears of each that may be renewed. Neither must wait.
     """
@@ -85,6 +88,7 @@ class Ask:
         metrics: Counter,
         clock: Clock,
         certificates: Certificates | None = None,
+        handover: HandOver | None = None,
         on_pending: Callable[[str], object] | None = None,
         on_issued: Callable[[str], object] | None = None,
         deadline: float = DEADLINE,
@@ -95,14 +99,16 @@ class Ask:
         self._budgets = budgets
         self._metrics = metrics
         self._certificates = certificates
+        self._handover = handover
         self._on_pending = on_pending
         self._on_issued = on_issued
         self._deadline = deadline
         self._refused = _OncePerMinute(clock, names)
         self._unchecked = _OncePerMinute(clock, names)
 
-    def at_once(self, domains: Sequence[str]) -> Verdict | None:
-        """The verdict on the values of the `domain` parameter, or None where something has to be looked up first."""
+    def at_once(self, domains: Sequence[str], caddy: str = "") -> Verdict | None:
+        """The verdict on the values of the `domain` parameter, or None where something has to be looked up first. `caddy` is the
+        address that the question comes from, see `handover.py`."""
         if len(domains) > 1:
             return self._say(domains, VERDICTS["invalid_name"])
         name = read_name(domains[0] if domains else None)
@@ -111,12 +117,12 @@ class Ask:
         route = self._routes.peek(name.encode("ascii"))
         if route is None or self._is_uncertain(name, route.decision):
             return None
-        return self._say(domains, self._decide(name, route.decision, evidence=self._evidence.seen(name)))
+        return self._say(domains, self._decide(name, route.decision, caddy, evidence=self._evidence.seen(name)))
 
-    async def answer(self, domains: Sequence[str]) -> Verdict:
+    async def answer(self, domains: Sequence[str], caddy: str = "") -> Verdict:
         """As `at_once`, after looking up what has to be. Raises nothing."""
-        verdict = self.at_once(domains)
-        return verdict if verdict is not None else self._say(domains, await self._look_up(domains[0]))
+        verdict = self.at_once(domains, caddy)
+        return verdict if verdict is not None else self._say(domains, await self._look_up(domains[0], caddy))
 
     def judge(self, host: str, decision: Decision) -> Verdict:
         """What the answer for this host is, given the chain's decision about it; for `explain`. Counts nothing."""
@@ -124,7 +130,7 @@ class Ask:
         if isinstance(name, Verdict):
             return name
         budget = self._budgets.state(name, _tenant_of(decision))
-        return judge(decision, evidence=self._evidence.seen(name), budget=budget)
+        return judge(decision, evidence=self._evidence.seen(name), held=self._covered(name), budget=budget)
 
     async def opinion(self, host: str) -> Verdict:
         """What the answer for a canonical name is now. Counts nothing, and opens no attempt."""
@@ -135,9 +141,9 @@ class Ask:
             return VERDICTS["not_ready"]
         evidence = await self._has_evidence(host, route.decision)
         budget = self._budgets.state(host, _tenant_of(route.decision))
-        return judge(route.decision, evidence=evidence, budget=budget)
+        return judge(route.decision, evidence=evidence, held=self._covered(host), budget=budget)
 
-    async def _look_up(self, domain: str) -> Verdict:
+    async def _look_up(self, domain: str, caddy: str) -> Verdict:
         name = read_name(domain)
         assert isinstance(name, str)  # noqa: S101 - `at_once` has read it
         try:
@@ -145,7 +151,7 @@ class Ask:
                 route = await self._routes.resolve(name.encode("ascii"))
         except TimeoutError:
             return VERDICTS["issued" if self._evidence.seen(name) else "not_ready"]
-        return self._decide(name, route.decision, evidence=await self._has_evidence(name, route.decision))
+        return self._decide(name, route.decision, caddy, evidence=await self._has_evidence(name, route.decision))
 
     def _is_uncertain(self, name: str, decision: Decision) -> bool:
         """Whether the name would get a first certificate, and may have one of which we have not heard yet."""
@@ -175,15 +181,34 @@ class Ask:
         self._evidence.hold_visited({host: until.timestamp() for host, until in found.items()})
         return self._evidence.seen(name)
 
-    def _decide(self, name: str, decision: Decision, *, evidence: bool) -> Verdict:
-        verdict = without_budgets(decision, evidence=evidence)
-        if verdict.reason == "first_issue":
+    def _covered(self, name: str) -> Held:
+        """For who asks what Caddy will get, and is no Caddy."""
+        return Held.TAKES if self._handover is not None and self._handover.has(name) else Held.NONE
+
+    def _held(self, name: str, caddy: str) -> Held:
+        handover = self._handover
+        if handover is None or not handover.takes(name, caddy):
+            return Held.NONE
+        return Held.TAKES if self._evidence.is_sure(name) and handover.may_refuse(name) else Held.RENEW
+
+    def _decide(self, name: str, decision: Decision, caddy: str, *, evidence: bool) -> Verdict:
+        held = self._held(name, caddy)
+        verdict = without_budgets(decision, evidence=evidence, held=held)
+        if verdict.reason == "held_certificate" and self._handover is not None:
+            self._handover.refused(name)
+            self._evidence.forget(name)
+        elif verdict.reason == "first_issue":
+            if self._handover is not None and not self._handover.complete:
+                return VERDICTS["not_ready"]  # what the router holds for it may not have been read yet
             tenant_id = _tenant_of(decision)
             verdict = judge(decision, evidence=evidence, budget=self._budgets.state(name, tenant_id))
             if verdict.reason == "first_issue":
                 self._budgets.open(name, tenant_id)
-        elif verdict.reason == "issued" and self._on_issued is not None:
-            self._on_issued(name)
+        elif verdict.reason == "issued":
+            if held is Held.RENEW:
+                self._evidence.note_own(name)
+            if self._on_issued is not None:
+                self._on_issued(name)
         elif verdict.reason == "not_verified" and self._on_pending is not None:
             self._on_pending(name)
         return verdict

@@ -49,7 +49,7 @@ class Look(Protocol):
 
 class CertificateReader:
     """`attempts` waits in Caddy for as long as an attempt may last, `visits` only briefly. `keep(host, leaf, tenant)` has
-    what was read written down."""
+    what was read written down. `held(host)` is whether the router holds a certificate for a host."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class CertificateReader:
         evidence: MemoryEvidence,
         budgets: Budgets,
         keep: Callable[[str, Leaf, str | None], object],
+        held: Callable[[str], bool],
         at_once: int,
         clock: Clock,
         tick: float = TICK,
@@ -69,6 +70,7 @@ class CertificateReader:
         self._evidence = evidence
         self._budgets = budgets
         self._keep = keep
+        self._held = held
         self._at_once = asyncio.Semaphore(at_once)
         self._clock = clock
         self._tick = tick
@@ -177,7 +179,9 @@ class CertificateReader:
         self._unreached = False
         self._budgets.settle(host, Outcome.ISSUED)
         leaf, now = shown.leaf, self._clock.now()
-        if not shown.own:
+        if not shown.own and self._held(host):
+            self._evidence.forget(host)
+        elif not shown.own:
             wildcard = f"*.{host.partition('.')[2]}"
             self._evidence.read(wildcard, leaf)
             self._evidence.forget(host)

@@ -10,7 +10,8 @@ for lack of room, Caddy would throw away a valid certificate.
                  renewal is due; from then on there may be another, so that a visit counts as one again
 
 Evidence never ends before the certificate does, and as soon after it as can be known. A name that visitors reach by an
-operator's wildcard has no certificate of its own: what lies under a `*.` that was read or set leaves no evidence.
+operator's wildcard has no certificate of its own: what lies under a `*.` that was read or set leaves no evidence. Nor does
+what lies under one that the router holds (`handover.py`); what a name had before counts until it ends.
 
 A visitor can put any Host into a connection that was opened for another name; deploy/Caddyfile has Caddy refuse that
 (`@misdirected`). And only names that the gate would allow anyway leave evidence: a stranger can't talk the gate into a
@@ -54,6 +55,7 @@ class MemoryEvidence:
         # When a name was reached by https, and when we learnt of it: a stream is learnt of when it ends. By the latter.
         self._recent: dict[str, tuple[float, float]] = {}
         self._listeners: list[Listener] = []
+        self._held: Callable[[str], bool] | None = None
         self.complete = True  # or some of what the store knows has not been read yet
         self.copied = False  # while it is not: a snapshot of the last hour had all that the store had then
 
@@ -63,6 +65,10 @@ class MemoryEvidence:
     def on_visit(self, listener: Listener) -> None:
         """Call `listener` for each name that is reached by https, at most some ninety times in a certificate's life."""
         self._listeners.append(listener)
+
+    def on_held(self, covers: Callable[[str], bool]) -> None:
+        """`covers(domain)` says whether names right under a domain are served by a wildcard that the router holds."""
+        self._held = covers
 
     def seen(self, host: str) -> bool:
         """Whether a canonical name has a live certificate of its own, as far as is known. At once: no I/O."""
@@ -74,8 +80,31 @@ class MemoryEvidence:
         return self.seen(host) or self.covers(host.partition(".")[2])
 
     def covers(self, domain: str) -> bool:
-        """Whether the operator has a certificate for `*.` this domain, which the names right under it are served with."""
+        """Whether the operator or the router has a certificate for `*.` this domain, which the names right under it are
+        served with."""
+        return self._operator_covers(domain) or self._is_held(domain)
+
+    def _operator_covers(self, domain: str) -> bool:
         return domain in self._wildcards or (self._has_wildcards and self.seen(f"*.{domain}"))
+
+    def _is_held(self, domain: str) -> bool:
+        return self._held is not None and self._held(domain)
+
+    def is_sure(self, host: str) -> bool:
+        """Whether the certificate that Caddy has of its own for a name is valid for certain: its end was read, or a visitor has
+        met it within five minutes."""
+        entry, now = self._names.get(host), self._now()
+        if entry is None or now > entry.until + self._base:
+            return False
+        recent = self._recent.get(host)
+        return entry.state == READ or (recent is not None and now - recent[0] <= _RECENT)
+
+    def note_own(self, host: str) -> None:
+        """Caddy may renew the certificate that it has of its own for a name which one that the router holds covers."""
+        if not self.seen(host):
+            entry, now = self._names.get(host), self._now()
+            lifetime = 0 if entry is None else entry.lifetime
+            self._put(host, now + (lifetime or _UNREAD), _GONE, VISITED, lifetime)
 
     def note(self, host: str, at: float | None = None, tenant_id: str | None = None) -> None:
         """A canonical name has a live certificate now, or had one at that instant. One that lives for longer than the one
@@ -89,7 +118,11 @@ class MemoryEvidence:
         recent = self._recent.get(host)
         if recent is not None and at - recent[0] < _BRIEF and now - recent[1] < _BRIEF and at <= now:
             return
-        if self.covers(host.partition(".")[2]):
+        zone = host.partition(".")[2]
+        if self._operator_covers(zone):
+            return
+        if self._is_held(zone):
+            self._remember(host, at, now)
             return
         base, entry = self._base, self._names.get(host)
         if entry is not None and entry.state == REMOVED and at <= entry.mark + base:
@@ -129,7 +162,7 @@ class MemoryEvidence:
         since 1970. Certificates that were read last live for `lifetimes`."""
         shift = self._shift()
         for host, until in live.items():
-            if self.covers(host.partition(".")[2]):
+            if self._operator_covers(host.partition(".")[2]):
                 continue
             entry = self._names.get(host)
             known = _GONE if entry is None else entry.until + self._base

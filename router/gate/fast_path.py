@@ -1,13 +1,20 @@
-"""The fast path of ask: requests as Caddy sends them are recognised by their bytes and answered at once.
+"""The fast path of ask and of `/certificate`: requests as Caddy sends them are recognised by their bytes and answered at once.
 
 Caddy (Go's HTTP client) sends the same head each time, but for the name. A connection whose requests look like that is
-served here; the first request that looks any different, and all after it, go to `hand_over`: the admin listener's
-ordinary server, which knows every path, method and spelling, ask among them. So nothing is read loosely here: what
+served here; the first request that looks any different, and all after it, go to `hand_over`: the listener's ordinary
+server, which knows every path, method and spelling, these among them. So nothing is read loosely here: what
 matches is a complete well-formed request without a body; everything else is for the ordinary server.
 
     GET /ask?domain=NAME HTTP/1.1        or /tls/ask; NAME of visible characters without & % + # ;
     Host: 127.0.0.1:8082                 once
     …                                    any other fields but those that change how the message is read
+
+    GET /certificate?cipher_suites=…&local_ip=…&server_name=NAME&signature_schemes=… HTTP/1.1
+                                         server_name once, beside any others; NAME of letters, digits, - . _
+    Host: …, …                           as above; from this machine also none that a proxy or a browser adds (`peers.py`)
+
+`/certificate` has private keys in its answers. It gives them to clients of this machine, or on a listener of its own to those
+that show a certificate (`peers.py`); Caddy takes any other answer than 200 and 204 as a failure of the handshake.
 
 A line that ends with a bare LF goes to the ordinary server at once, which refuses it. A connection that has not sent a
 whole head after `idle` seconds is closed, here and there.
@@ -19,19 +26,27 @@ client does not read responses.
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, cast
 
 from router.base.tasks import Tasks
+from router.gate.peers import NO_CERTIFICATE, Certificates, is_direct
 from router.gate.policy import Verdict
 
+_HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 IDLE = 75.0  # seconds without a whole request; Caddy itself keeps idle connections for 90 or less
 
 _PATHS: Final = (b"GET /ask?domain=", b"GET /tls/ask?domain=")
 _END: Final = b" HTTP/1.1"
-_SHORTEST: Final = max(map(len, _PATHS))
+_CERTIFICATE: Final = b"GET /certificate?"
+_BEGINNINGS: Final = (*_PATHS, _CERTIFICATE)
 _MAX_HEAD: Final = 4096  # bytes of a head
 _NAME: Final = re.compile(rb"[!\"$'-*,-:<-~]*")  # visible, without # % & + ;
+_PARAMETER: Final = rb"(?!server_name=)[a-z_]+=[!\"$-%'-*,-:<-~]*"
+_FETCH: Final = re.compile(
+    rb"GET /certificate\?(?:%b&)*server_name=([A-Za-z0-9._-]*)(?:&%b)* HTTP/1\.1" % (_PARAMETER, _PARAMETER)
+)
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _OTHERWISE = frozenset(
     (b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer")
@@ -53,19 +68,30 @@ _STATUS = {
 class Answers(Protocol):
     """The gate."""
 
-    def at_once(self, domains: Sequence[str]) -> Verdict | None:
+    def at_once(self, domains: Sequence[str], caddy: str) -> Verdict | None:
         """The verdict, or None where something has to be looked up first."""
 
-    def answer(self, domains: Sequence[str]) -> Awaitable[Verdict]:
+    def answer(self, domains: Sequence[str], caddy: str) -> Awaitable[Verdict]:
         """The verdict."""
 
 
 class FastPath:
-    """A listener for ask, and for everything else by `hand_over`, which makes the protocol of one connection."""
+    """A listener for ask (unless `gate` is None) and `/certificate`, and for everything else by `hand_over`, which makes the
+    protocol of one connection. With `tls` it speaks TLS."""
 
-    def __init__(self, gate: Answers, *, hand_over: Callable[[], asyncio.BaseProtocol], idle: float = IDLE) -> None:
+    def __init__(
+        self,
+        gate: Answers | None,
+        certificates: Certificates,
+        *,
+        hand_over: Callable[[], asyncio.BaseProtocol],
+        tls: ssl.SSLContext | None = None,
+        idle: float = IDLE,
+    ) -> None:
         self.gate = gate
+        self.certificates = certificates
         self.hand_over = hand_over
+        self._tls = tls
         self.idle = idle
         self.tasks = Tasks("ask")
         self.open: set[FastPathConnection] = set()
@@ -74,7 +100,10 @@ class FastPath:
     async def start(self, listening: socket.socket) -> None:
         """Take connections from a socket that is bound."""
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: cast(asyncio.Protocol, FastPathConnection(self)), sock=listening
+            lambda: cast(asyncio.Protocol, FastPathConnection(self)),
+            sock=listening,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_TIMEOUT,
         )
 
     async def close(self) -> None:
@@ -92,6 +121,7 @@ class FastPathConnection:
     def __init__(self, fast_path: FastPath) -> None:
         self._fast_path = fast_path
         self._transport: asyncio.Transport
+        self._peer = ""
         self._buffer = b""
         self._waiting = False  # for a verdict
         self._choked = False  # too many answers are not read
@@ -101,6 +131,7 @@ class FastPathConnection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._peer = self._fast_path.certificates.named(transport.get_extra_info("peername"))
         self._fast_path.open.add(self)
         self._timer = self._loop.call_later(self._fast_path.idle, self._look)
 
@@ -133,22 +164,37 @@ class FastPathConnection:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0 and len(self._buffer) <= _MAX_HEAD and self._may_be_ours():
                 return
-            name = _read_head(self._buffer[:end]) if 0 <= end <= _MAX_HEAD else None
-            if name is None:
+            head = self._buffer[:end] if 0 <= end <= _MAX_HEAD else b""
+            if head.startswith(_CERTIFICATE):
+                wanted = _read_fetch(head, self._fast_path.certificates)
+                if wanted is None:
+                    self._hand_over()
+                    return
+                self._advance(end)
+                answer = self._fast_path.certificates.fetch(wanted, self._peer)
+                self._transport.write(NO_CERTIFICATE if answer is None else answer)
+                continue
+            gate = self._fast_path.gate
+            name = None if gate is None else _read_head(head)
+            if name is None or gate is None:
                 self._hand_over()
                 return
-            self._buffer = self._buffer[end + 4 :]
-            self._since = self._loop.time()
-            verdict = self._fast_path.gate.at_once((name,))
+            self._advance(end)
+            verdict = gate.at_once((name,), self._peer)
             if verdict is not None:
                 self._transport.write(_written(verdict))
             else:
                 self._waiting = True
                 self._transport.pause_reading()
-                self._fast_path.tasks.start("look up", self._answer(name))
+                self._fast_path.tasks.start("look up", self._answer(gate, name))
 
-    async def _answer(self, name: str) -> None:
-        verdict = await self._fast_path.gate.answer((name,))
+    def _advance(self, end: int) -> None:
+        """A whole request was read, whose head ends there."""
+        self._buffer = self._buffer[end + 4 :]
+        self._since = self._loop.time()
+
+    async def _answer(self, gate: Answers, name: str) -> None:
+        verdict = await gate.answer((name,), self._peer)
         self._waiting = False
         if not self._transport.is_closing():
             self._transport.write(_written(verdict))
@@ -162,7 +208,7 @@ class FastPathConnection:
 
     def _may_be_ours(self) -> bool:
         buffer = self._buffer
-        begun = any(path.startswith(buffer[:_SHORTEST]) or buffer.startswith(path) for path in _PATHS)
+        begun = any(path.startswith(buffer) or buffer.startswith(path) for path in _BEGINNINGS)
         return begun and _BARE.search(buffer) is None
 
     def _hand_over(self) -> None:
@@ -229,7 +275,7 @@ class Begun:
         self._other.resume_writing()
 
 
-_plain: Final[dict[bytes, bool]] = {}  # blocks of fields that came before, and whether they are plain
+_known: Final[dict[bytes, "_Fields"]] = {}  # blocks of fields that came before
 
 
 def _read_head(head: bytes) -> str | None:
@@ -242,13 +288,41 @@ def _read_head(head: bytes) -> str | None:
     name = line[len(path) : -len(_END)]
     if _NAME.fullmatch(name) is None:
         return None
-    plain = _plain.get(fields)
-    if plain is None:
-        plain = _is_plain(fields)
-        if len(_plain) >= _MAX_FIELDS:
-            _plain.clear()
-        _plain[fields] = plain
-    return name.decode("ascii") if plain else None
+    return name.decode("ascii") if _fields_of(fields).plain else None
+
+
+def _read_fetch(head: bytes, certificates: Certificates) -> str | None:
+    """The name of a handshake that a head wants a certificate for; None where the ordinary server should read it."""
+    line, _, fields = head.partition(b"\r\n")
+    match = _FETCH.fullmatch(line)
+    if match is None:
+        return None
+    found = _fields_of(fields)
+    name: bytes = match[1]
+    return name.decode("ascii") if found.plain and (found.direct or certificates.authenticated) else None
+
+
+def _fields_of(fields: bytes) -> "_Fields":
+    known = _known.get(fields)
+    if known is None:
+        known = _Fields(fields)
+        if len(_known) >= _MAX_FIELDS:
+            _known.clear()
+        _known[fields] = known
+    return known
+
+
+class _Fields:
+    """The fields of a head: whether they are `plain`, see `_is_plain`, and come from their client directly (`peers.py`)."""
+
+    def __init__(self, fields: bytes) -> None:
+        self.plain = _is_plain(fields)
+        self.direct = self.plain and is_direct(_pairs(fields))
+
+
+def _pairs(fields: bytes) -> list[tuple[str, str]]:
+    pairs = [line.partition(b":") for line in fields.split(b"\r\n")]
+    return [(name.decode("latin-1"), value.decode("latin-1").strip()) for name, _, value in pairs]
 
 
 def _is_plain(fields: bytes) -> bool:

@@ -6,7 +6,7 @@ can do nothing about that; the platform's operators can, so they are told: at th
 and in the log as soon as half of a week's names are spent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger("router.gate")
 
 
 class PlatformNames:
-    """Of one platform `domain`."""
+    """Of one platform `domain`. `holds(domain)` is whether the router holds a certificate for `*.` a domain."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class PlatformNames:
         budgets: Budgets,
         evidence: MemoryEvidence,
         settings: Gate,
+        holds: Callable[[str], bool],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -42,11 +43,12 @@ class PlatformNames:
         self._budgets = budgets
         self._evidence = evidence
         self._settings = settings
+        self._holds = holds
         self._now = clock.monotonic
         self._said: float | None = None
         self._advice = (
-            f"configure a wildcard certificate for *.{domain} and *.sandbox.{domain} (deploy/platform.caddy), and set "
-            f"gate.wildcards: without it each name gets a certificate of its own, {settings.registered_domain} a week in all"
+            f"delegate _acme-challenge.{domain} and _acme-challenge.sandbox.{domain} and set acme_platform, or configure a wildcard "
+            f"certificate (deploy/platform.caddy) and set gate.wildcards: without one each name gets a certificate of its own, {settings.registered_domain} a week in all"
         )
         budgets.on_change(self._heard)
         metrics.gauge("platform_names_spent", lambda: float(self.spent))
@@ -65,8 +67,10 @@ class PlatformNames:
     @property
     def needs_wildcard(self) -> bool:
         """Whether names get certificates of their own, which are counted, for want of a wildcard."""
-        covers = self._evidence.covers
-        return self._settings.budgets and not (covers(self._domain) and covers(f"sandbox.{self._domain}"))
+        domains = (self._domain, f"sandbox.{self._domain}")
+        return self._settings.budgets and not all(
+            self._holds(domain) or self._evidence.covers(domain) for domain in domains
+        )
 
     def advise(self) -> None:
         """For the log, when a node starts."""

@@ -11,12 +11,14 @@ limits; a refusal at renewal makes Caddy throw away a certificate that is still 
    served leave evidence, so one that the chain no longer knows at all was removed.
 4. The chain's decision, by `_WITHOUT_EVIDENCE`. A resource that merely sleeps keeps its name.
 5. What DNS says against it: the authority would refuse, and count the failure.
-6. The budgets (`budgets.py`), and what is in flight already.
+6. A certificate that the router holds for it: Caddy is to let go of its own, or may renew it once more (`handover.py`).
+7. The budgets (`budgets.py`), and what is in flight already.
 
 Only exact names pass: the chain finds nothing for a label more than the grammar has, so that scanners who put `www.`
 before every name they find get no certificates.
 """
 
+import enum
 import ipaddress
 import math
 from collections.abc import Mapping
@@ -47,7 +49,7 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
         for status, reasons in (
             (200, ("issued", "first_issue", "in_flight")),
             (400, ("missing_domain", "invalid_name", "ip_address")),
-            (403, ("not_verified", "suspended", "removed", "caa_forbidden", "dns_not_pointing")),
+            (403, ("not_verified", "suspended", "removed", "caa_forbidden", "dns_not_pointing", "held_certificate")),
             (404, ("unknown_host", "no_such_resource", "port_not_exposed")),
             (429, ("budget_host", "budget_registered_domain", "budget_account", "failure_backoff")),
             (503, ("not_ready",)),
@@ -109,17 +111,32 @@ def read_name(domain: str | None) -> str | Verdict:
         return VERDICTS["invalid_name"]
 
 
-def judge(decision: Decision, *, evidence: bool, budget: BudgetState = CLEAR) -> Verdict:
+class Held(enum.Enum):
+    """What a certificate that the router holds for a name means for the one that Caddy asks about."""
+
+    NONE = "none"  # none is held, or this Caddy does not fetch it
+    RENEW = "renew"  # Caddy may renew its own once more
+    TAKES = "takes"  # Caddy is to drop its own, and takes the held one
+
+
+def judge(decision: Decision, *, evidence: bool, held: Held = Held.NONE, budget: BudgetState = CLEAR) -> Verdict:
     """The verdict on a canonical name that the chain has decided about."""
-    verdict = without_budgets(decision, evidence=evidence)
+    verdict = without_budgets(decision, evidence=evidence, held=held)
     if verdict.reason != "first_issue" or budget.reason is None:
         return verdict
     found = VERDICTS[budget.reason]
     return replace(found, retry_after=max(1, math.ceil(budget.retry_after))) if found.status == 429 else found
 
 
-def without_budgets(decision: Decision, *, evidence: bool) -> Verdict:
+def without_budgets(decision: Decision, *, evidence: bool, held: Held = Held.NONE) -> Verdict:
     """The same before the budgets are looked at: they have a say only in a `first_issue`."""
+    verdict = _without_held(decision, evidence=evidence)
+    if held is Held.NONE or not verdict.allowed:
+        return verdict
+    return VERDICTS["held_certificate" if held is Held.TAKES else "issued"]
+
+
+def _without_held(decision: Decision, *, evidence: bool) -> Verdict:
     verdict = _WITHOUT_EVIDENCE[decision.reason]
     if verdict.reason in _FINAL:
         return verdict

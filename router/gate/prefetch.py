@@ -163,7 +163,8 @@ class CertificatePrefetch:
 
     async def _look(self, lease: Lease, domain_id: str, host: str) -> None:
         verdict = await self._opinion(host)
-        if not verdict.allowed:
+        # Caddy takes what the router holds: the handshake shows it, and orders nothing.
+        if not verdict.allowed and verdict.reason != "held_certificate":
             await self._refused(lease, domain_id, host, verdict)
             return
         self._unserved.pop(host, None)

@@ -1,6 +1,7 @@
-"""The admin listener: Caddy's ask, health, metrics, and why a host leads where it leads.
+"""The admin listener: Caddy's ask and its certificates, health, metrics, and why a host leads where it leads.
 
-Nothing here asks who is calling: what may reach it is a matter of the address that it is bound to.
+Only `/certificate` asks who is calling (`gate/peers.py`): what may reach the others is a matter of the address that the
+listener is bound to.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
+from router.gate.peers import Certificates, is_direct
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 
@@ -35,6 +37,7 @@ _INDEX = {
         "/metrics": "metrics for Prometheus",
         "/explain?host=NAME": "where a host leads, why, and what the gate says",
         "/ask?domain=NAME": "whether Caddy may get a certificate for a name; it counts against the budgets",
+        "/certificate?server_name=NAME": "the certificate and key that the router holds for a name: for Caddy on this machine",
     },
 }
 
@@ -52,13 +55,14 @@ class Verdict(Protocol):
     def retry_after(self) -> int | None: ...
 
 
-Ask = Callable[[Sequence[str]], Awaitable[Verdict]]
+Ask = Callable[[Sequence[str], str], Awaitable[Verdict]]
 
 
 class Admin:
     """The handlers.
 
-    `ask` answers for all values of the `domain` parameter. A check of `checks` says what is wrong, or None. What fails
+    `ask` answers for all values of the `domain` parameter, and the address of who asks. `certificates` are what `/certificate`
+    gives out. A check of `checks` says what is wrong, or None. What fails
     of `advice` is shown, and is no reason to send traffic elsewhere: the node is `degraded`, and ready. `probes` are
     advice that has to wait for an answer. One that raises has failed too, and a probe that takes longer than
     `check_time` seconds. `facts` are shown beside the checks. `gather` gives the metrics of the node's other processes,
@@ -69,6 +73,7 @@ class Admin:
         self,
         *,
         ask: Ask,
+        certificates: Certificates,
         metrics: Metrics,
         checks: Mapping[str, Check],
         explain: Explain,
@@ -80,6 +85,7 @@ class Admin:
     ) -> None:
         self._check_time = check_time
         self._ask = ask
+        self._certificates = certificates
         self._metrics = metrics
         self._checks = dict(checks)
         self._advice = dict(advice or {})
@@ -94,6 +100,7 @@ class Admin:
         app.router.add_get("/", self._index)
         app.router.add_route("*", "/ask", self._answer_ask)
         app.router.add_route("*", "/tls/ask", self._answer_ask)
+        app.router.add_get("/certificate", certificate_handler(self._certificates))
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._answer_metrics)
@@ -104,7 +111,8 @@ class Admin:
         if request.method not in {"GET", "HEAD"}:
             self._metrics.count("asks", _METHOD_NOT_ALLOWED)
             return _empty(405, _METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
-        verdict = await self._ask(_domains(request.query.items()))
+        caddy = self._certificates.named(_peer(request))
+        verdict = await self._ask(_domains(request.query.items()), caddy)
         retry = {} if verdict.retry_after is None else {"Retry-After": str(verdict.retry_after)}
         return _empty(verdict.status, verdict.reason, retry)
 
@@ -154,6 +162,31 @@ class Admin:
         return _readable(await self._explain(hosts[0]))
 
 
+def certificate_application(certificates: Certificates) -> web.Application:
+    """What the listener at `certificate_bind` serves: nothing but `/certificate`."""
+    app = web.Application(middlewares=[_problems_as_json])
+    app.router.add_get("/certificate", certificate_handler(certificates))
+    return app
+
+
+def certificate_handler(certificates: Certificates) -> Handler:
+    """Answers `/certificate` as `gate/fast_path.py` does, to requests that look otherwise. Never an error."""
+
+    async def answer(request: web.Request) -> web.Response:
+        names, peer = request.query.getall("server_name", []), certificates.named(_peer(request))
+        found = None
+        if not certificates.authenticated and not is_direct(request.headers.items()):
+            certificates.refuse(peer, "a proxy or a browser sent the request")
+        elif request.method == "GET" and len(names) == 1:
+            found = certificates.fetch(names[0], peer)
+        if found is None:
+            return web.Response(status=204)
+        body = found.partition(b"\r\n\r\n")[2]
+        return web.Response(body=body, content_type="application/pem-certificate-chain", headers=_NO_STORE)
+
+    return answer
+
+
 class ConnectionLog:
     """What aiohttp logs about connections to the admin listener: one line for a malformed request, since that is the
     client's fault, and the traceback for anything else."""
@@ -168,6 +201,10 @@ class ConnectionLog:
             _log.error("admin connection failed", what=message % args, exc_info=exc_info)
 
     error = exception
+
+
+def _peer(request: web.Request) -> object:
+    return None if request.transport is None else request.transport.get_extra_info("peername")
 
 
 def _readable(document: Mapping[str, Any]) -> web.Response:

@@ -18,11 +18,12 @@ from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
+from router.gate.handover import HandOver
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
 from router.node.record_keeping import keeping, open_kept, packing_to
-from router.node.sockets import dns_sockets, listen, local_addresses
+from router.node.sockets import binds, dns_sockets, listen, local_addresses
 from router.node.visitor_keys import open_keys
 from router.observe import logs
 from router.observe.metrics import Metrics
@@ -35,7 +36,7 @@ from router.routes.changed_keys import moved_among
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
-from router.settings import Role, Settings
+from router.settings import Settings
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
@@ -89,6 +90,7 @@ class App:
         self._evidence = MemoryEvidence(self._clock, wildcards=settings.gate.wildcards)
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
         self._sync: CertificateSync | None = None
+        self._handover: HandOver | None = None
         self._resolver: Resolver | None = None
         self._source: RecordSource | None = None
         self._wakes: Wakes | None = None
@@ -211,6 +213,8 @@ class App:
             self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
                 await self._keep_certificates(store)
+            if self._worker_side is None and not settings.roles.isdisjoint(("admin", "jobs")):
+                await self._hold_certificates(store)
         if self._keys is not None:
             self._keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
@@ -351,6 +355,7 @@ class App:
             evidence=self._evidence,
             budgets=self._budgets,
             sync=self._sync,
+            handover=self._handover,
             metrics=self._metrics,
             clock=self._clock,
             control_side=self._control_side,
@@ -404,6 +409,20 @@ class App:
         self._stack.push_async_callback(sync.close)
         await sync.start()
         self._sync = sync
+
+    async def _hold_certificates(self, store: "Store") -> None:
+        """The held certificates, for Caddy's `/certificate` and for what the gate says of names that they cover."""
+        from router.base.secret_box import SecretBox  # noqa: PLC0415 - no worker has keys
+        from router.gate.held_sync import HeldSync  # noqa: PLC0415 - likewise
+        from router.gate.held_table import HeldTable  # noqa: PLC0415 - likewise
+
+        settings, clock = self._settings, self._clock
+        table = HeldTable(SecretBox(settings.secret_keys()), clock)
+        self._handover = handover = HandOver(table, clock)
+        self._evidence.on_held(handover.covers)
+        sync = HeldSync(log=store.held_log, table=table, handover=handover, metrics=self._metrics, clock=clock)
+        self._stack.push_async_callback(sync.close)
+        await sync.start()
 
     def _open_cache(self, store: "Store | StoreClient") -> None:
         """What this node shares with the others in Redis, where there is one."""
@@ -460,15 +479,12 @@ class App:
 
     def _listen(self) -> dict[str, socket.socket]:
         """The sockets of our roles."""
-        settings = self._settings
-        binds: dict[Role, str] = {"proxy": settings.proxy_bind, "api": settings.api_bind, "admin": settings.admin_bind}
         sockets: dict[str, socket.socket] = {}
-        for name, bind in binds.items():
-            if name in settings.roles:
-                sockets[name] = opened = self._given.get(name) or listen(name, bind)
-                self._stack.callback(opened.close)
-                self.addresses[name] = opened.getsockname()[:2]
-        for listener, opened in dns_sockets(settings, self._given).items():
+        for name, bind in binds(self._settings).items():
+            sockets[name] = opened = self._given.get(name) or listen(name, bind)
+            self._stack.callback(opened.close)
+            self.addresses[name] = opened.getsockname()[:2]
+        for listener, opened in dns_sockets(self._settings, self._given).items():
             sockets[listener] = opened
             self._stack.callback(opened.close)
             self.addresses[listener] = opened.getsockname()[:2]

@@ -4,6 +4,7 @@ In a node of several processes the control process has it, and no worker loads a
 """
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ from router.gate.budgets import Budgets
 from router.gate.certificate_reader import CertificateReader
 from router.gate.evidence import MemoryEvidence
 from router.gate.fast_path import IDLE, FastPath
+from router.gate.handover import HandOver
 from router.gate.handshake import TlsHandshake
+from router.gate.peers import Certificates
 from router.gate.platform import PlatformNames
 from router.gate.policy import read_name
 from router.gate.prefetch import CertificatePrefetch
@@ -29,7 +32,7 @@ from router.jobs.activity import LAG, ActivityFeed
 from router.jobs.early_checks import EarlyChecks
 from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
-from router.node.admin import Admin, Check, ConnectionLog, Probe
+from router.node.admin import Admin, Check, ConnectionLog, Probe, certificate_application
 from router.node.background import periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
@@ -96,6 +99,7 @@ class Control:
         evidence: MemoryEvidence,
         budgets: Budgets,
         sync: CertificateSync | None,
+        handover: HandOver | None,
         metrics: Metrics,
         clock: Clock,
         control_side: ControlSide | None,
@@ -114,6 +118,7 @@ class Control:
         self._evidence = evidence
         self._budgets = budgets
         self._sync = sync
+        self._handover = handover
         self._metrics = metrics
         self._clock = clock
         self._control_side = control_side
@@ -183,6 +188,7 @@ class Control:
             budgets=self._budgets,
             evidence=self._evidence,
             settings=settings.gate,
+            holds=self._holds_zone,
             metrics=metrics,
             clock=clock,
         )
@@ -195,11 +201,12 @@ class Control:
             metrics=metrics,
             clock=clock,
             certificates=store.certificate_log,
+            handover=self._handover,
             on_pending=early_checks,
             on_issued=None if readings is None else readings.issued,
         )
-        if "admin" in sockets:
-            await self._serve_admin(ask, sockets["admin"])
+        if "admin" in sockets and self._handover is not None:
+            await self._serve_admin(ask, self._handover, sockets)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)
         if responder is not None:
             stack.push_async_callback(responder.close)
@@ -258,7 +265,9 @@ class Control:
         await self._tasks.close()
         await self._stack.aclose()
 
-    async def _serve_admin(self, ask: Ask, listening: socket.socket) -> None:
+    async def _serve_admin(self, ask: Ask, handover: HandOver, sockets: Mapping[str, socket.socket]) -> None:
+        metrics, clock = self._metrics, self._clock
+        certificates = Certificates(handover, metrics=metrics, clock=clock)
         explainer = Explainer(
             resolver=self._resolver,
             gate=ask.judge,
@@ -268,7 +277,8 @@ class Control:
         )
         admin = Admin(
             ask=ask.answer,
-            metrics=self._metrics,
+            certificates=certificates,
+            metrics=metrics,
             checks={"serving": self._is_serving},
             advice=self._advice(),
             probes=self._probes(),
@@ -276,8 +286,24 @@ class Control:
             gather=self._control_side.figures if self._control_side is not None else None,
             explain=explainer.explain,
         )
+        await self._serve(admin.application(), sockets["admin"], certificates, ask)
+        listener = self._settings.certificate_listener()
+        if "certificate" in sockets and listener is not None:
+            given = Certificates(handover, metrics=metrics, clock=clock, authenticated=True)
+            await self._serve(certificate_application(given), sockets["certificate"], given, tls=listener.tls)
+
+    async def _serve(
+        self,
+        application: web.Application,
+        listening: socket.socket,
+        certificates: Certificates,
+        ask: Ask | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Ask and certificates by the fast path, and what is not for that by the application."""
         runner = web.AppRunner(
-            admin.application(),
+            application,
             access_log=None,
             logger=ConnectionLog(),
             shutdown_timeout=_SHUTDOWN,
@@ -286,9 +312,17 @@ class Control:
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - `setup` has made it
-        lanes = FastPath(ask, hand_over=runner.server)
+        lanes = FastPath(ask, certificates, hand_over=runner.server, tls=tls)
         self._stack.push_async_callback(lanes.close)
         await lanes.start(listening)
+
+    def _holds(self, host: str) -> bool:
+        """Whether the router holds a certificate for a host."""
+        return self._handover is not None and self._handover.has(host)
+
+    def _holds_zone(self, domain: str) -> bool:
+        """Whether it holds one for `*.` a domain."""
+        return self._handover is not None and self._handover.holds(domain)
 
     def _is_serving(self) -> str | None:
         """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
@@ -387,6 +421,7 @@ class Control:
             evidence=self._evidence,
             budgets=self._budgets,
             keep=self._sync.read,
+            held=self._holds,
             at_once=gate.handshakes,
             clock=self._clock,
         )

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from router.settings import Settings, split_bind
+from router.settings import Role, Settings, split_bind
 
 BACKLOG = 1024
 DNS_UDP, DNS_TCP = "dns_udp", "dns_tcp"
@@ -14,6 +14,18 @@ _TRIES = 20
 
 class ListenError(Exception):
     """A listener that cannot be opened. `str()` names the listener, its address and the reason."""
+
+
+def binds(settings: Settings) -> dict[str, str]:
+    """The listeners that a node with these settings has, by name, and where."""
+    every: dict[Role, dict[str, str]] = {
+        "proxy": {"proxy": settings.proxy_bind},
+        "api": {"api": settings.api_bind},
+        "admin": {"admin": settings.admin_bind},
+    }
+    if settings.certificate_bind is not None:
+        every["admin"]["certificate"] = settings.certificate_bind
+    return {name: bind for role, found in every.items() if role in settings.roles for name, bind in found.items()}
 
 
 def listen(name: str, bind: str, *, reuse_port: bool = False, backlog: int | None = BACKLOG) -> socket.socket:

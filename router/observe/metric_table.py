@@ -109,6 +109,7 @@ TABLE = (
                 "removed",
                 "caa_forbidden",
                 "dns_not_pointing",
+                "held_certificate",
                 "unknown_host",
                 "no_such_resource",
                 "port_not_exposed",
@@ -156,6 +157,16 @@ TABLE = (
         "gauge",
         {"state": ("pending", "issued", "expiring", "expired", "failed", "rate_limited")},
         "Hosts by the state of their certificate, counted every 5 minutes; of expiring ones five sixths of the lifetime are over",
+    ),
+    Row(
+        "held_certificates", "gauge", {"origin": ("managed", "uploaded")}, "Certificates whose key this node can serve"
+    ),
+    Row("held_certificates_unreadable", "gauge", {}, "Certificates whose key this node lacks the secrets_key for"),
+    Row(
+        "certificate_fetches",
+        "counter",
+        {"result": ("held", "none", "refused")},
+        "Responses to Caddy's /certificate: one that is held, none, or refused to a client that may not have any",
     ),
     Row("certificate_orders_spent", "gauge", {}, "Certificates ordered from the authority within the account's window"),
     Row("certificate_orders_limit", "gauge", {}, "How many may be within that window; 0 where none are counted"),

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from router.settings.acme import Acme, AcmeSettings, DnsUpdate, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
+from router.settings.certificate_listener import CertificateListener, CertificateListenerSettings, listener_of
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
@@ -49,6 +50,7 @@ __all__ = [
     "Acme",
     "Ca",
     "Cache",
+    "CertificateListener",
     "Checks",
     "Credits",
     "Database",
@@ -98,7 +100,7 @@ SPECIAL_DOMAINS = (
 CERTIFICATES = "certificates"  # the file in `state_dir`
 
 
-class Settings(AcmeSettings):
+class Settings(CertificateListenerSettings, AcmeSettings):
     """Everything that can be set."""
 
     proxy_bind: Bind = Field("127.0.0.1:8080", description="Where traffic from Caddy arrives.")
@@ -272,6 +274,10 @@ class Settings(AcmeSettings):
     def acme(self) -> Acme | None:
         """What `acme_*` says, checked as a whole; None where no `acme_zone` is set. Raises SettingsError."""
         return together(self, can_seal=bool(self.secret_keys()))
+
+    def certificate_listener(self) -> CertificateListener | None:
+        """What `certificate_*` says, its files read; None where there is no such listener. Raises SettingsError."""
+        return listener_of(self)
 
     def folders(self) -> list[Path]:
         """The folders that the router writes to: of an SQLite store, of the state and of the access log."""

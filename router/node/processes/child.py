@@ -38,7 +38,7 @@ from router.observe import logs
 from router.settings import Settings, SettingsError, parse
 
 # What only the supervisor can change, since it is about what the supervisor has open.
-FIXED = ("workers", "roles", "proxy_bind", "api_bind", "admin_bind", "acme_dns_bind")
+FIXED = ("workers", "roles", "proxy_bind", "api_bind", "admin_bind", "certificate_bind", "acme_dns_bind")
 
 _START_TIMEOUT = 10.0  # seconds for the supervisor to say how to start
 

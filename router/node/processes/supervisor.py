@@ -31,7 +31,7 @@ from router.node.processes.process import Process, introduce
 from router.node.processes.single import stay_alive
 from router.node.processes.slot import Slot, StartError
 from router.node.processes.systemd import Notifier
-from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, dns_sockets, listen, listen_together
+from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, binds, dns_sockets, listen, listen_together
 from router.settings import Settings, SettingsError
 
 Values = Mapping[str, Any]
@@ -304,10 +304,8 @@ def _open(settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> 
     """The node's sockets: one per worker, or those that systemd has. Raises ListenError."""
     sockets: dict[str, list[socket.socket]] = {}
     try:
-        for name, bind in (("proxy", settings.proxy_bind), ("api", settings.api_bind), ("admin", settings.admin_bind)):
+        for name, bind in binds(settings).items():
             most = settings.workers if name == "proxy" else 1
-            if name not in settings.roles:
-                continue
             if name in passed:
                 sockets[name] = systemd.at_most(most, name, passed[name])
             else:

@@ -16,7 +16,7 @@ from router.node.sockets import DNS_TCP, DNS_UDP, ListenError
 
 _FIRST = 3
 _DNS = "dns"
-_NAMES = ("proxy", "api", "admin", _DNS)
+_NAMES = ("proxy", "api", "admin", "certificate", _DNS)
 
 _log = structlog.get_logger("router.node.processes")
 
@@ -43,7 +43,7 @@ def listeners(variables: Mapping[str, str]) -> dict[str, list[socket.socket]]:
         name = names[place] if place < len(names) else ""
         if name not in _NAMES:
             raise ListenError(
-                f"systemd passed a socket named {name!r}: FileDescriptorName must be proxy, api, admin or dns"
+                f"systemd passed a socket named {name!r}: FileDescriptorName must be {', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
             )
         opened = socket.socket(fileno=_FIRST + place)
         opened.set_inheritable(False)

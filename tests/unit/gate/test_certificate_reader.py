@@ -35,6 +35,7 @@ class Node:
         self.said: Shown | Exception = Shown(self.leaf(), own=True)
         self.looked: list[str] = []
         self.kept: list[tuple[str, Leaf, str | None]] = []
+        self.held: set[str] = set()
         self.go = asyncio.Event()
         self.readings = CertificateReader(
             attempts=_Attempts(self),
@@ -42,6 +43,7 @@ class Node:
             evidence=self.evidence,
             budgets=self.budgets,
             keep=lambda *given: self.kept.append(given),
+            held=self.held.__contains__,
             at_once=5,
             clock=self.clock,
             tick=0.001,

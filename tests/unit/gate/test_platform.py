@@ -24,11 +24,13 @@ class Platform:
         self.budgets = Budgets(gate, self.clock, ["miosa.app"])
         self.budgets.ready()
         self.evidence = MemoryEvidence(self.clock, wildcards=wildcards)
+        self.held: set[str] = set()
         self.names = PlatformNames(
             "miosa.app",
             budgets=self.budgets,
             evidence=self.evidence,
             settings=gate,
+            holds=self.held.__contains__,
             metrics=Metrics(),
             clock=self.clock,
         )

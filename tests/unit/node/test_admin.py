@@ -13,8 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 from yarl import URL
 
+from router.base.clock import ManualClock
+from router.gate.peers import Certificates
 from router.node.admin import Admin, Check, ConnectionLog, Probe
 from router.observe.metrics import Metrics
+from tests.support.held_table import HeldAnswers
 
 pytestmark = pytest.mark.asyncio
 
@@ -38,12 +41,14 @@ class Parts:
         self.probes: dict[str, Probe] = {}
         self.facts: dict[str, object] = {}
         self.explained: list[str] = []
+        self.held = HeldAnswers({"box.zone.example": b"chain and key\n"})
         self.client: TestClient[Any, Any]
         self.application: web.Application
 
     async def start(self) -> None:
         admin = Admin(
             ask=self.ask,
+            certificates=Certificates(self.held, metrics=self.metrics, clock=ManualClock()),
             metrics=self.metrics,
             checks=self.checks,
             advice=self.advice,
@@ -56,7 +61,8 @@ class Parts:
         self.client = TestClient(TestServer(admin.application()))
         await self.client.start_server()
 
-    async def ask(self, domains: Sequence[str]) -> Said:
+    async def ask(self, domains: Sequence[str], caddy: str) -> Said:
+        assert caddy == "loopback"
         self.asked.append(domains)
         return self.verdict
 
