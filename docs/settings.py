@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from router.settings import PREFIX, Settings
 from router.settings.acme import AcmeSettings
+from router.settings.certificate_listener import CertificateListenerSettings
 
 INTRODUCTION = f"""\
 # Settings
@@ -36,7 +37,8 @@ def page() -> str:
     """The whole page."""
     groups = [(name, field) for name, field in Settings.model_fields.items() if _group(field)]
     plain = [(name, field) for name, field in Settings.model_fields.items() if not _group(field)]
-    plain.sort(key=lambda item: item[0] in AcmeSettings.model_fields)  # a base class's fields come first; here last
+    # A base class's fields come first; here last.
+    plain.sort(key=lambda item: item[0] in AcmeSettings.model_fields | CertificateListenerSettings.model_fields)
     parts = [INTRODUCTION, *_table("", plain)]
     for name, field in groups:
         group = _group(field)

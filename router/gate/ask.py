@@ -187,8 +187,8 @@ class Ask:
 
     def _held(self, name: str, caddy: str) -> Held:
         handover = self._handover
-        if handover is None or not handover.takes(name, caddy):
-            return Held.NONE
+        if handover is None or not self._evidence.seen(name) or not handover.takes(name, caddy):
+            return Held.NONE  # without evidence it would be a first certificate, which costs what it always does
         return Held.TAKES if self._evidence.is_sure(name) and handover.may_refuse(name) else Held.RENEW
 
     def _decide(self, name: str, decision: Decision, caddy: str, *, evidence: bool) -> Verdict:
@@ -196,7 +196,6 @@ class Ask:
         verdict = without_budgets(decision, evidence=evidence, held=held)
         if verdict.reason == "held_certificate" and self._handover is not None:
             self._handover.refused(name)
-            self._evidence.forget(name)
         elif verdict.reason == "first_issue":
             if self._handover is not None and not self._handover.complete:
                 return VERDICTS["not_ready"]  # what the router holds for it may not have been read yet
@@ -206,7 +205,7 @@ class Ask:
                 self._budgets.open(name, tenant_id)
         elif verdict.reason == "issued":
             if held is Held.RENEW:
-                self._evidence.note_own(name)
+                self._evidence.renew(name)
             if self._on_issued is not None:
                 self._on_issued(name)
         elif verdict.reason == "not_verified" and self._on_pending is not None:

@@ -99,12 +99,12 @@ class MemoryEvidence:
         recent = self._recent.get(host)
         return entry.state == READ or (recent is not None and now - recent[0] <= _RECENT)
 
-    def note_own(self, host: str) -> None:
-        """Caddy may renew the certificate that it has of its own for a name which one that the router holds covers."""
-        if not self.seen(host):
-            entry, now = self._names.get(host), self._now()
-            lifetime = 0 if entry is None else entry.lifetime
-            self._put(host, now + (lifetime or _UNREAD), _GONE, VISITED, lifetime)
+    def renew(self, host: str) -> None:
+        """Caddy may renew the certificate that it has of its own for a name, where visits leave no evidence of that: one that
+        the router holds covers it."""
+        entry, now = self._names.get(host), self._now()
+        lifetime = 0 if entry is None else entry.lifetime
+        self._put(host, now + (lifetime or _UNREAD), _GONE, VISITED, lifetime)
 
     def note(self, host: str, at: float | None = None, tenant_id: str | None = None) -> None:
         """A canonical name has a live certificate now, or had one at that instant. One that lives for longer than the one

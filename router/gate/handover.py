@@ -9,8 +9,8 @@ only where nothing can fail by it:
     the old certificate is known to be valid still            a refusal after its end fails the handshake (`MemoryEvidence`)
     it was not refused already within `ONCE` seconds          who asks again has not taken ours
 
-A name that ours covers and that is not refused is allowed without budgets: it can only be a renewal, since Caddy fetches from
-us before it asks about a name that it has no certificate for.
+A renewal that is not refused is allowed as any other. Caddy asks about no name that it has no certificate for and that ours
+covers, since it fetches from us first; where it does all the same, something is wrong with that, and budgets count as ever.
 
 Caddys are told apart by their addresses, since their questions have nothing else; all of loopback is one.
 """
@@ -50,6 +50,11 @@ class HandOver:
         if len(self._fetched) > _MAX_CADDYS:
             del self._fetched[next(iter(self._fetched))]
         return self._table.answer(name.lower())
+
+    @property
+    def was_fetched(self) -> bool:
+        """Whether any Caddy has fetched since the start."""
+        return bool(self._fetched)
 
     @property
     def is_fetched(self) -> bool:

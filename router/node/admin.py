@@ -101,7 +101,7 @@ class Admin:
         app.router.add_route("*", "/ask", self._answer_ask)
         app.router.add_route("*", "/tls/ask", self._answer_ask)
         app.router.add_get("/certificate", certificate_handler(self._certificates))
-        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/livez", _livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._answer_metrics)
         app.router.add_get("/explain", self._answer_explain)
@@ -118,9 +118,6 @@ class Admin:
 
     async def _index(self, _request: web.Request) -> web.Response:
         return _readable(_INDEX)
-
-    async def _livez(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"}, headers=_NO_STORE)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         # The probes all at once: the answer takes no longer than the slowest.
@@ -163,8 +160,9 @@ class Admin:
 
 
 def certificate_application(certificates: Certificates) -> web.Application:
-    """What the listener at `certificate_bind` serves: nothing but `/certificate`."""
+    """What the listener at `certificate_bind` serves: `/certificate`, and `/livez` for who chooses between routers."""
     app = web.Application(middlewares=[_problems_as_json])
+    app.router.add_get("/livez", _livez)
     app.router.add_get("/certificate", certificate_handler(certificates))
     return app
 
@@ -201,6 +199,10 @@ class ConnectionLog:
             _log.error("admin connection failed", what=message % args, exc_info=exc_info)
 
     error = exception
+
+
+async def _livez(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"}, headers=_NO_STORE)
 
 
 def _peer(request: web.Request) -> object:

@@ -380,6 +380,8 @@ class Control:
         facts: dict[str, object] = {}
         if self._platform is not None and (platform := self._platform.facts()):
             facts["platform_names"] = platform
+        if self._handover is not None and len(self._handover):
+            facts["held_certificates"] = {"held": len(self._handover), "fetched": self._handover.was_fetched}
         if self._control_side is not None:
             facts["workers"] = {"serving": self._control_side.serving, "of": self._control_side.size}
         if self._shared is not None:

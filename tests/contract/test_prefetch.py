@@ -211,6 +211,15 @@ async def test_what_the_gate_would_refuse_is_not_asked_for(
     assert (await warm.domain(domain)).status is DomainStatus.ACTIVE
 
 
+async def test_a_certificate_that_the_router_holds_is_read(warm: Warm) -> None:
+    """Caddy shows it and orders nothing, so nothing stands in the way of the handshake; the domain is active by it."""
+    domain = await warm.begin()
+    warm.verdict = VERDICTS["held_certificate"]
+    await warm.run()
+    assert (await warm.domain(domain)).status is DomainStatus.ACTIVE
+    assert warm.caddy.asked == [HOST]
+
+
 @pytest.mark.parametrize("reason", ["not_ready", "unknown_host", "suspended"])
 async def test_a_name_that_is_not_served_now_changes_nothing(warm: Warm, reason: str) -> None:
     """It is looked at again soon."""

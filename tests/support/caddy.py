@@ -116,10 +116,10 @@ class Caddy:
 
         until(begun, f"the certificate for {name} is valid", 30.0)
 
-    def certificate(self, name: str | None) -> Mapping[str, object]:
-        """The certificate that a handshake for `name` gets; None: one that says no name, which is not compared then.
-        Raises ssl.SSLError where it is refused."""
-        context = self.trust()
+    def certificate(self, name: str | None, context: ssl.SSLContext | None = None) -> Mapping[str, object]:
+        """The certificate that a handshake for `name` gets; None: one that says no name, which is not compared then. `context`
+        trusts this Caddy's own CA only, unless it is given. Raises ssl.SSLError where it is refused."""
+        context = context or self.trust()
         context.check_hostname = name is not None
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,

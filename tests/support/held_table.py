@@ -77,6 +77,11 @@ def authority(name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     return key, built.sign(key, hashes.SHA256())
 
 
+def authority_pem(name: str) -> str:
+    """That CA's certificate."""
+    return authority(name)[1].public_bytes(serialization.Encoding.PEM).decode()
+
+
 @functools.cache
 def signed(names: tuple[str, ...], issuer: str) -> tuple[str, str, str]:
     """(chain, key, serial) of a certificate for these names and of the CA that has signed it, in PEM. It is valid for years, whatever a

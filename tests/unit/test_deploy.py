@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel
 
 from router.settings import PREFIX, Settings, load, split_bind
+from tests.support.certificates import write_certificate
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -229,7 +230,7 @@ def test_the_users_of_the_units_are_made() -> None:
 
 
 def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
-    """`caddy validate`, with its defaults and with what the unit and the compose file set."""
+    """`caddy validate`, with its defaults, with what the unit and the compose file set, and with the sites beside it."""
     (admin,) = [
         value.partition("=")[2]
         for value in _values(DEPLOY / "systemd" / "caddy.service", "Service", "Environment")
@@ -237,7 +238,19 @@ def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     ]
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     shared = {**home, "MIOSA_CADDY_STORAGE": str(tmp_path)}
-    for variables in (shared, {**shared, "MIOSA_CADDY_ADMIN": admin}, {**_compose_environment("caddy"), **shared}):
+    cert, key = write_certificate(tmp_path, "miosa-router")
+    files = {
+        "CERTIFICATES_CA": cert,
+        "CERTIFICATES_CERT": cert,
+        "CERTIFICATES_KEY": key,
+        "PLATFORM_CERT": cert,
+        "PLATFORM_KEY": key,
+    }
+    sites = {**shared, **{f"MIOSA_CADDY_{name}": str(file) for name, file in files.items()}}
+    sites["MIOSA_CADDY_MORE"] = str(DEPLOY / "*.caddy")
+    compose = {**_compose_environment("caddy"), **sites}
+    certificates = [{**shared, "MIOSA_CADDY_CERTIFICATES": where} for where in ("ask", "site", "off")]
+    for variables in (shared, {**shared, "MIOSA_CADDY_ADMIN": admin}, compose, sites, *certificates):
         run(CADDY, "validate", "--config", DEPLOY / "Caddyfile", "--adapter", "caddyfile", **variables)
 
 
@@ -246,6 +259,11 @@ def test_caddys_variables_exist() -> None:
     text = (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
     read = set(re.findall(r"\{\$(\w+)", text))
     assert read == set(re.findall(r"^#   (MIOSA_CADDY_\w+)", text, re.MULTILINE))
+    for site in ("ask.caddy", "certificates.caddy", "platform.caddy"):
+        text = (DEPLOY / site).read_text(encoding="utf-8")
+        theirs = set(re.findall(r"\{\$(\w+)", text))
+        assert theirs <= set(re.findall(r"^#   (MIOSA_CADDY_\w+)", text, re.MULTILINE)), site
+        read |= theirs
     unit = (DEPLOY / "systemd" / "caddy.service").read_text(encoding="utf-8")
     given = set(re.findall(r"^Environment=(MIOSA_CADDY_\w+)=", unit, re.MULTILINE)) | {
         name for name in _compose_environment("caddy") if name.startswith("MIOSA_")

@@ -9,9 +9,13 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from router.base.clock import SystemClock
 from router.gate.fast_path import FastPath
+from router.gate.peers import NO_CERTIFICATE, Certificates
 from router.gate.policy import VERDICTS, Verdict
 from router.node.sockets import listen
+from router.observe.metrics import Metrics
+from tests.support.held_table import HEAD, HeldAnswers
 from tests.support.waiting import eventually
 from tests.support.wire import DEADLINE
 
@@ -19,12 +23,25 @@ pytestmark = pytest.mark.asyncio
 
 FIELDS = b"Host: 127.0.0.1:8082\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
 ISSUED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Ask-Reason: issued\r\n\r\n"
+CHAIN = b"chain and key\n"
+BIG = b"x" * 100_000
+CERTIFICATE = HEAD % len(CHAIN) + CHAIN
 MANY = 150_000  # questions: the answers are more than the system takes
 LATER = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nX-Ask-Reason: not_verified\r\n\r\n"
 
 
 def question(name: bytes, path: bytes = b"/ask") -> bytes:
     return b"GET " + path + b"?domain=" + name + b" HTTP/1.1\r\n" + FIELDS
+
+
+def fetch(name: bytes) -> bytes:
+    """As Caddy 2.11 sends it for a client of OpenSSL 3."""
+    return (
+        b"GET /certificate?cipher_suites=1302%2C1303%2C1301%2Cc02c%2Cff&local_ip=127.0.0.1&server_name="
+        + name
+        + b"&signature_schemes=403%2C503%2C603%2C807 HTTP/1.1\r\n"
+        + FIELDS
+    )
 
 
 class Gate:
@@ -35,11 +52,13 @@ class Gate:
         self.go = asyncio.Event()
         self.verdict = VERDICTS["issued"]
 
-    def at_once(self, domains: Sequence[str]) -> Verdict | None:
+    def at_once(self, domains: Sequence[str], caddy: str) -> Verdict | None:
+        assert caddy == "loopback"
         self.asked += domains
         return None if domains[0] == "later.org" else self.verdict
 
-    async def answer(self, domains: Sequence[str]) -> Verdict:
+    async def answer(self, domains: Sequence[str], caddy: str) -> Verdict:
+        assert caddy == "loopback"
         await self.go.wait()
         return VERDICTS["not_verified"]
 
@@ -66,7 +85,9 @@ class Listener:
     def __init__(self, idle: float = 75.0) -> None:
         self.gate = Gate()
         self.other: list[bytes] = []
-        self.lanes = FastPath(self.gate, hand_over=lambda: Other(self.other), idle=idle)
+        self.held = HeldAnswers({"box.zone.example": CHAIN, "big.zone.example": BIG})
+        certificates = Certificates(self.held, metrics=Metrics(), clock=SystemClock())
+        self.lanes = FastPath(self.gate, certificates, hand_over=lambda: Other(self.other), idle=idle)
         self.port = 0
 
     async def start(self) -> None:
@@ -111,6 +132,39 @@ async def test_a_question_as_caddy_asks_it(listener: Listener, path: bytes) -> N
             assert await reader.readexactly(len(ISSUED)) == ISSUED
     assert listener.gate.asked == ["a.org", "5173-B.sandbox.org", "a_b", "-", ""]
     assert listener.other == []
+
+
+async def test_a_certificate_as_caddy_fetches_it(listener: Listener) -> None:
+    """The held one, or 204; on the connection that ask uses too, in order, and however the bytes are cut."""
+    async with listener.client() as (reader, writer):
+        writer.write(fetch(b"box.zone.example") + question(b"later.org") + fetch(b"other.org") + question(b"a.org"))
+        assert await reader.readexactly(len(CERTIFICATE)) == CERTIFICATE
+        listener.gate.go.set()
+        rest = LATER + NO_CERTIFICATE + ISSUED
+        assert await reader.readexactly(len(rest)) == rest
+        for byte in fetch(b"box.zone.example"):
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        assert await reader.readexactly(len(CERTIFICATE)) == CERTIFICATE
+        writer.write(fetch(b""))
+        assert await reader.readexactly(len(NO_CERTIFICATE)) == NO_CERTIFICATE
+    names = ["box.zone.example", "other.org", "box.zone.example", ""]
+    assert listener.held.fetched == [(name, "loopback") for name in names]
+    assert listener.other == []
+
+
+async def test_who_reads_no_certificates_fills_no_memory() -> None:
+    """As with ask: nothing more is read from that client."""
+    listener = Listener(idle=0.5)
+    await listener.start()
+    async with listener.client(receives=4096) as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(fetch(b"big.zone.example") * 2000)
+        await eventually(lambda: listener.held.fetched, "some are answered")
+        await eventually(lambda: not listener.lanes.open, "closed")
+        assert 0 < len(listener.held.fetched) < 200
+        writer.transport.abort()
+    await listener.lanes.close()
 
 
 @pytest.mark.parametrize("reason", sorted(VERDICTS))
@@ -206,6 +260,27 @@ async def test_who_leaves_while_something_is_looked_up(listener: Listener) -> No
         question(b"a.org").replace(b"User-Agent:", b"User-Agent :"),
         question(b"a.org").replace(b"User-Agent:", b" folded:"),
         question(b"a.org").replace(b"User-Agent:", b"X:\x01"),
+        b"GET /certificate HTTP/1.1\r\n" + FIELDS,
+        b"GET /certificate? HTTP/1.1\r\n" + FIELDS,
+        b"GET /certificates?server_name=a.org HTTP/1.1\r\n" + FIELDS,
+        b"HEAD /certificate?server_name=a.org HTTP/1.1\r\n" + FIELDS,
+        b"POST /certificate?server_name=a.org HTTP/1.1\r\n" + FIELDS,
+        fetch(b"a.org").replace(b"local_ip=127.0.0.1", b"server_name=b.org"),
+        fetch(b"a.org").replace(b"signature_schemes=", b"server_name="),
+        fetch(b"a.org").replace(b"local_ip", b"Server_Name"),
+        fetch(b"a.org").replace(b"local_ip=127.0.0.1", b"local_ip"),
+        fetch(b"a%2eorg"),
+        fetch(b"a.org;b"),
+        fetch(b"a.org\x00"),
+        fetch("bücher.example".encode()),
+        fetch(b"a.org").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        fetch(b"a.org").replace(b"\r\n", b"\n"),
+        fetch(b"a.org").replace(b"User-Agent:", b"X-Forwarded-For:"),
+        fetch(b"a.org").replace(b"User-Agent:", b"Origin:"),
+        fetch(b"a.org").replace(b"Host: 127.0.0.1:8082", b"Host: rebound.example:8082"),
+        fetch(b"a.org").replace(b"User-Agent:", b"Content-Length: 3\r\nX:"),
+        fetch(b"a" * 5000),
+        b"GET /certificatex",
         b"\x16\x03\x01\x02\x00",
         question(b"a" * 5000),
         b"GET /ask?domain=" + b"a" * 5000,

@@ -52,7 +52,17 @@ async def check(known: Known) -> Report:
                 "no_wildcard",
                 f"there is no wildcard certificate for *.{settings.platform_domain} that the gate knows of",
                 f"so its names share {platform['of']} certificates a week, of which {platform['spent']} are spent",
-                "install one (deploy/platform.caddy), and name the domain in `gate.wildcards`",
+                "delegate the domain's challenges, or install a certificate (RUNBOOK, The platform's wildcards)",
+            )
+        )
+    held = known.ready.get("held_certificates") or {}
+    if held.get("fetched") is False:
+        findings.append(
+            warning(
+                "held_not_fetched",
+                f"the node holds {held.get('held')} certificates, and no Caddy has fetched any since it started",
+                "so names that they cover get certificates of their own, which cost budgets, or none",
+                "see `MIOSA_CADDY_CERTIFICATES` at the top of the Caddyfile; where visitors have not come yet this is as it should be",
             )
         )
     return Report(findings, f"a node answers at {settings.admin_bind} and is {status}")

@@ -13,6 +13,8 @@ from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
+from router.gate.handover import FRESH, ONCE, HandOver
+from router.gate.held_table import HeldTable
 from router.gate.policy import CLEAR, Verdict
 from router.observe.metrics import Metrics
 from router.routes.chain import Decision, Level
@@ -20,6 +22,7 @@ from router.routes.records import DomainStatus
 from router.routes.resolver import Resolver
 from router.settings import Cache, Gate
 from tests.support.held import HeldRecords
+from tests.support.held_table import BOX, a_row
 from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, claim, name, resource, zone
 
@@ -39,6 +42,9 @@ class Asked:
             self.records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=self.clock
         )
         self.evidence = MemoryEvidence(self.clock)
+        self.table = HeldTable(BOX, self.clock)
+        self.handover = HandOver(self.table, self.clock)
+        self.evidence.on_held(self.handover.covers)
         self.metrics = Metrics()
         self.budgets = Budgets(Gate(), self.clock)
         self.budgets.ready()
@@ -49,6 +55,7 @@ class Asked:
             budgets=self.budgets,
             metrics=self.metrics,
             clock=self.clock,
+            handover=self.handover,
             on_pending=self.pending.append,
             **bounds,
         )
@@ -320,3 +327,98 @@ async def test_names_that_are_not_served_are_refused_without_looking(host: str) 
     assert not (await gate.ask.answer([host])).allowed
     assert certificates.asked == []
     await gate.resolver.close()
+
+
+HERE, THERE = "loopback", "10.0.0.7"
+
+
+def hold(gate: Asked) -> None:
+    """The platform's own wildcards."""
+    gate.table.put(a_row("miosa.app", gate.clock.now()))
+
+
+async def test_a_caddy_that_does_not_fetch_gets_certificates_as_before(gate: Asked) -> None:
+    """It may not know of `/certificate`: what the router holds changes nothing for it, whatever another one does."""
+    hold(gate)
+    gate.handover.fetch("shop.miosa.app", THERE)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "first_issue")
+    gate.evidence.read("shop.miosa.app", a_row("miosa.app", gate.clock.now()).leaf)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "issued")
+    assert await gate.ask.answer(["shop.miosa.app"], THERE) == Verdict(403, "held_certificate")
+
+
+async def test_a_renewal_is_refused_where_what_is_held_is_taken(gate: Asked) -> None:
+    """No attempt, no budget. One that asks again has not taken what is held: it may renew, and is refused no more for a while."""
+    hold(gate)
+    gate.handover.fetch("other.miosa.app", HERE)
+    gate.evidence.read("shop.miosa.app", a_row("miosa.app", gate.clock.now()).leaf)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(403, "held_certificate")
+    assert (len(gate.budgets), gate.counted("held_certificate")) == (0, 1)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "issued")
+    gate.clock.advance(ONCE - 10)
+    gate.evidence.read("shop.miosa.app", a_row("miosa.app", gate.clock.now()).leaf)
+    gate.handover.fetch("other.miosa.app", HERE)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "issued")
+    gate.evidence.read("shop.miosa.app", a_row("miosa.app", gate.clock.now()).leaf)
+    gate.clock.advance(20)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(403, "held_certificate")
+    assert len(gate.budgets) == 0
+
+
+async def test_a_certificate_that_may_have_ended_is_renewed_once_more(gate: Asked) -> None:
+    """To refuse that would fail the handshake. It costs no budget, and what is renewed counts as long as any other."""
+    hold(gate)
+    gate.evidence.note("shop.miosa.app")  # before what is held was fetched
+    gate.clock.advance(3600)
+    gate.handover.fetch("other.miosa.app", HERE)
+    gate.clock.advance(60 * 86400)
+    gate.handover.fetch("other.miosa.app", HERE)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "issued")
+    assert len(gate.budgets) == 0
+    assert gate.evidence.until("shop.miosa.app") == gate.clock.now().timestamp() + 90 * 86400
+    gate.evidence.note("shop.miosa.app")  # a visitor met it: it is valid
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(403, "held_certificate")
+
+
+async def test_a_first_certificate_costs_what_it_always_does(gate: Asked) -> None:
+    """Caddy asks for one although it fetches what covers the name: something is wrong there, and the authority counts it."""
+    hold(gate)
+    gate.handover.fetch("shop.miosa.app", HERE)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "first_issue")
+    assert len(gate.budgets) == 1
+
+
+async def test_a_fetch_counts_for_some_minutes(gate: Asked) -> None:
+    """After that a Caddy may have been started with another Caddyfile."""
+    hold(gate)
+    gate.handover.fetch("other.miosa.app", HERE)
+    gate.evidence.read("shop.miosa.app", a_row("miosa.app", gate.clock.now()).leaf)
+    gate.clock.advance(FRESH + 1)
+    assert await gate.ask.answer(["shop.miosa.app"], HERE) == Verdict(200, "issued")
+
+
+async def test_names_that_are_not_served_stay_refused(gate: Asked) -> None:
+    """Whatever certificate covers them."""
+    hold(gate)
+    gate.handover.fetch("other.miosa.app", HERE)
+    assert await gate.ask.answer(["nobody.miosa.app"], HERE) == Verdict(404, "no_such_resource")
+    gate.table.put(a_row("suspended.org", gate.clock.now(), names=("suspended.org",)))
+    assert await gate.ask.answer(["suspended.org"], HERE) == Verdict(403, "suspended")
+
+
+async def test_no_first_certificate_before_the_held_ones_are_known(gate: Asked) -> None:
+    """The name's zone may be among them. What has one keeps it."""
+    gate.handover.complete = False
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(503, "not_ready")
+    assert len(gate.budgets) == 0
+    gate.evidence.note("shop.miosa.app")
+    assert await gate.ask.answer(["shop.miosa.app"]) == Verdict(200, "issued")
+
+
+async def test_an_opinion_says_that_a_certificate_is_held(gate: Asked) -> None:
+    """To operators and before a pre-fetch, whether or not a Caddy has fetched it yet."""
+    hold(gate)
+    assert await gate.ask.opinion("shop.miosa.app") == Verdict(403, "held_certificate")
+    route = await gate.resolver.resolve(b"shop.miosa.app")
+    assert gate.ask.judge("shop.miosa.app", route.decision) == Verdict(403, "held_certificate")
+    assert len(gate.budgets) == 0

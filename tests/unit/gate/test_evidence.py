@@ -294,3 +294,45 @@ def test_names_under_a_wildcard_leave_no_evidence(clock: ManualClock, known: str
     clock.advance(7 * DAY)
     evidence.note("shop.miosa.app")
     assert evidence.seen("shop.miosa.app") == (known == "read")
+
+
+def test_what_the_router_holds_leaves_no_evidence(clock: ManualClock) -> None:
+    """Names under its wildcards have none of their own; what one had before counts until it ends, and no visit prolongs it."""
+    evidence, held = MemoryEvidence(clock), {"zone.org"}
+    evidence.note("old.zone.org")
+    evidence.on_held(held.__contains__)
+    clock.advance(60)
+    for host in ("new.zone.org", "old.zone.org", "new.other.org"):
+        evidence.note(host)
+    assert [evidence.seen(host) for host in ("new.zone.org", "old.zone.org", "new.other.org")] == [False, True, True]
+    assert (evidence.covers("zone.org"), evidence.served("new.zone.org")) == (True, True)
+    assert set(evidence.since(0.0)) == {"new.zone.org", "old.zone.org", "new.other.org"}
+    clock.advance(90 * DAY - 30)
+    assert [evidence.seen(host) for host in ("old.zone.org", "new.other.org")] == [False, True]
+    held.clear()
+    evidence.note("new.zone.org")
+    assert evidence.seen("new.zone.org")
+
+
+def test_what_the_store_knows_counts_under_a_held_wildcard(clock: ManualClock) -> None:
+    """A name may have one of its own still: Caddy keeps it until its renewal."""
+    evidence = MemoryEvidence(clock)
+    evidence.on_held(lambda _: True)
+    evidence.hold_visited({"old.zone.org": clock.now().timestamp() + DAY})
+    assert evidence.seen("old.zone.org")
+
+
+def test_which_certificates_are_valid_for_certain(clock: ManualClock) -> None:
+    """Those whose end was read, until then, and those that a visitor has met within five minutes."""
+    evidence, now = MemoryEvidence(clock), clock.now()
+    evidence.read("read.org", Leaf(issuer="CA", serial="1", not_before=now, not_after=now + timedelta(days=6)))
+    evidence.note("visited.org")
+    names = ("read.org", "visited.org", "unknown.org")
+    assert [evidence.is_sure(host) for host in names] == [True, True, False]
+    clock.advance(301)
+    assert [evidence.is_sure(host) for host in names] == [True, False, False]
+    clock.advance(6 * DAY)
+    assert [evidence.is_sure(host) for host in names] == [False, False, False]
+    evidence.renew("read.org")
+    assert (evidence.seen("read.org"), evidence.is_sure("read.org")) == (True, False)
+    assert evidence.until("read.org") == clock.now().timestamp() + 6 * DAY  # it lives as long as the one before

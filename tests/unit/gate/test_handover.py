@@ -25,8 +25,9 @@ def handover(clock: ManualClock) -> HandOver:
 
 def test_only_who_has_fetched_lately_takes_it(handover: HandOver, clock: ManualClock) -> None:
     """Each Caddy for itself: another one may not know of `/certificate`. Whatever name it fetched shows that it does."""
-    assert not handover.takes("a.z.org", HERE)
+    assert (handover.takes("a.z.org", HERE), handover.was_fetched, len(handover)) == (False, False, 1)
     assert handover.fetch("nothing.org", HERE) is None
+    assert handover.was_fetched
     assert handover.takes("a.z.org", HERE)
     assert not handover.takes("a.z.org", THERE)
     assert not handover.takes("a.other.org", HERE)

@@ -68,3 +68,13 @@ def test_with_a_wildcard_there_is_nothing_to_say(known: str) -> None:
     assert platform.warnings(30) == []
     assert platform.names.facts() == ({} if known == "no budgets" else {"wildcard": True})
     assert platform.names.limit == 0
+
+
+def test_what_the_router_holds_is_a_wildcard() -> None:
+    """Both names: then nothing is missing, whether or not a Caddy has fetched it lately."""
+    platform = Platform()
+    platform.held.add("miosa.app")
+    assert platform.names.needs_wildcard
+    platform.held.add("sandbox.miosa.app")
+    assert not platform.names.needs_wildcard
+    assert (platform.names.limit, platform.names.facts()) == (0, {"wildcard": True})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import HOST_NOT_FOUND
-from router.gate.policy import CLEAR, VERDICTS, BudgetState, Verdict, judge, may_be_issued, read_name
+from router.gate.policy import CLEAR, VERDICTS, BudgetState, Held, Verdict, judge, may_be_issued, read_name
 from router.hostname import host_meanings
 from router.routes.chain import REASONS, Decision, Level, decide
 from router.routes.records import DomainStatus, Record, State, keys_of
@@ -107,12 +107,34 @@ def test_every_reason_of_the_chain(reason: str, without: tuple[int, str], with_e
     assert may_be_issued(reason) == (without[0] == 200)
 
 
+@pytest.mark.parametrize("evidence", [False, True])
+@pytest.mark.parametrize(("reason", "without", "with_evidence"), TABLE, ids=[row[0] for row in TABLE])
+def test_what_the_router_holds_itself(
+    reason: str, without: tuple[int, str], with_evidence: tuple[int, str], *, evidence: bool
+) -> None:
+    """A name that would be allowed is refused where Caddy takes the held certificate, and else allowed without budgets.
+    What is refused for another reason stays so."""
+    decision, spent = Decision(Level.NONE, reason, HOST_NOT_FOUND), BudgetState("budget_host", 9)
+    before = with_evidence if evidence else without
+    for held, allowed in ((Held.TAKES, (403, "held_certificate")), (Held.RENEW, (200, "issued"))):
+        wanted = allowed if before[0] == 200 else before
+        assert judge(decision, evidence=evidence, held=held, budget=spent) == Verdict(*wanted)
+
+
+@pytest.mark.parametrize("found", [{"caa_forbidden": True}, {"not_pointing": True}])
+def test_a_renewal_that_the_authority_would_refuse_is_not_tried(found: dict[str, bool]) -> None:
+    """Also where the router holds a certificate for the name."""
+    served = Decision(Level.TENANT, "served", **found)
+    for held in Held:
+        assert judge(served, evidence=False, held=held).status == 403
+
+
 def test_the_table_is_complete() -> None:
     """Each reason of the chain has its row, and each verdict a row that leads to it."""
     assert [row[0] for row in TABLE] == list(dict.fromkeys(row[0] for row in TABLE))
     assert {row[0] for row in TABLE} == set(REASONS)
     reached = {verdict[1] for row in TABLE for verdict in row[1:]} | {"missing_domain", "ip_address"}
-    reached |= {row[2][1] for row in LAST} | {str(reason) for reason in STANDINGS}
+    reached |= {row[2][1] for row in LAST} | {str(reason) for reason in STANDINGS} | {"held_certificate"}
     assert reached == set(VERDICTS)
 
 

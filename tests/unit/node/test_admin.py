@@ -88,7 +88,7 @@ async def test_the_root_leads_to_everything(parts: Parts) -> None:
     text = await answer.text()
     assert "\n  " in text
     for link in json.loads(text)["links"]:
-        assert (await parts.client.get(link.partition("?")[0])).status in {200, 400}, link
+        assert (await parts.client.get(link.partition("?")[0])).status in {200, 204, 400}, link
 
 
 async def test_an_explanation_can_be_read(parts: Parts) -> None:
@@ -123,6 +123,49 @@ async def test_a_malformed_request_is_one_line_in_the_log(parts: Parts, request_
     assert {line["event"] for line in logs} <= {"malformed request to the admin listener"}
     assert not any("exc_info" in line or len(line["error"]) > 200 for line in logs)
     await runner.cleanup()
+
+
+HELD = "box.zone.example"
+
+
+@pytest.mark.parametrize(
+    "query", ["server_name=box.zone.example", "local_ip=%3A%3A1&server_name=box%2Ezone.example&x=y"]
+)
+async def test_a_certificate_that_is_held(parts: Parts, query: str) -> None:
+    """As the fast path answers, to requests that look otherwise."""
+    answer = await parts.client.get(URL(f"/certificate?{query}", encoded=True))
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert answer.headers["Content-Type"] == "application/pem-certificate-chain"
+    assert await answer.read() == b"chain and key\n"
+    assert parts.held.fetched == [(HELD, "loopback")]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("server_name=other.example", {}),
+        ("", {}),
+        ("server_name=", {}),
+        ("server_name=box.zone.example&server_name=box.zone.example", {}),
+        ("server_name=box.zone.example", {"X-Forwarded-For": "127.0.0.1"}),
+        ("server_name=box.zone.example", {"Via": "1.1 proxy"}),
+        ("server_name=box.zone.example", {"Forwarded": "for=127.0.0.1"}),
+        ("server_name=box.zone.example", {"Origin": "https://evil.example"}),
+        ("server_name=box.zone.example", {"Sec-Fetch-Site": "same-origin"}),
+        ("server_name=box.zone.example", {"Host": "rebound.evil.example"}),
+        ("server_name=box.zone.example", {"Host": "10.0.0.7:8082"}),
+    ],
+)
+async def test_no_certificate_is_never_an_error(parts: Parts, query: str, fields: dict[str, str]) -> None:
+    """204 for what is not held, for what makes no sense, and for what was passed on or comes from a web page."""
+    answer = await parts.client.get(f"/certificate?{query}", headers=fields)
+    assert (answer.status, await answer.read()) == (204, b"")
+
+
+async def test_who_looks_without_taking_gets_no_certificate(parts: Parts) -> None:
+    """HEAD."""
+    answer = await parts.client.head("/certificate", params={"server_name": HELD})
+    assert (answer.status, parts.held.fetched) == (204, [])
 
 
 @pytest.mark.parametrize("path", ["/ask", "/tls/ask"])
