@@ -120,6 +120,10 @@ CASES: dict[str, tuple[Series, Series]] = {
             'access_refusals_total{reason="token_missing"}': "0+99x90",
         },
     ),
+    "HeldCertificatesUnreadable": (
+        {"held_certificates_unreadable": "3x90"},
+        {"held_certificates_unreadable": "0x90", 'held_certificates{origin="managed"}': "3x90"},
+    ),
     "LogLinesLost": ({"access_lines_lost_total": "0+1x90"}, {"access_lines_lost_total": "8x90"}),
 }
 
