@@ -28,13 +28,14 @@ class DelegationState(enum.StrEnum):
     PRESENT = "present"  # both names lead to the token
     ELSEWHERE = "elsewhere"  # one leads to another name than the token's
     SHADOWED = "shadowed"  # one has other records in the place of the CNAME (TXT), or lies in a zone of its own
+    FORBIDDEN = "forbidden"  # both lead to the token, but CAA records let our authority issue no wildcard
     UNREACHABLE = "unreachable"  # the name servers in charge do not answer; takes nothing away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegation:
     """One zone's. `tenant_id` None is the platform's own zone. `found` is what was seen at each challenge name:
-    `{name: {"state": …, "observed": […]}}`, for its owner."""
+    `Found.noted` of `delegation_check.py`, for its owner."""
 
     domain: str
     tenant_id: str | None
@@ -89,6 +90,10 @@ class DelegationRows(Protocol):
 
     async def missing(self, limit: int) -> Sequence[tuple[str, str]]:
         """(domain, tenant) of zones that have none: set by a version that knew of no delegations."""
+
+    async def wanting(self, now: datetime, *, renewal: bool, limit: int) -> Sequence[Delegation]:
+        """Zones that can and should have a certificate ordered: delegated, verified, without an open order, not waiting after a
+        failure; those without a managed one, or (`renewal`) those whose is due, the nearest to its end first."""
 
     async def due(self, now: datetime, limit: int) -> Sequence[Delegation]:
         """Those to be checked by now, of zones that are verified and of the platform; the longest due first."""

@@ -96,8 +96,14 @@ class HeldRows(Protocol):
     async def remove(self, domain: str, origin: Origin, now: datetime) -> bool:
         """Blank its chain and key and note when; False where there is none."""
 
-    async def due(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
-        """Managed ones to be renewed by now, or of which the authority is to be asked when; the nearest to their end first."""
+    async def to_ask(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        """Managed ones of which the authority is to be asked by now when to renew them, the longest due first."""
+
+    async def late(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        """Managed ones that should have been renewed for long (`Leaf.late_at`), and whose owner was not told."""
+
+    async def prune(self, removed_before: datetime, ended_before: datetime) -> int:
+        """Delete what was removed before then, and managed ones that ended before then; how many."""
 
     async def ending(
         self, origin: Origin, before: datetime, after: tuple[datetime, str] | None, limit: int

@@ -112,6 +112,9 @@ class OrderRows(Protocol):
     async def due(self, now: datetime, limit: int) -> Sequence[Order]:
         """Open ones with a step to be done by now, the longest due first."""
 
+    async def open_counts(self) -> tuple[int, int]:
+        """How many open orders there are for a zone's first certificate, and how many renew one."""
+
     async def abandon(self, domain: str, now: datetime) -> bool:
         """Close the domain's open order and blank its key; its TXT values stay until `withdrawn`. False where there is none."""
 

@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.certificates.account import Account
+from router.certificates.held import Origin
 from router.certificates.order import Order, OrderState
 from router.certificates.request import CertificateRequest
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
-from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests
+from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests, held_certificates
 from router.store.rows import Rows, fields_of, named
 from router.store.upsert import Upsert, replacing
 
@@ -74,6 +75,18 @@ class SqlOrders(Rows):
         ready = sa.or_(acme_orders.c.next_at <= now, acme_orders.c.deadline_at <= now)
         select = sa.select(acme_orders).where(_is_open, ready).order_by(acme_orders.c.next_at, acme_orders.c.id)
         return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+
+    async def open_counts(self) -> tuple[int, int]:
+        renewed = sa.exists().where(
+            held_certificates.c.domain == acme_orders.c.domain,
+            held_certificates.c.origin == Origin.MANAGED,
+            held_certificates.c.removed_at.is_(None),
+        )
+        select = sa.select(
+            sa.func.count().filter(~renewed).label("first"), sa.func.count().filter(renewed).label("renewals")
+        ).where(_is_open)
+        row = (await self._connection.execute(select.select_from(acme_orders))).one()
+        return row.first, row.renewals
 
     async def abandon(self, domain: str, now: datetime) -> bool:
         values = {"state": OrderState.ABANDONED, "sealed_key": None, "csr": None, "closed_at": now}

@@ -46,7 +46,7 @@ def _certainty(outcome: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
 
 
 _LEAST_CERTAIN_FIRST = [Outcome.OPEN.value, Outcome.EXPIRED.value, Outcome.FAILED.value, Outcome.ISSUED.value]
-_SAVE_ATTEMPT = Upsert(
+SAVE_ATTEMPT = Upsert(
     certificate_attempts,
     lambda excluded: {
         "outcome": excluded["outcome"],
@@ -133,7 +133,7 @@ class SqlCertificateLog:
 
     async def save_attempts(self, attempts: Sequence[Attempt]) -> None:
         rows = [{**fields_of(attempt), "outcome": attempt.outcome.value} for attempt in attempts]
-        await self._write(_SAVE_ATTEMPT, rows)
+        await self._write(SAVE_ATTEMPT, rows)
 
     async def save_visits(self, visits: Sequence[Seen]) -> None:
         common = {"status": CertificateStatus.ISSUED.value, "source": Source.TRAFFIC.value, "failures": 0}

@@ -7,10 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.certificates.delegation import Delegation, DelegationState, new_token
+from router.certificates.held import Origin
+from router.certificates.order import OrderState
 from router.domains.checks.schedule import FURTHEST
 from router.domains.preview_domains import PreviewStatus
 from router.store.connection import rows_changed
-from router.store.held_certificate_tables import delegations
+from router.store.held_certificate_tables import acme_orders, delegations
+from router.store.held_certificate_tables import held_certificates as held
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import preview_domains, zones
 
@@ -60,19 +63,47 @@ class SqlDelegations(Rows):
         select = sa.select(zones.c.domain, zones.c.tenant_id).where(~have.exists()).order_by(zones.c.domain)
         return [(row.domain, row.tenant_id) for row in await self._connection.execute(select.limit(limit))]
 
-    async def due(self, now: datetime, limit: int) -> Sequence[Delegation]:
-        verified = sa.select(preview_domains.c.id).where(
-            preview_domains.c.domain == delegations.c.domain, preview_domains.c.status == PreviewStatus.VERIFIED
+    async def wanting(self, now: datetime, *, renewal: bool, limit: int) -> Sequence[Delegation]:
+        open_or_waiting = sa.select(acme_orders.c.id).where(
+            acme_orders.c.domain == delegations.c.domain,
+            sa.or_(
+                acme_orders.c.closed_at.is_(None),
+                sa.and_(acme_orders.c.state == OrderState.FAILED, acme_orders.c.next_at > now),
+            ),
         )
+        own = sa.and_(
+            held.c.domain == delegations.c.domain, held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None)
+        )
+        which = held.c.renew_at <= now if renewal else held.c.id.is_(None)
+        select = (
+            sa.select(delegations)
+            .join(held, own, isouter=True)
+            .where(
+                delegations.c.state == DelegationState.PRESENT,
+                sa.or_(delegations.c.tenant_id.is_(None), _verified().exists()),
+                which,
+                ~open_or_waiting.exists(),
+            )
+            .order_by(held.c.not_after, delegations.c.created_at, delegations.c.domain)
+        )
+        return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Delegation]:
         select = (
             sa.select(delegations)
             .where(
                 sa.or_(delegations.c.next_check_at <= now, delegations.c.next_check_at > now + FURTHEST),
-                sa.or_(delegations.c.tenant_id.is_(None), verified.exists()),
+                sa.or_(delegations.c.tenant_id.is_(None), _verified().exists()),
             )
             .order_by(delegations.c.next_check_at, delegations.c.domain)
         )
         return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+
+
+def _verified() -> sa.Select[Any]:
+    return sa.select(preview_domains.c.id).where(
+        preview_domains.c.domain == delegations.c.domain, preview_domains.c.status == PreviewStatus.VERIFIED
+    )
 
 
 def _read(row: sa.Row[Any]) -> Delegation:

@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.certificates.held import HeldCertificate, HeldDelta, Origin
+from router.domains.certificates import LATE_AFTER
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.held_certificate_tables import held_certificates as held
 from router.store.rows import Rows, fields_of, named
-from router.store.types import DatabaseTime
+from router.store.types import DatabaseTime, SecondsOf
 
 # Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer.
 _OVERLAP = 6.0
@@ -46,12 +47,25 @@ class SqlHeldCertificates(Rows):
         update = sa.update(held).where(*which).values(removed_at=now, **BLANK)
         return rows_changed(await self._connection.execute(update)) > 0
 
-    async def due(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
-        which = (held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None))
-        ready = sa.or_(held.c.renew_at <= now, held.c.ari_at <= now)
-        return await self._all(
-            sa.select(*_COLUMNS).where(*which, ready).order_by(held.c.not_after, held.c.id).limit(limit)
+    async def to_ask(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        which = (held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None), held.c.ari_at <= now)
+        return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.ari_at, held.c.id).limit(limit))
+
+    async def late(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        begin, end = SecondsOf(held.c.not_before), SecondsOf(held.c.not_after)
+        which = (
+            held.c.origin == Origin.MANAGED,
+            held.c.removed_at.is_(None),
+            held.c.warned_days.is_(None),
+            held.c.renew_at < now,
+            begin + (end - begin) * LATE_AFTER < now.timestamp(),
         )
+        return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.not_after, held.c.id).limit(limit))
+
+    async def prune(self, removed_before: datetime, ended_before: datetime) -> int:
+        ended = sa.and_(held.c.origin == Origin.MANAGED, held.c.not_after < ended_before)
+        old = sa.delete(held).where(sa.or_(held.c.removed_at < removed_before, ended))
+        return rows_changed(await self._connection.execute(old))
 
     async def ending(
         self, origin: Origin, before: datetime, after: tuple[datetime, str] | None, limit: int

@@ -5,6 +5,7 @@ from datetime import datetime
 from router.routes.changed_keys import Touched
 from router.store.acme_orders import SqlAccounts, SqlOrders, SqlRequests
 from router.store.blocks import SqlBlocks
+from router.store.certificate_attempts import SqlAttempts
 from router.store.certificates import SqlCertificates
 from router.store.changes import Changes
 from router.store.claims import SqlClaims
@@ -67,6 +68,7 @@ class Transaction:
         self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.certificates = SqlCertificates(*given, writing=writing)
+        self.certificate_attempts = SqlAttempts(*given, writing=writing)
         self.delegations = SqlDelegations(*given, writing=writing)
         self.held_certificates = SqlHeldCertificates(*given, writing=writing)
         self.acme_accounts = SqlAccounts(*given, writing=writing)

@@ -118,19 +118,49 @@ async def test_a_held_certificate(store: Store, clock: ManualClock) -> None:
         assert await tx.held_certificates.at([ZONE]) == [own]
 
 
-async def test_managed_certificates_are_due(store: Store, clock: ManualClock) -> None:
-    """Where they are to be renewed, or the authority is to be asked when: the nearest to its end first."""
+async def test_the_authority_is_asked_about_managed_certificates(store: Store, clock: ManualClock) -> None:
+    """The longest due first; about none that was removed, or that was brought."""
     now = clock.now()
-    late = a_held("a.example", now, renew_at=now, not_after=now + timedelta(days=9))
-    asks = a_held("b.example", now, ari_at=now, not_after=now + timedelta(days=8))
-    gone = a_held("c.example", now, renew_at=now)
-    own = a_held("d.example", now, renew_at=now, origin=Origin.UPLOADED)
+    first, second = a_held("a.example", now, ari_at=now), a_held("b.example", now, ari_at=now - timedelta(hours=1))
+    gone, own = a_held("c.example", now, ari_at=now), a_held("d.example", now, ari_at=now, origin=Origin.UPLOADED)
     async with store.begin() as tx:
-        for one in (late, asks, gone, own, a_held("e.example", now)):
+        for one in (
+            first,
+            second,
+            gone,
+            own,
+            a_held("e.example", now),
+            a_held("f.example", now, ari_at=now + timedelta(1)),
+        ):
             await tx.held_certificates.put(one)
         await tx.held_certificates.remove("c.example", Origin.MANAGED, now)
-        assert await tx.held_certificates.due(now, 10) == [asks, late]
-        assert await tx.held_certificates.due(now, 1) == [asks]
+        assert await tx.held_certificates.to_ask(now, 10) == [second, first]
+        assert await tx.held_certificates.to_ask(now, 1) == [second]
+
+
+async def test_managed_certificates_that_are_late(store: Store, clock: ManualClock) -> None:
+    """When five sixths of their lifetime are over, until their owner was told."""
+    now = clock.now()
+    late = a_held("a.example", now - timedelta(days=76), renew_at=now - timedelta(days=16))
+    in_time = a_held("b.example", now - timedelta(days=74), renew_at=now - timedelta(days=14))
+    async with store.begin() as tx:
+        for one in (late, in_time):
+            await tx.held_certificates.put(one)
+        assert await tx.held_certificates.late(now, 10) == [late]
+        await tx.held_certificates.save(replace(late, warned_days=14))
+        assert await tx.held_certificates.late(now, 10) == []
+
+
+async def test_held_certificates_are_pruned(store: Store, clock: ManualClock) -> None:
+    """What was removed long ago, and managed ones that ended long ago."""
+    now = clock.now()
+    long_ago = now - timedelta(days=200)
+    async with store.begin() as tx:
+        for one in (a_held("a.example", now), a_held("b.example", long_ago), a_held("c.example", now)):
+            await tx.held_certificates.put(one)
+        await tx.held_certificates.remove("c.example", Origin.MANAGED, long_ago)
+        assert await tx.held_certificates.prune(now - timedelta(days=30), now - timedelta(days=30)) == 2
+        assert [one.domain for one in await tx.held_certificates.at(["a.example", "b.example"])] == ["a.example"]
 
 
 async def test_uploads_that_end(store: Store, clock: ManualClock) -> None:

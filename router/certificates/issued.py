@@ -1,0 +1,72 @@
+"""What the authority has issued, read before it is held: nothing in it is taken on trust."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from router.certificates.authority import BadAnswerError
+
+MAX_CHAIN = 64 * 1024  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A chain in PEM, the leaf first, and what the leaf says. `ari_id` None: it has no key identifier of its issuer."""
+
+    chain: str
+    names: tuple[str, ...]
+    issuer: str
+    serial: str
+    not_before: datetime
+    not_after: datetime
+    ari_id: str | None
+
+
+def read_issued(chain: str, key: str, names: Sequence[str]) -> Issued:
+    """The certificate that was ordered for these names with this key (PEM). Raises BadAnswerError where it is another one."""
+    if len(chain) > MAX_CHAIN:
+        raise BadAnswerError("the authority's certificate chain is too long")
+    try:
+        leaf, *above = x509.load_pem_x509_certificates(chain.encode("ascii"))
+        has = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise BadAnswerError("the authority's answer is no certificate chain") from error
+    if {name.lower() for name in has} != {name.lower() for name in names}:
+        raise BadAnswerError("the authority's certificate is for other names than were ordered")
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    if leaf.public_key().public_bytes(*form) != load_pem_private_key(key.encode(), None).public_key().public_bytes(
+        *form
+    ):
+        raise BadAnswerError("the authority's certificate is for another key than was ordered")
+    return Issued(
+        # As we write it: without anything that stands between the certificates.
+        chain="".join(one.public_bytes(Encoding.PEM).decode() for one in (leaf, *above)),
+        names=tuple(names),
+        issuer=leaf.issuer.rfc4514_string()[:500],
+        serial=f"{leaf.serial_number:x}",
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        ari_id=ari_id(leaf),
+    )
+
+
+def ari_id(leaf: x509.Certificate) -> str | None:
+    """What RFC 9773 §4.1 calls a certificate: its issuer's key identifier and its serial number, as DER has them, in base64url."""
+    try:
+        by = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except (ValueError, x509.ExtensionNotFound):
+        return None
+    if by is None:
+        return None
+    serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
+    return f"{_base64url(by)}.{_base64url(serial)}"
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

@@ -1,0 +1,121 @@
+"""ZoneCertificates: the job that has zones' certificates ordered and renewed, on one process of the fleet at a time.
+
+What is to be done stands in the store: delegations to be checked, orders with a step that is due, certificates that the
+authority is to be asked about. Each is a task; a few of each kind run at once, and what fails is left to the next round.
+Nothing of it waits for anything else of another zone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import structlog
+
+from router.base.clock import Clock
+from router.base.leases import GuardedTransactions, Lease
+from router.base.tasks import Tasks
+from router.certificates.challenges import ChallengeError
+from router.certificates.delegations import Delegations
+from router.certificates.issuing import Issuing
+from router.certificates.renewals import Renewals
+from router.certificates.transaction import Tx
+from router.errors import DeadlockError, RouterError, StoreUnavailableError
+
+EVERY = 1.0  # seconds between two runs
+RUN_TIME = 20.0  # seconds within which a run begins anything
+WITHIN = 120.0  # a step that was begun may wait for the authority and for name servers
+ORDERS = 32  # that are driven at once
+_CHECKS = 16
+_ASKS = 4
+_POLL = 1.0  # seconds between two looks at what is due
+_PLAN_EVERY = 5.0  # seconds between two looks at which zones want an order
+
+_log = structlog.get_logger("router.jobs.certificates")
+
+
+class ZoneCertificates:
+    """See the module. `platform` is the platform's own zone, where it is to have such a certificate; `in_doubt`: whether the
+    clock may be wrong, by which no order is opened then."""
+
+    def __init__(
+        self,
+        store: GuardedTransactions[Tx],
+        clock: Clock,
+        *,
+        delegations: Delegations,
+        renewals: Renewals,
+        issuing: Issuing,
+        platform: str | None,
+        in_doubt: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._delegations = delegations
+        self._renewals = renewals
+        self._issuing = issuing
+        self._platform = platform
+        self._in_doubt = in_doubt
+        self._planned = float("-inf")
+
+    async def run(self, lease: Lease) -> None:
+        """Work until nothing is due, or for `RUN_TIME`. Raises StoreUnavailableError."""
+        tasks, busy, missed = Tasks("zone certificates"), dict[str, asyncio.Task[bool]](), set[str]()
+        end = self._clock.monotonic() + RUN_TIME
+        await self._delegations.make_missing(self._platform, lease)
+        try:
+            while True:
+                if self._clock.monotonic() < end:
+                    for name, work in await self._due(lease, busy.keys() | missed):
+                        busy[name] = tasks.start(name, self._done(name, work))
+                if not busy:
+                    return
+                await asyncio.wait(busy.values(), timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
+                ended = {name: task for name, task in busy.items() if task.done()}
+                # What failed is due still. The next run does it: this one would do nothing else.
+                missed |= {name for name, task in ended.items() if task.exception() is not None or not task.result()}
+                busy = {name: task for name, task in busy.items() if name not in ended}
+        finally:
+            await tasks.close()
+
+    async def _due(self, lease: Lease, busy: set[str]) -> list[tuple[str, Coroutine[Any, Any, object]]]:
+        """What is to be done now, as far as there is room for it."""
+        now = self._clock.now()
+        begun: list[tuple[str, Coroutine[Any, Any, object]]] = []
+
+        def begin(kind: str, key: str, limit: int, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+            name = f"{kind} {key}"
+            running = sum(other.startswith(f"{kind} ") for other in (*busy, *(one for one, _ in begun)))
+            if name not in busy and running < limit:
+                begun.append((name, work()))
+
+        async with self._store.read() as tx:
+            orders = await tx.acme_orders.due(now, 2 * ORDERS)
+            checks = await tx.delegations.due(now, 2 * _CHECKS)
+            closed = await tx.acme_orders.unwithdrawn(_ASKS)
+        for order in orders:
+            begin("order", order.id, ORDERS, partial(self._issuing.advance, order.id, lease))
+        for order in closed:
+            begin("withdraw", order.id, _ASKS, partial(self._issuing.withdraw, order, lease))
+        for zone in checks:
+            begin("check", zone.domain, _CHECKS, partial(self._delegations.check, zone.domain, under=lease))
+        if self._clock.monotonic() - self._planned >= _PLAN_EVERY and not self._in_doubt():
+            self._planned = self._clock.monotonic()
+            for zone in await self._renewals.wanting():
+                begin("open", zone.domain, _CHECKS, partial(self._renewals.open, zone, lease))
+            for held in await self._renewals.to_ask():
+                begin("ask", held.domain, _ASKS, partial(self._renewals.ask, held, lease))
+            await self._renewals.tell_ending(lease)
+        return begun
+
+    async def _done(self, name: str, work: Awaitable[object]) -> bool:
+        """Whether it was."""
+        try:
+            await work
+        except (RouterError, ChallengeError, DeadlockError) as error:
+            _log.warning("certificate work put off", work=name, error=str(error))
+        except StoreUnavailableError as error:
+            _log.warning("certificate work not stored", work=name, error=str(error))
+        else:
+            return True
+        return False
