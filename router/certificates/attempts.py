@@ -21,6 +21,9 @@ class Spent:
 class AttemptRows(Protocol):
     """Stored attempts."""
 
+    async def hold(self) -> None:
+        """Lock: until the end of the transaction nobody else counts and opens one. Call it first in a transaction."""
+
     async def spent(
         self,
         host: str,

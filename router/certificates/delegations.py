@@ -9,9 +9,8 @@ from router.certificates import events
 from router.certificates.delegation import Delegation, DelegationState
 from router.certificates.delegation_check import CHECK_TIME, Found, check_delegation
 from router.certificates.held import Origin
-from router.certificates.planning import next_check_at
+from router.certificates.planning import jitter_of, next_check_at
 from router.certificates.transaction import Tx
-from router.domains.checks.schedule import jitter_of
 from router.domains.lookup import Lookup
 from router.settings import Ca
 

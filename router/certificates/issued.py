@@ -1,6 +1,5 @@
 """What the authority has issued, read before it is held: nothing in it is taken on trust."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +7,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from router.certificates.ari import ari_id
 from router.certificates.authority import BadAnswerError
 
 MAX_CHAIN = 64 * 1024  # characters
@@ -54,19 +54,3 @@ def read_issued(chain: str, key: str, names: Sequence[str]) -> Issued:
         not_after=leaf.not_valid_after_utc,
         ari_id=ari_id(leaf),
     )
-
-
-def ari_id(leaf: x509.Certificate) -> str | None:
-    """What RFC 9773 §4.1 calls a certificate: its issuer's key identifier and its serial number, as DER has them, in base64url."""
-    try:
-        by = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except (ValueError, x509.ExtensionNotFound):
-        return None
-    if by is None:
-        return None
-    serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
-    return f"{_base64url(by)}.{_base64url(serial)}"
-
-
-def _base64url(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

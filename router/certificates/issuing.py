@@ -38,10 +38,9 @@ from router.certificates.held import HeldCertificate, Origin, key_purpose
 from router.certificates.issued import Issued, read_issued
 from router.certificates.keys import make_csr, new_key
 from router.certificates.order import MOVES, Order, OrderState, order_key_purpose
-from router.certificates.planning import renew_at, wait_after
+from router.certificates.planning import jitter_of, renew_at, wait_after
 from router.certificates.transaction import Tx
 from router.domains.certificates import Leaf, Outcome
-from router.domains.checks.schedule import jitter_of
 from router.domains.names import registered_domain
 from router.settings import Gate
 
@@ -108,6 +107,7 @@ class Issuing:
                     began_here = await self._begin(order, lease)
                 else:
                     await self._try(order, lease, began_here=began_here)
+                    began_here = False
             except _Moved:
                 return
 
@@ -128,6 +128,7 @@ class Issuing:
         """Whether there is budget for it."""
         now = self._clock.now()
         async with self._store.begin(lease) as tx:
+            await tx.certificate_attempts.hold()
             if not await self._wanted(tx, order):
                 await self._abandon(tx, order, now)
                 return False
@@ -146,7 +147,7 @@ class Issuing:
                 )
             await self._save(
                 tx,
-                replace(order, state=_S.PLACING, next_at=now + _TAKEN, deadline_at=now + DEADLINE, error=None),
+                replace(order, state=_S.PLACING, next_at=now + _TAKEN, deadline_at=now + DEADLINE),
                 order,
             )
             return True
@@ -387,7 +388,6 @@ class Issuing:
 
     async def _abandon(self, tx: Tx, order: Order, now: datetime) -> None:
         await tx.acme_orders.abandon(order.domain, now)
-        await tx.certificate_attempts.close(order.id, Outcome.FAILED, now.timestamp())
         self._on_end("abandoned")
 
     # How rows are stored.

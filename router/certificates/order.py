@@ -61,7 +61,7 @@ class Order:
     """One try. `token` is where its TXT values are answered (`<token>.<acme_zone>`), `replaces` the ARI id of the certificate
     that it renews (RFC 9773 §5), `attempts` how many orders of this domain have failed in a row, this one among them once it
     has. `next_at` is when its next step is due; of a failed one, when the domain's next order may be opened. After `deadline_at`
-    it has failed."""
+    it has failed, once it was begun."""
 
     id: str
     domain: str
@@ -110,13 +110,13 @@ class OrderRows(Protocol):
         """The newest order of each of these domains."""
 
     async def due(self, now: datetime, limit: int) -> Sequence[Order]:
-        """Open ones with a step to be done by now, the longest due first."""
+        """Open ones with a step to be done by now, or whose time is up, the longest due first."""
 
     async def open_counts(self) -> tuple[int, int]:
         """How many open orders there are for a zone's first certificate, and how many renew one."""
 
     async def abandon(self, domain: str, now: datetime) -> bool:
-        """Close the domain's open order and blank its key; its TXT values stay until `withdrawn`. False where there is none."""
+        """Close the domain's open order and its attempt, and blank its key; its TXT values stay until `withdrawn`. False where there is none."""
 
     async def unwithdrawn(self, limit: int) -> Sequence[Order]:
         """Closed ones whose TXT values have not been withdrawn."""

@@ -7,6 +7,7 @@ a failure     1 minute, 10, 100, a day (Let's Encrypt's integration guide), but 
               eighth of what it still has
 """
 
+import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -20,18 +21,28 @@ _AGE_SHARE = 10  # a zone that has waited for an hour is checked every six minut
 _LATEST = timedelta(hours=6)
 _LATEST_MISSING = timedelta(hours=1)
 _LATEST_UNREACHABLE = timedelta(minutes=10)
+_YOUNGEST = timedelta(hours=6)
 _NEAR = 8  # part of the time that is left, for a try
 _NEAREST = timedelta(minutes=10)
 _ASK_SOONEST, _ASK_LATEST = timedelta(minutes=1), timedelta(days=1)
 _ASK_AGAIN = timedelta(hours=6)  # RFC 9773 §4.3.3: after a failure
 
 
-def renew_at(leaf: Leaf, jitter: float, window: RenewalWindow | None = None) -> datetime:
-    """When a certificate is to be renewed. `jitter`, in [0, 1), is its own: the instant stays as it is when it is computed again."""
+def jitter_of(key: str) -> float:
+    """A number in [0, 1) that is a certificate's or a delegation's own."""
+    return zlib.crc32(key.encode()) / 2**32
+
+
+def renew_at(
+    leaf: Leaf, jitter: float, window: RenewalWindow | None = None, *, issued_at: datetime | None = None
+) -> datetime:
+    """When a certificate is to be renewed. `jitter`, in [0, 1), is its own: the instant stays as it is when it is computed again.
+    `issued_at` is when it came: an authority that has every certificate renewed at once is not followed in a circle."""
     if window is None:
         return leaf.not_before + leaf.lifetime * (RENEWED_AFTER - _EARLY * jitter)
     length = max(window.end - window.start, timedelta())
-    return min(window.start + length * jitter, leaf.not_before + leaf.lifetime * LATE_AFTER)
+    suggested = min(window.start + length * jitter, leaf.not_before + leaf.lifetime * LATE_AFTER)
+    return suggested if issued_at is None else max(suggested, issued_at + _YOUNGEST)
 
 
 def ask_again_at(now: datetime, window: RenewalWindow | None) -> datetime:

@@ -16,9 +16,8 @@ from router.certificates.authority import Authority, AuthorityError, RenewalWind
 from router.certificates.delegation import Delegation, wildcard_names
 from router.certificates.held import HeldCertificate, Origin
 from router.certificates.order import Order, OrderState
-from router.certificates.planning import ask_again_at, in_turn, renew_at
+from router.certificates.planning import ask_again_at, in_turn, jitter_of, renew_at
 from router.certificates.transaction import Tx
-from router.domains.checks.schedule import jitter_of
 
 MAX_OPEN = (
     100  # orders for first certificates, and as many renewals, that may be open: what is planned costs nobody anything
@@ -120,7 +119,7 @@ class Renewals:
                 answered, ari_at = False, ask_again_at(self._clock.now(), None)
         new = replace(held, ari_at=ari_at)
         if answered:
-            new = replace(new, renew_at=renew_at(held.leaf, jitter_of(held.id), window))
+            new = replace(new, renew_at=renew_at(held.leaf, jitter_of(held.id), window, issued_at=held.created_at))
         async with self._store.begin(lease) as tx:
             await tx.held_certificates.save(new)
 

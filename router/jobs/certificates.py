@@ -1,7 +1,7 @@
 """ZoneCertificates: the job that has zones' certificates ordered and renewed, on one process of the fleet at a time.
 
 What is to be done stands in the store: delegations to be checked, orders with a step that is due, certificates that the
-authority is to be asked about. Each is a task; a few of each kind run at once, and what fails is left to the next round.
+authority is to be asked about. Each is a task; a few of each kind run at once, and what fails is due still.
 Nothing of it waits for anything else of another zone.
 """
 
@@ -20,7 +20,7 @@ from router.certificates.delegations import Delegations
 from router.certificates.issuing import Issuing
 from router.certificates.renewals import Renewals
 from router.certificates.transaction import Tx
-from router.errors import DeadlockError, RouterError, StoreUnavailableError
+from router.errors import RouterError, StoreUnavailableError
 
 EVERY = 1.0  # seconds between two runs
 RUN_TIME = 20.0  # seconds within which a run begins anything
@@ -28,7 +28,7 @@ WITHIN = 120.0  # a step that was begun may wait for the authority and for name 
 ORDERS = 32  # that are driven at once
 _CHECKS = 16
 _ASKS = 4
-_POLL = 1.0  # seconds between two looks at what is due
+_POLL = 1.0  # seconds between two looks at what is due, and between two steps of one thing
 _PLAN_EVERY = 5.0  # seconds between two looks at which zones want an order
 
 _log = structlog.get_logger("router.jobs.certificates")
@@ -60,34 +60,35 @@ class ZoneCertificates:
 
     async def run(self, lease: Lease) -> None:
         """Work until nothing is due, or for `RUN_TIME`. Raises StoreUnavailableError."""
-        tasks, busy, missed = Tasks("zone certificates"), dict[str, asyncio.Task[bool]](), set[str]()
+        tasks, busy, ended = Tasks("zone certificates"), dict[str, asyncio.Task[None]](), dict[str, float]()
         end = self._clock.monotonic() + RUN_TIME
         await self._delegations.make_missing(self._platform, lease)
         try:
             while True:
-                if self._clock.monotonic() < end:
-                    for name, work in await self._due(lease, busy.keys() | missed):
-                        busy[name] = tasks.start(name, self._done(name, work))
+                now = self._clock.monotonic()
+                if now < end:
+                    lately = {name for name, at in ended.items() if now - at < _POLL}
+                    for name, work in await self._due(lease, busy.keys() | lately):
+                        busy[name] = tasks.start(name, self._do(name, work()))
                 if not busy:
                     return
                 await asyncio.wait(busy.values(), timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
-                ended = {name: task for name, task in busy.items() if task.done()}
-                # What failed is due still. The next run does it: this one would do nothing else.
-                missed |= {name for name, task in ended.items() if task.exception() is not None or not task.result()}
-                busy = {name: task for name, task in busy.items() if name not in ended}
+                done = {name for name, task in busy.items() if task.done()}
+                ended |= dict.fromkeys(done, self._clock.monotonic())
+                busy = {name: task for name, task in busy.items() if name not in done}
         finally:
             await tasks.close()
 
-    async def _due(self, lease: Lease, busy: set[str]) -> list[tuple[str, Coroutine[Any, Any, object]]]:
+    async def _due(self, lease: Lease, busy: set[str]) -> list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]]:
         """What is to be done now, as far as there is room for it."""
         now = self._clock.now()
-        begun: list[tuple[str, Coroutine[Any, Any, object]]] = []
+        begun: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
 
         def begin(kind: str, key: str, limit: int, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
             name = f"{kind} {key}"
             running = sum(other.startswith(f"{kind} ") for other in (*busy, *(one for one, _ in begun)))
             if name not in busy and running < limit:
-                begun.append((name, work()))
+                begun.append((name, work))
 
         async with self._store.read() as tx:
             orders = await tx.acme_orders.due(now, 2 * ORDERS)
@@ -108,14 +109,8 @@ class ZoneCertificates:
             await self._renewals.tell_ending(lease)
         return begun
 
-    async def _done(self, name: str, work: Awaitable[object]) -> bool:
-        """Whether it was."""
+    async def _do(self, name: str, work: Awaitable[object]) -> None:
         try:
             await work
-        except (RouterError, ChallengeError, DeadlockError) as error:
+        except (RouterError, ChallengeError, StoreUnavailableError) as error:
             _log.warning("certificate work put off", work=name, error=str(error))
-        except StoreUnavailableError as error:
-            _log.warning("certificate work not stored", work=name, error=str(error))
-        else:
-            return True
-        return False

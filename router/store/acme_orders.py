@@ -10,6 +10,8 @@ from router.certificates.account import Account
 from router.certificates.held import Origin
 from router.certificates.order import Order, OrderState
 from router.certificates.request import CertificateRequest
+from router.domains.certificates import Outcome
+from router.store.certificate_attempts import SqlAttempts
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests, held_certificates
@@ -72,7 +74,8 @@ class SqlOrders(Rows):
         return {row.domain: _read(row) for row in await self._connection.execute(select)}
 
     async def due(self, now: datetime, limit: int) -> Sequence[Order]:
-        ready = sa.or_(acme_orders.c.next_at <= now, acme_orders.c.deadline_at <= now)
+        over = sa.and_(acme_orders.c.deadline_at <= now, acme_orders.c.state != OrderState.PLANNED)
+        ready = sa.or_(acme_orders.c.next_at <= now, over)
         select = sa.select(acme_orders).where(_is_open, ready).order_by(acme_orders.c.next_at, acme_orders.c.id)
         return [_read(row) for row in await self._connection.execute(select.limit(limit))]
 
@@ -91,7 +94,11 @@ class SqlOrders(Rows):
     async def abandon(self, domain: str, now: datetime) -> bool:
         values = {"state": OrderState.ABANDONED, "sealed_key": None, "csr": None, "closed_at": now}
         update = sa.update(acme_orders).where(acme_orders.c.domain == domain, _is_open).values(values)
-        return rows_changed(await self._connection.execute(update)) > 0
+        ids = (await self._connection.scalars(update.returning(acme_orders.c.id))).all()
+        for order_id in ids:
+            attempts = SqlAttempts(self._connection, self._changes, writing=True)
+            await attempts.close(order_id, Outcome.FAILED, now.timestamp())
+        return bool(ids)
 
     async def unwithdrawn(self, limit: int) -> Sequence[Order]:
         select = sa.select(acme_orders).where(~_is_open, sa.cast(acme_orders.c.txt, sa.Text) != "[]")

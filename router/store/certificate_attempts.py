@@ -6,6 +6,7 @@ from router.certificates.attempts import Spent
 from router.domains.certificates import Outcome
 from router.store.certificate_tables import certificate_attempts as attempts
 from router.store.connection import rows_changed
+from router.store.locks import hold_attempts
 from router.store.rows import Rows
 
 _SPENT = [outcome.value for outcome in (Outcome.OPEN, Outcome.ISSUED, Outcome.EXPIRED)]
@@ -14,6 +15,9 @@ _OF_ZONES = attempts.c.host.startswith("*.")
 
 class SqlAttempts(Rows):
     """certificates.attempts.AttemptRows"""
+
+    async def hold(self) -> None:
+        await hold_attempts(self._connection)
 
     async def spent(
         self, host: str, domain: str, *, host_since: float, domain_since: float, account_since: float, limit: int

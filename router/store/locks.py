@@ -8,6 +8,7 @@ from router.store.connection import Connection
 _OUTBOX = 0x6D696F7361
 _NAMES = _OUTBOX + 1
 _SIGNING_KEYS = _OUTBOX + 2
+_ATTEMPTS = _OUTBOX + 3
 _WAKES = _OUTBOX + 10
 
 
@@ -33,6 +34,11 @@ async def hold_names(connection: Connection) -> None:
 async def hold_signing_keys(connection: Connection) -> None:
     """Wait until no other transaction that makes or deletes signing keys is under way: of several nodes one makes each."""
     await _hold(connection, _SIGNING_KEYS)
+
+
+async def hold_attempts(connection: Connection) -> None:
+    """Wait until no other transaction that counts attempts and opens one is under way: no budget is spent twice."""
+    await _hold(connection, _ATTEMPTS)
 
 
 async def hold_wakes(connection: Connection) -> None:

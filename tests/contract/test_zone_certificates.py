@@ -1,0 +1,650 @@
+"""Zones' certificates on both stores: when one is ordered, what each fault of the authority leads to, renewals, and the end."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from router.base.clock import ManualClock
+from router.base.leases import Lease
+from router.certificates.authority import (
+    AuthorityError,
+    BadAnswerError,
+    Problem,
+    RateLimitedError,
+    RefusedError,
+    RenewalWindow,
+    UnreachableError,
+)
+from router.certificates.challenges import ChallengeError
+from router.certificates.delegation import DelegationState
+from router.certificates.held import key_purpose
+from router.certificates.order import CLOSED, OrderState
+from router.domains.lookup import RecordType
+from router.routes.records import Scope
+from router.settings import Gate
+from router.store import Store, Transaction
+from router.tenancy.tenants import Tenant
+from tests.support.database import execute, on_sqlite, rows
+from tests.support.zone_certificates import ZONE, Fleet
+
+pytestmark = pytest.mark.asyncio
+
+NAMES = (f"*.{ZONE}", f"*.sandbox.{ZONE}")
+
+
+@pytest.fixture
+def fleet(store: Store, clock: ManualClock) -> Fleet:
+    return Fleet(store, clock)
+
+
+@pytest_asyncio.fixture
+async def tenant(fleet: Fleet) -> Tenant:
+    return await fleet.world.tenant("Acme")
+
+
+async def _no_secret_is_left(fleet: Fleet, database: str) -> None:
+    """In closed orders, and in what was removed."""
+    closed = "SELECT id FROM acme_orders WHERE closed_at IS NOT NULL AND (sealed_key IS NOT NULL OR csr IS NOT NULL)"
+    assert await rows(database, closed) == []
+    assert fleet.records.values == {}
+
+
+async def test_a_delegated_zone_gets_a_certificate(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """Within seconds, with one order, before anybody visits; its key opens, and lies nowhere else."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(20)
+    held = await fleet.held()
+    assert held is not None
+    assert held.names == NAMES
+    leaf = x509.load_pem_x509_certificate(held.chain.encode())
+    key = load_pem_private_key(fleet.box.open(held.sealed_key, purpose=key_purpose(held.id)).encode(), None)
+    assert key.public_key() == leaf.public_key()
+    assert fleet.authority.placed == {NAMES: 1}
+    order = await fleet.order()
+    assert order is not None
+    assert (order.state, order.tenant_id) == (OrderState.ISSUED, tenant.id)
+    await _no_secret_is_left(fleet, database)
+    assert await fleet.events(tenant) == ["delegation.present", "certificate.issued"]
+    attempts = await rows(database, "SELECT id, host, domain, outcome FROM certificate_attempts")
+    assert attempts == [(order.id, f"*.{ZONE}", "acme.com", "issued")]
+    await fleet.pass_time(3600)
+    assert fleet.authority.placed == {NAMES: 1}
+
+
+async def test_no_order_without_its_conditions(fleet: Fleet, tenant: Tenant) -> None:
+    """Not before the zone is verified, both names are delegated and CAA lets our authority issue wildcards; nor while the clock
+    is in doubt. Then within a minute."""
+    await fleet.world.zone(Scope.TENANT, tenant.id, ZONE, verified=False)
+    await fleet.delegate()
+    await fleet.pass_time(60)
+    assert await fleet.order() is None
+    await fleet.world.verify_zone(Scope.TENANT, tenant.id)
+    fleet.dns.put(f"_acme-challenge.sandbox.{ZONE}", RecordType.CNAME)
+    await fleet.pass_time(60)
+    assert await fleet.order() is None
+    await fleet.delegate()
+    fleet.dns.put("acme.com", RecordType.CAA, '0 issue "letsencrypt.org"', '0 issuewild ";"')
+    await fleet.delegations.check(ZONE)
+    await fleet.pass_time(60)
+    async with fleet.store.read() as tx:
+        delegation = await tx.delegations.get(ZONE)
+    assert delegation is not None
+    assert delegation.state is DelegationState.FORBIDDEN
+    assert await fleet.order() is None
+    fleet.dns.put("acme.com", RecordType.CAA)
+    await fleet.delegations.check(ZONE)
+    fleet.doubt = True
+    await fleet.pass_time(60)
+    assert await fleet.order() is None
+    fleet.doubt = False
+    await fleet.pass_time(60)
+    assert await fleet.held() is not None
+
+
+def _faults() -> list[AuthorityError]:
+    """One of each kind that is told apart."""
+    return [
+        UnreachableError("no answer"),
+        RateLimitedError("slow down", None),
+        *(RefusedError(kind, "no", [ZONE]) for kind in ("caa", "accountDoesNotExist", "orderNotReady", "notFound")),
+    ]
+
+
+def _all_faults() -> list[AuthorityError]:
+    return [
+        UnreachableError("no answer"),
+        BadAnswerError("no JSON"),
+        RateLimitedError("slow down", 30.0),
+        RateLimitedError("slow down", None),
+        *(
+            RefusedError(kind, "no", [ZONE])
+            for kind in (
+                *("caa", "rejectedIdentifier", "unauthorized", "dns", "malformed", "badNonce", "serverInternal"),
+                *("accountDoesNotExist", "orderNotReady", "notFound", "alreadyReplaced", "userActionRequired", "x"),
+            )
+        ),
+    ]
+
+
+# A step, and whether its answer is lost after it was done: what only reads has nothing to lose.
+STEPS = [
+    *((method, False) for method in ("open_account", "find", "place", "look", "answer", "finalize", "fetch")),
+    *((method, True) for method in ("place", "answer", "finalize")),
+]
+
+
+@on_sqlite
+@pytest.mark.parametrize(("method", "lost"), STEPS)
+async def test_each_kind_of_fault_at_every_step(
+    fleet: Fleet, tenant: Tenant, database: str, method: str, lost: bool
+) -> None:
+    """See `_end_well`."""
+    await _end_well(fleet, tenant, database, _faults(), method, lost=lost)
+
+
+@on_sqlite
+@pytest.mark.deep
+@pytest.mark.parametrize(("method", "lost"), STEPS)
+async def test_every_fault_at_every_step(fleet: Fleet, tenant: Tenant, database: str, method: str, lost: bool) -> None:
+    """See `_end_well`."""
+    await _end_well(fleet, tenant, database, _all_faults(), method, lost=lost)
+
+
+async def _end_well(
+    fleet: Fleet, tenant: Tenant, database: str, faults: Sequence[AuthorityError], method: str, *, lost: bool
+) -> None:
+    """Whatever the authority answers once, in the place of the step or after it: the zone has its certificate in the end, with at
+    most one order more; who waits says why; no key is left behind."""
+    await fleet.zone(tenant)
+    for number, fault in enumerate(faults):
+        fleet.start()
+        (fleet.authority.after if lost else fleet.authority.faults)[method] = [fault]
+        before = fleet.authority.issued[NAMES]
+        if number:  # the one before is to be renewed
+            held = await fleet.held()
+            assert held is not None
+            async with fleet.store.begin() as tx:
+                await tx.held_certificates.save(replace(held, renew_at=fleet.clock.now(), ari_at=None))
+            await execute(database, "UPDATE certificate_attempts SET opened_at = 0")
+            await execute(database, "DELETE FROM acme_orders WHERE closed_at IS NOT NULL AND txt = '[]'")
+        here = f"{method}: {fault!r}"
+        await fleet.pass_time(2.5 * 3600, until=lambda: fleet.authority.issued[NAMES] > before)  # noqa: B023
+        await fleet.pass_time(120)
+        assert await fleet.held() is not None, here
+        assert fleet.authority.issued[NAMES] - before <= 2, here
+        order = await fleet.order()
+        assert order is not None, here
+        assert order.state is OrderState.ISSUED, here
+        fleet.authority.faults.clear()
+        fleet.authority.after.clear()
+        await _no_secret_is_left(fleet, database)
+
+
+async def test_a_refusal_is_told_with_the_next_try(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """One minute after the first, ten after the second, a hundred after the third, then a day; each is an event with the
+    authority's words."""
+    fleet.authority.refuses = Problem(
+        "unauthorized", "No TXT record found at _acme-challenge.preview.acme.com", (ZONE,)
+    )
+    await fleet.zone(tenant)
+    waits = []
+    while len(waits) < 4:
+        await _to_failure(fleet, len(waits))
+        order = await fleet.order()
+        assert order is not None
+        assert order.closed_at is not None
+        assert order.error is not None
+        assert (order.error["code"], order.attempts) == ("unauthorized", len(waits) + 1)
+        waits.append((order.next_at - order.closed_at).total_seconds())
+    assert waits == [60, 600, 6000, 86400]
+    events = await fleet.events(tenant)
+    assert events.count("certificate.failed") == 4
+    fleet.authority.refuses = None
+    await fleet.pass_time(86400 + 60)
+    assert await fleet.held() is not None
+    await _no_secret_is_left(fleet, database)
+
+
+async def _to_failure(fleet: Fleet, attempts: int) -> None:
+    for _ in range(100):
+        await fleet.pass_time(1)
+        order = await fleet.order()
+        if order is not None and order.state is OrderState.FAILED and order.attempts > attempts:
+            return
+        if order is not None:
+            fleet.clock.advance(max(0.0, (order.next_at - fleet.clock.now()).total_seconds()))
+    raise AssertionError("no failure")
+
+
+async def test_a_rate_limit_is_waited_for(fleet: Fleet, tenant: Tenant) -> None:
+    """As long as the authority says, and no failure of the zone's; its owner hears of it once."""
+    fleet.authority.faults["place"] = [RateLimitedError("too many new orders", 7200.0)] * 2
+    await fleet.zone(tenant)
+    await fleet.pass_time(3600)
+    order = await fleet.order()
+    assert order is not None
+    assert order.error is not None
+    assert (order.state, order.error["code"], order.attempts) == (OrderState.PLANNED, "rateLimited", 0)
+    await fleet.pass_time(4 * 3600)
+    assert await fleet.held() is not None
+    assert fleet.authority.placed == {NAMES: 1}
+    assert (await fleet.events(tenant)).count("certificate.rate_limited") == 1
+
+
+async def test_an_authority_that_is_away_for_hours(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """An order ends after its hour; the next ones are tried, and the first that is answered succeeds."""
+    await fleet.zone(tenant)
+    fleet.authority.faults["place"] = [UnreachableError("no answer")] * 40
+    await fleet.pass_time(6 * 3600)
+    assert await fleet.held() is not None
+    await _no_secret_is_left(fleet, database)
+
+
+async def test_records_that_can_not_be_published(fleet: Fleet, tenant: Tenant) -> None:
+    """A name server of the operator's is away for a while: the same order goes on."""
+    await fleet.zone(tenant)
+    fleet.records.faults = [ChallengeError("10.0.0.53 does not answer")] * 5
+    await fleet.pass_time(600)
+    assert await fleet.held() is not None
+    assert fleet.authority.placed == {NAMES: 1}
+
+
+async def test_a_slow_authority(fleet: Fleet, tenant: Tenant) -> None:
+    """It looks, and issues, after many polls: one order."""
+    fleet.authority.slow = 20
+    await fleet.zone(tenant)
+    await fleet.pass_time(300)
+    assert await fleet.held() is not None
+    assert fleet.authority.placed == {NAMES: 1}
+
+
+async def test_names_that_are_proved_already(fleet: Fleet, tenant: Tenant) -> None:
+    """The authority remembers a proof for a while: nothing is published."""
+    fleet.authority.proved = set(NAMES)
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    assert await fleet.held() is not None
+    assert "answer" not in fleet.authority.calls
+
+
+# A process that dies.
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours handles this."""
+
+
+class Mortal:
+    """A store whose process dies at one of its transactions: before it, or right after its commit."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.die_at: tuple[int, bool] | None = None
+        self._count = 0
+
+    @asynccontextmanager
+    async def begin(self, under: Lease | None = None) -> AsyncIterator[Transaction]:
+        at, self._count = self._count, self._count + 1
+        if self.die_at == (at, False):
+            raise Killed
+        async with self._store.begin(under) as tx:
+            yield tx
+        if self.die_at == (at, True):
+            raise Killed
+
+    def read(self) -> object:
+        return self._store.read()
+
+
+async def _drive(fleet: Fleet, mortal: Mortal, step: float = 5.0, times: int = 60) -> None:
+    """As the job does it, without tasks: what kills, kills."""
+    fleet.lease = await fleet.store.leases.acquire("certificates", "node", 60.0)
+    assert fleet.lease is not None
+    fleet.issuing._store = mortal  # type: ignore[assignment]
+    fleet.accounts._store = mortal  # type: ignore[assignment]
+    fleet.renewals._store = mortal  # type: ignore[assignment]
+    for _ in range(times):
+        for zone in await fleet.renewals.wanting():
+            await fleet.renewals.open(zone, fleet.lease)
+        async with fleet.store.read() as tx:
+            due = await tx.acme_orders.due(fleet.clock.now(), 10)
+            closed = await tx.acme_orders.unwithdrawn(10)
+        for order in due:
+            await fleet.issuing.advance(order.id, fleet.lease)
+        for order in closed:
+            await fleet.issuing.withdraw(order, fleet.lease)
+        if await fleet.held() is not None and not closed and not due:
+            return
+        fleet.clock.advance(step)
+
+
+@on_sqlite
+@pytest.mark.parametrize("lists_orders", [True, pytest.param(False, marks=pytest.mark.deep)])
+async def test_killed_at_each_transaction(store: Store, clock: ManualClock, database: str, lists_orders: bool) -> None:
+    """Whoever takes over finishes it: one certificate, no second order at an authority that lists them, no key left behind."""
+    tenant = await Fleet(store, clock).world.tenant("Acme")
+    done = False
+    number = 0
+    while not done:
+        for after in (False, True):
+            zone = f"z{number}-{after}.example.com".lower()
+            fleet = Fleet(store, clock, gate=Gate(budgets=False))
+            fleet.authority.lists_orders = lists_orders
+            await execute(database, "DELETE FROM acme_accounts")
+            workspace = await fleet.world.workspace(tenant, zone)
+            await fleet.world.zone(Scope.WORKSPACE, workspace.id, zone)
+            await fleet.delegate(zone)
+            await fleet.delegations.check(zone)
+            mortal = Mortal(store)
+            mortal.die_at = (number, after)
+            try:
+                await _drive(fleet, mortal)
+                done = True
+            except Killed:
+                fleet.start()
+                await _drive(fleet, Mortal(store))
+            held = await fleet.held(zone)
+            assert held is not None, (number, after)
+            (placed,) = fleet.authority.placed.values()
+            assert placed == 1 or (placed == 2 and not lists_orders), (number, after)
+            assert sum(fleet.authority.issued.values()) == 1, (number, after)
+            assert len(fleet.authority.accounts) == 1, (number, after)
+            await _no_secret_is_left(fleet, database)
+        number += 1
+    assert number > 8
+
+
+@pytest.mark.parametrize("method", ["open_account", "find", "place", "look", "answer", "finalize", "fetch"])
+async def test_killed_while_the_authority_is_called(fleet: Fleet, tenant: Tenant, database: str, method: str) -> None:
+    """Before it got the request, or after it did what was asked."""
+    for place, after in enumerate((False, True)):
+        if after and method not in {"place", "answer", "finalize"}:
+            continue
+        zone = f"z{place}.example.com"
+        workspace = await fleet.world.workspace(tenant, zone)
+        await fleet.world.zone(Scope.WORKSPACE, workspace.id, zone)
+        await fleet.delegate(zone)
+        await fleet.delegations.check(zone)
+        faults = fleet.authority.after if after else fleet.authority.faults
+        faults[method] = [Killed()]  # type: ignore[list-item]
+        for _ in range(3):
+            fleet.start()
+            try:
+                await _drive(fleet, Mortal(fleet.store))
+            except Killed:
+                continue
+        assert await fleet.held(zone) is not None
+        assert fleet.authority.placed[f"*.{zone}", f"*.sandbox.{zone}"] == 1
+        await _no_secret_is_left(fleet, database)
+
+
+# Renewals.
+
+
+@pytest.mark.parametrize("days", [90, 64, 45, 160 / 24])
+async def test_renewals_without_renewal_information(fleet: Fleet, tenant: Tenant, days: float) -> None:
+    """Between 7/12 and 2/3 of the lifetime, whatever that is: one order each time, and no budget."""
+    fleet.authority.lifetime = timedelta(days=days)
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    first = await fleet.held()
+    assert first is not None
+    fleet.clock.advance(days * 86400 * 0.58)
+    await fleet.pass_time(days * 86400 * 0.1)
+    held = await fleet.held()
+    assert held is not None
+    assert held.serial != first.serial
+    share = (held.not_before - first.not_before) / (first.not_after - first.not_before)
+    assert 7 / 12 <= share <= 2 / 3 + 0.02
+    assert fleet.authority.placed == {NAMES: 2}
+
+
+async def test_renewal_information(fleet: Fleet, tenant: Tenant) -> None:
+    """The authority says when; a window that has passed, as after a revocation, is now. The order names the certificate that it
+    replaces."""
+    clock = fleet.clock
+    fleet.authority.window = lambda _id: RenewalWindow(
+        clock.now() + timedelta(days=40), clock.now() + timedelta(days=41), 6 * 3600.0
+    )
+    await fleet.zone(tenant)
+    await fleet.pass_time(60)
+    held = await fleet.held()
+    assert held is not None
+    assert held.renew_at is not None
+    assert timedelta(days=39) < held.renew_at - clock.now() < timedelta(days=42)
+    fleet.authority.window = lambda _id: RenewalWindow(
+        clock.now() - timedelta(days=2), clock.now() - timedelta(days=1), 6 * 3600.0
+    )
+    await fleet.pass_time(6 * 3600 + 60)
+    await fleet.pass_time(60)
+    renewed = await fleet.held()
+    assert renewed is not None
+    assert renewed.serial != held.serial
+    assert [order.replaces for order in fleet.authority.orders.values()] == [None, held.ari_id]
+
+
+async def test_an_authority_that_refuses_a_replacement(fleet: Fleet, tenant: Tenant) -> None:
+    """Somebody has replaced that certificate before: the order goes without, and succeeds."""
+    await fleet.zone(tenant)
+    fleet.authority.window = lambda _id: RenewalWindow(
+        fleet.clock.now() + timedelta(days=40), fleet.clock.now() + timedelta(days=41), 6 * 3600.0
+    )
+    await fleet.pass_time(60)
+    held = await fleet.held()
+    assert held is not None
+    async with fleet.store.begin() as tx:
+        await tx.held_certificates.save(replace(held, renew_at=fleet.clock.now()))
+    fleet.authority.faults["place"] = [RefusedError("alreadyReplaced", "it was replaced")]
+    await fleet.pass_time(60)
+    renewed = await fleet.held()
+    assert renewed is not None
+    assert renewed.serial != held.serial
+    assert [order.replaces for order in fleet.authority.orders.values()] == [None, None]
+
+
+async def test_a_certificate_that_is_not_renewed(fleet: Fleet, tenant: Tenant) -> None:
+    """Its zone's delegation is gone: it stays to its end, and its owner hears of the one and, once, of the other."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    for name in (f"_acme-challenge.{ZONE}", f"_acme-challenge.sandbox.{ZONE}"):
+        fleet.dns.put(name, RecordType.CNAME, "elsewhere.example.net")
+    await fleet.pass_time(7 * 3600)
+    fleet.clock.advance(76 * 86400)
+    await fleet.pass_time(7200)
+    assert await fleet.held() is not None
+    assert await fleet.events(tenant) == [
+        "delegation.present",
+        "certificate.issued",
+        "delegation.lost",
+        "certificate.expiring",
+    ]
+
+
+async def test_name_servers_that_do_not_answer_take_nothing_away(fleet: Fleet, tenant: Tenant) -> None:
+    """They are told apart from a delegation that was taken back."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    for name in (f"_acme-challenge.{ZONE}", f"_acme-challenge.sandbox.{ZONE}"):
+        fleet.dns.fail(name, "timeout")
+    await fleet.delegations.check(ZONE)
+    async with fleet.store.read() as tx:
+        delegation = await tx.delegations.get(ZONE)
+    assert delegation is not None
+    assert delegation.state is DelegationState.UNREACHABLE
+    for name in (f"_acme-challenge.{ZONE}", f"_acme-challenge.sandbox.{ZONE}"):
+        fleet.dns.fail(name, None)
+    await fleet.delegations.check(ZONE)
+    assert await fleet.events(tenant) == ["delegation.present", "certificate.issued"]
+
+
+# Ends.
+
+
+async def test_a_zone_that_is_cleared_meanwhile(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """At each state of its order: that is abandoned, its key blanked, its TXT values withdrawn; nothing is held."""
+    states: Sequence[OrderState] = [state for state in OrderState if state not in CLOSED]
+    for state in states:
+        await fleet.zone(tenant)
+        await fleet.delegations.check(ZONE)
+        await _to_state(fleet, state)
+        await fleet.world.previews.clear(Scope.TENANT, tenant.id)
+        await fleet.pass_time(120)
+        order = await fleet.order()
+        assert order is not None
+        assert order.state is OrderState.ABANDONED, state
+        assert await fleet.held() is None, state
+        await _no_secret_is_left(fleet, database)
+        await execute(database, "DELETE FROM acme_orders")
+
+
+async def _to_state(fleet: Fleet, state: OrderState) -> None:
+    """By a fault at the state's step."""
+    away = {
+        OrderState.PLANNED: "open",
+        OrderState.PLACING: "place",
+        OrderState.PLACED: "publish",
+        OrderState.PUBLISHED: "answer",
+        OrderState.ANSWERED: "look",
+        OrderState.FINALIZING: "fetch",
+    }[state]
+    fleet.start()
+    fleet.lease = await fleet.store.leases.acquire("certificates", "node", 60.0)
+    assert fleet.lease is not None
+    (zone,) = await fleet.renewals.wanting()
+    order = await fleet.renewals.open(zone, fleet.lease)
+    assert order is not None
+    if away == "publish":
+        fleet.records.faults = [ChallengeError("away")]
+    elif away != "open":
+        fleet.authority.faults = {away: [UnreachableError("away")]}
+    for _ in range(5):
+        found = await fleet.order()
+        assert found is not None
+        if found.state is state and (away == "open" or found.error is not None):
+            return
+        await fleet.issuing.advance(order.id, fleet.lease)
+        fleet.clock.advance(2)
+    raise AssertionError(f"it did not stop at {state}")
+
+
+async def test_a_zone_that_another_tenant_takes(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """The first one's certificate and key end in the same transaction, and its delegation gives the new owner nothing."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    held = await fleet.held()
+    assert held is not None
+    other = await fleet.world.tenant("Other")
+    await fleet.world.previews.clear(Scope.TENANT, tenant.id)
+    assert await rows(database, "SELECT chain, sealed_key, removed_at IS NULL FROM held_certificates") == [
+        ("", "", False)
+    ]
+    fleet.clock.advance(31 * 86400)
+    await fleet.zone(other, delegated=False)
+    await fleet.pass_time(120)
+    assert await fleet.held() is None
+    assert await fleet.order() is not None
+    async with fleet.store.read() as tx:
+        delegation = await tx.delegations.get(ZONE)
+    assert delegation is not None
+    assert (delegation.tenant_id, delegation.state) == (other.id, DelegationState.ELSEWHERE)
+    await fleet.delegate()
+    await fleet.delegations.check(ZONE)
+    await fleet.pass_time(30)
+    renewed = await fleet.held()
+    assert renewed is not None
+    assert renewed.tenant_id == other.id
+    assert renewed.serial != held.serial
+
+
+# Budgets.
+
+
+async def test_the_week_of_a_registered_domain(store: Store, clock: ManualClock) -> None:
+    """What single hosts have spent counts for zones; who waits for it says so, with when."""
+    fleet = Fleet(store, clock, gate=Gate(registered_domain=2))
+    tenant = await fleet.world.tenant("Acme")
+    async with store.begin() as tx:
+        for number in range(2):
+            await tx.certificate_attempts.open(
+                f"{number}" * 36, f"a{number}.acme.com", "acme.com", None, clock.now().timestamp()
+            )
+    await fleet.zone(tenant)
+    await fleet.pass_time(60)
+    order = await fleet.order()
+    assert order is not None
+    assert order.error is not None
+    assert (order.state, order.error["code"]) == (OrderState.PLANNED, "budget_registered_domain")
+    assert order.next_at > clock.now() + timedelta(days=6)
+    assert fleet.authority.placed == {}
+    clock.advance(7 * 86400)
+    await fleet.pass_time(60)
+    assert await fleet.held() is not None
+
+
+async def test_zones_leave_visitors_half_of_the_account(store: Store, clock: ManualClock) -> None:
+    """However many zones are delegated at once; each tenant has its turn."""
+    fleet = Fleet(store, clock, gate=Gate(account=8, starts=100))
+    many, few = await fleet.world.tenant("Many"), await fleet.world.tenant("Few")
+    for number in range(8):
+        workspace = await fleet.world.workspace(many, f"w{number}")
+        await fleet.world.zone(Scope.WORKSPACE, workspace.id, f"z{number}.many{number}.com")
+        await fleet.delegate(f"z{number}.many{number}.com")
+    clock.advance(1)
+    await fleet.zone(few)
+    await fleet.pass_time(60)
+    assert sum(fleet.authority.placed.values()) == 4
+    assert await fleet.held() is not None
+    clock.advance(3 * 3600)
+    await fleet.pass_time(60)
+    assert sum(fleet.authority.placed.values()) == 8
+
+
+async def test_the_platforms_own_zone(store: Store, clock: ManualClock) -> None:
+    """Has a delegation as others have, and no tenant."""
+    fleet = Fleet(store, clock, platform="miosa.app")
+    await fleet.run()
+    await fleet.delegate("miosa.app")
+    await fleet.pass_time(60)
+    held = await fleet.held("miosa.app")
+    assert held is not None
+    assert (held.tenant_id, held.names) == (None, ("*.miosa.app", "*.sandbox.miosa.app"))
+
+
+async def test_the_accounts_key_is_replaced(fleet: Fleet, tenant: Tenant) -> None:
+    """Also where its answer is lost: the next process finds out which of the two keys the authority knows."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    uri = await fleet.accounts.roll_key()
+    fleet.authority.after["roll_key"] = [UnreachableError("lost")]
+    with pytest.raises(UnreachableError):
+        await fleet.accounts.roll_key()
+    fleet.start()
+    assert await fleet.accounts.open() == uri
+    fleet.authority.faults["roll_key"] = [UnreachableError("never came")]
+    with pytest.raises(UnreachableError):
+        await fleet.accounts.roll_key()
+    fleet.start()
+    assert await fleet.accounts.open() == uri
+    assert len(fleet.authority.accounts) == 1
+
+
+async def test_the_clock_is_ten_minutes_off(fleet: Fleet, tenant: Tenant) -> None:
+    """Behind or ahead: orders that were under way go on, and a certificate that begins in our future is held."""
+    fleet.authority.slow = 5
+    ahead: list[Callable[[], None]] = [lambda: fleet.clock.set_ahead(-600), lambda: fleet.clock.set_ahead(1200)]
+    for number, jump in enumerate(ahead):
+        zone = f"z{number}.acme{number}.com"
+        workspace = await fleet.world.workspace(tenant, zone)
+        await fleet.world.zone(Scope.WORKSPACE, workspace.id, zone)
+        await fleet.delegate(zone)
+        await fleet.pass_time(6)
+        jump()
+        await fleet.pass_time(1200)
+        assert await fleet.held(zone) is not None
+        assert fleet.authority.placed[f"*.{zone}", f"*.sandbox.{zone}"] == 1
