@@ -114,9 +114,9 @@ class Issuing:
     async def withdraw(self, order: Order, lease: Lease) -> None:
         """Let the TXT values of a closed order be answered no more. Raises ChallengeError, StoreUnavailableError."""
         async with self._store.read() as tx:
-            others = await tx.acme_orders.txt_at(order.token)
-        if others:
-            await self._records.publish(order.token, others)
+            newest = (await tx.acme_orders.last([order.domain])).get(order.domain)
+        if newest is not None and newest.open and newest.token == order.token and newest.txt:
+            await self._records.publish(order.token, newest.txt)
         else:
             await self._records.withdraw(order.token)
         async with self._store.begin(lease) as tx:

@@ -118,6 +118,8 @@ class Fleet:
 
     async def _next_due(self) -> datetime:
         """When the next thing in the store is due."""
+        if await self.renewals.wanting():
+            return self.clock.now() + timedelta(seconds=5)
         orders, zones, held = acme_orders.c, delegations.c, held_certificates.c
         now = self.clock.now()
         dates = (
