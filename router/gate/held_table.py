@@ -1,8 +1,8 @@
 """The held certificates in memory: by the name of a TLS handshake, the answer that Caddy gets.
 
-Each certificate is looked up by its `domain`, which has at most one of each origin. It is served for that name itself and for
-the names right under it and under its `sandbox.`, where the certificate covers them; whatever else the certificate covers
-may belong to somebody else and is never served from it. The first of these that is valid now is the answer:
+Each certificate is looked up by its `domain`, which has at most one of each origin; one that was uploaded for a preview domain has
+`*.` in front of that. It is served for that name itself and for the names right under it and under its `sandbox.`, where the
+certificate covers them; whatever else the certificate covers may belong to somebody else and is never served from it. The first of these that is valid now is the answer:
 
     1. uploaded, for exactly this name
     2. uploaded, a wildcard: of the domain right above, then of the domain above `sandbox.`
@@ -19,12 +19,13 @@ from typing import Final
 
 from router.base.clock import Clock
 from router.base.secret_box import SecretBox
-from router.certificates.held import HeldCertificate, Origin, key_purpose
+from router.certificates.held import HeldCertificate, Origin, key_purpose, upload_name
 from router.hostname import SANDBOX
 
 HOT = 1000  # answers that are kept as they are sent, of about 6 KB each
 
 _END: Final = b"-----END CERTIFICATE-----\n"
+_ZONE: Final = upload_name("")  # what the domain of one that was uploaded for a preview domain begins with
 _BELOW_SANDBOX: Final = f"{SANDBOX}."
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\n"
@@ -52,9 +53,10 @@ class _Held:
         self.sealed_key = row.sealed_key
         self.not_before = row.not_before.timestamp()
         self.not_after = row.not_after.timestamp()
+        domain = row.domain.removeprefix(_ZONE)
         self.exact = row.domain in row.names
-        self.right_under = f"*.{row.domain}" in row.names
-        self.under_sandbox = f"*.{_BELOW_SANDBOX}{row.domain}" in row.names
+        self.right_under = f"*.{domain}" in row.names
+        self.under_sandbox = f"*.{_BELOW_SANDBOX}{domain}" in row.names
 
     def is_of(self, row: HeldCertificate) -> bool:
         """Whether it was made of this row: what is sealed is never the same twice."""
@@ -71,18 +73,20 @@ class HeldTable:
         self._box = box
         self._clock = clock
         self._hot = hot
-        self._uploaded: dict[str, _Held] = {}  # by domain
+        self._hosts: dict[str, _Held] = {}  # uploaded for custom domains, by domain
+        self._zones: dict[str, _Held] = {}  # uploaded for preview domains
         self._managed: dict[str, _Held] = {}
         self._chains: dict[bytes, _Chain] = {}
         self._answers: dict[str, bytes] = {}  # by id, the one that was asked for last at the end
 
     def __len__(self) -> int:
-        return len(self._uploaded) + len(self._managed)
+        return len(self._hosts) + len(self._zones) + len(self._managed)
 
     def put(self, row: HeldCertificate) -> None:
         """Take a certificate in the place of what its domain had of its origin; one that was removed leaves nothing there.
         Raises SecretLostError where its key can't be opened: nothing is there then either."""
-        known = self._of(row.origin).get(row.domain)
+        place, domain = self._place(row.domain, row.origin)
+        known = place.get(domain)
         if known is not None and row.removed_at is None and known.is_of(row):
             return
         self.drop(row.domain, row.origin)
@@ -90,14 +94,15 @@ class HeldTable:
             return
         self._box.open(row.sealed_key, purpose=key_purpose(row.id))
         pem = row.chain.encode("ascii")
-        place = pem.find(_END) + len(_END)
-        chain = self._chains.setdefault(pem[place:], _Chain(pem[place:]))
+        end = pem.find(_END) + len(_END)
+        chain = self._chains.setdefault(pem[end:], _Chain(pem[end:]))
         chain.users += 1
-        self._of(row.origin)[row.domain] = _Held(row, pem[:place], chain)
+        place[domain] = _Held(row, pem[:end], chain)
 
     def drop(self, domain: str, origin: Origin) -> None:
         """Forget what a domain has of an origin."""
-        held = self._of(origin).pop(domain, None)
+        place, name = self._place(domain, origin)
+        held = place.pop(name, None)
         if held is None:
             return
         self._answers.pop(held.id, None)
@@ -107,13 +112,16 @@ class HeldTable:
 
     def keep_only(self, found: Collection[tuple[str, Origin]]) -> None:
         """Forget what is not among these."""
-        for origin in Origin:
-            for domain in [domain for domain in self._of(origin) if (domain, origin) not in found]:
+        known = [(domain, Origin.UPLOADED) for domain in self._hosts]
+        known += [(_ZONE + zone, Origin.UPLOADED) for zone in self._zones]
+        known += [(zone, Origin.MANAGED) for zone in self._managed]
+        for domain, origin in known:
+            if (domain, origin) not in found:
                 self.drop(domain, origin)
 
     def count(self, origin: Origin) -> int:
         """How many there are."""
-        return len(self._of(origin))
+        return len(self._managed) if origin is Origin.MANAGED else len(self._hosts) + len(self._zones)
 
     def answer(self, name: str) -> bytes | None:
         """The whole HTTP response with the certificate, its chain and its key for a name in lower case; None where no valid
@@ -137,7 +145,7 @@ class HeldTable:
         """Whether a valid certificate for `*.` this domain is held."""
         now = self._clock.now().timestamp()
         above = _above_sandbox(domain)
-        return _wildcard(self._uploaded, domain, above, now) is not None or (
+        return _wildcard(self._zones, domain, above, now) is not None or (
             _wildcard(self._managed, domain, above, now) is not None
         )
 
@@ -145,22 +153,29 @@ class HeldTable:
         now = self._clock.now().timestamp()
         parent = name.partition(".")[2]
         above = _above_sandbox(parent)
-        for held in (self._uploaded, self._managed):
-            own = held.get(name)
-            if own is not None and own.exact and own.valid(now):
-                return own
-            wildcard = _wildcard(held, parent, above, now)
-            if wildcard is not None:
-                return wildcard
-        return None
+        own = self._hosts.get(name)
+        if own is not None and own.exact and own.valid(now):
+            return own
+        wildcard = _wildcard(self._zones, parent, above, now)
+        if wildcard is not None:
+            return wildcard
+        own = self._managed.get(name)
+        if own is not None and own.exact and own.valid(now):
+            return own
+        return _wildcard(self._managed, parent, above, now)
 
     def _made(self, held: _Held) -> bytes:
         key = self._box.open(held.sealed_key, purpose=key_purpose(held.id)).encode("ascii")
         body = held.leaf + held.chain.pem + key
         return _HEAD % len(body) + body
 
-    def _of(self, origin: Origin) -> dict[str, _Held]:
-        return self._uploaded if origin is Origin.UPLOADED else self._managed
+    def _place(self, domain: str, origin: Origin) -> tuple[dict[str, _Held], str]:
+        """Where what a row's domain has of an origin is, and under which name."""
+        if origin is Origin.MANAGED:
+            return self._managed, domain
+        if domain.startswith(_ZONE):
+            return self._zones, domain[len(_ZONE) :]
+        return self._hosts, domain
 
 
 def _above_sandbox(domain: str) -> str:

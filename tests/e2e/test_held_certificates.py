@@ -21,7 +21,7 @@ import pytest
 
 from router.base.clock import SystemClock
 from router.base.secret_box import SecretBox
-from router.certificates.held import HeldCertificate, Origin
+from router.certificates.held import HeldCertificate, Origin, upload_name
 from router.domains.lookup import RecordType
 from router.settings import load
 from router.store import open_store
@@ -194,7 +194,7 @@ async def test_the_order_of_service_and_what_comes_after(held: Held) -> None:
         host = held.site(backend)
         managed = held.put(PLATFORM_DOMAIN)
         assert held.issuer(host) == MANAGED
-        brought = held.put(PLATFORM_DOMAIN, BROUGHT, origin=Origin.UPLOADED)
+        brought = held.put(upload_name(PLATFORM_DOMAIN), BROUGHT, origin=Origin.UPLOADED)
         assert held.issuer(host) == BROUGHT
         held.remove(brought)
         assert held.issuer(host) == MANAGED
@@ -217,7 +217,7 @@ async def test_one_that_ends_gives_way_while_visitors_come(held: Held) -> None:
         host = held.site(backend)
         held.put(PLATFORM_DOMAIN)
         end = SystemClock().now() + timedelta(seconds=5)
-        held.put(PLATFORM_DOMAIN, BROUGHT, origin=Origin.UPLOADED, not_after=end)
+        held.put(upload_name(PLATFORM_DOMAIN), BROUGHT, origin=Origin.UPLOADED, not_after=end)
         seen = [held.issuer(host)]
         while seen[-1] == BROUGHT:
             seen.append(held.issuer(host))

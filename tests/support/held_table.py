@@ -116,7 +116,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
 
 def a_row(domain: str, now: datetime, *, box: SecretBox = BOX, **other: Any) -> HeldCertificate:
     """A managed wildcard of 90 days that began an hour ago, with a real key, unless `other` says otherwise."""
-    names = tuple(other.get("names", [f"{wildcard}.{domain}" for wildcard in WILDCARDS]))
+    names = tuple(other.get("names", [f"{wildcard}.{domain.removeprefix('*.')}" for wildcard in WILDCARDS]))
     issuer = other.pop("issuer", "Test CA")
     chain, key, serial = signed(names, issuer)
     row_id = new_id()

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from router.base.clock import ManualClock
 from router.base.secret_box import SecretBox, SecretLostError
-from router.certificates.held import Origin
+from router.certificates.held import Origin, upload_name
 from router.gate.held_table import HeldTable
 from tests.support.held_table import BOX, a_row, an_uploaded, removed, signed
 
@@ -85,7 +85,7 @@ def test_the_order_of_service(table: HeldTable, clock: ManualClock) -> None:
     name = f"box.{ZONE}"
     table.put(a_row(ZONE, clock.now(), issuer="Managed"))
     assert issuer_at(table, name) == "Managed"
-    table.put(an_uploaded(ZONE, clock, f"*.{ZONE}"))
+    table.put(an_uploaded(upload_name(ZONE), clock, f"*.{ZONE}"))
     assert issuer_at(table, name) == "Brought"
     assert issuer_at(table, f"box.sandbox.{ZONE}") == "Managed"
     exact = a_row(name, clock.now(), origin=Origin.UPLOADED, names=(name,), issuer="Exact")
@@ -94,17 +94,33 @@ def test_the_order_of_service(table: HeldTable, clock: ManualClock) -> None:
     assert issuer_at(table, f"other.{ZONE}") == "Brought"
     table.put(removed(exact))
     assert issuer_at(table, name) == "Brought"
-    table.drop(ZONE, Origin.UPLOADED)
+    table.drop(upload_name(ZONE), Origin.UPLOADED)
     assert issuer_at(table, name) == "Managed"
     table.drop(ZONE, Origin.MANAGED)
     assert issuer_at(table, name) is None
     assert (len(table), table._chains, table._answers) == (0, {}, {})
 
 
+def test_one_name_as_host_and_as_zone(table: HeldTable, clock: ManualClock) -> None:
+    """A customer may have brought one certificate for a custom domain and one for the preview domain of the same name: each is served for its
+    own names, and neither takes the other's place."""
+    host = a_row(ZONE, clock.now(), origin=Origin.UPLOADED, names=(ZONE,), issuer="Host")
+    table.put(host)
+    table.put(an_uploaded(upload_name(ZONE), clock, f"*.{ZONE}", f"*.sandbox.{ZONE}"))
+    assert (issuer_at(table, ZONE), issuer_at(table, f"box.{ZONE}")) == ("Host", "Brought")
+    assert issuer_at(table, f"3000-box.sandbox.{ZONE}") == "Brought"
+    assert (len(table), table.count(Origin.UPLOADED)) == (2, 2)
+    table.keep_only([(upload_name(ZONE), Origin.UPLOADED)])
+    assert (issuer_at(table, ZONE), issuer_at(table, f"box.{ZONE}")) == (None, "Brought")
+    table.put(host)
+    table.keep_only([(ZONE, Origin.UPLOADED)])
+    assert (issuer_at(table, ZONE), issuer_at(table, f"box.{ZONE}")) == ("Host", None)
+
+
 def test_an_uploaded_one_that_has_ended_gives_way_to_the_managed_one(table: HeldTable, clock: ManualClock) -> None:
     """In the moment of its end, without anybody telling."""
     table.put(a_row(ZONE, clock.now(), issuer="Managed"))
-    table.put(an_uploaded(ZONE, clock, f"*.{ZONE}", not_after=clock.now() + timedelta(days=10)))
+    table.put(an_uploaded(upload_name(ZONE), clock, f"*.{ZONE}", not_after=clock.now() + timedelta(days=10)))
     clock.advance(10 * 86400 - 1)
     assert issuer_at(table, f"box.{ZONE}") == "Brought"
     clock.advance(1)
