@@ -79,8 +79,8 @@ class CertificateFallbackOut(Out):
 
 
 class OwnCertificateOut(Out):
-    """The uploaded certificate; `state` is none where there is none, expiring within 30 days of its end. `origin` is which one visitors get now:
-    an uploaded one that is valid, or one that the router manages. `names` are those that it is served for."""
+    """The uploaded certificate; `state` is none where there is none, expiring within 30 days of its end. `origin` is which one the router gives out
+    now: an uploaded one that is valid, or one that it manages. `names` are those that it is served for."""
 
     domain: str
     state: UploadState
@@ -148,8 +148,8 @@ class CustomCertificates(_CertificateHandlers):
 
     @operation("PUT", "", "Upload a certificate for a custom domain", problems=_UPLOAD)
     async def put_certificate(self, call: Call[PutCertificate]) -> Data[OwnCertificateOut]:
-        """Visitors get it within seconds, before the one that the router sees to, which stays as the fallback. It may be sent before the
-        domain's DNS leads here."""
+        """Visitors get it within seconds, before the one that the router sees to, which stays as the fallback; a host that has been visited
+        keeps what it got until that is renewed (`served_later`). It may be sent before the domain's DNS leads here."""
         return await self._upload(call, await self._ref(call))
 
     @operation("DELETE", "", "Remove the own certificate of a custom domain")

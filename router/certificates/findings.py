@@ -72,6 +72,8 @@ REMARKS: Final[Mapping[str, str]] = {
     "root_left_out": "{subject} signs itself: browsers have such roots and ignore one that is sent, so it is left out.",
     "covers_zone_partly": "The certificate covers {covered} and not {missing}: hosts under {missing} get their certificates as before.",
     "ended": "The certificate ended on {date}, and is not served any more. Send a new one, or remove it.",
+    "served_later": "Visitors still get the certificate by {issuer} that was there before: Caddy has it in memory until it is due for "
+    "renewal, on {date}. Whoever operates the router can restart Caddy to serve yours now.",
     "key_lost": "The router can't open the certificate's key any more, so it is not served: the secrets_key that encrypted it is gone. Send "
     "the certificate and its key again.",
     "ends_soon": "The certificate ends on {date}, in less than 30 days. Renew it soon, and send the new one.",

@@ -220,8 +220,12 @@ class OwnCertificates:
         certificate = await tx.held_certificates.get(subject.key, Origin.UPLOADED)
         managed = await tx.held_certificates.get(subject.name, Origin.MANAGED) if subject.zone else None
         now = self._clock.now()
-        if remarks is None:
-            remarks = () if certificate is None else self._remarks(subject, certificate, now)
+        if certificate is None:
+            remarks = ()
+        elif remarks is None:
+            remarks = self._remarks(subject, certificate, now)
+        else:
+            remarks = (*remarks, *_served_later(subject, certificate, now))
         return OwnCertificate(
             subject=subject,
             certificate=certificate,
@@ -240,7 +244,7 @@ class OwnCertificates:
             found.append(remark("ended", date=iso(certificate.not_after)))
         elif certificate.not_after - now < SOON:
             found.append(remark("ends_soon", date=iso(certificate.not_after)))
-        return tuple(found)
+        return (*found, *_served_later(subject, certificate, now))
 
     def _key_of(self, certificate: HeldCertificate | None) -> str | None:
         return None if certificate is None else self._open(certificate.sealed_key, key_purpose(certificate.id))
@@ -254,6 +258,15 @@ class OwnCertificates:
             return self._box.open(sealed, purpose=purpose)
         except SecretLostError:
             return None
+
+
+def _served_later(subject: Subject, certificate: HeldCertificate, now: datetime) -> list[Finding]:
+    """That Caddy was last seen to have another certificate for a host, which it keeps until its renewal: it fetches ours only for hosts
+    that it has none for in memory."""
+    leaf = None if subject.seen is None else subject.seen.leaf
+    if leaf is None or leaf.serial == certificate.serial or leaf.not_after <= now:
+        return []
+    return [remark("served_later", issuer=leaf.issuer, date=iso(leaf.due_at))]
 
 
 async def _warn(tx: Tx, certificate: HeldCertificate, now: datetime) -> None:

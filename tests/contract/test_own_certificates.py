@@ -8,12 +8,13 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 
-from router.base.clock import ManualClock
+from router.base.clock import ManualClock, iso
 from router.base.leases import Lease
 from router.base.secret_box import SecretBox
 from router.certificates.held import HeldCertificate, Origin, key_purpose
 from router.certificates.own import OwnCertificates, UploadState
 from router.certificates.subject import CustomRef, ZoneRef
+from router.domains.certificates import Certificate, CertificateStatus, Leaf
 from router.domains.custom import CustomDomain
 from router.domains.lookup import RecordType
 from router.errors import CERTIFICATE_REFUSED, CONFLICT, NOT_FOUND, RouterError
@@ -413,6 +414,35 @@ async def test_a_key_that_can_no_longer_be_opened(
     assert new
     assert request.csr != lost.csr
     assert (await later.upload(ref, authority.answer(request.csr), None)).remarks == ()
+
+
+async def test_one_that_caddy_has_in_memory_is_said(
+    own: OwnCertificates, domain: CustomDomain, authority: Authority, store: Store, clock: ManualClock
+) -> None:
+    """A host that was visited before keeps its own certificate until that is due for renewal; once the uploaded one was read there, or the other
+    has ended, nothing is to be said."""
+    ref, now = CustomRef(domain.id), clock.now()
+
+    async def seen(leaf: Leaf) -> None:
+        async with store.begin() as tx:
+            await tx.certificates.put(
+                Certificate(host=HOST, status=CertificateStatus.ISSUED, domain_id=domain.id, leaf=leaf)
+            )
+
+    await seen(Leaf(issuer="R10", serial="0a", not_before=now - 30 * DAY, not_after=now + 60 * DAY))
+    made = await own.upload(ref, *authority.issue(HOST))
+    assert (
+        [remark.code for remark in made.remarks]
+        == [remark.code for remark in (await own.get(ref)).remarks]
+        == ["served_later"]
+    )
+    assert (iso(now + 30 * DAY) in made.remarks[0].message, made.fallback_ready) == (True, True)
+    assert made.certificate is not None
+    await seen(made.certificate.leaf)
+    found = await own.get(ref)
+    assert (found.remarks, found.fallback_ready) == ((), False)
+    await seen(Leaf(issuer="R10", serial="0b", not_before=now - 90 * DAY, not_after=now))
+    assert (await own.get(ref)).remarks == ()
 
 
 async def test_what_there_is_without_it(own: OwnCertificates, domain: CustomDomain, zone: ZoneRef) -> None:

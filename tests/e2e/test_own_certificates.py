@@ -1,22 +1,32 @@
 """Certificates that customers bring: the page's commands as they stand there, and the operator's command."""
 
+import asyncio
+import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 
+from router.domains.lookup import RecordType
+from tests.support.backends import Backend, Visit
+from tests.support.caddy import Caddy
+from tests.support.nameserver import NameServer
 from tests.support.router import Router
-from tests.support.signer import Signer, pem, root
+from tests.support.signer import Signer, key_pem, pem, root
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
 PAGE = Path(__file__).parents[2] / "docs" / "certificates.md"
-HOST = "shop.example.com"
+HOST, ZONE = "shop.example.com", "zone.example.org"
 TOOLS = ("bash", "curl", "jq", "openssl")
 
 
@@ -39,6 +49,57 @@ def answered(folder: Path, top: Signer) -> None:
     folder.joinpath("fullchain.pem").write_text(pem(leaf.certificate, top.certificate))
 
 
+class Customer:
+    """A tenant who calls the API."""
+
+    def __init__(self, router: Router, key: str) -> None:
+        self.router = router
+        self._key = key
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """`data` of a response, which is one of success."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.router.api_port}/api/v1{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
+            method=method,
+        )
+        status, _, answer = self.router.send(request)
+        assert 200 <= status < 300, answer
+        found = json.loads(answer)
+        return found.get("data", found)
+
+    def upload(self, path: str, bundle: tuple[str, str]) -> None:
+        shown = self.call("PUT", f"{path}/certificate", {"certificate": bundle[0], "private_key": bundle[1]})
+        assert shown["origin"] == "uploaded"
+
+
+class Visitor:
+    """Who comes through Caddy, and trusts `authority` beside Caddy's own."""
+
+    def __init__(self, caddy: Caddy, authority: str) -> None:
+        self._caddy = caddy
+        self._authority = authority
+
+    def issuer(self, host: str) -> str:
+        """Who has signed what a visitor of the host gets. Raises ssl.SSLError where there is nothing."""
+        trusted = self._caddy.trust()
+        trusted.load_verify_locations(cadata=self._authority)
+        found: Any = self._caddy.certificate(host, trusted)["issuer"]
+        return str(dict(part for ((part),) in found)["commonName"])
+
+    def served(self, host: str, issuer: str) -> None:
+        """Wait until visitors of the host get a certificate of this issuer, where they had none or another."""
+
+        def found() -> bool:
+            try:
+                return self.issuer(host).startswith(issuer)
+            except ssl.SSLError:
+                return False
+
+        until(found, f"{host} has a certificate of {issuer}", 20.0)
+
+
 @pytest.mark.skipif(
     None in map(shutil.which, TOOLS) and "CI" not in os.environ, reason="the page's commands need curl, jq and openssl"
 )
@@ -47,11 +108,11 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
     found, ask, by_request, own_key, with_key, remove = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     top = root().intermediate(days=(-500, 5000))
     with Router(tmp_path, secrets_key="ab12" * 16) as router:
-        router.command("tenants", "create", "Acme")
-        key = router.command("keys", "create", "--tenant", "acme")["key"]
-        words = ("--kind", "computer", "--slug", "shop", "--tenant", "acme", "--default-port", "3000")
-        shop = router.command("resources", "put", "new", *words)["id"]
-        router.command("domains", "register", HOST, "--resource", shop)
+        tenant = router.tenant("Acme")
+        key = router.key(tenant)
+        customer = Customer(router, key)
+        computer = router.register(tenant, "shop", 9, kind="computer")
+        customer.call("POST", "/custom-domains", {"domain": HOST, "computer_id": computer})
         here = f"export MIOSA_API=http://127.0.0.1:{router.api_port} MIOSA_API_KEY={key}\n"
         found = re.sub(r"^export .*\n", here, found)
 
@@ -67,7 +128,6 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
             (shown,) = router.command("domains", "certificate", HOST)["data"]
             return shown["state"], shown["origin"]
 
-        assert state() == ("none", "managed")
         assert f"DNS:{HOST}" in run(ask)
         answered(tmp_path, top)
         assert '"state": "active"' in run(by_request)
@@ -79,3 +139,52 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
         assert state() == ("none", "managed")
         private = tmp_path.joinpath("key.pem").read_text().split("\n")[1:-2]
         assert not any(line in router.output for line in private)
+
+
+async def hello(visit: Visit) -> None:
+    await visit.answer(b"hello")
+
+
+@pytest.mark.asyncio
+async def test_an_upload_is_what_visitors_get_until_it_is_removed(tmp_path: Path) -> None:
+    """Through real Caddy: of a custom domain, and of a preview domain with hosts under both wildcards, before their DNS leads here, as then
+    Caddy gets none of its own. Then the managed ones again."""
+    anchor = root("Brought Root")
+    top = anchor.intermediate("Brought CA", days=(-500, 5000))
+    async with NameServer() as dns, Backend(hello) as backend:
+
+        def issued(*names: str) -> tuple[str, str]:
+            leaf = top.sign(names, days=(-400, 4000))
+            return pem(leaf.certificate, top.certificate), key_pem(leaf.key)
+
+        def play() -> None:
+            with ExitStack() as stack:
+                router = stack.enter_context(Router(tmp_path, secrets_key="ab12" * 16, dns_servers=dns.server))
+                caddy = stack.enter_context(Caddy(tmp_path, proxy=router.proxy, ask=router.admin))
+                tenant = router.tenant("Acme")
+                customer = Customer(router, router.key(tenant))
+                visitor = Visitor(caddy, pem(anchor.certificate))
+                router.register(tenant, "box", backend.port)
+                computer = router.register(tenant, "shop", backend.port, kind="computer")
+                domain = customer.call("POST", "/custom-domains", {"domain": HOST, "computer_id": computer})
+                path = f"/custom-domains/{domain['id']}"
+                customer.upload(path, issued(HOST))
+                visitor.served(HOST, "Brought CA")
+                dns.put(HOST, RecordType.CNAME, "verify.miosa.ai")
+                customer.call("POST", f"{path}/verify")
+                assert visitor.issuer(HOST) == "Brought CA"
+                customer.call("PUT", "/tenant/preview-domain", {"preview_domain": ZONE})
+                customer.upload("/tenant/preview-domain", issued(f"*.{ZONE}", f"*.sandbox.{ZONE}"))
+                visitor.served(f"box.{ZONE}", "Brought CA")
+                for name in ("*", "*.sandbox"):
+                    dns.put(f"{name}.{ZONE}", RecordType.CNAME, "proxy.miosa.ai")
+                customer.call("POST", "/tenant/preview-domain/verify")
+                for host in (f"box.{ZONE}", f"3000-box.sandbox.{ZONE}"):
+                    visitor.served(host, "Brought CA")
+                assert not list(caddy.storage.rglob(f"*{ZONE}*.crt"))
+                customer.call("DELETE", f"{path}/certificate")
+                customer.call("DELETE", "/tenant/preview-domain/certificate")
+                for host in (HOST, f"box.{ZONE}", f"3000-box.sandbox.{ZONE}"):
+                    visitor.served(host, "Caddy Local Authority")
+
+        await asyncio.to_thread(play)

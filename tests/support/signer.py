@@ -70,8 +70,10 @@ class Signer:
             builder = builder.add_extension(x509.BasicConstraints(authority, path_length), True)
         if usages is not None and not authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), False)
-        if signs is not None:
-            builder = builder.add_extension(_usage(digital=signs, certificates=signs and bool(authority)), True)
+        builder = _identified(builder, self.key, key)
+        if signs is not None or authority:
+            may = signs is not False
+            builder = builder.add_extension(_usage(digital=may, certificates=may and bool(authority)), True)
         for extension in extra:
             builder = builder.add_extension(extension, False)
         return Signer(builder.sign(self.key, digest or hashes.SHA256()), key)
@@ -103,9 +105,19 @@ def self_signed(
         .not_valid_after(now + 3000 * DAY)
         .add_extension(x509.BasicConstraints(authority, None), True)
     )
+    builder = _identified(builder, key, key)
+    if authority:
+        builder = builder.add_extension(_usage(digital=True, certificates=True), True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
     return Signer(builder.sign(key, hashes.SHA256()), key)
+
+
+def _identified(builder: x509.CertificateBuilder, by: Any, key: Any) -> x509.CertificateBuilder:
+    """With the identifiers of both keys, which strict clients want."""
+    return builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False
+    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
 
 
 def _usage(*, digital: bool, certificates: bool) -> x509.KeyUsage:
