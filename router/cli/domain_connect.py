@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 commands = group("DNS records in one click, at providers that support Domain Connect.")
 
-_PART = 200  # characters of a key in one TXT record, which has 255 in a string (RFC 1035 §3.3)
-
 
 @commands.command("public-key")
 def public_key(config: Config = None, as_json: AsJson = False) -> None:
     """Print the TXT records of the public key, by which DNS providers verify that links are ours."""
+    from router.domains.connect_templates import key_records
+
     with reported(as_json):
         settings, _, key = _set_up(config)
         name = f"{settings.domain_connect.key_name}.{settings.domain_connect.key_domain}"
-        shown: dict[str, Any] = {"name": name, "type": "TXT", "values": _parts(key.public_text())}
+        shown: dict[str, Any] = {"name": name, "type": "TXT", "values": key_records(key.public_text())}
         show(shown, as_json, lambda: "\n".join(f'{name}. TXT "{value}"' for value in shown["values"]))
 
 
@@ -61,9 +61,3 @@ def _set_up(config: Path | None, provider_name: str | None = None) -> "tuple[Set
     if names is None or key is None:
         raise SettingsError([("domain_connect.provider_id", "is not set: Domain Connect is off")])
     return settings, names, key
-
-
-def _parts(text: str) -> list[str]:
-    """A key in parts that fit into a string of a TXT record (draft-ietf-dconn-domainconnect, "Public Key Publication")."""
-    pieces = [text[place : place + _PART] for place in range(0, len(text), _PART)]
-    return [f"p={number},a=RS256,d={piece}" for number, piece in enumerate(pieces, 1)]

@@ -24,6 +24,7 @@ TTL = 3600  # seconds
 ACME_LABEL = "_acme-challenge"
 DELEGATED = (ACME_LABEL, f"{ACME_LABEL}.{SANDBOX}")  # below a zone
 _VERSION = 1
+_PART = 200  # characters of a key in one TXT record, which has 255 in a string (RFC 1035 §3.3)
 _TOKEN, _DELEGATION = "token", "delegation"  # the variables
 _ABOUT = {
     _TOKEN: "token: what proves whose the domain is, 32 hexadecimal digits of its registration",
@@ -72,6 +73,12 @@ EXAMPLE = Names(
     addresses=(ipaddress.IPv4Address("192.0.2.1"), ipaddress.IPv6Address("2001:db8::1")),
     acme_zone="acme.miosa.ai",
 )
+
+
+def key_records(public: str) -> list[str]:
+    """The values of the TXT records of a public key, in parts of which each fits into a string ("Public Key Publication")."""
+    pieces = [public[place : place + _PART] for place in range(0, len(public), _PART)]
+    return [f"p={number},a=RS256,d={piece}" for number, piece in enumerate(pieces, 1)]
 
 
 def file_name(names: Names, service: Service) -> str:

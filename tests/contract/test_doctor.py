@@ -19,12 +19,14 @@ from router.cli.checks.known import Known, find_out
 from router.cli.output import hanging
 from router.cli.running_node import Sample
 from router.domains.certificates import Certificate, CertificateStatus, Leaf, Source
+from router.domains.connect_templates import key_records
 from router.domains.lookup import RecordType
 from router.settings import Settings
 from router.store import Store
 from router.store.inspection import NearEnd, Rows, StoreFacts
 from router.store.inspection import inspect as inspect_store
 from tests.support.database import execute, on_postgresql
+from tests.support.links import PEM, private_key
 from tests.support.nameserver import NameServer
 from tests.support.ports import free_port
 from tests.support.postgres import REPLICATED, Postgres, Standby
@@ -465,3 +467,39 @@ async def test_many_certificates_are_not_all_named() -> None:
     checked = await report("certificates", known(store=facts(rows(near_end=tuple(near)))))
     assert len(checked.findings) == 11
     assert "20 more" in checked.findings[-1].sentence
+
+
+# Domain Connect
+
+
+async def test_what_dns_providers_verify_our_links_by(tmp_path: Path) -> None:
+    """The public key in DNS is that of the file, and the addresses of the template are those that verify a domain."""
+    file = tmp_path / "connect.pem"
+    file.write_bytes(PEM)
+    name = "_dcpubkeyv1.domainconnect.miosa.ai"
+    async with NameServer() as dns:
+        about = settings(
+            dns_servers=[dns.server],
+            domain_connect={
+                "provider_id": "miosa.ai",
+                "key_file": file,
+                "key_domain": "domainconnect.miosa.ai",
+                "return_url": "https://api.miosa.ai/domain-connect/return",
+                "addresses": ["192.0.2.1"],
+            },
+        )
+        dns.put("verify.miosa.ai", RecordType.A, "192.0.2.1")
+        assert await found_by("domain_connect", known(about)) == [(Level.ERROR, "connect_key_missing")]
+        records = key_records(private_key().public_text())
+        dns.put(name, RecordType.TXT, *records, "p=3,d=AAAA")
+        assert await found_by("domain_connect", known(about)) == [(Level.ERROR, "connect_key_missing")]
+        dns.put(name, RecordType.TXT, *records)
+        assert await found_by("domain_connect", known(about)) == []
+        dns.put("verify.miosa.ai", RecordType.A, "192.0.2.1", "192.0.2.2")
+        assert await found_by("domain_connect", known(about)) == [(Level.WARNING, "connect_addresses")]
+        dns.fail(name, "servfail")
+        dns.fail("verify.miosa.ai", "servfail")
+        assert await found_by("domain_connect", known(about)) == [(Level.UNKNOWN, "connect_key_unknown")]
+    file.write_bytes(b"no key")
+    assert await found_by("domain_connect", known(about)) == [(Level.ERROR, "connect_key")]
+    assert await found_by("domain_connect", known()) == []

@@ -10,7 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from router.base.clock import Clock
-from router.cli.checks import caddy, certificates, clocks, listeners, machine, names, node, stores, together
+from router.cli.checks import (
+    caddy,
+    certificates,
+    clocks,
+    domain_connect,
+    listeners,
+    machine,
+    names,
+    node,
+    stores,
+    together,
+)
 from router.cli.checks.finding import Report, unknown
 from router.cli.checks.known import Known, find_out
 from router.settings import Settings
@@ -29,6 +40,7 @@ CHECKS: Mapping[str, Check] = {
     "caddy": caddy.check,
     "ask": caddy.check_ask,
     "certificates": certificates.check,
+    "domain_connect": domain_connect.check,
     "disk": machine.check_disk,
     "files": machine.check_files,
     "settings": together.check,

@@ -11,7 +11,7 @@ import pytest
 from docs.domain_connect import FOLDER, files
 from router.certificates.delegation import challenge_names
 from router.domains.checks.challenge import txt_name
-from router.domains.connect_templates import DELEGATED, EXAMPLE, Names, Service, file_name, template
+from router.domains.connect_templates import DELEGATED, EXAMPLE, Names, Service, file_name, key_records, template
 from router.domains.names import WILDCARDS
 
 # template.schema: which properties there are, of which type; and which of them each template needs.
@@ -139,6 +139,13 @@ def test_what_an_installation_does_not_have() -> None:
     """Without addresses none for the top of a zone, without a zone of ours none with a certificate."""
     bare = replace(EXAMPLE, addresses=(), acme_zone=None)
     assert bare.services == (Service.HOST, Service.ZONE)
+
+
+def test_the_records_of_a_key() -> None:
+    """Numbered parts that fit into a string of a TXT record each, and are the key again one after the other."""
+    records = key_records("A" * 200 + "B" * 192)
+    assert records == [f"p=1,a=RS256,d={'A' * 200}", f"p=2,a=RS256,d={'B' * 192}"]
+    assert all(len(record) <= 255 for record in records)
 
 
 def test_the_files_are_current() -> None:
