@@ -11,6 +11,7 @@ import structlog
 from router.base.addresses import is_public
 from router.base.clock import Clock
 from router.base.tasks import Tasks
+from router.dns.delegation import Delegation
 from router.dns.query_budget import QueryBudget, Server
 from router.dns.roots import ROOTS
 from router.dns.single_flight import Search, SingleFlight
@@ -82,6 +83,15 @@ class DnsLookup:
         for question, answer in zip(questions, answers, strict=True):
             self._note(question, answer)
         return answers
+
+    async def delegation(self, zone: str, until: float) -> Delegation:
+        """To whom the zone is delegated now; `until` is an instant of the monotonic clock."""
+        queries = QueryBudget(self._transport, self._clock, Search(until))
+        try:
+            async with asyncio.timeout(until - self._clock.monotonic()):
+                return await self._source.delegation(queries, dns.name.from_text(f"{zone}."))
+        except TimeoutError:
+            return Delegation(reason="timeout")
 
     async def close(self) -> None:
         """End every open question: its caller gets the answer unknown, for the reason `closed`."""

@@ -10,9 +10,10 @@ import structlog
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
-from router.dns.concurrency import most_of
+from router.dns.concurrency import first_of, most_of
+from router.dns.delegation import Delegation
 from router.dns.query_budget import QueryBudget, Server
-from router.dns.server_reply import ServerReply, failed
+from router.dns.server_reply import Kind, ServerReply, failed
 from router.dns.views import BOGUS, Step, View, compare
 from router.dns.walk import NoRootError, Walk, says_something
 from router.domains.lookup import RecordType
@@ -27,6 +28,9 @@ class Source(Protocol):
     """Finds out about one name. Raises nothing."""
 
     async def find(self, queries: QueryBudget, name: dns.name.Name, wanted: RecordType, *, fresh: bool) -> Step: ...
+
+    async def delegation(self, queries: QueryBudget, zone: dns.name.Name) -> Delegation:
+        """To whom the zone is delegated now."""
 
 
 class Configured:
@@ -44,6 +48,15 @@ class Configured:
         came = await most_of(self._tasks, "ask a server", work, says_something, self._grace)
         replies = [failed("timeout") if reply is None else reply for reply in came]
         return compare(wanted, [View(server.name, said) for server, said in zip(self._servers, replies, strict=True)])
+
+    async def delegation(self, queries: QueryBudget, zone: dns.name.Name) -> Delegation:
+        """As the first of them knows it that knows anything."""
+        work = [queries.recursive(server, zone, dns.rdatatype.NS) for server in self._servers]
+        reply = await first_of(self._tasks, "ask a server", work, says_something) or failed("timeout")
+        if not says_something(reply):
+            return Delegation(reason=reply.reason, of_parent=False)
+        names = reply.values if reply.kind is Kind.FOUND else ()
+        return Delegation(servers=dict.fromkeys(names, ()), of_parent=False)
 
 
 class Authoritative:
@@ -75,6 +88,10 @@ class Authoritative:
             return compare(wanted, views)
         finally:
             checking.cancel()
+
+    async def delegation(self, queries: QueryBudget, zone: dns.name.Name) -> Delegation:
+        """As the parent zone's servers say."""
+        return await self._walk.delegation(queries, zone)
 
     async def _walked(
         self, queries: QueryBudget, name: dns.name.Name, kind: dns.rdatatype.RdataType, *, fresh: bool

@@ -25,6 +25,7 @@ from router.base.addresses import is_public
 from router.base.clock import Clock
 from router.base.tasks import Tasks
 from router.dns.concurrency import all_of, first_of, most_of
+from router.dns.delegation import Delegation
 from router.dns.query_budget import QueryBudget, Server
 from router.dns.roots import ROOTS
 from router.dns.server_reply import MAX_SERVERS, Kind, Referral, ServerReply, failed, first_addresses, name_text
@@ -100,6 +101,15 @@ class Walk:
                 return views
             zone, reply = self._enter(further.referral), further
         return [View(name_text(zone.name), failed("too_many_referrals"))]
+
+    async def delegation(self, queries: QueryBudget, name: dns.name.Name) -> Delegation:
+        """To whom the zone of that name is delegated by the one above, whether or not its servers answer."""
+        zone, reply = await self._descend(queries, name, dns.rdatatype.NS, fresh=True)
+        if zone.name == name:
+            return Delegation(servers={name_text(host): addresses for host, addresses in zone.servers})
+        if reply.kind is Kind.FOUND:  # the same servers have both zones
+            return Delegation(servers=dict.fromkeys(reply.values, ()))
+        return Delegation(reason=None if says_something(reply) else reply.reason)
 
     async def _descend(
         self, queries: QueryBudget, name: dns.name.Name, wanted: dns.rdatatype.RdataType, *, fresh: bool, depth: int = 0

@@ -233,7 +233,7 @@ def build_services(
 
 
 @asynccontextmanager
-async def open_lookup(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> AsyncIterator[Lookup]:
+async def open_lookup(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> AsyncIterator[DnsLookup]:
     """DNS, as the settings say."""
     lookup = DnsLookup(settings.dns_servers, clock, metrics=metrics)
     try:

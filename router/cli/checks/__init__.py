@@ -13,6 +13,7 @@ from router.base.clock import Clock
 from router.cli.checks import (
     caddy,
     certificates,
+    challenges,
     clocks,
     domain_connect,
     listeners,
@@ -40,6 +41,7 @@ CHECKS: Mapping[str, Check] = {
     "caddy": caddy.check,
     "ask": caddy.check_ask,
     "certificates": certificates.check,
+    "challenges": challenges.check,
     "domain_connect": domain_connect.check,
     "disk": machine.check_disk,
     "files": machine.check_files,
