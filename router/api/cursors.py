@@ -38,7 +38,9 @@ class CursorPaging(Paging):
         return page, cursor(page[-1])
 
 
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], str]:
+def matches(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    """A check of a text. What it returns raises ValueError."""
+
     def check(text: str) -> str:
         if pattern.fullmatch(text) is None:
             raise ValueError("is invalid")
@@ -49,14 +51,14 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], str]:
 
 MomentCursor = Annotated[
     str,
-    AfterValidator(_matches(_MOMENT)),
+    AfterValidator(matches(_MOMENT)),
     Field(
         description="`page.next_cursor` of the answer before.", json_schema_extra={"pattern": f"^{_MOMENT.pattern}$"}
     ),
 ]
 NumberCursor = Annotated[
     str,
-    AfterValidator(_matches(_NUMBER)),
+    AfterValidator(matches(_NUMBER)),
     Field(
         description="`page.next_cursor` of the answer before.", json_schema_extra={"pattern": f"^{_NUMBER.pattern}$"}
     ),

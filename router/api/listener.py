@@ -21,11 +21,12 @@ from router.api.address import client_address
 from router.api.cors import Cors
 from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
-from router.api.operations import SAFE_METHODS, Auth, Call, Data, Operation, Rate
+from router.api.operations import SAFE_METHODS, Auth, Call, Data, EventStream, Operation, Rate
 from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
 from router.api.rates import RateLimiter
 from router.api.responses import HEADERS, problem_body, respond
+from router.api.streams import send_events
 from router.api.table import Served, Table
 from router.base.addresses import Network
 from router.base.clock import Clock
@@ -100,6 +101,7 @@ class Api:
         self._rates = rates
         self._clock = clock
         self._forwarder = Forwarder(trusted_proxies)
+        self._closing = asyncio.Event()
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Respond to one request. Every failure becomes a response in the API's envelope; a client that left gets none."""
@@ -137,7 +139,11 @@ class Api:
         )
         return response
 
-    async def _respond(self, state: _RequestState) -> Response:
+    def close_streams(self) -> None:
+        """End every stream of events soon; those who listen come again, to another node."""
+        self._closing.set()
+
+    async def _respond(self, state: _RequestState) -> StreamResponse:
         request = state.request
         page = self._pages.get(request.rel_url.raw_path)
         if page is not None:
@@ -148,7 +154,10 @@ class Api:
         raw = await read_body(request) if row.mutates else b""
         body = parse_body(row.body, raw, request.headers.get("Content-Type")) if row.body is not None else None
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
-        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id)
+        last_event_id = request.headers.get("Last-Event-ID", "")
+        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id, last_event_id)
+        if row.response is EventStream:
+            return await self._stream(state, served, call)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
         if key is None:
             status, content, _ = await self._run(served, call)
@@ -157,6 +166,21 @@ class Api:
         if row.max_age is not None:
             state.headers["Cache-Control"] = f"public, max-age={row.max_age}"
         return respond(status, content, state.headers)
+
+    async def _stream(self, state: _RequestState, served: Served, call: Call[Any, Any]) -> StreamResponse:
+        request, row = state.request, served.operation
+        async with asyncio.timeout(HANDLER_TIME):
+            stream: Any = await served.handler(call)
+        headers = {**HEADERS, **state.headers, "X-Request-ID": state.request_id, **self._cors.headers(request)}
+
+        async def may_listen() -> bool:
+            """Whether the credential still stands for the same principal."""
+            now = await self._authenticator.tenant(request.headers["Authorization"])
+            return now is not None and await self._for_tenant(state, now, row) == state.principal
+
+        return await send_events(
+            request, stream, headers=headers, shown=served.event, may_listen=may_listen, closing=self._closing
+        )
 
     async def _show(self, state: _RequestState, page: Page) -> Response:
         if state.request.method not in SAFE_METHODS:

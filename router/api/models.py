@@ -80,7 +80,7 @@ class Deleted(Out):
     deleted: bool
 
 
-def _number(value: object) -> object:
+def read_number(value: object) -> object:
     """A number in a query: decimal digits, as pydantic's own reading would allow `1_000`, `1.0` and blanks."""
     if isinstance(value, str):
         if _DIGITS.fullmatch(value) is None:
@@ -90,7 +90,7 @@ def _number(value: object) -> object:
 
 
 def at_most_100(value: object) -> object:
-    number = _number(value)
+    number = read_number(value)
     return min(number, MAX_PAGE_SIZE) if isinstance(number, int) else number
 
 
@@ -167,7 +167,7 @@ PortMap = Annotated[
     ),
 ]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(_number)]
+Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), BeforeValidator(read_number)]
 
 
 def moment(value: object) -> object:
@@ -194,7 +194,7 @@ class Paging(Query):
     """The pagination of every list. A `page_size` over 100 counts as 100; `limit` is another name of it, and counts where
     both are given."""
 
-    page: Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_number)] = 1
+    page: Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(read_number)] = 1
     page_size: Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] = PAGE_SIZE
     limit: Annotated[
         Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] | None,

@@ -100,8 +100,8 @@ _BELOW = {
     "computers": "*/agent */apps */auto-stop */clone */commands */connectors */control */desktop */embed */env */events "
     "*/exec */files */inbox */logs */metrics */network-policy */osa */pty */resize */restart */restore */services "
     "*/snapshots */start */stop */stream-token */terminal */viewer-password */vnc-credentials */volumes",
-    "deployments": "*/connectors */database */instances */logs */observability */proof */request-logs */routes "
-    "*/runtime-instances */versions/*/logs */versions/*/migration-backup",
+    "deployments": "*/connectors */database */instances */proof */runtime-instances "
+    " */versions/*/logs */versions/*/migration-backup",
     "events": "stream",
     "projects": "*/environments */previews */services */shared-variables */templates",
     "sandboxes": "batch batches run runtimes */agent */artifacts */browser */code */commands */connectors */env */events "

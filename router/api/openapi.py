@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from router.api.not_found import nouns_of
-from router.api.operations import Auth, Bare, Counted, Operation, Paged, Resolved, Spread
+from router.api.operations import Auth, Bare, Counted, EventStream, Operation, Paged, Resolved, Spread
+from router.api.streams import EVENTS
 from router.errors import NOT_FOUND, VALIDATION_FAILED, Problem
 
 Schema = dict[str, Any]
@@ -202,7 +203,9 @@ def _responses(row: Operation, item: Schema) -> Schema:
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": _shown_headers(row, success=True),
-            "content": {"application/json": {"schema": _envelope(row, item)}},
+            "content": {
+                EVENTS if row.response is EventStream else "application/json": {"schema": _envelope(row, item)}
+            },
         }
     by_status: dict[int, list[Problem]] = defaultdict(list)
     for problem in row.all_problems():
@@ -236,7 +239,7 @@ def _shown_headers(row: Operation, *, success: bool) -> Schema:
 
 
 def _envelope(row: Operation, item: Schema) -> Schema:
-    if row.response is Bare:
+    if row.response in {Bare, EventStream}:  # of a stream, what is in the `data` of its events
         return item
     properties: Schema = {"data": item}
     if row.response is Spread:

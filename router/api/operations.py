@@ -10,7 +10,7 @@ handler. That declaration serves it and documents it, so the two cannot disagree
 
 `Call[Body, Query]` says what is read and checked before the handler runs; the type that it returns says what is sent:
 `Data[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
-where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`. A `{name}` in a path
+where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`, `EventStream[T]` events with T. A `{name}` in a path
 is a UUID (anything else there is 404), `{name:text}` any text.
 """
 
@@ -19,7 +19,7 @@ import enum
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
@@ -58,13 +58,15 @@ class Rate(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
-    """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models."""
+    """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models; `last_event_id` is
+    what a client that listens again has heard last."""
 
     principal: Principal
     ids: Mapping[str, str]
     body: B
     query: Q
     request_id: str
+    last_event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,26 @@ class Counted(Generic[T]):
     total: int
 
 
-HandlerResponse = Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any]
-_RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted)
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """One event of a stream. A client that comes back with its `id` gets those after it."""
+
+    id: str
+    name: str
+    item: T
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream(Generic[T]):
+    """Events for as long as the client listens (text/event-stream). `events` gives None where there was nothing for a moment; it
+    is closed at the end. `check` raises RouterError where the caller may listen no longer."""
+
+    events: AsyncGenerator[Event[T] | None, None]
+    check: Callable[[], Awaitable[object]]
+
+
+HandlerResponse = Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any] | EventStream[Any]
+_RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted, EventStream)
 
 
 @dataclass(frozen=True, slots=True)

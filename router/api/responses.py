@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from router.api.cursors import CursorPaging
 from router.api.models import Paging
-from router.api.operations import Bare, Counted, HandlerResponse, Operation, Paged, Resolved, Spread
+from router.api.operations import Bare, Counted, Event, EventStream, HandlerResponse, Operation, Paged, Resolved, Spread
 from router.errors import RouterError
 
 JSON = "application/json"
@@ -27,6 +27,11 @@ class Renderer:
         lists = operation.response in {Paged, Counted}
         self._adapter: TypeAdapter[Any] = TypeAdapter(list[operation.item] if lists else operation.item)  # type: ignore[name-defined]
 
+    def event(self, event: Event[Any]) -> bytes:
+        """One event of a stream, as the HTML standard has them (§9.2.6)."""
+        data = self._adapter.dump_json(event.item)
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode("ascii"), event.name.encode("ascii"), data)
+
     def render(self, response: HandlerResponse, query: Any) -> tuple[int, bytes]:
         """The status and the body of a response."""
         if isinstance(response, Paged | Counted):
@@ -38,6 +43,8 @@ class Renderer:
                     rest["page"]["next_cursor"] = response.next_cursor
             items = self._adapter.dump_json(list(response.items))
             return self._operation.status, b'{"data":' + items + b"," + json.dumps(rest).encode()[1:]
+        if isinstance(response, EventStream):
+            raise TypeError("a stream is sent, not rendered")
         body = self._adapter.dump_json(response.item)
         if isinstance(response, Resolved):
             if response.reused:

@@ -97,6 +97,7 @@ class ApiServer:
 
     async def close(self) -> None:
         """Take no more requests, let those under way finish within the drain time, close every connection."""
+        self._api.close_streams()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -12,12 +12,14 @@ from router.api.responses import Renderer
 class Served:
     """One row of the table, ready to serve."""
 
-    __slots__ = ("handler", "operation", "render")
+    __slots__ = ("event", "handler", "operation", "render")
 
     def __init__(self, bound: BoundOperation) -> None:
         self.operation = bound.operation
         self.handler = bound.handler
-        self.render = Renderer(bound.operation).render
+        renderer = Renderer(bound.operation)
+        self.render = renderer.render
+        self.event = renderer.event
 
 
 @dataclass(frozen=True, slots=True)

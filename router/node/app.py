@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from router.cache import SharedCache
     from router.node.control import Control
     from router.records.keeper import Keeper
+    from router.records.kept import KeptRecords
     from router.routes.follower import OutboxFollower
     from router.store import Store
     from router.tenancy.waking import Wakes
@@ -95,6 +96,7 @@ class App:
         self._source: RecordSource | None = None
         self._wakes: Wakes | None = None
         self._keys: WorkerKeys | None = None  # only who carries traffic has them
+        self._kept: KeptRecords | None = None
         self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
@@ -311,7 +313,7 @@ class App:
         settings = self._settings
         if not settings.records.enabled or (self._worker_side is not None and self._asks_control):
             return
-        kept = open_kept(settings, self._clock)
+        self._kept = kept = open_kept(settings, self._clock)
         self._keeper = keeper = await self._stack.enter_async_context(
             keeping(kept, settings, self._clock, self._metrics)
         )
@@ -366,6 +368,7 @@ class App:
             host_notes=self._host_notes,
             error_notes=self._error_notes,
             wakes=self._wakes,
+            kept=self._kept,
             state=lambda: self._state,
         )
 

@@ -43,6 +43,7 @@ from router.node.surroundings import Surroundings
 from router.observe.metrics import Metrics
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
+from router.records.kept import KeptRecords
 from router.routes.error_notes import ErrorNotes
 from router.routes.explain import Explainer
 from router.routes.host_notes import HostNotes
@@ -110,6 +111,7 @@ class Control:
         host_notes: HostNotes,
         error_notes: ErrorNotes,
         wakes: Wakes | None,
+        kept: KeptRecords | None,
         state: Callable[[], str],
     ) -> None:
         self._settings = settings
@@ -129,6 +131,7 @@ class Control:
         self._host_notes = host_notes
         self._error_notes = error_notes
         self._wakes = wakes
+        self._kept = kept
         self._state = state
         self._watch = ClockWatch(clock)
         self._stack = AsyncExitStack()
@@ -176,6 +179,7 @@ class Control:
             box=SecretBox(settings.secret_keys()),
             recent_uses=None if self._shared is None else self._shared.uses,
             domain_connect=connect,
+            kept=self._kept,
         )
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there

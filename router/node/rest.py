@@ -12,6 +12,7 @@ from router.api.computers import ComputersApi
 from router.api.connect_page import return_page
 from router.api.cors import Cors
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
+from router.api.deployment_reports import DeploymentReports
 from router.api.deployments import DeploymentPresenter, DeploymentsApi
 from router.api.diagnosis import HANDLERS as DIAGNOSES
 from router.api.docs import pages
@@ -37,6 +38,7 @@ from router.api.project_reports import ProjectReportsApi
 from router.api.projects import ProjectsApi
 from router.api.publishing import PublishingApi
 from router.api.rates import RateLimiter, SharedCounts
+from router.api.request_logs import HANDLERS as REQUEST_LOGS
 from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
@@ -166,6 +168,16 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             )
             for handlers in DIAGNOSES
         ),
+        *(
+            handlers(
+                logs=services.request_logs,
+                resources=services.resources,
+                deployments=services.deployments,
+                domains=services.custom_domains,
+            )
+            for handlers in REQUEST_LOGS
+        ),
+        DeploymentReports(logs=services.request_logs, deployments=services.deployments),
         EventsApi(services.events),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
         InternalResources(services.resources),

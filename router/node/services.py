@@ -25,6 +25,8 @@ from router.domains.transfers import Transfers
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
+from router.records.kept import KeptRecords
+from router.records.request_logs import RequestLogs
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
 from router.settings import Settings
@@ -94,6 +96,7 @@ class Services:
     checks: Queue
     transfers: Transfers
     domain_connect: DomainConnect | None
+    request_logs: RequestLogs
 
 
 def delegations_of(store: Store, settings: Settings) -> ZoneDelegations | None:
@@ -125,9 +128,10 @@ def build_services(
     box: SecretBox | None = None,
     recent_uses: RecentUses | None = None,
     domain_connect: DomainConnect | None = None,
+    kept: KeptRecords | None = None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
-    node's traffic has met, `recent_uses`: what all nodes' has used. Without `box` no secret can be stored that has to be read again, and none be read."""
+    node's traffic has met, `recent_uses`: what all nodes' has used, `kept` where requests are recorded. Without `box` no secret can be stored that has to be read again, and none be read."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -229,6 +233,7 @@ def build_services(
         checks=Queue(store, clock),
         transfers=transfers,
         domain_connect=domain_connect,
+        request_logs=RequestLogs(kept, clock, listeners_per_tenant=settings.records.listeners_per_tenant),
     )
 
 

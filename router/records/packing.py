@@ -24,7 +24,7 @@ _MAX_PATH: Final = 1024  # bytes; the rest is cut, as in the access line
 _MAX_TEXT: Final = 255
 
 
-# One record of a pack: the numbers and ids of its head, then its texts, as strangers sent them. A plain tuple, since to make one
+# One record of a pack: the numbers and ids of its head, then its texts, as strangers sent them; the host is the route's. A plain tuple, since to make one
 # with names costs a microsecond more.
 Packed = tuple[
     float, float, float, float, float, float, int, int, int, bytes, int, bytes, bytes,
@@ -40,7 +40,9 @@ def pack(batch: Sequence[Finished]) -> bytes:
     head = _HEAD.pack
     for done in batch:
         route = done.route
-        resource = None if route is None else route.resource
+        if route is None:
+            continue
+        resource = route.resource
         if resource is None:
             continue
         if resource is not before:
@@ -51,9 +53,10 @@ def pack(batch: Sequence[Finished]) -> bytes:
         path = done.target.partition(b"?")[0]
         if len(path) > _MAX_PATH:
             path = path[:_MAX_PATH]
-        method, host = done.method, done.host
-        if len(method) > _MAX_TEXT or len(host) > _MAX_TEXT:
-            method, host = method[:_MAX_TEXT], host[:_MAX_TEXT]
+        method = done.method
+        if len(method) > _MAX_TEXT:
+            method = method[:_MAX_TEXT]
+        host = route.host.encode("ascii", "replace")
         client = done.client.encode("ascii", "replace")
         problem = done.problem
         error = b"" if problem is None else problem.code.encode("ascii")

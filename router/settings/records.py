@@ -19,7 +19,7 @@ class Records(Group):
     """What became of each request, as `/api/v1/request-logs` shows it. Beside an SQLite store they are in a file of their own, in
     PostgreSQL in tables of their own."""
 
-    enabled: bool = Field(False, description="Whether requests are recorded.")
+    enabled: bool = Field(True, description="Whether requests are recorded.")
     retention_hours: Annotated[int, Field(ge=1, le=24 * 31)] = Field(24, description="How long records are kept.")
     max_bytes_per_tenant: Annotated[int, Field(ge=_MIB, le=1 << 40)] = Field(
         64 * _MIB, description="Bytes of one tenant's records; the oldest go first. A record takes 150 to 300."
@@ -32,4 +32,7 @@ class Records(Group):
         200,
         description="Requests of one resource per second that are all recorded; of more, those that failed and one in 10 "
         "(one in 100 above ten times as many). Numbers stay exact.",
+    )
+    listeners_per_tenant: Count = Field(
+        5, description="Live streams of one tenant's records at once, on each node; more get 429."
     )

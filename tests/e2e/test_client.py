@@ -55,14 +55,10 @@ NOT_OURS: dict[type, set[str]] = {
     Deployments: {
         "attach_database",
         "connectors",
-        "get_logs",
         "migration_backup",
         "move",
-        "observability",
         "proof",
         "redeploy",
-        "request_logs",
-        "routes",
         "runtime_instances",
         "stop",
         "version_logs",
@@ -153,6 +149,16 @@ NOT_IN_CLIENT = {
     "PUT /api/v1/projects/{id}/preview-domain/certificate",
     "PUT /api/v1/tenant/preview-domain/certificate",
     "PUT /api/v1/workspaces/{id}/preview-domain/certificate",
+    # Called in tests/contract/api/test_request_logs.py.
+    "GET /api/v1/computers/{id}/request-logs",
+    "GET /api/v1/computers/{id}/request-logs/stream",
+    "GET /api/v1/custom-domains/{id}/request-logs",
+    "GET /api/v1/custom-domains/{id}/request-logs/stream",
+    "GET /api/v1/deployments/{id}/request-logs/stream",
+    "GET /api/v1/request-logs",
+    "GET /api/v1/request-logs/stream",
+    "GET /api/v1/sandboxes/{id}/request-logs",
+    "GET /api/v1/sandboxes/{id}/request-logs/stream",
     # Called in tests/contract/api/test_client_methods.py.
     "GET /api/v1/computers/{id}/ports/{port}/url",
     "GET /api/v1/computers/{id}/urls",
@@ -466,7 +472,29 @@ async def in_deployments(customer: Customer, workspace: Any, sandbox: Any, one: 
     appliance = await ask(deployments.create_docker_deploy, name="Appliance")
     assert appliance.metadata == {"deployment_product": "docker_deploy"}
     await ask(deployments.delete, appliance.id)
+    await in_traffic(customer, deployment, [first.version.id, held.version.id])
     return deployment
+
+
+async def in_traffic(customer: Customer, deployment: Any, versions: list[str]) -> None:
+    """The visits above, as the edge has seen them: which version answered each, and what they add up to."""
+    ask, deployments = customer.ask, customer.client.deployments
+    first, second = versions
+
+    async def seen() -> list[str]:
+        page = await ask(deployments.request_logs, deployment.id, status="200")
+        return [one["version_id"] for one in reversed(page["items"])]
+
+    async with asyncio.timeout(30):
+        while len(await seen()) < 5:
+            await asyncio.sleep(0.2)
+    assert await seen() == [first, first, second, first, second]
+    async with asyncio.timeout(30):
+        while (await ask(deployments.observability, deployment.id))["requests"] < 5:
+            await asyncio.sleep(0.2)
+    (route,) = (await ask(deployments.routes, deployment.id))["routes"]
+    assert (route["route"], route["requests"] >= 5, route["errors"]) == ("GET /", True, 0)
+    assert " 200 -- GET " in (await ask(deployments.get_logs, deployment.id, lines=1))["lines"][0]
 
 
 async def in_domains(customer: Customer, deployment: Any) -> None:

@@ -83,9 +83,13 @@ class ApiClient:
         bearer = self.key if key == "" else key
         if bearer is not None:
             sent.setdefault("Authorization", f"Bearer {bearer}")
+        if path.endswith("/stream"):
+            sent.setdefault("Last-Event-ID", "0")  # from the beginning
         url = f"http://127.0.0.1:{self.port}{path}"
         async with self._session.request(method, url, headers=sent, **options) as response:
-            return Answered(response.status, response.headers, await response.read())
+            streamed = response.content_type == "text/event-stream" and method != "HEAD"
+            body = await _first_event(response) if streamed else await response.read()
+            return Answered(response.status, response.headers, body)
 
     async def raw(self, data: bytes) -> bytes:
         """Send bytes, read until the server closes the connection."""
@@ -96,6 +100,15 @@ class ApiClient:
                 return await reader.read()
         finally:
             writer.close()
+
+
+async def _first_event(response: aiohttp.ClientResponse) -> bytes:
+    """A stream up to the end of its first event, or until it says that there is none."""
+    read = b""
+    async with asyncio.timeout(10):
+        while not (b"\ndata: " in read and read.endswith(b"\n\n")) and b": nothing new" not in read:
+            read += await response.content.readline()
+    return read
 
 
 _PAGES: dict[tuple[type, ...], Mapping[str, Page]] = {}

@@ -7,11 +7,13 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.certificates.subject import CustomRef, ZoneRef
 from router.node.services import Services
+from router.records.totals import MINUTE
 from router.routes.policies import SecretKind, Visibility
 from router.routes.records import Kind, Scope, State
 from router.tenancy.blocks import BlockKind, Order
@@ -24,6 +26,7 @@ from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace
+from tests.support.request_records import row, totals
 from tests.support.signer import bundle_of
 
 _TIME = 20.0  # seconds for a build
@@ -226,6 +229,8 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         await services.logins.get(tenant_id), subject=hidden, email=f"me@{hidden}.example", groups=[hidden]
     )
     assert signed_in is not None
+    hosts = {sandbox.id: f"{mark}-box.miosa.app", computer.id: of_computer.fqdn, deployment.id: another.fqdn}
+    await _visit(services, tenant_id, hosts, f"/{hidden}")
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
@@ -262,3 +267,19 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "domain": another.id,
         },
     )
+
+
+async def _visit(services: Services, tenant_id: str, hosts: Mapping[str, str], path: str) -> None:
+    """Have it recorded, where requests are, that somebody asked for this path of each resource under its host."""
+    kept = services.request_logs._kept
+    if kept is None:
+        return
+    at = int(services.request_logs._clock.now().timestamp() * 1e6)
+    tenant = UUID(tenant_id).bytes
+    ids = [UUID(one).bytes for one in hosts]
+    rows = [
+        row(number, tenant=tenant, resource=resource, host=host, path=path, at=at)
+        for number, (resource, host) in enumerate(zip(ids, hosts.values(), strict=True))
+    ]
+    numbers = [totals(at // MINUTE * MINUTE, tenant=tenant, resource=one, route=f"GET {path}") for one in ids]
+    await kept.append(rows, numbers)

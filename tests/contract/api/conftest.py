@@ -5,6 +5,7 @@ What the store does on PostgreSQL, its own contracts show. Here what walks throu
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import miosa
 import pytest
@@ -19,8 +20,10 @@ from router.base.secret_box import SecretBox
 from router.node.rest import handlers_of
 from router.node.services import Services, build_services
 from router.outbound.health import HttpHealthCheck
+from router.records.kept import KeptRecords
 from router.settings import Rates, Settings, load
 from router.store import Store
+from router.store.request_records_sqlite import SqliteRecords
 from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient, serving
 from tests.support.database import Databases
@@ -62,13 +65,22 @@ def web() -> MemoryFetch:
 
 
 @pytest_asyncio.fixture
+async def kept(settings: Settings, clock: ManualClock, tmp_path: Path) -> AsyncIterator[KeptRecords]:
+    """Where requests are recorded."""
+    opened = SqliteRecords(tmp_path / "requests", settings.records, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
 async def services(
-    store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup, web: MemoryFetch
+    store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup, web: MemoryFetch, kept: KeptRecords
 ) -> AsyncIterator[Services]:
     async with HttpHealthCheck() as probe:
         named = settings.model_copy(update={"special_domains": ("internal", "onion")})  # tests have all other kinds
         box = SecretBox([bytes(32)])
-        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe, box=box)
+        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe, box=box, kept=kept)
+        opened.request_logs._listeners_per_tenant = 100  # who walks the table ends one stream after the other
         yield opened
         await opened.publishing.close()
 

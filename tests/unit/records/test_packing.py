@@ -75,6 +75,12 @@ def test_what_never_came_is_said_so() -> None:
     assert found.flags == COLD_START | TUNNEL
 
 
+def test_a_host_is_as_routes_know_it() -> None:
+    """However a visitor spells it, it is found under one name."""
+    (record,) = records(pack([exchange(host=b"SHOP.miosa.app.:443")]))
+    assert record.host == "shop.miosa.app"
+
+
 def test_what_led_to_no_resource_is_nobodys() -> None:
     """An unknown host has no developer who could read it."""
     assert pack([ended(route=None)]) == b""
@@ -85,9 +91,9 @@ def test_texts_of_strangers_are_cut_and_readable() -> None:
     path = b"/" + b"a" * 2000
     key = b"msk_live_" + b"x" * 43
     cut, odd, secret = records(
-        pack([exchange(target=path, host=b"h" * 300), exchange(target=b"/\xff\x00"), exchange(target=b"/" + key)])
+        pack([exchange(target=path, method=b"M" * 300), exchange(target=b"/\xff\x00"), exchange(target=b"/" + key)])
     )
-    assert (len(cut.path), len(cut.host)) == (1024, 255)
+    assert (len(cut.path), len(cut.method)) == (1024, 255)
     assert odd.path == "/\\xff\\x00"
     assert secret.path == "/msk_***"
 

@@ -1,0 +1,90 @@
+"""Streams of events (text/event-stream, HTML standard §9.2) for as long as somebody listens.
+
+A stream ends when the client leaves or reads too slowly, when the caller may listen no longer (looked at every two seconds), when the
+node drains, and after an hour; a client then comes again, and says which event it heard last.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+from aiohttp.web import BaseRequest, StreamResponse
+
+from router.api.operations import Event, EventStream
+from router.api.parsing import ClientGoneError
+from router.errors import RouterError, StoreUnavailableError
+
+EVENTS: Final = "text/event-stream"
+CHECK_EVERY: Final = 2.0  # seconds between two looks at whether the caller may still listen
+HEARTBEAT: Final = (
+    10.0  # seconds without an event after which a comment is sent, so that proxies in between see traffic
+)
+_WRITE_TIME: Final = 10.0  # seconds for a client to take what was written
+_LIFE: Final = 3600.0
+_BEGIN: Final = b"retry: 2000\n: listening\n\n"
+_BEAT: Final = b": nothing new\n\n"
+
+_log = structlog.get_logger("router.api")
+
+
+async def send_events(
+    request: BaseRequest,
+    stream: EventStream[Any],
+    *,
+    headers: Mapping[str, str],
+    shown: Callable[[Event[Any]], bytes],
+    may_listen: Callable[[], Awaitable[bool]],
+    closing: asyncio.Event,
+) -> StreamResponse:
+    """Send the events until one of the reasons above. Raises ClientGoneError."""
+    response = StreamResponse(headers={**headers, "X-Accel-Buffering": "no"})
+    response.content_type, response.charset = EVENTS, "utf-8"
+    async with aclosing(stream.events) as events:
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        await _write(request, response, _BEGIN)
+        now = asyncio.get_running_loop().time
+        started = checked = now()
+        written = -HEARTBEAT  # who has nothing to hear yet learns that at once
+        async for event in events:
+            if closing.is_set() or now() - started > _LIFE or request.transport is None:
+                break
+            if now() - checked >= CHECK_EVERY:
+                checked = now()
+                if not await _may_still(may_listen, stream):
+                    break
+            if event is not None:
+                await _write(request, response, shown(event))
+            elif now() - written >= HEARTBEAT:
+                await _write(request, response, _BEAT)
+            else:
+                continue
+            written = now()
+    return response
+
+
+async def _may_still(may_listen: Callable[[], Awaitable[bool]], stream: EventStream[Any]) -> bool:
+    """A store that can't be asked ends the stream too: it may be that the key has been revoked."""
+    try:
+        if not await may_listen():
+            return False
+        await stream.check()
+    except (RouterError, StoreUnavailableError) as error:
+        _log.info("stream ended", reason=str(error))
+        return False
+    return True
+
+
+async def _write(request: BaseRequest, response: StreamResponse, data: bytes) -> None:
+    try:
+        async with asyncio.timeout(_WRITE_TIME):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ClientGoneError("it does not read") from None
+    except ConnectionError as error:
+        raise ClientGoneError(str(error)) from None
