@@ -29,7 +29,7 @@ from router.node.processes.single import TRAFFIC, tune_gc
 from router.observe.access import JsonLines
 from router.observe.metrics import Metrics
 from router.observe.output import Output
-from router.observe.recorder import AccessLog, Recorder
+from router.observe.recorder import AccessLog, Consumer, Recorder
 from router.pages import Pages
 from router.proxy.backend import BackendConnection
 from router.proxy.client import ClientConnection
@@ -122,7 +122,7 @@ class _Wire:
 class Rig:
     """One client's connection, and the kept connection to the backend that its requests take."""
 
-    def __init__(self, log: Path, *, private: bool) -> None:
+    def __init__(self, log: Path, *, private: bool, consumers: Sequence[Consumer] = ()) -> None:
         clock = SystemClock()
         metrics = Metrics()
         records = MemoryRecords()
@@ -135,7 +135,7 @@ class Rig:
             metrics=metrics,
             clock=clock,
             access=AccessLog(Output(str(log)), JsonLines(None), clock),
-            consumers=[MemoryEvidence(clock).learn],
+            consumers=[MemoryEvidence(clock).learn, *consumers],
         )
         self._worker = WorkerState(
             resolver=self._resolver,

@@ -10,9 +10,13 @@ import pytest_asyncio
 from router.base.clock import SystemClock
 from router.node.ipc import ControlSide, WorkerSide
 from router.node.ipc.channel import Channel
-from router.node.ipc.messages import TO_WORKER, Change, Message, Serving
+from router.node.ipc.messages import TO_WORKER, Change, Message, RequestRecords, Serving
 from router.observe.metrics import Metrics
+from router.records.keeper import Keeper
+from router.records.packing import FORM, pack
 from router.routes.error_notes import ErrorNote, ErrorNotes
+from tests.support.memory_store import MemoryStore
+from tests.support.request_records import ACME, SHOP, MemoryKept, exchange
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -189,3 +193,31 @@ async def test_long_messages_arrive_whole(node: Node) -> None:
     node.control_side.announce(keys, 1)
     await eventually(lambda: bool(worker.changes), "it arrives")
     assert worker.changes == [(tuple(keys), 1)]
+
+
+async def test_records_of_requests_arrive(node: Node) -> None:
+    """At the control process that has a store; what comes before that is lost, and said with the next that gets through."""
+    kept = MemoryKept()
+    keeper = Keeper(kept, 1000, SystemClock(), node.metrics)
+    node.control_side.keep_records(keeper)
+    worker = await node.hire(1)
+    worker.worker_side.keep_records(pack([exchange(), exchange()]))
+    store = MemoryStore()
+    node.control_side.serve_store(store, store)
+    await worker.worker_side.until_ready(5)
+    worker.worker_side.keep_records(pack([exchange(id=b"a")]))
+    await eventually(lambda: keeper._packs, "the pack has arrived")
+    await keeper.flush()
+    assert kept.records[0][4] == "a"
+    assert kept.lost() == {SHOP.bytes: 2}
+
+
+async def test_records_of_a_version_to_come_are_lost(node: Node) -> None:
+    """During a reload processes of two versions talk to each other: what is packed otherwise is not misread."""
+    kept = MemoryKept()
+    keeper = Keeper(kept, 1000, SystemClock(), node.metrics)
+    node.control_side.keep_records(keeper)
+    node.control_side._keep(RequestRecords("AAAA", FORM + 1))
+    node.control_side._keep(RequestRecords("", FORM, [(ACME.hex, SHOP.hex, 3)]))
+    await keeper.flush()
+    assert kept.lost() == {SHOP.bytes: 3}

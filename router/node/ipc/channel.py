@@ -57,6 +57,14 @@ class Channel(asyncio.Protocol):
         """Send it. False where the other side has gone or does not read."""
         return self._send(encode(message))
 
+    def write(self, line: bytes) -> bool:
+        """Send a message that is a line already. False where the other side has gone or does not read."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _MAX_BUFFERED:
+            return False
+        transport.write(line)
+        return True
+
     def call(self, request: Request[A]) -> "asyncio.Future[A]":
         """Send it; its answer, which fails with ConnectionError where none can come. Deadlines are the caller's."""
         self._number += 1
@@ -93,11 +101,7 @@ class Channel(asyncio.Protocol):
         self._on_lost(self)
 
     def _send(self, message: dict[str, Any]) -> bool:
-        transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _MAX_BUFFERED:
-            return False
-        transport.write(json.dumps(message, separators=(",", ":")).encode("utf-8") + b"\n")
-        return True
+        return self.write(json.dumps(message, separators=(",", ":")).encode("utf-8") + b"\n")
 
     def _forget(self, number: int, _answer: "asyncio.Future[Any]") -> None:
         self._calls.pop(number, None)

@@ -254,7 +254,7 @@ class ControlSide:
         if self._keeper is None:
             return
         self._keeper.lose({(bytes.fromhex(tenant), bytes.fromhex(of)): number for tenant, of, number in message.lost})
-        if message.form == FORM:  # else it is of another version, which ends soon
+        if message.pack and message.form == FORM:  # else it is of another version, which ends soon
             self._keeper.take(b64decode(message.pack))
 
     def _learn(self, stats: Stats) -> None:

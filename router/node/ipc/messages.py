@@ -43,12 +43,14 @@ During a reload processes of two versions talk to each other. So names on the wi
 does not know is logged and dropped. Any request to the store may be answered with `Unavailable` or `Fault` instead.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from router.errors import StoreUnavailableError
 from router.observe.merged_metrics import Figures
+from router.records.packing import FORM
 
 A = TypeVar("A")
 
@@ -546,6 +548,12 @@ class Heartbeat(Message):
 
     do = "alive"
     alive: bool = True
+
+
+def records_line(pack: bytes) -> bytes:
+    """`RequestRecords` of a pack as it is written, where nothing was lost: made past `json`, which takes three times as long as the
+    rest of it, since a worker sends one with every 64 requests."""
+    return b'{"do":"request records","form":%d,"pack":"%b"}\n' % (FORM, b64encode(pack))
 
 
 class Direction:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from router.node.ipc.messages import (
     StatsRequest,
     StoreReady,
     StoreRequest,
+    records_line,
 )
 from router.observe.merged_metrics import Figures
 from router.records.keeper import Lost, add_lost, tally
@@ -98,13 +98,15 @@ class WorkerSide:
             channel.send(message)
 
     def keep_records(self, pack: bytes) -> None:
-        """Send a pack of request records. Without a control process, or where that does not read, they are lost, and that is said with the
-        next pack that gets through."""
-        lost = [(tenant.hex(), resource.hex(), number) for (tenant, resource), number in self._lost_records.items()]
-        message = RequestRecords(b64encode(pack).decode("ascii"), FORM, lost)
-        if any(channel.send(message) for channel in reversed(self._with_store)):
-            self._lost_records.clear()
-        else:
+        """Send a pack of request records. Without a control process, or where that does not read, they are lost, and that is said with the next
+        pack that gets through."""
+        if self._lost_records:
+            lost = [(tenant.hex(), resource.hex(), number) for (tenant, resource), number in self._lost_records.items()]
+            message = RequestRecords("", FORM, lost)
+            if any(channel.send(message) for channel in reversed(self._with_store)):
+                self._lost_records.clear()
+        line = records_line(pack)
+        if not any(channel.write(line) for channel in reversed(self._with_store)):
             add_lost(self._lost_records, tally(pack))
 
     async def ask(self, request: Callable[[float], StoreRequest[A]], within: float) -> A:

@@ -56,6 +56,7 @@ from router.node.ipc.messages import (
     VerifyCiRequest,
     WakeRequest,
     encode,
+    records_line,
 )
 
 EXAMPLES: list[tuple[Direction, Message]] = [
@@ -193,3 +194,9 @@ def test_answers_come_back_as_they_were(request_: Request[Any], answer: Message)
             request_.answer(over_the_wire(Unavailable("away")))
         with pytest.raises(FaultError, match="KeyError"):
             request_.answer(over_the_wire(Fault("KeyError: 1")))
+
+
+def test_records_are_written_past_json() -> None:
+    """As JSON would write them."""
+    line = json.loads(records_line(b"\x00pack"))
+    assert TO_CONTROL.decode(line) == RequestRecords("AHBhY2s=", 1)
