@@ -1,4 +1,5 @@
-"""Last uses of resources over two nodes with Redis between them: a node is killed, Redis is stopped."""
+"""Last uses of resources over two nodes with Redis between them: a node is killed, Redis is stopped. On PostgreSQL, as nodes
+on several machines have it; that SQLite keeps uses as well is shown by tests/contract/cache/test_uses.py."""
 
 import asyncio
 import signal
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.backends import Backend, Visit
-from tests.support.database import migrated_file, rows
+from tests.support.database import rows
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
 from tests.support.router import PLATFORM_DOMAIN, Router
@@ -52,17 +53,12 @@ class Scene:
         return (resource,) in await rows(self.database, "SELECT resource_id FROM activity")
 
 
-@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
-async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
+@pytest_asyncio.fixture
+async def scene(tmp_path: Path, postgres: Postgres) -> AsyncIterator[Scene]:
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        url = await server.create()
-    else:
-        migrated_file(tmp_path / "router.db")
-        url = f"sqlite:///{tmp_path / 'router.db'}"
+    url = await postgres.create()
     with Server(tmp_path) as redis:
         common = {"database_url": url, "redis_url": f"{redis.url}/0"}
         first = Router(folders[0], **common)
@@ -75,8 +71,7 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         finally:
             for node in (first, second):
                 await asyncio.to_thread(node.__exit__, None, None, None)
-    if request.param == "postgresql":
-        await server.drop(url)
+    await postgres.drop(url)
 
 
 async def comes(condition: Callable[[], Awaitable[object]], what: str, within: float) -> None:

@@ -27,7 +27,7 @@ from tests.support.postgres import Postgres
 from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
 FQDN = "app.yourcompany.com"
 TARGET = "verify.miosa.ai"

@@ -19,7 +19,7 @@ from tests.support.postgres import Postgres
 from tests.support.router import MIOSA_ROUTER, PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
 SHARED = "check_domains"
 CHANGES = 200

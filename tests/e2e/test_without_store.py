@@ -33,7 +33,7 @@ from tests.support.router import PLATFORM_DOMAIN, Router
 from tests.support.waiting import eventually, until
 from tests.support.workers import control, kill
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
 HOST = "sbx01j9x.sandbox.miosa.app"
 

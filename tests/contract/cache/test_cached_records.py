@@ -17,7 +17,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.redis import Server
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 SHOP, BLOG = make.resource("shop"), make.resource("blog")
 
@@ -168,6 +168,7 @@ async def test_a_damaged_mark_is_as_good_as_none(server: Server, limits: Redis, 
         await eventually(lambda: server.ask("GET", f"{limits.prefix}mark") == b"1", "it is put right")
 
 
+@pytest.mark.realtime
 async def test_without_redis_the_store_answers(folder: Path, short_limits: Redis, ledger: MemoryStore) -> None:
     """Never there, gone, frozen, back: a look-up costs more, and is right."""
     server = Server(folder)
@@ -212,6 +213,7 @@ async def test_what_redis_knows_is_served_without_the_store(url: str, limits: Re
             await member.shared.records.fetch(["slug:other"])
 
 
+@pytest.mark.realtime
 async def test_a_store_that_says_nothing_holds_up_nobody_whom_redis_can_answer(
     server: Server, limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -248,6 +250,7 @@ async def test_a_store_that_says_nothing_holds_up_nobody_whom_redis_can_answer(
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.realtime
 async def test_visitors_of_known_hosts_do_not_wait_for_two_that_are_frozen(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -300,6 +303,7 @@ async def test_whoever_commits_shows_that_the_store_is_back(
         assert (await member.resolver.resolve(b"shop.miosa.app")).resource == SHOP
 
 
+@pytest.mark.realtime
 async def test_without_either_it_says_so(folder: Path, short_limits: Redis, ledger: MemoryStore) -> None:
     """An outage, not an absence."""
     async with Member(Server(folder).url, ledger, limits=short_limits) as member:
@@ -308,6 +312,7 @@ async def test_without_either_it_says_so(folder: Path, short_limits: Redis, ledg
             await member.fetch("slug:shop")
 
 
+@pytest.mark.realtime
 async def test_redis_is_not_believed_before_it_has_caught_up(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:

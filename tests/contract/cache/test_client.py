@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 from tests.support.redis import Cluster, Sentinels, Server, tls_before
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 
 @asynccontextmanager
@@ -57,6 +57,7 @@ async def test_resp3_and_a_name(server: Server, limits: Redis) -> None:
         assert (await client.run("read", client.breaker(), "HELLO"))[b"proto"] == 3
 
 
+@pytest.mark.realtime
 async def test_a_password_and_a_database(folder: Path, short_limits: Redis) -> None:
     """The right ones work; without the password nothing does, and the reason is at hand."""
     with Server(folder, password="p@ss") as server:
@@ -69,6 +70,7 @@ async def test_a_password_and_a_database(folder: Path, short_limits: Redis) -> N
                     await works(client, short_limits)
 
 
+@pytest.mark.realtime
 async def test_a_unix_socket(folder: Path, short_limits: Redis, tmp_path: Path) -> None:
     """On the same machine."""
     with Server(folder, password="p", unixsocket=str(tmp_path / "r.sock")):
@@ -193,6 +195,7 @@ async def test_a_frozen_server_costs_its_budget_and_no_more(folder: Path, short_
             assert client.error is None
 
 
+@pytest.mark.realtime
 async def test_an_answer_that_comes_too_late_disturbs_nobody(folder: Path, short_limits: Redis) -> None:
     """Each later operation gets its own answer, not the one that an earlier one gave up on."""
     with Server(folder) as server:
@@ -210,6 +213,7 @@ async def test_an_answer_that_comes_too_late_disturbs_nobody(folder: Path, short
             assert found == [b"%d" % number for number in range(40)]
 
 
+@pytest.mark.realtime
 async def test_whoever_goes_away_leaves_the_breaker_as_it_was(folder: Path, short_limits: Redis) -> None:
     """A look-up that is cancelled is no failure of Redis's."""
     with Server(folder) as server:
@@ -252,6 +256,7 @@ async def test_a_subscription_hears_what_is_published(url: str, limits: Redis) -
         assert heard["data"] == b"hello"
 
 
+@pytest.mark.realtime
 async def test_a_part_of_a_cluster_is_of_use(folder: Path, short_limits: Redis) -> None:
     """While one node is away, the slots of the others answer."""
     with Cluster(folder) as cluster:

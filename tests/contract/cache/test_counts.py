@@ -15,7 +15,7 @@ from router.settings import Redis
 from router.settings.redis_url import parse_redis_url
 from tests.support.redis import Server
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 
 class Node:
@@ -69,6 +69,7 @@ def own_server(folder: Path) -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])
 async def test_without_redis_each_node_counts_alone(folder: Path, short_limits: Redis, fault: str) -> None:
     """From what it knew; no request fails or waits for long, and the metric says that limits are per node now."""

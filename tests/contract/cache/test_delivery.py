@@ -16,7 +16,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.redis import Server
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 SHOP, BLOG = make.resource("shop"), make.resource("blog")
 
@@ -84,6 +84,7 @@ async def test_whoever_commits_elsewhere_is_delivered_for(url: str, limits: Redi
         assert await one.fetch("slug:shop") == (SHOP, "redis")
 
 
+@pytest.mark.realtime
 async def test_what_redis_missed_is_delivered_when_it_is_back(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -113,6 +114,7 @@ async def test_what_redis_missed_is_delivered_when_it_is_back(
                         await asyncio.sleep(0.01)
 
 
+@pytest.mark.realtime
 async def test_while_the_bus_is_lost_the_store_is_followed(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -144,6 +146,7 @@ async def test_without_publishers_the_store_is_followed(url: str, limits: Redis,
             assert member.gaps == gaps
 
 
+@pytest.mark.realtime
 async def test_silence_is_looked_into(folder: Path, short_limits: Redis, ledger: MemoryStore) -> None:
     """Without publishers a process calls on the bus itself: while it hears that, its subscription is good; a server that
     is frozen answers nothing, and is left for a new connection."""
@@ -160,6 +163,7 @@ async def test_silence_is_looked_into(folder: Path, short_limits: Redis, ledger:
             await eventually(lambda: member.gaps > 1, "it has connected anew")
 
 
+@pytest.mark.realtime
 async def test_a_store_that_is_away_too_is_followed_again(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -188,6 +192,7 @@ async def test_many_publishers_do_no_harm(url: str, limits: Redis, ledger: Memor
                 await knows(member, key, record)
 
 
+@pytest.mark.realtime
 async def test_a_snapshot_that_comes_back_is_told_what_it_missed(
     folder: Path, short_limits: Redis, ledger: MemoryStore
 ) -> None:
@@ -208,6 +213,7 @@ async def test_a_snapshot_that_comes_back_is_told_what_it_missed(
             assert server.ask("GET", f"{short_limits.prefix}mark") == b"2"
 
 
+@pytest.mark.realtime
 async def test_changes_that_were_trimmed_empty_redis(url: str, limits: Redis, ledger: MemoryStore) -> None:
     """What Redis holds can't be vouched for when nobody knows any more what changed."""
     async with Member(url, ledger, limits=limits) as member:

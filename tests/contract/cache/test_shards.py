@@ -15,7 +15,7 @@ from router.settings import Redis
 from router.settings.redis_url import Layout, parse_redis_url
 from tests.support import records as make
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 SHOP, BLOG = make.resource("shop"), make.resource("blog")
 

@@ -22,7 +22,7 @@ from router.settings.redis_url import parse_redis_url
 from tests.support.redis import Server
 from tests.support.world import World
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -151,6 +151,7 @@ async def test_key_of_another_kind_is_an_outage(nodes: tuple[Node, Node]) -> Non
     assert await taken(one) == {}
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "flushed"])
 async def test_redis_that_fails_loses_nothing(
     tmp_path: Path, short_limits: Redis, world: World, clock: ManualClock, fault: str
