@@ -22,7 +22,7 @@ from tests.support.waiting import PAUSE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
-KNOWN = 10.0  # seconds until another node knows of a use: 5, and room for a busy machine
+KNOWN = 20.0  # seconds until another node knows of a use: 5, and room for a busy machine; less than until it is copied
 COPIED = 50.0  # seconds until it is in the store
 
 
