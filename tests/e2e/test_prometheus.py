@@ -22,7 +22,7 @@ from tests.support.prometheus import Prometheus, queries
 from tests.support.redis import Server
 from tests.support.waiting import PAUSE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.realtime]
 
 
 @pytest.fixture
