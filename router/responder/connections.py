@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
@@ -14,7 +15,7 @@ from router.responder.answers import Answers, Pending
 from router.responder.rate_limit import network_of
 from router.responder.turns import REST, Turns
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256  # one more ends the oldest: a resolver's own takes one round trip, a hoarder's as long as it may
 MAX_OF_NETWORK = 16
 MAX_QUERIES = 32  # of one connection
 IDLE = 5.0  # seconds until a whole query has come, or its answer was taken
@@ -33,6 +34,7 @@ class Connections:
         self._idle = idle
         self._tasks = Tasks("responder: connections")
         self._networks: Counter[bytes] = Counter()
+        self._open: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._order = asyncio.Lock()
         self._turns = Turns(listening, self._step, clock)
 
@@ -48,16 +50,31 @@ class Connections:
         except OSError:  # none there (BlockingIOError), gone again, or no descriptor left
             return False
         network = network_of(sender[0])
-        if len(self._tasks) >= MAX_CONNECTIONS or self._networks[network] >= MAX_OF_NETWORK:
+        if self._networks[network] >= MAX_OF_NETWORK:
             accepted.close()
             self._answers.count("limited")
             return True
+        if len(self._open) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.cancel()
+            self._answers.count("limited")
         accepted.setblocking(False)
         self._networks[network] += 1
-        self._tasks.start("connection", self._serve(accepted, network))
+        task = self._tasks.start("connection", self._serve(accepted))
+        self._open[task] = None
+        task.add_done_callback(partial(self._ended, accepted, network))
         return True
 
-    async def _serve(self, accepted: socket.socket, network: bytes) -> None:
+    def _ended(self, accepted: socket.socket, network: bytes, task: asyncio.Task[None]) -> None:
+        """Also of one that was ended before it began."""
+        self._open.pop(task, None)
+        accepted.close()
+        self._networks[network] -= 1
+        if not self._networks[network]:
+            del self._networks[network]
+
+    async def _serve(self, accepted: socket.socket) -> None:
         try:
             async with asyncio.timeout(LIFETIME):
                 reader, writer = await asyncio.open_connection(sock=accepted, limit=_LENGTH + _MAX_QUERY)
@@ -69,11 +86,6 @@ class Connections:
                         await writer.wait_closed()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # the client went, or took too long: nobody is there to be told
-        finally:
-            accepted.close()
-            self._networks[network] -= 1
-            if not self._networks[network]:
-                del self._networks[network]
 
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(MAX_QUERIES):

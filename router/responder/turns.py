@@ -23,7 +23,7 @@ class Turns:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._resting: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._paused = self._closed = False
         self._loop.add_reader(source, self._turn)
 
     def pause(self) -> None:
@@ -32,15 +32,17 @@ class Turns:
         self._stop()
 
     def resume(self) -> None:
-        """Go on."""
+        """Go on, unless it is closed."""
+        if self._closed:
+            return
         self._paused = False
         self._stop()
         self._listen()
 
     def close(self) -> None:
         """Take no step any more. The socket stays open."""
-        self._paused = True
-        self._stop()
+        self._closed = True
+        self.pause()
 
     def _stop(self) -> None:
         if self._resting is not None:

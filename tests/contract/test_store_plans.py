@@ -12,6 +12,7 @@ from router.base.clock import ManualClock
 from router.routes.records import NameRecord, ResourceRecord, ZoneRecord
 from router.settings import Database
 from router.store import Store, lookups
+from router.store.acme_orders import OPEN_VALUES
 from router.store.engine import parsed, reading_engine
 from tests.support.crowd import Crowd
 from tests.support.database import execute, on_postgresql, on_sqlite, spoil
@@ -128,6 +129,39 @@ async def test_sqlite_looks_up_by_index(database: str) -> None:
             plan,
         )
     await engine.dispose()
+
+
+ORDERS = """
+    INSERT INTO acme_orders
+        (id, domain, directory, token, names, state, txt, attempts, next_at, deadline_at, opened_at, closed_at)
+    SELECT id, id, 'https://ca.example', substr(id, 1, 32), '[]', 'issued', '["a"]', 0, created_at, created_at, created_at,
+        created_at
+    FROM resources
+"""
+
+
+async def test_open_orders_are_found_by_index(database: str, clock: ManualClock) -> None:
+    """Of which there are few among all that were closed: the responder reads them once a second."""
+    spoil(database)
+    await Crowd(tenants=10, resources=5000, domains=10).fill(database)
+    await execute(database, ORDERS)
+    await execute(database, "ANALYZE")
+    store = await Store.open(database, clock=clock)
+    assert await store.txt_source.open_values() == {}
+    await store.close()
+    engine = reading_engine(parsed(database, create=False), Database())
+    on_file = database.startswith("sqlite")
+    dialect = sqlite.dialect() if on_file else postgresql.dialect()
+    sql = str(OPEN_VALUES.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    explain = "EXPLAIN QUERY PLAN" if on_file else "EXPLAIN"
+
+    def plan(connection: sa.Connection) -> list[str]:
+        return [str(row) for row in connection.exec_driver_sql(f"{explain} {sql}")]
+
+    steps = await engine.run(plan)
+    await engine.dispose()
+    assert any("INDEX" in step.upper() for step in steps), steps
+    assert not any("Seq Scan" in step for step in steps), steps
 
 
 async def test_what_a_crowd_s_hosts_lead_to(database: str, clock: ManualClock) -> None:

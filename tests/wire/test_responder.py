@@ -9,7 +9,7 @@ import dns.rcode
 import pytest
 
 from router.errors import StoreUnavailableError
-from router.responder.connections import MAX_OF_NETWORK, MAX_QUERIES
+from router.responder.connections import MAX_CONNECTIONS, MAX_OF_NETWORK, MAX_QUERIES
 from router.responder.rate_limit import BURST, RATE
 from tests.support.responder import RunningResponder, Sender, framed, one_message
 from tests.support.responder_zone import OTHER, TOKEN, ZONE, query, said
@@ -120,6 +120,18 @@ async def test_a_flood_of_one_network() -> None:
         assert (await responder.tcp(query(ZONE, "NS"))).answer
 
 
+async def test_an_end_while_the_store_is_read() -> None:
+    """The query that waits for it goes unanswered, and nothing is left behind."""
+    async with RunningResponder() as responder:
+        responder.orders.hold = asyncio.Event()
+        with Sender(responder.port) as sender:
+            sender.send(query(TXT).to_wire())
+            await eventually(lambda: responder.orders.reads, "the store is read")
+            _, writer = await responder.open()
+            writer.write(framed(query(TXT).to_wire()))
+    writer.close()
+
+
 async def test_responses_and_garbage() -> None:
     """A response is not answered, or two servers could talk for ever; neither is less than a header. What follows is."""
     async with RunningResponder() as responder:
@@ -180,6 +192,21 @@ async def test_a_connection_that_says_nothing_sound(sent: bytes) -> None:
             with contextlib.suppress(ConnectionResetError):  # it closed with bytes of ours unread
                 assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_hoarder_of_connections() -> None:
+    """From many networks: who comes after gets in, in the place of the oldest."""
+    async with RunningResponder() as responder:
+        hoarded = []
+        for number in range(MAX_CONNECTIONS):
+            source = (f"127.1.{number // MAX_OF_NETWORK}.1", 0)
+            hoarded.append(await asyncio.open_connection("127.0.0.1", responder.port, local_addr=source))
+        assert said(await responder.tcp(query(TXT))) == FOUND
+        async with asyncio.timeout(5):
+            assert await hoarded[0][0].read() == b""
+        assert responder.counted("limited") == 1
+        for _, writer in hoarded:
+            writer.close()
 
 
 async def test_a_response_over_tcp() -> None:
