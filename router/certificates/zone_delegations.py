@@ -1,17 +1,9 @@
 """What the owners of zones may delegate, for those who tell them: the diagnosis, and links at their DNS provider."""
 
-from typing import Protocol
-
 from router.base.transactions import Transactions
-from router.certificates.delegation import DelegationRows, challenge_names
+from router.certificates.delegation import challenge_names
+from router.certificates.transaction import Tx
 from router.domains.diagnosis.delegation_snapshot import Delegated
-
-
-class Tx(Protocol):
-    """What `read()` of the store gives."""
-
-    @property
-    def delegations(self) -> DelegationRows: ...
 
 
 class ZoneDelegations:

@@ -11,7 +11,7 @@ from router.domains.checks.pointing import CheckResult
 from router.domains.diagnosis.delegation_snapshot import ChallengeName, DelegationState
 from router.domains.diagnosis.findings import Action, Finding, Remedy, Severity, an_info, cname, removal
 from router.domains.diagnosis.snapshot import DnsSnapshot
-from router.domains.lookup import Answer, RecordType
+from router.domains.lookup import Answer, Outcome, RecordType
 
 _SILENCE = {
     "timeout": "do not answer",
@@ -52,17 +52,30 @@ def _of_name(snapshot: DnsSnapshot, state: DelegationState, one: ChallengeName) 
     if _is_right(state, one) or _is_missing(state, one):
         return None
     if one.unknown is not None:
-        return _silent(snapshot, one, one.unknown)
+        return _unknown(snapshot, state, one, one.unknown)
     if one.by_wildcard or not any(one.held.values()):
         return _doubled(snapshot, state, one)
     return next(filter(None, (rule(snapshot, state, one) for rule in _NAME_RULES)), None)
 
 
-def _silent(snapshot: DnsSnapshot, one: ChallengeName, answer: Answer) -> Finding | None:
+def _unknown(snapshot: DnsSnapshot, state: DelegationState, one: ChallengeName, answer: Answer) -> Finding | None:
     """Where the servers say nothing of the zone's other names either, it is said there."""
-    if all(state.pointing.result is CheckResult.UNKNOWN for state in snapshot.states):
+    if all(found.pointing.result is CheckResult.UNKNOWN for found in snapshot.states):
         return None
+    if answer.outcome is Outcome.PROPAGATING:
+        return _warning(
+            "delegation_servers_differ",
+            f"The name servers of {one.aliases[-1] if one.aliases else one.name} don't agree about it. A change takes a while to reach all "
+            "of them; where it lasts for hours, ask the DNS provider.",
+        )
     what = _SILENCE.get(answer.reason or "", f"give no usable answer ({answer.reason})")
+    if one.aliases:
+        return _warning(
+            "delegation_servers_silent",
+            f"{one.name} leads to {one.aliases[-1]}, whose name servers {what}, {_WHY}. Change its CNAME to {state.wanted.target}, which "
+            "needs no other name between.",
+            _change(snapshot, state, one),
+        )
     return _warning(
         "delegation_servers_silent",
         f"The name servers of the zone answer for its other names, but {what} for {one.name}, {_WHY}. Look for NS records at "

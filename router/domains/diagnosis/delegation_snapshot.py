@@ -42,7 +42,8 @@ class Delegations(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeName:
     """One of the names: what it holds of its own, where its alias leads in the end, and what a random name beside it has by a
-    wildcard. `doubled` is the alias that stands at the name with the zone's behind it. `unknown` is why its servers tell nothing."""
+    wildcard. `doubled` is the alias that stands at the name with the zone's behind it. `unknown` is why it is not known
+    what the name, or the last of its aliases, leads to."""
 
     name: str
     held: Mapping[RecordType, tuple[str, ...]]
@@ -75,15 +76,16 @@ async def look_at_delegation(
         alias = seen[Question(name, RecordType.CNAME)]
         held = {kind: _own(seen[Question(name, kind)]) for kind in _HELD}
         other = {kind: _own(seen[Question(beside[name], kind)]) for kind in _HELD}
+        aliases, doubt = await _follow(lookup, held[RecordType.CNAME], wanted.target, until)
         names.append(
             ChallengeName(
                 name=name,
                 held=held,
-                aliases=await _follow(lookup, held[RecordType.CNAME], wanted.target, until),
+                aliases=aliases,
                 by_wildcard=any(held.values()) and held == other and wanted.target not in held[RecordType.CNAME],
                 doubled_name=f"{name}.{zone}",
                 doubled=_own(seen[Question(f"{name}.{zone}", RecordType.CNAME)]),
-                unknown=alias if alias.outcome is Outcome.UNKNOWN else None,
+                unknown=doubt if alias.outcome.definitive else alias,
             )
         )
     for_wildcards = _by_dns(ca)
@@ -101,12 +103,17 @@ def _own(answer: Answer) -> tuple[str, ...]:
     return answer.values if answer.outcome is Outcome.FOUND and not answer.aliases else ()
 
 
-async def _follow(lookup: Lookup, first: tuple[str, ...], target: str, until: float) -> tuple[str, ...]:
-    """The aliases from the first one on, up to the target: an authority follows them too."""
+async def _follow(
+    lookup: Lookup, first: tuple[str, ...], target: str, until: float
+) -> tuple[tuple[str, ...], Answer | None]:
+    """The aliases from the first one on, up to the target, and why it is not known where the last one leads: an authority
+    follows them too."""
     passed = list(first[:1])
     while passed and passed[-1] != target and len(passed) < _MAX_ALIASES:
         (answer,) = await lookup.ask([Question(passed[-1], RecordType.CNAME)], until, fresh=True)
+        if not answer.outcome.definitive:
+            return tuple(passed), answer
         if not _own(answer) or answer.values[0] in passed:
             break
         passed.append(answer.values[0])
-    return tuple(passed)
+    return tuple(passed), None

@@ -245,6 +245,46 @@ CASES: Mapping[str, Case] = {
             ("bad_answer", "give no usable answer (bad_answer)"),
         )
     },
+    "servers that differ: a change is on its way": Case(
+        BOTH,
+        [
+            (
+                "warning delegation_servers_differ",
+                (
+                    f"The name servers of {INNER} don't agree about it. A change takes a while to reach all of them; where it lasts for "
+                    "hours, ask the DNS provider."
+                ),
+            )
+        ],
+        lambda dns: dns.differ(INNER, RecordType.CNAME, [OWN], []),
+    ),
+    "servers of a name between that differ": Case(
+        {**BOTH, OUTER: ["CNAME acme.example.net"]},
+        [
+            (
+                "warning delegation_servers_differ",
+                (
+                    "The name servers of acme.example.net don't agree about it. A change takes a while to reach all of them; where it "
+                    "lasts for hours, ask the DNS provider."
+                ),
+            )
+        ],
+        lambda dns: dns.differ("acme.example.net", RecordType.CNAME, [OWN], ["other.example"]),
+    ),
+    "a name between whose servers fail": Case(
+        {**BOTH, OUTER: ["CNAME acme.example.net"]},
+        [
+            (
+                "warning delegation_servers_silent",
+                (
+                    f"{OUTER} leads to acme.example.net, whose name servers fail (SERVFAIL), {WHY}. Change its CNAME to {OWN}, which "
+                    "needs no other name between."
+                ),
+                CHANGE_OUTER,
+            )
+        ],
+        lambda dns: dns.fail("acme.example.net"),
+    ),
     # CAA, which counts once there is a delegation.
     "no wildcards": Case(
         {**BOTH, TOP: ['CAA 0 issue "letsencrypt.org"', 'CAA 0 issuewild ";"']},
