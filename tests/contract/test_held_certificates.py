@@ -238,13 +238,13 @@ async def test_two_open_an_order_at_once(store: Store, clock: ManualClock) -> No
 
 
 async def test_orders_are_due(store: Store, clock: ManualClock) -> None:
-    """Open ones whose next step, or whose end, has come."""
+    """Open ones whose next step has come, or whose end, which those have that were begun."""
     now = clock.now()
     later = now + timedelta(minutes=5)
     due, waits, over = (
         an_order("a.example", now),
         an_order("b.example", now, next_at=later),
-        an_order("c.example", now, next_at=later, deadline_at=now),
+        an_order("c.example", now, next_at=later, deadline_at=now, state=OrderState.PLACED),
     )
     async with store.begin() as tx:
         for one in (due, waits, over):
