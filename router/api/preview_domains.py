@@ -9,6 +9,7 @@ from router.api.custom_domains import CONNECT_TIME
 from router.api.models import DnsProviderOut, Exact, HostName, Instant, Out, RecordOut
 from router.api.operations import Bare, Call, Handlers, operation
 from router.api.principal import Access
+from router.certificates.zone_status import Mode, ZoneState, ZoneStatus, ZoneStatuses
 from router.domains.checks.judgement import Check
 from router.domains.checks.verification import Verification
 from router.domains.dns_providers import provider_noted
@@ -42,6 +43,36 @@ class UrlExamples(Out):
     deployment: str
 
 
+class ZoneUploadOut(Out):
+    """A certificate that the domain's owner has brought."""
+
+    names: list[str]
+    issuer: str
+    serial: str
+    not_before: Instant
+    not_after: Instant
+
+
+class ZoneCertificateOut(Out):
+    """`mode` is `wildcard` where one certificate serves all hosts of the domain, `per_host` where each gets its own at its first
+    visit. `status`, with the fields up to `renew_at`, is of the certificate that the platform orders for the whole domain; `off` where it orders
+    none. `last_error` is why there is none, or no new one, and `next_attempt_at` when it goes on. `uploaded` is the owner's own, which is
+    served first; `advice` a sentence on what the records with purpose `certificate` would bring, null where they are there."""
+
+    mode: Mode
+    status: ZoneState
+    names: list[str]
+    issuer: str | None
+    serial: str | None
+    not_before: Instant | None
+    not_after: Instant | None
+    renew_at: Instant | None
+    last_error: str | None
+    next_attempt_at: Instant | None
+    uploaded: ZoneUploadOut | None
+    advice: str | None
+
+
 class PreviewDomainOut(Out):
     """`preview_domain` is the scope's own, null where it inherits; `effective_domain` is what holds for it.
 
@@ -69,6 +100,7 @@ class PreviewDomainOut(Out):
     cname_target: str
     target: str
     verified: bool
+    certificate: ZoneCertificateOut | None
 
 
 class _PreviewDomainHandlers(Handlers):
@@ -84,6 +116,7 @@ class _PreviewDomainHandlers(Handlers):
         urls: Urls,
         target: str,
         connect: DomainConnect | None,
+        zones: ZoneStatuses,
     ) -> None:
         self._previews = previews
         self._verification = verification
@@ -92,10 +125,12 @@ class _PreviewDomainHandlers(Handlers):
         self._urls = urls
         self._target = target
         self._connect = connect
+        self._zones = zones
 
     async def _get(self, scope: Scope, scope_id: str) -> Bare[PreviewDomainOut]:
         setting = await self._previews.setting(scope, scope_id)
-        return Bare(self._shown(scope, scope_id, setting, await self._apply_url(setting.own)))
+        url, zone = await self._apply_url(setting.own), await self._zone(setting.own)
+        return Bare(self._shown(scope, scope_id, setting, url, zone))
 
     async def _put(self, scope: Scope, scope_id: str, body: PutPreviewDomain) -> Bare[PreviewDomainOut]:
         await self._previews.set(scope, scope_id, body.preview_domain)
@@ -112,11 +147,15 @@ class _PreviewDomainHandlers(Handlers):
         preview, check = await self._verification.preview_domain(scope, scope_id)
         if self._connect is not None:
             await self._connect.wait(preview.domain, CONNECT_TIME, is_zone=True)
-        url = await self._apply_url(preview)
-        return Bare(self._shown(scope, scope_id, PreviewSetting(preview, preview), url, check))
+        await self._zones.check(preview.domain)
+        url, zone = await self._apply_url(preview), await self._zone(preview)
+        return Bare(self._shown(scope, scope_id, PreviewSetting(preview, preview), url, zone, check))
 
     async def _apply_url(self, own: PreviewDomain | None) -> str | None:
         return None if own is None or self._connect is None else await self._connect.of_preview(own)
+
+    async def _zone(self, own: PreviewDomain | None) -> ZoneStatus | None:
+        return None if own is None else await self._zones.of(own.domain, own.tenant_id)
 
     def _shown(
         self,
@@ -124,6 +163,7 @@ class _PreviewDomainHandlers(Handlers):
         scope_id: str,
         standing: PreviewSetting,
         apply_url: str | None,
+        zone: ZoneStatus | None,
         check: Check | None = None,
     ) -> PreviewDomainOut:
         own, effective = standing.own, standing.effective
@@ -131,7 +171,8 @@ class _PreviewDomainHandlers(Handlers):
         dns_status = own.dns_status if own is not None else NOT_CONFIGURED
         seen = None if check is None or own is None else check.noted(own.check.checked_at or own.updated_at)
         provider = None if own is None else provider_noted(seen if seen is not None else own.detail)
-        needed = () if own is None else own.required_records(self._target, seen)
+        needed = [] if own is None else list(own.required_records(self._target, seen))
+        needed += [] if zone is None else zone.records()
         return PreviewDomainOut(
             scope=scope,
             id=scope_id,
@@ -156,7 +197,26 @@ class _PreviewDomainHandlers(Handlers):
             cname_target=self._target,
             target=self._target,
             verified=own is not None and own.verified,
+            certificate=None if zone is None else _certificate(zone),
         )
+
+
+def _certificate(zone: ZoneStatus) -> ZoneCertificateOut:
+    managed, uploaded = zone.managed, zone.uploaded
+    return ZoneCertificateOut(
+        mode=zone.mode,
+        status=zone.state,
+        names=[] if managed is None else list(managed.names),
+        issuer=None if managed is None else managed.issuer,
+        serial=None if managed is None else managed.serial,
+        not_before=None if managed is None else managed.not_before,
+        not_after=None if managed is None else managed.not_after,
+        renew_at=None if managed is None else managed.renew_at,
+        last_error=zone.last_error,
+        next_attempt_at=zone.next_attempt_at,
+        uploaded=None if uploaded is None else ZoneUploadOut.model_validate(uploaded),
+        advice=zone.advice,
+    )
 
 
 class TenantPreviewDomain(_PreviewDomainHandlers):

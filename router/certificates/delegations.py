@@ -1,6 +1,5 @@
 """Delegations: checked by DNS, and stored with what follows from a change."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from router.base.clock import Clock, iso
@@ -28,25 +27,27 @@ class Delegations:
         *,
         lookup: Lookup,
         acme_zone: str,
-        ca: Callable[[], Ca],
+        directory: str,
+        ca: Ca,
     ) -> None:
-        """`ca` is the authority that orders are placed at, as CAA records know it."""
+        """`directory` and `ca` are the authority that orders are placed at, the second as CAA records know it, without our account."""
         self._store = store
         self._clock = clock
         self._lookup = lookup
         self.acme_zone = acme_zone
+        self._directory = directory
         self._ca = ca
 
     async def check(self, domain: str, *, fresh: bool = False, under: Lease | None = None) -> Delegation | None:
         """Look at it now; None where the zone has none (any more)."""
         async with self._store.read() as tx:
             seen = await tx.delegations.get(domain)
+            account = await tx.acme_accounts.get(self._directory)
         if seen is None:
             return None
+        ca = self._ca.model_copy(update={"account_uri": None if account is None else account.uri})
         until = self._clock.monotonic() + CHECK_TIME
-        found = await check_delegation(
-            self._lookup, domain, seen.target(self.acme_zone), self._ca(), until, fresh=fresh
-        )
+        found = await check_delegation(self._lookup, domain, seen.target(self.acme_zone), ca, until, fresh=fresh)
         return await self._store_check(seen, found, under)
 
     async def _store_check(self, seen: Delegation, found: Found, under: Lease | None) -> Delegation | None:

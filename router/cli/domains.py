@@ -16,6 +16,7 @@ from router.routes.records import Kind
 
 if TYPE_CHECKING:
     from router.certificates.own import OwnCertificate
+    from router.certificates.zone_status import ZoneStatus
     from router.domains.custom import CustomDomain
     from router.domains.diagnosis.diagnoser import Diagnosis
     from router.domains.diagnosis.findings import Finding
@@ -115,6 +116,22 @@ def domains_certificate(domain: str, config: Config = None, as_json: AsJson = Fa
         show_list(with_services(config, find, reads=True, secrets=True), _certificate, as_json, 1)
 
 
+@commands.command("delegation")
+def domains_delegation(domain: str, config: Config = None, as_json: AsJson = False) -> None:
+    """Look whether the challenges of a preview domain, or of the platform's own, lead here, and show the records for that, and how
+    its certificate for all hosts stands."""
+    from router.errors import NOT_FOUND
+
+    async def look(services: "Services") -> "ZoneStatus":
+        found = await services.zone_statuses.named(domain.lower().rstrip("."))
+        if found is None:
+            raise RouterError(NOT_FOUND, f"{domain} is no preview domain, and not the platform's with acme_platform")
+        return found
+
+    with reported(as_json):
+        show(_zone(with_services(config, look)), as_json)
+
+
 @commands.command("diagnose")
 def domains_diagnose(
     fqdn: str,
@@ -130,6 +147,24 @@ def domains_diagnose(
     with reported(as_json):
         shown = _diagnosis(with_services(config, look, reads=True))
         show(shown, as_json, lambda: "\n".join(_finding_lines(shown)))
+
+
+def _zone(found: "ZoneStatus") -> dict[str, Any]:
+    managed, delegation = found.managed, found.delegation
+    return {
+        "domain": found.domain,
+        "delegation": None if delegation is None else delegation.state.value,
+        "records": [f"{one.fqdn}. CNAME {one.expected}. ({one.status})" for one in found.records()],
+        "checked_at": None if delegation is None else time_text(delegation.checked_at),
+        "mode": found.mode.value,
+        "status": found.state.value,
+        "names": [] if managed is None else list(managed.names),
+        "not_after": None if managed is None else time_text(managed.not_after),
+        "renew_at": None if managed is None else time_text(managed.renew_at),
+        "last_error": found.last_error,
+        "next_attempt_at": time_text(found.next_attempt_at),
+        "advice": found.advice,
+    }
 
 
 def _certificate(found: "OwnCertificate") -> dict[str, Any]:

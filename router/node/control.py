@@ -5,7 +5,7 @@ In a node of several processes the control process has it, and no worker loads a
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from aiohttp import web
 from router.base.clock import Clock, ClockWatch, SystemClock
 from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
+from router.domains.lookup import Lookup
 from router.domains.names import suffixes
 from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
@@ -40,6 +41,7 @@ from router.node.ipc import ControlSide
 from router.node.rest import server_on
 from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
 from router.node.surroundings import Surroundings
+from router.node.zone_certificates import open_delegations, open_zone_jobs
 from router.observe.metrics import Metrics
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
@@ -247,7 +249,9 @@ class Control:
                 metrics=metrics,
                 clock=clock,
             )
-            self._jobs = Jobs([*periodic, self._warm(services, ask)], leases=store.leases, metrics=metrics, clock=clock)
+            zone_jobs = await self._zone_jobs(lookup)
+            jobs = [*periodic, *zone_jobs, self._warm(services, ask)]
+            self._jobs = Jobs(jobs, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)
             stack.push_async_callback(self._deliveries.close)
             self._jobs.start()
@@ -434,6 +438,25 @@ class Control:
         self._stack.push_async_callback(readings.close)
         readings.start()
         return readings
+
+    async def _zone_jobs(self, lookup: Lookup) -> Sequence[Job]:
+        """What has zones' certificates ordered and renewed; nothing without an `acme_zone`."""
+        settings, acme = self._settings, self._settings.acme()
+        delegations = open_delegations(settings, self._store, self._clock, lookup)
+        if acme is None or delegations is None:
+            return []
+        opened = open_zone_jobs(
+            acme,
+            settings,
+            self._store,
+            self._clock,
+            lookup=lookup,
+            delegations=delegations,
+            box=SecretBox(settings.secret_keys()),
+            metrics=self._metrics,
+            in_doubt=lambda: self._doubt is not None,
+        )
+        return await self._stack.enter_async_context(opened)
 
     def _warm(self, services: Services, ask: Ask) -> Job:
         """What fetches certificates ahead, and makes domains active."""

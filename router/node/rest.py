@@ -151,6 +151,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
                 urls=urls,
                 target=settings.proxy_target,
                 connect=services.domain_connect,
+                zones=services.zone_statuses,
             )
             for handlers in (TenantPreviewDomain, WorkspacePreviewDomain, ProjectPreviewDomain)
         ),

@@ -9,6 +9,7 @@ from router.base.secret_box import SecretBox
 from router.certificates.own import OwnCertificates
 from router.certificates.sealed_keys import SealedKeys
 from router.certificates.zone_delegations import ZoneDelegations
+from router.certificates.zone_status import ZoneStatuses
 from router.dns import DnsLookup
 from router.domains.checks.apply_custom import CustomResults
 from router.domains.checks.apply_preview import PreviewResults
@@ -22,6 +23,7 @@ from router.domains.domain_connect import DomainConnect
 from router.domains.lookup import Lookup
 from router.domains.preview_domains import PreviewDomains
 from router.domains.transfers import Transfers
+from router.node.zone_certificates import open_delegations
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
@@ -87,6 +89,7 @@ class Services:
     custom_domains: CustomDomains
     preview_domains: PreviewDomains
     own_certificates: OwnCertificates
+    zone_statuses: ZoneStatuses
     custom_results: CustomResults
     preview_results: PreviewResults
     verification: Verification
@@ -234,6 +237,7 @@ def build_services(
         transfers=transfers,
         domain_connect=domain_connect,
         request_logs=RequestLogs(kept, clock, listeners_per_tenant=settings.records.listeners_per_tenant),
+        zone_statuses=ZoneStatuses(store, clock, delegations=open_delegations(settings, store, clock, lookup)),
     )
 
 

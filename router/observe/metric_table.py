@@ -42,6 +42,8 @@ _JOBS = (
     "fail_lost_builds",
     "rotate_signing_keys",
     "warn_of_uploads",
+    "order_certificates",
+    "prune_orders",
     "check_domains",
     "watch_wakes",
     "copy_activity",
@@ -152,6 +154,12 @@ TABLE = (
     ),
     Row("certificate_writes", "counter", {"result": ("ok", "error")}, "Writes of certificate data to the store"),
     Row("certificate_writes_waiting", "gauge", {}, "Certificate data not written to the store yet"),
+    Row(
+        "certificate_orders",
+        "counter",
+        {"result": ("issued", "failed", "rate_limited", "abandoned")},
+        "Orders for zones' certificates by what became of them; rate_limited ones wait",
+    ),
     Row(
         "certificates",
         "gauge",

@@ -24,6 +24,7 @@ from router.store.held_certificate_tables import acme_orders, delegations, held_
 from router.tenancy.events import EventFilter
 from router.tenancy.tenants import Tenant
 from tests.support.fake_authority import FakeAuthority, FakeRecords
+from tests.support.held_certificates import DIRECTORY
 from tests.support.memory_dns import MemoryLookup
 from tests.support.world import World
 
@@ -56,7 +57,9 @@ class Fleet:
         """A new process: nothing is remembered but what the store has."""
         ca = Ca(methods=("dns-01",))
         self.accounts = Accounts(self.store, self.clock, authority=self.authority, box=self.box)
-        self.delegations = Delegations(self.store, self.clock, lookup=self.dns, acme_zone=ACME_ZONE, ca=lambda: ca)
+        self.delegations = Delegations(
+            self.store, self.clock, lookup=self.dns, acme_zone=ACME_ZONE, directory=DIRECTORY, ca=ca
+        )
         self.issuing = Issuing(
             self.store,
             self.clock,
