@@ -329,15 +329,9 @@ class Backend:
         return end
 
     async def request(self) -> tuple[End, Message]:
-        """The next connection that brings a request, and the request. One that is closed before was given up: where the
-        machine stands still for 0.3 s, the proxy takes it that nobody answers, and dials anew."""
-        while True:
-            end = await self.accept()
-            try:
-                return end, await end.read_request()
-            except Ended as ended:
-                if ended.so_far or ended.reset:
-                    raise
+        """The next connection, and the request that it brings."""
+        end = await self.accept()
+        return end, await end.read_request()
 
     def has_visitor(self) -> bool:
         """Whether a connection waits to be accepted; it is accepted then."""
