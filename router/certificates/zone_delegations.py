@@ -1,5 +1,8 @@
 """What the owners of zones may delegate, for those who tell them: the diagnosis, and links at their DNS provider."""
 
+from dataclasses import replace
+
+from router.base.clock import Clock
 from router.base.transactions import Transactions
 from router.certificates.delegation import challenge_names
 from router.certificates.transaction import Tx
@@ -9,8 +12,9 @@ from router.domains.diagnosis.delegation_snapshot import Delegated
 class ZoneDelegations:
     """A domains.diagnosis.delegation_snapshot.Delegations."""
 
-    def __init__(self, store: Transactions[Tx], acme_zone: str) -> None:
+    def __init__(self, store: Transactions[Tx], clock: Clock, acme_zone: str) -> None:
         self._store = store
+        self._clock = clock
         self._acme_zone = acme_zone
 
     async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
@@ -20,3 +24,11 @@ class ZoneDelegations:
         if found is None or found.tenant_id != tenant_id:
             return None
         return Delegated(names=challenge_names(domain), target=found.target(self._acme_zone), acme_zone=self._acme_zone)
+
+    async def check_soon(self, domain: str, tenant_id: str) -> None:
+        """See `Delegations`."""
+        now = self._clock.now()
+        async with self._store.begin() as tx:
+            found = await tx.delegations.get(domain)
+            if found is not None and found.tenant_id == tenant_id and not found.present and found.next_check_at > now:
+                await tx.delegations.save(replace(found, next_check_at=now))

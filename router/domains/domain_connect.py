@@ -169,7 +169,9 @@ class DomainConnect:
                 return None
             check = await self._soon(tx, preview.check, preview.domain, preview.tenant_id, now)
             await tx.preview_domains.put(replace(preview, check=check))
-            return preview.domain
+        if self._delegations is not None:
+            await self._delegations.check_soon(preview.domain, preview.tenant_id)
+        return preview.domain
 
     async def _soon(self, tx: Tx, state: CheckState, name: str, tenant_id: str, now: datetime) -> CheckState:
         """The next check is due now, and those after it come as if the domain were new. Where one was asked for just before, it is due

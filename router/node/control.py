@@ -164,7 +164,7 @@ class Control:
                 clock,
                 lookup=lookup,
                 destinations=destinations_of(settings, own_listeners),
-                delegations=delegations_of(store, settings),
+                delegations=delegations_of(store, settings, clock),
             )
         )
         services = build_services(

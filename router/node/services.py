@@ -102,9 +102,9 @@ class Services:
     request_logs: RequestLogs
 
 
-def delegations_of(store: Store, settings: Settings) -> ZoneDelegations | None:
+def delegations_of(store: Store, settings: Settings, clock: Clock) -> ZoneDelegations | None:
     """What zones may delegate; None where there is no zone of ours for it."""
-    return None if settings.acme_zone is None else ZoneDelegations(store, settings.acme_zone)
+    return None if settings.acme_zone is None else ZoneDelegations(store, clock, settings.acme_zone)
 
 
 def destinations_of(settings: Settings, own_listeners: Collection[tuple[str, int]]) -> Destinations:
@@ -160,7 +160,7 @@ def build_services(
         proxy_target=settings.proxy_target,
         ca=settings.ca,
         docs_url=settings.docs_url,
-        delegations=delegations_of(store, settings),
+        delegations=delegations_of(store, settings, clock),
     )
     max_domains = settings.domains_per_tenant
     transfers = Transfers(

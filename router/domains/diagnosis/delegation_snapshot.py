@@ -38,6 +38,10 @@ class Delegations(Protocol):
     async def delegated(self, domain: str, tenant_id: str) -> Delegated | None:
         """What this tenant's zone has to delegate, and where to; None where it has none. Raises StoreUnavailableError."""
 
+    async def check_soon(self, domain: str, tenant_id: str) -> None:
+        """Its records may be there now: let the next check be due, unless they were seen already. Raises
+        StoreUnavailableError."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeName:
