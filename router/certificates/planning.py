@@ -24,7 +24,7 @@ _LATEST_UNREACHABLE = timedelta(minutes=10)
 _YOUNGEST = timedelta(hours=6)
 _NEAR = 8  # part of the time that is left, for a try
 _NEAREST = timedelta(minutes=10)
-_ASK_SOONEST, _ASK_LATEST = timedelta(minutes=1), timedelta(days=1)
+_ASK_SOONEST, _ASK_LATEST = 60.0, 86400.0  # seconds
 _ASK_AGAIN = timedelta(hours=6)  # RFC 9773 §4.3.3: after a failure
 
 
@@ -49,7 +49,7 @@ def ask_again_at(now: datetime, window: RenewalWindow | None) -> datetime:
     """When the authority is to be asked again when to renew; `window` None: it did not answer."""
     if window is None:
         return now + _ASK_AGAIN
-    return now + min(max(timedelta(seconds=window.retry_after), _ASK_SOONEST), _ASK_LATEST)
+    return now + timedelta(seconds=min(max(window.retry_after, _ASK_SOONEST), _ASK_LATEST))
 
 
 def wait_after(failures: int, backoff: Sequence[float], left: timedelta | None) -> timedelta:

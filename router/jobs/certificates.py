@@ -23,8 +23,9 @@ from router.certificates.transaction import Tx
 from router.errors import RouterError, StoreUnavailableError
 
 EVERY = 1.0  # seconds between two runs
-RUN_TIME = 20.0  # seconds within which a run begins anything
-WITHIN = 120.0  # a step that was begun may wait for the authority and for name servers
+RUN_TIME = 60.0  # seconds within which a run begins anything
+GRACE = 5.0  # seconds more for what is under way; each step may be repeated
+WITHIN = 120.0
 ORDERS = 32  # that are driven at once
 _CHECKS = 16
 _ASKS = 4
@@ -59,7 +60,7 @@ class ZoneCertificates:
         self._planned = float("-inf")
 
     async def run(self, lease: Lease) -> None:
-        """Work until nothing is due, or for `RUN_TIME`. Raises StoreUnavailableError."""
+        """Work until nothing is due, or for `RUN_TIME`: what hangs then is cancelled. Raises StoreUnavailableError."""
         tasks, busy, ended = Tasks("zone certificates"), dict[str, asyncio.Task[None]](), dict[str, float]()
         end = self._clock.monotonic() + RUN_TIME
         await self._delegations.make_missing(self._platform, lease)
@@ -70,7 +71,7 @@ class ZoneCertificates:
                     lately = {name for name, at in ended.items() if now - at < _POLL}
                     for name, work in await self._due(lease, busy.keys() | lately):
                         busy[name] = tasks.start(name, self._do(name, work()))
-                if not busy:
+                if not busy or now >= end + GRACE:
                     return
                 await asyncio.wait(busy.values(), timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
                 done = {name for name, task in busy.items() if task.done()}

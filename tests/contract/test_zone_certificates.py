@@ -1,5 +1,6 @@
 """Zones' certificates on both stores: when one is ordered, what each fault of the authority leads to, renewals, and the end."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from router.base.leases import Lease
 from router.certificates.authority import (
     AuthorityError,
     BadAnswerError,
+    OrderSeen,
     Problem,
     RateLimitedError,
     RefusedError,
@@ -26,6 +28,7 @@ from router.certificates.delegation import DelegationState
 from router.certificates.held import key_purpose
 from router.certificates.order import CLOSED, OrderState
 from router.domains.lookup import RecordType
+from router.jobs.certificates import GRACE, RUN_TIME
 from router.routes.records import Scope
 from router.settings import Gate
 from router.store import Store, Transaction
@@ -253,6 +256,38 @@ async def test_records_that_can_not_be_published(fleet: Fleet, tenant: Tenant) -
     await fleet.pass_time(600)
     assert await fleet.held() is not None
     assert fleet.authority.placed == {NAMES: 1}
+
+
+@on_sqlite
+async def test_an_authority_that_hangs(fleet: Fleet, tenant: Tenant) -> None:
+    """For one order: the others go on meanwhile, and the run ends, with the order left as it was."""
+    reached, never = asyncio.Event(), asyncio.Event()
+    place = fleet.authority.place
+
+    async def hang(names: Sequence[str], *, replaces: str | None = None) -> OrderSeen:
+        if "hangs" in names[0]:
+            reached.set()
+            await never.wait()
+        return await place(names, replaces=replaces)
+
+    fleet.authority.place = hang  # type: ignore[method-assign]
+    for name in ("hangs.example.org", "z.example.net"):
+        workspace = await fleet.world.workspace(tenant, name)
+        await fleet.world.zone(Scope.WORKSPACE, workspace.id, name)
+        await fleet.delegate(name)
+        await fleet.delegations.check(name)
+    run = asyncio.create_task(fleet.run())
+    async with asyncio.timeout(20):
+        await reached.wait()
+        while await fleet.held("z.example.net") is None:
+            fleet.clock.advance(1)
+            await asyncio.sleep(0.05)
+        assert not run.done()
+        fleet.clock.advance(RUN_TIME + GRACE)
+        await run
+    order = await fleet.order("hangs.example.org")
+    assert order is not None
+    assert order.state is OrderState.PLACING
 
 
 async def test_a_slow_authority(fleet: Fleet, tenant: Tenant) -> None:
