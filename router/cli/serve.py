@@ -40,6 +40,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         settings = load(config)
         settings.secret_keys()  # its file is read at the start, which fails where that can't be
         settings.acme()
+        settings.certificate_listener()
         key_of(settings)  # as is this one
         shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))

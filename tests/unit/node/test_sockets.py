@@ -4,8 +4,16 @@ import socket
 
 import pytest
 
-from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, dns_sockets, listen, listen_dns, local_addresses
+from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, binds, dns_sockets, listen, listen_dns, local_addresses
 from router.settings import Settings
+
+
+def test_the_listeners_of_a_node() -> None:
+    """Those of its roles; the one for certificates belongs to the admin's, where it is set."""
+    one = Settings(certificate_bind="10.0.0.5:8443", roles=frozenset({"admin", "proxy"}))
+    assert binds(one) == {"proxy": one.proxy_bind, "admin": one.admin_bind, "certificate": "10.0.0.5:8443"}
+    assert binds(one.model_copy(update={"roles": frozenset({"api"})})) == {"api": one.api_bind}
+    assert set(binds(Settings())) == {"proxy", "api", "admin"}
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
