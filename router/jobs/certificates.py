@@ -32,6 +32,8 @@ _ASKS = 4
 _POLL = 1.0  # seconds between two looks at what is due, and between two steps of one thing
 _PLAN_EVERY = 5.0  # seconds between two looks at which zones want an order
 
+_TIDY_EVERY = 60.0  # seconds between two looks for zones without a delegation, and for certificates near their end
+
 _log = structlog.get_logger("router.jobs.certificates")
 
 
@@ -57,13 +59,12 @@ class ZoneCertificates:
         self._issuing = issuing
         self._platform = platform
         self._in_doubt = in_doubt
-        self._planned = float("-inf")
+        self._planned = self._tidied = float("-inf")
 
     async def run(self, lease: Lease) -> None:
         """Work until nothing is due, or for `RUN_TIME`: what hangs then is cancelled. Raises StoreUnavailableError."""
         tasks, busy, ended = Tasks("zone certificates"), dict[str, asyncio.Task[None]](), dict[str, float]()
         end = self._clock.monotonic() + RUN_TIME
-        await self._delegations.make_missing(self._platform, lease)
         try:
             while True:
                 now = self._clock.monotonic()
@@ -94,21 +95,28 @@ class ZoneCertificates:
         async with self._store.read() as tx:
             orders = await tx.acme_orders.due(now, 2 * ORDERS)
             checks = await tx.delegations.due(now, 2 * _CHECKS)
-            closed = await tx.acme_orders.unwithdrawn(_ASKS)
         for order in orders:
             begin("order", order.id, ORDERS, partial(self._issuing.advance, order.id, lease))
-        for order in closed:
-            begin("withdraw", order.id, _ASKS, partial(self._issuing.withdraw, order, lease))
         for zone in checks:
             begin("check", zone.domain, _CHECKS, partial(self._delegations.check, zone.domain, under=lease))
-        if self._clock.monotonic() - self._planned >= _PLAN_EVERY and not self._in_doubt():
+        if self._clock.monotonic() - self._planned >= _PLAN_EVERY:
             self._planned = self._clock.monotonic()
-            for zone in await self._renewals.wanting():
+            async with self._store.read() as tx:
+                closed = await tx.acme_orders.unwithdrawn(_ASKS)
+            for order in closed:
+                begin("withdraw", order.id, _ASKS, partial(self._issuing.withdraw, order, lease))
+            for zone in [] if self._in_doubt() else await self._renewals.wanting():
                 begin("open", zone.domain, _CHECKS, partial(self._renewals.open, zone, lease))
             for held in await self._renewals.to_ask():
                 begin("ask", held.domain, _ASKS, partial(self._renewals.ask, held, lease))
-            await self._renewals.tell_ending(lease)
+        if self._clock.monotonic() - self._tidied >= _TIDY_EVERY:
+            self._tidied = self._clock.monotonic()
+            begin("tidy", "up", 1, partial(self._tidy, lease))
         return begun
+
+    async def _tidy(self, lease: Lease) -> None:
+        await self._delegations.make_missing(self._platform, lease)
+        await self._renewals.tell_ending(lease)
 
     async def _do(self, name: str, work: Awaitable[object]) -> None:
         try:

@@ -77,7 +77,7 @@ class SqlDelegations(Rows):
         which = held.c.renew_at <= now if renewal else held.c.id.is_(None)
         select = (
             sa.select(delegations)
-            .join(held, own, isouter=True)
+            .join(held, own, isouter=not renewal)
             .where(
                 delegations.c.state == DelegationState.PRESENT,
                 sa.or_(delegations.c.tenant_id.is_(None), _verified().exists()),
