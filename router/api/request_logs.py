@@ -70,7 +70,9 @@ class RecordConditions(Query):
     ending: Annotated[
         Annotated[str, AfterValidator(_known_ending)] | None,
         Field(
-            description="How it ended, as `ending` of a record says.", json_schema_extra={"enum": [*COMBINATIONS, None]}
+            description="How it ended, as `ending` of a record says.",
+            # No `enum`: generators of clients make names of its values, and `CR` and `cR` would be one.
+            json_schema_extra={"pattern": f"^({'|'.join(COMBINATIONS)})$", "examples": ["BH"]},
         ),
     ] = None
     fault: Annotated[Fault | None, Field(description="Who ended it early, or answered with an error.")] = None

@@ -12,11 +12,17 @@ from typing import Final
 from router.observe.ended_exchange import Finished
 from router.records.record import COLD_START, TUNNEL
 
-# Instant of the end (monotonic clock), durations in seconds: total, first byte (below 0: none), queue, dial, wake; bytes in
-# and out, status, ending, flags, lengths of: id, method, path, host, client, error, version. Tenant and resource, whose
-# ids have 36 characters, stand in front of the texts.
-_HEAD: Final = struct.Struct("<d5fQQH2sBBBHBBBB36s36s")
-_SIZE: Final = 129  # of it; a test holds the two together
+# Instant of the end (monotonic clock), seconds in all and until the first byte (below 0: none), bytes in and out, status,
+# ending, flags, lengths of: id, method, path, host, client, error, version.
+_HEAD: Final = struct.Struct("<d2fQQH2sBBBHBBBB")
+_SIZE: Final = 45  # of it; a test holds the two together
+# Behind it, as flags say: seconds that it waited for a place, a connection, a resource that starts; and whose it was: the ids of
+# tenant and resource, where that was not the same as of the record before.
+_WAITS: Final = struct.Struct("<3f")
+_WAITS_SIZE: Final = 12
+_ID_SIZE: Final = 36
+_WAITED: Final = 64  # flags, beside those of a record
+_NEXT: Final = 128
 
 FORM: Final = 1  # to be raised with each change of what a pack looks like
 
@@ -36,7 +42,7 @@ def pack(batch: Sequence[Finished]) -> bytes:
     """The exchanges of a batch that were for a resource; others are nobody's."""
     out: list[bytes] = []
     before: object = None
-    tenant = identity = version = b""
+    owner = version = b""
     head = _HEAD.pack
     for done in batch:
         route = done.route
@@ -47,8 +53,7 @@ def pack(batch: Sequence[Finished]) -> bytes:
             continue
         if resource is not before:
             before = resource
-            tenant = resource.tenant_id.encode("ascii", "replace")
-            identity = resource.id.encode("ascii", "replace")
+            owner = resource.tenant_id.encode("ascii", "replace") + resource.id.encode("ascii", "replace")
             version = resource.deployment_version.encode("ascii", "replace")
         path = done.target.partition(b"?")[0]
         if len(path) > _MAX_PATH:
@@ -61,43 +66,43 @@ def pack(batch: Sequence[Finished]) -> bytes:
         problem = done.problem
         error = b"" if problem is None else problem.code.encode("ascii")
         started, first_byte, ended = done.started, done.first_byte, done.ended
-        queue = dial = wake = 0.0
-        if done.queued_at:
-            queue = (done.admitted_at or ended) - done.queued_at
-        if done.dialled_at:
-            dial = (done.connected_at or ended) - done.dialled_at
+        waits = b""
         flags = 0
-        if done.held_at:
-            wake = (done.woken_at or ended) - done.held_at
-            flags = COLD_START
+        if done.queued_at or done.dialled_at or done.held_at:
+            queue = dial = wake = 0.0
+            if done.queued_at:
+                queue = (done.admitted_at or ended) - done.queued_at
+            if done.dialled_at:
+                dial = (done.connected_at or ended) - done.dialled_at
+            flags = _WAITED
+            if done.held_at:
+                wake = (done.woken_at or ended) - done.held_at
+                flags |= COLD_START
+            waits = _WAITS.pack(queue, dial, wake)
         if done.tunnel:
             flags |= TUNNEL
+        if owner:
+            flags |= _NEXT
         request_id = done.id
-        out.append(
-            head(
-                ended,
-                ended - started,
-                first_byte - started if first_byte else -1.0,
-                queue,
-                dial,
-                wake,
-                done.received,
-                done.sent,
-                done.status,
-                done.ending.encode("ascii"),
-                flags,
-                len(request_id),
-                len(method),
-                len(path),
-                len(host),
-                len(client),
-                len(error),
-                len(version),
-                tenant,
-                identity,
-            )
+        fixed = head(
+            ended,
+            ended - started,
+            first_byte - started if first_byte else -1.0,
+            done.received,
+            done.sent,
+            done.status,
+            done.ending.encode("ascii"),
+            flags,
+            len(request_id),
+            len(method),
+            len(path),
+            len(host),
+            len(client),
+            len(error),
+            len(version),
         )
-        out += (request_id, method, path, host, client, error, version)
+        out += (fixed, waits, owner, request_id, method, path, host, client, error, version)
+        owner = b""
     return b"".join(out)
 
 
@@ -106,13 +111,22 @@ def unpack(data: bytes) -> list[Packed]:
     place, end = 0, len(data)
     unpack_head = _HEAD.unpack_from
     found: list[Packed] = []
+    tenant = resource = b""
     try:
         while place < end:
             (
-                ended, total, first_byte, queue, dial, wake, received, sent, status, ending, flags,
-                of_id, of_method, of_path, of_host, of_client, of_error, of_version, tenant, resource,
+                ended, total, first_byte, received, sent, status, ending, flags,
+                of_id, of_method, of_path, of_host, of_client, of_error, of_version,
             ) = unpack_head(data, place)  # fmt: skip
-            id_at = place + _SIZE
+            place += _SIZE
+            queue = dial = wake = 0.0
+            if flags & _WAITED:
+                queue, dial, wake = _WAITS.unpack_from(data, place)
+                place += _WAITS_SIZE
+            if flags & _NEXT:
+                tenant, resource = data[place : place + _ID_SIZE], data[place + _ID_SIZE : place + 2 * _ID_SIZE]
+                place += 2 * _ID_SIZE
+            id_at = place
             method_at = id_at + of_id
             path_at = method_at + of_method
             host_at = path_at + of_path
@@ -124,7 +138,7 @@ def unpack(data: bytes) -> list[Packed]:
                 raise ValueError("a pack ends in the middle of a record")
             found.append(
                 (
-                    ended, total, first_byte, queue, dial, wake, received, sent, status, ending, flags, tenant, resource,
+                    ended, total, first_byte, queue, dial, wake, received, sent, status, ending, flags & ~(_WAITED | _NEXT), tenant, resource,
                     data[id_at:method_at], data[method_at:path_at], data[path_at:host_at], data[host_at:client_at],
                     data[client_at:error_at], data[error_at:version_at], data[version_at:place],
                 )

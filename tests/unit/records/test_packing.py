@@ -8,7 +8,7 @@ from router.records.packing import pack, unpack
 from router.records.reading import PackReader
 from router.records.record import COLD_START, TUNNEL, Record, Row, details_of
 from tests.support.ended import ended
-from tests.support.request_records import ACME, SHOP, exchange, led
+from tests.support.request_records import ACME, DESK, GLOBEX, SHOP, exchange, led
 
 VERSION = "9a1f7d5e-5a43-4d1c-8f43-1b2c3d4e5f60"
 
@@ -104,8 +104,18 @@ def test_many_are_read_in_order() -> None:
     assert [(one.id, one.request_id) for one in found] == [(number, str(number)) for number in range(64)]
 
 
-@pytest.mark.parametrize("cut", [1, 50, 128, 140, 160])
+@pytest.mark.parametrize("cut", [1, 44, 45, 100, 117, 140, 160])
 def test_half_a_pack_is_refused(cut: int) -> None:
     """A pack that ends in the middle of a record is a bug somewhere, and no record."""
     with pytest.raises(ValueError, match="pack"):
         unpack(pack([exchange()])[:cut])
+
+
+def test_whose_they_are_is_said_once() -> None:
+    """Records of one resource that follow each other share its ids; each record is its own resource's all the same."""
+    shop, desk = led(), led(DESK, GLOBEX)
+    order = [shop, shop, desk, shop, desk, desk]
+    packed = pack([exchange(route=one) for one in order])
+    assert packed.count(str(SHOP).encode()) == 2
+    owners = {id(shop): (ACME.bytes, SHOP.bytes), id(desk): (GLOBEX.bytes, DESK.bytes)}
+    assert [(one.tenant, one.resource) for one in records(packed)] == [owners[id(one)] for one in order]
