@@ -132,6 +132,22 @@ def domains_delegation(domain: str, config: Config = None, as_json: AsJson = Fal
         show(_zone(with_services(config, look)), as_json)
 
 
+@commands.command("renew")
+def domains_renew(domain: str, config: Config = None, as_json: AsJson = False) -> None:
+    """Have the certificate that the router ordered for a preview domain, or for the platform's own, renewed now: because its key may
+    be known, or to leave an authority. The old one is served until the new one is there."""
+    from router.errors import NOT_FOUND
+
+    async def renew(services: "Services") -> "ZoneStatus":
+        found = await services.zone_statuses.renew(domain.lower().rstrip("."))
+        if found is None:
+            raise RouterError(NOT_FOUND, f"the router has ordered no certificate for {domain}")
+        return found
+
+    with reported(as_json):
+        show(_zone(with_services(config, renew)), as_json)
+
+
 @commands.command("diagnose")
 def domains_diagnose(
     fqdn: str,

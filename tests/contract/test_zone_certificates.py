@@ -27,6 +27,7 @@ from router.certificates.challenges import ChallengeError
 from router.certificates.delegation import DelegationState
 from router.certificates.held import key_purpose
 from router.certificates.order import CLOSED, OrderState
+from router.certificates.zone_status import ZoneStatuses
 from router.domains.lookup import RecordType
 from router.jobs.certificates import GRACE, RUN_TIME
 from router.routes.records import Scope
@@ -34,6 +35,7 @@ from router.settings import Gate
 from router.store import Store, Transaction
 from router.tenancy.tenants import Tenant
 from tests.support.database import execute, on_sqlite, rows
+from tests.support.held_certificates import DIRECTORY
 from tests.support.zone_certificates import ZONE, Fleet
 
 pytestmark = pytest.mark.asyncio
@@ -516,6 +518,36 @@ async def test_name_servers_that_do_not_answer_take_nothing_away(fleet: Fleet, t
         fleet.dns.fail(name, None)
     await fleet.delegations.check(ZONE)
     assert await fleet.events(tenant) == ["delegation.present", "certificate.issued"]
+
+
+async def test_another_authority(fleet: Fleet, tenant: Tenant, database: str) -> None:
+    """Orders at the one before are abandoned, whatever their state; its certificates go on, and are renewed at the new one, which
+    is told of none that it has not issued."""
+    await fleet.zone(tenant)
+    await fleet.delegations.check(ZONE)
+    await _to_state(fleet, OrderState.ANSWERED)
+    fleet.authority.faults.clear()
+    fleet.authority.directory = "https://second.example/directory"
+    fleet.authority.accounts.clear()
+    fleet.start()
+    await fleet.pass_time(120)
+    held = await fleet.held()
+    assert held is not None
+    assert held.directory == "https://second.example/directory"
+    states = await rows(database, "SELECT directory, state FROM acme_orders ORDER BY opened_at")
+    assert states == [(DIRECTORY, "abandoned"), ("https://second.example/directory", "issued")]
+    fleet.authority.directory = "https://third.example/directory"
+    fleet.authority.accounts.clear()
+    fleet.start()
+    asked = fleet.authority.calls.count("renewal_window")
+    await ZoneStatuses(fleet.store, fleet.clock, delegations=fleet.delegations).renew(ZONE)
+    await fleet.pass_time(60)
+    renewed = await fleet.held()
+    assert renewed is not None
+    assert renewed.directory == "https://third.example/directory"
+    assert [order.replaces for order in fleet.authority.orders.values()] == [None, None, None]
+    assert fleet.authority.calls.count("renewal_window") - asked == 1  # of the new one
+    await _no_secret_is_left(fleet, database)
 
 
 # Ends.
