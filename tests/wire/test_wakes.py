@@ -122,10 +122,9 @@ async def test_a_websocket_waits_too(build_edge: BuildEdge) -> None:
     client = await waits(sleeper, get(lines=offer))
     await until(lambda: [reason for _, _, reason in sleeper.waker.asked] == [Reason.WEBSOCKET])
     sleeper.becomes(State.RUNNING)
-    _, end = None, None
-    while end is None:
-        backend, request = await sleeper.backend.request()
-        end = backend if request.get(b"upgrade") else None
+    await sleeper.backend.accept()  # to see whether the port is open; it is closed at once
+    end, request = await sleeper.backend.request()
+    assert request.get(b"upgrade") == b"websocket"
     await end.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi")
     answer = await client.read_head()
     assert (answer.status, cold(answer), await client.read_exactly(2)) == (101, True, b"hi")
