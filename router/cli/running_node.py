@@ -90,13 +90,15 @@ async def node_readiness(bind: str) -> Mapping[str, Any] | None:
 
 def _is_readiness(document: Mapping[str, Any]) -> bool:
     """Whether that has the form of a node's /readyz: another program may listen there."""
-    checks, workers, platform = (document.get(key) for key in ("checks", "workers", "platform_names"))
+    names = ("checks", "workers", "platform_names", "held_certificates")
+    checks, workers, platform, held = (document.get(key) for key in names)
     return (
         isinstance(document.get("status"), str)
         and isinstance(checks, dict)
         and all(isinstance(one, dict) and {"ok", "detail"} <= one.keys() for one in checks.values())
         and (workers is None or (isinstance(workers, dict) and {"serving", "of"} <= workers.keys()))
         and (platform is None or (isinstance(platform, dict) and _is_platform(platform)))
+        and (held is None or (isinstance(held, dict) and {"held", "fetched"} <= held.keys()))
     )
 
 

@@ -362,6 +362,11 @@ async def test_few_open_files() -> None:
             {**READY, "platform_names": {"wildcard": False, "spent": 3, "of": 40, "advice": "…"}},
             [(Level.WARNING, "no_wildcard")],
         ),
+        (
+            {**READY, "held_certificates": {"held": 3, "fetched": False}},
+            [(Level.WARNING, "held_not_fetched")],
+        ),
+        ({**READY, "held_certificates": {"held": 3, "fetched": True}}, []),
     ],
 )
 async def test_the_running_node(ready: dict[str, Any] | None, wanted: list[tuple[Level, str]]) -> None:
@@ -381,6 +386,7 @@ async def test_the_running_node(ready: dict[str, Any] | None, wanted: list[tuple
         '{"status": 1, "checks": {}}',
         '{"status": "ready", "checks": {}, "workers": 2}',
         '{"status": "ready", "checks": {}, "platform_names": {"wildcard": false}}',
+        '{"status": "ready", "checks": {}, "held_certificates": [3]}',
     ],
 )
 async def test_another_program_at_the_admin_listener_is_no_node(body: str) -> None:

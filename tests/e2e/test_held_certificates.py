@@ -4,6 +4,7 @@ of its own."""
 import asyncio
 import http.client
 import itertools
+import json
 import secrets
 import shutil
 import ssl
@@ -174,6 +175,8 @@ async def test_every_host_of_a_zone_is_served_by_one_certificate(held: Held) -> 
         assert not any(held.own(host) for host in hosts)
         assert held.count("asks_total") == asked
         assert held.count('certificate_fetches_total{result="held"') >= fetched + len(hosts)
+        facts = json.loads(held.router.get_admin("/readyz")[2])["held_certificates"]
+        assert facts == {"held": 1, "fetched": True}
         with pytest.raises(ssl.SSLError):
             held.issuer(f"a.b.{PLATFORM_DOMAIN}")
         assert held.count("asks_total") == asked + 1
@@ -254,7 +257,7 @@ async def test_no_way_leads_to_keys_through_the_proxy(held: Held) -> None:
 @pytest.mark.realtime
 async def test_a_host_is_handed_over_at_its_renewal_and_no_handshake_fails(tmp_path: Path) -> None:
     """Pebble issues for 24 seconds: at the renewal ask refuses, Caddy drops its own, and the next handshake has the held one.
-    Not a single handshake fails in between, and nothing more is ordered."""
+    Of four visitors who come again and again not one handshake fails, and nothing more is ordered."""
     ports = free_port(), free_port()
     async with NameServer() as dns, Backend(hello) as backend:
         dns.put(f"box0.{PLATFORM_DOMAIN}", RecordType.A, "127.0.0.1")
@@ -275,11 +278,12 @@ async def test_a_host_is_handed_over_at_its_renewal_and_no_handshake_fails(tmp_p
                 held.put(PLATFORM_DOMAIN)
                 seen: list[str] = []
                 begun = time.monotonic()
-                while seen[-5:] != [MANAGED] * 5:
-                    assert time.monotonic() - begun < 40.0, seen
-                    seen.append(held.issuer(host))  # raises where the handshake fails
-                    time.sleep(0.02)
-                assert seen == sorted(seen, reverse=True)  # Pebble's, then ours, and no way back
+                with ThreadPoolExecutor(4) as visitors:
+                    while seen[-8:] != [MANAGED] * 8:
+                        assert time.monotonic() - begun < 40.0, seen
+                        seen += visitors.map(held.issuer, [host] * 4)  # raises where a handshake fails
+                assert set(seen) == {MANAGED, seen[0]}
+                assert seen[0].startswith("Pebble")
                 issued = pebble.issued  # Caddy renews such short ones at once: some before ours was held
                 assert [held.issuer(host) for _ in range(20)] == [MANAGED] * 20
                 assert pebble.issued == issued
