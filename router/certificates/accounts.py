@@ -6,15 +6,20 @@ account (RFC 8555 §7.3.1), so whoever died in between leaves no second one.
 
 from dataclasses import replace
 
+import structlog
+
 from router.base.clock import Clock
 from router.base.leases import GuardedTransactions, Lease
 from router.base.secret_box import SecretBox, SecretLostError
 from router.certificates.account import Account, account_key_purpose
-from router.certificates.authority import Authority, RefusedError
+from router.certificates.authority import Authority, AuthorityError, RefusedError
 from router.certificates.keys import new_key
 from router.certificates.transaction import Tx
 
 GONE = "accountDoesNotExist"
+_AGAIN = 60.0  # seconds between two tries to replace the key
+
+_log = structlog.get_logger("router.certificates")
 
 
 class Accounts:
@@ -26,6 +31,7 @@ class Accounts:
         self._clock = clock
         self._authority = authority
         self._box = box
+        self._again_at = float("-inf")
         self.uri: str | None = None
         """Of the account, from when this process has opened it."""
 
@@ -39,15 +45,22 @@ class Accounts:
         """The authority does not know the account (any more): the next `open` finds out."""
         self.uri = None
 
-    async def roll_key(self) -> str:
-        """Give the account another key, because the old one may have leaked; the account's uri."""
-        uri = await self.open()
-        key = new_key()
-        account = replace(await self._stored(None), next_sealed_key=self._seal(key))
-        await self._save(account, None)
-        await self._authority.roll_key(key)
-        await self._save(_with_next(account, account.next_sealed_key), None)
-        return uri
+    async def replace_key(self, under: Lease | None = None) -> None:
+        """Give the account the key that is wanted for it, if one is (`AccountKeys`) and no order has been begun: TXT values belong
+        to the key. Orders that are planned wait for it (`wants_key`)."""
+        async with self._store.read() as tx:
+            account, begun = await tx.acme_accounts.get(self._authority.directory), await tx.acme_orders.begun()
+        if account is None or account.next_sealed_key is None or begun or self._clock.monotonic() < self._again_at:
+            return
+        self._again_at = self._clock.monotonic() + _AGAIN
+        uri = await self.open(under)
+        try:
+            await self._authority.roll_key(self._key(account.next_sealed_key))
+        except AuthorityError:
+            self.forget()  # its answer may have got lost: `open` finds out which of both keys it knows
+            raise
+        await self._save(replace(_with_next(account, account.next_sealed_key), uri=uri), under)
+        _log.info("account key replaced", account=uri)
 
     async def _open(self, account: Account, under: Lease | None) -> str:
         key = self._key(account.sealed_key)
@@ -59,8 +72,8 @@ class Accounts:
             if account.next_sealed_key is not None:
                 return await self._open(_with_next(replace(account, uri=None), account.next_sealed_key), under)
             uri = await self._authority.open_account(key, None)
-        if uri != account.uri or account.next_sealed_key is not None:
-            await self._save(replace(account, uri=uri, next_sealed_key=None), under)
+        if uri != account.uri:
+            await self._save(replace(account, uri=uri), under)
         return uri
 
     async def _stored(self, under: Lease | None) -> Account:
@@ -87,6 +100,27 @@ class Accounts:
             raise RefusedError(
                 "accountKeyLost", "the router cannot read the key of its account at the authority"
             ) from error
+
+
+class AccountKeys:
+    """Another key for an account, because the old one may have leaked. It is stored here, and taken to the authority by the
+    process that drives orders: of two that did, one would sign with a key that is void."""
+
+    def __init__(self, store: GuardedTransactions[Tx], *, box: SecretBox) -> None:
+        self._store = store
+        self._box = box
+
+    async def want_new(self, directory: str) -> bool:
+        """Have the key replaced as soon as no order is under way; False where there is no account at this directory. Raises
+        NoSecretsKeyError, StoreUnavailableError."""
+        async with self._store.begin() as tx:
+            account = await tx.acme_accounts.get(directory)
+            if account is None:
+                return False
+            if account.next_sealed_key is None:
+                sealed = self._box.seal(new_key(), purpose=account_key_purpose(directory))
+                await tx.acme_accounts.save(replace(account, next_sealed_key=sealed))
+        return True
 
 
 def _with_next(account: Account, next_key: str | None) -> Account:

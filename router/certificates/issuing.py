@@ -24,6 +24,7 @@ from router.certificates import events
 from router.certificates.accounts import GONE, Accounts
 from router.certificates.authority import (
     Authority,
+    AuthorityError,
     BadAnswerError,
     OrderSeen,
     Problem,
@@ -53,6 +54,7 @@ _MAX_RETRY = 300.0
 _NOT_SAID = 3600.0  # seconds to wait after a rate limit without Retry-After
 _MAX_LIMITED = 7 * 86400.0
 _GONE_AGAIN = timedelta(minutes=1)
+_KEY_CHANGES = timedelta(seconds=5)  # for which an order waits while the account gets another key
 _S = OrderState
 
 _log = structlog.get_logger("router.certificates")
@@ -111,6 +113,14 @@ class Issuing:
             except _Moved:
                 return
 
+    async def replace_account_key(self, lease: Lease) -> None:
+        """Where another key is wanted for the account. What the authority has against it is in the log. Raises
+        StoreUnavailableError."""
+        try:
+            await self._accounts.replace_key(lease)
+        except AuthorityError as error:
+            _log.warning("account key not replaced", error=error.detail)
+
     async def withdraw(self, order: Order, lease: Lease) -> None:
         """Let the TXT values of a closed order be answered no more. Raises ChallengeError, StoreUnavailableError."""
         async with self._store.read() as tx:
@@ -131,6 +141,10 @@ class Issuing:
             await tx.certificate_attempts.hold()
             if not await self._wanted(tx, order):
                 await self._abandon(tx, order, now)
+                return False
+            account = await tx.acme_accounts.get(self._authority.directory)
+            if account is not None and account.next_sealed_key is not None:
+                await self._save(tx, replace(order, next_at=now + _KEY_CHANGES), order)
                 return False
             held = await tx.held_certificates.get(order.domain, Origin.MANAGED)
             refused = await self._refusal(tx, order, now, renewal=held is not None)

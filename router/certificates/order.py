@@ -112,6 +112,9 @@ class OrderRows(Protocol):
     async def due(self, now: datetime, limit: int) -> Sequence[Order]:
         """Open ones with a step to be done by now, or whose time is up, the longest due first."""
 
+    async def begun(self) -> bool:
+        """Whether any open order was begun: the authority has it, or may have."""
+
     async def open_counts(self) -> tuple[int, int]:
         """How many open orders there are for a zone's first certificate, and how many renew one."""
 

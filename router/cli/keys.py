@@ -10,7 +10,8 @@ from router.base.key_scopes import KeyScope, read_scope
 from router.base.paging import Listing
 from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, time_text, uuid, window
 from router.cli.output import show, show_list
-from router.cli.run_command import named_tenant, reported, tenant_id, with_services
+from router.cli.run_command import command_settings, named_tenant, reported, tenant_id, with_services
+from router.errors import CONFLICT, NOT_FOUND, RouterError
 
 if TYPE_CHECKING:
     from router.node.services import Services
@@ -130,6 +131,21 @@ def keys_rotate_secrets(
     with reported(as_json):
         done, lost = with_services(config, reseal, secrets=True)
         show({"encrypted": done, "lost": lost}, as_json)
+
+
+@commands.command("rotate-acme")
+def keys_rotate_acme(config: Config = None, as_json: AsJson = False) -> None:
+    """Replace the key of the fleet's account at the certificate authority, because it has leaked. The node that orders
+    certificates does it as soon as no order is under way, mostly within a minute; its log says `account key replaced`."""
+    settings = command_settings(config)
+    with reported(as_json):
+        acme = settings.acme()
+        if acme is None:
+            raise RouterError(CONFLICT, "This router orders no certificates: no acme_zone is set.")
+        directory = acme.directory
+        if not with_services(config, lambda services: services.account_keys.want_new(directory), secrets=True):
+            raise RouterError(NOT_FOUND, f"There is no account at {directory} yet; its key is made with it.")
+        show({"directory": directory, "replaced": "soon"}, as_json)
 
 
 def _parse_scope(text: str) -> tuple[KeyScope, str | None]:

@@ -65,6 +65,7 @@ class ZoneCertificates:
         """Work until nothing is due, or for `RUN_TIME`: what hangs then is cancelled. Raises StoreUnavailableError."""
         tasks, busy, ended = Tasks("zone certificates"), dict[str, asyncio.Task[None]](), dict[str, float]()
         end = self._clock.monotonic() + RUN_TIME
+        await self._issuing.replace_account_key(lease)
         try:
             while True:
                 now = self._clock.monotonic()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from router.base.clock import Clock, SystemClock
 from router.base.secret_box import SecretBox
+from router.certificates.accounts import AccountKeys
 from router.certificates.own import OwnCertificates
 from router.certificates.sealed_keys import SealedKeys
 from router.certificates.zone_delegations import ZoneDelegations
@@ -77,6 +78,7 @@ class Services:
     trusted_issuers: TrustedIssuers
     logins: Logins
     sealed_keys: SealedKeys
+    account_keys: AccountKeys
     sessions: Sessions
     hand_overs: HandOvers
     passwords: Passwords
@@ -200,6 +202,7 @@ def build_services(
         trusted_issuers=TrustedIssuers(store, clock, destinations=destinations),
         logins=Logins(store, clock, box=box or SecretBox(), destinations=destinations),
         sealed_keys=SealedKeys(store, clock, box=box or SecretBox()),
+        account_keys=AccountKeys(store, box=box or SecretBox()),
         sessions=Sessions(store, clock),
         hand_overs=HandOvers(store, clock),
         passwords=Passwords(store, clock),

@@ -79,6 +79,10 @@ class SqlOrders(Rows):
         select = sa.select(acme_orders).where(_is_open, ready).order_by(acme_orders.c.next_at, acme_orders.c.id)
         return [_read(row) for row in await self._connection.execute(select.limit(limit))]
 
+    async def begun(self) -> bool:
+        select = sa.select(sa.exists().where(_is_open, acme_orders.c.state != OrderState.PLANNED))
+        return bool(await self._connection.scalar(select))
+
     async def open_counts(self) -> tuple[int, int]:
         renewed = sa.exists().where(
             held_certificates.c.domain == acme_orders.c.domain,

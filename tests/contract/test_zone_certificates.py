@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from router.base.clock import ManualClock
 from router.base.leases import Lease
+from router.certificates.accounts import AccountKeys
 from router.certificates.authority import (
     AuthorityError,
     BadAnswerError,
@@ -684,21 +685,45 @@ async def test_the_platforms_own_zone(store: Store, clock: ManualClock) -> None:
 
 
 async def test_the_accounts_key_is_replaced(fleet: Fleet, tenant: Tenant) -> None:
-    """Also where its answer is lost: the next process finds out which of the two keys the authority knows."""
+    """When no order is under way; planned ones wait for it. Nothing is lost where the authority's answer is, or where it was never
+    asked: the next process finds out which of the two keys it knows."""
+    keys = AccountKeys(fleet.store, box=fleet.box)
+    assert not await keys.want_new(fleet.authority.directory)
     await fleet.zone(tenant)
-    await fleet.pass_time(30)
-    uri = await fleet.accounts.roll_key()
-    fleet.authority.after["roll_key"] = [UnreachableError("lost")]
-    with pytest.raises(UnreachableError):
-        await fleet.accounts.roll_key()
-    fleet.start()
-    assert await fleet.accounts.open() == uri
-    fleet.authority.faults["roll_key"] = [UnreachableError("never came")]
-    with pytest.raises(UnreachableError):
-        await fleet.accounts.roll_key()
-    fleet.start()
-    assert await fleet.accounts.open() == uri
-    assert len(fleet.authority.accounts) == 1
+    fleet.authority.slow = 3
+    await fleet.run()
+    fleet.clock.advance(20)
+    await fleet.run()
+    order = await fleet.order()
+    assert order is not None
+    assert order.state is OrderState.ANSWERED
+    (first,) = fleet.authority.accounts
+    assert await keys.want_new(fleet.authority.directory)
+    assert await keys.want_new(fleet.authority.directory), "again is the same"
+    await fleet.run()
+    assert [*fleet.authority.accounts] == [first], "an order is under way"
+    other = await fleet.world.tenant("Other")
+    await fleet.zone(other, "preview.other.com")
+    await fleet.pass_time(600)
+    (second,) = fleet.authority.accounts
+    assert second != first
+    assert await fleet.held() is not None
+    assert await fleet.held("preview.other.com") is not None
+    assert sum(fleet.authority.placed.values()) == 2
+
+    for faults in (fleet.authority.after, fleet.authority.faults):
+        faults["roll_key"] = [UnreachableError("lost")]
+        (before,) = fleet.authority.accounts
+        await keys.want_new(fleet.authority.directory)
+        await fleet.run()
+        fleet.start()
+        await fleet.pass_time(300)
+        (now,) = fleet.authority.accounts
+        assert now != before
+    fresh = await fleet.world.tenant("Fresh")
+    await fleet.zone(fresh, "preview.fresh.com")
+    await fleet.pass_time(600)
+    assert await fleet.held("preview.fresh.com") is not None
 
 
 async def test_the_clock_is_ten_minutes_off(fleet: Fleet, tenant: Tenant) -> None:
