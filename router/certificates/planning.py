@@ -41,8 +41,10 @@ def renew_at(
     if window is None:
         return leaf.not_before + leaf.lifetime * (RENEWED_AFTER - _EARLY * jitter)
     length = max(window.end - window.start, timedelta())
-    suggested = min(window.start + length * jitter, leaf.not_before + leaf.lifetime * LATE_AFTER)
-    return suggested if issued_at is None else max(suggested, issued_at + _YOUNGEST)
+    suggested = window.start + length * jitter
+    if issued_at is not None:
+        suggested = max(suggested, issued_at + _YOUNGEST)
+    return min(suggested, leaf.not_before + leaf.lifetime * LATE_AFTER)
 
 
 def ask_again_at(now: datetime, window: RenewalWindow | None) -> datetime:

@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 from cryptography import x509
+from yarl import URL
 
 from router.base.clock import iso
 from tests.support.certificates import write_certificate
@@ -77,8 +78,9 @@ CLOSED = Reply(-1)  # it is not even asked
 class Hold:
     """A request that waits. Its two events are for threads: whoever waits for it may be one."""
 
-    def __init__(self, done: bool) -> None:
+    def __init__(self, done: bool, skip: int) -> None:
         self.done = done
+        self.skip = skip
         self.arrived = threading.Event()
         self.go_on = threading.Event()
 
@@ -92,16 +94,25 @@ class AcmeProxy:
     """Listens while it is entered. `asked` is every request, in order; `placed` are the names of the orders that were made."""
 
     def __init__(
-        self, pebble: Pebble, folder: Path, *, ari: bool = True, profiles: Mapping[str, str] | None = None
+        self,
+        pebble: Pebble,
+        folder: Path,
+        *,
+        ari: bool = True,
+        profiles: Mapping[str, str] | None = None,
+        delay: float = 0.0,
     ) -> None:
+        """`delay` is how many seconds each answer takes."""
         self._pebble = pebble
         self.certificate, self._key = write_certificate(folder, "127.0.0.1", stem="acme-proxy")
         self._ari = ari
+        self._delay = delay
         self._profiles = profiles
         self._replies: dict[str, list[Reply]] = {}
         self._changes: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._windows: dict[str, tuple[datetime, datetime]] = {}
-        self._held: dict[str, Hold] = {}
+        self._held: dict[tuple[str, str], Hold] = {}
+        self._names: dict[str, list[str]] = {}  # of the order that a path belongs to
         self.retry_after = "21600"  # of renewal information
         self.asked: list[Asked] = []
         self.placed: list[list[str]] = []
@@ -115,9 +126,10 @@ class AcmeProxy:
         """Answer so the next `times` that this resource is asked for; "" is any."""
         self._replies.setdefault(resource, []).extend([reply] * times)
 
-    def hold(self, resource: str, *, done: bool = False) -> "Hold":
-        """Let the next request for this resource wait until it is let go; with `done`, the authority has done it by then."""
-        hold = self._held[resource] = Hold(done)
+    def hold(self, resource: str, name: str, *, done: bool = False, skip: int = 0) -> "Hold":
+        """Let the next request but `skip` for this resource wait until it is let go, where it belongs to an order that has this
+        name; with `done`, the authority has done it by then."""
+        hold = self._held[resource, name] = Hold(done, skip)
         return hold
 
     def mend(self) -> None:
@@ -170,15 +182,41 @@ class AcmeProxy:
             return self._close(request)
         if fault is not None and fault is not LOST:
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
-        hold = self._held.pop(asked.resource, None)
+        hold = self._hold_of(asked)
         if hold is not None and not hold.done:
             await hold.wait()
+            if request.transport is None or request.transport.is_closing():
+                return web.Response()  # whoever asked has died, so the authority never hears of it
+        await asyncio.sleep(self._delay)
         answer = (
             self._renewal(request.path) if asked.resource == "renewalInfo" else await self._pass(request, body, asked)
         )
         if hold is not None and hold.done:
             await hold.wait()
         return self._close(request) if fault is LOST else answer
+
+    def _hold_of(self, asked: Asked) -> Hold | None:
+        names = self._names.get(asked.path, [])
+        if asked.resource == "newOrder":
+            names = [one["value"] for one in asked.payload["identifiers"]]
+        for key in [(asked.resource, name) for name in names]:
+            hold = self._held.get(key)
+            if hold is not None and hold.skip:
+                hold.skip -= 1
+            elif hold is not None:
+                return self._held.pop(key)
+        return None
+
+    def paths_of(self, name: str, resource: str) -> list[str]:
+        """Of what belongs to orders with this name."""
+        start = next(path for path, found in RESOURCES.items() if found == resource)
+        return [path for path, names in self._names.items() if name in names and path.startswith(f"/{start}/")]
+
+    def _learn(self, names: list[str], location: str | None, said: dict[str, Any]) -> None:
+        """Which paths belong to an order."""
+        urls = [location, said.get("finalize"), said.get("certificate"), *said.get("authorizations", [])]
+        urls += [challenge["url"] for challenge in said.get("challenges", [])]
+        self._names |= {URL(url).path: names for url in urls if url is not None}
 
     def _close(self, request: web.Request) -> web.Response:
         if request.transport is not None:
@@ -196,6 +234,9 @@ class AcmeProxy:
             answer = await response.read()
             if asked.resource == "newOrder" and response.status == 201:
                 self.placed.append(sorted(one["value"] for one in asked.payload["identifiers"]))
+                self._learn(self.placed[-1], response.headers["Location"], json.loads(answer))
+            elif asked.path in self._names and response.content_type == "application/json":
+                self._learn(self._names[asked.path], None, json.loads(answer))
             if asked.resource == "certificate" and response.status == 200:
                 self._keep_window(answer)
             if asked.resource == "directory":

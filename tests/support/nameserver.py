@@ -100,7 +100,7 @@ class NameServer:
         self._delegated[_name(zone)] = servers
 
     def forward(self, zone: str, port: int, address: str = "127.0.0.1") -> None:
-        """Ask that server for names of the zone, as a resolver does, in the course of an answer."""
+        """Ask that server for names of the zone that are not known here, as a resolver does, in the course of an answer."""
         self._forwarded[_name(zone)] = address, port
 
     # Where it listens.
@@ -204,7 +204,8 @@ class NameServer:
             if zone in self._delegated:
                 self._refer(response, zone)
                 return None
-            if (server := self._forwarded_to(name)) is not None:
+            server = self._forwarded_to(name)
+            if server is not None and name not in self._nodes:
                 self._ask(response, dns.message.make_query(name, wanted), *server)
                 return None
             node = self._find(name)
