@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import dns.asyncquery
@@ -170,7 +171,10 @@ async def run(workers: int, seconds: float) -> bool:
         )
         with router:
             clock = SystemClock()
-            order = an_order("customer.org", clock.now(), state=OrderState.PUBLISHED, txt=("x" * 43, "y" * 43))
+            later = clock.now() + timedelta(hours=1)  # no job is to drive it
+            order = an_order(
+                "customer.org", clock.now(), state=OrderState.PUBLISHED, txt=("x" * 43, "y" * 43), next_at=later
+            )
             store = await Store.open(router.environment["MIOSA_ROUTER_DATABASE_URL"], clock=clock)
             async with store.begin() as tx:
                 await tx.acme_orders.add(order)

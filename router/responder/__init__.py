@@ -8,6 +8,7 @@ A certificate authority that is asked for a wildcard looks for TXT records (RFC 
    is answered over UDP, where senders can be forged.
 2. `screening.py` refuses what is not for us by a look at the bytes; `reading.py` parses the rest with dnspython.
 3. `values.py` keeps what the store's open orders have to be answered with, for a second at most.
+   `negatives.py` answers invented tokens by it without parsing them.
 4. `zone.py` says which names exist, `answering.py` makes the response. Both are pure.
 
 It never recurses, transfers, or takes an update, and no answer over UDP is larger than a few times its query.

@@ -7,6 +7,7 @@ import structlog
 
 from router.observe.metrics import Metrics
 from router.responder.answering import needs_values, respond
+from router.responder.negatives import Negatives
 from router.responder.reading import Query, read
 from router.responder.screening import Reply, refuse, screen
 from router.responder.values import CurrentValues, Snapshot
@@ -30,6 +31,7 @@ class Answers:
         self.values = values
         self._zone = zone
         self._wire = zone.name.to_digestable()
+        self._negatives = Negatives(zone)
         self._metrics = metrics
 
     def first(self, wire: bytes, *, tcp: bool) -> Reply | Pending:
@@ -37,6 +39,12 @@ class Answers:
         reply = screen(wire, self._wire)
         if reply is not None:
             return self._counted(reply)
+        token = self._negatives.token(wire)
+        known = None if token is None else self.values.peek()
+        if token is not None and known is not None and known.values is not None:
+            negative = self._negatives.answer(wire, token, known.values)
+            if negative is not None:
+                return self._counted(Reply("nxdomain", negative))
         found = read(wire)
         if isinstance(found, Reply):
             return self._counted(found)
