@@ -108,6 +108,11 @@ def test_secrets_are_encrypted_anew_where_there_is_a_key(cli: Cli, tmp_path: Pat
     assert with_a_key.json("keys", "rotate-secrets") == {"encrypted": 0, "lost": 0}
 
 
+def test_an_account_without_an_acme_zone(cli: Cli) -> None:
+    """There is none whose key could be replaced; the sentence names the setting."""
+    assert "acme_zone" in cli.error("keys", "rotate-acme")["message"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
