@@ -115,7 +115,7 @@ class Jobs:
         await self._tasks.close()
         try:
             async with asyncio.timeout(_RELEASE_TIMEOUT):
-                for holding in self._held.values():
+                for holding in list(self._held.values()):  # a process that is told twice to end closes them twice
                     await self._leases.release(holding.lease)
                 await self._leases.leave(self._holder)
         except (StoreUnavailableError, TimeoutError) as error:

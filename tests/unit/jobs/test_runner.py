@@ -38,6 +38,7 @@ class SharedLeases(MemoryLeases):
 
     async def release(self, lease: Lease) -> None:
         await self._reach()
+        await asyncio.sleep(0)  # as a store does, it lets others go on
         await super().release(lease)
 
     async def _reach(self) -> None:
@@ -222,6 +223,15 @@ async def test_slices_are_shared_out(leases: SharedLeases, stack: AsyncExitStack
     await eventually(lambda: (first.held, second.held) == (2, 2), "each has its share")
     await first.jobs.close()
     await eventually(lambda: second.held == 4, "the other one has them all")
+
+
+async def test_an_end_that_is_asked_for_twice(leases: SharedLeases) -> None:
+    """Both calls end, and all leases are free."""
+    worker = Sliced(leases)
+    worker.jobs.start()
+    await eventually(lambda: worker.held == 4, "it has them all")
+    await asyncio.gather(worker.jobs.close(), worker.jobs.close())
+    assert len(await leases.free([f"{NAME}/{number}" for number in range(4)])) == 4
 
 
 async def test_a_job_that_nobody_does_is_overdue(leases: SharedLeases, stack: AsyncExitStack) -> None:
