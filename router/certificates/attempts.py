@@ -10,12 +10,13 @@ from router.domains.certificates import Outcome
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """When attempts that count were opened, in seconds since 1970, the newest first, at most as many as were asked for: of the
-    exact name, of the registered domain, of the account, and of the account for zones alone."""
+    exact name, of the registered domain, of the account, of the account for zones alone, and for this tenant's zones."""
 
     host: tuple[float, ...]
     registered_domain: tuple[float, ...]
     account: tuple[float, ...]
     zones: tuple[float, ...]
+    tenant: tuple[float, ...]
 
 
 class AttemptRows(Protocol):
@@ -32,6 +33,7 @@ class AttemptRows(Protocol):
         host_since: float,
         domain_since: float,
         account_since: float,
+        tenant_id: str | None,
         limit: int,
     ) -> Spent:
         """What was spent since these instants: of a name and a registered domain what may have issued a certificate, of the account

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from router.certificates.ari import ari_id
 from router.certificates.authority import BadAnswerError
+from router.certificates.pem_blocks import MAX_SERIAL
 
 MAX_CHAIN = 64 * 1024  # characters
 
@@ -39,6 +40,8 @@ def read_issued(chain: str, key: str, names: Sequence[str]) -> Issued:
         raise BadAnswerError("the authority's answer is no certificate chain") from error
     if {name.lower() for name in has} != {name.lower() for name in names}:
         raise BadAnswerError("the authority's certificate is for other names than were ordered")
+    if leaf.serial_number.bit_length() > MAX_SERIAL:
+        raise BadAnswerError("the serial number of the authority's certificate is too long")
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if leaf.public_key().public_bytes(*form) != load_pem_private_key(key.encode(), None).public_key().public_bytes(
         *form

@@ -53,6 +53,10 @@ _RETRY = 5.0  # seconds until the first new try of what was not answered; each d
 _MAX_RETRY = 300.0
 _NOT_SAID = 3600.0  # seconds to wait after a rate limit without Retry-After
 _MAX_LIMITED = 7 * 86400.0
+# What the zone's owner is told: the details are about the operator's own servers and keys.
+_NOT_PUBLISHED = (
+    "the platform could not publish what proves the zone to the authority; its operator finds why in the router's log"
+)
 _GONE_AGAIN = timedelta(minutes=1)
 _KEY_CHANGES = timedelta(seconds=5)  # for which an order waits while the account gets another key
 _S = OrderState
@@ -174,6 +178,7 @@ class Issuing:
             host_since=seconds - gate.host_window,
             domain_since=seconds - gate.registered_domain_window,
             account_since=seconds - gate.account_window,
+            tenant_id=order.tenant_id,
             limit=longest(gate),
         )
         found = refusal(spent, gate, seconds, renewal=renewal, by_ari=order.replaces is not None)
@@ -201,7 +206,8 @@ class Issuing:
             kind = "unreachable" if isinstance(error, UnreachableError) else "bad_answer"
             await self._again(order, kind, error.detail, lease)
         except ChallengeError as error:
-            await self._again(order, "dns_not_published", error.detail, lease)
+            _log.warning("challenge not published", zone=order.domain, error=error.detail)
+            await self._again(order, "dns_not_published", _NOT_PUBLISHED, lease)
         except RefusedError as refused:
             await self._refused(order, refused, lease)
 
@@ -401,6 +407,10 @@ class Issuing:
         self._on_end("failed")
 
     async def _abandon(self, tx: Tx, order: Order, now: datetime) -> None:
+        """This one, unless that was done: the zone's next owner may have an order by now. Raises _Moved."""
+        current = await tx.acme_orders.get(order.id)
+        if current is None or not current.open:
+            raise _Moved
         await tx.acme_orders.abandon(order.domain, now)
         self._on_end("abandoned")
 

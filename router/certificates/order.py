@@ -115,11 +115,13 @@ class OrderRows(Protocol):
     async def begun(self) -> bool:
         """Whether any open order was begun: the authority has it, or may have."""
 
-    async def open_counts(self) -> tuple[int, int]:
-        """How many open orders there are for a zone's first certificate, and how many renew one."""
+    async def open_counts(self, now: datetime) -> tuple[int, int]:
+        """How many open orders there are for a zone's first certificate, and how many renew one; without those that wait for
+        a limit, which may take a week."""
 
     async def abandon(self, domain: str, now: datetime) -> bool:
-        """Close the domain's open order and its attempt, and blank its key; its TXT values stay until `withdrawn`. False where there is none."""
+        """Close the domain's open order and its attempt, and blank its key; its TXT values stay until `withdrawn`. False where
+        there is none. One that was being issued counts for the limits: nobody knows what came of it."""
 
     async def unwithdrawn(self, limit: int) -> Sequence[Order]:
         """Closed ones whose TXT values have not been withdrawn."""

@@ -19,6 +19,7 @@ from router.certificates.findings import CHAIN, KEY, Finding, RefusedCertificate
 
 MAX_TEXT: Final = 64 * 1024  # characters; a chain of five with RSA keys has 10,000
 MAX_CERTIFICATES: Final = 10
+MAX_SERIAL: Final = 160  # bits (RFC 5280 section 4.1.2.2)
 MAX_KEY: Final = 3000  # bytes of DER; an RSA key of 4096 bits has 2,400
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -162,7 +163,9 @@ def _whole(der: bytes) -> x509.Certificate:
     for extension in certificate.extensions:
         _ = extension.value
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.version
-    _ = certificate.serial_number, certificate.signature_hash_algorithm
+    if certificate.serial_number.bit_length() > MAX_SERIAL:
+        raise ValueError("serial number")
+    _ = certificate.signature_hash_algorithm
     certificate.subject.rfc4514_string()
     certificate.issuer.rfc4514_string()
     return certificate

@@ -55,7 +55,7 @@ class Renewals:
         now = self._clock.now()
         found: list[Delegation] = []
         async with self._store.read() as tx:
-            first, renewing = await tx.acme_orders.open_counts()
+            first, renewing = await tx.acme_orders.open_counts(now)
             for renewal, busy in ((True, renewing), (False, first)):
                 room = MAX_OPEN - busy
                 if room > 0:
@@ -84,7 +84,7 @@ class Renewals:
                 token=zone.token,
                 names=wildcard_names(zone.domain),
                 replaces=self._replaced(held, last),
-                attempts=last.attempts if last is not None and last.state is OrderState.FAILED else 0,
+                attempts=_failures(last, zone),
                 next_at=now,
                 deadline_at=now + _PLANNED,
                 opened_at=now,
@@ -140,3 +140,9 @@ class Renewals:
         async with self._store.begin(lease) as tx:
             await tx.acme_orders.prune(old, _READ)
             await tx.held_certificates.prune(old, old)
+
+
+def _failures(last: Order | None, zone: Delegation) -> int:
+    """How many of the zone's orders have failed in a row; those of an owner before this one don't count."""
+    own = last is not None and last.tenant_id == zone.tenant_id
+    return last.attempts if last is not None and own and last.state is OrderState.FAILED else 0

@@ -15,14 +15,15 @@ from typing import Any, Final, Protocol
 import structlog
 
 from router.base.clock import Clock
+from router.base.proxy_only_headers import is_asserted, twin
 from router.gate.handover import LOOPBACK
 
 NO_CERTIFICATE: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 _INTERVAL: Final = 3600.0  # seconds between two lines of the log
-# What proxies add (RFC 7239, RFC 9110 §7.6.3 and older), and what browsers do.
-_PASSED_ON: Final = frozenset(
-    ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin", "referer")
-) | frozenset(("cookie", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"))
+# What proxies add (RFC 7239, RFC 9110 §7.6.3), beside the older ones of `base/proxy_only_headers.py`; and what browsers do.
+_PASSED_ON: Final = frozenset((b"forwarded", b"via", b"x-request-id", b"origin", b"referer", b"cookie")) | frozenset(
+    (b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
+)
 
 _log = structlog.get_logger("router.gate")
 
@@ -94,8 +95,8 @@ def is_loopback(host: str) -> bool:
 def is_direct(fields: Iterable[tuple[str, str]]) -> bool:
     """Whether a request with these fields comes from its client directly, and was meant for this address."""
     for name, value in fields:
-        lower = name.lower()
-        if lower in _PASSED_ON or (lower == "host" and not _is_own_name(value)):
+        read = twin(name.encode())
+        if read in _PASSED_ON or is_asserted(read) or (read == b"host" and not _is_own_name(value)):
             return False
     return True
 

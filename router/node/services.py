@@ -145,6 +145,7 @@ def build_services(
         settings.login_name,
         settings.verify_target,
         settings.proxy_target,
+        *(() if settings.acme_zone is None else (settings.acme_zone,)),
     )
     checker = Checker(
         lookup=lookup,

@@ -59,8 +59,22 @@ def respond(zone: Zone, query: Query, values: Values | None, *, tcp: bool) -> Re
         # RFC 2308 section 3: for as long as the smaller of the two times that the SOA has.
         response.authority.append(dns.rrset.from_rdata_list(zone.name, VALUES_TTL, list(zone.soa)))
         result = "nxdomain" if node is None else "nodata"
-    wire = response.to_wire(max_size=_MAX_TCP if tcp else _limit(query), prefer_truncation=True)
+    wire = _written(response, _MAX_TCP if tcp else _limit(query))
     return Reply("truncated" if wire[2] & 0x02 else result, wire)
+
+
+def _written(response: dns.message.Message, limit: int) -> bytes:
+    """The response, cut off where it has more bytes. dnspython itself takes no limit below 512 for one."""
+    wire = response.to_wire(max_size=limit, prefer_truncation=True)
+    if len(wire) > limit and response.additional:  # glue: whoever asks here has it from the parent zone
+        response.additional.clear()
+        wire = response.to_wire(max_size=limit, prefer_truncation=True)
+    if len(wire) > limit:
+        response.answer.clear()
+        response.authority.clear()
+        response.flags |= dns.flags.TC
+        wire = response.to_wire()
+    return wire
 
 
 def _limit(query: Query) -> int:

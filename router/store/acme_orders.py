@@ -83,7 +83,7 @@ class SqlOrders(Rows):
         select = sa.select(sa.exists().where(_is_open, acme_orders.c.state != OrderState.PLANNED))
         return bool(await self._connection.scalar(select))
 
-    async def open_counts(self) -> tuple[int, int]:
+    async def open_counts(self, now: datetime) -> tuple[int, int]:
         renewed = sa.exists().where(
             held_certificates.c.domain == acme_orders.c.domain,
             held_certificates.c.origin == Origin.MANAGED,
@@ -91,18 +91,21 @@ class SqlOrders(Rows):
         )
         select = sa.select(
             sa.func.count().filter(~renewed).label("first"), sa.func.count().filter(renewed).label("renewals")
-        ).where(_is_open)
+        ).where(_is_open, ~sa.and_(acme_orders.c.state == OrderState.PLANNED, acme_orders.c.next_at > now))
         row = (await self._connection.execute(select.select_from(acme_orders))).one()
         return row.first, row.renewals
 
     async def abandon(self, domain: str, now: datetime) -> bool:
+        select = sa.select(acme_orders.c.id, acme_orders.c.state).where(acme_orders.c.domain == domain, _is_open)
+        order = await self._one(self._locked(select, acme_orders))
+        if order is None:
+            return False
         values = {"state": OrderState.ABANDONED, "sealed_key": None, "csr": None, "closed_at": now}
-        update = sa.update(acme_orders).where(acme_orders.c.domain == domain, _is_open).values(values)
-        ids = (await self._connection.scalars(update.returning(acme_orders.c.id))).all()
-        for order_id in ids:
-            attempts = SqlAttempts(self._connection, self._changes, writing=True)
-            await attempts.close(order_id, Outcome.FAILED, now.timestamp())
-        return bool(ids)
+        await self._connection.execute(sa.update(acme_orders).where(acme_orders.c.id == order.id).values(values))
+        outcome = Outcome.EXPIRED if order.state == OrderState.FINALIZING else Outcome.FAILED
+        attempts = SqlAttempts(self._connection, self._changes, writing=True)
+        await attempts.close(order.id, outcome, now.timestamp())
+        return True
 
     async def unwithdrawn(self, limit: int) -> Sequence[Order]:
         select = sa.select(acme_orders).where(~_is_open, sa.cast(acme_orders.c.txt, sa.Text) != "[]")

@@ -20,7 +20,15 @@ class SqlAttempts(Rows):
         await hold_attempts(self._connection)
 
     async def spent(
-        self, host: str, domain: str, *, host_since: float, domain_since: float, account_since: float, limit: int
+        self,
+        host: str,
+        domain: str,
+        *,
+        host_since: float,
+        domain_since: float,
+        account_since: float,
+        tenant_id: str | None,
+        limit: int,
     ) -> Spent:
         counts = attempts.c.outcome.in_(_SPENT)
         return Spent(
@@ -28,6 +36,7 @@ class SqlAttempts(Rows):
             registered_domain=await self._opened(domain_since, limit, attempts.c.domain == domain, counts),
             account=await self._opened(account_since, limit),
             zones=await self._opened(account_since, limit, _OF_ZONES),
+            tenant=await self._opened(account_since, limit, _OF_ZONES, attempts.c.tenant_id == tenant_id),
         )
 
     async def open(self, attempt_id: str, host: str, domain: str, tenant_id: str | None, now: float) -> None:

@@ -68,7 +68,11 @@ class SqlDelegations(Rows):
             acme_orders.c.domain == delegations.c.domain,
             sa.or_(
                 acme_orders.c.closed_at.is_(None),
-                sa.and_(acme_orders.c.state == OrderState.FAILED, acme_orders.c.next_at > now),
+                sa.and_(
+                    acme_orders.c.state == OrderState.FAILED,
+                    acme_orders.c.next_at > now,
+                    acme_orders.c.tenant_id.is_not_distinct_from(delegations.c.tenant_id),
+                ),
             ),
         )
         own = sa.and_(

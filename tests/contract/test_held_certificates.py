@@ -272,6 +272,34 @@ async def test_txt_values_of_an_order(store: Store, clock: ManualClock) -> None:
     assert await store.txt_source.open_values() == {}
 
 
+async def test_orders_that_are_open(store: Store, clock: ManualClock) -> None:
+    """First ones and renewals are counted apart; what waits for a limit, perhaps for a week, keeps nobody from opening one."""
+    now, later = clock.now(), clock.now() + timedelta(days=6)
+    async with store.begin() as tx:
+        await tx.held_certificates.put(a_held("c.example", now))
+        for name in ("a.example", "b.example", "c.example"):
+            await tx.acme_orders.add(an_order(name, now))
+        await tx.acme_orders.add(an_order("d.example", now, next_at=later))
+        await tx.acme_orders.add(an_order("e.example", now, next_at=later, state=OrderState.ANSWERED))
+        assert await tx.acme_orders.open_counts(now) == (3, 1)
+        assert await tx.acme_orders.open_counts(later) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"), [(OrderState.ANSWERED, "failed"), (OrderState.FINALIZING, "expired")], ids=str
+)
+async def test_what_an_abandoned_order_counts_as(
+    store: Store, clock: ManualClock, database: str, state: OrderState, outcome: str
+) -> None:
+    """One that the authority may have issued counts for the limits: clearing a zone just then gives nothing back."""
+    order = an_order(ZONE, clock.now(), state=state)
+    async with store.begin() as tx:
+        await tx.acme_orders.add(order)
+        await tx.certificate_attempts.open(order.id, order.names[0], "acme.com", None, clock.now().timestamp())
+        await tx.acme_orders.abandon(ZONE, clock.now())
+    assert await rows(database, "SELECT outcome FROM certificate_attempts") == [(outcome,)]
+
+
 async def test_closed_orders_are_pruned(store: Store, clock: ManualClock) -> None:
     """But the newest of each domain, which says why there is no certificate and when the next try is."""
     now = clock.now()

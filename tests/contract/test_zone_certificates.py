@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from router.base.clock import ManualClock
 from router.base.leases import Lease
+from router.certificates import renewals
 from router.certificates.accounts import AccountKeys
 from router.certificates.authority import (
     AuthorityError,
@@ -264,6 +265,12 @@ async def test_records_that_can_not_be_published(fleet: Fleet, tenant: Tenant) -
     """A name server of the operator's is away for a while: the same order goes on."""
     await fleet.zone(tenant)
     fleet.records.faults = [ChallengeError("10.0.0.53 does not answer")] * 5
+    await fleet.pass_time(60, until=lambda: len(fleet.records.faults) < 5)
+    order = await fleet.order()
+    assert order is not None
+    assert order.error is not None
+    assert order.error["code"] == "dns_not_published"
+    assert "10.0.0.53" not in str(order.error), "the zone's owner is told of the operator's own servers"
     await fleet.pass_time(600)
     assert await fleet.held() is not None
     assert fleet.authority.placed == {NAMES: 1}
@@ -640,7 +647,84 @@ async def test_a_zone_that_another_tenant_takes(fleet: Fleet, tenant: Tenant, da
     assert renewed.serial != held.serial
 
 
+async def _hand_over(fleet: Fleet, old: Tenant, new: Tenant) -> None:
+    """The zone becomes another tenant's, who has proved it."""
+    async with fleet.store.begin() as tx:
+        await tx.preview_domains.clear(Scope.TENANT, old.id, released=False)
+    await fleet.zone(new)
+
+
+@on_both
+async def test_an_order_of_the_owner_before_ends_none_of_the_next_one_s(fleet: Fleet, tenant: Tenant) -> None:
+    """The zone changes hands while the authority is asked about the old order: the answer changes nothing, and the new owner's
+    order, which is under way by then, goes on."""
+    await fleet.zone(tenant)
+    await fleet.delegations.check(ZONE)
+    await _to_state(fleet, OrderState.ANSWERED)
+    old, other = await fleet.order(), await fleet.world.tenant("Other")
+    assert old is not None
+    look = fleet.authority.look
+
+    async def change_hands(url: str) -> OrderSeen:
+        fleet.authority.look = look  # type: ignore[method-assign]
+        await _hand_over(fleet, tenant, other)
+        await fleet.delegations.check(ZONE)
+        (zone,) = await fleet.renewals.wanting()
+        assert fleet.lease is not None
+        assert await fleet.renewals.open(zone, fleet.lease) is not None
+        return await look(url)
+
+    fleet.authority.look = change_hands  # type: ignore[method-assign]
+    fleet.clock.advance(60)
+    fleet.lease = await fleet.store.leases.acquire("certificates", "node", 60.0)
+    assert fleet.lease is not None
+    await fleet.issuing.advance(old.id, fleet.lease)
+    new = await fleet.order()
+    assert new is not None
+    assert (new.tenant_id, new.state) == (other.id, OrderState.PLANNED)
+    await fleet.pass_time(30)
+    held = await fleet.held()
+    assert held is not None
+    assert held.tenant_id == other.id
+
+
+@on_both
+async def test_a_new_owner_does_not_wait_for_failures_of_the_last_one(fleet: Fleet, tenant: Tenant) -> None:
+    """Who fails again and again waits for a day, also after setting the zone anew; whoever has it next does not."""
+    fleet.authority.refuses = Problem("unauthorized", "no")
+    await fleet.zone(tenant)
+    for failures in range(3):
+        await _to_failure(fleet, failures)
+    await _hand_over(fleet, tenant, tenant)
+    await fleet.pass_time(300)
+    same = await fleet.order()
+    assert same is not None
+    assert (same.state, same.attempts) == (OrderState.FAILED, 3)
+    fleet.authority.refuses = None
+    await _hand_over(fleet, tenant, await fleet.world.tenant("Other"))
+    await fleet.pass_time(60)
+    assert await fleet.held() is not None
+
+
 # Budgets.
+
+
+async def test_zones_that_wait_for_their_week_keep_no_other_tenant_waiting(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenant has more zones under one registered domain than a week has certificates: theirs wait, others' don't."""
+    monkeypatch.setattr(renewals, "MAX_OPEN", 3)
+    fleet = Fleet(store, clock, gate=Gate(registered_domain=1, starts=100))
+    many, few = await fleet.world.tenant("Many"), await fleet.world.tenant("Few")
+    for number in range(5):
+        workspace = await fleet.world.workspace(many, f"w{number}")
+        await fleet.world.zone(Scope.WORKSPACE, workspace.id, f"z{number}.many.com")
+        await fleet.delegate(f"z{number}.many.com")
+    await fleet.pass_time(60)
+    assert sum(fleet.authority.placed.values()) == 1
+    await fleet.zone(few)
+    await fleet.pass_time(60)
+    assert await fleet.held() is not None
 
 
 @on_both

@@ -9,13 +9,17 @@ from router.certificates.delegation import challenge_names
 from router.certificates.held import Origin, upload_name
 from router.certificates.order import OrderState
 from router.domains.lookup import RecordType
+from router.errors import VALIDATION_FAILED, RouterError
+from router.node.services import build_services
+from router.outbound.health import HttpHealthCheck
+from router.routes.records import Scope
 from router.settings import Settings, load
 from router.store import Store
 from tests.contract.api.conftest import INTERNAL_TOKEN
-from tests.support.accounts import Account
+from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient
 from tests.support.held_certificates import a_held, an_order
-from tests.support.memory_dns import MemoryLookup
+from tests.support.memory_dns import MemoryFetch, MemoryLookup
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,6 +36,21 @@ def settings() -> Settings:
             "MIOSA_ROUTER_ACME_ZONE": "acme.miosa.ai",
         }
     )
+
+
+async def test_the_zone_of_the_challenges_is_the_platforms(
+    store: Store, settings: Settings, clock: ManualClock
+) -> None:
+    """Wherever it lies: nobody else has a name in it."""
+    apart = settings.model_copy(update={"acme_zone": "challenges.example.net"})
+    async with HttpHealthCheck() as probe:
+        opened = build_services(store, apart, clock, lookup=MemoryLookup(), fetch=MemoryFetch(), probe=probe)
+        acme = await open_account(opened, "Acme")
+        for name in ("challenges.example.net", "a.challenges.example.net"):
+            with pytest.raises(RouterError) as caught:
+                await opened.preview_domains.set(Scope.TENANT, acme.tenant.id, name)
+            assert caught.value.problem is VALIDATION_FAILED
+        await opened.publishing.close()
 
 
 async def test_the_records_to_delegate(api: ApiClient, store: Store, dns: MemoryLookup, clock: ManualClock) -> None:

@@ -87,6 +87,24 @@ def changed_signature() -> tuple[str, str]:
     return block("CERTIFICATE", bytes(raw)) + pem(INTERMEDIATE.certificate), KEY
 
 
+def long_serial() -> tuple[str, str]:
+    """A leaf whose serial number has 200 bytes, signed as it stands; `cryptography` makes none longer than RFC 5280 allows."""
+
+    def field(tag: int, content: bytes) -> bytes:
+        return bytes((tag, 0x82)) + len(content).to_bytes(2) + content
+
+    tbs = LEAF.certificate.tbs_certificate_bytes
+    body, version = tbs[4:], bytes.fromhex("a003020102")
+    assert body.startswith(version)
+    rest = body[len(version) + 2 + body[len(version) + 1] :]
+    tbs = field(0x30, version + field(0x02, b"\x01" * 200) + rest)
+    algorithm = der(LEAF.certificate)[4 + len(LEAF.certificate.tbs_certificate_bytes) :][:12]
+    assert isinstance(INTERMEDIATE.key, ec.EllipticCurvePrivateKey)
+    signature = INTERMEDIATE.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    whole = field(0x30, tbs + algorithm + field(0x03, b"\0" + signature))
+    return block("CERTIFICATE", whole) + pem(INTERMEDIATE.certificate), KEY
+
+
 def same_name_other_key() -> tuple[str, str]:
     return pem(LEAF.certificate, ROOT.intermediate().certificate), KEY
 
@@ -225,6 +243,7 @@ TEXTS = [
     refused("a trusted certificate", (GOOD.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), KEY), "not_a_certificate"),
     refused("no certificate inside", (block("CERTIFICATE", b"hello"), KEY), "certificate_unreadable"),
     refused("bytes behind it", (block("CERTIFICATE", der(LEAF.certificate) + b"x"), KEY), "certificate_unreadable"),
+    refused("a serial number without end", long_serial, "certificate_unreadable"),
     refused("half of one", (block("CERTIFICATE", der(LEAF.certificate)[:99]), KEY), "certificate_unreadable"),
     refused(
         "a broken extension",

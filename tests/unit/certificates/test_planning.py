@@ -88,13 +88,30 @@ def test_tenants_take_turns() -> None:
     assert [one.domain for one in in_turn(zones, 4)] == ["0.example", "few.example", "platform", "1.example"]
 
 
+def test_a_tenant_that_has_had_none_passes_one_that_has_had_all() -> None:
+    """Zones of one tenant have taken all that zones may: another's still get some, and not without end."""
+    gate, now = Gate(), NOW.timestamp()
+    old = now - gate.starts_window - 1
+
+    def refused(zones: int, own: int) -> bool:
+        spent = Spent(host=(), registered_domain=(), account=(old,) * zones, zones=(old,) * zones, tenant=(old,) * own)
+        return refusal(spent, gate, now, renewal=False, by_ari=False) is not None
+
+    half = gate.account // 2
+    assert refused(half, half)
+    assert not refused(half, 0)
+    assert not refused(half, half // 8 - 1)
+    assert refused(half, half // 8)
+    assert refused(half + half // 4, 0)
+
+
 def _first_orders(zones: int, gate: Gate) -> list[float]:
     """When each zone's first order is placed, if all are delegated at once."""
     placed: list[float] = []
     now = NOW.timestamp()
     while len(placed) < zones:
         newest = tuple(placed[: -gate.account - 1 : -1])
-        spent = Spent(host=(), registered_domain=(), account=newest, zones=newest)
+        spent = Spent(host=(), registered_domain=(), account=newest, zones=newest, tenant=newest)
         found = refusal(spent, gate, now, renewal=False, by_ari=False)
         if found is None:
             placed.append(now)

@@ -235,6 +235,11 @@ def test_an_answer_over_udp_is_bounded() -> None:
         assert wire is not None
         assert len(wire) <= min(PAYLOAD, len(asked.to_wire()) * MAX_FACTOR)
         assert dns.message.from_wire(wire).flags & dns.flags.TC
+    plain = query(ZONE, "NS", use_edns=-1)
+    wire = reply(plain.to_wire()).wire
+    assert wire is not None
+    assert len(wire) <= len(plain.to_wire()) * MAX_FACTOR
+    assert dns.message.from_wire(wire).answer
     whole = answer(query(f"{TOKEN}.{ZONE}"), many, tcp=True)
     assert len(whole.answer[0]) == 100
     assert not whole.flags & dns.flags.TC
