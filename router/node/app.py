@@ -18,7 +18,6 @@ from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
-from router.gate.handover import HandOver
 from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
@@ -40,6 +39,7 @@ from router.settings import Settings
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
+    from router.gate.handover import HandOver
     from router.node.control import Control
     from router.records.keeper import Keeper
     from router.records.kept import KeptRecords
@@ -416,6 +416,7 @@ class App:
     async def _hold_certificates(self, store: "Store") -> None:
         """The held certificates, for Caddy's `/certificate` and for what the gate says of names that they cover."""
         from router.base.secret_box import SecretBox  # noqa: PLC0415 - no worker has keys
+        from router.gate.handover import HandOver  # noqa: PLC0415 - likewise
         from router.gate.held_sync import HeldSync  # noqa: PLC0415 - likewise
         from router.gate.held_table import HeldTable  # noqa: PLC0415 - likewise
 
