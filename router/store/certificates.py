@@ -27,10 +27,11 @@ from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains
-from router.store.types import DatabaseTime, SecondsOf
+from router.store.types import DatabaseTime, SecondsOf, SettledTime
 from router.store.upsert import Upsert, replacing
 
-# Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer.
+# Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer; of
+# transactions see SettledTime.
 _OVERLAP = 6.0
 
 _HAS_ONE = (CertificateStatus.ISSUED, CertificateStatus.EXPIRING)
@@ -165,7 +166,7 @@ class SqlCertificateLog:
                 hosts = hosts.where(sa.or_(changed_at > after[0], sa.and_(changed_at == after[0], host > after[1])))
         with translated():
             async with self._reader.connect() as connection:
-                now: float = await connection.scalar(sa.select(DatabaseTime()))
+                now, settled = (await connection.execute(sa.select(DatabaseTime(), SettledTime()))).one()
                 attempt_rows = () if after is not None else (await connection.execute(attempts)).all()
                 host_rows = (await connection.execute(hosts)).all()
         last = host_rows[-1] if len(host_rows) == most else None
@@ -174,7 +175,7 @@ class SqlCertificateLog:
             live={row.host: _live_until(row) for row in host_rows},
             due={row.host: _due_at(row) for row in host_rows if row.source == Source.PROBE.value and row.not_after},
             lifetimes={row.host: row.not_after - row.not_before for row in host_rows if row.not_after},
-            until=now - _OVERLAP,
+            until=settled - _OVERLAP,
             now=now,
             next=None if last is None else (last.changed_at, last.host),
         )

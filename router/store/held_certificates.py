@@ -12,9 +12,10 @@ from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.held_certificate_tables import held_certificates as held
 from router.store.rows import Rows, fields_of, named
-from router.store.types import DatabaseTime, SecondsOf
+from router.store.types import SecondsOf, SettledTime
 
-# Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer.
+# Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer; of
+# transactions see SettledTime.
 _OVERLAP = 6.0
 _COLUMNS = [column for column in held.c if column.name != "changed_at"]
 _SAVED = ("renew_at", "ari_at", "warned_days")
@@ -97,7 +98,7 @@ class SqlHeldLog:
             select = select.where(sa.or_(held.c.changed_at > at, sa.and_(held.c.changed_at == at, held.c.id > last)))
         with translated():
             async with self._reader.connect() as connection:
-                now: float = await connection.scalar(sa.select(DatabaseTime()))
+                now: float = await connection.scalar(sa.select(SettledTime()))
                 rows = (await connection.execute(select)).all()
         last_row = rows[-1] if len(rows) == limit else None
         return HeldDelta(

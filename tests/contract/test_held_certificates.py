@@ -14,7 +14,7 @@ from router.certificates.held import HeldCertificate, Origin, upload_name
 from router.certificates.order import OrderState
 from router.certificates.request import CertificateRequest
 from router.routes.records import Kind, Scope
-from router.store import Store
+from router.store import Store, held_certificates
 from router.tenancy.tenants import Tenant
 from tests.support.database import rows
 from tests.support.held_certificates import DIRECTORY, a_held, an_order
@@ -203,6 +203,24 @@ async def test_nodes_follow_held_certificates(store: Store, clock: ManualClock) 
     assert (changed["0.example"].chain, changed["0.example"].sealed_key) == ("", "")
     far = (await log.changes_since(since + 3600, 100)).certificates
     assert far == []
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_a_removal_in_a_long_transaction_is_not_missed(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it lasts: it may have a thousand names to remove, and nobody sees any before it ends."""
+    monkeypatch.setattr(held_certificates, "_OVERLAP", 0.0)
+    log = store.held_log
+    async with store.begin() as tx:
+        await tx.held_certificates.put(a_held("a.example", clock.now()))
+    since = (await log.changes_since(None, 10)).until
+    async with store.begin() as tx:
+        await tx.held_certificates.remove("a.example", Origin.MANAGED, clock.now())
+        delta = await log.changes_since(since, 10)
+        assert delta.certificates == []
+    (removed,) = (await log.changes_since(delta.until, 10)).certificates
+    assert removed.removed_at == clock.now()
 
 
 async def test_an_order_is_moved_by_one(store: Store, clock: ManualClock) -> None:
