@@ -23,6 +23,7 @@ _STATUS = {
     DelegationState.UNREACHABLE: "unknown",
 }
 _LIMITS = frozenset({"budget", "rate_limited"})
+_AWAY = frozenset({"unreachable", "bad_answer"})  # what was said of the authority, as "it refuses connections"
 
 
 class Mode(enum.StrEnum):
@@ -86,7 +87,9 @@ class ZoneStatus:
         """Why there is no certificate, or no new one, in a sentence."""
         order = self.order
         if order is not None and order.error is not None and order.state is not OrderState.ABANDONED:
-            return str(order.error.get("detail"))
+            detail = str(order.error.get("detail"))
+            away = order.error.get("kind") in _AWAY
+            return f"The certificate authority can't be used now: {detail}" if away else detail
         return None
 
     @property
@@ -103,6 +106,11 @@ class ZoneStatus:
             caa = (self.delegation.found or {}).get("caa", {})
             return f"No certificate for the whole of {self.domain} can be ordered: {caa.get('advice') or 'CAA records forbid it'}."
         if self.delegation.state is DelegationState.UNREACHABLE:
+            if all(one.status == "valid" for one in self.records()):
+                return (
+                    f"The records are there, but name servers do not answer for the CAA records that hold for {self.domain}, and an"
+                    " authority issues nothing until they do; they are asked again soon."
+                )
             return f"The name servers of {self.domain} did not say where the challenge names lead; they are asked again soon."
         first, second = challenge_names(self.domain)
         return (

@@ -125,7 +125,11 @@ def domains_delegation(domain: str, config: Config = None, as_json: AsJson = Fal
     async def look(services: "Services") -> "ZoneStatus":
         found = await services.zone_statuses.named(domain.lower().rstrip("."))
         if found is None:
-            raise RouterError(NOT_FOUND, f"{domain} is no preview domain, and not the platform's with acme_platform")
+            raise RouterError(
+                NOT_FOUND,
+                f"there are no records for {domain}: it is not a customer's preview domain. For the platform's own, set acme_zone and"
+                " acme_platform and start a node with the role jobs, which makes them within a minute",
+            )
         return found
 
     with reported(as_json):

@@ -47,7 +47,7 @@ class PlatformNames:
         self._now = clock.monotonic
         self._said: float | None = None
         self._advice = (
-            f"delegate _acme-challenge.{domain} and _acme-challenge.sandbox.{domain} and set acme_platform, or configure a wildcard "
+            f"set acme_platform and delegate the challenges as `miosa-router domains delegation {domain}` shows, or configure a wildcard "
             f"certificate (deploy/platform.caddy) and set gate.wildcards: without one each name gets a certificate of its own, {settings.registered_domain} a week in all"
         )
         budgets.on_change(self._heard)

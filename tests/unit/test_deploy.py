@@ -3,6 +3,7 @@ by a strict reading of ours in any case. A tool that is missing is said on the t
 """
 
 import ast
+import json
 import os
 import re
 import runpy
@@ -252,6 +253,21 @@ def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     certificates = [{**shared, "MIOSA_CADDY_CERTIFICATES": where} for where in ("ask", "site", "off")]
     for variables in (shared, {**shared, "MIOSA_CADDY_ADMIN": admin}, compose, sites, *certificates):
         run(CADDY, "validate", "--config", DEPLOY / "Caddyfile", "--adapter", "caddyfile", **variables)
+
+
+def test_caddy_proves_itself_where_it_listens() -> None:
+    """Without MIOSA_CADDY_BIND it listens everywhere, and its issuer has no host of its own: one such as `tcp/`, which no name
+    server knows, would fail every challenge. The first of several addresses is one that exists."""
+    for addresses, listen, host in (
+        (None, ":443", None),
+        ("127.0.0.1 127.0.0.2", "127.0.0.1:443", "127.0.0.1"),
+    ):
+        variables = {} if addresses is None else {"MIOSA_CADDY_BIND": addresses}
+        adapted = run(CADDY, "adapt", "--config", DEPLOY / "Caddyfile", "--adapter", "caddyfile", **variables)
+        apps = json.JSONDecoder().raw_decode(adapted)[0]["apps"]  # behind it come warnings
+        assert listen in [server["listen"][0] for server in apps["http"]["servers"].values()]
+        (issuer,) = apps["tls"]["automation"]["policies"][0]["issuers"]
+        assert issuer["challenges"].get("bind_host") == host
 
 
 def test_caddys_variables_exist() -> None:

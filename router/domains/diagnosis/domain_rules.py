@@ -45,8 +45,8 @@ def caa_findings(snapshot: DnsSnapshot) -> list[Finding]:
                 Finding(
                     code="caa_unknown",
                     severity=Severity.WARNING,
-                    message=f"The CAA records at {caa.at} could not be told ({caa.reason}), and no certificate authority "
-                    "issues where it can't. Ask the DNS provider to let its servers answer for CAA.",
+                    message=f"No name server answered for the CAA records at {caa.at} ({caa.reason}), and certificate "
+                    "authorities issue nothing without an answer. Ask the DNS provider to let its servers answer for CAA.",
                 )
             )
     return found

@@ -78,6 +78,48 @@ async def test_the_records_to_delegate(api: ApiClient, store: Store, dns: Memory
     assert cleared["certificate"] is None
 
 
+async def test_an_authority_that_is_away_is_named(
+    api: ApiClient, store: Store, clock: ManualClock, acme: Account
+) -> None:
+    """The customer reads who can't be reached, and when it goes on."""
+    await api("PUT", PATH, json={"preview_domain": ZONE})
+    now = clock.now()
+    async with store.begin() as tx:
+        delegation = await tx.delegations.get(ZONE)
+        assert delegation is not None
+        error = {"kind": "unreachable", "code": "unreachable", "detail": "it refuses connections", "tries": 1}
+        waits = an_order(
+            ZONE,
+            now,
+            acme.tenant.id,
+            token=delegation.token,
+            state=OrderState.PLACING,
+            error=error,
+            next_at=now + timedelta(minutes=10),
+        )
+        await tx.acme_orders.add(waits)
+    shown = (await api("GET", PATH)).json["certificate"]
+    assert shown["last_error"] == "The certificate authority can't be used now: it refuses connections"
+    assert shown["next_attempt_at"] is not None
+
+
+async def test_a_delegation_whose_caa_is_not_answered(api: ApiClient, store: Store, dns: MemoryLookup) -> None:
+    """The advice does not speak of challenge names where both are right."""
+    await api("PUT", PATH, json={"preview_domain": ZONE})
+    async with store.read() as tx:
+        delegation = await tx.delegations.get(ZONE)
+    assert delegation is not None
+    for name in challenge_names(ZONE):
+        dns.put(name, RecordType.CNAME, f"{delegation.token}.acme.miosa.ai")
+    dns.fail("example.com")
+    shown = (await api("POST", f"{PATH}/verify")).json
+    assert [one["status"] for one in shown["records"] if one["purpose"] == "certificate"] == ["valid", "valid"]
+    assert shown["certificate"]["status"] == "not_delegated"
+    assert shown["certificate"]["advice"].startswith(
+        "The records are there, but name servers do not answer for the CAA"
+    )
+
+
 async def test_how_the_certificate_stands(api: ApiClient, store: Store, clock: ManualClock, acme: Account) -> None:
     """Why there is none and when the next try is; then what it is, and the owner's own beside it. Never a key."""
     await api("PUT", PATH, json={"preview_domain": ZONE})

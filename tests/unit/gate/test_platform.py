@@ -42,7 +42,7 @@ class Platform:
             for number in range(count):
                 self.budgets.open(f"x{number}.sandbox.miosa.app", "acme")
                 self.budgets.open(f"x{number}.org", "acme")
-        return [line["event"] for line in logs if "configure a wildcard" in line["advice"]]
+        return [line["event"] for line in logs if "domains delegation miosa.app" in line["advice"]]
 
 
 def test_without_a_wildcard_it_is_said_at_the_start_and_when_half_is_spent() -> None:

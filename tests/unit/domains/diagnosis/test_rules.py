@@ -1012,8 +1012,8 @@ CASES: Mapping[str, Case] = {
             (
                 "warning caa_unknown",
                 (
-                    "The CAA records at com could not be told (servfail), and no certificate authority issues where it can't. "
-                    "Ask the DNS provider to let its servers answer for CAA."
+                    "No name server answered for the CAA records at com (servfail), and certificate authorities issue nothing without an "
+                    "answer. Ask the DNS provider to let its servers answer for CAA."
                 ),
             )
         ],
