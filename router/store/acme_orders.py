@@ -14,7 +14,13 @@ from router.domains.certificates import Outcome
 from router.store.certificate_attempts import SqlAttempts
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
-from router.store.held_certificate_tables import acme_accounts, acme_orders, certificate_requests, held_certificates
+from router.store.held_certificate_tables import (
+    UNWITHDRAWN,
+    acme_accounts,
+    acme_orders,
+    certificate_requests,
+    held_certificates,
+)
 from router.store.rows import Rows, fields_of, named
 from router.store.upsert import Upsert, replacing
 
@@ -25,7 +31,7 @@ _PUT_REQUEST = Upsert(
 _is_open = acme_orders.c.closed_at.is_(None)
 # A domain has at most one open order, and a token belongs to one domain. Each answer is read within a second, so more than so
 # many would be too many to read; the authority's limits keep them far below.
-OPEN_VALUES = sa.select(acme_orders.c.token, acme_orders.c.txt).where(_is_open).limit(10_000)
+_OPEN_VALUES = sa.select(acme_orders.c.token, acme_orders.c.txt).where(_is_open).limit(10_000)
 _SAVED = (
     "state",
     "url",
@@ -108,7 +114,7 @@ class SqlOrders(Rows):
         return True
 
     async def unwithdrawn(self, limit: int) -> Sequence[Order]:
-        select = sa.select(acme_orders).where(~_is_open, sa.cast(acme_orders.c.txt, sa.Text) != "[]")
+        select = sa.select(acme_orders).where(sa.text(UNWITHDRAWN))
         rows = await self._connection.execute(select.order_by(acme_orders.c.closed_at, acme_orders.c.id).limit(limit))
         return [_read(row) for row in rows]
 
@@ -137,7 +143,7 @@ class SqlTxtSource:
     async def open_values(self) -> Mapping[str, Sequence[str]]:
         with translated():
             async with self._reader.connect() as connection:
-                rows = (await connection.execute(OPEN_VALUES)).all()
+                rows = (await connection.execute(_OPEN_VALUES)).all()
         return {row.token: tuple(row.txt) for row in rows if row.txt}
 
 

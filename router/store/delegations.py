@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from router.certificates.delegation import Delegation, DelegationState, new_token
 from router.certificates.held import Origin
 from router.certificates.order import OrderState
-from router.domains.checks.schedule import FURTHEST
 from router.domains.preview_domains import PreviewStatus
 from router.store.connection import rows_changed
 from router.store.held_certificate_tables import acme_orders, delegations
@@ -64,16 +63,12 @@ class SqlDelegations(Rows):
         return [(row.domain, row.tenant_id) for row in await self._connection.execute(select.limit(limit))]
 
     async def wanting(self, now: datetime, *, renewal: bool, limit: int) -> Sequence[Delegation]:
-        open_or_waiting = sa.select(acme_orders.c.id).where(
-            acme_orders.c.domain == delegations.c.domain,
-            sa.or_(
-                acme_orders.c.closed_at.is_(None),
-                sa.and_(
-                    acme_orders.c.state == OrderState.FAILED,
-                    acme_orders.c.next_at > now,
-                    acme_orders.c.tenant_id.is_not_distinct_from(delegations.c.tenant_id),
-                ),
-            ),
+        of_zone = sa.select(acme_orders.c.id).where(acme_orders.c.domain == delegations.c.domain)
+        is_open = of_zone.where(acme_orders.c.closed_at.is_(None))
+        waits = of_zone.where(
+            acme_orders.c.state == OrderState.FAILED,
+            acme_orders.c.next_at > now,
+            acme_orders.c.tenant_id.is_not_distinct_from(delegations.c.tenant_id),
         )
         own = sa.and_(
             held.c.domain == delegations.c.domain, held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None)
@@ -82,26 +77,23 @@ class SqlDelegations(Rows):
         select = (
             sa.select(delegations)
             .join(held, own, isouter=not renewal)
-            .where(
-                delegations.c.state == DelegationState.PRESENT,
-                sa.or_(delegations.c.tenant_id.is_(None), _verified().exists()),
-                which,
-                ~open_or_waiting.exists(),
-            )
+            .where(delegations.c.state == DelegationState.PRESENT, which, ~is_open.exists(), ~waits.exists())
             .order_by(held.c.not_after, delegations.c.created_at, delegations.c.domain)
         )
-        return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+        return await self._owned(select, limit)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Delegation]:
-        select = (
-            sa.select(delegations)
-            .where(
-                sa.or_(delegations.c.next_check_at <= now, delegations.c.next_check_at > now + FURTHEST),
-                sa.or_(delegations.c.tenant_id.is_(None), _verified().exists()),
-            )
-            .order_by(delegations.c.next_check_at, delegations.c.domain)
-        )
-        return [_read(row) for row in await self._connection.execute(select.limit(limit))]
+        due = sa.select(delegations).where(delegations.c.next_check_at <= now)
+        return await self._owned(due.order_by(delegations.c.next_check_at, delegations.c.domain), limit)
+
+    async def _owned(self, select: sa.Select[Any], limit: int) -> Sequence[Delegation]:
+        """Those of the platform's own zone and of verified ones. Asked for apart: where both are alternatives of one query,
+        databases read all zones."""
+        found: list[Delegation] = []
+        for whose in (delegations.c.tenant_id.is_(None), _verified().exists()):
+            rows = await self._connection.execute(select.where(whose).limit(limit - len(found)))
+            found += [_read(row) for row in rows]
+        return found
 
 
 def _verified() -> sa.Select[Any]:

@@ -47,7 +47,7 @@ held_certificates = sa.Table(
     sa.Column("directory", _Url),
     sa.Column("warned_days", sa.Integer),
     sa.Column("created_at", Instant, nullable=False),
-    sa.Column("removed_at", Instant),
+    sa.Column("removed_at", Instant, index=True),
     sa.Column("changed_at", sa.Double, nullable=False, default=DatabaseTime(), onupdate=DatabaseTime()),
     sa.UniqueConstraint("domain", "origin"),
     sa.Index("ix_held_certificates_changed", "changed_at", "id"),
@@ -65,6 +65,8 @@ acme_accounts = sa.Table(
 )
 
 _OPEN = "closed_at IS NULL"
+UNWITHDRAWN = "closed_at IS NOT NULL AND CAST(txt AS TEXT) <> '[]'"
+"""Of which order TXT values may still be answered after its end. Databases use the index where a query has these words."""
 
 acme_orders = sa.Table(
     "acme_orders",
@@ -97,6 +99,13 @@ acme_orders = sa.Table(
         sqlite_where=sa.text(_OPEN),
     ),
     sa.Index("ix_acme_orders_due", "next_at", postgresql_where=sa.text(_OPEN), sqlite_where=sa.text(_OPEN)),
+    sa.Index(
+        "ix_acme_orders_unwithdrawn",
+        "closed_at",
+        "id",
+        postgresql_where=sa.text(UNWITHDRAWN),
+        sqlite_where=sa.text(UNWITHDRAWN),
+    ),
 )
 
 certificate_requests = sa.Table(

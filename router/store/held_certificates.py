@@ -12,7 +12,7 @@ from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
 from router.store.held_certificate_tables import held_certificates as held
 from router.store.rows import Rows, fields_of, named
-from router.store.types import SecondsOf, SettledTime
+from router.store.types import Instant, SecondsOf, SettledTime
 
 # Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer; of
 # transactions see SettledTime.
@@ -76,7 +76,7 @@ class SqlHeldCertificates(Rows):
         )
         if after is not None:
             at, last = after
-            select = select.where(sa.or_(held.c.not_after > at, sa.and_(held.c.not_after == at, held.c.id > last)))
+            select = select.where(sa.tuple_(held.c.not_after, held.c.id) > sa.tuple_(sa.literal(at, Instant), last))
         return await self._all(select.order_by(held.c.not_after, held.c.id).limit(limit))
 
     async def _all(self, select: sa.Select[Any]) -> Sequence[HeldCertificate]:
@@ -95,7 +95,7 @@ class SqlHeldLog:
         select = select.where(held.c.removed_at.is_(None) if since is None else held.c.changed_at > since)
         if after is not None:
             at, last = after
-            select = select.where(sa.or_(held.c.changed_at > at, sa.and_(held.c.changed_at == at, held.c.id > last)))
+            select = select.where(sa.tuple_(held.c.changed_at, held.c.id) > (at, last))
         with translated():
             async with self._reader.connect() as connection:
                 now: float = await connection.scalar(sa.select(SettledTime()))

@@ -15,6 +15,7 @@ _URL = sa.String(2000)
 _JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 _INSTANT = sa.DateTime(timezone=True)
 _OPEN = sa.text("closed_at IS NULL")
+_UNWITHDRAWN = sa.text("closed_at IS NOT NULL AND CAST(txt AS TEXT) <> '[]'")
 
 
 def upgrade() -> None:
@@ -59,6 +60,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_held_certificates_renew_at"), "held_certificates", ["renew_at"])
     op.create_index(op.f("ix_held_certificates_ari_at"), "held_certificates", ["ari_at"])
+    op.create_index(op.f("ix_held_certificates_removed_at"), "held_certificates", ["removed_at"])
     op.create_index("ix_held_certificates_changed", "held_certificates", ["changed_at", "id"])
     op.create_index("ix_held_certificates_ending", "held_certificates", ["origin", "not_after", "id"])
     op.create_table(
@@ -99,6 +101,13 @@ def upgrade() -> None:
         "uq_acme_orders_open", "acme_orders", ["domain"], unique=True, postgresql_where=_OPEN, sqlite_where=_OPEN
     )
     op.create_index("ix_acme_orders_due", "acme_orders", ["next_at"], postgresql_where=_OPEN, sqlite_where=_OPEN)
+    op.create_index(
+        "ix_acme_orders_unwithdrawn",
+        "acme_orders",
+        ["closed_at", "id"],
+        postgresql_where=_UNWITHDRAWN,
+        sqlite_where=_UNWITHDRAWN,
+    )
     op.create_table(
         "certificate_requests",
         sa.Column("domain", _DOMAIN, nullable=False),
