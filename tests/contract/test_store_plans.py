@@ -206,7 +206,7 @@ async def test_zones_certificates_are_found_by_index(database: str, clock: Manua
             "orders.last": orders.last([zone]),
             "orders.due": orders.due(now, 64),
             "orders.begun": orders.begun(),
-            "orders.open_counts": orders.open_counts(),
+            "orders.open_counts": orders.open_counts(now),
             "orders.unwithdrawn": orders.unwithdrawn(4),
             "held.get": held.get(zone, Origin.MANAGED),
             "held.at": held.at([zone]),
