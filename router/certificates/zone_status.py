@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from router.base.clock import Clock
+from router.base.clock import Clock, iso
 from router.base.transactions import Transactions
 from router.certificates.delegation import Delegation, DelegationState, challenge_names
 from router.certificates.delegations import Delegations
@@ -113,6 +113,11 @@ class ZoneStatus:
                 )
             return f"The name servers of {self.domain} did not say where the challenge names lead; they are asked again soon."
         first, second = challenge_names(self.domain)
+        if self.managed is not None and self.managed.valid(self.now):
+            return (
+                f"The certificate of all hosts of {self.domain} ends at {iso(self.managed.not_after)} and can't be renewed: let the"
+                f" CNAME records of {first} and {second} both point to {self.target} again."
+            )
         return (
             f"Add CNAME records for {first} and {second} that point to {self.target}: then one certificate serves all hosts of"
             f" {self.domain}, before anybody visits. Without them each host gets its own at its first visit, and certificate"

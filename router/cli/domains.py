@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from router.domains.diagnosis.findings import Finding
     from router.node.services import Services
 
-commands = group("Custom domains.")
+commands = group("Custom domains, and certificates of preview domains.")
 
 
 @commands.command("list")

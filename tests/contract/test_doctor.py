@@ -374,6 +374,13 @@ async def test_the_running_node(ready: dict[str, Any] | None, wanted: list[tuple
     assert await found_by("node", known(ready=ready)) == wanted
 
 
+async def test_held_certificates_that_no_key_opens() -> None:
+    """After a change of `secrets_key` without the earlier one: visitors notice it, so it is an error, even where nothing else is held."""
+    for number, wanted in ((2.0, [(Level.ERROR, "held_unreadable")]), (0.0, [])):
+        metrics = [Sample("held_certificates_unreadable", {}, number)]
+        assert await found_by("node", known(metrics=metrics)) == wanted
+
+
 @pytest.mark.parametrize(
     "body",
     [

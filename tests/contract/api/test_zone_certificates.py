@@ -103,6 +103,20 @@ async def test_an_authority_that_is_away_is_named(
     assert shown["next_attempt_at"] is not None
 
 
+async def test_a_lost_delegation_says_when_the_certificate_ends(
+    api: ApiClient, store: Store, clock: ManualClock, acme: Account
+) -> None:
+    """It is served until then, so the advice is not what delegating would bring but what has to be put back."""
+    await api("PUT", PATH, json={"preview_domain": ZONE})
+    async with store.begin() as tx:
+        await tx.held_certificates.put(a_held(ZONE, clock.now(), acme.tenant.id))
+    shown = (await api("GET", PATH)).json["certificate"]
+    assert (shown["mode"], shown["status"]) == ("wildcard", "issued")
+    assert shown["advice"].startswith(
+        f"The certificate of all hosts of {ZONE} ends at {shown['not_after']} and can't be renewed"
+    )
+
+
 async def test_a_delegation_whose_caa_is_not_answered(api: ApiClient, store: Store, dns: MemoryLookup) -> None:
     """The advice does not speak of challenge names where both are right."""
     await api("PUT", PATH, json={"preview_domain": ZONE})
