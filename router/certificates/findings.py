@@ -40,8 +40,8 @@ REFUSALS: Final[Mapping[str, str]] = {
     "self_signed": "The certificate signs itself, so browsers warn of it. Get one from a certificate authority.",
     "leaf_is_authority": "The certificate for this key is that of an authority (CA:TRUE), which must not be served as a site's own. "
     "Send a certificate that was issued for the domain.",
-    "chain_incomplete": "The intermediate certificate is missing: {subject} was issued by {issuer}, which is not in this text. Append "
-    "it; your authority offers it as chain, bundle or fullchain.",
+    "chain_incomplete": "The intermediate certificate is missing: {subject} was issued by {issuer}, of which this text has no "
+    "intermediate. Append it; your authority offers it as chain, bundle or fullchain. A certificate that a root has issued itself is not accepted.",
     "chain_ambiguous": "{subject} has several issuers in this text, and the order does not say which is meant. Send the chain in "
     "order: your certificate first, each one after it the issuer of the one before.",
     "chain_unrelated": "{subject} does not belong to the chain. Remove it from the text.",

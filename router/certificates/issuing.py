@@ -155,7 +155,9 @@ class Issuing:
             if refused is not None:
                 reason, wait = refused
                 limited = _error(
-                    "budget", reason, f"{reason}: as many certificates as the authority gives have been ordered"
+                    "budget",
+                    reason,
+                    f"as many certificates have been ordered lately as the certificate authority allows ({reason})",
                 )
                 await self._put_off(tx, order, limited, now + timedelta(seconds=max(wait, 1.0)), now)
                 return False

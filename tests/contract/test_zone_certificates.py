@@ -743,6 +743,7 @@ async def test_the_week_of_a_registered_domain(store: Store, clock: ManualClock)
     assert order is not None
     assert order.error is not None
     assert (order.state, order.error["code"]) == (OrderState.PLANNED, "budget_registered_domain")
+    assert order.error["detail"].endswith("allows (budget_registered_domain)")
     assert order.next_at > clock.now() + timedelta(days=6)
     assert fleet.authority.placed == {}
     clock.advance(7 * 86400)
