@@ -8,6 +8,7 @@ from router.base.secret_box import SecretBox
 from router.certificates.accounts import Accounts
 from router.certificates.delegations import Delegations
 from router.certificates.issuing import Issuing
+from router.certificates.order_book import OrderBook
 from router.certificates.renewals import Renewals
 from router.domains.lookup import Lookup
 from router.jobs.certificates import EVERY, WITHIN, ZoneCertificates
@@ -72,8 +73,13 @@ async def open_zone_jobs(
             accounts=accounts,
             records=challenge_records(acme, lookup, clock),
             box=box,
-            gate=settings.gate,
-            on_end=lambda result: metrics.count("certificate_orders", result),
+            book=OrderBook(
+                store,
+                clock,
+                directory=authority.directory,
+                gate=settings.gate,
+                on_end=lambda result: metrics.count("certificate_orders", result),
+            ),
         ),
         platform=settings.platform_domain if acme.platform else None,
         in_doubt=in_doubt,

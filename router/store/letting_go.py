@@ -18,7 +18,7 @@ from router.store.tables import custom_domains
 
 async def let_go_of_zone(connection: Connection, changes: Changes, domain: str, now: datetime) -> None:
     """No scope has this zone any more."""
-    # The delegation first: whoever stores a certificate locks it first, too (`certificates/issuing.py`).
+    # The delegation first: whoever stores a certificate locks it first, too (`certificates/order_book.py`).
     await SqlDelegations(connection, changes, writing=True).drop(domain)
     await SqlHeldCertificates(connection, changes, writing=True).remove(domain, Origin.MANAGED, now)
     await SqlOrders(connection, changes, writing=True).abandon(domain, now)

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from structlog.testing import capture_logs
 
 from router.base.clock import ManualClock
 from router.base.leases import Lease
@@ -31,13 +32,20 @@ from router.certificates.held import key_purpose
 from router.certificates.order import CLOSED, OrderState
 from router.certificates.zone_status import ZoneStatuses
 from router.domains.lookup import RecordType
+from router.errors import StoreUnavailableError
+from router.gate import held_sync
+from router.gate.handover import HandOver
+from router.gate.held_sync import HeldSync
+from router.gate.held_table import HeldTable
 from router.jobs.certificates import GRACE, RUN_TIME
+from router.observe.metrics import Metrics
 from router.routes.records import Scope
 from router.settings import Gate
 from router.store import Store, Transaction
 from router.tenancy.tenants import Tenant
 from tests.support.database import Databases, execute, rows
 from tests.support.held_certificates import DIRECTORY
+from tests.support.waiting import eventually
 from tests.support.zone_certificates import ZONE, Fleet
 
 pytestmark = pytest.mark.asyncio
@@ -454,6 +462,47 @@ async def test_renewals_without_renewal_information(fleet: Fleet, tenant: Tenant
     assert held.serial != first.serial
     share = (held.not_before - first.not_before) / (first.not_after - first.not_before)
     assert 7 / 12 <= share <= 2 / 3 + 0.02
+    assert fleet.authority.placed == {NAMES: 2}
+
+
+async def test_the_store_is_away_when_a_renewal_is_due(
+    fleet: Fleet, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run fails without an order, a node that knows the old certificate goes on serving it, and the next run renews it."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    first = await fleet.held()
+    assert first is not None
+    assert fleet.lease is not None
+    monkeypatch.setattr(held_sync, "POLL_INTERVAL", 0.05)
+    table = HeldTable(fleet.box, fleet.clock)
+    following = HeldSync(
+        log=fleet.store.held_log,
+        table=table,
+        handover=HandOver(table, fleet.clock),
+        metrics=Metrics(),
+        clock=fleet.clock,
+    )
+    await following.start()
+    try:
+        served = table.answer(f"box.{ZONE}")
+        assert first.renew_at is not None
+        fleet.clock.advance((first.renew_at - fleet.clock.now()).total_seconds() + 1)
+        with capture_logs() as logs:
+            fleet.store.keep_closed("switched off")
+            with pytest.raises(StoreUnavailableError):
+                await fleet.job.run(fleet.lease)
+            await eventually(
+                lambda: any(line["event"] == "held certificates not read" for line in logs), "the node sees it, too"
+            )
+        assert served is not None
+        assert table.answer(f"box.{ZONE}") == served
+        assert fleet.authority.placed == {NAMES: 1}
+        await fleet.store.check()
+        await fleet.pass_time(30)
+        await eventually(lambda: table.answer(f"box.{ZONE}") not in (served, None), "the new one is served")
+    finally:
+        await following.close()
     assert fleet.authority.placed == {NAMES: 2}
 
 

@@ -1,13 +1,21 @@
 """The command line says what the API says: resources, endpoints and domains, and which option was wrong."""
 
+import asyncio
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from router.base.clock import SystemClock
+from router.routes.records import Scope
+from router.store import Store
 from tests.e2e.test_cli import NOBODY, Cli
+from tests.support.database import migrated_file
+from tests.support.held_certificates import a_held
 from tests.support.router import Router
+from tests.support.world import World
 
 pytestmark = pytest.mark.e2e
 
@@ -117,3 +125,31 @@ def test_a_new_schema_is_said_in_words(cli: Cli) -> None:
     assert first == f"database schema: created, now at revision {version}\n"
     assert second == f"database schema: up to date, at revision {version}\n"
     assert json.loads(cli("db", "upgrade", "--json").stdout) == {"from": version, "to": version}
+
+
+def test_a_zones_certificate_is_shown_and_renewed(tmp_path: Path) -> None:
+    """`domains delegation` shows how it stands, `domains renew` has it renewed now, and knows no other names."""
+    url = f"sqlite:///{tmp_path / 'router.db'}"
+    migrated_file(tmp_path / "router.db")
+    cli = Cli(tmp_path, {"MIOSA_ROUTER_DATABASE_URL": url})
+    now = datetime.now(UTC)
+
+    async def hold() -> None:
+        store = await Store.open(url, clock=SystemClock())
+        try:
+            tenant = await World(store, SystemClock()).tenant("Zoe")
+            await World(store, SystemClock()).zone(Scope.TENANT, tenant.id, "preview.acme.com")
+            async with store.begin() as tx:
+                await tx.held_certificates.put(a_held("preview.acme.com", now, tenant.id))
+        finally:
+            await store.close()
+
+    asyncio.run(hold())
+    before = cli.json("domains", "delegation", "Preview.Acme.com.")
+    assert (before["domain"], before["delegation"]) == ("preview.acme.com", "missing")
+    assert before["names"] == ["*.preview.acme.com", "*.sandbox.preview.acme.com"]
+    assert datetime.fromisoformat(before["renew_at"]) > now + timedelta(days=59)
+    renewed = cli.json("domains", "renew", "Preview.Acme.com.")
+    assert datetime.fromisoformat(renewed["renew_at"]) <= datetime.now(UTC)
+    assert renewed["not_after"] == before["not_after"]
+    assert cli.error("domains", "renew", "nobody.example")["code"] == "not_found"

@@ -14,6 +14,7 @@ from router.certificates.delegations import Delegations
 from router.certificates.held import HeldCertificate, Origin
 from router.certificates.issuing import Issuing
 from router.certificates.order import Order
+from router.certificates.order_book import OrderBook
 from router.certificates.renewals import Renewals
 from router.domains.lookup import RecordType
 from router.jobs.certificates import ZoneCertificates
@@ -67,8 +68,9 @@ class Fleet:
             accounts=self.accounts,
             records=self.records,
             box=self.box,
-            gate=self.gate,
-            on_end=self.ended.append,
+            book=OrderBook(
+                self.store, self.clock, directory=self.authority.directory, gate=self.gate, on_end=self.ended.append
+            ),
         )
         self.renewals = Renewals(
             self.store,
