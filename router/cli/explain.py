@@ -22,7 +22,7 @@ _WAKES: Mapping[str | None, str] = {
 
 def explain(host: str, config: Config = None, as_json: AsJson = False) -> None:
     """Show step by step which resource a host leads to, what its visitors met, and whether it may have a certificate."""
-    from router.node.control import open_explainer
+    from router.node.explainer import open_explainer
 
     with reported(as_json):
 

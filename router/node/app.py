@@ -6,7 +6,7 @@ then starts from the store outwards, and closes in the reverse order.
 
 import asyncio
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,32 +18,27 @@ from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
-from router.gate.snapshot import EvidenceSnapshot
 from router.gate.sync import CertificateSync
+from router.node.certificate_keeping import holding_certificates, keeping_certificates
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
 from router.node.record_keeping import keeping, open_kept, packing_to
+from router.node.route_memory import RouteMemory
 from router.node.sockets import binds, dns_sockets, listen, local_addresses
-from router.node.visitor_keys import open_keys
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
-from router.proxy.worker_keys import WorkerKeys
-from router.routes.batches import RecordSource
-from router.routes.changed_keys import moved_among
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
 from router.settings import Settings
 
 if TYPE_CHECKING:
-    from router.cache import SharedCache
     from router.gate.handover import HandOver
     from router.node.control import Control
     from router.records.keeper import Keeper
     from router.records.kept import KeptRecords
-    from router.routes.follower import OutboxFollower
     from router.store import Store
     from router.tenancy.waking import Wakes
     from router.wake.waker import Waker
@@ -88,21 +83,17 @@ class App:
         self._stack = AsyncExitStack()
         self._tasks = Tasks("app")
         self._metrics = Metrics(None if process is None else process.number)
+        self._memory = RouteMemory(settings, self._clock, self._metrics)
         self._evidence = MemoryEvidence(self._clock, wildcards=settings.gate.wildcards)
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])
         self._sync: CertificateSync | None = None
         self._handover: HandOver | None = None
-        self._resolver: Resolver | None = None
-        self._source: RecordSource | None = None
         self._wakes: Wakes | None = None
-        self._keys: WorkerKeys | None = None  # only who carries traffic has them
         self._kept: KeptRecords | None = None
         self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._control: Control | None = None
-        self._shared: SharedCache | None = None
-        self._follower: OutboxFollower | None = None
         self._host_notes = HostNotes()
         self._error_notes = ErrorNotes()
         self._state = "starting"
@@ -176,8 +167,7 @@ class App:
     async def close(self) -> None:
         """End everything now."""
         served, self._state = self._state != "starting", "closed"
-        if self._follower is not None:
-            await self._follower.close()  # before the channels that it reads through
+        await self._memory.stop_following()  # before the channels that it reads through
         if self._worker_side is not None:
             if self._recorder is not None:
                 self._recorder.flush()  # it passes on what it has seen
@@ -217,10 +207,11 @@ class App:
                 await self._keep_certificates(store)
             if self._worker_side is None and not settings.roles.isdisjoint(("admin", "jobs")):
                 await self._hold_certificates(store)
-        if self._keys is not None:
-            self._keys.start()
+        keys = self._memory.keys
+        if keys is not None:
+            keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
-        if "proxy" in sockets and self._keys is not None:
+        if "proxy" in sockets and keys is not None:
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
                 resolver=resolver,
@@ -238,11 +229,12 @@ class App:
                 if settings.plain_http == "redirect"
                 else None,
                 on_host_refused=self._host_notes.add if self._worker_side is None else self._worker_side.host_refused,
-                access=self._keys,
+                access=keys,
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
                 wake=self._wake_config(),
                 login_url=settings.login_url,
             )
+            self._memory.tell(proxy)
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
         if self._worker_side is None and store is not None:
@@ -281,11 +273,11 @@ class App:
 
     async def _open_visitors(self, store: "Store", own_listeners: Collection[tuple[str, int]]) -> Visitors:
         """What visitors need beside their routes: of the control process, where there is one besides this."""
-        if self._worker_side is not None and self._process is not None and self._process.control:
+        if self._worker_side is not None and self._asks_control:
             return self._ask_for_visitors(self._worker_side)
         from router.node.visitors import open_visitors  # noqa: PLC0415 - no worker with a control process needs it
 
-        counts = None if self._shared is None else self._shared.counts
+        counts = None if self._memory.shared is None else self._memory.shared.counts
         opening = open_visitors(store, self._settings, self._clock, own_listeners, counts, self._metrics)
         return await self._stack.enter_async_context(opening)
 
@@ -322,7 +314,7 @@ class App:
 
     def _wake_config(self) -> WakeConfig | None:
         """What this process's visitors may have woken, and how long they wait; None where nothing is ever woken."""
-        wake, waker, source = self._settings.wake, self._waker(), self._source
+        wake, waker, source = self._settings.wake, self._waker(), self._memory.source
         if waker is None or source is None:
             return None
         return WakeConfig(waker, source, hold=wake.hold, page_after=wake.page_after, budget=wake.budget)
@@ -330,15 +322,15 @@ class App:
     def _waker(self) -> "Waker | None":
         if self._settings.wake.url is None:
             return None
-        if self._worker_side is not None and self._process is not None and self._process.control:
+        if self._worker_side is not None and self._asks_control:
             return WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
         return self._wakes
 
     def _share(self, store: "Store", visitors: Visitors) -> None:
         """This process's commits reach its own resolver first, then its workers, which may read the store from now on."""
-        if self._shared is not None:
-            store.on_number(self._shared.committed)
-        store.after_commit(self._drop)
+        if self._memory.shared is not None:
+            store.on_number(self._memory.shared.committed)
+        store.after_commit(self._memory.drop)
         if self._control_side is not None:
             store.on_number(self._control_side.announce)
             if self._wakes is not None:
@@ -361,7 +353,7 @@ class App:
             metrics=self._metrics,
             clock=self._clock,
             control_side=self._control_side,
-            shared=self._shared,
+            shared=self._memory.shared,
             own_listeners=own_listeners,
             used=self._used,
             secret_uses=self._secret_uses,
@@ -376,8 +368,8 @@ class App:
         """This process's side of the channels to the node's other processes."""
         if "proxy" in self._settings.roles:
             self._worker_side = WorkerSide(
-                on_change=self._changed,
-                on_outbox=self._pushed,
+                on_change=self._memory.changed,
+                on_outbox=self._memory.pushed,
                 used=self._used,
                 https=self._evidence.since,
                 figures=self._metrics.figures,
@@ -385,7 +377,7 @@ class App:
                 on_host_refused=self._learn,
             )
         else:
-            self._control_side = control_side = ControlSide(
+            self._control_side = self._memory.control_side = control_side = ControlSide(
                 self._settings.workers,
                 metrics=self._metrics,
                 clock=self._clock,
@@ -398,35 +390,22 @@ class App:
     async def _keep_certificates(self, store: "Store") -> None:
         """What the gate knows, in the store and on this machine. A worker's evidence goes to its control process; it
         follows the others' where it has to know which hosts have certificates."""
-        settings = self._settings
-        folder = settings.state_dir if self._worker_side is None else None
-        sync = CertificateSync(
-            log=store.certificate_log,
+        opening = keeping_certificates(
+            store,
+            self._settings,
+            self._clock,
             evidence=self._evidence,
             budgets=self._budgets,
-            snapshot=None if folder is None else EvidenceSnapshot(folder),
-            settings=settings.gate,
+            on_disk=self._worker_side is None,
             metrics=self._metrics,
-            clock=self._clock,
         )
-        self._stack.push_async_callback(sync.close)
-        await sync.start()
-        self._sync = sync
+        self._sync = await self._stack.enter_async_context(opening)
 
     async def _hold_certificates(self, store: "Store") -> None:
-        """The held certificates, for Caddy's `/certificate` and for what the gate says of names that they cover."""
-        from router.base.secret_box import SecretBox  # noqa: PLC0415 - no worker has keys
-        from router.gate.handover import HandOver  # noqa: PLC0415 - likewise
-        from router.gate.held_sync import HeldSync  # noqa: PLC0415 - likewise
-        from router.gate.held_table import HeldTable  # noqa: PLC0415 - likewise
-
-        settings, clock = self._settings, self._clock
-        table = HeldTable(SecretBox(settings.secret_keys()), clock)
-        self._handover = handover = HandOver(table, clock)
-        self._evidence.on_held(handover.covers)
-        sync = HeldSync(log=store.held_log, table=table, handover=handover, metrics=self._metrics, clock=clock)
-        self._stack.push_async_callback(sync.close)
-        await sync.start()
+        opening = holding_certificates(
+            store, self._settings, self._clock, evidence=self._evidence, metrics=self._metrics
+        )
+        self._handover = await self._stack.enter_async_context(opening)
 
     def _open_cache(self, store: "Store | StoreClient") -> None:
         """What this node shares with the others in Redis, where there is one."""
@@ -436,7 +415,7 @@ class App:
         from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
 
         publishes = not settings.roles.isdisjoint(("api", "jobs"))
-        self._shared = shared = SharedCache(
+        self._memory.shared = shared = SharedCache(
             settings.redis_url,
             settings.redis,
             fetch_time=settings.cache.fetch_time,
@@ -448,33 +427,9 @@ class App:
         self._stack.push_async_callback(shared.close)
 
     async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
-        """The resolver, which hears of every change from here on that another process commits; and with it what this process
-        knows of keys."""
-        stack, metrics = self._stack, self._metrics
-        shared = self._shared
-        if shared is None:
-            resolver = self._remember(store.records, visitors)
-            self._follower = follower = store.follow(self._heard, self._gap)
-            stack.push_async_callback(follower.close)
-            await follower.start(required=self._replaces)
-            if self._control_side is not None:  # from here on it passes on what others commit
-                self._control_side.outbox_moved(None, follower.position)
-            metrics.gauge("outbox_position", lambda: float(follower.position))
-            return resolver
-        resolver = self._remember(shared.records, visitors)
-        await shared.start(self._drop, self._drop_all, store_required=self._replaces)
-        return resolver
-
-    def _remember(self, source: RecordSource, visitors: Visitors) -> Resolver:
-        """What remembers routes, and keys where this process carries traffic."""
-        settings, clock, stack = self._settings, self._clock, self._stack
-        self._source = source
-        self._resolver = resolver = Resolver.of(source, settings, clock)
-        stack.push_async_callback(resolver.close)
-        if "proxy" in settings.roles:
-            self._keys = keys = open_keys(source, settings, clock, visitors=visitors)
-            stack.push_async_callback(keys.close)
-        return resolver
+        """The resolver, which hears of every change from here on that another process commits."""
+        self._stack.push_async_callback(self._memory.close)
+        return await self._memory.follow(store, visitors, required=self._replaces)
 
     @property
     def _replaces(self) -> bool:
@@ -515,51 +470,9 @@ class App:
         self._tasks.start("record", recorder.run())
         return recorder
 
-    def _changed(self, keys: Sequence[str], number: int) -> None:
-        """The control process has committed a change. Where nothing has been looked up yet nothing is wrong."""
-        if self._shared is not None:
-            self._shared.committed(keys, number)
-        if self._follower is not None:
-            self._follower.committed(keys, number)
-        self._drop(keys)
-
-    def _drop(self, keys: Sequence[str]) -> None:
-        if self._resolver is not None:
-            self._resolver.drop(keys)
-        if self._keys is not None:
-            self._keys.drop(keys)
-        if self._proxy is not None:
-            self._proxy.drop(keys)
-
-    def _drop_all(self) -> None:
-        if self._resolver is not None:
-            self._resolver.drop_all()
-        if self._keys is not None:
-            self._keys.drop_all()
-        if self._proxy is not None:
-            self._proxy.drop_all()
-
     def _learn(self, note: HostNote) -> None:
         if self._proxy is not None:
             self._proxy.learn(note)
-
-    def _heard(self, keys: Sequence[str]) -> None:
-        """Another node, or a command, has committed a change."""
-        self._drop(keys)
-        self._pass_on(keys)
-
-    def _gap(self) -> None:
-        """There may be changes that were missed."""
-        self._drop_all()
-        self._pass_on(None)
-
-    def _pass_on(self, keys: Sequence[str] | None) -> None:
-        if self._control_side is not None and self._follower is not None:
-            self._control_side.outbox_moved(keys, self._follower.position)
-
-    def _pushed(self, start: int, to: int, keys: Sequence[str]) -> bool:
-        """The control process passes on what others have committed; whether nothing before it is unknown."""
-        return self._follower is not None and self._follower.push(start, to, dict.fromkeys(keys, to), moved_among(keys))
 
     async def _count_lost(self) -> None:
         while True:
@@ -567,7 +480,7 @@ class App:
             self._metrics.count("log_lines_lost", by=logs.take_lost())
 
     def _secret_uses(self, since: float) -> Mapping[str, float]:
-        return {} if self._keys is None else self._keys.uses.since(since)
+        return {} if self._memory.keys is None else self._memory.keys.uses.since(since)
 
     def _used(self, since: float) -> Mapping[str, float]:
         return self._proxy.used(since) if self._proxy is not None else {}

@@ -5,13 +5,13 @@ In a node of several processes the control process has it, and no worker loads a
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from router.base.clock import Clock, ClockWatch, SystemClock
+from router.base.clock import Clock, ClockWatch
 from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
 from router.domains.lookup import Lookup
@@ -26,18 +26,18 @@ from router.gate.handover import HandOver
 from router.gate.handshake import TlsHandshake
 from router.gate.peers import Certificates
 from router.gate.platform import PlatformNames
-from router.gate.policy import read_name
 from router.gate.prefetch import CertificatePrefetch
 from router.gate.sync import CertificateSync
 from router.jobs.activity import LAG, ActivityFeed
 from router.jobs.early_checks import EarlyChecks
 from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
-from router.node.admin import Admin, Check, ConnectionLog, Probe, certificate_application
+from router.node.admin import Admin, ConnectionLog, certificate_application
 from router.node.background import periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
+from router.node.readiness import Readiness
 from router.node.rest import server_on
 from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
 from router.node.surroundings import Surroundings
@@ -51,7 +51,7 @@ from router.routes.explain import Explainer
 from router.routes.host_notes import HostNotes
 from router.routes.resolver import Resolver
 from router.settings import Settings
-from router.store import Store, open_store
+from router.store import Store
 from router.tenancy.deliveries import Deliveries
 from router.tenancy.waking import Wakes
 
@@ -60,38 +60,14 @@ if TYPE_CHECKING:
     from router.cache import SharedCache
 
 _GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
-_APART = 60.0  # seconds by which our clock and the database's may disagree
 _WAITED = 0.75  # of an attempt's time that we wait in Caddy for its end
 _VISIT_TIME = 10.0  # seconds for a handshake about a name that was reached just now
 _SHUTDOWN = 2.0  # seconds for requests to the admin listener to end
 
 
-@asynccontextmanager
-async def open_explainer(settings: Settings, host: str) -> AsyncIterator[Explainer]:
-    """An explainer of one host for one command: it reads the store, and knows nothing of any running node's memory."""
-    clock = SystemClock()
-    async with open_store(settings, clock) as store:
-        resolver = Resolver.of(store.records, settings, clock)
-        evidence, budgets = MemoryEvidence(clock), Budgets(settings.gate, clock, [settings.platform_domain])
-        ask = Ask(routes=resolver, evidence=evidence, budgets=budgets, metrics=Metrics(), clock=clock)
-        now = clock.now()
-        try:
-            # Attempts count wherever they were made, certificates only of this host.
-            budgets.merge((await store.certificate_log.changes_since(None, now.timestamp() - budgets.kept, 1)).attempts)
-            budgets.ready()
-            name = read_name(host)
-            if isinstance(name, str):
-                found = await store.certificate_log.live([name])
-                evidence.hold({name: until.timestamp() for name, until in found.items() if until > now})
-            yield Explainer(resolver=resolver, gate=ask.judge, clock=clock)
-        finally:
-            await resolver.close()
-
-
 class Control:
-    """See the module. `used(since)` says when each resource was last used by this process's traffic, `secret_uses(since)` when each secret was,
-    `state` what the node is
-    doing: `serving`, or else why it is not ready."""
+    """See the module. `used(since)` says when each resource was last used by this process's traffic, `secret_uses(since)`
+    when each secret was. `state`: see `Readiness`."""
 
     def __init__(
         self,
@@ -134,7 +110,6 @@ class Control:
         self._error_notes = error_notes
         self._wakes = wakes
         self._kept = kept
-        self._state = state
         self._watch = ClockWatch(clock)
         self._stack = AsyncExitStack()
         self._tasks = Tasks("control")
@@ -145,10 +120,18 @@ class Control:
             metrics=metrics,
             clock=clock,
         )
+        self._readiness = Readiness(
+            settings.roles,
+            state=state,
+            control_side=control_side,
+            shared=shared,
+            handover=handover,
+            surroundings=self._surroundings,
+            watch=self._watch,
+        )
         self._api: ApiServer | None = None
         self._jobs: Jobs | None = None
         self._deliveries: Deliveries | None = None
-        self._platform: PlatformNames | None = None
 
     async def start(self, sockets: Mapping[str, socket.socket]) -> None:
         """Serve those of the listeners that are there, and begin with the jobs. Raises OSError, SettingsError."""
@@ -175,7 +158,7 @@ class Control:
             fetch=fetch,
             probe=probe,
             own_listeners=own_listeners,
-            in_doubt=lambda: self._doubt is not None,
+            in_doubt=self._readiness.in_doubt,
             host_notes=self._host_notes,
             error_notes=self._error_notes,
             box=SecretBox(settings.secret_keys()),
@@ -189,7 +172,7 @@ class Control:
         early_checks = EarlyChecks(schedule_now=services.checks.schedule_now, clock=clock)
         stack.push_async_callback(early_checks.close)
         suffixes()  # else the first ask would wait for it
-        self._platform = platform = PlatformNames(
+        self._readiness.platform = platform = PlatformNames(
             settings.platform_domain,
             budgets=self._budgets,
             evidence=self._evidence,
@@ -251,7 +234,7 @@ class Control:
             )
             zone_jobs = await self._zone_jobs(lookup)
             jobs = [*periodic, *zone_jobs, self._warm(services, ask)]
-            self._jobs = Jobs(jobs, leases=store.leases, metrics=metrics, clock=clock)
+            self._readiness.jobs = self._jobs = Jobs(jobs, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)
             stack.push_async_callback(self._deliveries.close)
             self._jobs.start()
@@ -287,10 +270,10 @@ class Control:
             ask=ask.answer,
             certificates=certificates,
             metrics=metrics,
-            checks={"serving": self._is_serving},
-            advice=self._advice(),
-            probes=self._probes(),
-            facts=self._facts,
+            checks=self._readiness.checks(),
+            advice=self._readiness.advice(),
+            probes=self._readiness.probes(),
+            facts=self._readiness.facts,
             gather=self._control_side.figures if self._control_side is not None else None,
             explain=explainer.explain,
         )
@@ -331,70 +314,6 @@ class Control:
     def _holds_zone(self, domain: str) -> bool:
         """Whether it holds one for `*.` a domain."""
         return self._handover is not None and self._handover.holds(domain)
-
-    def _is_serving(self) -> str | None:
-        """For /readyz. A store that is away is not a reason to send traffic elsewhere: routes outlive it for a while,
-        and the other nodes have the same store."""
-        state = self._state()
-        if state == "serving" and self._control_side is not None and not self._control_side.serving:
-            return "no worker takes connections"
-        return None if state == "serving" else state
-
-    def _all_serve(self) -> str | None:
-        control_side = self._control_side
-        return (
-            None
-            if control_side is None or control_side.serving >= control_side.size
-            else f"{control_side.serving} of {control_side.size} workers serve"
-        )
-
-    def _jobs_done(self) -> str | None:
-        return None if self._jobs is None else self._jobs.check()
-
-    async def _store_answers(self) -> str | None:
-        """Known hosts and certificates are served without it, and the other nodes have the same one: no reason to send
-        traffic elsewhere."""
-        try:
-            await self._surroundings.ask_store()
-        except StoreUnavailableError as error:
-            return f"the store is away: {error}"
-        return None
-
-    def _clock_is_right(self) -> str | None:
-        return self._doubt
-
-    @property
-    def _doubt(self) -> str | None:
-        """Why this machine's clock may be wrong; None where there is no reason to think so."""
-        apart = self._surroundings.apart
-        if abs(apart) > _APART:
-            return f"this machine's clock is {apart:+.0f} s from the database's"
-        return self._watch.doubt
-
-    def _advice(self) -> dict[str, Check]:
-        advice: dict[str, Check] = {"clock": self._clock_is_right}
-        if "jobs" in self._settings.roles:
-            advice["jobs"] = self._jobs_done
-        if self._shared is not None:
-            advice["redis"] = self._shared.check
-        if self._control_side is not None:
-            advice["workers"] = self._all_serve
-        return advice
-
-    def _probes(self) -> dict[str, Probe]:
-        return {"store": self._store_answers, "disk": self._surroundings.disk}
-
-    def _facts(self) -> dict[str, object]:
-        facts: dict[str, object] = {}
-        if self._platform is not None and (platform := self._platform.facts()):
-            facts["platform_names"] = platform
-        if self._handover is not None and len(self._handover):
-            facts["held_certificates"] = {"held": len(self._handover), "fetched": self._handover.was_fetched}
-        if self._control_side is not None:
-            facts["workers"] = {"serving": self._control_side.serving, "of": self._control_side.size}
-        if self._shared is not None:
-            facts["changes"] = self._shared.facts()
-        return facts
 
     def _activity(self, services: Services) -> ActivityFeed:
         control_side = self._control_side
@@ -454,7 +373,7 @@ class Control:
             delegations=delegations,
             box=SecretBox(settings.secret_keys()),
             metrics=self._metrics,
-            in_doubt=lambda: self._doubt is not None,
+            in_doubt=self._readiness.in_doubt,
         )
         return await self._stack.enter_async_context(opened)
 
