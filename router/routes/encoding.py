@@ -13,15 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from router.routes.policies import (
-    AccessIssuer,
-    AccessPolicy,
-    AccessSecret,
-    Cors,
-    PolicyByPort,
-    Visibility,
-    secret_kind,
-)
+from router.routes.policy_encoding import fields_of_policies, policies_in
 from router.routes.records import (
     DomainStatus,
     Endpoint,
@@ -140,37 +132,6 @@ def _of_session(record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def _of_policies(policies: PolicyByPort) -> dict[str, Any]:
-    """Each secret and each issuer once: one of a whole resource opens all of up to 256 ports. Policies name them by their
-    places."""
-    places: dict[AccessSecret, int] = {}
-    issuers: dict[AccessIssuer, int] = {}
-    by_port = {port: _of_policy(policy, places, issuers) for port, policy in policies.items()}
-    secrets = [[one.id, one.kind, one.digest, one.until, one.revoked, one.used] for one in places]
-    trusted = [[one.id, one.issuer, one.audience, one.generation] for one in issuers]
-    return {"policies": by_port, "secrets": secrets, "issuers": trusted}
-
-
-def _of_policy(
-    policy: AccessPolicy, places: dict[AccessSecret, int], issuers: dict[AccessIssuer, int]
-) -> dict[str, Any]:
-    secrets = [places.setdefault(one, len(places)) for one in policy.secrets]
-    fields: dict[str, Any] = {"visibility": policy.visibility, "generation": policy.generation, "tenant": policy.tenant}
-    seldom = {
-        "secrets": secrets,
-        "networks": policy.networks,
-        "hide": policy.hide,
-        "cors": None if policy.cors is Cors.PASSTHROUGH else policy.cors,
-        "origins": policy.origins,
-        "login": policy.login,
-        "issuers": [issuers.setdefault(one, len(issuers)) for one in policy.issuers],
-        "identity": policy.identity,
-    }
-    if policy.until is not None:
-        fields["until"] = policy.until
-    return fields | {name: value for name, value in seldom.items() if value}
-
-
 def _of_claim(claim: ZoneMember) -> list[Any]:
     fields: list[Any] = [claim.scope, claim.scope_id, claim.tenant_id, claim.verified]
     if claim.caa_forbidden or claim.not_pointing:
@@ -210,15 +171,13 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "uncounted": not record.keeps_awake,
         "uncounted_pings": not record.pings_keep_awake,
         "live": record.deployment_version,
-        **_of_policies(record.policies),
+        **fields_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
 
 
 def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
     exposed, where = fields["exposed"], fields.get("endpoint")
-    secrets = [_secret(*one) for one in fields.get("secrets", ())]
-    issuers = [_issuer(*one) for one in fields.get("issuers", ())]
     return ResourceRecord(
         id=fields["id"],
         kind=_KINDS[fields["kind"]],
@@ -237,42 +196,12 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         protocols=_by_port(fields.get("protocols", {})),
         first_byte=fields.get("first_byte"),
         branding=_shared(tuple(fields.get("branding", {}).items())),
-        policies=_by_port({port: _policy(said, secrets, issuers) for port, said in fields.get("policies", {}).items()}),
+        policies=_by_port(policies_in(fields)),
         wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
         pings_keep_awake=not fields.get("uncounted_pings", False),
         deployment_version=str(fields.get("live", "")),
     )
-
-
-def _policy(
-    fields: Mapping[str, Any], secrets: Sequence[AccessSecret], issuers: Sequence[AccessIssuer]
-) -> AccessPolicy:
-    return AccessPolicy(
-        visibility=Visibility(fields["visibility"]),
-        generation=fields["generation"],
-        tenant=intern(fields["tenant"]),
-        secrets=tuple(secrets[place] for place in fields.get("secrets", ())),
-        networks=tuple(map(str, fields.get("networks", ()))),
-        until=fields.get("until"),
-        hide=fields.get("hide", False) is True,
-        cors=Cors(fields.get("cors", Cors.PASSTHROUGH)),
-        origins=tuple(map(str, fields.get("origins", ()))),
-        login=fields.get("login", False) is True,
-        issuers=tuple(issuers[place] for place in fields.get("issuers", ())),
-        identity=fields.get("identity", False) is True,
-    )
-
-
-def _secret(
-    secret_id: str, kind: str, digest: str, until: float | None, revoked: object, used: object = False, *_: object
-) -> AccessSecret:
-    # What is not plainly false is a revocation: a mistake here must not open anything.
-    return AccessSecret(secret_id, secret_kind(kind), digest, until, revoked is not False, used is not False)
-
-
-def _issuer(issuer_id: str, issuer: str, audience: str, generation: int, *_: object) -> AccessIssuer:
-    return AccessIssuer(issuer_id, intern(issuer), intern(audience), int(generation))
 
 
 def _key(fields: Mapping[str, Any]) -> KeyRecord:

@@ -44,7 +44,8 @@ from router.routes.records import (
 from router.routes.wakes import Wake, WakeRecord, WakeState, wake_key
 from router.store.connection import Reader
 from router.store.failures import translated
-from router.store.lookups import AT_ONCE, SEEN, AtOnce, Lookups, OneByOne
+from router.store.lookup_queries import SEEN
+from router.store.lookups import AT_ONCE, AtOnce, Lookups, OneByOne
 from router.store.policies import is_public, policies_of
 from router.store.wakes import wake_of
 from router.tenancy.branding import on_pages
