@@ -322,14 +322,14 @@ CERTIFICATES: Board = (
         (
             Panel(
                 "Expired",
-                "Names whose certificate has ended: browsers refuse them.",
+                "Names whose certificate has ended: browsers refuse them; and zones whose wildcard was not renewed.",
                 "short",
                 (("expired", _gauge("max", "certificates", 'state="expired"')),),
                 red=1,
             ),
             Panel(
                 "Near their end",
-                "Names whose certificate should have been renewed by now.",
+                "Names and zones whose certificate should have been renewed by now, and uploaded ones that end within two weeks.",
                 "short",
                 (("expiring", _gauge("max", "certificates", 'state="expiring"')),),
                 red=1,
@@ -354,7 +354,7 @@ CERTIFICATES: Board = (
         (
             Panel(
                 "Names by state",
-                "Counted every five minutes. Pending ones wait for their first.",
+                "Counted every five minutes, with the certificates that the router holds. Pending ones wait for their first.",
                 "short",
                 (("{{state}}", _gauge("max by (state)", "certificates")),),
                 stacked=True,

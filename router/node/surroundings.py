@@ -22,7 +22,7 @@ _COUNTED: Final = 300.0  # seconds between two counts of certificates: each read
 
 class CertificateCounts(Protocol):
     async def count_by_state(self, now: float) -> Mapping[str, int]:
-        """How many hosts there are in each state; raises StoreUnavailableError."""
+        """How many hosts and held certificates there are in each state; raises StoreUnavailableError."""
 
 
 class StoreClock(Protocol):

@@ -164,7 +164,7 @@ TABLE = (
         "certificates",
         "gauge",
         {"state": ("pending", "issued", "expiring", "expired", "failed", "rate_limited")},
-        "Hosts by the state of their certificate, counted every 5 minutes; of expiring ones five sixths of the lifetime are over",
+        "Hosts by the state of their certificate, and certificates that the router holds, counted every 5 minutes; of expiring ones five sixths of the lifetime are over, of uploaded ones all but two weeks",
     ),
     Row(
         "held_certificates", "gauge", {"origin": ("managed", "uploaded")}, "Certificates whose key this node can serve"

@@ -25,6 +25,8 @@ from router.routes.records import DomainStatus
 from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
+from router.store.held_certificate_tables import held_certificates
+from router.store.held_certificates import held_state
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains
 from router.store.types import DatabaseTime, SecondsOf, SettledTime
@@ -188,8 +190,9 @@ class SqlCertificateLog:
         return {host: until for host, until in found.items() if until is not None}
 
     async def count_by_state(self, now: float) -> Mapping[str, int]:
-        """How many hosts there are in each state of the metric `certificates`: those of CertificateStatus but `removed`, and
-        `expired`. One that was read and should have been renewed for long is `expiring`, whatever was known when it was."""
+        """How many hosts, and certificates that the router holds (`held_state`), there are in each state of the metric
+        `certificates`: those of CertificateStatus but `removed`, and `expired`. A host's that was read and should have been
+        renewed for long is `expiring`, whatever was known when it was."""
         ends, instant = certificates.c.not_after, datetime.fromtimestamp(now, UTC)
         has_one = sa.and_(certificates.c.status.in_(_HAS_ONE), certificates.c.source == Source.PROBE.value)
         state = sa.case(
@@ -202,10 +205,16 @@ class SqlCertificateLog:
             .where(certificates.c.status != CertificateStatus.REMOVED.value)
             .group_by(sa.literal_column("state"))
         )
+        held = sa.select(held_state(instant).label("state")).where(held_certificates.c.removed_at.is_(None)).subquery()
+        of_held = sa.select(held.c.state, sa.func.count().label("hosts")).group_by(held.c.state)
+        found = dict.fromkeys(_STATES, 0)
         with translated():
             async with self._reader.connect() as connection:
-                found = {row.state: row.hosts for row in await connection.execute(select)}
-        return {state: found.get(state, 0) for state in _STATES}
+                rows = [*await connection.execute(select), *await connection.execute(of_held)]
+        for row in rows:
+            if row.state is not None:
+                found[row.state] += row.hosts
+        return found
 
     async def prune(self, opened_before: float, seen_before: datetime) -> int:
         old_attempts = sa.delete(certificate_attempts).where(certificate_attempts.c.opened_at < opened_before)

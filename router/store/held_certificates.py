@@ -1,15 +1,17 @@
 """Stored certificates whose keys the router holds, and what nodes read of them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from router.certificates.delegation import DelegationState
 from router.certificates.held import HeldCertificate, HeldDelta, Origin
 from router.domains.certificates import LATE_AFTER
 from router.store.connection import Engine, rows_changed
 from router.store.failures import translated
+from router.store.held_certificate_tables import delegations
 from router.store.held_certificate_tables import held_certificates as held
 from router.store.rows import Rows, fields_of, named
 from router.store.types import Instant, SecondsOf, SettledTime
@@ -17,6 +19,7 @@ from router.store.types import Instant, SecondsOf, SettledTime
 # Seconds: rows are read again for so long, because a row is stamped before it can be seen. No statement takes longer; of
 # transactions see SettledTime.
 _OVERLAP = 6.0
+_OWNERS_TIME = timedelta(days=14)
 _COLUMNS = [column for column in held.c if column.name != "changed_at"]
 _SAVED = ("renew_at", "ari_at", "warned_days")
 BLANK: Mapping[str, Any] = {"chain": "", "sealed_key": "", "names": [], "renew_at": None, "ari_at": None}
@@ -53,13 +56,12 @@ class SqlHeldCertificates(Rows):
         return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.ari_at, held.c.id).limit(limit))
 
     async def late(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
-        begin, end = SecondsOf(held.c.not_before), SecondsOf(held.c.not_after)
         which = (
             held.c.origin == Origin.MANAGED,
             held.c.removed_at.is_(None),
             held.c.warned_days.is_(None),
             held.c.renew_at < now,
-            begin + (end - begin) * LATE_AFTER < now.timestamp(),
+            _is_late(now),
         )
         return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.not_after, held.c.id).limit(limit))
 
@@ -106,6 +108,27 @@ class SqlHeldLog:
             until=now - _OVERLAP,
             next=None if last_row is None else (last_row.changed_at, last_row.id),
         )
+
+
+def held_state(now: datetime) -> sa.ColumnElement[str]:
+    """How a row that was not removed stands, as the metric `certificates` has it: `issued`; `expiring` where it should have been
+    renewed for long (`Leaf.late_at`), or, of an uploaded one, where its owner has two weeks left; `expired`. NULL where it has
+    ended and nobody misses it: in the place of an uploaded one, and of a zone whose owner has taken the delegation away, hosts
+    get certificates of their own."""
+    ended, uploaded = held.c.not_after <= now, held.c.origin == Origin.UPLOADED
+    delegated = sa.exists().where(delegations.c.domain == held.c.domain, delegations.c.state == DelegationState.PRESENT)
+    near = sa.case((uploaded, held.c.not_after < now + _OWNERS_TIME), else_=_is_late(now))
+    return sa.case(
+        (sa.and_(ended, sa.or_(uploaded, ~delegated)), sa.null()),
+        (ended, "expired"),
+        (near, "expiring"),
+        else_="issued",
+    )
+
+
+def _is_late(now: datetime) -> sa.ColumnElement[bool]:
+    begin, end = SecondsOf(held.c.not_before), SecondsOf(held.c.not_after)
+    return begin + (end - begin) * LATE_AFTER < now.timestamp()
 
 
 def _of(domain: str, origin: Origin) -> tuple[sa.ColumnElement[bool], ...]:

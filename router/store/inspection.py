@@ -6,17 +6,21 @@ It is read for one command, in one transaction that only reads, and also where t
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from router.base.clock import Clock
 from router.base.leases import LONGEST
+from router.certificates.held import Origin
 from router.domains.certificates import CertificateStatus, Source
 from router.routes.records import DomainStatus
 from router.settings import Database
 from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.certificates import is_late
 from router.store.engine import parsed, reading_engine
+from router.store.held_certificate_tables import held_certificates
+from router.store.held_certificates import held_state
 from router.store.journal_tables import leases
 from router.store.leases import PRESENT
 from router.store.login_tables import logins
@@ -39,11 +43,13 @@ _HOSTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearEnd:
-    """A custom domain that is served, and whose certificate should have been renewed long ago."""
+    """A custom domain that is served, and whose certificate should have been renewed long ago; or a certificate that the router
+    holds, which is near its end or has ended (`held_state`). Of the latter `origin` says whose it is, and `host` is its domain."""
 
     host: str
     not_after: datetime
     last_error: str | None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +138,10 @@ def _rows(connection: sa.Connection, now: datetime, window: float) -> Rows:
         .limit(_MAX_CERTIFICATES)
     )
     ending = connection.execute(served.where(is_late(now.timestamp()))).all()
+    held_ending = [
+        NearEnd(host=row.domain, not_after=row.not_after, last_error=None, origin=Origin(row.origin))
+        for row in connection.execute(_held_ending(now))
+    ]
     live = connection.execute(served.where(certificates.c.not_after > now).limit(3)).all()
     opened = certificate_attempts.c.opened_at
     attempts = sa.select(sa.func.count()).select_from(certificate_attempts).where(opened > now.timestamp() - window)
@@ -142,10 +152,25 @@ def _rows(connection: sa.Connection, now: datetime, window: float) -> Rows:
     return Rows(
         nodes=tuple(row.holder for row in held if row.name.startswith(PRESENT)),
         jobs={row.name: row.holder for row in held if not row.name.startswith(PRESENT)},
-        near_end=tuple(NearEnd(host=row.host, not_after=row.not_after, last_error=row.last_error) for row in ending),
+        near_end=tuple(
+            sorted(
+                (
+                    *(NearEnd(host=row.host, not_after=row.not_after, last_error=row.last_error) for row in ending),
+                    *held_ending,
+                ),
+                key=lambda one: one.not_after,
+            )
+        ),
         certified=tuple(row.host for row in live),
         logins=int(connection.scalar(sa.select(sa.func.count()).select_from(logins)) or 0),
         wakes_wanted=bool(connection.scalar(sa.select(wakes))),
         attempts=int(connection.scalar(attempts) or 0),
         hosts={name: int(connection.scalar(select) or 0) for name, select in _HOSTS.items()},
     )
+
+
+def _held_ending(now: datetime) -> sa.Select[Any]:
+    near = held_state(now).in_(("expiring", "expired"))
+    columns = (held_certificates.c.domain, held_certificates.c.origin, held_certificates.c.not_after)
+    select = sa.select(*columns).where(held_certificates.c.removed_at.is_(None), near)
+    return select.order_by(held_certificates.c.not_after).limit(_MAX_CERTIFICATES)

@@ -1,13 +1,19 @@
 """Names counted by the state of their certificate, as the metric `certificates` shows them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from router.base.clock import ManualClock
+from router.certificates.delegation import DelegationState
+from router.certificates.held import Origin
 from router.domains.certificates import Certificate, CertificateStatus, Leaf, Read, Seen, Source
+from router.settings import Settings
 from router.store import Store
+from router.store.inspection import inspect
 from tests.support.database import Databases
+from tests.support.held_certificates import a_held
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,3 +74,39 @@ async def test_near_its_end_is_a_share_of_the_lifetime(databases: Databases, kin
         found = await log.count_by_state(NOW.timestamp())
         await store.close()
     assert found == NONE | {"issued": 3, "expiring": 2, "expired": 2}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_held_certificates_are_counted(databases: Databases, kind: str) -> None:
+    """Zones' by their share of the lifetime; uploaded ones near their end for two weeks. What has ended counts only for a zone
+    that is delegated: elsewhere hosts get certificates of their own."""
+    rows = {
+        ("fresh.org", Origin.MANAGED): timedelta(days=16),
+        ("late.org", Origin.MANAGED): timedelta(days=14),
+        ("over.org", Origin.MANAGED): timedelta(),
+        ("lost.org", Origin.MANAGED): timedelta(),
+        ("*.fresh.org", Origin.UPLOADED): timedelta(days=14),
+        ("*.late.org", Origin.UPLOADED): timedelta(days=13, hours=23),
+        ("*.over.org", Origin.UPLOADED): timedelta(),
+    }
+    async with databases.new(kind) as database:
+        store = await Store.open(database, clock=ManualClock())
+        async with store.begin() as tx:
+            for (domain, origin), left in rows.items():
+                lives = {"not_before": NOW + left - timedelta(days=90), "not_after": NOW + left}
+                await tx.held_certificates.put(a_held(domain, NOW, origin=origin, **lives))
+            await tx.held_certificates.put(a_held("gone.org", NOW, not_after=NOW))
+            await tx.held_certificates.remove("gone.org", Origin.MANAGED, NOW)
+            for domain, state in (("over.org", DelegationState.PRESENT), ("lost.org", DelegationState.MISSING)):
+                made = await tx.delegations.make(domain, None, NOW)
+                await tx.delegations.save(replace(made, state=state))
+        found = await store.certificate_log.count_by_state(NOW.timestamp())
+        await store.close()
+        seen = await inspect(database, Settings().database, ManualClock(NOW), window=60.0)
+    assert found == NONE | {"issued": 2, "expiring": 2, "expired": 1}
+    assert seen.rows is not None
+    assert [(one.host, one.origin) for one in seen.rows.near_end] == [
+        ("over.org", Origin.MANAGED),
+        ("*.late.org", Origin.UPLOADED),
+        ("late.org", Origin.MANAGED),
+    ]

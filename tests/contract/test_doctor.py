@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from router.base.clock import Clock, ManualClock, SystemClock
+from router.certificates.held import Origin
 from router.cli.checks import CHECKS, report
 from router.cli.checks.finding import Level, Report
 from router.cli.checks.known import Known, find_out
@@ -472,6 +473,19 @@ async def test_a_check_that_takes_too_long_or_fails_is_unknown(monkeypatch: pyte
         monkeypatch.setitem(CHECKS, "disk", check)
         checked = await report("disk", known(), deadline=0.05)
         assert [(one.level, one.code) for one in checked.findings] == [(Level.UNKNOWN, "check_failed")]
+
+
+async def test_held_certificates_are_named_with_the_command_that_shows_more() -> None:
+    """A zone's and an uploaded one: who can do something about them differs."""
+    near = (
+        NearEnd(host="preview.acme.com", not_after=NOW, last_error=None, origin=Origin.MANAGED),
+        NearEnd(host="*.acme.org", not_after=NOW + timedelta(days=9), last_error=None, origin=Origin.UPLOADED),
+    )
+    checked = await report("certificates", known(store=facts(rows(near_end=near)), clock=ManualClock(NOW)))
+    zone, uploaded = checked.findings
+    assert (zone.code, uploaded.code) == ("certificate_ended", "certificate_ending")
+    assert "domains delegation preview.acme.com" in zone.sentence
+    assert "domains certificate acme.org" in uploaded.sentence
 
 
 async def test_many_certificates_are_not_all_named() -> None:

@@ -367,6 +367,7 @@ async def _drive(fleet: Fleet, mortal: Mortal, step: float = 5.0, times: int = 6
     fleet.lease = await fleet.store.leases.acquire("certificates", "node", 60.0)
     assert fleet.lease is not None
     fleet.issuing._store = mortal  # type: ignore[assignment]
+    fleet.issuing._book._store = mortal  # type: ignore[assignment]
     fleet.accounts._store = mortal  # type: ignore[assignment]
     fleet.renewals._store = mortal  # type: ignore[assignment]
     for _ in range(times):
