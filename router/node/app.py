@@ -8,7 +8,6 @@ import asyncio
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,9 +20,10 @@ from router.gate.evidence import MemoryEvidence
 from router.gate.sync import CertificateSync
 from router.node.certificate_keeping import holding_certificates, keeping_certificates
 from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
+from router.node.process_role import ProcessRole
 from router.node.record_keeping import keeping, open_kept, packing_to
 from router.node.route_memory import RouteMemory
-from router.node.sockets import binds, dns_sockets, listen, local_addresses
+from router.node.sockets import local_addresses, open_sockets
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
@@ -46,20 +46,6 @@ if TYPE_CHECKING:
 _START_SHARE = 0.9  # of the time that a start may take: what it waited for in vain is said before it is ended
 
 _log = structlog.get_logger("router.node.app")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessRole:
-    """Which process this is of a node that has several. 0 is the control process, the workers count from 1.
-
-    `addresses` has every listener of the node, whichever process serves it. `control` is whether the node has a control
-    process: one that has only the proxy's role has none. `start` says what to do where the store is away.
-    """
-
-    number: int
-    addresses: Mapping[str, tuple[str, int]]
-    control: bool
-    start: str = "first"  # a value of store.Start
 
 
 class App:
@@ -200,7 +186,7 @@ class App:
             self._open_cache(store)
             visitors = await self._open_visitors(store, own_listeners)
             resolver = await self._follow(store, visitors)
-            self._open_wakes(store)
+            await self._open_wakes(store)
             await self._open_records()
             self._share(store, visitors)
             if self._worker_side is None or settings.plain_http == "redirect":
@@ -281,24 +267,15 @@ class App:
         opening = open_visitors(store, self._settings, self._clock, own_listeners, counts, self._metrics)
         return await self._stack.enter_async_context(opening)
 
-    def _open_wakes(self, store: "Store") -> None:
+    async def _open_wakes(self, store: "Store") -> None:
         """What has resources woken; of a node with a control process only that does."""
         settings = self._settings
         if settings.wake.url is None or (self._process is not None and self._process.control and self._process.number):
             return
-        from router.outbound.wake import WakeCaller  # noqa: PLC0415 - no worker with a control process needs it
-        from router.tenancy.waking import Wakes  # noqa: PLC0415 - likewise
+        from router.node.wakes import open_wakes  # noqa: PLC0415 - no worker with a control process needs it
 
-        # A node that has only the proxy's role takes requests in, and those with jobs call the platform.
-        calls = not settings.roles.isdisjoint(("api", "jobs"))
-        self._wakes = Wakes(
-            store,
-            self._clock,
-            settings=settings.wake,
-            caller=WakeCaller(settings.wake.url, self._clock) if calls else None,
-            metrics=self._metrics,
-        )
-        self._stack.push_async_callback(self._wakes.close)
+        opening = open_wakes(store, settings.wake.url, settings, self._clock, self._metrics)
+        self._wakes = await self._stack.enter_async_context(opening)
 
     async def _open_records(self) -> None:
         """What keeps the records of requests; of a node with a control process only that does."""
@@ -408,23 +385,9 @@ class App:
         self._handover = await self._stack.enter_async_context(opening)
 
     def _open_cache(self, store: "Store | StoreClient") -> None:
-        """What this node shares with the others in Redis, where there is one."""
-        settings = self._settings
-        if settings.redis_url is None:
-            return
-        from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
-
-        publishes = not settings.roles.isdisjoint(("api", "jobs"))
-        self._memory.shared = shared = SharedCache(
-            settings.redis_url,
-            settings.redis,
-            fetch_time=settings.cache.fetch_time,
-            store=store,
-            publishes=publishes,
-            metrics=self._metrics,
-            clock=self._clock,
-        )
-        self._stack.push_async_callback(shared.close)
+        shared = self._memory.share(store)
+        if shared is not None:
+            self._stack.push_async_callback(shared.close)
 
     async def _follow(self, store: "Store | StoreClient", visitors: Visitors) -> Resolver:
         """The resolver, which hears of every change from here on that another process commits."""
@@ -438,15 +401,8 @@ class App:
 
     def _listen(self) -> dict[str, socket.socket]:
         """The sockets of our roles."""
-        sockets: dict[str, socket.socket] = {}
-        for name, bind in binds(self._settings).items():
-            sockets[name] = opened = self._given.get(name) or listen(name, bind)
-            self._stack.callback(opened.close)
-            self.addresses[name] = opened.getsockname()[:2]
-        for listener, opened in dns_sockets(self._settings, self._given).items():
-            sockets[listener] = opened
-            self._stack.callback(opened.close)
-            self.addresses[listener] = opened.getsockname()[:2]
+        sockets = self._stack.enter_context(open_sockets(self._settings, self._given))
+        self.addresses |= {name: opened.getsockname()[:2] for name, opened in sockets.items()}
         return sockets
 
     def _open_recorder(self, metrics: Metrics, evidence: MemoryEvidence) -> Recorder:

@@ -37,9 +37,8 @@ class Remembering(Protocol):
 
 
 class RouteMemory:
-    """See the module. `shared` is what this node shares with the others in Redis, `control_side` leads to this process's
-    workers; either is set before `follow`, or there is none. `source` and `keys` are there after it; only who carries traffic
-    has `keys`."""
+    """See the module. `shared` is there after `share` where there is a Redis, `source` after `follow`, and `keys` too where this
+    process carries traffic. `control_side` leads to this process's workers: it is set before, or it has none."""
 
     def __init__(self, settings: Settings, clock: Clock, metrics: Metrics) -> None:
         self._settings = settings
@@ -52,6 +51,26 @@ class RouteMemory:
         self.control_side: ControlSide | None = None
         self.source: RecordSource | None = None
         self.keys: WorkerKeys | None = None
+
+    def share(self, store: "Store | StoreClient") -> "SharedCache | None":
+        """What this node shares with the others in Redis; None where there is none. The caller closes it, after everything
+        that uses it."""
+        settings = self._settings
+        if settings.redis_url is None:
+            return None
+        from router.cache import SharedCache  # noqa: PLC0415 - only who has a Redis loads what talks to it
+
+        publishes = not settings.roles.isdisjoint(("api", "jobs"))
+        self.shared = SharedCache(
+            settings.redis_url,
+            settings.redis,
+            fetch_time=settings.cache.fetch_time,
+            store=store,
+            publishes=publishes,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        return self.shared
 
     async def follow(self, store: "Store | StoreClient", visitors: Visitors, *, required: bool) -> Resolver:
         """The resolver, which hears of every change from here on that another process commits; and with it what this process

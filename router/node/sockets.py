@@ -2,7 +2,8 @@
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from router.settings import Role, Settings, split_bind
@@ -26,6 +27,21 @@ def binds(settings: Settings) -> dict[str, str]:
     if settings.certificate_bind is not None:
         every["admin"]["certificate"] = settings.certificate_bind
     return {name: bind for role, found in every.items() if role in settings.roles for name, bind in found.items()}
+
+
+@contextmanager
+def open_sockets(settings: Settings, given: Mapping[str, socket.socket]) -> Iterator[dict[str, socket.socket]]:
+    """The sockets of a node's listeners, by name: those that are given (by the supervisor or systemd), and new ones. All are
+    closed at the end of the block. Raises ListenError."""
+    with ExitStack() as stack:
+        sockets = {}
+        for name, bind in binds(settings).items():
+            sockets[name] = opened = given.get(name) or listen(name, bind)
+            stack.callback(opened.close)
+        for name, opened in dns_sockets(settings, given).items():
+            sockets[name] = opened
+            stack.callback(opened.close)
+        yield sockets
 
 
 def listen(name: str, bind: str, *, reuse_port: bool = False, backlog: int | None = BACKLOG) -> socket.socket:

@@ -16,7 +16,7 @@ import uvloop
 
 from router.base.tasks import Tasks
 from router.errors import RouterError, StoreUnavailableError
-from router.node.app import App, ProcessRole
+from router.node.app import App
 from router.node.ipc.messages import (
     TO_CHILD,
     Connect,
@@ -31,6 +31,7 @@ from router.node.ipc.messages import (
     StandIn,
     Start,
 )
+from router.node.process_role import ProcessRole
 from router.node.processes.control_socket import ControlSocket
 from router.node.processes.single import SQL, TRAFFIC, tune_gc
 from router.node.sockets import ListenError
