@@ -19,8 +19,8 @@ class ChallengeRecords(Protocol):
     async def publish(self, token: str, values: Sequence[str]) -> None:
         """Let exactly these be the TXT values at the token's name. Returns when every name server in charge answers them."""
 
-    async def withdraw(self, token: str) -> None:
-        """Let there be none."""
+    async def withdraw(self, token: str, values: Sequence[str]) -> None:
+        """Let none of these be there any more. Others stay: those of the next order may have been published since."""
 
 
 class TxtSource(Protocol):

@@ -106,13 +106,14 @@ class Issuing:
             _log.warning("account key not replaced", error=error.detail)
 
     async def withdraw(self, order: Order, lease: Lease) -> None:
-        """Let the TXT values of a closed order be answered no more. Raises ChallengeError, StoreUnavailableError."""
+        """Let the TXT values of a closed order be answered no more, but those that the zone's next one has too: an authority may ask
+        for the same again (RFC 8555 section 7.1.4). Raises ChallengeError, StoreUnavailableError."""
         async with self._store.read() as tx:
             newest = (await tx.acme_orders.last([order.domain])).get(order.domain)
-        if newest is not None and newest.open and newest.token == order.token and newest.txt:
-            await self._records.publish(order.token, newest.txt)
-        else:
-            await self._records.withdraw(order.token)
+        kept = newest.txt if newest is not None and newest.open and newest.token == order.token else ()
+        values = [value for value in order.txt if value not in kept]
+        if values:
+            await self._records.withdraw(order.token, values)
         async with self._store.begin(lease) as tx:
             await tx.acme_orders.withdrawn(order.id)
 

@@ -65,5 +65,5 @@ class StoredValues:
             " delegated to nodes of this fleet that have the role admin, and to no others (`miosa-router doctor`)."
         )
 
-    async def withdraw(self, token: str) -> None:
+    async def withdraw(self, token: str, values: Sequence[str]) -> None:
         """The responder answers what open orders have, and this one is not open any more."""

@@ -1,8 +1,8 @@
 """certificates.challenges.ChallengeRecords by dynamic updates (RFC 2136) of the operator's own primary name server, signed by
 TSIG (RFC 8945).
 
-An update replaces the TXT records of one name, `<token>.<zone>`. A token is ours alone, so nothing else is touched, and an
-update that is sent again changes nothing. It has no prerequisites. Messages go over TCP, so nothing is cut off. What the
+An update replaces the TXT records of one name, `<token>.<zone>`, or takes single ones of them away. A token is ours alone, so nothing
+else is touched, and an update that is sent again changes nothing. It has no prerequisites. Messages go over TCP, so nothing is cut off. What the
 primary says counts as done only where it has signed it with the same key.
 
 After an update the primary is asked until it answers the values itself, and then every name server of the zone, as an
@@ -11,7 +11,7 @@ authority may ask any of them.
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import dns.message
@@ -75,28 +75,35 @@ class DnsUpdates:
         """See ChallengeRecords. Name servers of the zone that can't be reached from here are not waited for."""
         until = self._clock.monotonic() + self._within
         name = dns.name.from_text(token, self._zone)
-        await self._replace(name, values, until)
-        await self._everywhere(name, values, until)
-
-    async def withdraw(self, token: str) -> None:
-        """See ChallengeRecords."""
-        until = self._clock.monotonic() + self._within
-        await self._replace(dns.name.from_text(token, self._zone), (), until)
-
-    async def _replace(self, name: dns.name.Name, values: Sequence[str], until: float) -> None:
-        """Let the primary answer these values. Raises ChallengeError."""
         update = dns.update.UpdateMessage(self._zone)
         update.delete(name, dns.rdatatype.TXT)
         for value in values:
             update.add(name, TTL, _text(value))
         wanted = {value.encode() for value in values}
+        await self._carry_out(update, name, lambda answered: answered == wanted, until)
+        await self._everywhere(name, values, until)
+
+    async def withdraw(self, token: str, values: Sequence[str]) -> None:
+        """See ChallengeRecords."""
+        until = self._clock.monotonic() + self._within
+        name = dns.name.from_text(token, self._zone)
+        update = dns.update.UpdateMessage(self._zone)
+        for value in values:
+            update.delete(name, _text(value))
+        unwanted = {value.encode() for value in values}
+        await self._carry_out(update, name, unwanted.isdisjoint, until)
+
+    async def _carry_out(
+        self, update: dns.update.UpdateMessage, name: dns.name.Name, is_done: Callable[[set[bytes]], bool], until: float
+    ) -> None:
+        """Let the primary do it, and answer values of the name with which it `is_done`. Raises ChallengeError."""
         step = "it did not answer the update"
         try:
             async with asyncio.timeout(until - self._clock.monotonic()):
                 self._check(await self._exchange(update))
                 step = "it took the update, and did not answer the new values"
                 while True:
-                    if await self._texts(name) == wanted:
+                    if is_done(await self._texts(name)):
                         return
                     await asyncio.sleep(PAUSE)
         except TimeoutError:

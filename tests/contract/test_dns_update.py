@@ -82,10 +82,19 @@ async def test_values_come_and_go(start: Start) -> None:
         await records.publish(TOKEN, ["four"])
         assert await texts(server, TOKEN) == ["four"]
         for _ in range(2):
-            await records.withdraw(TOKEN)
+            await records.withdraw(TOKEN, ["three", "four"])
             assert await texts(server, TOKEN) == []
         assert await texts(server, OTHER) == ["three"]
         assert await texts(server, "kept") == ["somebody else's"]
+
+
+async def test_a_late_withdrawal(start: Start) -> None:
+    """It takes away what its own order has published, and leaves what the next one has published since."""
+    server = await start()
+    async with updates(server.port) as records:
+        await records.publish(TOKEN, ["old", "kept", "next"])
+        await records.withdraw(TOKEN, ["old", "gone already"])
+        assert await texts(server, TOKEN) == ["kept", "next"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,7 @@ async def test_values_that_the_responder_answers() -> None:
         here = f"127.0.0.1:{responder.port}"
         lookup = DnsLookup([here], clock)
         await StoredValues(ZONE, lookup, clock).publish(TOKEN, ["one"])
-        await StoredValues(ZONE, lookup, clock).withdraw(TOKEN)
+        await StoredValues(ZONE, lookup, clock).withdraw(TOKEN, ["one"])
         await lookup.close()
         lookup = DnsLookup([here, other.server], clock)
         with pytest.raises(ChallengeError, match=f"{other.server} does not answer the values at {TOKEN}.{ZONE}"):

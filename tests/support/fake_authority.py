@@ -48,10 +48,12 @@ class FakeRecords:
             raise self.faults.pop(0)
         self.values[token] = tuple(values)
 
-    async def withdraw(self, token: str) -> None:
+    async def withdraw(self, token: str, values: Sequence[str]) -> None:
         if self.faults:
             raise self.faults.pop(0)
-        self.values.pop(token, None)
+        left = tuple(value for value in self.values.pop(token, ()) if value not in values)
+        if left:
+            self.values[token] = left
 
 
 class FakeAuthority:

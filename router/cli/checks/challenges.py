@@ -61,7 +61,7 @@ async def _update(known: Known, acme: Acme, primary: DnsUpdate, lookup: DnsLooku
     token, value = f"doctor-{secrets.token_hex(12)}", "a test of `miosa-router doctor`"
     try:
         await updates.publish(token, [value])
-        await updates.withdraw(token)
+        await updates.withdraw(token, [value])
     except ChallengeError as refused:
         words = refused.detail.rstrip(".")
         return [error("acme_update_failed", words, _WHY, f"do as it says, and run `doctor` again ({_PAGE})")]
