@@ -242,7 +242,7 @@ class _DomainHandlers(Handlers):
 
     async def _check(self, domain: CustomDomain) -> Data[DomainOut]:
         if self._connect is not None:
-            self._connect.begin(domain.fqdn, is_zone=False)
+            self._connect.begin(domain.fqdn, tenant_id=domain.tenant_id, is_zone=False)
         checked = await self._verification.check_custom_domain(domain.id)
         if self._connect is not None:
             await self._connect.wait(domain.fqdn, CONNECT_TIME, is_zone=False)

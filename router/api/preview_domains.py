@@ -143,7 +143,7 @@ class _PreviewDomainHandlers(Handlers):
     async def _verify(self, scope: Scope, scope_id: str) -> Bare[PreviewDomainOut]:
         own = None if self._connect is None else await self._previews.get(scope, scope_id)
         if self._connect is not None and own is not None:
-            self._connect.begin(own.domain, is_zone=True)
+            self._connect.begin(own.domain, tenant_id=own.tenant_id, is_zone=True)
         preview, check = await self._verification.preview_domain(scope, scope_id)
         if self._connect is not None:
             await self._connect.wait(preview.domain, CONNECT_TIME, is_zone=True)

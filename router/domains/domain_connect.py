@@ -60,8 +60,9 @@ class Offer:
 class Discovery(Protocol):
     """Finds out what a domain's DNS provider offers. What was found holds for an hour, that there is nothing for some minutes."""
 
-    def begin(self, name: str, *, is_zone: bool, again: bool = False) -> None:
-        """Find it out in the background, unless that is known; `again` also where nothing was found a moment ago."""
+    def begin(self, name: str, *, tenant_id: str, is_zone: bool, again: bool = False) -> None:
+        """Find it out in the background for this tenant, unless that is known; `again` also where nothing was found a moment ago. Does
+        nothing while as many are under way as may be, over all or for this tenant."""
 
     def known(self, name: str, *, is_zone: bool) -> Offer | None:
         """What was found. Asks nobody."""
@@ -115,7 +116,7 @@ class DomainConnect:
         """The link for a custom domain that does not route yet; None where there is none, or none is known yet."""
         if domain.removed_at is not None or domain.status.routes:
             return None
-        offer = self._offer(domain.fqdn, is_zone=False)
+        offer = self._offer(domain.fqdn, domain.tenant_id, is_zone=False)
         if offer is None:
             return None
         service = Service.APEX if domain.fqdn == offer.zone else Service.HOST
@@ -124,7 +125,7 @@ class DomainConnect:
 
     async def of_preview(self, preview: PreviewDomain) -> str | None:
         """The link for a preview domain: with the records of its certificate, where the provider has the template for that."""
-        offer = self._offer(preview.domain, is_zone=True)
+        offer = self._offer(preview.domain, preview.tenant_id, is_zone=True)
         if offer is None:
             return None
         state = self._state(Subject.PREVIEW, preview.id, preview.tenant_id)
@@ -135,9 +136,9 @@ class DomainConnect:
                 return self._url(offer, Service.WILDCARD, preview.domain, variables, state)
         return self._url(offer, Service.ZONE, preview.domain, {"token": preview.token}, state)
 
-    def begin(self, name: str, *, is_zone: bool) -> None:
+    def begin(self, name: str, *, tenant_id: str, is_zone: bool) -> None:
         """Somebody asks about the domain: find out what its provider offers, also where nothing was found a moment ago."""
-        self._discovery.begin(name, is_zone=is_zone, again=True)
+        self._discovery.begin(name, tenant_id=tenant_id, is_zone=is_zone, again=True)
 
     async def wait(self, name: str, seconds: float, *, is_zone: bool) -> None:
         """Give what `begin` has begun that long to end."""
@@ -182,8 +183,8 @@ class DomainConnect:
         contested = await tx.claims.foreign(name, tenant_id, now)
         return replace(asked(state, now, contested=contested), next_check_at=now)
 
-    def _offer(self, name: str, *, is_zone: bool) -> Offer | None:
-        self._discovery.begin(name, is_zone=is_zone)
+    def _offer(self, name: str, tenant_id: str, *, is_zone: bool) -> Offer | None:
+        self._discovery.begin(name, tenant_id=tenant_id, is_zone=is_zone)
         return self._discovery.known(name, is_zone=is_zone)
 
     def _url(self, offer: Offer, service: Service, name: str, variables: Mapping[str, str], state: str) -> str | None:

@@ -5,12 +5,13 @@
     GET <its API>/v2/domainTemplates/…   has it our template?
 
 A customer's zone names the provider, so it may be anybody, and the guards are those of `provider_http.py`: only public addresses, no
-redirects, bounds in size and time. It is found out in the background, a few names at a time; where more are asked for at once, those come
+redirects, bounds in size and time. It is found out in the background, a few names at a time, and at most a quarter of these for one tenant; where more are asked for at once, those come
 with the next time that somebody asks. What was found is remembered for an hour, that there is nothing for five minutes, for a
 bounded number of names.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,6 +32,7 @@ SEARCH_TIME: Final = 10.0  # seconds for everything that one search asks
 FOUND_FOR: Final = 3600.0  # seconds
 NOTHING_FOR: Final = 300.0  # seconds
 MAX_SEARCHES: Final = 16  # under way
+MAX_OF_TENANT: Final = MAX_SEARCHES // 4  # of these for one tenant, whose providers may all be slow
 _MAX_NAMES: Final = 10_000
 
 _log = structlog.get_logger("router.outbound")
@@ -51,6 +53,7 @@ class ProviderDiscovery:
         self._services = tuple(services)
         self._tasks = Tasks("domain connect")
         self._searches: dict[_Key, asyncio.Task[None]] = {}
+        self._of_tenants: Counter[str] = Counter()  # how many of these each tenant has
         self._found: TTLCache[_Key, Offer] = TTLCache(_MAX_NAMES, FOUND_FOR, timer=clock.monotonic)
         self._nothing: TTLCache[_Key, bool] = TTLCache(_MAX_NAMES, NOTHING_FOR, timer=clock.monotonic)
 
@@ -58,13 +61,16 @@ class ProviderDiscovery:
         """End the searches under way."""
         await self._tasks.close()
 
-    def begin(self, name: str, *, is_zone: bool, again: bool = False) -> None:
+    def begin(self, name: str, *, tenant_id: str, is_zone: bool, again: bool = False) -> None:
         """See `Discovery`."""
         key = (name, is_zone)
         if key in self._found or key in self._searches or (key in self._nothing and not again):
             return
-        if len(self._searches) < MAX_SEARCHES and not self._tasks.closed:
+        has_room = len(self._searches) < MAX_SEARCHES and self._of_tenants[tenant_id] < MAX_OF_TENANT
+        if has_room and not self._tasks.closed:
             self._searches[key] = self._tasks.start("find a provider", self._search(key))
+            self._of_tenants[tenant_id] += 1
+            self._searches[key].add_done_callback(lambda _: self._ended(key, tenant_id))
 
     def known(self, name: str, *, is_zone: bool) -> Offer | None:
         """See `Discovery`."""
@@ -83,13 +89,17 @@ class ProviderDiscovery:
                 offer = await self._find(name, is_zone=is_zone)
         except TimeoutError:
             offer = None
-        finally:
-            del self._searches[key]
         if offer is None:
             self._nothing[key] = True
         else:
             self._nothing.pop(key, None)
             self._found[key] = offer
+
+    def _ended(self, key: _Key, tenant_id: str) -> None:
+        del self._searches[key]
+        self._of_tenants[tenant_id] -= 1
+        if not self._of_tenants[tenant_id]:
+            del self._of_tenants[tenant_id]
 
     async def _find(self, name: str, *, is_zone: bool) -> Offer | None:
         until = self._clock.monotonic() + SEARCH_TIME

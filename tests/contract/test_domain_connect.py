@@ -40,6 +40,7 @@ HERE = (ipaddress.ip_network("127.0.0.0/8"),)
 TEMPLATES = {str(service): template(EXAMPLE, service) for service in EXAMPLE.services}
 DELEGATION = "abcdefghijklmnopqrstuvwxyz234567"
 WAIT = 10.0
+TENANT = "acme"
 NO_STORE: Any = None  # links need none
 
 
@@ -58,7 +59,7 @@ class Stage:
         self.authority = authority
 
     async def find(self, name: str = APP, *, is_zone: bool = False, again: bool = False) -> Offer | None:
-        self.discovery.begin(name, is_zone=is_zone, again=again)
+        self.discovery.begin(name, tenant_id=TENANT, is_zone=is_zone, again=again)
         await self.discovery.wait(name, self.clock.monotonic() + WAIT, is_zone=is_zone)
         return self.discovery.known(name, is_zone=is_zone)
 
@@ -128,7 +129,7 @@ async def follow(stage: Stage, url: str) -> tuple[int, str]:
 )
 async def test_what_a_provider_offers(stage: Stage, name: str, is_zone: bool, services: set[Service]) -> None:
     """Of the templates that fit the domain those that the provider has; nobody waits for it, and it is asked once."""
-    stage.discovery.begin(name, is_zone=is_zone)
+    stage.discovery.begin(name, tenant_id=TENANT, is_zone=is_zone)
     assert stage.discovery.known(name, is_zone=is_zone) is None
     offer = await stage.find(name, is_zone=is_zone)
     url = f"https://{stage.provider.authority}"
@@ -169,13 +170,32 @@ async def test_many_at_once(stage: Stage) -> None:
     """A list of many domains begins few searches; the others begin with the next time that they are shown."""
     stage.provider.delay = 0.05
     names = [f"app{number}.example.com" for number in range(domain_connect.MAX_SEARCHES + 4)]
-    for name in names:
-        stage.discovery.begin(name, is_zone=False)
+    for number, name in enumerate(names):
+        stage.discovery.begin(name, tenant_id=f"tenant {number % 5}", is_zone=False)
     for name in names:
         await stage.discovery.wait(name, stage.clock.monotonic() + WAIT, is_zone=False)
     found = [stage.discovery.known(name, is_zone=False) is not None for name in names]
     assert found == [True] * domain_connect.MAX_SEARCHES + [False] * 4
     assert await stage.find(names[-1]) is not None
+
+
+async def test_many_of_one_tenant(stage: Stage) -> None:
+    """A tenant has a quarter of the searches at most, so slow providers of its own leave the others room; afterwards it has all of
+    its share again."""
+    stage.provider.delay = 0.05
+    share = domain_connect.MAX_SEARCHES // 4
+    for _ in range(2):
+        names = [f"app{number}.example.com" for number in range(share + 1)]
+        for name in names:
+            stage.discovery.begin(name, tenant_id="greedy", is_zone=False)
+        stage.discovery.begin(PREVIEW, tenant_id=TENANT, is_zone=True)
+        for name in names:
+            await stage.discovery.wait(name, stage.clock.monotonic() + WAIT, is_zone=False)
+        await stage.discovery.wait(PREVIEW, stage.clock.monotonic() + WAIT, is_zone=True)
+        found = [stage.discovery.known(name, is_zone=False) is not None for name in names]
+        assert found == [True] * share + [False]
+        assert stage.discovery.known(PREVIEW, is_zone=True) is not None
+        stage.clock.advance(domain_connect.FOUND_FOR + 1)
 
 
 # Hostile providers: nothing comes of any of them.
@@ -235,7 +255,7 @@ async def test_a_hostile_provider(stage: Stage, hostile: Callable[[Stage], None]
 async def test_a_slow_provider(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole search has one time; whoever waits for it may stop earlier."""
     stage.provider.delay = 30.0
-    stage.discovery.begin(APP, is_zone=False)
+    stage.discovery.begin(APP, tenant_id=TENANT, is_zone=False)
     await asyncio.wait_for(stage.discovery.wait(APP, stage.clock.monotonic() + 0.05, is_zone=False), 5)
     assert stage.discovery.known(APP, is_zone=False) is None
     await stage.discovery.close()

@@ -26,7 +26,7 @@ class Known:
     def __init__(self, offer: Offer | None) -> None:
         self.offer = offer
 
-    def begin(self, name: str, *, is_zone: bool, again: bool = False) -> None:
+    def begin(self, name: str, *, tenant_id: str, is_zone: bool, again: bool = False) -> None:
         """It is known already."""
 
     def known(self, name: str, *, is_zone: bool) -> Offer | None:
