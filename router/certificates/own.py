@@ -306,4 +306,5 @@ def _refused(error: RefusedCertificateError) -> RouterError:
     for finding in error.findings:
         fields.setdefault(finding.field, []).append(finding.message)
     findings = [{"code": one.code, "field": one.field, "message": one.message} for one in error.findings]
-    return RouterError(CERTIFICATE_REFUSED, fields=fields, beside={"findings": findings})
+    message = " ".join(one.message for one in error.findings)
+    return RouterError(CERTIFICATE_REFUSED, message, fields=fields, beside={"findings": findings})

@@ -110,7 +110,8 @@ async def test_what_is_refused(api: ApiClient, domain: CustomDomain) -> None:
     assert (answer.status, answer.code) == (422, "certificate_refused")
     error = answer.json["error"]
     assert [(one["code"], one["field"]) for one in error["findings"]] == [("self_signed", "certificate")]
-    assert error["findings"][0]["message"] in error["message"]
+    assert error["message"] == error["findings"][0]["message"]
+    assert error["fields"] == {"certificate": [error["message"]]}
     encrypted = key_pem(wrong.key, password=b"secret")
     answer = await upload(api, path_of(domain), (bundle_of(HOST)[0], encrypted))
     assert [(one["code"], one["field"]) for one in answer.json["error"]["findings"]] == [
