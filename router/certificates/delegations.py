@@ -13,7 +13,9 @@ from router.certificates.transaction import Tx
 from router.domains.lookup import Lookup
 from router.settings import Ca
 
-_LOST = frozenset({DelegationState.MISSING, DelegationState.ELSEWHERE, DelegationState.SHADOWED})
+_LOST = frozenset(
+    {DelegationState.MISSING, DelegationState.ELSEWHERE, DelegationState.SHADOWED, DelegationState.FORBIDDEN}
+)
 _BATCH = 100
 
 

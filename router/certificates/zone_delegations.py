@@ -5,6 +5,7 @@ from dataclasses import replace
 from router.base.clock import Clock
 from router.base.transactions import Transactions
 from router.certificates.delegation import challenge_names
+from router.certificates.held import Origin
 from router.certificates.transaction import Tx
 from router.domains.diagnosis.delegation_snapshot import Delegated
 
@@ -21,9 +22,16 @@ class ZoneDelegations:
         """See `Delegations`. What another tenant's zone of the same name had is never told."""
         async with self._store.read() as tx:
             found = await tx.delegations.get(domain)
+            held = await tx.held_certificates.get(domain, Origin.MANAGED)
         if found is None or found.tenant_id != tenant_id:
             return None
-        return Delegated(names=challenge_names(domain), target=found.target(self._acme_zone), acme_zone=self._acme_zone)
+        is_held = held is not None and held.tenant_id == tenant_id and held.valid(self._clock.now())
+        return Delegated(
+            names=challenge_names(domain),
+            target=found.target(self._acme_zone),
+            acme_zone=self._acme_zone,
+            held_until=held.not_after if held is not None and is_held else None,
+        )
 
     async def check_soon(self, domain: str, tenant_id: str) -> None:
         """See `Delegations`."""

@@ -103,8 +103,10 @@ class ZoneStatus:
         if self.target is None or self.delegation is None or self.delegation.present:
             return None
         if self.delegation.state is DelegationState.FORBIDDEN:
-            caa = (self.delegation.found or {}).get("caa", {})
-            return f"No certificate for the whole of {self.domain} can be ordered: {caa.get('advice') or 'CAA records forbid it'}."
+            why = (self.delegation.found or {}).get("caa", {}).get("advice") or "CAA records forbid it"
+            if self.managed is not None and self.managed.valid(self.now):
+                return f"The certificate of all hosts of {self.domain} ends at {iso(self.managed.not_after)} and can't be renewed: {why}."
+            return f"No certificate for the whole of {self.domain} can be ordered: {why}."
         if self.delegation.state is DelegationState.UNREACHABLE:
             if all(one.status == "valid" for one in self.records()):
                 return (

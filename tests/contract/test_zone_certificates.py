@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from structlog.testing import capture_logs
 
-from router.base.clock import ManualClock
+from router.base.clock import ManualClock, iso
+from router.base.ids import new_id
 from router.base.leases import Lease
 from router.certificates import renewals
 from router.certificates.accounts import AccountKeys
@@ -42,6 +43,7 @@ from router.observe.metrics import Metrics
 from router.routes.records import Scope
 from router.settings import Gate
 from router.store import Store, Transaction
+from router.tenancy.events import EventFilter
 from router.tenancy.tenants import Tenant
 from tests.support.database import Databases, execute, rows
 from tests.support.held_certificates import DIRECTORY
@@ -569,6 +571,34 @@ async def test_a_certificate_that_is_not_renewed(fleet: Fleet, tenant: Tenant) -
     ]
 
 
+@on_both
+async def test_caa_that_forbids_the_next_certificate(fleet: Fleet, tenant: Tenant) -> None:
+    """Its owner hears so at once, with the end of the certificate that there is, in the zone's advice too; and again when orders are
+    possible."""
+    await fleet.zone(tenant)
+    await fleet.pass_time(30)
+    held = await fleet.held()
+    assert held is not None
+    fleet.dns.put("acme.com", RecordType.CAA, '0 issue "letsencrypt.org"', '0 issuewild ";"')
+    await fleet.delegations.check(ZONE)
+    listing = await fleet.world.events.list(EventFilter(tenant_id=tenant.id))
+    (lost,) = [event.data for event in listing.items if event.type == "delegation.lost"]
+    assert (lost["reason"], lost["not_after"]) == ("forbidden", iso(held.not_after))
+    status = await ZoneStatuses(fleet.store, fleet.clock, delegations=fleet.delegations).of(ZONE, tenant.id)
+    assert status.advice == (
+        f"The certificate of all hosts of {ZONE} ends at {iso(held.not_after)} and can't be renewed: the CAA records at acme.com do not let"
+        ' letsencrypt.org issue a certificate for a wildcard: add the CAA record 0 issuewild "letsencrypt.org" at acme.com.'
+    )
+    fleet.dns.put("acme.com", RecordType.CAA)
+    await fleet.delegations.check(ZONE)
+    assert await fleet.events(tenant) == [
+        "delegation.present",
+        "certificate.issued",
+        "delegation.lost",
+        "delegation.present",
+    ]
+
+
 async def test_name_servers_that_do_not_answer_take_nothing_away(fleet: Fleet, tenant: Tenant) -> None:
     """They are told apart from a delegation that was taken back."""
     await fleet.zone(tenant)
@@ -635,6 +665,20 @@ async def test_a_zone_that_is_cleared_meanwhile(fleet: Fleet, tenant: Tenant, da
         assert await fleet.held() is None, state
         await _no_secret_is_left(fleet, database)
         await execute(database, "DELETE FROM acme_orders")
+
+
+async def test_a_late_withdrawal_leaves_the_next_order_s_values(fleet: Fleet, tenant: Tenant) -> None:
+    """Also those that both orders have, as where an authority asks for the same again."""
+    await fleet.zone(tenant)
+    await fleet.delegations.check(ZONE)
+    await _to_state(fleet, OrderState.ANSWERED)
+    current = await fleet.order()
+    assert current is not None
+    assert fleet.lease is not None
+    earlier = replace(current, id=new_id(), state=OrderState.ABANDONED, txt=("earlier", current.txt[0]))
+    fleet.records.values[current.token] = ("earlier", *current.txt)
+    await fleet.issuing.withdraw(earlier, fleet.lease)
+    assert fleet.records.values == {current.token: current.txt}
 
 
 async def _to_state(fleet: Fleet, state: OrderState) -> None:

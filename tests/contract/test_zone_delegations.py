@@ -12,6 +12,7 @@ from router.certificates.zone_delegations import ZoneDelegations
 from router.domains.connect_templates import Service
 from router.domains.domain_connect import DomainConnect, Offer
 from router.routes.records import Scope
+from tests.support.held_certificates import a_held
 from tests.support.links import Known, link
 from tests.support.world import World
 
@@ -33,6 +34,11 @@ async def test_whose_delegation_it_is(world: World, clock: ManualClock) -> None:
         stored = await tx.delegations.get(ZONE)
     assert stored is not None
     assert found.target == f"{stored.token}.{ACME}"
+    assert found.held_until is None
+    held = a_held(ZONE, clock.now(), acme.id)
+    async with world.store.begin() as tx:
+        await tx.held_certificates.put(held)
+    assert await delegations.delegated(ZONE, acme.id) == replace(found, held_until=held.not_after)
     assert await delegations.delegated(ZONE, globex.id) is None
     assert await delegations.delegated("other.example.com", acme.id) is None
     await world.previews.clear(Scope.TENANT, acme.id)

@@ -6,6 +6,7 @@ hosts go on with a certificate each. So these are warnings, and where nobody has
 
 from collections.abc import Callable
 
+from router.base.clock import iso
 from router.domains.checks.caa import CaaVerdict
 from router.domains.checks.pointing import CheckResult
 from router.domains.diagnosis.delegation_snapshot import ChallengeName, DelegationState
@@ -192,6 +193,13 @@ def _partial(
 
 def _advice(snapshot: DnsSnapshot, state: DelegationState) -> Finding:
     name, names = snapshot.subject.name, " and ".join(one.name for one in state.names)
+    if (ends := state.wanted.held_until) is not None:
+        return _warning(
+            "delegation_missing",
+            f"All hosts of {name} have one certificate until {iso(ends)}, which can't be renewed any more. Put the CNAMEs for {names} to "
+            f"{state.wanted.target} back; without them each host gets a certificate of its own from then on.",
+            *(cname(snapshot, one.name, Action.ADD, state.wanted.target) for one in state.names),
+        )
     advice = an_info(
         "delegation_missing",
         f"Each host of {name} gets a certificate of its own, when it is first visited. With CNAMEs for {names} to "
@@ -211,9 +219,20 @@ def _caa_findings(snapshot: DnsSnapshot, state: DelegationState) -> list[Finding
             continue
         at, advice = caa.at or snapshot.subject.name, caa.advice or ""
         record = Remedy(action=Action.ADD, type=RecordType.CAA, name=at, host=snapshot.label(at), value=caa.add or "")
-        message = f"{advice[:1].upper()}{advice[1:]}. Until then each host of {snapshot.subject.name} gets a certificate of its own."
+        message = f"{advice[:1].upper()}{advice[1:]}. {_meanwhile(snapshot.subject.name, state)}"
         found.append(_warning("caa_forbids_wildcard", message, record))
     return found
+
+
+def _meanwhile(name: str, state: DelegationState) -> str:
+    """What the zone's hosts have while no certificate can be ordered for all of them."""
+    ends = state.wanted.held_until
+    if ends is None:
+        return f"Until then each host of {name} gets a certificate of its own."
+    return (
+        f"All hosts of {name} have one certificate until {iso(ends)}, which can't be renewed without that record; from then on each "
+        "gets one of its own."
+    )
 
 
 def _change(snapshot: DnsSnapshot, state: DelegationState, one: ChallengeName) -> Remedy:

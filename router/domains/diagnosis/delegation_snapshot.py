@@ -10,6 +10,7 @@ too is no delegation, and nothing that is wrong.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from router.domains.checks.caa import CaaFinding, check_caa
@@ -25,11 +26,13 @@ _HELD = (RecordType.CNAME, RecordType.TXT, RecordType.NS, RecordType.A, RecordTy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegated:
-    """What a zone's owner has to delegate: both `names` to `target`, which is the zone's own below `acme_zone`."""
+    """What a zone's owner has to delegate: both `names` to `target`, which is the zone's own below `acme_zone`. `held_until` is when
+    the certificate ends that all its hosts have now; None where there is none."""
 
     names: tuple[str, ...]
     target: str
     acme_zone: str
+    held_until: datetime | None = None
 
 
 class Delegations(Protocol):

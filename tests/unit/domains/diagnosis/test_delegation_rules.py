@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.base.clock import iso
 from router.domains.diagnosis.delegation_snapshot import Delegated
 from router.domains.diagnosis.findings import Context
 from router.domains.diagnosis.rules import diagnose
@@ -343,14 +344,16 @@ CASES: Mapping[str, Case] = {
 }
 
 
-async def found(case: Case, dns: Any, lookup: Lookup, until: float) -> list[tuple[str, ...]]:
+async def found(
+    case: Case, dns: Any, lookup: Lookup, until: float, delegated: Delegated = DELEGATED
+) -> list[tuple[str, ...]]:
     """What a diagnosis says, where `dns` has what the case is about and `lookup` asks it."""
     fill(dns)
     for wildcard in WILDCARDS:
         dns.put(f"{wildcard}.{ZONE}", RecordType.CNAME, PROXY)
     put(dns, case.records)
     case.prepare(dns)
-    subject = of_zone(ZONE, PROXY, WILDCARDS, delegated=DELEGATED)
+    subject = of_zone(ZONE, PROXY, WILDCARDS, delegated=delegated)
     snapshot = await take_snapshot(lookup, subject, (VERIFY, PROXY), Ca(), until)
     return [shown(finding) for finding in diagnose(snapshot, VERIFIED)]
 
@@ -361,6 +364,42 @@ async def test_a_delegation(name: str) -> None:
     """What is wrong, and the record to change."""
     case, dns = CASES[name], MemoryLookup()
     assert await found(case, dns, dns, NEVER) == [tuple(said) for said in case.said]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (
+            {**BOTH, TOP: ['CAA 0 issue "letsencrypt.org"', 'CAA 0 issuewild ";"']},
+            (
+                "warning caa_forbids_wildcard",
+                (
+                    "The CAA records at example.com do not let letsencrypt.org issue a certificate for a wildcard: add the CAA record 0 "
+                    f'issuewild "letsencrypt.org" at example.com. All hosts of {ZONE} have one certificate until {iso(NOW)}, which can\'t be '
+                    "renewed without that record; from then on each gets one of its own."
+                ),
+                'add CAA example.com @ 0 issuewild "letsencrypt.org"',
+            ),
+        ),
+        (
+            {},
+            (
+                "warning delegation_missing",
+                (
+                    f"All hosts of {ZONE} have one certificate until {iso(NOW)}, which can't be renewed any more. Put the CNAMEs for {OUTER} "
+                    f"and {INNER} to {OWN} back; without them each host gets a certificate of its own from then on."
+                ),
+                ADD_OUTER,
+                ADD_INNER,
+            ),
+        ),
+    ],
+)
+async def test_a_zone_that_has_its_certificate(records: Records, said: Sequence[str]) -> None:
+    """Its hosts have that until it ends: when, and which record lets it be renewed."""
+    dns: Any = MemoryLookup()
+    assert await found(Case(records, []), dns, dns, NEVER, replace(DELEGATED, held_until=NOW)) == [said]
 
 
 @pytest.mark.asyncio
