@@ -70,10 +70,13 @@ class SqlDelegations(Rows):
             acme_orders.c.next_at > now,
             acme_orders.c.tenant_id.is_not_distinct_from(delegations.c.tenant_id),
         )
-        own = sa.and_(
-            held.c.domain == delegations.c.domain, held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None)
-        )
-        which = held.c.renew_at <= now if renewal else held.c.id.is_(None)
+        # Only managed ones that are there have a time to be renewed: by that alone databases take its index.
+        own = held.c.domain == delegations.c.domain
+        if renewal:
+            which = held.c.renew_at <= now
+        else:
+            own = sa.and_(own, held.c.origin == Origin.MANAGED, held.c.removed_at.is_(None))
+            which = held.c.id.is_(None)
         select = (
             sa.select(delegations)
             .join(held, own, isouter=not renewal)

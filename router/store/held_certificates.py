@@ -56,9 +56,8 @@ class SqlHeldCertificates(Rows):
         return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.ari_at, held.c.id).limit(limit))
 
     async def late(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
+        # Only managed ones that are there have a time to be renewed: by that alone databases take its index.
         which = (
-            held.c.origin == Origin.MANAGED,
-            held.c.removed_at.is_(None),
             held.c.warned_days.is_(None),
             held.c.renew_at < now,
             _is_late(now),
