@@ -164,6 +164,7 @@ def build_services(
         ca=settings.ca,
         docs_url=settings.docs_url,
         delegations=delegations_of(store, settings, clock),
+        platform=settings.platform_domain if settings.acme_zone and settings.acme_platform else None,
     )
     max_domains = settings.domains_per_tenant
     transfers = Transfers(

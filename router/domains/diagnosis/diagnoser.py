@@ -14,7 +14,7 @@ from router.domains.checks.judgement import Check
 from router.domains.claims import host_is_held
 from router.domains.custom import CustomDomain
 from router.domains.diagnosis.delegation_snapshot import Delegations
-from router.domains.diagnosis.findings import Context, Finding, Severity
+from router.domains.diagnosis.findings import Context, Finding, Severity, an_info
 from router.domains.diagnosis.rules import diagnose
 from router.domains.diagnosis.snapshot import Target, of_host, of_zone, take_snapshot
 from router.domains.lookup import Lookup
@@ -69,9 +69,10 @@ class Diagnoses:
         ca: Ca,
         docs_url: str,
         delegations: Delegations | None = None,
+        platform: str | None = None,
     ) -> None:
         """The targets are where a custom domain's record must lead, and a preview domain's. Without `delegations` zones have none
-        to give."""
+        to give. `platform` is the platform's own zone, where the router orders its certificate."""
         self._store = store
         self._lookup = lookup
         self._clock = clock
@@ -81,6 +82,7 @@ class Diagnoses:
         self._ca = ca
         self._docs_url = docs_url
         self._delegations = delegations
+        self._platform = platform
         self._cooldown = Cooldown(clock, EVERY)
         self._limit = ConcurrencyLimit()
 
@@ -124,7 +126,21 @@ class Diagnoses:
         if previews:
             nearest = max(previews, key=lambda preview: (len(preview.domain), preview.verified))
             return await self._of_preview(nearest, () if nearest.domain == name else (name,))
+        if self._platform is not None and self._platform in enclosing(name):
+            return self._of_platform(name, self._platform)
         return await self._judge(of_host(name, self._verify_target), Context(now=self._clock.now()), tenant_id)
+
+    def _of_platform(self, name: str, zone: str) -> Diagnosis:
+        """Its records are the operator's own, and none of those that customers' domains need."""
+        where = "is the platform's own zone" if name == zone else f"lies in the platform's own zone, {zone}"
+        finding = an_info(
+            "platform_zone",
+            f"{name} {where}, and no customer's. `miosa-router domains delegation {zone}` shows the records of its certificate, and "
+            "`miosa-router doctor` whether the platform's names lead here.",
+        )
+        return Diagnosis(
+            domain=name, status=None, checked_at=self._clock.now(), findings=(finding,), docs_url=self._docs_url
+        )
 
     async def _of_custom(self, domain: CustomDomain) -> Diagnosis:
         cert = domain.cert

@@ -8,15 +8,18 @@ import pytest
 from router.base.clock import ManualClock
 from router.base.key_scopes import KeyScope
 from router.domains.certificates import Certificate, CertificateStatus
+from router.domains.diagnosis.diagnoser import Diagnoses
 from router.domains.lookup import RecordType
 from router.errors import CONFLICT, RATE_LIMITED, RouterError
 from router.node.services import Services
 from router.routes.records import Kind, Scope
+from router.settings import Ca
 from router.store import Store
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.checks import verify_custom
 from tests.support.memory_dns import MemoryLookup
+from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
 
@@ -184,6 +187,20 @@ async def test_any_name(services: Services, acme: Account, store: Store) -> None
         ZONE: (ZONE, "pending_dns"),
         "nobody.example.com": ("nobody.example.com", None),
     }
+
+
+async def test_the_platform_s_own_zone(world: World, clock: ManualClock) -> None:
+    """Where the router orders its certificate, its names are no strangers: the operator is told where its records are shown, and none
+    that customers need."""
+    common: Any = {"checker": world.checker(), "verify_target": "verify.miosa.ai", "proxy_target": "proxy.miosa.ai"}
+    diagnoses = Diagnoses(world.store, world.dns, clock, ca=Ca(), docs_url="", platform="miosa.app", **common)
+    for name in ("miosa.app", "box.sandbox.miosa.app"):
+        diagnosis = await diagnoses.name(name)
+        (finding,) = diagnosis.findings
+        assert (finding.code, diagnosis.healthy, finding.records) == ("platform_zone", True, ())
+        assert "`miosa-router domains delegation miosa.app`" in finding.message
+    strange = (await diagnoses.name("notmiosa.app")).findings
+    assert "not_registered" in [finding.code for finding in strange]
 
 
 async def test_certificates(
