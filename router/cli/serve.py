@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from router.cli.options import AsJson, Config
-from router.cli.output import show
+from router.cli.output import note, show
 from router.cli.run_command import reported
 from router.observe.secrets import mask_text
 
@@ -41,6 +41,8 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         settings.secret_keys()  # its file is read at the start, which fails where that can't be
         settings.acme()
         settings.certificate_listener()
+        if (doubt := settings.caa_doubt()) is not None:
+            note(f"{doubt}. Put that one's name in CAA records into `ca.identities`, first.")
         key_of(settings)  # as is this one
         shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import structlog
+
 from router.base.clock import Clock
 from router.base.secret_box import SecretBox
 from router.certificates.accounts import Accounts
@@ -17,6 +19,8 @@ from router.node.challenges import challenge_records
 from router.observe.metrics import Metrics
 from router.settings import Acme, Settings
 from router.store import Store
+
+_log = structlog.get_logger("router.node")
 
 
 def open_delegations(settings: Settings, store: Store, clock: Clock, lookup: Lookup) -> Delegations | None:
@@ -51,6 +55,8 @@ async def open_zone_jobs(
     from router.outbound.acme import AcmeAuthority  # noqa: PLC0415 - its libraries are large, and few nodes order anything
     from router.outbound.acme_http import AcmeHttp  # noqa: PLC0415 - likewise
 
+    if (doubt := settings.caa_doubt()) is not None:
+        _log.warning("ca.identities does not name the authority of acme_directory", reason=doubt)
     http = AcmeHttp(acme.directory, None if acme.ca_file is None else str(acme.ca_file), clock)
     authority = AcmeAuthority(http, profile=acme.profile, contact=acme.contact)
     accounts = Accounts(store, clock, authority=authority, box=box)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
-from router.settings.acme import Acme, AcmeSettings, DnsUpdate, together
+from router.settings.acme import Acme, AcmeSettings, DnsUpdate, caa_doubt, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificate_listener import CertificateListener, CertificateListenerSettings, listener_of
 from router.settings.certificates import Ca, Checks, Gate
@@ -274,6 +274,10 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     def acme(self) -> Acme | None:
         """What `acme_*` says, checked as a whole; None where no `acme_zone` is set. Raises SettingsError."""
         return together(self, can_seal=bool(self.secret_keys()))
+
+    def caa_doubt(self) -> str | None:
+        """Why CAA records may be judged as of another authority than the one that zones' certificates are ordered at."""
+        return None if self.acme_zone is None else caa_doubt(self.acme_directory, self.ca.identities)
 
     def certificate_listener(self) -> CertificateListener | None:
         """What `certificate_*` says, its files read; None where there is no such listener. Raises SettingsError."""

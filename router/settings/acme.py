@@ -5,10 +5,11 @@ The keys are flat in the file; `Settings.acme` gives them together, checked as a
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -112,6 +113,19 @@ class Acme:
     addresses: Mapping[str, tuple[Address, ...]]
     platform: bool
     profile: str | None
+
+
+def caa_doubt(directory: str, identities: Collection[str]) -> str | None:
+    """Why CAA records may be judged as of the wrong authority: those are `identities`, orders go to `directory`. None where there
+    is no reason to think so."""
+    host = urlsplit(directory).hostname or ""
+    theirs = "letsencrypt.org"
+    if host == theirs or host.endswith(f".{theirs}") or set(identities) != {theirs}:
+        return None
+    return (
+        f"certificates of zones are ordered at {host} (`acme_directory`), and `ca.identities` names {theirs} alone: customers are told to let"
+        " that authority issue, by CAA records, and not the one that does"
+    )
 
 
 def _address_problems(given: AcmeSettings, zone: str) -> list[tuple[str, str]]:

@@ -172,3 +172,13 @@ async def test_updates_of_the_operators_primary(tmp_path: Path) -> None:
 async def test_settings_that_do_not_fit() -> None:
     """Are named."""
     assert await found_by("challenges", known(settings(acme_zone=ZONE))) == [(Level.ERROR, "acme_settings")]
+
+
+async def test_an_authority_that_customers_are_not_told() -> None:
+    """Orders go elsewhere than `ca.identities` says: a warning, beside what else there is."""
+    elsewhere = "https://acme.other.example/directory"
+    async with RunningResponder() as responder, NameServer() as server:
+        healthy(server)
+        at = f"127.0.0.1:{responder.port}"
+        wanted = [(Level.WARNING, "acme_ca_identities")]
+        assert await found_by("challenges", known(by_responder(at, server.server, acme_directory=elsewhere))) == wanted

@@ -17,7 +17,7 @@ from router.domains.lookup import Answer, Outcome, Question, RecordType
 from router.node.services import open_lookup
 from router.node.sockets import ListenError, listen_dns
 from router.responder import PROBE, PROBE_TCP, PROBE_TEXT
-from router.settings import Acme, DnsUpdate, SettingsError
+from router.settings import Acme, DnsUpdate, Settings, SettingsError
 
 _LOOKUP = 4.0  # seconds
 _UPDATE = 6.0  # seconds for the primary and its secondaries
@@ -30,26 +30,31 @@ async def check(known: Known) -> Report:
     try:
         acme = known.settings.acme()
     except SettingsError as refused:
-        found = error(
-            "acme_settings",
-            f"the settings of `acme_zone` can't be used ({refused})",
-            "so a node does not start",
-            "correct them",
-        )
-        return Report([found])
+        words = f"the settings of `acme_zone` can't be used ({refused})"
+        return Report([error("acme_settings", words, "so a node does not start", "correct them")])
     if acme is None:
         return Report(seen="off: `acme_zone` is not set")
+    doubts = _identities(known.settings)
     async with open_lookup(known.settings, known.clock) as lookup:
         if acme.update is not None:
-            return Report(
-                await _update(known, acme, acme.update, lookup), f"{acme.zone} takes updates, and is answered"
-            )
+            found = [*doubts, *await _update(known, acme, acme.update, lookup)]
+            return Report(found, f"{acme.zone} takes updates, and is answered")
         until = known.clock.monotonic() + _LOOKUP
         (here, delegation) = await asyncio.gather(_listens(known), lookup.delegation(acme.zone, until))
-        findings = [*here, *_delegated(acme, delegation)]
+        findings = [*doubts, *here, *_delegated(acme, delegation)]
         if delegation.servers:
             findings += await _reached(known, acme, lookup)
     return Report(findings, f"{acme.zone} is delegated to us, and answered by UDP and TCP")
+
+
+def _identities(settings: Settings) -> Sequence[Finding]:
+    doubt = settings.caa_doubt()
+    if doubt is None:
+        return []
+    then = f"put that authority's name in CAA records into `ca.identities`, first ({_PAGE})"
+    return [
+        warning("acme_ca_identities", doubt, "so orders fail for zones with CAA records that look right here", then)
+    ]
 
 
 # Updates of the operator's own name server.

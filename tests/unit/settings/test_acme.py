@@ -124,3 +124,22 @@ def test_a_private_authoritys_certificates(tmp_path: Path) -> None:
     ).acme()
     assert acme is not None
     assert acme.ca_file == file
+
+
+@pytest.mark.parametrize(
+    ("directory", "identities", "doubted"),
+    [
+        (LETS_ENCRYPT, "letsencrypt.org", False),
+        ("https://acme-staging-v02.api.letsencrypt.org/directory", "letsencrypt.org", False),
+        ("https://acme.other.example/directory", "letsencrypt.org", True),
+        ("https://notletsencrypt.org/directory", "letsencrypt.org", True),
+        ("https://acme.other.example/directory", "other.example", False),
+        ("https://acme.other.example/directory", "other.example,letsencrypt.org", False),
+    ],
+)
+def test_another_authority_has_other_identities(directory: str, identities: str, doubted: bool) -> None:
+    """CAA records are judged by `ca.identities`: who orders elsewhere and leaves them as they are is told so."""
+    values = {**BY_RESPONDER, "ACME_DIRECTORY": directory, "CA__IDENTITIES": identities}
+    settings = load(environ={f"MIOSA_ROUTER_{name}": value for name, value in values.items()})
+    assert (settings.caa_doubt() is not None) is doubted
+    assert settings.model_copy(update={"acme_zone": None}).caa_doubt() is None
