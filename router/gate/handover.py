@@ -18,6 +18,7 @@ Caddys are told apart by their addresses, since their questions have nothing els
 from cachetools import TTLCache
 
 from router.base.clock import Clock
+from router.certificates.held import Origin
 from router.gate.held_table import HeldTable
 
 FRESH = 600.0  # seconds
@@ -29,7 +30,8 @@ _MAX_NAMES = 10_000  # refused names that are remembered; others are allowed to 
 
 class HandOver:
     """Of one node, with the certificates that it holds. `complete` is False while the store's have not all been read: no
-    certificate of a single host may be begun then, since its zone's may be among them."""
+    certificate of a single host may be begun then, since its zone's may be among them. `unreadable` are the domains of stored
+    certificates whose key can't be decrypted here."""
 
     def __init__(self, table: HeldTable, clock: Clock) -> None:
         self._table = table
@@ -38,6 +40,7 @@ class HandOver:
         self._last = float("-inf")
         self._refused: TTLCache[str, None] = TTLCache(_MAX_NAMES, ONCE, timer=clock.monotonic)
         self.complete = True
+        self.unreadable: set[tuple[str, Origin]] = set()
 
     def __len__(self) -> int:
         return len(self._table)
@@ -68,6 +71,10 @@ class HandOver:
     def holds(self, domain: str) -> bool:
         """Whether a valid certificate for `*.` this domain is held."""
         return self._table.covers(domain)
+
+    def lacks_key(self, zone: str) -> bool:
+        """Whether the zone's certificate is stored, and its key can't be decrypted here."""
+        return (zone, Origin.MANAGED) in self.unreadable
 
     def covers(self, domain: str) -> bool:
         """The same, where Caddy takes it from us: then names right under the domain get none of their own."""

@@ -44,11 +44,10 @@ class HeldSync:
         self._begun = 0.0  # where the round after that begins
         self._found: set[tuple[str, Origin]] | None = set()  # of a round that reads everything; None in the others
         self._watch = ClockWatch(clock)
-        self._unreadable: set[tuple[str, Origin]] = set()
         self._away = False
         self._tasks = Tasks("held certificates")
         metrics.gauge("held_certificates", lambda: {origin.value: float(table.count(origin)) for origin in Origin})
-        metrics.gauge("held_certificates_unreadable", lambda: float(len(self._unreadable)))
+        metrics.gauge("held_certificates_unreadable", lambda: float(len(handover.unreadable)))
 
     async def start(self) -> None:
         """Read the store, and follow it from now on. Raises nothing. Where the store is away or has much, reading goes on
@@ -104,21 +103,22 @@ class HeldSync:
         self._after = delta.next
         if self._after is not None:
             return True
+        handover = self._handover
         if self._found is not None:
             self._table.keep_only(self._found)
-            self._unreadable &= self._found
+            handover.unreadable &= self._found
         self._since, self._found = self._begun, None
-        self._handover.complete = True
+        handover.complete = True
         return False
 
     def _take(self, row: HeldCertificate) -> None:
-        key = row.domain, row.origin
+        key, unreadable = (row.domain, row.origin), self._handover.unreadable
         if self._found is not None:
             self._found.add(key)
         try:
             self._table.put(row)
         except SecretLostError as error:
-            if not self._unreadable:
+            if not unreadable:
                 _log.error(
                     "key of a held certificate can't be opened: it is not served",
                     domain=row.domain,
@@ -126,9 +126,9 @@ class HeldSync:
                     error=str(error),
                     advice="give this node the same `secrets_key` as the others; held_certificates_unreadable counts them",
                 )
-            self._unreadable.add(key)
+            unreadable.add(key)
         else:
-            self._unreadable.discard(key)
+            unreadable.discard(key)
 
     def _begin_again(self) -> None:
         self._since = self._after = None

@@ -6,7 +6,7 @@ can do nothing about that; the platform's operators can, so they are told: at th
 and in the log as soon as half of a week's names are spent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
@@ -15,6 +15,7 @@ from router.domains.certificates import Attempt, Outcome
 from router.domains.names import registered_domain
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
+from router.gate.handover import HandOver
 from router.observe.metrics import Metrics
 from router.settings import Gate
 
@@ -25,7 +26,7 @@ _log = structlog.get_logger("router.gate")
 
 
 class PlatformNames:
-    """Of one platform `domain`. `holds(domain)` is whether the router holds a certificate for `*.` a domain."""
+    """Of one platform `domain`. `held` are the certificates that the router holds; None where this node holds none."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class PlatformNames:
         budgets: Budgets,
         evidence: MemoryEvidence,
         settings: Gate,
-        holds: Callable[[str], bool],
+        held: HandOver | None,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -43,12 +44,16 @@ class PlatformNames:
         self._budgets = budgets
         self._evidence = evidence
         self._settings = settings
-        self._holds = holds
+        self._held = held
         self._now = clock.monotonic
         self._said: float | None = None
-        self._advice = (
+        self._to_order = (
             f"set acme_platform and delegate the challenges as `miosa-router domains delegation {domain}` shows, or configure a wildcard "
             f"certificate (deploy/platform.caddy) and set gate.wildcards: without one each name gets a certificate of its own, {settings.registered_domain} a week in all"
+        )
+        self._to_decrypt = (
+            f"the certificate of {domain} is in the store, and this node can't decrypt its key: put the earlier `secrets_key` behind the new "
+            "one, separated by a comma; where it is lost, `miosa-router keys rotate-secrets --forget-lost` orders a new certificate"
         )
         budgets.on_change(self._heard)
         metrics.gauge("platform_names_spent", lambda: float(self.spent))
@@ -68,9 +73,12 @@ class PlatformNames:
     def needs_wildcard(self) -> bool:
         """Whether names get certificates of their own, which are counted, for want of a wildcard."""
         domains = (self._domain, f"sandbox.{self._domain}")
-        return self._settings.budgets and not all(
-            self._holds(domain) or self._evidence.covers(domain) for domain in domains
-        )
+        return self._settings.budgets and not all(map(self._is_covered, domains))
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether the router has such a certificate, whose key this node can't decrypt."""
+        return self._held is not None and self._held.lacks_key(self._domain)
 
     def advise(self) -> None:
         """For the log, when a node starts."""
@@ -81,7 +89,15 @@ class PlatformNames:
         """For /readyz."""
         if not self.needs_wildcard:
             return {"wildcard": True} if self._settings.budgets else {}
-        return {"wildcard": False, "spent": self.spent, "of": self.limit, "advice": self._advice}
+        figures = {"spent": self.spent, "of": self.limit}
+        return {"wildcard": False, "lacks_key": self.lacks_key, **figures, "advice": self._advice}
+
+    @property
+    def _advice(self) -> str:
+        return self._to_decrypt if self.lacks_key else self._to_order
+
+    def _is_covered(self, domain: str) -> bool:
+        return (self._held is not None and self._held.holds(domain)) or self._evidence.covers(domain)
 
     def _heard(self, attempt: Attempt) -> None:
         """An attempt has opened or ended."""

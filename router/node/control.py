@@ -177,7 +177,7 @@ class Control:
             budgets=self._budgets,
             evidence=self._evidence,
             settings=settings.gate,
-            holds=self._holds_zone,
+            held=self._handover,
             metrics=metrics,
             clock=clock,
         )
@@ -310,10 +310,6 @@ class Control:
     def _holds(self, host: str) -> bool:
         """Whether the router holds a certificate for a host."""
         return self._handover is not None and self._handover.has(host)
-
-    def _holds_zone(self, domain: str) -> bool:
-        """Whether it holds one for `*.` a domain."""
-        return self._handover is not None and self._handover.holds(domain)
 
     def _activity(self, services: Services) -> ActivityFeed:
         control_side = self._control_side

@@ -80,8 +80,10 @@ class Readiness:
         facts: dict[str, object] = {}
         if self.platform is not None and (platform := self.platform.facts()):
             facts["platform_names"] = platform
-        if self._handover is not None and len(self._handover):
-            facts["held_certificates"] = {"held": len(self._handover), "fetched": self._handover.was_fetched}
+        held = self._handover
+        if held is not None and (len(held) or held.unreadable):
+            counts = {"held": len(held), "unreadable": len(held.unreadable)}
+            facts["held_certificates"] = {**counts, "fetched": held.was_fetched}
         if self._control_side is not None:
             facts["workers"] = {"serving": self._control_side.serving, "of": self._control_side.size}
         if self._shared is not None:

@@ -364,6 +364,10 @@ async def test_few_open_files() -> None:
             [(Level.WARNING, "no_wildcard")],
         ),
         (
+            {**READY, "platform_names": {"wildcard": False, "lacks_key": True, "spent": 3, "of": 40, "advice": "…"}},
+            [],  # `held_unreadable` says what to do
+        ),
+        (
             {**READY, "held_certificates": {"held": 3, "fetched": False}},
             [(Level.WARNING, "held_not_fetched")],
         ),
@@ -377,9 +381,9 @@ async def test_the_running_node(ready: dict[str, Any] | None, wanted: list[tuple
 
 async def test_held_certificates_that_no_key_opens() -> None:
     """After a change of `secrets_key` without the earlier one: visitors notice it, so it is an error, even where nothing else is held."""
-    for number, wanted in ((2.0, [(Level.ERROR, "held_unreadable")]), (0.0, [])):
-        metrics = [Sample("held_certificates_unreadable", {}, number)]
-        assert await found_by("node", known(metrics=metrics)) == wanted
+    for number, wanted in ((2, [(Level.ERROR, "held_unreadable")]), (0, [])):
+        held = {"held": 0, "unreadable": number, "fetched": False}
+        assert await found_by("node", known(ready={**READY, "held_certificates": held})) == wanted
 
 
 @pytest.mark.parametrize(

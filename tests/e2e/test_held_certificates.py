@@ -176,7 +176,7 @@ async def test_every_host_of_a_zone_is_served_by_one_certificate(held: Held) -> 
         assert held.count("asks_total") == asked
         assert held.count('certificate_fetches_total{result="held"') >= fetched + len(hosts)
         facts = json.loads(held.router.get_admin("/readyz")[2])["held_certificates"]
-        assert facts == {"held": 1, "fetched": True}
+        assert facts == {"held": 1, "unreadable": 0, "fetched": True}
         with pytest.raises(ssl.SSLError):
             held.issuer(f"a.b.{PLATFORM_DOMAIN}")
         assert held.count("asks_total") == asked + 1

@@ -46,7 +46,7 @@ async def check(known: Known) -> Report:
         if not one["ok"]
     ]
     platform = known.ready.get("platform_names") or {}
-    if platform.get("wildcard") is False:
+    if platform.get("wildcard") is False and not platform.get("lacks_key"):  # else `held_unreadable` says what to do
         findings.append(
             warning(
                 "no_wildcard",
@@ -55,18 +55,17 @@ async def check(known: Known) -> Report:
                 "delegate the domain's challenges, or install a certificate (RUNBOOK, The platform's wildcards)",
             )
         )
-    lost = [one.value for one in known.metrics or () if one.name == "held_certificates_unreadable" and one.value > 0]
-    if lost:
+    held = known.ready.get("held_certificates") or {}
+    if lost := held.get("unreadable"):
         findings.append(
             error(
                 "held_unreadable",
-                f"the node can't decrypt the private keys of {int(max(lost))} certificates, because its `secrets_key` is not the one that encrypted them",
+                f"the node can't decrypt the private keys of {lost} certificates, because its `secrets_key` is not the one that encrypted them",
                 "so it does not serve them, and visitors of the zones and domains that they are for get another certificate or none",
                 "put the earlier key behind the new one, separated by a comma; where it is lost, `miosa-router keys rotate-secrets --forget-lost` orders new ones",
             )
         )
-    held = known.ready.get("held_certificates") or {}
-    if held.get("fetched") is False:
+    if held.get("held") and held.get("fetched") is False:
         findings.append(
             warning(
                 "held_not_fetched",

@@ -138,6 +138,7 @@ async def test_a_key_that_this_node_lacks_is_said_once(monkeypatch: pytest.Monke
         assert following.metric("held_certificates_unreadable") == ["held_certificates_unreadable 3.0"]
         assert following.table.has("a.z.org")
         assert not following.table.has("a.lost0.org")
+        assert [following.handover.lacks_key(zone) for zone in ("lost0.org", "z.org")] == [True, False]
         assert [(line["event"], line["domain"]) for line in lines] == [
             ("key of a held certificate can't be opened: it is not served", "lost0.org")
         ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,6 +18,20 @@ from router.settings import Gate
 WILDCARDS = ["miosa.app", "sandbox.miosa.app"]
 
 
+class Held:
+    """What a HandOver knows of zones: those that it holds, and those whose key it can't decrypt."""
+
+    def __init__(self) -> None:
+        self.zones: set[str] = set()
+        self.locked: set[str] = set()
+
+    def holds(self, domain: str) -> bool:
+        return domain in self.zones
+
+    def lacks_key(self, zone: str) -> bool:
+        return zone in self.locked
+
+
 class Platform:
     def __init__(self, *, wildcards: Sequence[str] = (), **limits: object) -> None:
         self.clock = ManualClock()
@@ -24,13 +39,13 @@ class Platform:
         self.budgets = Budgets(gate, self.clock, ["miosa.app"])
         self.budgets.ready()
         self.evidence = MemoryEvidence(self.clock, wildcards=wildcards)
-        self.held: set[str] = set()
+        self.held: Any = Held()
         self.names = PlatformNames(
             "miosa.app",
             budgets=self.budgets,
             evidence=self.evidence,
             settings=gate,
-            holds=self.held.__contains__,
+            held=self.held,
             metrics=Metrics(),
             clock=self.clock,
         )
@@ -73,8 +88,25 @@ def test_with_a_wildcard_there_is_nothing_to_say(known: str) -> None:
 def test_what_the_router_holds_is_a_wildcard() -> None:
     """Both names: then nothing is missing, whether or not a Caddy has fetched it lately."""
     platform = Platform()
-    platform.held.add("miosa.app")
+    platform.held.zones.add("miosa.app")
     assert platform.names.needs_wildcard
-    platform.held.add("sandbox.miosa.app")
+    platform.held.zones.add("sandbox.miosa.app")
     assert not platform.names.needs_wildcard
     assert (platform.names.limit, platform.names.facts()) == (0, {"wildcard": True})
+
+
+def test_a_wildcard_whose_key_can_not_be_decrypted() -> None:
+    """There is nothing to delegate then: the advice is to give the node its key."""
+    platform = Platform()
+    platform.held.locked.add("elsewhere.example")
+    assert platform.names.facts()["lacks_key"] is False
+    platform.held.locked.add("miosa.app")
+    facts = platform.names.facts()
+    assert (facts["wildcard"], facts["lacks_key"], facts["of"]) == (False, True, 40)
+    assert str(facts["advice"]).startswith(
+        "the certificate of miosa.app is in the store, and this node can't decrypt its key"
+    )
+    assert "delegat" not in str(facts["advice"])
+    with capture_logs() as logs:
+        platform.names.advise()
+    assert [line["advice"] for line in logs] == [facts["advice"]]
