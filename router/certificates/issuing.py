@@ -107,7 +107,7 @@ class Issuing:
 
     async def withdraw(self, order: Order, lease: Lease) -> None:
         """Let the TXT values of a closed order be answered no more, but those that the zone's next one has too: an authority may ask
-        for the same again (RFC 8555 section 7.1.4). Raises ChallengeError, StoreUnavailableError."""
+        for the same again, where it goes on with an authorization. Raises ChallengeError, StoreUnavailableError."""
         async with self._store.read() as tx:
             newest = (await tx.acme_orders.last([order.domain])).get(order.domain)
         kept = newest.txt if newest is not None and newest.open and newest.token == order.token else ()

@@ -39,7 +39,7 @@ def caa_findings(snapshot: DnsSnapshot) -> list[Finding]:
                 for action, value in actions
                 if value is not None
             ]
-            found.append(an_error("caa_forbids", f"{advice[:1].upper()}{advice[1:]}.", *records))
+            found.append(an_error("caa_forbids", f"{advice[:1].upper()}{advice[1:]}.{_lasting(snapshot)}", *records))
         elif known and caa.verdict is CaaVerdict.UNKNOWN and caa.reason != ACCOUNT:
             found.append(
                 Finding(
@@ -50,6 +50,14 @@ def caa_findings(snapshot: DnsSnapshot) -> list[Finding]:
                 )
             )
     return found
+
+
+def _lasting(snapshot: DnsSnapshot) -> str:
+    """Until when a zone's hosts have a certificate all the same."""
+    ends = None if snapshot.delegation is None else snapshot.delegation.wanted.held_until
+    if ends is None:
+        return ""
+    return f" All hosts of {snapshot.subject.name} have one certificate until {iso(ends)}, which can't be renewed before that is done."
 
 
 def _caa_of_another(snapshot: DnsSnapshot, at: str) -> Finding:

@@ -383,6 +383,17 @@ async def test_a_delegation(name: str) -> None:
             ),
         ),
         (
+            {**BOTH, TOP: ['CAA 0 issue ";"']},
+            (
+                "error caa_forbids",
+                (
+                    'The CAA records at example.com do not let letsencrypt.org issue a certificate: add the CAA record 0 issue "letsencrypt.org"'
+                    f" at example.com. All hosts of {ZONE} have one certificate until {iso(NOW)}, which can't be renewed before that is done."
+                ),
+                'add CAA example.com @ 0 issue "letsencrypt.org"',
+            ),
+        ),
+        (
             {},
             (
                 "warning delegation_missing",
