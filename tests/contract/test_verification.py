@@ -89,9 +89,9 @@ async def test_a_check_has_one_limit(
     dns.put("a.example.com", RecordType.CNAME, "b.example.com")
     dns.put("b.example.com", RecordType.A, "198.51.100.9")
     await refused(verification.custom_domain(domain.id))
-    # Three aliases, the addresses, TXT, CAA; then why it was not verified.
-    assert dns.until[:6] == [clock.monotonic() + CHECK_TIME] * 6
-    assert set(dns.until[6:]) == {clock.monotonic() + EXPLANATION_TIMEOUT}
+    # Three aliases, the addresses, TXT, CAA, name servers; then why it was not verified.
+    assert dns.until[:7] == [clock.monotonic() + CHECK_TIME] * 7
+    assert set(dns.until[7:]) == {clock.monotonic() + EXPLANATION_TIMEOUT}
 
 
 async def test_a_domain_that_is_removed_meanwhile(world: World, verification: Verification, dns: Watched) -> None:

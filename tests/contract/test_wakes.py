@@ -155,6 +155,7 @@ async def _is(store: Store, resource: Resource, wanted: WakeState | None) -> boo
     return await state(store, resource) is wanted
 
 
+@pytest.mark.realtime  # the platform has half a second for each answer
 @pytest.mark.parametrize(
     ("answers", "after", "code", "calls"),
     [

@@ -590,6 +590,7 @@ async def test_caa_that_forbids_the_next_certificate(fleet: Fleet, tenant: Tenan
         ' letsencrypt.org issue a certificate for a wildcard: add the CAA record 0 issuewild "letsencrypt.org" at acme.com.'
     )
     fleet.dns.put("acme.com", RecordType.CAA)
+    fleet.clock.advance(1)  # events are listed by their time
     await fleet.delegations.check(ZONE)
     assert await fleet.events(tenant) == [
         "delegation.present",

@@ -295,8 +295,11 @@ def exact(schema: Any) -> Any:
 
 
 def document_of(node: Node) -> Any:
+    """Without the live streams, whose answers have no end: `test_request_logs.py` reads those."""
     with urllib.request.urlopen(node.document_url, timeout=10) as answer:
-        return json.load(answer)
+        document = json.load(answer)
+    document["paths"] = {path: item for path, item in document["paths"].items() if not path.endswith("/stream")}
+    return document
 
 
 async def test_a_few_requests_for_each_operation(node: Node, tmp_path: Path) -> None:
