@@ -14,7 +14,7 @@ from router.certificates.pem_blocks import MAX_TEXT
 from router.certificates.request import CertificateRequest
 from router.certificates.subject import CustomRef, SubjectRef, ZoneRef
 from router.domains.custom_domains import CustomDomains
-from router.errors import CERTIFICATE_REFUSED, CONFLICT, FORBIDDEN, RouterError
+from router.errors import CERTIFICATE_REFUSED, CONFLICT, FORBIDDEN, NOT_FOUND, RouterError
 from router.routes.records import Scope
 from router.tenancy.projects import Projects
 from router.tenancy.workspaces import Workspaces
@@ -169,18 +169,34 @@ class TenantCertificate(_CertificateHandlers):
     tag = "Tenant preview domain"
     prefix = "/api/v1/tenant/preview-domain/certificate"
 
-    @operation("GET", "", "Get the own certificate of the tenant's preview domain", access=Access.TENANT)
+    @operation(
+        "GET",
+        "",
+        "Get the own certificate of the tenant's preview domain",
+        access=Access.TENANT,
+        problems=(NOT_FOUND,),
+    )
     async def get_certificate(self, call: Call) -> Data[OwnCertificateOut]:
         return await self._show(_tenant_ref(call))
 
     @operation(
-        "PUT", "", "Upload a certificate for the tenant's preview domain", access=Access.TENANT, problems=_UPLOAD
+        "PUT",
+        "",
+        "Upload a certificate for the tenant's preview domain",
+        access=Access.TENANT,
+        problems=(*_UPLOAD, NOT_FOUND),
     )
     async def put_certificate(self, call: Call[PutCertificate]) -> Data[OwnCertificateOut]:
         """For `*.<domain>` and `*.sandbox.<domain>`, or one of the two. Hosts that it covers get it within seconds."""
         return await self._upload(call, _tenant_ref(call))
 
-    @operation("DELETE", "", "Remove the own certificate of the tenant's preview domain", access=Access.TENANT)
+    @operation(
+        "DELETE",
+        "",
+        "Remove the own certificate of the tenant's preview domain",
+        access=Access.TENANT,
+        problems=(NOT_FOUND,),
+    )
     async def delete_certificate(self, call: Call) -> Data[OwnCertificateOut]:
         """Its key is deleted too. Visitors get the `fallback` within seconds."""
         return await self._remove(call, _tenant_ref(call))
@@ -190,7 +206,7 @@ class TenantCertificate(_CertificateHandlers):
         status=201,
         also=(200,),
         access=Access.TENANT,
-        problems=_REQUEST,
+        problems=(*_REQUEST, NOT_FOUND),
     )
     async def request_certificate(self, call: Call[PostCertificateRequest]) -> Resolved[CertificateRequestOut]:
         """The router makes the key and keeps it. Send `csr` to your authority, and PUT what it answers, without a private_key."""

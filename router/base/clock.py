@@ -100,4 +100,5 @@ def iso(instant: datetime) -> str:
     """`2026-05-17T10:00:00Z`: how every time is shown. `instant` must be timezone-aware."""
     if instant.tzinfo is None:
         raise ValueError("naive datetime")
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, which writes the year 99 without the zeros that RFC 3339 wants.
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -75,6 +75,11 @@ ALSO_RIGHT = {
     "PATCH /api/v1/tenant/trusted-issuers/{id}": "422",
     # A provider must be at a public address, and somebody may come in, or anyone.
     "PUT /api/v1/tenant/login": "422",
+    # A text must be a certificate, for the domain.
+    "PUT /api/v1/custom-domains/{id}/certificate": "422",
+    "PUT /api/v1/tenant/preview-domain/certificate": "422",
+    "PUT /api/v1/workspaces/{id}/preview-domain/certificate": "422",
+    "PUT /api/v1/projects/{id}/preview-domain/certificate": "422",
     # A host must be under the preview domain.
     "GET /api/v1/tenant/preview-domain/diagnose": "422",
     "GET /api/v1/workspaces/{id}/preview-domain/diagnose": "422",
@@ -103,6 +108,10 @@ _RIGHT = ["2xx", "3xx", "401", "403", "404", "409", "429", "5xx"]  # 5xx is anot
 # What may never succeed here, because fields of its body must fit each other, or its path, or what was there before.
 NEVER = {
     "POST /api/v1/custom-domains",
+    "PUT /api/v1/custom-domains/{id}/certificate",
+    "PUT /api/v1/tenant/preview-domain/certificate",
+    "PUT /api/v1/workspaces/{id}/preview-domain/certificate",
+    "PUT /api/v1/projects/{id}/preview-domain/certificate",
     "POST /api/v1/deployments/{id}/domains",
     "POST /api/v1/deployments/{id}/publish",
     "POST /api/v1/deployments/{id}/rollback",

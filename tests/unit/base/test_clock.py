@@ -40,6 +40,7 @@ def test_a_manual_clock_does_not_go_back() -> None:
         (datetime(2026, 5, 17, 10, tzinfo=UTC), "2026-05-17T10:00:00Z"),
         (datetime(2026, 5, 17, 10, 0, 0, 999_999, tzinfo=UTC), "2026-05-17T10:00:00Z"),
         (datetime(2026, 5, 17, 1, tzinfo=timezone(timedelta(hours=2))), "2026-05-16T23:00:00Z"),
+        (datetime(99, 12, 18, 8, tzinfo=UTC), "0099-12-18T08:00:00Z"),
     ],
 )
 def test_times_are_shown_in_utc(instant: datetime, shown: str) -> None:
