@@ -31,6 +31,8 @@ dns_lost="whether a real resolver understands our name server will not be tested
 update_lost="dynamic updates of a real name server will not be tested"
 [ -x /usr/sbin/named ] || need named bind9 "$update_lost"
 [ -x /usr/sbin/knotd ] || need knotd knot "$update_lost"
+page_lost="the commands of docs/certificates.md will not be tested"
+for tool in curl jq openssl; do need "$tool" "$tool" "$page_lost"; done
 provider_lost="signing in at a real OpenID Connect provider will not be tested"
 need node nodejs "$provider_lost"
 need npm npm "$provider_lost"
