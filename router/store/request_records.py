@@ -33,8 +33,8 @@ def hour_of_id(record_id: int) -> int:
 
 
 def conditions(where: RecordFilter, placed: Callable[[Any], str], instr: str) -> list[str]:
-    """SQL for what is asked beside the tenant. `placed` takes a value and returns its placeholder, `instr` is the function that
-    looks for a text in another."""
+    """The SQL conditions of a filter, without the tenant's. `placed` registers a value and returns the SQL placeholder for it;
+    `instr` is the database's function that finds the position of one text in another."""
     found = [
         f"{column} = {placed(value)}"
         for column, value in (
