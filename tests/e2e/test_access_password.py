@@ -1,6 +1,7 @@
 """A private preview that asks for a password, as people meet it: through real Caddy, in a real browser, by keyboard alone."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,10 @@ async def press(tab: Tab, name: str, code: int) -> None:
     await tab.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
 
-async def focused(tab: Tab) -> str:
-    found: str = await tab.evaluate("document.activeElement.name || document.activeElement.innerText")
-    return found
+async def focused(tab: Tab, name: str) -> None:
+    """Wait until the field or button of this name has the focus: a browser gives it by `autofocus` when it first draws the page,
+    which may be after the page has loaded."""
+    await tab.until(f"(document.activeElement.name || document.activeElement.innerText) === {json.dumps(name)}")
 
 
 async def test_a_password_opens_the_page(edge: Edge, key: str, tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ async def test_a_password_opens_the_page(edge: Edge, key: str, tmp_path: Path) -
         await asyncio.to_thread(program.api, "PUT", path, {"password": WORD})
         await tab.open(f"https://{program.host}/a/b?c=%20d&e=%22")
         assert await tab.evaluate("document.querySelector('form').method") == "post"
-        assert await focused(tab) == "password"
+        await focused(tab, "password")
         names = "[...document.querySelectorAll('label')].map(one => one.control.name + ' ' + one.innerText).join()"
         assert await tab.evaluate(names) == "password Password"
         for dark in (False, True):
@@ -55,7 +57,7 @@ async def test_a_password_opens_the_page(edge: Edge, key: str, tmp_path: Path) -
         await tab.call("Input.insertText", text="no such house")
         await press(tab, "Enter", 13)
         await tab.until("document.readyState === 'complete' && document.body.innerText.includes('password_wrong')")
-        assert await focused(tab) == "password"
+        await focused(tab, "password")
         described = "document.getElementById(document.activeElement.getAttribute('aria-describedby')).innerText"
         assert "not the preview's password" in await tab.evaluate(described)
         (tmp_path / "wrong-1200-dark.png").write_bytes(await tab.picture(1200, dark=True))
@@ -63,7 +65,7 @@ async def test_a_password_opens_the_page(edge: Edge, key: str, tmp_path: Path) -
 
         await tab.call("Input.insertText", text=WORD)
         await press(tab, "Tab", 9)
-        assert await focused(tab) == "Open the preview"
+        await focused(tab, "Open the preview")
         await press(tab, "Enter", 13)
         await tab.until("document.body?.dataset.socket === 'open'")
         assert await tab.evaluate("location.href") == f"https://{program.host}/a/b?c=%20d&e=%22"
@@ -76,5 +78,5 @@ async def test_a_password_opens_the_page(edge: Edge, key: str, tmp_path: Path) -
         before = len(program.seen)
         await tab.open(f"https://{program.host}/a/b")
         assert "token_revoked" in await tab.evaluate("document.documentElement.outerHTML")
-        assert await focused(tab) == "password"
+        await focused(tab, "password")
         assert len(program.seen) == before
