@@ -38,6 +38,15 @@ _WORDS = {
 }
 
 
+class CommandError(Exception):
+    """Why a command can't go on, with a code for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 @contextmanager
 def reported(as_json: bool) -> Iterator[None]:
     """Turn what a command may raise into words on standard error and exit status 1."""
@@ -61,6 +70,8 @@ def reported(as_json: bool) -> Iterator[None]:
         )
     except StoreUnavailableError as error:
         _fail("store_unavailable", f"the store can't be used: {error}", as_json)
+    except CommandError as error:
+        _fail(error.code, error.message, as_json)
     except ListenError as error:
         _fail("cannot_listen", str(error), as_json)
     except BrokenPipeError:  # the program that reads our output has read enough

@@ -27,6 +27,7 @@ from router.node.sockets import local_addresses, open_sockets
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
+from router.operator.processes import Answers
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.routes.error_notes import ErrorNotes
@@ -82,6 +83,7 @@ class App:
         self._control: Control | None = None
         self._host_notes = HostNotes()
         self._error_notes = ErrorNotes()
+        self._answers = Answers()
         self._state = "starting"
         self._control_side: ControlSide | None = None
         self._worker_side: WorkerSide | None = None
@@ -338,6 +340,7 @@ class App:
             error_notes=self._error_notes,
             wakes=self._wakes,
             kept=self._kept,
+            answers=self._answers,
             state=lambda: self._state,
         )
 
@@ -352,6 +355,7 @@ class App:
                 figures=self._metrics.figures,
                 secrets=self._secret_uses,
                 on_host_refused=self._learn,
+                operator=self._answers.answer,
             )
         else:
             self._control_side = self._memory.control_side = control_side = ControlSide(

@@ -37,12 +37,15 @@ from router.node.background import periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
+from router.node.operators import open_operators
 from router.node.readiness import Readiness
 from router.node.rest import server_on
 from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
 from router.node.surroundings import Surroundings
 from router.node.zone_certificates import open_delegations, open_zone_jobs
 from router.observe.metrics import Metrics
+from router.operator.processes import Answers
+from router.operator.server import OperatorServer
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
 from router.records.kept import KeptRecords
@@ -90,6 +93,7 @@ class Control:
         error_notes: ErrorNotes,
         wakes: Wakes | None,
         kept: KeptRecords | None,
+        answers: Answers,
         state: Callable[[], str],
     ) -> None:
         self._settings = settings
@@ -110,6 +114,7 @@ class Control:
         self._error_notes = error_notes
         self._wakes = wakes
         self._kept = kept
+        self._answers = answers
         self._watch = ClockWatch(clock)
         self._stack = AsyncExitStack()
         self._tasks = Tasks("control")
@@ -130,6 +135,7 @@ class Control:
             watch=self._watch,
         )
         self._api: ApiServer | None = None
+        self._operators: OperatorServer | None = None
         self._jobs: Jobs | None = None
         self._deliveries: Deliveries | None = None
 
@@ -196,6 +202,8 @@ class Control:
         )
         if "admin" in sockets and self._handover is not None:
             await self._serve_admin(ask, self._handover, sockets)
+        opening = open_operators(settings, self._answers, self._control_side)
+        self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)
         if responder is not None:
             stack.push_async_callback(responder.close)
@@ -248,6 +256,8 @@ class Control:
 
     async def drain(self) -> None:
         """Take no more requests to the API, and let those end that are there."""
+        if self._operators is not None:
+            self._operators.drain()
         if self._api is not None:
             await self._api.close()
 

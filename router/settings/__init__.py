@@ -20,6 +20,7 @@ from router.settings.certificates import Ca, Checks, Gate
 from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
+from router.settings.operator import Operator
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
@@ -60,6 +61,7 @@ __all__ = [
     "Jwt",
     "Limits",
     "Networks",
+    "Operator",
     "Rates",
     "Records",
     "Redis",
@@ -122,6 +124,10 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     state_dir: Path | None = Field(
         None,
         description="Folder for what this node must know without the store: a copy of which names have certificates.",
+    )
+    runtime_dir: Path | None = Field(
+        None,
+        description="Folder for the sockets at which the operators' tools (`operator.*`) reach this node; no other node may have the same. None: there are none.",
     )
     redis_url: RedisUrl | None = Field(
         None, description="Second-level cache and bus of a fleet. None: everything stays in the process."
@@ -243,6 +249,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     webhooks: Webhooks = Field(default_factory=Webhooks)
     wake: Wake = Field(default_factory=Wake)
     records: Records = Field(default_factory=Records)
+    operator: Operator = Field(default_factory=Operator)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
     domain_connect: DomainConnect = Field(default_factory=DomainConnect)

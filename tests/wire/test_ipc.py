@@ -12,6 +12,7 @@ from router.node.ipc import ControlSide, WorkerSide
 from router.node.ipc.channel import Channel
 from router.node.ipc.messages import TO_WORKER, Change, Message, RequestRecords, Serving
 from router.observe.metrics import Metrics
+from router.operator.processes import Answers
 from router.records.keeper import Keeper
 from router.records.packing import FORM, pack
 from router.routes.error_notes import ErrorNote, ErrorNotes
@@ -31,6 +32,7 @@ class Worker:
         self.used: dict[str, float] = {}
         self.https: dict[str, float] = {}
         self.secrets: dict[str, float] = {}
+        self.answers = Answers()
         self.worker_side = WorkerSide(
             on_change=lambda keys, change: self.changes.append((keys, change)),
             on_outbox=lambda _start, _to, _keys: False,
@@ -38,6 +40,7 @@ class Worker:
             https=lambda since: {key: at for key, at in self.https.items() if at >= since},
             figures=self.metrics.figures,
             secrets=lambda since: {key: at for key, at in self.secrets.items() if at >= since},
+            operator=self.answers.answer,
         )
 
 

@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,6 +21,8 @@ from router.node.ipc.messages import (
     FiguresRequest,
     HostRefused,
     Message,
+    OperatorEvent,
+    OperatorRequest,
     OutboxMoved,
     RequestRecords,
     Serving,
@@ -96,6 +98,8 @@ class ControlSide:
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
         self._workers: list[_Worker] = []  # a successor comes after those before it
+        self._on_operator_event: Callable[[int, str, Mapping[str, Any]], object] | None = None
+        self._on_serving: list[Callable[[], object]] = []
         self._used: dict[str, float] = {}
         self._secrets: dict[str, float] = {}
         metrics.gauge("workers_serving", lambda: float(self.serving))
@@ -219,6 +223,22 @@ class ControlSide:
         found = {id(worker): figures for figures, worker in await _answers(asked)}
         return [found[id(worker)] for worker in self._workers if id(worker) in found]
 
+    # Operators' tools.
+
+    async def ask_operator(self, question: str, arguments: Mapping[str, Any]) -> tuple[Sequence[tuple[int, Any]], int]:
+        """What every worker answers to an operator's question, with its number; and how many gave no answer in time."""
+        asked = {worker.channel.call(OperatorRequest(question, arguments)): worker for worker in self._active()}
+        found = [(worker.number, value) for value, worker in await _answers(asked)]
+        return sorted(found, key=lambda one: one[0]), len(asked) - len(found)
+
+    def on_operator_event(self, hear: Callable[[int, str, Mapping[str, Any]], object]) -> None:
+        """Have `hear(number, event, about)` called with what workers report to operators' tools."""
+        self._on_operator_event = hear
+
+    def on_serving(self, hear: Callable[[], object]) -> None:
+        """Have `hear()` called when a worker begins to serve: it knows nothing of what the others were told."""
+        self._on_serving.append(hear)
+
     async def close(self) -> None:
         """Close every channel, and end the reads for workers. Call it before the store is closed."""
         for worker in tuple(self._workers):
@@ -233,6 +253,9 @@ class ControlSide:
         match message:
             case Serving():
                 worker.serving = message.serving
+                if message.serving:
+                    for hear in self._on_serving:
+                        hear()
             case Stats():
                 self._learn(message)
             case HostRefused():
@@ -244,6 +267,9 @@ class ControlSide:
                 self._error_notes.add(ErrorNote(**asdict(message)))
             case RequestRecords():
                 self._keep(message)
+            case OperatorEvent():
+                if self._on_operator_event is not None:
+                    self._on_operator_event(worker.number, message.event, message.about)
             case StoreRequest() if worker.server is not None:
                 return worker.server.answer(message)
             case _:

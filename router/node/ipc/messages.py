@@ -13,6 +13,8 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `StatsRequest`    | control process | worker          | `Stats`       |
 | `FiguresRequest`  | control process | worker          | its metrics   |
 | `HostRefused`     | either          | the other       | -             |
+| `OperatorRequest` | control process | worker         | what `operator.Answers` says |
+| `OperatorEvent`   | worker          | control process | -             |
 | `ErrorSeen`       | worker          | control process | -             |
 | `RequestRecords`  | worker          | control process | -             |
 | `Serving`         | worker          | control process | -             |
@@ -139,6 +141,24 @@ class FiguresRequest(Request[Figures]):
 
 
 # Worker to control process.
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRequest(Request[Any]):
+    """What an operator's tool asks every process; the answer is a JSON value, null where the worker knows no such question."""
+
+    do = "operator request"
+    question: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorEvent(Message):
+    """Something happened that an operator's tool asked to hear of: `event` says what, with JSON values about it."""
+
+    do = "operator event"
+    event: str
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,13 +592,14 @@ class Direction:
         return _read(found, message)
 
 
-TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused)
+TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused, OperatorRequest)
 TO_CONTROL = Direction(
     Serving,
     Stats,
     HostRefused,
     ErrorSeen,
     RequestRecords,
+    OperatorEvent,
     RecordsRequest,
     NewestRequest,
     OldestRequest,

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from router.errors import StoreUnavailableError
 from router.node.ipc.channel import Channel
@@ -16,6 +16,8 @@ from router.node.ipc.messages import (
     FiguresRequest,
     HostRefused,
     Message,
+    OperatorEvent,
+    OperatorRequest,
     OutboxMoved,
     RequestRecords,
     Serving,
@@ -44,7 +46,7 @@ class WorkerSide:
     know either, `changed` returns and `signals` grows: there is reason to read the outbox.
     `used(since)`, `https(since)` and `secrets(since)` give when resources were used, hosts reached by https and secrets let
     somebody in, at or after that instant of the monotonic clock, which all processes of a machine share. `figures()` are the metrics. `on_host_refused(note)`
-    hears what other workers have found out about programs.
+    hears what other workers have found out about programs. `operator(question, arguments)` answers operators' tools.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class WorkerSide:
         figures: Callable[[], Figures],
         secrets: Callable[[float], Mapping[str, float]] = lambda _: {},
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
+        operator: Callable[[str, Mapping[str, Any]], Any] = lambda _question, _arguments: None,
     ) -> None:
         self._on_change = on_change
         self._on_outbox = on_outbox
@@ -65,6 +68,7 @@ class WorkerSide:
         self._figures = figures
         self._secrets = secrets
         self._on_host_refused = on_host_refused
+        self._operator = operator
         self._channels: set[Channel] = set()
         self._with_store: list[Channel] = []  # those that answer requests; a successor comes after those before it
         self._lost_records: Lost = {}
@@ -96,6 +100,12 @@ class WorkerSide:
         message = ErrorSeen(**asdict(note))
         for channel in self._channels:
             channel.send(message)
+
+    def operator_event(self, event: str, about: Mapping[str, Any]) -> bool:
+        """Tell operators' tools. False where no control process reads."""
+        message = OperatorEvent(event, about)
+        sent = [channel.send(message) for channel in self._channels]
+        return any(sent)
 
     def keep_records(self, pack: bytes) -> None:
         """Send a pack of request records. Without a control process, or where that does not read, they are lost, and that is said with the next
@@ -171,6 +181,8 @@ class WorkerSide:
                 return self._stats(message.since)
             case FiguresRequest():
                 return self._figures()
+            case OperatorRequest():
+                return self._operator(message.question, message.arguments)
             case HostRefused():
                 self._on_host_refused(HostNote(**asdict(message)))
             case StoreReady():

@@ -1,0 +1,44 @@
+"""The operators' sockets of a node, with all that they answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from router.node.ipc import ControlSide
+from router.node.sockets import ListenError
+from router.operator.processes import Answers, Processes
+from router.operator.server import Call, OperatorRoute, OperatorServer, answer
+from router.settings import Settings
+
+
+def node_routes(processes: Processes) -> list[OperatorRoute]:
+    """What the node says about itself."""
+
+    async def node(_call: Call) -> Any:
+        asked = await processes.ask("process")
+        rows = [{"process": one.process, **one.value} for one in asked]
+        return answer({"version": version("miosa-router"), "processes": rows, "silent": asked.silent})
+
+    return [OperatorRoute("GET", "/v1/node", node)]
+
+
+@asynccontextmanager
+async def open_operators(
+    settings: Settings, answers: Answers, control_side: ControlSide | None
+) -> AsyncIterator[OperatorServer | None]:
+    """Serve the operators' tools while the block runs; None without a `runtime_dir`. Raises ListenError."""
+    if settings.runtime_dir is None:
+        yield None
+        return
+    processes = Processes(answers, None if control_side is None else control_side.ask_operator)
+    server = OperatorServer(settings.runtime_dir, settings.operator, node_routes(processes))
+    try:
+        try:
+            await server.start()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ListenError(f"the operators' sockets cannot be made in {settings.runtime_dir}: {reason}") from error
+        yield server
+    finally:
+        await server.close()
