@@ -97,9 +97,11 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
-docs: install ## write docs/settings.md from the settings, docs/dns-providers.md and deploy/domain-connect from their tables
+docs: install ## write docs/settings.md from the settings, docs/retention.md, docs/dns-providers.md and deploy/domain-connect from their tables
 	$(BIN)/python -m docs.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m docs.retention > docs/retention.md.new
+	mv docs/retention.md.new docs/retention.md
 	$(BIN)/python -m docs.dns_providers > docs/dns-providers.md.new
 	mv docs/dns-providers.md.new docs/dns-providers.md
 	$(BIN)/python -m docs.domain_connect

@@ -62,9 +62,6 @@ class IdempotencyStore(Protocol):
     async def release(self, claimed: Claimed) -> None:
         """Free the key, unless the lease was lost meanwhile."""
 
-    async def prune(self, now: datetime) -> int:
-        """Delete keys older than 24 h; how many they were."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -101,9 +98,3 @@ class MemoryIdempotency:
         row = self._rows.get((claimed.owner, claimed.key))
         if row is not None and row.token == claimed.token:
             del self._rows[claimed.owner, claimed.key]
-
-    async def prune(self, now: datetime) -> int:
-        old = [place for place, row in self._rows.items() if now - row.claimed_at >= KEPT]
-        for place in old:
-            del self._rows[place]
-        return len(old)

@@ -102,9 +102,6 @@ class HeldRows(Protocol):
     async def late(self, now: datetime, limit: int) -> Sequence[HeldCertificate]:
         """Managed ones that should have been renewed for long (`Leaf.late_at`), and whose owner was not told."""
 
-    async def prune(self, removed_before: datetime, ended_before: datetime) -> int:
-        """Delete what was removed before then, and managed ones that ended before then; how many."""
-
     async def ending(
         self, origin: Origin, before: datetime, after: tuple[datetime, str] | None, limit: int
     ) -> Sequence[HeldCertificate]:

@@ -128,6 +128,3 @@ class OrderRows(Protocol):
 
     async def withdrawn(self, order_id: str) -> None:
         """Its TXT values are answered no more."""
-
-    async def prune(self, closed_before: datetime, limit: int) -> int:
-        """Delete orders that were closed before then, but each domain's newest; how many."""

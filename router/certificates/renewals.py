@@ -25,7 +25,6 @@ MAX_OPEN = (
 _READ = 1000  # zones that are looked at for a turn
 _FRESH = timedelta(minutes=10)  # since the delegation was checked
 _PLANNED = timedelta(hours=12)  # the deadline of an order that was not begun; it is set anew when it is placed
-_KEPT = timedelta(days=30)  # for what has ended
 _ASK = 20  # certificates that the authority is asked about in one round
 
 _log = structlog.get_logger("router.certificates")
@@ -132,14 +131,6 @@ class Renewals:
                     tx, "certificate.expiring", held.domain, now, not_after=iso(held.not_after), serial=held.serial
                 )
                 await tx.held_certificates.save(replace(held, warned_days=max(0, (held.not_after - now).days)))
-
-    async def prune(self, lease: Lease) -> None:
-        """Delete what nobody asks for any more: closed orders, but each zone's newest; the rows of removed certificates, which
-        every node has read by then; managed ones that ended long ago."""
-        old = self._clock.now() - _KEPT
-        async with self._store.begin(lease) as tx:
-            await tx.acme_orders.prune(old, _READ)
-            await tx.held_certificates.prune(old, old)
 
 
 def _failures(last: Order | None, zone: Delegation) -> int:

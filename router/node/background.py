@@ -8,8 +8,6 @@ from datetime import timedelta
 from functools import partial
 
 from router.base.clock import Clock, ClockWatch
-from router.base.idempotency import KEPT
-from router.domains.certificates import UNREAD_LIFETIME
 from router.domains.checks.schedule import Slice
 from router.jobs.activity import COPY_EVERY, ActivityRows, SharedUses, copy_shared
 from router.jobs.domain_checks import SLICES, DomainChecks
@@ -17,10 +15,9 @@ from router.jobs.runner import Job
 from router.node.services import Services
 from router.observe.metrics import Metrics
 from router.settings import Settings
-from router.store import History, Store
+from router.store import History, Pruning, Store, periods
 from router.tenancy import waking
 from router.tenancy.deliveries import EVERY, Deliveries
-from router.tenancy.sessions import KEPT as SESSIONS_KEPT
 
 
 def periodic_jobs(
@@ -43,30 +40,8 @@ def periodic_jobs(
     checks = settings.checks
     guard = store.guard(watch, share=settings.prune_share)
     mending = store.mending()
-    history = History(
-        store.begin,
-        guard,
-        usage=timedelta(seconds=settings.usage_retention),
-        removed=timedelta(seconds=settings.removed_retention),
-    )
-
-    async def prune_idempotency() -> None:
-        await guard.before("idempotency", KEPT)
-        await store.idempotency.prune(now())
-
-    async def prune_certificates() -> None:
-        attempts = await guard.before("certificate_attempts", timedelta(seconds=attempts_kept))
-        seen = await guard.before("certificates", 2 * UNREAD_LIFETIME)
-        await store.certificate_log.prune(attempts.timestamp(), seen)
-
-    async def prune_events() -> None:
-        await guard.before("events", timedelta(seconds=settings.event_retention))
-        await services.events.prune()
-
-    async def prune_sessions() -> None:
-        await guard.before("sessions", SESSIONS_KEPT)
-        await services.sessions.prune()
-        await services.hand_overs.prune()
+    history = History(store.begin, guard)
+    pruning = Pruning(store, clock, guard, periods(settings, attempts_kept=attempts_kept))
 
     async def rotate_signing_keys() -> None:
         await services.signing_keys.make()
@@ -102,11 +77,7 @@ def periodic_jobs(
         *watch_wakes,
         *copy_activity,
         Job(name="mend_times", every=600.0, within=60.0, work=lambda _lease: mending.run()),
-        hourly("prune_idempotency", prune_idempotency),
-        hourly("prune_certificates", prune_certificates),
-        hourly("prune_events", prune_events),
-        hourly("prune_sessions", prune_sessions),
-        hourly("prune_history", history.prune),
+        Job(name="prune", every=3600.0, within=600.0, work=pruning.run),
         hourly("roll_up_usage", history.roll_up_usage),
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),

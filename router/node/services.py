@@ -236,7 +236,7 @@ def build_services(
             diagnoses=diagnoses,
         ),
         diagnoses=diagnoses,
-        events=Events(store, clock, retention=settings.event_retention),
+        events=Events(store),
         webhooks=Webhooks(store, clock, destinations=destinations),
         checks=Queue(store, clock),
         transfers=transfers,

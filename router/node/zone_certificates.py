@@ -91,9 +91,6 @@ async def open_zone_jobs(
         in_doubt=in_doubt,
     )
     try:
-        yield [
-            Job(name="order_certificates", every=EVERY, within=WITHIN, work=work.run),
-            Job(name="prune_orders", every=3600.0, within=60.0, work=renewals.prune),
-        ]
+        yield [Job(name="order_certificates", every=EVERY, within=WITHIN, work=work.run)]
     finally:
         await authority.close()

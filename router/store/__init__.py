@@ -24,7 +24,19 @@ from router.store.database import Store
 from router.store.history import History
 from router.store.migrate import migrate
 from router.store.opening import Start, open_store, open_store_in_time
+from router.store.pruning import Pruning, periods
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
 
-__all__ = ["History", "SqlRecords", "Start", "Store", "Transaction", "migrate", "open_store", "open_store_in_time"]
+__all__ = [
+    "History",
+    "Pruning",
+    "SqlRecords",
+    "Start",
+    "Store",
+    "Transaction",
+    "migrate",
+    "open_store",
+    "open_store_in_time",
+    "periods",
+]

@@ -122,17 +122,6 @@ class SqlOrders(Rows):
         which = (acme_orders.c.id == order_id, ~_is_open)
         await self._connection.execute(sa.update(acme_orders).where(*which).values(txt=[]))
 
-    async def prune(self, closed_before: datetime, limit: int) -> int:
-        of = acme_orders.alias()
-        later = sa.select(of.c.id).where(of.c.domain == acme_orders.c.domain, of.c.opened_at > acme_orders.c.opened_at)
-        old = (
-            sa.select(acme_orders.c.id)
-            .where(acme_orders.c.closed_at < closed_before, later.exists())
-            .order_by(acme_orders.c.closed_at)
-            .limit(limit)
-        )
-        return rows_changed(await self._connection.execute(sa.delete(acme_orders).where(acme_orders.c.id.in_(old))))
-
 
 class SqlTxtSource:
     """certificates.challenges.TxtSource: one statement, in a connection of its own."""

@@ -23,7 +23,7 @@ from router.domains.certificates import (
 )
 from router.routes.records import DomainStatus
 from router.store.certificate_tables import certificate_attempts, certificates
-from router.store.connection import Engine, rows_changed
+from router.store.connection import Engine
 from router.store.failures import translated
 from router.store.held_certificate_tables import held_certificates
 from router.store.held_certificates import held_state
@@ -215,17 +215,6 @@ class SqlCertificateLog:
             if row.state is not None:
                 found[row.state] += row.hosts
         return found
-
-    async def prune(self, opened_before: float, seen_before: datetime) -> int:
-        old_attempts = sa.delete(certificate_attempts).where(certificate_attempts.c.opened_at < opened_before)
-        never_seen = sa.and_(certificates.c.seen_at.is_(None), certificates.c.changed_at < seen_before.timestamp())
-        # A certificate that lives for longer than the others is live all the same.
-        ended = sa.or_(certificates.c.not_after.is_(None), certificates.c.not_after < seen_before)
-        unseen = sa.and_(certificates.c.seen_at < seen_before, ended)
-        old_hosts = sa.delete(certificates).where(sa.or_(unseen, never_seen))
-        with translated():
-            async with self._writer.begin() as connection:
-                return sum([rows_changed(await connection.execute(old)) for old in (old_attempts, old_hosts)])
 
     async def _write(self, statement: Upsert, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:

@@ -1,7 +1,5 @@
 """Stored hand-overs, by the hashes of their codes."""
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from router.store.changes import chunks
@@ -25,12 +23,6 @@ class SqlHandOvers(Rows):
         delete = sa.delete(hand_overs).where(_row.digest == digest).returning(*hand_overs.columns)
         row = (await self._connection.execute(delete)).one_or_none()
         return None if row is None else HandOver(**named(row))
-
-    async def prune(self, before: datetime, limit: int) -> int:
-        expired = sa.select(_row.digest).where(_row.expires_at < before).order_by(_row.digest).limit(limit)
-        digests = list(await self._connection.scalars(expired))
-        await self._delete(digests)
-        return len(digests)
 
     async def _delete(self, digests: list[str]) -> None:
         for chunk in chunks(digests):

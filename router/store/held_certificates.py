@@ -64,11 +64,6 @@ class SqlHeldCertificates(Rows):
         )
         return await self._all(sa.select(*_COLUMNS).where(*which).order_by(held.c.not_after, held.c.id).limit(limit))
 
-    async def prune(self, removed_before: datetime, ended_before: datetime) -> int:
-        ended = sa.and_(held.c.origin == Origin.MANAGED, held.c.not_after < ended_before)
-        old = sa.delete(held).where(sa.or_(held.c.removed_at < removed_before, ended))
-        return rows_changed(await self._connection.execute(old))
-
     async def ending(
         self, origin: Origin, before: datetime, after: tuple[datetime, str] | None, limit: int
     ) -> Sequence[HeldCertificate]:

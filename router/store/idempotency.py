@@ -71,9 +71,6 @@ class SqlIdempotency:
     async def release(self, claimed: Claimed) -> None:
         await self._change(sa.delete(idempotency).where(*_ours(claimed)))
 
-    async def prune(self, now: datetime) -> int:
-        return await self._change(sa.delete(idempotency).where(idempotency.c.claimed_at <= now - KEPT))
-
     async def _change(self, statement: sa.Update | sa.Delete) -> int:
         with translated():
             async with self._engine.begin() as connection:

@@ -12,7 +12,6 @@ from router.routes.records import Kind, State
 from router.store.changes import chunks
 from router.store.journal_tables import events, usage_intervals
 from router.store.rows import Rows, conditions, named
-from router.store.webhook_tables import webhook_deliveries
 from router.store.webhooks import add_events
 from router.tenancy.events import FAMILY, Event, EventFilter
 from router.tenancy.resources import Resource
@@ -70,16 +69,6 @@ class SqlEvents(Rows):
             select = select.where(events.c.type == where.type)
         order = (events.c.created_at.desc(), events.c.id)
         return await self._listing(select, window, order, lambda row: Event(**named(row)), _after(where.after))
-
-    async def prune(self, before: datetime, limit: int) -> int:
-        select = sa.select(events.c.id).where(events.c.created_at < before).order_by(events.c.created_at)
-        old = list(await self._connection.scalars(select.limit(limit)))
-        for chunk in chunks(old):
-            await self._connection.execute(
-                sa.delete(webhook_deliveries).where(webhook_deliveries.c.event_id.in_(chunk))
-            )
-            await self._connection.execute(sa.delete(events).where(events.c.id.in_(chunk)))
-        return len(old)
 
 
 def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:

@@ -1,63 +1,59 @@
-"""Guards the deletion of old rows against a wrong date.
+"""Deletes old rows: the job `prune`, and what it asks before, since a wrong date would make all history old at once.
 
-What is old is a matter of the date, and a date may be wrong: a clock that is ahead by a hundred days makes all history
-old at once, and nothing brings it back. So before anything is deleted three things are checked. Has the date jumped
-within the last day, as this process saw it? Does the database's clock disagree? And of the rows that grew old before this
-process started or the date last jumped: are they more than `share` of the table? Rows that grew old while this process ran
-are expected, however many they are.
+`retention.py` says which rows of which table are old when. The job goes through the tables, a few hundred rows per transaction,
+so that no writer waits long: the rows are found by a reader, and deleted by their keys. What is done stays done; where its time is
+up the job stops, and the next run begins with the table at which this one stopped.
+
+A date may be wrong: a clock that is ahead by a hundred days makes all history old at once, and nothing brings it back. So
+before anything is deleted three things are checked. Has the date jumped within the last day, as this process saw it? Does the
+database's clock disagree? And of the rows that grew old before this process started or the date last jumped: are they more
+than `share` of the table? Rows that grew old while this process ran are expected, however many they are.
 
 A refusal is an error of the job: logged, counted, shown in `/readyz`; setting `prune_share` to 1 lets it pass.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Any, Protocol
 
 import sqlalchemy as sa
+import structlog
 
 from router.base.clock import Clock, ClockWatch
+from router.base.leases import Lease
 from router.errors import PruneRefusedError
-from router.store.certificate_tables import certificates
+from router.settings import Settings
 from router.store.connection import Engine
 from router.store.failures import translated
-from router.store.journal_tables import events, usage_intervals
-from router.store.tables import activity, custom_domains, released_zones, resources, tombstones
+from router.store.journal_tables import usage_intervals
+from router.store.old_rows import STEP, SqlOldRows
+from router.store.retention import ATTEMPTS_KEPT, PRUNED, Pruned
 from router.store.types import DatabaseTime
 
+FINE = timedelta(days=32)  # for which usage stays as it was
+RUN_TIME = 540.0  # seconds after which a run stops
 _COUNTED = ("rows", "unwatched")
 _FEW = 10  # rows that are worth no refusal, unless they are the whole table
 _APART = 60.0  # seconds by which two machines' clocks may disagree
+_PROGRESS = 20_000  # rows after which a line says how far it is
 
-Older = Callable[[datetime], sa.ColumnElement[bool]]
-
-# The tables that grow with time; which rows of each count, and which of them are older than an instant.
-_TABLES: Mapping[str, tuple[sa.Table, sa.ColumnElement[bool], Older]] = MappingProxyType(
-    {
-        "events": (events, sa.true(), lambda at: events.c.created_at < at),
-        "certificates": (
-            certificates,
-            sa.true(),
-            lambda at: sa.or_(
-                certificates.c.seen_at < at,
-                sa.and_(certificates.c.seen_at.is_(None), certificates.c.changed_at < at.timestamp()),
-            ),
-        ),
-        "usage_intervals": (usage_intervals, sa.true(), lambda at: usage_intervals.c.ended_at < at),
-        "usage that is not rolled up": (
-            usage_intervals,
-            usage_intervals.c.rolled == sa.false(),
-            lambda at: usage_intervals.c.ended_at < at,
-        ),
-        "custom_domains": (custom_domains, sa.true(), lambda at: custom_domains.c.removed_at < at),
-        "tombstones": (tombstones, sa.true(), lambda at: tombstones.c.deleted_at < at),
-        "released_zones": (released_zones, sa.true(), lambda at: released_zones.c.released_at < at),
-        "activity": (
-            activity,
-            sa.true(),
-            lambda at: activity.c.resource_id.in_(sa.select(resources.c.id).where(resources.c.deleted_at < at)),
-        ),
-    }
+FINE_USAGE = Pruned(
+    table=usage_intervals,
+    rows="usage that is not rolled up",
+    old=lambda at: usage_intervals.c.ended_at < at,
+    kept=FINE,
+    history=True,
+    counts=usage_intervals.c.rolled == sa.false(),
 )
+"""What the job `roll_up_usage` makes coarser: older than any report goes back."""
+
+_HISTORY: Mapping[str, Pruned] = MappingProxyType(
+    {one.table.name: one for one in PRUNED if one.history} | {FINE_USAGE.rows: FINE_USAGE}
+)
+
+_log = structlog.get_logger("router.store.pruning")
 
 
 class PruneGuard:
@@ -81,10 +77,13 @@ class PruneGuard:
         if (doubt := self._watch.doubt) is not None:
             raise PruneRefusedError(f"{doubt}: nothing of {table} is deleted within a day of that")
         counted: tuple[sa.ColumnElement[int], sa.ColumnElement[int]] = (sa.literal(0), sa.literal(0))
-        if table in _TABLES:
-            of, counts_at_all, older = _TABLES[table]
-            counted = _count(of, counts_at_all), _count(of, counts_at_all, older(self._watch.since - kept))
-        counts = sa.select(DatabaseTime(), *(one.label(name) for one, name in zip(counted, _COUNTED, strict=True)))
+        if table in _HISTORY:
+            one = _HISTORY[table]
+            all_rows = () if one.counts is None else (one.counts,)
+            counted = _count(one.table, *all_rows), _count(one.table, *all_rows, one.old(self._watch.since - kept))
+        counts = sa.select(
+            DatabaseTime(), *(number.label(name) for number, name in zip(counted, _COUNTED, strict=True))
+        )
         with translated():
             async with self._reader.connect() as connection:
                 time, rows, unwatched = (await connection.execute(counts)).one()
@@ -99,6 +98,107 @@ class PruneGuard:
                 "Nothing is deleted unless `prune_share` allows it"
             )
         return now - kept
+
+
+class _Transaction(Protocol):
+    @property
+    def old_rows(self) -> SqlOldRows: ...
+
+
+class _Store(Protocol):
+    def begin(self, under: Lease | None = None) -> AbstractAsyncContextManager[_Transaction]: ...
+
+    def read(self) -> AbstractAsyncContextManager[_Transaction]: ...
+
+
+class Pruning:
+    """The job. `period` says for how long the rows of `kept` stay (`periods`), `step` how many rows one
+    transaction deletes at most."""
+
+    def __init__(
+        self,
+        store: _Store,
+        clock: Clock,
+        guard: PruneGuard,
+        period: Callable[[timedelta | str], timedelta],
+        *,
+        step: int = STEP,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._guard = guard
+        self._period = period
+        self._step = step
+        self._next = 0  # in PRUNED
+
+    async def run(self, lease: Lease | None = None, *, within: float = RUN_TIME) -> Mapping[str, int]:
+        """Delete what is old, under a lease; how many rows of each table it was.
+
+        Raises StoreUnavailableError, and PruneRefusedError after deleting what was not refused.
+        """
+        until = self._clock.monotonic() + within
+        gone: dict[str, int] = {}
+        refused: list[str] = []
+        for of in (*PRUNED[self._next :], *PRUNED[: self._next]):
+            try:
+                before = await self._guard.before(of.table.name, self._period(of.kept))
+            except PruneRefusedError as error:
+                refused.append(str(error))
+                continue
+            number = await self._prune(of, before, lease, until)
+            if number:
+                gone[of.table.name] = number
+                _log.info("old rows deleted", table=of.table.name, rows=number)
+            if self._clock.monotonic() >= until:
+                self._next = PRUNED.index(of)
+                _log.warning("deleting old rows stopped: its time is up, the next run goes on", table=of.table.name)
+                break
+        else:
+            self._next = 0
+        await self._forget_versions(lease)
+        if refused:
+            raise PruneRefusedError("; ".join(refused))
+        return gone
+
+    async def _prune(self, of: Pruned, before: datetime, lease: Lease | None, until: float) -> int:
+        number = shown = 0
+        after: Sequence[Any] | None = None
+        while self._clock.monotonic() < until:
+            async with self._store.read() as tx:
+                keys = await tx.old_rows.old_keys(of, before, after, self._step)
+            if not keys:
+                break
+            async with self._store.begin(lease) as tx:
+                number += await tx.old_rows.delete(of, before, keys)
+            if len(keys) < self._step:
+                break
+            after = keys[-1] if of.walked else None
+            if number - shown >= _PROGRESS:
+                shown = number
+                _log.info("deleting old rows", table=of.table.name, rows=number)
+        return number
+
+    async def _forget_versions(self, lease: Lease | None) -> None:
+        place: str | None = ""
+        while place is not None:
+            async with self._store.begin(lease) as tx:
+                place = await tx.old_rows.forget_versions(place)
+
+
+def periods(settings: Settings, *, attempts_kept: float) -> Callable[[timedelta | str], timedelta]:
+    """What `kept` of a table means with these settings. `attempts_kept` is for how many seconds the gate counts attempts."""
+
+    def period(kept: timedelta | str) -> timedelta:
+        if isinstance(kept, timedelta):
+            return kept
+        if kept == ATTEMPTS_KEPT:
+            return timedelta(seconds=attempts_kept)
+        value: Any = settings
+        for name in kept.split("."):
+            value = getattr(value, name)
+        return timedelta(seconds=value)
+
+    return period
 
 
 def _count(table: sa.Table, *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:

@@ -60,12 +60,6 @@ class SqlSessions(Rows):
         later = sa.or_(_row.last_used_at.is_(None), _row.last_used_at < at)
         await self._connection.execute(sa.update(sessions).where(_row.id == session_id, later).values(last_used_at=at))
 
-    async def prune(self, before: datetime, limit: int) -> int:
-        ended = sa.or_(_row.expires_at < before, _row.revoked_at < before)
-        ids = list(await self._connection.scalars(sa.select(_row.id).where(ended).order_by(_row.id).limit(limit)))
-        await self._delete(ids)
-        return len(ids)
-
     async def _revoke(self, *which: sa.ColumnElement[bool], now: datetime) -> int:
         revoke = sa.update(sessions).where(*which, *_living(now)).values(revoked_at=now).returning(_row.id)
         ids = list(await self._connection.scalars(revoke))

@@ -20,6 +20,7 @@ from router.store.history import SqlHistory
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
 from router.store.logins import SqlLogins
+from router.store.old_rows import SqlOldRows
 from router.store.owners import SqlOwners
 from router.store.preview_domains import SqlPreviewDomains
 from router.store.preview_secrets import SqlPreviewSecrets
@@ -65,6 +66,7 @@ class Transaction:
         self.blocks = SqlBlocks(*given, writing=writing)
         self.wakes = SqlWakes(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
+        self.old_rows = SqlOldRows(*given, writing=writing)
         self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)
         self.certificates = SqlCertificates(*given, writing=writing)

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
-from router.base.clock import Clock
 from router.base.events import EventSink
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
@@ -13,8 +12,6 @@ from router.errors import NOT_FOUND, RouterError
 from router.tenancy.transaction import Tx
 
 FAMILY = ".*"  # behind a noun: whatever happened to it
-
-_CHUNK = 1000  # rows that one transaction deletes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +58,12 @@ class EventRows(EventSink, Protocol):
     async def list(self, where: EventFilter, window: Window) -> Listing[Event]:
         """The newest first. The total leaves `after` aside."""
 
-    async def prune(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` that are older; how many they were."""
-
 
 class Events:
-    """Reads and prunes events. Every method may raise StoreUnavailableError."""
+    """Reads events. Every method may raise StoreUnavailableError."""
 
-    def __init__(self, store: Transactions[Tx], clock: Clock, *, retention: float) -> None:
-        """`retention` is how long events are kept, in seconds."""
+    def __init__(self, store: Transactions[Tx]) -> None:
         self._store = store
-        self._clock = clock
-        self._retention = timedelta(seconds=retention)
 
     async def get(self, event_id: str) -> Event:
         """Raises RouterError: NOT_FOUND."""
@@ -86,11 +77,3 @@ class Events:
         """The newest first; each condition of `where` narrows."""
         async with self._store.read() as tx:
             return await tx.events.list(where, window)
-
-    async def prune(self) -> None:
-        """Delete events that are older than the retention, a piece at a time so that no writer waits long."""
-        before = self._clock.now() - self._retention
-        gone = _CHUNK
-        while gone == _CHUNK:
-            async with self._store.begin() as tx:
-                gone = await tx.events.prune(before, _CHUNK)

@@ -22,7 +22,6 @@ from router.tenancy.transaction import Tx
 TTL: Final = timedelta(seconds=60)
 _MAX_CODE: Final = 128  # characters; what is longer is none
 _MAX_OF_SESSION: Final = 50  # that wait to be taken, the newest: a browser may open many tabs at once
-_CHUNK: Final = 1000  # rows that one transaction deletes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +45,6 @@ class HandOverRows(Protocol):
 
     async def take(self, digest: str) -> HandOver | None:
         """Delete it, and say what it was. Of several who ask at the same time, on whatever node, one gets it."""
-
-    async def prune(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` that expired before; how many they were."""
 
 
 class HandOvers:
@@ -91,11 +87,3 @@ class HandOvers:
         if not same_browser or hand_over.host != host or now >= hand_over.expires_at:
             return None
         return session if session is not None and session.lives(now) else None
-
-    async def prune(self) -> None:
-        """Delete those that nobody has taken in time."""
-        now = self._clock.now()
-        gone = _CHUNK
-        while gone == _CHUNK:
-            async with self._store.begin() as tx:
-                gone = await tx.hand_overs.prune(now, _CHUNK)

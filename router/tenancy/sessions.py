@@ -29,7 +29,6 @@ KEPT: Final = timedelta(days=1)  # how long those that have ended are known
 
 _MAX_OF_TENANT: Final = 10_000  # with those that have ended
 _MAX_OF_SUBJECT: Final = 100  # as well: one person pushes out nobody else's
-_CHUNK: Final = 1000  # rows that one transaction deletes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +83,6 @@ class SessionRows(Protocol):
 
     async def used(self, session_id: str, at: datetime) -> None:
         """Store when it let somebody in; an older instant than the stored one is ignored."""
-
-    async def prune(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` that ended before; how many they were."""
 
 
 class Sessions:
@@ -169,11 +165,3 @@ class Sessions:
             async with self._store.begin() as tx:
                 for session_id, at in sorted(seen.items()):
                     await tx.sessions.used(session_id, at)
-
-    async def prune(self) -> None:
-        """Delete those that ended long ago, a piece at a time so that no writer waits long."""
-        before = self._clock.now() - KEPT
-        gone = _CHUNK
-        while gone == _CHUNK:
-            async with self._store.begin() as tx:
-                gone = await tx.sessions.prune(before, _CHUNK)

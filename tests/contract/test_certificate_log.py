@@ -151,16 +151,3 @@ async def test_news_are_what_changed(log: CertificateLog) -> None:
     second = await log.changes_since(first.until, 0.0, ALL)
     assert {one.id: one.outcome for one in second.attempts} == {"1": Outcome.ISSUED, "2": Outcome.OPEN}
     assert set(second.live) == {"a.org"}
-
-
-async def test_what_no_longer_counts_is_pruned(log: CertificateLog) -> None:
-    """Attempts and hosts, each by its time."""
-    await log.save_attempts([attempt(1), attempt(2)])
-    await log.save_visits([Seen("a.org", AT), Seen("b.org", AT + timedelta(days=1))])
-    prune = log.prune  # type: ignore[attr-defined]
-    assert await prune(1001.5, AT + timedelta(hours=1)) == 2
-    assert await prune(1001.5, AT + timedelta(hours=1)) == 0
-    await log.save_readings([Read("long.org", AT, leaf(days=365))])
-    assert await prune(1001.5, AT + timedelta(days=2)) == 1
-    news = await log.changes_since(None, 0.0, ALL)
-    assert ([one.id for one in news.attempts], list(news.live)) == (["2"], ["long.org"])

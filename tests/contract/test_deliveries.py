@@ -19,7 +19,7 @@ from router.tenancy.destinations import Destinations
 from router.tenancy.events import EventFilter
 from router.tenancy.tenants import Tenant
 from router.tenancy.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
-from tests.support.database import on_sqlite
+from tests.support.database import on_sqlite, prune
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -507,7 +507,7 @@ async def test_deliveries_go_with_their_events(post: Post) -> None:
     await post.round()
     post.clock.advance(31 * 86400)
     new = await post.emit(tenant)
-    await post.world.events.prune()
+    await prune(post.store, post.clock)
     assert [delivery.event_id for delivery in await post.all(webhook)] == [new]
 
 

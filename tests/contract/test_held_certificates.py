@@ -16,7 +16,7 @@ from router.certificates.request import CertificateRequest
 from router.routes.records import Kind, Scope
 from router.store import Store, held_certificates
 from router.tenancy.tenants import Tenant
-from tests.support.database import rows
+from tests.support.database import prune, rows
 from tests.support.held_certificates import DIRECTORY, a_held, an_order
 from tests.support.world import World
 
@@ -159,7 +159,8 @@ async def test_held_certificates_are_pruned(store: Store, clock: ManualClock) ->
         for one in (a_held("a.example", now), a_held("b.example", long_ago), a_held("c.example", now)):
             await tx.held_certificates.put(one)
         await tx.held_certificates.remove("c.example", Origin.MANAGED, long_ago)
-        assert await tx.held_certificates.prune(now - timedelta(days=30), now - timedelta(days=30)) == 2
+    assert await prune(store, clock) == {"held_certificates": 2}
+    async with store.read() as tx:
         assert [one.domain for one in await tx.held_certificates.at(["a.example", "b.example"])] == ["a.example"]
 
 
@@ -327,9 +328,12 @@ async def test_closed_orders_are_pruned(store: Store, clock: ManualClock) -> Non
             order = an_order(ZONE, at)
             await tx.acme_orders.add(order)
             await tx.acme_orders.save(replace(order, state=OrderState.FAILED, closed_at=at), OrderState.PLANNED)
-        assert await tx.acme_orders.prune(now + timedelta(seconds=1), 10) == 1
-        assert await tx.acme_orders.prune(now + timedelta(hours=1), 10) == 1
-        assert await tx.acme_orders.prune(now + timedelta(hours=1), 10) == 0
+    clock.advance(30 * 86400 + 1)
+    assert await prune(store, clock) == {"acme_orders": 1}
+    clock.advance(3600)
+    assert await prune(store, clock) == {"acme_orders": 1}
+    assert await prune(store, clock) == {}
+    async with store.read() as tx:
         assert (await tx.acme_orders.last([ZONE]))[ZONE].opened_at == now + timedelta(seconds=2)
 
 

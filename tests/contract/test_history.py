@@ -4,6 +4,7 @@ must not make of it."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -16,13 +17,14 @@ from router.store import History, Store
 from router.store.journal_tables import usage_intervals
 from router.tenancy.resources import Resource
 from router.tenancy.usage import Granularity, Period, Usage
-from tests.support.database import rows
+from tests.support.database import prune, rows
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
 
 DAYS = 400
 KEPT, REMEMBERED = timedelta(days=300), timedelta(days=90)
+SETTINGS = {"usage_retention": KEPT.total_seconds(), "removed_retention": REMEMBERED.total_seconds()}
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def clock() -> ManualClock:
 
 
 def history(store: Store, watch: ClockWatch, share: float = 0.2) -> History:
-    return History(store.begin, store.guard(watch, share=share), usage=KEPT, removed=REMEMBERED)
+    return History(store.begin, store.guard(watch, share=share))
 
 
 async def lived(world: World, store: Store, clock: ManualClock) -> str:
@@ -104,7 +106,7 @@ async def test_four_hundred_days(world: World, store: Store, database: str, cloc
     rolled = await count(database, "usage_intervals")
     assert many > 2 * 3 * DAYS - 10
     assert rolled < 2 * DAYS + 6 * 34  # some run past midnight
-    await jobs.prune()
+    await prune(store, clock, watch, share=0.2, **SETTINGS)
     assert [await usage.of_workspace(workspace, *one) for one in asked] == before
     left = await by_day(database)
     whole = sorted(left)[1:]
@@ -114,7 +116,7 @@ async def test_four_hundred_days(world: World, store: Store, database: str, cloc
         assert await count(database, table) <= REMEMBERED.days // 10 + 1, table
     await store.feed.trim(clock.now() + timedelta(hours=2))
     await jobs.roll_up_usage()
-    await jobs.prune()
+    await prune(store, clock, watch, share=0.2, **SETTINGS)
     assert await by_day(database) == left
     assert await count(database, "route_versions") <= 2 * (REMEMBERED.days // 10 + 1) + 2
 
@@ -130,7 +132,7 @@ async def test_a_version_never_starts_again(world: World, store: Store, database
     watch = ClockWatch(clock)
     clock.advance(DAYS * 86400)
     for generation in ("boot-2", "boot-3"):  # the first time the name's own end stands in the outbox
-        await history(store, watch).prune()
+        await prune(store, clock, watch, share=0.2, **SETTINGS)
         await world.place(sandbox, generation=generation)  # the newest row of the outbox is never trimmed
         await store.feed.trim(clock.now() + timedelta(hours=2))
     assert await rows(database, version) == []
@@ -168,8 +170,8 @@ async def test_a_wrong_clock_takes_no_history(
     sandbox = await world.sandbox(tenant, "shop")
     await ran(store, sandbox, [clock.now() - timedelta(days=number) for number in range(1, 20)])
     before = await rows(database, "SELECT id, ended_at FROM usage_intervals ORDER BY id")
-    jobs = history(store, wrong(clock, ahead))
-    for job in (jobs.roll_up_usage, jobs.prune):
+    watch = wrong(clock, ahead)
+    for job in (history(store, watch).roll_up_usage, partial(prune, store, clock, watch, share=0.2, **SETTINGS)):
         if ahead > 86400 or wrong is jumps or database.startswith("postgresql"):
             with pytest.raises(PruneRefusedError, match="clock"):
                 await job()
@@ -182,7 +184,7 @@ async def test_an_operator_may_let_it_go(world: World, store: Store, database: s
     """With `prune_share` at 1 everything that is old goes."""
     sandbox = await world.sandbox(await world.tenant(), "shop")
     await world.resources.delete(sandbox.id)
-    await history(store, starts(clock, 400 * 86400), share=1).prune()
+    await prune(store, clock, starts(clock, 400 * 86400), share=1, **SETTINGS)
     assert await count(database, "usage_intervals") == 0
 
 

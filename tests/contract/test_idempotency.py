@@ -107,15 +107,3 @@ async def test_crash_frees_the_key(store: IdempotencyStore, clock: ManualClock) 
     assert await store.claim(OWNER, KEY, "f", clock.now()) == Running()
     await store.finish(alive, 200, b"right", clock.now())
     assert await store.claim(OWNER, KEY, "f", clock.now()) == Replay(200, b"right")
-
-
-async def test_prune(store: IdempotencyStore, clock: ManualClock) -> None:
-    """What is older than a day is deleted; what is not stays."""
-    old = await claimed(store, clock)
-    await store.finish(old, 200, b"", clock.now())
-    clock.advance(KEPT.total_seconds() - 10)
-    await store.claim(OWNER, "young", "f", clock.now())
-    clock.advance(10)
-    assert await store.prune(clock.now()) == 1
-    assert await store.prune(clock.now()) == 0
-    assert await store.claim(OWNER, "young", "f", clock.now()) == Running()

@@ -9,16 +9,16 @@ import pytest
 import pytest_asyncio
 
 from router.base import preview_secrets
-from router.base.clock import ClockWatch, ManualClock
+from router.base.clock import ManualClock
 from router.base.ids import new_id
 from router.errors import CONFLICT, NOT_FOUND, VALIDATION_FAILED, RouterError
 from router.routes.policies import AccessPolicy, SecretKind, Visibility
 from router.routes.records import ResourceRecord
-from router.store import History, Store
+from router.store import Store
 from router.tenancy.preview_secrets import LINKS, TOKENS, PreviewSecret, PreviewSecrets
 from router.tenancy.previews import Preview, Previews
 from router.tenancy.resources import Resource
-from tests.support.database import execute, rows
+from tests.support.database import execute, prune, rows
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -126,10 +126,8 @@ async def test_a_revoked_secret_is_told_apart_for_a_day(
         assert await known(store) == [(secret.id, True, False), (lives.id, False, False)]
 
     async def pruned_after(hours: int) -> list[str]:
-        watch = ClockWatch(clock)
         clock.advance(hours * 3600)
-        kept = timedelta(days=90)
-        await History(store.begin, store.guard(watch, share=1), usage=kept, removed=kept).prune()
+        await prune(store, clock)
         return [one.id for one in (await secrets.list(preview.resource_id, preview.id, LINKS)).items]
 
     assert await pruned_after(23) == [secret.id, lives.id]

@@ -18,7 +18,7 @@ from router.tenancy.destinations import Destinations
 from router.tenancy.hand_overs import HandOvers
 from router.tenancy.logins import Login, Logins, NewLogin
 from router.tenancy.sessions import KEPT, Session, Sessions
-from tests.support.database import rows
+from tests.support.database import prune, rows
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -204,16 +204,15 @@ async def test_last_use(sessions: Sessions, login: Login, store: Store, clock: M
 
 
 async def test_sessions_that_ended_are_kept_a_while(
-    sessions: Sessions, login: Login, clock: ManualClock, database: str, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, login: Login, clock: ManualClock, database: str, store: Store
 ) -> None:
     """A day after they were ended or came to their end they go, however many there are; those that live stay."""
-    monkeypatch.setattr(of_sessions, "_CHUNK", 2)
     for number in range(5):
         session, _ = await started(sessions, login, f"user-{number}")
     await sessions.end(session.id)
 
     async def kept() -> int:
-        await sessions.prune()
+        await prune(store, clock, step=2)
         ((number,),) = await rows(database, "SELECT count(*) FROM sessions")
         return int(number)
 
@@ -314,19 +313,18 @@ async def test_codes_that_nobody_took_go(
     login: Login,
     clock: ManualClock,
     database: str,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
 ) -> None:
     """With their time, or with their session."""
-    monkeypatch.setattr(of_hand_overs, "_CHUNK", 2)
     session, _ = await started(sessions, login)
     for _ in range(5):
         await hand_overs.make(session, host=HOST, binding=BINDING)
     clock.advance(61)
     fresh = await hand_overs.make(session, host=HOST, binding=BINDING)
-    await hand_overs.prune()
+    await prune(store, clock, step=2)
     assert await rows(database, "SELECT count(*) FROM hand_overs") == [(1,)]
     assert await hand_overs.take(fresh, host=HOST, binding=BINDING) == session
     await hand_overs.make(session, host=HOST, binding=BINDING)
     clock.advance(12 * 3600 + KEPT.total_seconds() + 1)
-    await sessions.prune()
+    await prune(store, clock, step=2)
     assert await rows(database, "SELECT count(*) FROM hand_overs") == [(0,)]

@@ -235,13 +235,11 @@ async def test_zones_certificates_are_found_by_index(database: str, clock: Manua
             "orders.save": orders.save(order, OrderState.PLANNED),
             "orders.abandon": orders.abandon(zone, now),
             "orders.withdrawn": orders.withdrawn("a"),
-            "orders.prune": orders.prune(now - timedelta(days=30), 1000),
             "held.save": held.save(certificate),
             "held.put": held.put(certificate),
             "delegations.save": tx.delegations.save(delegation),
             "delegations.drop": tx.delegations.drop(zone),
             "held.remove": held.remove(zone, Origin.MANAGED, now),
-            "held.prune": held.prune(now - timedelta(days=30), now - timedelta(days=30)),
             "requests.remove": tx.certificate_requests.remove(zone),
         }.items():
             await hear(name, work)

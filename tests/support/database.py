@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from router.settings import Database
-from router.store import migrate
+from router.base.clock import Clock, ClockWatch
+from router.settings import Database, Settings
+from router.store import Pruning, Store, migrate, periods
 from router.store.engine import parsed, writing_engine
 from tests.support.postgres import Postgres
 
@@ -25,6 +26,15 @@ async def rows(database: str, select: str) -> list[tuple[Any, ...]]:
         found = (await connection.execute(sa.text(select))).all()
     await engine.dispose()
     return [tuple(row) for row in found]
+
+
+async def prune(
+    store: Store, clock: Clock, watch: ClockWatch | None = None, *, share: float = 1, step: int = 500, **settings: float
+) -> Mapping[str, int]:
+    """One run of the job `prune` with these settings: how many rows of each table it was."""
+    guard = store.guard(ClockWatch(clock) if watch is None else watch, share=share)
+    chosen = Settings(database_url="sqlite:///unused.db", **settings)
+    return await Pruning(store, clock, guard, periods(chosen, attempts_kept=86400.0), step=step).run()
 
 
 _SPOILED: set[str] = set()

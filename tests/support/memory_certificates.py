@@ -83,22 +83,6 @@ class MemoryCertificateLog:
             next=(float(part[-1][0]), part[-1][1].host) if len(part) == most else None,
         )
 
-    async def prune(self, opened_before: float, seen_before: datetime) -> int:
-        self._check()
-        attempts = [key for key, (_, one) in self._attempts.items() if one.opened_at < opened_before]
-        hosts = [
-            key
-            for key, (_, one) in self._hosts.items()
-            if one.seen_at is not None
-            and one.seen_at < seen_before
-            and (one.not_after is None or one.not_after < seen_before)
-        ]
-        for key in attempts:
-            del self._attempts[key]
-        for key in hosts:
-            del self._hosts[key]
-        return len(attempts) + len(hosts)
-
     def put(self, certificate: Certificate) -> None:
         """What somebody else has stored of a host."""
         self._hosts[certificate.host] = (self._next(), certificate)

@@ -56,7 +56,7 @@ class World:
         )
         self.blocks = Blocks(store, clock)
         self.ports = Previews(store, clock, reserved_ports=frozenset({49983}))
-        self.events = Events(store, clock, retention=30 * 86400)
+        self.events = Events(store)
         self.transfers = Transfers(store, clock, checker=self.checker(), target="verify.miosa.ai")
         self.domains = CustomDomains(store, clock, proofs=self.transfers, reserved=RESERVED, target="verify.miosa.ai")
         self.previews = PreviewDomains(store, clock, proofs=self.transfers, reserved=RESERVED)

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from docs.settings import page
+from docs import retention, settings
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_of_settings_is_current() -> None:
     """docs/settings.md is what `make docs` writes."""
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings.page(), "run `make docs`"
+
+
+def test_the_page_of_retention_is_current() -> None:
+    """docs/retention.md is what `make docs` writes."""
+    assert (ROOT / "docs" / "retention.md").read_text(encoding="utf-8") == retention.page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-servers.lock"])

@@ -8,11 +8,13 @@ from router.base.clock import ManualClock
 from router.domains.custom import CustomDomain
 from router.node.services import Services
 from router.routes.records import Kind
+from router.store import Store
 from router.tenancy.ownership import Ownership
 from router.tenancy.resources import Resource
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
 from tests.support.checks import verify_custom
+from tests.support.database import prune
 
 pytestmark = pytest.mark.asyncio
 
@@ -128,16 +130,16 @@ async def test_reach(api: ApiClient, services: Services, acme: Account, globex: 
     assert (await api("GET", EVENTS, key=globex.key)).json["data"] == []
 
 
-async def test_old_ones_go(api: ApiClient, services: Services, acme: Account, clock: ManualClock) -> None:
+async def test_old_ones_go(api: ApiClient, services: Services, acme: Account, clock: ManualClock, store: Store) -> None:
     """What is older than the setting says is deleted, what is younger stays."""
     resource = await shop(services, acme, "shop")
     await domain(services, resource, "old.example.com")
     clock.advance(29 * 86400)
     await domain(services, resource, "new.example.com")
-    await services.events.prune()
+    await prune(store, clock)
     assert len(told(await api("GET", EVENTS, params={"type": "domain.*"}))) == 2
     clock.advance(2 * 86400)
-    await services.events.prune()
+    await prune(store, clock)
     assert told(await api("GET", EVENTS)) == [("domain.registered", "new.example.com")]
 
 
