@@ -36,19 +36,23 @@ for tool in curl jq openssl; do need "$tool" "$tool" "$page_lost"; done
 provider_lost="signing in at a real OpenID Connect provider will not be tested"
 need node nodejs "$provider_lost"
 need npm npm "$provider_lost"
-# The provider's own files, as locked, beside the venv's: no package of Debian has it.
-provider() {
-	lock=tests/support/oidc_provider
-	at=.venv/oidc-provider
+axe_lost="whether the console can be used by everybody (axe) will not be tested"
+# Packages of npm, as locked, beside the venv's: no package of Debian has them.
+from_npm() { # PACKAGE FOLDER-OF-ITS-LOCK WHAT-IS-LOST
+	at=.venv/$1
 	[ -d .venv ] && command -v npm > /dev/null || return 0
-	cmp -s "$lock/package-lock.json" "$at/package-lock.json" && [ -d "$at/node_modules/oidc-provider" ] && return
-	echo "installing for the tests: oidc-provider"
-	rm -rf "$at" && mkdir -p "$at" && cp "$lock/package.json" "$lock/package-lock.json" "$at"
+	cmp -s "$2/package-lock.json" "$at/package-lock.json" && [ -d "$at/node_modules/$1" ] && return
+	echo "installing for the tests: $1"
+	rm -rf "$at" && mkdir -p "$at" && cp "$2/package.json" "$2/package-lock.json" "$at"
 	npm ci --prefix "$at" --ignore-scripts --no-audit --no-fund > /dev/null 2>&1 && return
 	rm -rf "$at"
-	printf '\033[1;31moidc-provider could not be installed by npm: %s\033[0m\n' "$provider_lost" >&2
+	printf '\033[1;31m%s could not be installed by npm: %s\033[0m\n' "$1" "$3" >&2
 }
-[ -n "$missing" ] || { provider; exit 0; }
+npm_packages() {
+	from_npm oidc-provider tests/support/oidc_provider "$provider_lost"
+	from_npm axe-core tests/support/axe "$axe_lost"
+}
+[ -n "$missing" ] || { npm_packages; exit 0; }
 
 echo "installing for the tests:$missing"
 export DEBIAN_FRONTEND=noninteractive
@@ -67,5 +71,5 @@ command -v prometheus > /dev/null && command -v promtool > /dev/null || lost pro
 [ -x /usr/sbin/knotd ] || command -v knotd > /dev/null || lost knot "$update_lost"
 command -v node > /dev/null || lost nodejs "$provider_lost"
 command -v npm > /dev/null || lost npm "$provider_lost"
-provider
+npm_packages
 exit 0

@@ -54,7 +54,11 @@ def _index(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": document["info"]["title"],
         "version": document["info"]["version"],
-        "links": {"/docs": "the API's documentation", "/openapi.json": "its description for programs"},
+        "links": {
+            "/console/": "the console",
+            "/docs": "the API's documentation",
+            "/openapi.json": "its description for programs",
+        },
     }
 
 

@@ -77,13 +77,15 @@ class _RequestState:
 
 
 class Api:
-    """Serves a table, and the pages beside it."""
+    """Serves a table, and the pages beside it. `assets` are pages from memory, many of which a browser loads at once: they don't
+    count against a rate."""
 
     def __init__(
         self,
         table: Table,
         *,
         pages: Mapping[str, Page],
+        assets: Mapping[str, Page] | None = None,
         authenticator: Authenticator,
         idempotency: IdempotencyStore,
         limiter: RateLimiter,
@@ -95,6 +97,7 @@ class Api:
         self._table = table
         self._cors = cors or Cors()
         self._pages = pages
+        self._assets = assets or {}
         self._authenticator = authenticator
         self._idempotency = idempotency
         self._limiter = limiter
@@ -148,6 +151,9 @@ class Api:
         page = self._pages.get(request.rel_url.raw_path)
         if page is not None:
             return await self._show(state, page)
+        asset = self._assets.get(request.rel_url.raw_path)
+        if asset is not None:
+            return await self._show(state, asset, counted=False)
         served, places = self._find(state)
         row = served.operation
         state.principal = await self._admit(state, row)
@@ -182,11 +188,12 @@ class Api:
             request, stream, headers=headers, shown=served.event, may_listen=may_listen, closing=self._closing
         )
 
-    async def _show(self, state: _RequestState, page: Page) -> Response:
+    async def _show(self, state: _RequestState, page: Page, *, counted: bool = True) -> Response:
         if state.request.method not in SAFE_METHODS:
             state.headers["Allow"] = "GET, HEAD"
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
-        await self._count(state, f"address:{state.address}", self._rates.anonymous)
+        if counted:
+            await self._count(state, f"address:{state.address}", self._rates.anonymous)
         shown = page(state.request)
         if inspect.isawaitable(shown):
             async with asyncio.timeout(HANDLER_TIME):

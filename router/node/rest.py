@@ -51,6 +51,7 @@ from router.api.workspace_machines import WorkspaceMachines
 from router.api.workspace_reports import WorkspaceReportsApi
 from router.api.workspaces import WorkspacesApi
 from router.base.clock import Clock
+from router.console.assets import console_pages
 from router.domains.urls import Urls
 from router.node.services import Services
 from router.settings import Settings
@@ -209,6 +210,7 @@ def server_on(
     api = Api(
         table,
         pages=found,
+        assets=console_pages(idle_timeout=settings.console.idle_timeout) if settings.console.enabled else None,
         authenticator=Credentials(
             keys=services.keys,
             tokens=TokenVerifier(settings.jwt, clock),

@@ -17,6 +17,7 @@ from router.settings.acme import Acme, AcmeSettings, DnsUpdate, caa_doubt, toget
 from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.certificate_listener import CertificateListener, CertificateListenerSettings, listener_of
 from router.settings.certificates import Ca, Checks, Gate
+from router.settings.console import Console
 from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
@@ -53,6 +54,7 @@ __all__ = [
     "Cache",
     "CertificateListener",
     "Checks",
+    "Console",
     "Credits",
     "Database",
     "DnsUpdate",
@@ -253,6 +255,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
     domain_connect: DomainConnect = Field(default_factory=DomainConnect)
+    console: Console = Field(default_factory=Console)
 
     @property
     def login_name(self) -> str:
