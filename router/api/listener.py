@@ -21,7 +21,7 @@ from router.api.address import client_address
 from router.api.cors import Cors
 from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
-from router.api.operations import SAFE_METHODS, Auth, Call, Data, EventStream, Operation, Rate
+from router.api.operations import SAFE_METHODS, Auth, Call, Data, EventStream, HandlerResponse, Operation, Rate, Text
 from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Principal
 from router.api.rates import RateLimiter
@@ -161,9 +161,14 @@ class Api:
         body = parse_body(row.body, raw, request.headers.get("Content-Type")) if row.body is not None else None
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
         last_event_id = request.headers.get("Last-Event-ID", "")
-        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id, last_event_id)
+        accept = request.headers.get("Accept", "")
+        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id, last_event_id, accept)
         if row.response is EventStream:
             return await self._stream(state, served, call)
+        if row.response is Text:
+            text = await self._run_text(served, call)
+            headers = {**HEADERS, **state.headers, "Content-Type": text.content_type}
+            return Response(status=row.status, body=text.body, headers=headers)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
         if key is None:
             status, content, _ = await self._run(served, call)
@@ -251,6 +256,8 @@ class Api:
             return f"auth:{who}", self._rates.auth
         if principal is ANYBODY:
             return f"address:{state.address}", self._rates.anonymous
+        if rate is Rate.METRICS:
+            return f"metrics:{principal.workspace_id or principal.tenant_id}", self._rates.metrics
         return f"owner:{principal.workspace_id or principal.tenant_id}", self._rates.workspace
 
     async def _count(self, state: _RequestState, bucket: str, limit: int) -> None:
@@ -261,10 +268,25 @@ class Api:
 
     async def _run(self, served: Served, call: Call[Any, Any]) -> tuple[int, bytes, bytes]:
         """The handler's response as status and body, and the body that may be stored under an Idempotency-Key."""
+        response = await self._handle(served, call)
+        status, body = served.render(response, call.query)
+        if isinstance(response, Data) and response.kept is not None:
+            return status, body, served.render(Data(response.kept), call.query)[1]
+        return status, body, body
+
+    async def _run_text(self, served: Served, call: Call[Any, Any]) -> Text:
+        """The response of a handler that renders itself."""
+        response = await self._handle(served, call)
+        if not isinstance(response, Text):
+            raise TypeError(f"{served.operation.name} declares a Text")
+        return response
+
+    async def _handle(self, served: Served, call: Call[Any, Any]) -> HandlerResponse:
+        """What the handler returns, in time. Raises RouterError."""
         deadline = asyncio.timeout(HANDLER_TIME)
         try:
             async with deadline:
-                response = await served.handler(call)
+                return await served.handler(call)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -276,10 +298,6 @@ class Api:
             if served.operation.auth is Auth.KEY:
                 raise with_id(error, served.operation, call) from None
             raise
-        status, body = served.render(response, call.query)
-        if isinstance(response, Data) and response.kept is not None:
-            return status, body, served.render(Data(response.kept), call.query)[1]
-        return status, body, body
 
     async def _run_once(
         self, state: _RequestState, served: Served, call: Call[Any, Any], key: str, raw: bytes

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from router.api.not_found import nouns_of
-from router.api.operations import Auth, Bare, Counted, EventStream, Operation, Paged, Resolved, Spread
+from router.api.operations import Auth, Bare, Counted, EventStream, Operation, Paged, Resolved, Spread, Text
 from router.api.streams import EVENTS
 from router.errors import NOT_FOUND, VALIDATION_FAILED, Problem
+from router.observe.exposition import OPENMETRICS, PLAIN
 
 Schema = dict[str, Any]
 
@@ -203,9 +204,7 @@ def _responses(row: Operation, item: Schema) -> Schema:
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": _shown_headers(row, success=True),
-            "content": {
-                EVENTS if row.response is EventStream else "application/json": {"schema": _envelope(row, item)}
-            },
+            "content": {kind: {"schema": _envelope(row, item)} for kind in _content_types(row)},
         }
     by_status: dict[int, list[Problem]] = defaultdict(list)
     for problem in row.all_problems():
@@ -224,6 +223,12 @@ def _responses(row: Operation, item: Schema) -> Schema:
     return found
 
 
+def _content_types(row: Operation) -> tuple[str, ...]:
+    if row.response is Text:
+        return PLAIN, OPENMETRICS
+    return (EVENTS if row.response is EventStream else "application/json",)
+
+
 def _explained(problem: Problem, row: Operation) -> str:
     codes = [f"{noun}_not_found" for noun in nouns_of(row)] if problem is NOT_FOUND and row.auth is Auth.KEY else []
     return f"{', '.join(f'`{code}`' for code in (*codes, problem.code))}: {problem.message}"
@@ -239,7 +244,7 @@ def _shown_headers(row: Operation, *, success: bool) -> Schema:
 
 
 def _envelope(row: Operation, item: Schema) -> Schema:
-    if row.response in {Bare, EventStream}:  # of a stream, what is in the `data` of its events
+    if row.response in {Bare, EventStream, Text}:  # of a stream, what is in the `data` of its events
         return item
     properties: Schema = {"data": item}
     if row.response is Spread:

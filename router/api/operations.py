@@ -10,7 +10,7 @@ handler. That declaration serves it and documents it, so the two cannot disagree
 
 `Call[Body, Query]` says what is read and checked before the handler runs; the type that it returns says what is sent:
 `Data[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
-where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`, `EventStream[T]` events with T. A `{name}` in a path
+where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`, `EventStream[T]` events with T, `Text` a text in a format of its own. A `{name}` in a path
 is a UUID (anything else there is 404), `{name:text}` any text.
 """
 
@@ -53,13 +53,14 @@ class Rate(enum.Enum):
 
     GENERAL = "general"
     AUTH = "auth"
+    METRICS = "metrics"
     NONE = "none"  # every caller gets the same, from memory
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
     """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models; `last_event_id` is
-    what a client that listens again has heard last."""
+    what a client that listens again has heard last, `accept` its Accept header."""
 
     principal: Principal
     ids: Mapping[str, str]
@@ -67,6 +68,7 @@ class Call(Generic[B, Q]):
     query: Q
     request_id: str
     last_event_id: str = ""
+    accept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,17 @@ class EventStream(Generic[T]):
     check: Callable[[], Awaitable[object]]
 
 
-HandlerResponse = Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any] | EventStream[Any]
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text in a format that other programs know, with its content type."""
+
+    body: bytes
+    content_type: str
+
+
+HandlerResponse = (
+    Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any] | EventStream[Any] | Text
+)
 _RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted, EventStream)
 
 
@@ -257,6 +269,8 @@ def _model(hint: Any) -> type[BaseModel] | None:
 
 
 def _sends(hint: Any) -> tuple[type[HandlerResponse], Any]:
+    if hint is Text:
+        return Text, str
     origin = get_origin(hint)
     if origin not in _RESPONSES:
         raise TypeError(f"a handler returns one of {', '.join(kind.__name__ for kind in _RESPONSES)}")

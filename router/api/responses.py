@@ -10,7 +10,18 @@ from pydantic import TypeAdapter
 
 from router.api.cursors import CursorPaging
 from router.api.models import Paging
-from router.api.operations import Bare, Counted, Event, EventStream, HandlerResponse, Operation, Paged, Resolved, Spread
+from router.api.operations import (
+    Bare,
+    Counted,
+    Event,
+    EventStream,
+    HandlerResponse,
+    Operation,
+    Paged,
+    Resolved,
+    Spread,
+    Text,
+)
 from router.errors import RouterError
 
 JSON = "application/json"
@@ -43,8 +54,8 @@ class Renderer:
                     rest["page"]["next_cursor"] = response.next_cursor
             items = self._adapter.dump_json(list(response.items))
             return self._operation.status, b'{"data":' + items + b"," + json.dumps(rest).encode()[1:]
-        if isinstance(response, EventStream):
-            raise TypeError("a stream is sent, not rendered")
+        if isinstance(response, EventStream | Text):
+            raise TypeError("a stream and a text are sent, not rendered")
         body = self._adapter.dump_json(response.item)
         if isinstance(response, Resolved):
             if response.reused:

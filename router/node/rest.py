@@ -28,6 +28,7 @@ from router.api.links import Links
 from router.api.listener import Api
 from router.api.login import LoginApi
 from router.api.machines import Presenter
+from router.api.metrics import MetricsApi
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
@@ -180,6 +181,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             for handlers in REQUEST_LOGS
         ),
         DeploymentReports(logs=services.request_logs, deployments=services.deployments),
+        MetricsApi(logs=services.request_logs, resources=services.resources),
         EventsApi(services.events),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
         InternalResources(services.resources),

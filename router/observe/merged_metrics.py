@@ -12,8 +12,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+
+from router.observe.exposition import encoder
 
 # [family, type, help, whether it is added up, [[sample, labels, value], ...]] for each family.
 Figures = Sequence[Sequence[Any]]
@@ -37,7 +38,7 @@ def render(everybody: Iterable[Figures], accept: str) -> tuple[bytes, str]:
     """All of it in the format that an Accept header asks for, and its content type. Later ones replace earlier ones."""
     registry = CollectorRegistry()
     registry.register(_Joined(everybody))
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = encoder(accept)
     return encode(registry), content_type
 
 

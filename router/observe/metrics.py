@@ -15,12 +15,12 @@ from typing import Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
+from router.observe.exposition import encoder
 from router.observe.metric_table import PREFIX, STATUS_CLASSES, TABLE, Row
 
 OTHER = "other"
@@ -168,8 +168,8 @@ class Metrics:
         """
         if others is not None:
             return merged_metrics.render((*others, self.figures()), accept)
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        encode, content_type = encoder(accept)
+        return encode(cast(Collector, self._registry)), content_type
 
     def figures(self) -> merged_metrics.Figures:
         """This process's metrics, for the one that joins them. The process has a number then."""

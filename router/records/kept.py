@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from router.records.counters import Counters
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
 
@@ -23,6 +24,10 @@ class KeptRecords(Protocol):
 
     async def totals(self, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:
         """Those of minutes that begin at or after `since`, and before `until`: microseconds since 1970."""
+
+    async def counters(self, tenant: bytes) -> list[Counters]:
+        """Those of a tenant: of each resource that was counted within `retention_hours`, up to `metrics_per_tenant`; those of
+        all others are `counters.OTHER`'s."""
 
     async def prune(self, now: int) -> None:
         """Delete what is older than it may be, and the oldest of those who have more than they may, by `now`."""

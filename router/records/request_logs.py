@@ -7,6 +7,7 @@ from typing import Final
 
 from router.base.clock import Clock
 from router.errors import NOT_SERVED_HERE, RATE_LIMITED, RouterError, StoreUnavailableError
+from router.records.counters import Counters
 from router.records.kept import KeptRecords
 from router.records.record import Record, RecordFilter
 from router.records.totals import MINUTE, Totals, merged, percentile
@@ -65,6 +66,10 @@ class RequestLogs:
     async def totals(self, tenant: bytes, resource: bytes, period: Period) -> Sequence[Totals]:
         """The totals of a resource. Raises RouterError NOT_SERVED_HERE, StoreUnavailableError."""
         return await self._on().totals(tenant, resource, period.since, period.until)
+
+    async def counters(self, tenant: bytes) -> Sequence[Counters]:
+        """The counters of a tenant's resources. Raises RouterError NOT_SERVED_HERE, StoreUnavailableError."""
+        return await self._on().counters(tenant)
 
     def period(self, since: int | None, until: int | None) -> Period:
         """The whole minutes around what was asked for: by default the last hour."""

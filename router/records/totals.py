@@ -126,6 +126,11 @@ def bucket_of(microseconds: int) -> int:
     return int(math.log2(microseconds + 1) * _PER_OCTAVE)
 
 
+def duration_of(bucket: int) -> float:
+    """The microseconds in the middle of a bucket."""
+    return float(2 ** ((bucket + 0.5) / _PER_OCTAVE) - 1)
+
+
 def merged(histograms: Iterable[bytes]) -> dict[int, int]:
     """The sum of histograms."""
     found: dict[int, int] = {}
@@ -141,5 +146,5 @@ def percentile(buckets: Mapping[int, int], share: float) -> float | None:
     for bucket in sorted(buckets):
         wanted -= buckets[bucket]
         if wanted <= 0:
-            return round((2 ** ((bucket + 0.5) / _PER_OCTAVE) - 1) / 1000, 3)
+            return round(duration_of(bucket) / 1000, 3)
     return None

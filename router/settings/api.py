@@ -25,6 +25,7 @@ class Rates(Group):
 
     workspace: Count = Field(300, description="Requests per workspace; per tenant for keys that have no workspace.")
     auth: Count = Field(20, description="Requests to endpoints that hand out or check credentials, per key or address.")
+    metrics: Count = Field(60, description="Requests for `/api/v1/metrics`, per workspace or tenant as above.")
     anonymous: Count = Field(60, description="Requests without valid credentials, per client address.")
 
 

@@ -28,6 +28,11 @@ class Records(Group):
         2048 * _MIB,
         description="Bytes of all records in the store: of this node beside SQLite, of the fleet in PostgreSQL. The oldest go first.",
     )
+    metrics_per_tenant: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        500,
+        description="Resources of one tenant that `/api/v1/metrics` shows apart, each with about 20 series; those that come later are "
+        "`_other`, until one of these had no request for `retention_hours`.",
+    )
     per_second: Count = Field(
         200,
         description="Requests of one resource per second that are all recorded; of more, those that failed and one in 10 "

@@ -8,6 +8,7 @@ visible in their order, and a listener that asks for those after the last one it
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from router.records.counters import BOUNDS, Counters
 from router.records.record import Record, RecordFilter, Row, size_of
 from router.records.totals import Totals
 
@@ -17,6 +18,11 @@ IDS_PER_HOUR: Final = 3_600_000 * _PER_MILLISECOND
 
 READ_TIME: Final = 5.0  # seconds for one question
 MAX_FOUND: Final = 1000  # records of one answer
+
+COUNTED: Final = (
+    "requests", "errors", "client_errors", "received", "sent", "microseconds", *(f"bucket{n}" for n in range(len(BOUNDS) + 1)),
+)  # fmt: skip
+_BEFORE_BUCKETS: Final = 8  # values of Counters
 
 RECORD_COLUMNS: Final = Record._fields
 TOTALS_COLUMNS: Final = Totals._fields
@@ -58,6 +64,16 @@ def conditions(where: RecordFilter, placed: Callable[[Any], str], instr: str) ->
     if where.until is not None:
         found.append(f"at < {placed(where.until)}")
     return found
+
+
+def counters_row(one: Counters) -> tuple[Any, ...]:
+    """As it is stored, without the time."""
+    return (*one[:_BEFORE_BUCKETS], *one.buckets)
+
+
+def read_counters(row: Sequence[Any]) -> Counters:
+    """From a stored row."""
+    return Counters._make((*row[:_BEFORE_BUCKETS], tuple(row[_BEFORE_BUCKETS:])))
 
 
 def sizes_of(records: Sequence[Row]) -> dict[bytes, list[int]]:

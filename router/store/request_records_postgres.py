@@ -4,12 +4,14 @@
     request_totals   by the minute
     request_sizes    bytes and number of each tenant's records in each hour
     request_position the id that was given out last: whoever stores records holds its row until they are committed
+    request_counters what each resource has had since it was first counted
 
 Connections of its own, two for each process, so that records never take one from what routes traffic. The tables are made here, not
 by migrations: their partitions have to be made by a running node anyway.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -20,27 +22,32 @@ from sqlalchemy.engine import make_url
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
+from router.records.counters import OTHER, Counters, increases
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
 from router.settings import Database, Records
 from router.store.failures import translated
 from router.store.postgres import connect
 from router.store.request_records import (
+    COUNTED,
     HOUR,
     IDS_PER_HOUR,
     MAX_FOUND,
     RECORD_COLUMNS,
     TOTALS_COLUMNS,
     conditions,
+    counters_row,
     first_id,
     hour_of_id,
+    read_counters,
     sizes_of,
 )
 
 _LOCK: Final = 0x6D696F7361  # of who makes or drops tables
 _COLUMNS: Final = ", ".join(RECORD_COLUMNS)
 
-_SCHEMA: Final = """
+_COUNTERS: Final = ", ".join(f"{name} bigint NOT NULL" for name in COUNTED)
+_SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS request_records (
     tenant bytea NOT NULL, id bigint NOT NULL, resource bytea NOT NULL, at bigint NOT NULL, request_id text NOT NULL,
     host text NOT NULL, method text NOT NULL, path text NOT NULL, status integer NOT NULL, ending text NOT NULL,
@@ -58,7 +65,10 @@ CREATE TABLE IF NOT EXISTS request_sizes (
 );
 CREATE TABLE IF NOT EXISTS request_position (one integer PRIMARY KEY CHECK (one = 1), last bigint NOT NULL);
 INSERT INTO request_position VALUES (1, 0) ON CONFLICT DO NOTHING;
-"""
+CREATE TABLE IF NOT EXISTS request_counters (
+    tenant bytea NOT NULL, resource bytea NOT NULL, changed bigint NOT NULL, {_COUNTERS}, PRIMARY KEY (tenant, resource)
+);
+"""  # noqa: S608 - the names are ours
 _KINDS: Final = {"request_records": IDS_PER_HOUR, "request_totals": HOUR}  # what an hour is in their partitions' key
 
 _PUT_TOTALS: Final = """
@@ -68,6 +78,30 @@ SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::text[], $5::big
 ON CONFLICT (resource, minute, route, part) DO UPDATE SET
     requests = excluded.requests, errors = excluded.errors, client_errors = excluded.client_errors,
     received = excluded.received, sent = excluded.sent, histogram = excluded.histogram
+"""
+_STORED_TOTALS: Final = """
+SELECT stored.* FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS new (resource, minute, route, part)
+JOIN request_totals stored USING (resource, minute, route, part) WHERE minute >= $5 AND minute <= $6
+"""
+_WITH_COUNTERS: Final = """
+SELECT tenant, resource FROM unnest($1::bytea[], $2::bytea[]) AS new (tenant, resource)
+JOIN request_counters USING (tenant, resource)
+"""
+_NUMBER_OF_COUNTERS: Final = """
+SELECT tenant, count(*) AS number FROM request_counters WHERE tenant = ANY($1::bytea[]) AND resource <> $2 GROUP BY tenant
+"""
+# Rows in one order, so that two nodes don't wait for each other in a circle.
+_ADD_COUNTERS: Final = (
+    f"INSERT INTO request_counters SELECT * FROM unnest($1::bytea[], $2::bytea[]"  # noqa: S608 - the names are ours
+    f"{''.join(f', ${n + 3}::bigint[]' for n in range(len(COUNTED) + 1))}) AS new (tenant, resource, changed, {', '.join(COUNTED)}) "
+    "ORDER BY tenant, resource ON CONFLICT (tenant, resource) DO UPDATE SET "
+    f"{', '.join(f'{name} = request_counters.{name} + excluded.{name}' for name in COUNTED)}, changed = excluded.changed"
+)
+# Rows that somebody adds to just now stay, and nobody is waited for.
+_DROP_COUNTERS: Final = """
+DELETE FROM request_counters WHERE (tenant, resource) IN (
+    SELECT tenant, resource FROM request_counters WHERE changed < $1 FOR UPDATE SKIP LOCKED
+)
 """
 _ADD_SIZES: Final = """
 INSERT INTO request_sizes SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[])
@@ -103,12 +137,40 @@ class PostgresRecords:
         try:
             async with self._connected("write") as connection, connection.transaction():
                 if totals:
+                    await self._count(connection, totals, now)
                     await connection.execute(_PUT_TOTALS, *map(list, zip(*totals, strict=True)))
                 if records:
                     await self._copy(connection, records)
         except StoreUnavailableError:
             self._tables = None  # another node may have dropped some
             raise
+
+    async def _count(self, connection: Any, totals: Sequence[Totals], hour: int) -> None:
+        """Add to the counters what these totals have more than the stored ones."""
+        keys = [(one.resource, one.minute, one.route, one.part) for one in totals]
+        minutes = [one.minute for one in totals]
+        stored = await connection.fetch(_STORED_TOTALS, *map(list, zip(*keys, strict=True)), min(minutes), max(minutes))
+        found = increases([Totals(*(row[name] for name in TOTALS_COLUMNS)) for row in stored], totals)
+        places = [[one.tenant for one in found], [one.resource for one in found]]
+        own = {(row["tenant"], row["resource"]) for row in await connection.fetch(_WITH_COUNTERS, *places)}
+        lacking = [one.tenant for one in found if (one.tenant, one.resource) not in own]
+        taken: Counter[bytes] = Counter()
+        if lacking:
+            taken.update(
+                {row["tenant"]: row["number"] for row in await connection.fetch(_NUMBER_OF_COUNTERS, lacking, OTHER)}
+            )
+        added: dict[tuple[bytes, bytes], list[int]] = {}
+        for one in found:
+            tenant, resource, *numbers = counters_row(one)
+            if (tenant, resource) not in own:
+                if taken[tenant] < self._settings.metrics_per_tenant:
+                    taken[tenant] += 1
+                else:
+                    resource = OTHER
+            before = added.get((tenant, resource), [0] * len(numbers))
+            added[tenant, resource] = [was + more for was, more in zip(before, numbers, strict=True)]
+        rows = [(*key, hour, *numbers) for key, numbers in added.items()]
+        await connection.execute(_ADD_COUNTERS, *map(list, zip(*rows, strict=True)))
 
     async def _copy(self, connection: Any, records: Sequence[Row]) -> None:
         first = await self._take_ids(connection, len(records))
@@ -158,6 +220,10 @@ class PostgresRecords:
         )
         return [Totals(*row) for row in await self._fetch(statement, [resource, since, until, tenant])]
 
+    async def counters(self, tenant: bytes) -> list[Counters]:
+        statement = f"SELECT tenant, resource, {', '.join(COUNTED)} FROM request_counters WHERE tenant = $1"  # noqa: S608
+        return [read_counters(row) for row in await self._fetch(statement, [tenant])]
+
     async def prune(self, now: int) -> None:
         settings = self._settings
         await self._make(set())
@@ -169,6 +235,7 @@ class PostgresRecords:
                 if hour < oldest:
                     await _drop(connection, kind, hour)
             self._tables = set()
+            await connection.execute(_DROP_COUNTERS, oldest)
             excess = await connection.fetch(
                 "SELECT tenant, sum(bytes)::bigint FROM request_sizes GROUP BY tenant HAVING sum(bytes) > $1",
                 settings.max_bytes_per_tenant,

@@ -4,6 +4,7 @@
     totals_<hour>    the same for the numbers of each minute
     request_sizes    bytes and number of each tenant's records in each hour
     request_position the id that was given out last
+    request_counters what each resource has had since it was first counted
 
 Two connections, each with a thread of its own: one writes, one reads. The file does not shrink, but what is free in it is used
 again.
@@ -19,11 +20,13 @@ from typing import Any, Final, TypeVar
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
+from router.records.counters import OTHER, Counters, increases
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
 from router.settings import Records
 from router.store.failures import translated
 from router.store.request_records import (
+    COUNTED,
     HOUR,
     IDS_PER_HOUR,
     MAX_FOUND,
@@ -31,8 +34,10 @@ from router.store.request_records import (
     RECORD_COLUMNS,
     TOTALS_COLUMNS,
     conditions,
+    counters_row,
     first_id,
     hour_of_id,
+    read_counters,
     sizes_of,
 )
 
@@ -42,14 +47,22 @@ _LOCK_TIME: Final = 2.0  # seconds that another process's transaction is waited 
 _WRITE_TIME: Final = 30.0  # seconds for one transaction that writes
 _COLUMNS: Final = ", ".join(RECORD_COLUMNS)
 
-_SCHEMA: Final = """
+_COUNTERS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in COUNTED)
+_SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS request_position (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
 INSERT OR IGNORE INTO request_position VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS request_sizes (
     tenant BLOB NOT NULL, hour INTEGER NOT NULL, bytes INTEGER NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (tenant, hour)
 ) WITHOUT ROWID;
-"""
+CREATE TABLE IF NOT EXISTS request_counters (
+    tenant BLOB NOT NULL, resource BLOB NOT NULL, changed INTEGER NOT NULL, {_COUNTERS}, PRIMARY KEY (tenant, resource)
+) WITHOUT ROWID;
+"""  # noqa: S608 - the names are ours
+_ADD_COUNTERS: Final = (
+    f"INSERT INTO request_counters VALUES (?, ?, ?{', ?' * len(COUNTED)}) ON CONFLICT (tenant, resource) DO UPDATE SET "  # noqa: S608
+    f"{', '.join(f'{name} = {name} + excluded.{name}' for name in COUNTED)}, changed = excluded.changed"
+)
 _RECORDS: Final = """
 CREATE TABLE IF NOT EXISTS records_{hour} (
     tenant BLOB NOT NULL, id INTEGER NOT NULL, resource BLOB NOT NULL, at INTEGER NOT NULL, request_id TEXT NOT NULL,
@@ -94,6 +107,9 @@ class SqliteRecords:
 
     async def totals(self, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:
         return await self._read(lambda connection: _totals(connection, tenant, resource, since, until))
+
+    async def counters(self, tenant: bytes) -> list[Counters]:
+        return await self._read(lambda connection: _counters(connection, tenant))
 
     async def prune(self, now: int) -> None:
         await self._write(lambda connection: self._prune(connection, now))
@@ -162,13 +178,43 @@ class SqliteRecords:
                 "DO UPDATE SET bytes = bytes + excluded.bytes, number = number + excluded.number",
                 [(tenant, hour, size, number) for tenant, (size, number) in sizes_of(records).items()],
             )
-        for hour in sorted({one.minute // HOUR for one in totals}):
+        hours = sorted({one.minute // HOUR for one in totals})
+        for hour in hours:
+            self._table(connection, _TOTALS, "totals", hour)
+        if totals:
+            self._count(connection, totals)
+        for hour in hours:
             table = self._table(connection, _TOTALS, "totals", hour)
             places = ", ".join("?" * len(TOTALS_COLUMNS))
             connection.executemany(
                 f"INSERT OR REPLACE INTO {table} VALUES ({places})",  # noqa: S608
                 [one for one in totals if one.minute // HOUR == hour],
             )
+
+    def _count(self, connection: sqlite3.Connection, totals: Sequence[Totals]) -> None:
+        """Add to the counters what these totals have more than the stored ones."""
+        stored: list[Totals] = []
+        for one in totals:
+            stored += map(
+                Totals._make,
+                connection.execute(
+                    f"SELECT * FROM totals_{one.minute // HOUR} "  # noqa: S608 - a number
+                    "WHERE resource = ? AND minute = ? AND route = ? AND part = ?",
+                    (one.resource, one.minute, one.route, one.part),
+                ),
+            )
+        hour = int(self._clock.now().timestamp() * 1e6) // HOUR
+        for more in increases(stored, totals):
+            tenant, resource, *numbers = counters_row(more)
+            place = resource if self._has_counters(connection, tenant, resource) else OTHER
+            connection.execute(_ADD_COUNTERS, (tenant, place, hour, *numbers))
+
+    def _has_counters(self, connection: sqlite3.Connection, tenant: bytes, resource: bytes) -> bool:
+        """Whether a resource has counters of its own, or there is a place for them."""
+        own = "SELECT count(*) FROM request_counters WHERE tenant = ? AND resource "
+        if _one(connection, own + "= ?", (tenant, resource)):
+            return True
+        return _one(connection, own + "<> ?", (tenant, OTHER)) < self._settings.metrics_per_tenant
 
     def _table(self, connection: sqlite3.Connection, schema: str, kind: str, hour: int) -> str:
         name = f"{kind}_{hour}"
@@ -184,6 +230,7 @@ class SqliteRecords:
                 if hour < oldest:
                     _drop(connection, kind, hour)
         self._tables.clear()
+        connection.execute("DELETE FROM request_counters WHERE changed < ?", (oldest,))
         for tenant, size in connection.execute(
             "SELECT tenant, sum(bytes) FROM request_sizes GROUP BY tenant HAVING sum(bytes) > ?",
             (settings.max_bytes_per_tenant,),
@@ -278,6 +325,11 @@ def _totals(connection: sqlite3.Connection, tenant: bytes, resource: bytes, sinc
             )
             found += map(Totals._make, rows)
     return found
+
+
+def _counters(connection: sqlite3.Connection, tenant: bytes) -> list[Counters]:
+    statement = f"SELECT tenant, resource, {', '.join(COUNTED)} FROM request_counters WHERE tenant = ?"  # noqa: S608
+    return [read_counters(row) for row in connection.execute(statement, (tenant,))]
 
 
 def _drop(connection: sqlite3.Connection, kind: str, hour: int) -> None:

@@ -190,6 +190,12 @@ class Resources:
         async with self._store.read() as tx:
             return await tx.resources.list(where, window)
 
+    async def living(self, ids: Collection[str]) -> Mapping[str, Resource]:
+        """Those of these that exist now."""
+        async with self._store.read() as tx:
+            found = await tx.resources.get_many(ids)
+        return {one: resource for one, resource in found.items() if resource.deleted_at is None}
+
     async def places(self, resources: Sequence[Resource]) -> Mapping[str, Place]:
         """How the workspaces and projects of these resources are called, by the project's id."""
         async with self._store.read() as tx:

@@ -61,9 +61,9 @@ def promtool(*arguments: str | Path) -> None:
 
 class Prometheus(Process):
     """A server that scrapes `targets` every second with the job of scrape.yml, and evaluates alerts.yml as often; each
-    alert fires after two seconds."""
+    alert fires after two seconds. With a key of a tenant it also scrapes that tenant's metrics from the API at `api`."""
 
-    def __init__(self, folder: Path, targets: list[str]) -> None:
+    def __init__(self, folder: Path, targets: list[str], *, api: str = "", key: str = "") -> None:
         program, self.port = find("prometheus"), free_port()
         alerts = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))
         for rule in (rule for group in alerts["groups"] for rule in group["rules"]):
@@ -72,6 +72,10 @@ class Prometheus(Process):
         config["global"] = {"evaluation_interval": "1s"}
         (job,) = config["scrape_configs"]
         job |= {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": [{"targets": targets}]}
+        if key:
+            tenant = {"job_name": "tenant", "metrics_path": "/api/v1/metrics", "authorization": {"credentials": key}}
+            tenant |= {"scrape_interval": "1s", "static_configs": [{"targets": [api]}]}
+            config["scrape_configs"].append(tenant)
         (folder / "alerts.yml").write_text(yaml.safe_dump(alerts), encoding="utf-8")
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
         options = {

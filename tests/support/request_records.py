@@ -7,6 +7,7 @@ from typing import Any
 
 from router.errors import StoreUnavailableError
 from router.observe.ended_exchange import Finished
+from router.records.counters import Counters
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
 from router.routes.route import Route
@@ -90,6 +91,9 @@ class MemoryKept:
 
     async def totals(self, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:
         raise AssertionError(f"nobody reads {tenant!r} {resource!r} {since} {until}")
+
+    async def counters(self, tenant: bytes) -> list[Counters]:
+        raise AssertionError(f"nobody reads {tenant!r}")
 
     async def prune(self, now: int) -> None:
         self.pruned = now

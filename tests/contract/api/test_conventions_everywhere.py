@@ -10,7 +10,7 @@ import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from router import errors
-from router.api.operations import Auth, Counted, EventStream, Operation, Paged, Rate
+from router.api.operations import Auth, Counted, EventStream, Operation, Paged, Rate, Text
 from router.api.parsing import fingerprint
 from router.base.clock import ManualClock
 from router.base.idempotency import Claimed
@@ -150,6 +150,9 @@ async def test_the_document(api: ApiClient, table: list[Operation]) -> None:
         assert set(listed[row.method, row.path.replace(":text}", "}")]["responses"]) == set(map(str, statuses)), row
 
 
+KINDS: dict[type, str] = {EventStream: "text/event-stream", Text: "text/plain; version=0.0.4"}  # what is not JSON
+
+
 def is_counted(row: Operation) -> bool:
     """Whether it counts against a rate."""
     return row.auth is not Auth.INTERNAL and row.rate is not Rate.NONE
@@ -171,13 +174,12 @@ async def test_everything_succeeds_once_and_is_replayed(
         first = await ask(row, request, headers=headers)
         assert first.status in {row.status, *row.also}, (row, first.body)
         assert first.headers["X-Request-ID"] == f"req-{number}", row
-        kind = "text/event-stream" if row.response is EventStream else "application/json"
-        assert first.headers["Content-Type"] == f"{kind}; charset=utf-8", row
+        assert first.headers["Content-Type"] == f"{KINDS.get(row.response, 'application/json')}; charset=utf-8", row
         kept = "no-store" if row.max_age is None else f"public, max-age={row.max_age}"
         assert first.headers["Cache-Control"] == kept, row
         assert ("RateLimit-Remaining" in first.headers) == is_counted(row), row
         assert "Idempotent-Replayed" not in first.headers, row
-        if row.response is not EventStream:
+        if row.response not in KINDS:
             json.loads(first.body)
         if not row.mutates:
             continue
@@ -304,7 +306,7 @@ async def test_ids_that_are_none(ask: Asking, held: Holdings, table: list[Operat
                 assert error["code"].endswith("not_found"), (row, path, answer.body)
 
 
-@pytest.mark.parametrize("rates", [Rates(workspace=1, auth=1, anonymous=1)])
+@pytest.mark.parametrize("rates", [Rates(workspace=1, auth=1, anonymous=1, metrics=1)])
 async def test_rates(ask: Asking, held: Holdings, table: list[Operation]) -> None:
     """Every row but the platform's counts, and says when to come again once nothing is left."""
     for row in table:
