@@ -24,6 +24,7 @@ from router.cli import (
     resources,
     serve,
     status,
+    tap,
     tenants,
 )
 from router.cli.demo import demo
@@ -50,6 +51,7 @@ app.command()(blocks.unblock)
 app.command()(explain.explain)
 app.command()(doctor.doctor)
 app.command()(status.status)
+app.command()(tap.tap)
 app.command()(demo)
 
 

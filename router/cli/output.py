@@ -48,7 +48,7 @@ def width() -> int | None:
 def hanging(before: str, text: str, columns: int | None) -> str:
     """`before` and `text` on one line; where that is longer than `columns`, wrapped, with the text in a column of its own.
     What a terminal would take for a command is replaced: some of it was said by a server."""
-    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    text = printable(text)
     if columns is None or columns < len(before) + _LEAST_TEXT:
         return before + text
     return textwrap.fill(
@@ -59,6 +59,23 @@ def hanging(before: str, text: str, columns: int | None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def fitted(before: str, text: str, behind: str, columns: int | None) -> str:
+    """The three on one line of so many columns: `text` is cut where they don't fit, then `behind` left out. What a terminal would take
+    for a command is replaced."""
+    line = printable(before + text + behind)
+    if columns is None or len(line) <= columns:
+        return line
+    left = columns - len(before) - len(behind)
+    if left < _LEAST_TEXT:
+        left, behind = columns - len(before), ""
+    return printable(f"{before}{text[: max(0, left - 1)]}…{behind}")[:columns]
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would take for a command."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def show_list(

@@ -28,6 +28,7 @@ from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.processes import Answers
+from router.operator.tapping import Tapping
 from router.pages import Pages
 from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.routes.error_notes import ErrorNotes
@@ -357,6 +358,7 @@ class App:
                 on_host_refused=self._learn,
                 operator=self._answers.answer,
             )
+            self._answers.on_event = self._worker_side.operator_event
         else:
             self._control_side = self._memory.control_side = control_side = ControlSide(
                 self._settings.workers,
@@ -426,6 +428,9 @@ class App:
             elif self._keeper is not None:
                 consumers.append(packing_to(self._keeper.take))
         recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=consumers)
+        tapping = Tapping(recorder, self._answers.emit, self._clock)
+        self._answers.add("tap", tapping.tap)
+        self._answers.add("untap", tapping.untap)
         self._stack.callback(recorder.close)
         self._tasks.start("record", recorder.run())
         return recorder

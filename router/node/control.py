@@ -202,7 +202,11 @@ class Control:
         )
         if "admin" in sockets and self._handover is not None:
             await self._serve_admin(ask, self._handover, sockets)
-        opening = open_operators(settings, self._answers, self._control_side)
+
+        async def find_tenant(id_or_slug: str) -> str:
+            return (await services.tenants.find(id_or_slug)).id
+
+        opening = open_operators(settings, self._answers, self._control_side, find_tenant=find_tenant)
         self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)
         if responder is not None:

@@ -9,6 +9,8 @@ from router.node.ipc import ControlSide
 from router.node.sockets import ListenError
 from router.operator.processes import Answers, Processes
 from router.operator.server import Call, OperatorRoute, OperatorServer, answer
+from router.operator.subjects import FindTenant, Subjects
+from router.operator.tap import Tap
 from router.settings import Settings
 
 
@@ -25,14 +27,20 @@ def node_routes(processes: Processes) -> list[OperatorRoute]:
 
 @asynccontextmanager
 async def open_operators(
-    settings: Settings, answers: Answers, control_side: ControlSide | None
+    settings: Settings,
+    answers: Answers,
+    control_side: ControlSide | None,
+    *,
+    find_tenant: FindTenant,
 ) -> AsyncIterator[OperatorServer | None]:
     """Serve the operators' tools while the block runs; None without a `runtime_dir`. Raises ListenError."""
     if settings.runtime_dir is None:
         yield None
         return
-    processes = Processes(answers, None if control_side is None else control_side.ask_operator)
-    server = OperatorServer(settings.runtime_dir, settings.operator, node_routes(processes))
+    processes = Processes(answers, control_side)
+    subjects = Subjects(find_tenant)
+    routes = [*node_routes(processes), *Tap(processes, subjects).routes()]
+    server = OperatorServer(settings.runtime_dir, settings.operator, routes)
     try:
         try:
             await server.start()

@@ -95,7 +95,7 @@ class Recorder:
         self._metrics = metrics
         self._clock = clock
         self._access = access
-        self._consumers = (metrics.exchange, *consumers)
+        self._consumers: tuple[Consumer, ...] = (metrics.exchange, *consumers)
         self._quiet_until: float | None = None
         self._lost_until = 0.0
         self._lost = 0  # lines, of which the log has not said how many there were
@@ -117,6 +117,14 @@ class Recorder:
             except Exception:  # noqa: BLE001 - as above
                 self._metrics.count("access_lines_lost", by=len(batch))
                 self._complain("access log writable again: lines were lost", len(batch))
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Give it each batch from now on."""
+        self._consumers = (*self._consumers, consumer)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Give it none from now on."""
+        self._consumers = tuple(one for one in self._consumers if one != consumer)
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Flush every `interval` seconds until cancelled, and then once more."""

@@ -91,6 +91,12 @@ class Call:
         await self._server.on_act(self.peer, act, subject, details)
 
     @property
+    def connected(self) -> bool:
+        """Whether the caller is still there."""
+        transport = self.request.transport
+        return transport is not None and not transport.is_closing()
+
+    @property
     def draining(self) -> asyncio.Event:
         """Set when the node ends: streams end with it."""
         return self._server.draining

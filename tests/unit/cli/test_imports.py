@@ -53,6 +53,7 @@ def shown(*lines: list[str]) -> tuple[str, set[str]]:
                     "explain",
                     "doctor",
                     "status",
+                    "tap",
                 )
             ],
             "--config",

@@ -174,10 +174,14 @@ async def test_every_process_is_asked() -> None:
     own = Answers()
     own.add("both", lambda arguments: ["control", arguments["x"]])
 
-    async def ask_workers(question: str, arguments: Mapping[str, Any]) -> tuple[list[tuple[int, Any]], int]:
-        return [(1, [question, arguments["x"]]), (2, None)], 1
+    class Two:
+        async def ask_operator(self, question: str, arguments: Mapping[str, Any]) -> tuple[list[tuple[int, Any]], int]:
+            return [(1, [question, arguments["x"]]), (2, None)], 1
 
-    asked = await Processes(own, ask_workers).ask("both", x=7)
+        def on_operator_event(self, hear: object) -> None:
+            pass
+
+    asked = await Processes(own, Two()).ask("both", x=7)
     assert [(one.process, one.value) for one in asked] == [(0, ["control", 7]), (1, ["both", 7])]
     assert asked.silent == 1
     assert [one.process for one in await Processes(own, None).ask("process")] == [0]

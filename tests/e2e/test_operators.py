@@ -1,0 +1,197 @@
+"""The operators' tools as commands, against a running node of several processes, and of one."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.backends import Backend, Visit
+from tests.support.operators import call
+from tests.support.router import MIOSA_ROUTER, PLATFORM_DOMAIN, Router
+from tests.support.waiting import eventually, until
+from tests.support.workers import Connection, owner, workers
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+HOST = f"shop.{PLATFORM_DOMAIN}"
+
+
+class Operated:
+    """A node with its runtime folder, and a resource `shop`."""
+
+    def __init__(self, router: Router, folder: Path) -> None:
+        self.router = router
+        self.read, self.act = folder / "operator-read.sock", folder / "operator.sock"
+        self.tenant = ""
+        self.hosts = 0
+
+    @contextmanager
+    def command(self, *words: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that runs until the block ends."""
+        with subprocess.Popen(
+            [MIOSA_ROUTER, *words],
+            env={"PATH": "/usr/bin:/bin", **self.router.environment},
+            cwd=self.router.folder,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
+
+    async def run(self, *words: str) -> tuple[int, str, str]:
+        """(exit status, output, errors) of a command that ends."""
+        with self.command(*words) as running:
+            out, errors = await asyncio.wait_for(asyncio.to_thread(running.communicate), 30)
+            return running.returncode, out.decode(), errors.decode()
+
+    def log(self) -> list[Mapping[str, Any]]:
+        """The node's own log lines."""
+        return [json.loads(line) for line in self.router.output.splitlines() if line.startswith("{")]
+
+    def acts(self, act: str) -> list[Mapping[str, Any]]:
+        return [line for line in self.log() if line.get("event") == "operator_act" and line["act"] == act]
+
+
+@pytest.fixture(scope="module", params=[2, 1], ids=["workers", "embedded"])
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    with TemporaryDirectory(prefix="op-") as folder:
+        router = Router(tmp_path_factory.mktemp("node"), workers=request.param, runtime_dir=folder)
+        with router:
+            found = Operated(router, Path(folder))
+            found.tenant = router.tenant("Acme")
+            yield found
+        assert not list(Path(folder).iterdir())
+
+
+@pytest_asyncio.fixture
+async def host(node: Operated) -> AsyncIterator[str]:
+    """A host of a program that says hello."""
+
+    async def hello(visit: Visit) -> None:
+        await visit.answer(b"hello")
+
+    node.hosts += 1
+    slug = f"shop{node.hosts}"
+    async with Backend(hello) as running:
+        node.router.register(node.tenant, slug, running.port)
+        yield f"{slug}.{PLATFORM_DOMAIN}"
+
+
+async def connections(node: Operated) -> list[Connection]:
+    """One to each process that takes traffic."""
+    pid = node.router.process.pid
+    pids = workers(pid) or [pid]
+    found: dict[int, Connection] = {}
+    for _ in range(200):
+        connection = await Connection.open(node.router.proxy_port)
+        await connection.get("nothing.example")
+        by = owner(node.router.proxy_port, connection.port, pids)
+        if by is None or by in found:
+            connection.close()
+        else:
+            found[by] = connection
+        if len(found) == len(pids):
+            break
+    assert len(found) == len(pids)
+    return list(found.values())
+
+
+async def next_line(running: subprocess.Popen[bytes]) -> Any:
+    assert running.stdout is not None
+    return json.loads(await asyncio.wait_for(asyncio.to_thread(running.stdout.readline), 30))
+
+
+async def test_every_process_is_known(node: Operated) -> None:
+    """The control process and each worker, or the only one."""
+    status, said = await call(node.read, "GET", "/v1/node")
+    assert status == 200
+    pid = node.router.process.pid
+    numbers = [one["process"] for one in said["processes"]]
+    assert numbers == ([0, 1, 2] if workers(pid) else [0])
+    assert {one["pid"] for one in said["processes"] if one["process"]} == set(workers(pid))
+
+
+async def test_tap_shows_what_every_process_ends(node: Operated, host: str) -> None:
+    """JSON lines, of the host that was asked for only; it ends with Ctrl-C, and is in the audit log."""
+    with node.command("tap", host, "--json") as tap:
+        assert await next_line(tap) == {"tap": {"host": host}, "max_rps": 100}
+        opened = await connections(node)
+        for connection in opened:
+            assert (await connection.get(host))[0] == 200
+        seen = [await next_line(tap) for _ in opened]
+        tap.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(tap.wait, 30) == 0
+        for connection in opened:
+            connection.close()
+    assert {one["worker"] for one in seen} == ({0} if len(opened) == 1 else {1, 2})
+    assert {(one["host"], one["status"], one["path"], one["client_network"]) for one in seen} == {
+        (host, 200, "/", "127.0.0.0/24")
+    }
+    (act,) = node.acts("tap")
+    assert (act["subject"], act["uid"]) == (host, os.getuid())
+
+
+async def test_tap_of_a_tenant_has_conditions(node: Operated, host: str) -> None:
+    """Of its traffic only what fails; for people, at most so many in a second."""
+    node.router.register(node.tenant, "gone", 1)
+    with node.command("tap", "acme", "--status", "5xx", "--max-rps", "1") as tap:
+        assert tap.stdout is not None
+        first = await asyncio.to_thread(tap.stdout.readline)
+        assert first == f"-- tapping tenant {node.tenant}, status 500-599\n".encode()
+        connection = await Connection.open(node.router.proxy_port)
+        for name in (host, f"gone.{PLATFORM_DOMAIN}", f"gone.{PLATFORM_DOMAIN}"):
+            await connection.get(name)
+        said = [(await asyncio.wait_for(asyncio.to_thread(tap.stdout.readline), 30)).decode() for _ in range(2)]
+        connection.close()
+    assert f" GET  gone.{PLATFORM_DOMAIN}/ " in said[0]
+    assert said[1] == "-- 1 not shown: 1 over --max-rps\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tap", "a..b"], "is no host"),
+        (["tap", HOST, "--status", "99"], "`status` is one such as 404"),
+        (["tap", HOST, "--ending", "??"], "`ending` is one of"),
+    ],
+)
+async def test_tap_refuses_what_it_does_not_know(node: Operated, words: list[str], says: str) -> None:
+    status, out, errors = await node.run(*words)
+    assert (status, out) == (1, "")
+    assert says in errors
+
+
+async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: Path) -> None:
+    node.router.environment["MIOSA_ROUTER_RUNTIME_DIR"], before = (
+        str(tmp_path),
+        node.router.environment["MIOSA_ROUTER_RUNTIME_DIR"],
+    )
+    try:
+        status, _, errors = await node.run("tap", HOST)
+    finally:
+        node.router.environment["MIOSA_ROUTER_RUNTIME_DIR"] = before
+    assert status == 1
+    assert f"no node with these settings answers at {tmp_path / 'operator-read.sock'}" in errors
+
+
+async def test_taps_end_when_the_node_does(tmp_path: Path) -> None:
+    """The drain tells them, so that nobody waits for more."""
+    with TemporaryDirectory(prefix="op-") as folder, Router(tmp_path, runtime_dir=folder) as router:
+        node = Operated(router, Path(folder))
+        with node.command("tap", HOST, "--json") as tap:
+            await next_line(tap)
+            router.process.signal(signal.SIGTERM)
+            assert await next_line(tap) == {"end": "the node ends, or was reloaded"}
+            assert await asyncio.to_thread(tap.wait, 30) == 0
+        await eventually(lambda: router.process.status == 0, "it has ended")
+    until(lambda: not Path(folder).exists(), "nothing is left")

@@ -1,0 +1,65 @@
+"""How `tap` shows exchanges."""
+
+from typing import Any
+
+import pytest
+
+from router.cli.tap import _remark, exchange_line
+
+LINE: dict[str, Any] = {
+    "at": 1_700_000_010.25,
+    "status": 200,
+    "ending": "--",
+    "duration_ms": 12.345,
+    "method": "GET",
+    "host": "shop.miosa.app",
+    "path": "/index.html",
+    "error": None,
+    "client_network": "203.0.113.0/24",
+}
+
+
+@pytest.mark.parametrize(
+    ("columns", "changes", "line"),
+    [
+        (None, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html 203.0.113.0/24"),
+        (80, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html 203.0.113.0/24"),
+        (70, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.… 203.0.113.0/24"),
+        (55, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.…"),
+        (
+            None,
+            {"status": 0, "ending": "CB"},
+            "22:13:30.250   - CB 12.3 ms GET  shop.miosa.app/index.html 203.0.113.0/24",
+        ),
+        (
+            None,
+            {"error": "bad_gateway", "client_network": None},
+            "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html bad_gateway",
+        ),
+        (
+            None,
+            {"path": "/\x1b[2J\n"},
+            "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/\ufffd[2J\ufffd 203.0.113.0/24",
+        ),
+        (None, {"duration_ms": 31_000}, "22:13:30.250 200 --    31 s GET  shop.miosa.app/index.html 203.0.113.0/24"),
+    ],
+)
+def test_a_line_fits(columns: int | None, changes: dict[str, Any], line: str) -> None:
+    found = exchange_line(LINE | changes, columns)
+    assert found == line
+    assert columns is None or len(found) <= columns
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"tap": {"host": "a.example", "status": [500, 599]}}, "tapping host a.example, status 500-599"),
+        ({"tap": {"resource": "x", "tenant": "x", "status": [404, 404]}}, "tapping id x, status 404"),
+        ({"tap": {"resource": "shop"}}, "tapping resource shop"),
+        ({"not_shown": 5, "over_max_rps": 5, "reader_too_slow": 0}, "5 not shown: 5 over --max-rps"),
+        ({"silent": 1}, "1 workers do not answer: their exchanges are missing"),
+        ({"end": "the node ends"}, "the node ends"),
+    ],
+)
+def test_what_the_node_says(said: dict[str, Any], words: str) -> None:
+    assert _remark(said) == words
