@@ -30,6 +30,22 @@ def note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
 
+class ProgressLine:
+    """How far a long command is: one line on standard error that is written again, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._shown:
+            print(f"\r\033[K{what}  {done} of {total}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """The command has ended: what it prints begins in an empty line."""
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
 def show(document: Json, as_json: bool, text: Callable[[], str] | None = None) -> None:
     """One document. As text a mapping is a line for each key, where `text` does not say otherwise."""
     if as_json:

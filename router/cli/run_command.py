@@ -50,6 +50,7 @@ class CommandError(Exception):
 @contextmanager
 def reported(as_json: bool) -> Iterator[None]:
     """Turn what a command may raise into words on standard error and exit status 1."""
+    from router.backup.errors import BackupError
     from router.node.sockets import ListenError
     from router.settings import SettingsError
 
@@ -70,7 +71,7 @@ def reported(as_json: bool) -> Iterator[None]:
         )
     except StoreUnavailableError as error:
         _fail("store_unavailable", f"the store can't be used: {error}", as_json)
-    except CommandError as error:
+    except (BackupError, CommandError) as error:
         _fail(error.code, error.message, as_json)
     except ListenError as error:
         _fail("cannot_listen", str(error), as_json)
