@@ -28,6 +28,7 @@ MODULES = (
     "router/access/rules.py",
     "router/access/verdicts.py",
     "router/http1/bodies.py",
+    "router/http1/body_copies.py",
     "router/http1/forwarding.py",
     "router/http1/heads.py",
     "router/http1/host_rewrite.py",

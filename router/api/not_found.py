@@ -31,6 +31,7 @@ NOUNS = {
     "previews": "preview",
     "projects": "project",
     "releases": "release",
+    "request-logs": "request log",
     "sandboxes": "sandbox",
     "sessions": "session",
     "shares": "share",

@@ -23,10 +23,12 @@ from router.hostname import InvalidNameError, canonical_name
 from router.observe.endings import COMBINATIONS
 from router.records.record import (
     APPLICATION,
+    CAPTURED,
     CLIENT,
     COLD_START,
     EDGE,
     GAP,
+    REPLAY,
     TUNNEL,
     Record,
     RecordFilter,
@@ -39,7 +41,7 @@ from router.tenancy.resource_service import Resources
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS = re.compile(r"[1-5]xx|0|[1-5][0-9]{2}")
-_RECORD_ID = re.compile(r"[0-9]{1,18}|[1-8][0-9]{18}")  # below 2^63
+RECORD_ID = re.compile(r"[0-9]{1,18}|[1-8][0-9]{18}")  # below 2^63
 _FAULTS = {"edge": EDGE, "application": APPLICATION, "client": CLIENT}
 _SHOWN_FAULTS: dict[int, Any] = {number: name for name, number in _FAULTS.items()}
 
@@ -118,10 +120,10 @@ class RecordQuery(RecordConditions):
     until: Annotated[Moment | None, Field(description="Requests that ended before.")] = None
     limit: Annotated[int, Field(ge=1), BeforeValidator(at_most_100)] = MAX_PAGE_SIZE
     cursor: Annotated[
-        Annotated[str, AfterValidator(matches(_RECORD_ID))] | None,
+        Annotated[str, AfterValidator(matches(RECORD_ID))] | None,
         Field(
             description="`next_cursor` of the answer before.",
-            json_schema_extra={"pattern": f"^({_RECORD_ID.pattern})$"},
+            json_schema_extra={"pattern": f"^({RECORD_ID.pattern})$"},
         ),
     ] = None
 
@@ -141,7 +143,8 @@ class RequestLogOut(Out):
     """What became of one request; or, of `type` `gap`, that `lost` records are missing around `at`. `ended_at` is when the exchange
     ended, `ending` how: who × phase, with `ending_text` in words. `fault`: who ended it early or answered with an error, null where
     nothing went wrong. Durations are in milliseconds; `first_byte_ms` null where no answer began; `queue_ms`, `dial_ms` and `wake_ms` what of it was spent
-    waiting for a place at the resource, for a connection to it, and for it to start. `represents` is above 1 where a flood was sampled."""
+    waiting for a place at the resource, for a connection to it, and for it to start. `captured`: its headers and bodies may be read under
+    `/request-logs/{id}/capture`. `replay`: it was sent by `/request-logs/{id}/replay`. `represents` is above 1 where a flood was sampled."""
 
     id: str
     type: Literal["request", "gap"]
@@ -165,6 +168,8 @@ class RequestLogOut(Out):
     wake_ms: Milliseconds
     cold_start: bool
     tunnel: bool
+    captured: bool
+    replay: bool
     client_network: str | None
     version_id: str | None
     represents: int
@@ -218,6 +223,8 @@ def shown(record: Record) -> RequestLogOut:
         wake_ms=rest.wake / 1000,
         cold_start=bool(rest.flags & COLD_START),
         tunnel=bool(rest.flags & TUNNEL),
+        captured=bool(rest.flags & CAPTURED),
+        replay=bool(rest.flags & REPLAY),
         client_network=rest.network or None,
         version_id=rest.version or None,
         represents=0 if gap else rest.weight,
@@ -252,7 +259,7 @@ class _RecordHandlers(Handlers):
         self, call: Call[Any, Any], find: Callable[[], Awaitable[RecordFilter]]
     ) -> EventStream[RequestLogOut]:
         where = await find()
-        last = int(call.last_event_id) if _RECORD_ID.fullmatch(call.last_event_id) else None
+        last = int(call.last_event_id) if RECORD_ID.fullmatch(call.last_event_id) else None
         records = await self._logs.listen(where, last)
 
         async def events() -> AsyncGenerator[Event[RequestLogOut] | None, None]:

@@ -30,7 +30,7 @@ from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.processes import Answers
 from router.operator.tapping import Tapping
 from router.pages import Pages
-from router.proxy import COMPILED, PlainHttp, Proxy, WakeConfig, connection_limits
+from router.proxy import COMPILED, Captures, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
 from router.routes.resolver import Resolver
@@ -79,6 +79,7 @@ class App:
         self._wakes: Wakes | None = None
         self._kept: KeptRecords | None = None
         self._keeper: Keeper | None = None
+        self._captures: Captures | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
         self._control: Control | None = None
@@ -222,6 +223,7 @@ class App:
                 on_error=self._error_notes.add if self._worker_side is None else self._worker_side.error_seen,
                 wake=self._wake_config(),
                 login_url=settings.login_url,
+                captures=self._captures,
             )
             self._memory.tell(proxy)
             stack.push_async_callback(proxy.close)
@@ -427,6 +429,10 @@ class App:
                 consumers.append(packing_to(side.keep_records))
             elif self._keeper is not None:
                 consumers.append(packing_to(self._keeper.take))
+            keeps = side or self._keeper
+            if settings.records.captures and keeps is not None:
+                self._captures = Captures(keeps.take_capture, metrics)
+                consumers.append(self._captures.consume)
         recorder = Recorder(metrics=metrics, clock=self._clock, access=access, consumers=consumers)
         tapping = Tapping(recorder, self._answers.emit, self._clock)
         self._answers.add("tap", tapping.tap)

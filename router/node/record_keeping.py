@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from router.base.clock import Clock
+from router.base.secret_box import SecretBox
 from router.observe.ended_exchange import Finished
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer
+from router.records.captures import CaptureCodec
 from router.records.keeper import Keeper
 from router.records.kept import KeptRecords
+from router.records.masking import Masks
 from router.records.packing import pack
 from router.settings import Settings
 
@@ -29,10 +32,16 @@ def open_kept(settings: Settings, clock: Clock) -> KeptRecords:
     return PostgresRecords(url, settings.database, settings.records, clock)
 
 
+def codec_of(settings: Settings) -> CaptureCodec:
+    """What masks and seals captures, and opens them. Raises SettingsError."""
+    return CaptureCodec(Masks(settings.records.masked_names), SecretBox(settings.secret_keys()))
+
+
 @asynccontextmanager
 async def keeping(kept: KeptRecords, settings: Settings, clock: Clock, metrics: Metrics) -> AsyncIterator[Keeper]:
-    """What keeps the records of this process and of its workers while the block runs."""
-    keeper = Keeper(kept, settings.records.per_second, clock, metrics)
+    """What keeps the records of this process and of its workers, and their captures, while the block runs."""
+    codec = codec_of(settings) if settings.records.captures else None
+    keeper = Keeper(kept, settings.records.per_second, clock, metrics, codec)
     keeper.start()
     try:
         yield keeper

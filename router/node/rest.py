@@ -39,6 +39,8 @@ from router.api.project_reports import ProjectReportsApi
 from router.api.projects import ProjectsApi
 from router.api.publishing import PublishingApi
 from router.api.rates import RateLimiter, SharedCounts
+from router.api.request_captures import HANDLERS as REQUEST_CAPTURES
+from router.api.request_captures import CapturedRequests
 from router.api.request_logs import HANDLERS as REQUEST_LOGS
 from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
@@ -180,6 +182,16 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             )
             for handlers in REQUEST_LOGS
         ),
+        *(
+            handlers(
+                captures=services.request_captures,
+                logs=services.request_logs,
+                resources=services.resources,
+                deployments=services.deployments,
+            )
+            for handlers in REQUEST_CAPTURES
+        ),
+        CapturedRequests(logs=services.request_logs, resources=services.resources),
         DeploymentReports(logs=services.request_logs, deployments=services.deployments),
         MetricsApi(logs=services.request_logs, resources=services.resources),
         EventsApi(services.events),

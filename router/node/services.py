@@ -28,7 +28,9 @@ from router.node.zone_certificates import open_delegations
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
+from router.records.captures import CaptureCodec
 from router.records.kept import KeptRecords
+from router.records.masking import Masks
 from router.records.request_logs import RequestLogs
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
@@ -50,6 +52,7 @@ from router.tenancy.previews import Previews
 from router.tenancy.projects import Projects
 from router.tenancy.publishing import Publishing
 from router.tenancy.releases import Releases
+from router.tenancy.request_captures import RequestCaptures
 from router.tenancy.resource_service import Resources
 from router.tenancy.sessions import Sessions
 from router.tenancy.signing_keys import SigningKeys
@@ -102,6 +105,7 @@ class Services:
     transfers: Transfers
     domain_connect: DomainConnect | None
     request_logs: RequestLogs
+    request_captures: RequestCaptures
 
 
 def delegations_of(store: Store, settings: Settings, clock: Clock) -> ZoneDelegations | None:
@@ -241,7 +245,15 @@ def build_services(
         checks=Queue(store, clock),
         transfers=transfers,
         domain_connect=domain_connect,
-        request_logs=RequestLogs(kept, clock, listeners_per_tenant=settings.records.listeners_per_tenant),
+        request_logs=RequestLogs(
+            kept,
+            clock,
+            listeners_per_tenant=settings.records.listeners_per_tenant,
+            codec=CaptureCodec(Masks(settings.records.masked_names), box or SecretBox())
+            if settings.records.captures
+            else None,
+        ),
+        request_captures=RequestCaptures(store, clock),
         zone_statuses=ZoneStatuses(store, clock, delegations=open_delegations(settings, store, clock, lookup)),
     )
 

@@ -44,6 +44,7 @@ class Finished:
     held_at = 0.0
     woken_at = 0.0
     hint = ""  # what helps, where the program refused the host
+    marks: int = 0  # flags of its record: that it was captured, that it is a replay
 
     @property
     def request_id(self) -> str:

@@ -189,6 +189,12 @@ TABLE = (
         {"result": ("stored", "sampled_out", "lost")},
         "Records of requests: stored, left out by sampling where a resource is flooded, or lost",
     ),
+    Row(
+        "request_captures",
+        "counter",
+        {"result": ("stored", "skipped", "lost")},
+        "Exchanges whose headers and bodies were to be captured: stored, not begun because there were too many, or lost",
+    ),
     Row("request_packs_waiting_bytes", "gauge", {}, "Bytes of request records that wait to be stored"),
     Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
     Row(

@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from router.http1.bodies import ChunkedReader, FramingError
+from router.http1.body_copies import COPIED
 from router.http1.heads import UNTIL_CLOSE, RefusedError
 from router.http1.other_protocols import FIRST_BYTES
 from router.http1.repair import HeadRepair
@@ -215,12 +216,13 @@ class BackendConnection(Paced):
             response.relay(exchange, content)
 
     def read_body(self, framing: int, data: bytes) -> None:
-        """Begin with a response's body; `data` came behind its head. `framing` as in ResponseHead, but never NONE."""
+        """Begin with a response's body; `data` came behind its head. `framing` as in ResponseHead, but never NONE; or COPIED,
+        where `chunks` has its reader already."""
         if framing > 0:
             self.left = framing
         elif framing == -1:
             self.chunks = ChunkedReader(self.worker.limits.headers, lenient=True)
-        else:
+        elif framing != COPIED:
             self.until_close = True
         if data:
             self.data_received(data)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from router import errors
 from router.http1.bodies import ChunkedReader, FramingError, chunk, last_chunk
+from router.http1.body_copies import BodyCopy, CopiedBody, CopiedChunks
 from router.http1.heads import CHUNKED, RefusedError
 from router.http1.requests import NO_HEAD, RequestHead, check_start, refused_head
 from router.http1.upgrade import settle_upgrade
@@ -274,8 +275,17 @@ class ClientConnection(Paced):
         content = self.read_content(exchange, chunks, data)
         if exchange.over or exchange.due:
             return b""
+        if exchange.head.framing != CHUNKED:  # `chunks` reads a sized body
+            return content
         out = chunk(content) if content else b""
         return out + last_chunk(chunks.trailers) if chunks.done else out
+
+    def copy_body(self, copy: BodyCopy) -> None:
+        """Keep the beginning of the request's body, of which nothing has been read yet."""
+        if self.chunks is not None:
+            self.chunks = CopiedChunks(copy, self.worker.limits.headers)
+        elif not self.request_done:
+            self.chunks = CopiedBody(copy, self._body_left)
 
     def read_content(self, exchange: Exchange, chunks: ChunkedReader, data: bytes) -> bytes:
         """The content in more of a chunked body; the exchange is over where that is refused."""

@@ -292,6 +292,8 @@ class Exchange(Finished):
             instead = local_responses.instead(self.head, route, self.scheme, self.id)
         if instead is None:
             self.head = self.head.one_hop_on()
+            if route.capture_until and worker.captures is not None:
+                worker.captures.begin(self, route)
             return False
         ending = local_responses.ending_of(instead)
         if isinstance(instead, Problem):

@@ -8,6 +8,7 @@ from router.proxy.identity import IdentityLines
 from router.routes.records import SigningKeysRecord
 
 if TYPE_CHECKING:
+    from router.proxy.capture import ExchangeCapture
     from router.proxy.worker_state import WorkerState
     from router.routes.route import Route
 
@@ -20,7 +21,8 @@ class Visit:
     where the program has set none of the kind, `friend` whether it was sent by a page that the owner lets read responses,
     `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for,
     `next` where the visitor goes from a form, `consumed` the values of Authorization that were ours. `waits` is how often it
-    has waited for a resource that slept or started, which took until `woken` so many milliseconds; -1 where it has not."""
+    has waited for a resource that slept or started, which took until `woken` so many milliseconds; -1 where it has not.
+    `capture` is what is kept of the exchange, where its resource's are captured."""
 
     def __init__(self, *, restricted: bool) -> None:
         self.restricted = restricted
@@ -33,6 +35,7 @@ class Visit:
         self.consumed: frozenset[bytes] = frozenset()
         self.waits = 0
         self.woken = -1
+        self.capture: ExchangeCapture | None = None
 
     def own(self) -> "Visit":
         """A copy for one exchange: who brings the same in one moment has the same visit."""
@@ -40,6 +43,7 @@ class Visit:
         visit.entry, visit.until, visit.friend, visit.cors = self.entry, self.until, self.friend, self.cors
         visit.look_ups, visit.waits, visit.woken = self.look_ups, self.waits, self.woken
         visit.next, visit.consumed = self.next, self.consumed
+        visit.capture = self.capture
         return visit
 
 

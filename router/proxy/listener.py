@@ -19,6 +19,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy.admission import judge_again
+from router.proxy.capture import Captures
 from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
 from router.proxy.guard import Visit
@@ -68,10 +69,11 @@ class Proxy:
         on_error: Callable[[ErrorNote], object] = lambda _: None,
         wake: WakeConfig | None = None,
         login_url: str = "",
+        captures: Captures | None = None,
     ) -> None:
         """`own_listeners` may still grow after this call. `plain` None serves what comes without TLS. `cookie_zones` are the zones that one host may set cookies for,
         `trusted_headers` what of `router/base/proxy_only_headers.py` is believed from which network. `on_host_refused` hears of programs that refuse the name that they are visited under,
-        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `login_url` is where people sign in by their tenants' logins. `wake` None wakes nothing."""
+        `on_error` of errors that a port's owner may read about, once or twice a second. `access` knows the keys that open what is not public. `login_url` is where people sign in by their tenants' logins. `wake` None wakes nothing, `captures` None captures nothing."""
         self._worker = WorkerState(
             resolver=resolver,
             pages=pages,
@@ -89,6 +91,7 @@ class Proxy:
             access=access,
             on_error=on_error,
             login_url=login_url,
+            captures=captures,
         )
         worker = self._worker
         worker.speak_http2 = lambda client, begun: Http2Client(worker, client, begun)

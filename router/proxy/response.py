@@ -82,11 +82,13 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         and not (request.upgrade and incoming.buffer)
     )
     cors: tuple[bytes, ...] = ()
-    said, visit = head, exchange.visit
+    said, visit, length = head, exchange.visit, head.framing
     if visit is not None:
         cors = visit.cors
         if visit.restricted:
             said = unshared(head)
+        if visit.capture is not None:
+            length = visit.capture.answered(head, data, backend)
     out = response_to_client(
         said,
         exchange.client_info,
@@ -99,7 +101,6 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
     )
     if visit is not None and visit.woken >= 0:
         out = after_a_wait(out, visit.woken)
-    length = head.framing
     if length == NONE:
         incoming.write(out)
         complete(exchange, clean=not data)
@@ -171,8 +172,12 @@ def switch(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
     exchange.tunnel = True
     early, incoming.buffer = incoming.buffer, b""
     out = interim_to_client(head, exchange.client_info, exchange.prepared.rules, exchange.id)
-    if exchange.visit is not None and exchange.visit.woken >= 0:
-        out = after_a_wait(out, exchange.visit.woken)
+    visit = exchange.visit
+    if visit is not None:
+        if visit.woken >= 0:
+            out = after_a_wait(out, visit.woken)
+        if visit.capture is not None:
+            visit.capture.switched(head)
     incoming.write(out + data)
     exchange.sent += len(data)
     exchange.received += len(early)

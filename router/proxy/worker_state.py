@@ -48,6 +48,7 @@ from router.settings import Limits
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
+    from router.proxy.capture import Captures
     from router.proxy.client import ClientConnection
     from router.proxy.h2_backend import Http2Backend
     from router.proxy.h2_client import Http2Client
@@ -123,8 +124,10 @@ class WorkerState:
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         on_error: Callable[[ErrorNote], object] = lambda _: None,
         login_url: str = "",
+        captures: "Captures | None" = None,
     ) -> None:
         self.resolver = resolver
+        self.captures = captures
         self.login_url = login_url.encode("ascii")  # of the host where people sign in
         self.logins = 0  # steps of those who are signing in, that are under way
         self.access = access

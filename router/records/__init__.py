@@ -8,5 +8,6 @@ Not to be confused with the records that routing is decided from (`routes/record
     totals.py          exact numbers per minute, resource and route pattern, with a histogram of durations
     route_patterns.py  `/users/17/posts` is `/users/:id/posts`
     record.py          a record, and what is asked of those that are kept
+    captures.py        the headers and bodies of an exchange, as they are stored and shown; masking.py: without secrets
     kept.py            the Protocol of a store, which `store/request_records_*.py` implement
 """

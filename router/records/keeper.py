@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from time import sleep
+from typing import Any, Final
 
 import structlog
 
@@ -18,6 +19,7 @@ from router.base.clock import Clock
 from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
+from router.records.captures import CaptureCodec, StoredCapture
 from router.records.kept import KeptRecords
 from router.records.packing import unpack
 from router.records.reading import PackReader, id_bytes
@@ -31,6 +33,8 @@ _MAX_WAITING: Final = 32 * 1024 * 1024  # bytes of packs; about a minute at 2,00
 _MAX_BATCH: Final = 5000  # records of one transaction
 _MAX_LOST: Final = 10_000  # resources whose lost records are counted apart
 _CLOSE_TIME: Final = 5.0
+_MAX_CAPTURES: Final = 250  # that wait, each of some 120 KB at most
+_MAX_CAPTURES_AT_ONCE: Final = 25  # of one transaction
 
 Lost = dict[tuple[bytes, bytes], int]  # records by tenant and resource
 
@@ -40,8 +44,14 @@ _log = structlog.get_logger("router.records")
 class Keeper:
     """See the module. `take` is called by whoever carries traffic; what `start` starts does the rest."""
 
-    def __init__(self, store: KeptRecords, per_second: int, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, store: KeptRecords, per_second: int, clock: Clock, metrics: Metrics, codec: CaptureCodec | None = None
+    ) -> None:
+        """`codec` None stores no captures."""
         self._store = store
+        self._codec = codec
+        self._captures: deque[Mapping[str, Any]] = deque()
+        self._stored_captures: list[StoredCapture] = []  # that are to be stored next
         self._clock = clock
         self._metrics = metrics
         self._reader = PackReader(per_second)
@@ -66,6 +76,13 @@ class Keeper:
             return
         self._packs.append(pack)
         self._waiting += len(pack)
+
+    def take_capture(self, told: Mapping[str, Any]) -> bool:
+        """What was captured of an exchange, as `proxy.capture` tells it; False where too much of it waits already."""
+        if self._codec is None or len(self._captures) >= _MAX_CAPTURES:
+            return False
+        self._captures.append(told)
+        return True
 
     def lose(self, lost: Mapping[tuple[bytes, bytes], int]) -> None:
         """So many records of these tenants and resources have not come here, or can't be kept."""
@@ -98,9 +115,11 @@ class Keeper:
             if not self._records and not self._totals:
                 await self._read()
             if not self._records and not self._totals:
-                return
+                break
             if not await self._append():
                 return
+        while await self._keep_captures():
+            pass
 
     async def close(self) -> None:
         """Store what waits, if that can be done soon, and close the store."""
@@ -128,6 +147,37 @@ class Keeper:
         self._metrics.count("request_records", "stored", by=len(self._records))
         self._records, self._totals = [], []
         return True
+
+    async def _keep_captures(self) -> bool:
+        """Store some of the captures that wait; False where there are none, or the store is away."""
+        if not self._stored_captures:
+            told = [self._captures.popleft() for _ in range(min(len(self._captures), _MAX_CAPTURES_AT_ONCE))]
+            if not told:
+                return False
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._seal, told)
+            self._stored_captures = await work
+            self._metrics.count("request_captures", "lost", by=len(told) - len(self._stored_captures))
+        if self._stored_captures:
+            try:
+                await self._store.keep(self._stored_captures)
+            except StoreUnavailableError as error:
+                _log.warning("captures cannot be stored, retrying", error=str(error))
+                return False
+        self._metrics.count("request_captures", "stored", by=len(self._stored_captures))
+        self._stored_captures = []
+        return True
+
+    def _seal(self, told: Sequence[Mapping[str, Any]]) -> list[StoredCapture]:
+        """In the thread: what of them can be stored, masked and sealed."""
+        found: list[StoredCapture] = []
+        for one in told:
+            try:
+                if self._codec is not None:
+                    found.append(self._codec.stored(one))
+            except (ValueError, LookupError, TypeError) as error:
+                _log.error("a capture cannot be read", error=type(error).__name__)
+            sleep(0)  # whoever waits for the interpreter has it between two
+        return found
 
     async def _read(self) -> None:
         """Make records and totals of the packs that wait."""

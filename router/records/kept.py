@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from router.records.captures import StoredCapture
 from router.records.counters import Counters
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
@@ -28,6 +29,15 @@ class KeptRecords(Protocol):
     async def counters(self, tenant: bytes) -> list[Counters]:
         """Those of a tenant: of each resource that was counted within `retention_hours`, up to `metrics_per_tenant`; those of
         all others are `counters.OTHER`'s."""
+
+    async def keep(self, captures: Sequence[StoredCapture]) -> None:
+        """Store captures, but for those of resources whose captures were deleted (`forget`) at or after their instant."""
+
+    async def capture(self, tenant: bytes, resource: bytes, request_id: str, at: int) -> StoredCapture | None:
+        """That of the request with this id which began nearest to `at`, in microseconds since 1970."""
+
+    async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
+        """Delete the captures of a resource, also those from before `now` that have not been stored yet."""
 
     async def prune(self, now: int) -> None:
         """Delete what is older than it may be, and the oldest of those who have more than they may, by `now`."""

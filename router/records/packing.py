@@ -67,14 +67,14 @@ def pack(batch: Sequence[Finished]) -> bytes:
         error = b"" if problem is None else problem.code.encode("ascii")
         started, first_byte, ended = done.started, done.first_byte, done.ended
         waits = b""
-        flags = 0
+        flags = done.marks
         if done.queued_at or done.dialled_at or done.held_at:
             queue = dial = wake = 0.0
             if done.queued_at:
                 queue = (done.admitted_at or ended) - done.queued_at
             if done.dialled_at:
                 dial = (done.connected_at or ended) - done.dialled_at
-            flags = _WAITED
+            flags |= _WAITED
             if done.held_at:
                 wake = (done.woken_at or ended) - done.held_at
                 flags |= COLD_START

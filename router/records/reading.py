@@ -7,12 +7,13 @@ from uuid import UUID
 
 from router.observe.secrets import mask_keys
 from router.records.packing import unpack
-from router.records.record import TUNNEL, Row, fault_of, is_error, network_of
+from router.records.record import CAPTURED, REPLAY, TUNNEL, Row, fault_of, is_error, network_of
 from router.records.route_patterns import route_of
 from router.records.sampling import Sampler
 from router.records.totals import Counting
 
 _MICROSECONDS: Final = 1e6
+_ALWAYS: Final = CAPTURED | REPLAY  # what is looked up by its record is never left out by sampling
 
 
 @lru_cache(maxsize=65536)
@@ -53,7 +54,7 @@ class PackReader:
                 sent,
                 -1 if flags & TUNNEL else total,
             )
-            weight = sampler.weigh(resource, error=is_error(ending, status))
+            weight = sampler.weigh(resource, error=bool(flags & _ALWAYS) or is_error(ending, status))
             if not weight:
                 self.sampled_out += 1
                 continue

@@ -15,6 +15,8 @@ CLIENT: Final = 3
 
 COLD_START: Final = 1  # flags
 TUNNEL: Final = 2
+CAPTURED: Final = 4  # its headers and the beginning of its bodies are kept
+REPLAY: Final = 8
 
 GAP: Final = ""  # the ending of a row that says how many records were lost
 

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from router.base.clock import Clock
-from router.errors import NOT_SERVED_HERE, RATE_LIMITED, RouterError, StoreUnavailableError
+from router.base.secret_box import SecretLostError
+from router.errors import NOT_FOUND, NOT_SERVED_HERE, RATE_LIMITED, RouterError, StoreUnavailableError
+from router.records.captures import Capture, CaptureCodec
 from router.records.counters import Counters
 from router.records.kept import KeptRecords
-from router.records.record import Record, RecordFilter
+from router.records.record import CAPTURED, GAP, Record, RecordFilter, details_of
 from router.records.totals import MINUTE, Totals, merged, percentile
 
 POLL: Final = 0.5  # seconds between two looks for new records
 _AT_ONCE: Final = 200  # records of one look
 _MAX_LISTENERS: Final = 200  # of all tenants
+_NO_CAPTURE: Final = "capture_not_found"
 _POINTS: Final = 120  # of a series, at most
 
 
@@ -49,8 +52,17 @@ class Period:
 class RequestLogs:
     """Reads what is kept; None: requests are not recorded here."""
 
-    def __init__(self, kept: KeptRecords | None, clock: Clock, *, listeners_per_tenant: int = 5) -> None:
+    def __init__(
+        self,
+        kept: KeptRecords | None,
+        clock: Clock,
+        *,
+        listeners_per_tenant: int = 5,
+        codec: CaptureCodec | None = None,
+    ) -> None:
+        """`codec` None: nothing is captured here."""
         self._kept = kept
+        self._codec = codec
         self._clock = clock
         self._listeners_per_tenant = listeners_per_tenant
         self._listeners: dict[bytes, int] = {}
@@ -62,6 +74,37 @@ class RequestLogs:
         """
         found = await self._on().find(where, limit=limit + 1, before=before)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    async def record(self, tenant: bytes, record_id: int) -> Record:
+        """One of the tenant's records. Raises RouterError: NOT_SERVED_HERE, NOT_FOUND; StoreUnavailableError."""
+        found = await self._on().find(RecordFilter(tenant=tenant), limit=1, before=record_id + 1)
+        if not found or found[0].id != record_id or found[0].ending == GAP:
+            raise RouterError(NOT_FOUND, "request log not found")
+        return found[0]
+
+    async def capture(self, record: Record) -> Capture:
+        """What was captured of the exchange of this record. Raises RouterError: NOT_SERVED_HERE, NOT_FOUND; StoreUnavailableError."""
+        _, codec = self._capturing()
+        stored = await self._on().capture(record.tenant, record.resource, record.request_id, record.at - record.total)
+        if stored is None or not details_of(record).flags & CAPTURED:
+            raise RouterError(
+                NOT_FOUND, "Nothing of this request was captured, or it is no longer kept.", code=_NO_CAPTURE
+            )
+        try:
+            return codec.opened(stored)
+        except SecretLostError as error:
+            why = "What was captured of this request was encrypted with a key that the router no longer has."
+            raise RouterError(NOT_FOUND, why, code=_NO_CAPTURE) from error
+
+    async def forget(self, tenant: bytes, resource: bytes) -> None:
+        """Delete what was captured of the exchanges of this resource up to now. Raises RouterError NOT_SERVED_HERE,
+        StoreUnavailableError."""
+        kept, _ = self._capturing()
+        await kept.forget(tenant, resource, int(self._clock.now().timestamp() * 1e6))
+
+    def check_captures(self) -> None:
+        """Raises RouterError NOT_SERVED_HERE where nothing is captured."""
+        self._capturing()
 
     async def totals(self, tenant: bytes, resource: bytes, period: Period) -> Sequence[Totals]:
         """The totals of a resource. Raises RouterError NOT_SERVED_HERE, StoreUnavailableError."""
@@ -113,6 +156,12 @@ class RequestLogs:
                 self._listeners[where.tenant] = left
             else:
                 del self._listeners[where.tenant]
+
+    def _capturing(self) -> tuple[KeptRecords, CaptureCodec]:
+        kept = self._on()
+        if self._codec is None:
+            raise RouterError(NOT_SERVED_HERE, "Headers and bodies are not captured here (records.captures).")
+        return kept, self._codec
 
     def _on(self) -> KeptRecords:
         if self._kept is None:

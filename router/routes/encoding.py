@@ -171,6 +171,7 @@ def _of_resource(record: ResourceRecord) -> dict[str, Any]:
         "uncounted": not record.keeps_awake,
         "uncounted_pings": not record.pings_keep_awake,
         "live": record.deployment_version,
+        "capture_until": record.capture_until,
         **fields_of_policies(record.policies),
     }
     return fields | {name: value for name, value in seldom.items() if value}
@@ -200,6 +201,7 @@ def _resource(fields: Mapping[str, Any]) -> ResourceRecord:
         wake=Wake.of(fields.get("wake", Wake.OFF)),
         keeps_awake=not fields.get("uncounted", False),
         pings_keep_awake=not fields.get("uncounted_pings", False),
+        capture_until=float(fields.get("capture_until", 0.0)),
         deployment_version=str(fields.get("live", "")),
     )
 

@@ -130,6 +130,7 @@ class ResourceRecord:
     port who may open it; a port that is in there neither by its number nor under `OTHER_PORTS` is open to everybody. `wake`
     says whose requests wake it where it sleeps, `keeps_awake` whether its traffic counts as use, `pings_keep_awake` whether a
     WebSocket on which only pings pass does. `deployment_version` is the id of the version that is live, empty for a machine.
+    `capture_until` is until when headers and bodies are captured, in seconds of the epoch; 0.0: they are not.
     """
 
     id: str
@@ -154,6 +155,7 @@ class ResourceRecord:
     keeps_awake: bool = True
     pings_keep_awake: bool = True
     deployment_version: str = ""
+    capture_until: float = 0.0
 
     def policy(self, port: int) -> AccessPolicy | None:
         """Who may open `port`; None is everybody."""

@@ -19,13 +19,15 @@ class Route:
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
-    resource may have to respond: a problem, a redirect, the login host, or the proof for a domain check. `used`: since it was remembered, or
-    was last considered for being forgotten. `policy` says who may open it, where not everybody may, and `only_guarded` that it is special for nothing else. `current` while the resolver remembers it: what becomes of its host is heard
+    resource may have to respond: a problem, a redirect, the login host, or the proof for a domain check; or whether its exchanges are captured. `used`: since it was remembered, or
+    was last considered for being forgotten. `policy` says who may open it, where not everybody may, and `only_guarded` that it is special for nothing else. `capture_until`
+    is until when the exchanges of the resource are captured, in seconds of the epoch, 0.0 where they are not. `current` while the resolver remembers it: what becomes of its host is heard
     then, and only then.
     """
 
     __slots__ = (
         "access",
+        "capture_until",
         "current",
         "decision",
         "expires",
@@ -55,6 +57,11 @@ class Route:
         plain = plain and decision is not LOGIN
         self.special = not plain or self.policy is not None
         self.only_guarded = plain and self.policy is not None
+        self.capture_until = 0.0
+        if decision.resource is not None and decision.resource.capture_until and decision.problem is None:
+            self.capture_until = decision.resource.capture_until
+            self.special = True
+            self.only_guarded = False
         self.keys = keys
         self.source = source
         self.sources: Mapping[str, str] = _NOT_KEPT
@@ -64,6 +71,16 @@ class Route:
         self.access: Any = None
         self.used = False
         self.current = False
+
+    def end_capture(self) -> None:
+        """Its time is over: requests cost what they did before."""
+        self.capture_until = 0.0
+        decision = self.decision
+        plain = (
+            decision.redirect_to is None and decision.challenge is None
+        )  # it has no problem, and is not the login host
+        self.special = not plain or self.policy is not None
+        self.only_guarded = plain and self.policy is not None
 
     def __repr__(self) -> str:
         to = self.problem.code if self.problem else f"{self.resource.slug if self.resource else '-'}:{self.port}"

@@ -223,6 +223,7 @@ def _resource(
         keeps_awake=row.default_keeps_awake if row.keeps_awake is None else row.keeps_awake,
         pings_keep_awake=row.pings_keep_awake,
         deployment_version=row.active_version_id or "",
+        capture_until=_seconds(row.capture_until) or 0.0,
     )
 
 

@@ -5,6 +5,7 @@
     request_sizes    bytes and number of each tenant's records in each hour
     request_position the id that was given out last: whoever stores records holds its row until they are committed
     request_counters what each resource has had since it was first counted
+    request_captures the headers and bodies of some exchanges; request_captures_gone: up to when a resource's were deleted
 
 Connections of its own, two for each process, so that records never take one from what routes traffic. The tables are made here, not
 by migrations: their partitions have to be made by a running node anyway.
@@ -22,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
+from router.records.captures import StoredCapture
 from router.records.counters import OTHER, Counters, increases
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
@@ -68,6 +70,13 @@ INSERT INTO request_position VALUES (1, 0) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS request_counters (
     tenant bytea NOT NULL, resource bytea NOT NULL, changed bigint NOT NULL, {_COUNTERS}, PRIMARY KEY (tenant, resource)
 );
+CREATE TABLE IF NOT EXISTS request_captures (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant bytea NOT NULL, resource bytea NOT NULL,
+    request_id text NOT NULL, at bigint NOT NULL, data text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ix_request_captures ON request_captures (tenant, resource, request_id);
+CREATE INDEX IF NOT EXISTS ix_request_captures_at ON request_captures (at);
+CREATE TABLE IF NOT EXISTS request_captures_gone (resource bytea PRIMARY KEY, until bigint NOT NULL);
 """  # noqa: S608 - the names are ours
 _KINDS: Final = {"request_records": IDS_PER_HOUR, "request_totals": HOUR}  # what an hour is in their partitions' key
 
@@ -107,6 +116,26 @@ _ADD_SIZES: Final = """
 INSERT INTO request_sizes SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[])
 ON CONFLICT (tenant, hour) DO UPDATE
 SET bytes = request_sizes.bytes + excluded.bytes, number = request_sizes.number + excluded.number
+"""
+
+_KEEP_CAPTURES: Final = """
+INSERT INTO request_captures (tenant, resource, request_id, at, data)
+SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bigint[], $5::text[]) AS new (tenant, resource, request_id, at, data)
+WHERE NOT EXISTS (SELECT 1 FROM request_captures_gone gone WHERE gone.resource = new.resource AND gone.until >= new.at)
+"""
+_NEAREST_CAPTURE: Final = """
+SELECT tenant, resource, request_id, at, data FROM request_captures
+WHERE tenant = $1 AND resource = $2 AND request_id = $3 ORDER BY abs(at - $4), id LIMIT 1
+"""
+_FORGET_CAPTURES: Final = """
+INSERT INTO request_captures_gone VALUES ($1, $2)
+ON CONFLICT (resource) DO UPDATE SET until = greatest(request_captures_gone.until, excluded.until)
+"""
+_TRIM_CAPTURES: Final = """
+DELETE FROM request_captures WHERE id IN (SELECT id FROM
+    (SELECT id, sum(octet_length(data)) OVER (PARTITION BY tenant ORDER BY at DESC, id DESC) AS its,
+            sum(octet_length(data)) OVER (ORDER BY at DESC, id DESC) AS whole FROM request_captures) sizes
+    WHERE its > $1 OR whole > $2)
 """
 
 _USED: Final = """
@@ -224,6 +253,23 @@ class PostgresRecords:
         statement = f"SELECT tenant, resource, {', '.join(COUNTED)} FROM request_counters WHERE tenant = $1"  # noqa: S608
         return [read_counters(row) for row in await self._fetch(statement, [tenant])]
 
+    async def keep(self, captures: Sequence[StoredCapture]) -> None:
+        await self._make(set())
+        async with self._connected("write") as connection:
+            await connection.execute(_KEEP_CAPTURES, *map(list, zip(*captures, strict=True)))
+
+    async def capture(self, tenant: bytes, resource: bytes, request_id: str, at: int) -> StoredCapture | None:
+        rows = await self._fetch(_NEAREST_CAPTURE, [tenant, resource, request_id, at])
+        return StoredCapture(*rows[0]) if rows else None
+
+    async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
+        await self._make(set())
+        async with self._connected("write") as connection, connection.transaction():
+            await connection.execute(_FORGET_CAPTURES, resource, now)
+            await connection.execute(
+                "DELETE FROM request_captures WHERE tenant = $1 AND resource = $2", tenant, resource
+            )
+
     async def prune(self, now: int) -> None:
         settings = self._settings
         await self._make(set())
@@ -236,6 +282,10 @@ class PostgresRecords:
                     await _drop(connection, kind, hour)
             self._tables = set()
             await connection.execute(_DROP_COUNTERS, oldest)
+            before = now - settings.retention_hours * HOUR
+            await connection.execute("DELETE FROM request_captures WHERE at < $1", before)
+            await connection.execute("DELETE FROM request_captures_gone WHERE until < $1", before)
+            await connection.execute(_TRIM_CAPTURES, settings.max_capture_bytes_per_tenant, settings.max_capture_bytes)
             excess = await connection.fetch(
                 "SELECT tenant, sum(bytes)::bigint FROM request_sizes GROUP BY tenant HAVING sum(bytes) > $1",
                 settings.max_bytes_per_tenant,

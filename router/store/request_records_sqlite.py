@@ -5,6 +5,8 @@
     request_sizes    bytes and number of each tenant's records in each hour
     request_position the id that was given out last
     request_counters what each resource has had since it was first counted
+    request_captures the headers and bodies of some exchanges, by tenant and resource
+    request_captures_gone up to when a resource's captures were deleted
 
 Two connections, each with a thread of its own: one writes, one reads. The file does not shrink, but what is free in it is used
 again.
@@ -20,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 from router.base.clock import Clock
 from router.errors import StoreUnavailableError
+from router.records.captures import StoredCapture
 from router.records.counters import OTHER, Counters, increases
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
@@ -58,6 +61,13 @@ CREATE TABLE IF NOT EXISTS request_sizes (
 CREATE TABLE IF NOT EXISTS request_counters (
     tenant BLOB NOT NULL, resource BLOB NOT NULL, changed INTEGER NOT NULL, {_COUNTERS}, PRIMARY KEY (tenant, resource)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS request_captures (
+    id INTEGER PRIMARY KEY, tenant BLOB NOT NULL, resource BLOB NOT NULL, request_id TEXT NOT NULL, at INTEGER NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ix_request_captures ON request_captures (tenant, resource, request_id);
+CREATE INDEX IF NOT EXISTS ix_request_captures_at ON request_captures (at);
+CREATE TABLE IF NOT EXISTS request_captures_gone (resource BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 """  # noqa: S608 - the names are ours
 _ADD_COUNTERS: Final = (
     f"INSERT INTO request_counters VALUES (?, ?, ?{', ?' * len(COUNTED)}) ON CONFLICT (tenant, resource) DO UPDATE SET "  # noqa: S608
@@ -78,6 +88,16 @@ CREATE TABLE IF NOT EXISTS totals_{hour} (
     sent INTEGER NOT NULL, histogram BLOB NOT NULL,
     PRIMARY KEY (resource, minute, route, part)
 ) WITHOUT ROWID
+"""
+
+
+_KEEP_CAPTURE: Final = """
+INSERT INTO request_captures (tenant, resource, request_id, at, data)
+SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM request_captures_gone WHERE resource = ?2 AND until >= ?4)
+"""
+_NEAREST_CAPTURE: Final = """
+SELECT tenant, resource, request_id, at, data FROM request_captures
+WHERE tenant = ?1 AND resource = ?2 AND request_id = ?3 ORDER BY abs(at - ?4), id LIMIT 1
 """
 
 
@@ -110,6 +130,21 @@ class SqliteRecords:
 
     async def counters(self, tenant: bytes) -> list[Counters]:
         return await self._read(lambda connection: _counters(connection, tenant))
+
+    async def keep(self, captures: Sequence[StoredCapture]) -> None:
+        await self._write(lambda connection: connection.executemany(_KEEP_CAPTURE, captures))
+
+    async def capture(self, tenant: bytes, resource: bytes, request_id: str, at: int) -> StoredCapture | None:
+        wanted = (tenant, resource, request_id, at)
+        row = await self._read(lambda connection: connection.execute(_NEAREST_CAPTURE, wanted).fetchone())
+        return None if row is None else StoredCapture(*row)
+
+    async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
+        def forget(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO request_captures_gone VALUES (?, ?)", (resource, now))
+            connection.execute("DELETE FROM request_captures WHERE tenant = ? AND resource = ?", (tenant, resource))
+
+        await self._write(forget)
 
     async def prune(self, now: int) -> None:
         await self._write(lambda connection: self._prune(connection, now))
@@ -231,6 +266,7 @@ class SqliteRecords:
                     _drop(connection, kind, hour)
         self._tables.clear()
         connection.execute("DELETE FROM request_counters WHERE changed < ?", (oldest,))
+        _prune_captures(connection, settings, now)
         for tenant, size in connection.execute(
             "SELECT tenant, sum(bytes) FROM request_sizes GROUP BY tenant HAVING sum(bytes) > ?",
             (settings.max_bytes_per_tenant,),
@@ -361,6 +397,19 @@ def _trim_tenant(connection: sqlite3.Connection, tenant: bytes, excess: int) -> 
                 (size * part // number, part, tenant, hour),
             )
         excess -= size * part // number
+
+
+def _prune_captures(connection: sqlite3.Connection, settings: Records, now: int) -> None:
+    """Delete the captures that are too old, and the oldest of those who have too many."""
+    oldest = now - settings.retention_hours * HOUR
+    connection.execute("DELETE FROM request_captures WHERE at < ?", (oldest,))
+    connection.execute("DELETE FROM request_captures_gone WHERE until < ?", (oldest,))
+    connection.execute(
+        "DELETE FROM request_captures WHERE id IN (SELECT id FROM "
+        "(SELECT id, sum(length(data)) OVER (PARTITION BY tenant ORDER BY at DESC, id DESC) AS its, "
+        "sum(length(data)) OVER (ORDER BY at DESC, id DESC) AS whole FROM request_captures) WHERE its > ? OR whole > ?)",
+        (settings.max_capture_bytes_per_tenant, settings.max_capture_bytes),
+    )
 
 
 def _used(connection: sqlite3.Connection) -> int:

@@ -29,7 +29,8 @@ class Resource:
     where its program speaks TLS, `protocols` one to `h2c` where it speaks HTTP/2 only; `first_byte` is in seconds.
     `visibility` is that of its ports that have none of their own, `wake` says whose requests wake it, `keeps_awake` whether its
     traffic counts as use; None is the tenant's of each. `identity` is whether the programs on those that say nothing else are
-    told who their visitors are.
+    told who their visitors are. The headers and bodies of its exchanges are captured until `capture_until`, which `capture_by`, a
+    principal's id, wanted at `capture_since`; None where they are not.
 
     `auto_stop_seconds` 0 is never. It and `options` say what the customer asks of the platform; nothing here acts on
     them.
@@ -54,6 +55,9 @@ class Resource:
     wake: Wake | None = None
     keeps_awake: bool | None = None
     identity: bool = False
+    capture_since: datetime | None = None
+    capture_until: datetime | None = None
+    capture_by: str | None = None
     size: str | None = None
     template_type: str | None = None
     vcpus: int | None = None

@@ -14,14 +14,17 @@ from structlog.testing import capture_logs
 from router.access.keys import AccessKeys
 from router.base.addresses import Network
 from router.base.clock import SystemClock
+from router.base.secret_box import SecretBox
 from router.node.sockets import listen
 from router.observe.ended_exchange import Finished
 from router.observe.endings import COMBINATIONS
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
-from router.proxy import PlainHttp, Proxy, WakeConfig, sweep
+from router.proxy import Captures, PlainHttp, Proxy, WakeConfig, sweep
 from router.proxy.pool import Pool
+from router.records.captures import Capture, CaptureCodec
+from router.records.masking import Masks
 from router.routes.error_notes import ErrorNote, ErrorNotes
 from router.routes.records import Endpoint, Record
 from router.routes.resolver import Resolver
@@ -92,6 +95,8 @@ class RunningEdge:
             clock=clock,
         )
         self.metrics = Metrics()
+        self.captured: list[dict[str, Any]] = []  # what captures were handed on, as the proxy tells them
+        self._captures = Captures(self._take_capture, self.metrics)
         self.recorder = Recorder(metrics=self.metrics, clock=clock)
         self.own_listeners: set[tuple[str, int]] = set()
         self.error_notes = ErrorNotes()
@@ -111,6 +116,7 @@ class RunningEdge:
             access=access or MemoryKeys(),
             on_error=self.error_notes.add,
             wake=None if waker is None else WakeConfig(waker, self.records, **(wake_times or {})),
+            captures=self._captures,
         )
         self.faults: list[dict[str, Any]] = []
         self.expected_errors: set[str] = set()
@@ -289,6 +295,17 @@ class RunningEdge:
     def finished(self) -> list[Finished]:
         """The exchanges that have ended, oldest first."""
         return self.recorder.finished
+
+    def _take_capture(self, told: dict[str, Any]) -> bool:
+        self.captured.append(told)
+        return True
+
+    async def captures(self, count: int = 1) -> list[Capture]:
+        """What was captured, with secrets masked, once so many exchanges have ended."""
+        await self.ended(count)
+        self._captures.consume(())
+        codec = CaptureCodec(Masks(), SecretBox())
+        return [codec.masked(told) for told in self.captured]
 
     @property
     def endings(self) -> list[str]:

@@ -13,6 +13,7 @@ from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.certificates.subject import CustomRef, ZoneRef
 from router.node.services import Services
+from router.records.record import RecordFilter
 from router.records.totals import MINUTE
 from router.routes.policies import SecretKind, Visibility
 from router.routes.records import Kind, Scope, State
@@ -26,10 +27,11 @@ from router.tenancy.projects import Project
 from router.tenancy.publishing import Plan
 from router.tenancy.tenants import Tenant
 from router.tenancy.workspaces import Workspace
-from tests.support.request_records import row, totals
+from tests.support.request_records import row, told, totals
 from tests.support.signer import bundle_of
 
 _TIME = 20.0  # seconds for a build
+_CAPTURED = "0 1234 100000 0 0 0 4 1 203.0.113.0/24  "  # details of a record
 _ports = itertools.count(20_000)
 
 
@@ -231,7 +233,9 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     )
     assert signed_in is not None
     hosts = {sandbox.id: f"{mark}-box.miosa.app", computer.id: of_computer.fqdn, deployment.id: another.fqdn}
-    await _visit(services, tenant_id, hosts, f"/{hidden}")
+    logged = await _visit(services, tenant_id, hosts, f"/{hidden}")
+    for captured in hosts:
+        await services.request_captures.start(captured, seconds=3600, by=hidden)
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
@@ -244,6 +248,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "event": event.id,
             "sandbox": sandbox.id,
             "sandbox name": f"{mark} Box",
+            "request log": str(logged),
             "preview": preview.id,
             "preview token": tokens[0].id,
             "port token": tokens[1].id,
@@ -270,17 +275,23 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     )
 
 
-async def _visit(services: Services, tenant_id: str, hosts: Mapping[str, str], path: str) -> None:
-    """Have it recorded, where requests are, that somebody asked for this path of each resource under its host."""
-    kept = services.request_logs._kept
-    if kept is None:
-        return
+async def _visit(services: Services, tenant_id: str, hosts: Mapping[str, str], path: str) -> int:
+    """Have it recorded, where requests are, that somebody asked for this path of each resource under its host, and captured of the first;
+    the id of that record."""
+    kept, codec = services.request_logs._kept, services.request_logs._codec
+    if kept is None or codec is None:
+        return 0
     at = int(services.request_logs._clock.now().timestamp() * 1e6)
     tenant = UUID(tenant_id).bytes
     ids = [UUID(one).bytes for one in hosts]
     rows = [
-        row(number, tenant=tenant, resource=resource, host=host, path=path, at=at)
+        row(number, tenant=tenant, resource=resource, host=host, path=path, at=at, details=_CAPTURED)
         for number, (resource, host) in enumerate(zip(ids, hosts.values(), strict=True))
     ]
     numbers = [totals(at // MINUTE * MINUTE, tenant=tenant, resource=one, route=f"GET {path}") for one in ids]
     await kept.append(rows, numbers)
+    first, host = next(iter(hosts.items()))
+    request = {"method": "GET", "target": path, "headers": [["Host", host, False]], "body": "", "body_size": 0}
+    await kept.keep([codec.stored(told(tenant=tenant_id, resource=first, host=host, at=at / 1e6, request=request))])
+    found = await kept.find(RecordFilter(tenant=tenant, resource=ids[0]), limit=1)
+    return found[0].id

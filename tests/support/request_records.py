@@ -1,12 +1,14 @@
 """Request records for tests. Every field can be replaced."""
 
 import uuid
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from router.errors import StoreUnavailableError
 from router.observe.ended_exchange import Finished
+from router.records.captures import StoredCapture
 from router.records.counters import Counters
 from router.records.record import Record, RecordFilter, Row
 from router.records.totals import Totals
@@ -50,6 +52,45 @@ def row(number: int = 0, **changes: Any) -> Row:
     return tuple(Record(**values | changes))  # type: ignore[return-value]  # it has exactly these fields
 
 
+def told(**changes: Any) -> dict[str, Any]:
+    """What the proxy tells of an exchange that it has captured: a login whose password has to be masked. `request` and `response` are merged."""
+    body = {"body_size": 0, "body_whole": True, "body": ""}
+    request = {
+        "method": "POST",
+        "target": "/login?next=/&token=hush",
+        "target_cut": False,
+        "scheme": "https",
+        "version": 1,
+        "headers": [["Host", "shop.miosa.app", False], ["Cookie", "hush", False], *_length(_LOGIN)],
+        "upgrade": False,
+        **body,
+        **sent(_LOGIN),
+    }
+    response = {"status": 200, "headers": [["Content-Type", "text/plain", False]], **body, **sent(b"welcome")}
+    values = {
+        "tenant": str(ACME),
+        "resource": str(SHOP),
+        "request_id": "req-0",
+        "host": "shop.miosa.app",
+        "at": 1_700_000_000.0,
+        "request": {**request, **changes.pop("request", {})},
+        "response": {**response, **changes.pop("response", {})},
+    }
+    return values | changes
+
+
+def sent(body: bytes) -> dict[str, Any]:
+    """A whole body, as the proxy tells it."""
+    return {"body": b64encode(body).decode(), "body_size": len(body), "body_whole": True}
+
+
+_LOGIN = b'{"user": "ada", "password": "hush"}'
+
+
+def _length(body: bytes) -> list[list[Any]]:
+    return [["Content-Type", "application/json", False], ["Content-Length", str(len(body)), False]]
+
+
 def totals(minute: int, **changes: Any) -> Totals:
     """Numbers of one minute."""
     values: dict[str, Any] = {
@@ -74,6 +115,7 @@ class MemoryKept:
     def __init__(self) -> None:
         self.records: list[Row] = []
         self.numbers: list[Totals] = []
+        self.captures: list[StoredCapture] = []
         self.pruned = 0
         self.away = False
 
@@ -94,6 +136,17 @@ class MemoryKept:
 
     async def counters(self, tenant: bytes) -> list[Counters]:
         raise AssertionError(f"nobody reads {tenant!r}")
+
+    async def keep(self, captures: Sequence[StoredCapture]) -> None:
+        if self.away:
+            raise StoreUnavailableError("it is away")
+        self.captures += captures
+
+    async def capture(self, tenant: bytes, resource: bytes, request_id: str, at: int) -> StoredCapture | None:
+        raise AssertionError(f"nobody reads {tenant!r} {resource!r} {request_id} {at}")
+
+    async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
+        raise AssertionError(f"nobody deletes {tenant!r} {resource!r} {now}")
 
     async def prune(self, now: int) -> None:
         self.pruned = now

@@ -24,6 +24,7 @@ from router.node.ipc.messages import (
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
+    RequestCaptured,
     RequestRecords,
     Serving,
     Stats,
@@ -270,6 +271,9 @@ class ControlSide:
             case OperatorEvent():
                 if self._on_operator_event is not None:
                     self._on_operator_event(worker.number, message.event, message.about)
+            case RequestCaptured():
+                if self._keeper is not None and not self._keeper.take_capture(message.told):
+                    self._metrics.count("request_captures", "lost")
             case StoreRequest() if worker.server is not None:
                 return worker.server.answer(message)
             case _:

@@ -17,6 +17,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `OperatorEvent`   | worker          | control process | -             |
 | `ErrorSeen`       | worker          | control process | -             |
 | `RequestRecords`  | worker          | control process | -             |
+| `RequestCaptured` | worker          | control process | -             |
 | `Serving`         | worker          | control process | -             |
 | `Stats`           | worker          | control process | - (its last ones, before it ends) |
 | `RecordsRequest`  | worker          | control process | `RecordsAnswer` |
@@ -208,6 +209,14 @@ class RequestRecords(Message):
     pack: str
     form: int = 1
     lost: Sequence[tuple[str, str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCaptured(Message):
+    """What was captured of an exchange, as `proxy.capture.ExchangeCapture.told` tells it: secrets are masked where it is stored."""
+
+    do = "request captured"
+    told: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -600,6 +609,7 @@ TO_CONTROL = Direction(
     ErrorSeen,
     RequestRecords,
     OperatorEvent,
+    RequestCaptured,
     RecordsRequest,
     NewestRequest,
     OldestRequest,

@@ -19,6 +19,7 @@ from router.node.ipc.messages import (
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
+    RequestCaptured,
     RequestRecords,
     Serving,
     Stats,
@@ -118,6 +119,11 @@ class WorkerSide:
         line = records_line(pack)
         if not any(channel.write(line) for channel in reversed(self._with_store)):
             add_lost(self._lost_records, tally(pack))
+
+    def take_capture(self, told: Mapping[str, Any]) -> bool:
+        """Send what was captured of an exchange; False where no control process takes it."""
+        message = RequestCaptured(told)
+        return any(channel.send(message) for channel in reversed(self._with_store))
 
     async def ask(self, request: Callable[[float], StoreRequest[A]], within: float) -> A:
         """What a control process answers within so many seconds; `request(left)` makes the request.

@@ -210,7 +210,9 @@ async def picture(api: ApiClient, table: list[Operation], town: Town) -> dict[st
             continue
         if row.path.startswith("/api/v1/workspaces/{id}/") and "preview-domain" not in row.path:
             continue
-        if row.path.endswith(("/observability", "/routes")):  # of the last hour, and hours pass here
+        if row.path.endswith(
+            ("/observability", "/routes", "/request-capture")
+        ):  # of the last hour, and hours pass here
             continue
         if row.path.endswith(("/verify", "/diagnose", "/deliveries", "/shares", "/password")) or "by-name" in row.path:
             continue

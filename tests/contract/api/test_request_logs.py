@@ -112,6 +112,8 @@ async def test_a_record_as_it_is_shown(api: ApiClient, shop: Shop) -> None:
         "wake_ms": 500.0,
         "cold_start": True,
         "tunnel": False,
+        "captured": False,
+        "replay": False,
         "client_network": "203.0.113.0/24",
         "version_id": version,
         "represents": 1,

@@ -1,15 +1,20 @@
 """The keeper: packs into a store, whatever happens to that."""
 
 import uuid
+from base64 import b64encode
 
 import pytest
 
 from router.base.clock import ManualClock
+from router.base.secret_box import SecretBox
 from router.observe.metrics import Metrics
 from router.records import keeper as keeping
+from router.records.captures import CaptureCodec
 from router.records.keeper import Keeper
+from router.records.masking import Masks
 from router.records.packing import pack
-from tests.support.request_records import ACME, DESK, SHOP, MemoryKept, exchange, led
+from router.records.record import CAPTURED, REPLAY
+from tests.support.request_records import ACME, DESK, SHOP, MemoryKept, exchange, led, told
 from tests.unit.observe.test_recorder import value
 
 pytestmark = pytest.mark.asyncio
@@ -109,3 +114,52 @@ async def test_many_resources_that_lose_records_are_counted_together() -> None:
         keeping.add_lost(lost, {(ACME.bytes, uuid.UUID(int=number).bytes): 1})
     assert len(lost) == keeping._MAX_LOST + 1
     assert lost[b"", b""] == 5
+
+
+@pytest.fixture
+def capturing(kept: MemoryKept, clock: ManualClock, metrics: Metrics) -> Keeper:
+    return Keeper(kept, 1000, clock, metrics, CaptureCodec(Masks(), SecretBox()))
+
+
+async def test_captures_are_stored_without_secrets(capturing: Keeper, kept: MemoryKept, metrics: Metrics) -> None:
+    """What can't be read is counted, and keeps nothing else from being stored."""
+    assert capturing.take_capture(told())
+    assert capturing.take_capture({"tenant": "nobody"})
+    assert capturing.take_capture(told(request_id="b"))
+    await capturing.flush()
+    assert [one.request_id for one in kept.captures] == ["req-0", "b"]
+    assert "hush" not in str(kept.captures)
+    assert b64encode(b"hush").decode()[:5] not in str(kept.captures)
+    assert value(metrics, 'request_captures_total{result="stored"}') == 2
+    assert value(metrics, 'request_captures_total{result="lost"}') == 1
+
+
+async def test_captures_wait_for_the_store_up_to_a_bound(capturing: Keeper, kept: MemoryKept) -> None:
+    """What comes on top is not taken; records and captures are stored when it is back, once."""
+    kept.away = True
+    taken = 0
+    while capturing.take_capture(told(request_id=str(taken))):
+        taken += 1
+    assert taken == keeping._MAX_CAPTURES
+    await capturing.flush()
+    await capturing.flush()
+    assert kept.captures == []
+    kept.away = False
+    capturing.take(pack([exchange(id=b"a")]))
+    await capturing.flush()
+    assert [one.request_id for one in kept.captures] == [str(number) for number in range(taken)]
+    assert [one[4] for one in kept.records] == ["a"]
+
+
+async def test_captures_that_nobody_wants(keeper: Keeper) -> None:
+    """Without what masks them none is taken."""
+    assert not keeper.take_capture(told())
+
+
+async def test_what_was_captured_is_never_sampled_out(kept: MemoryKept, clock: ManualClock, metrics: Metrics) -> None:
+    """Its record says where the capture is; the same of a replay."""
+    flooded = Keeper(kept, 1, clock, metrics)
+    marks = [0, 0, 0, CAPTURED, 0, REPLAY, 0]
+    flooded.take(pack([exchange(id=b"%d" % number, marks=mark) for number, mark in enumerate(marks)]))
+    await flooded.flush()
+    assert [one[4] for one in kept.records] == ["0", "3", "5"]

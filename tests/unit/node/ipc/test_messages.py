@@ -42,6 +42,7 @@ from router.node.ipc.messages import (
     RecordsRequest,
     ReopenLogs,
     Request,
+    RequestCaptured,
     RequestRecords,
     Serving,
     SignInRequest,
@@ -74,6 +75,10 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_WORKER, OperatorRequest("process", {"of": "all"})),
     (TO_CONTROL, OperatorEvent("tapped", {"lost": 1})),
     (TO_CONTROL, RequestRecords("cGFjaw==", 1, [["00", "01", 5]])),
+    (
+        TO_CONTROL,
+        RequestCaptured({"tenant": "t", "request": {"headers": [["Accept", "*/*", False]]}, "response": None}),
+    ),
     (TO_CONTROL, Serving(True)),
     (TO_CONTROL, Stats({"a": 1.5}, {"shop.example": 2.0}, {"link-1": 2.5})),
     (TO_CONTROL, RecordsRequest(["slug:a"], 2.0)),
