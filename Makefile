@@ -97,7 +97,8 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
-docs: install ## write docs/settings.md from the settings, docs/retention.md, docs/dns-providers.md and deploy/domain-connect from their tables
+docs: $(STAMP) ## write what is made from the code (docs/settings.md, docs/retention.md, docs/dns-providers.md, deploy/domain-connect), and the documentation as a site in build/docs/site
+	@$(BIN)/python deploy/compile.py --remove-stale
 	$(BIN)/python -m docs.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m docs.retention > docs/retention.md.new
@@ -105,6 +106,7 @@ docs: install ## write docs/settings.md from the settings, docs/retention.md, do
 	$(BIN)/python -m docs.dns_providers > docs/dns-providers.md.new
 	mv docs/dns-providers.md.new docs/dns-providers.md
 	$(BIN)/python -m docs.domain_connect
+	$(BIN)/python -m docs.site.build
 
 # Three locks of one resolution: the tools and what runs; what runs in production (and the demo); the servers of tests.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from router.api.listener import Page
 from router.api.responses import HEADERS
+from router.pages.reference import render as reference
 
 _JSON = "application/json"
 _VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")  # what is used of the package's 25 MB
@@ -46,7 +47,15 @@ def pages(document: Mapping[str, Any]) -> dict[str, Page]:
         "/openapi.json": _page(json.dumps(document, ensure_ascii=False, indent=1).encode(), _JSON),
         "/docs": _page(html.encode(), "text/html"),
         "/docs/openapi.json": _page(json.dumps(_for_people(document), ensure_ascii=False).encode(), _JSON),
+        "/docs/errors": _error_page,
     }
+
+
+def _error_page(_: object) -> Response:
+    """The reference of error codes, which `docs_url` of errors leads to on the login host."""
+    body, policy = reference()
+    headers = {**HEADERS, "Content-Security-Policy": policy}
+    return Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
 
 def _index(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +66,7 @@ def _index(document: Mapping[str, Any]) -> dict[str, Any]:
         "links": {
             "/console/": "the console",
             "/docs": "the API's documentation",
+            "/docs/errors": "what each error code means",
             "/openapi.json": "its description for programs",
         },
     }

@@ -92,8 +92,10 @@ class Api:
         rates: Rates,
         clock: Clock,
         trusted_proxies: Sequence[Network],
+        docs_url: str,
         cors: Cors | None = None,
     ) -> None:
+        """`docs_url` is the page that explains the codes of errors."""
         self._table = table
         self._cors = cors or Cors()
         self._pages = pages
@@ -105,6 +107,7 @@ class Api:
         self._clock = clock
         self._forwarder = Forwarder(trusted_proxies)
         self._closing = asyncio.Event()
+        self.docs_url = docs_url
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Respond to one request. Every failure becomes a response in the API's envelope; a client that left gets none."""
@@ -118,13 +121,13 @@ class Api:
         except ClientGoneError as error:
             raise ConnectionResetError(str(error)) from None
         except RouterError as error:
-            response = _refuse(state, error)
+            response = _refuse(state, error, self.docs_url)
         except StoreUnavailableError as error:
             _log.warning("store unavailable", request_id=state.request_id, error=str(error))
-            response = _refuse(state, RouterError(errors.UNAVAILABLE))
+            response = _refuse(state, RouterError(errors.UNAVAILABLE), self.docs_url)
         except Exception:  # noqa: BLE001 - the outermost frame: any exception of a handler becomes a 500, with its traceback in the log
             _log.exception("api request failed", request_id=state.request_id)
-            response = _refuse(state, RouterError(errors.INTERNAL_ERROR))
+            response = _refuse(state, RouterError(errors.INTERNAL_ERROR), self.docs_url)
         response.headers["X-Request-ID"] = state.request_id
         response.headers.update(self._cors.headers(request))
         if not request.content.at_eof():
@@ -317,7 +320,7 @@ class Api:
             status, body, kept = await self._run(served, call)
         except RouterError as error:
             if error.problem.status < 500:
-                await self._settle(claim, error.problem.status, problem_body(error, call.request_id))
+                await self._settle(claim, error.problem.status, problem_body(error, call.request_id, self.docs_url))
             else:
                 await self._settle(claim, None, b"")
             raise
@@ -359,8 +362,8 @@ def _idempotency_key(request: BaseRequest) -> str | None:
     return keys[0]
 
 
-def _refuse(state: _RequestState, error: RouterError) -> Response:
+def _refuse(state: _RequestState, error: RouterError, docs_url: str) -> Response:
     headers = state.headers
     if error.retry_after is not None:
         headers.setdefault("Retry-After", str(error.retry_after))
-    return respond(error.problem.status, problem_body(error, state.request_id), headers)
+    return respond(error.problem.status, problem_body(error, state.request_id, docs_url), headers)

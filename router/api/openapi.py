@@ -30,11 +30,12 @@ _ERROR: Schema = {
     "properties": {
         "error": {
             "type": "object",
-            "required": ["code", "message", "request_id"],
+            "required": ["code", "message", "request_id", "docs_url"],
             "properties": {
                 "code": {"type": "string"},
                 "message": {"type": "string"},
                 "request_id": {"type": "string", "description": "Quote it when you contact support."},
+                "docs_url": {"type": "string", "description": "The page that explains the code."},
                 "fields": {
                     "type": "object",
                     "description": "What is wrong with which field of the request.",

@@ -72,8 +72,9 @@ def respond(status: int, body: bytes, headers: Mapping[str, str]) -> Response:
     return Response(status=status, body=body, content_type=JSON, charset="utf-8", headers={**HEADERS, **headers})
 
 
-def problem_body(error: RouterError, request_id: str) -> bytes:
-    """`{"error": {"code", "message", "request_id"}}`, with `fields` where a request's fields were wrong.
+def problem_body(error: RouterError, request_id: str, docs_url: str) -> bytes:
+    """`{"error": {"code", "message", "request_id", "docs_url"}}`, with `fields` where a request's fields were wrong.
+    `docs_url` is the page that explains the codes.
 
     Programs show the message alone, so a request's wrong fields are named in it too.
     """
@@ -81,6 +82,7 @@ def problem_body(error: RouterError, request_id: str) -> bytes:
     if error.fields and message == error.problem.message:
         message = "; ".join(f"{name} {words}" for name, found in error.fields.items() for words in found)
     shown: dict[str, Any] = {"code": error.code, "message": message, "request_id": request_id}
+    shown["docs_url"] = f"{docs_url}#{error.code}"
     if error.fields:
         shown["fields"] = error.fields
     shown |= error.beside

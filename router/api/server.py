@@ -24,6 +24,8 @@ _log = structlog.get_logger("router.api")
 class _Connection(web.RequestHandler):
     """One connection. Responses that aiohttp makes by itself are sent in our envelope instead."""
 
+    docs_url = ""
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -38,7 +40,8 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is already under way")
         request_id = new_request_id()
-        response = respond(status, problem_body(RouterError(problem), request_id), {"X-Request-ID": request_id})
+        body = problem_body(RouterError(problem), request_id, self.docs_url)
+        response = respond(status, body, {"X-Request-ID": request_id})
         response.force_close()
         return response
 
@@ -60,10 +63,14 @@ class _Full(asyncio.Protocol):
 
 
 class _Server(web.Server):
+    docs_url = ""
+
     def __call__(self) -> Any:
         if len(self._connections) >= descriptors.for_api():
             return _Full()
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        connection = _Connection(self, loop=self._loop, **self._kwargs)
+        connection.docs_url = self.docs_url
+        return connection
 
 
 class ApiServer:
@@ -85,7 +92,9 @@ class ApiServer:
             "max_line_size": _MAX_LINE,
             "max_field_size": _MAX_LINE,
         }
-        self._runner = web.ServerRunner(_Server(self._handle, **options), shutdown_timeout=self._drain)
+        server = _Server(self._handle, **options)
+        server.docs_url = self._api.docs_url
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._drain)
         await self._runner.setup()
         await web.SockSite(self._runner, listening, backlog=1024).start()
 

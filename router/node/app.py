@@ -29,7 +29,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.processes import Answers
 from router.operator.tapping import Tapping
-from router.pages import Pages
+from router.pages import Pages, reference
 from router.proxy import COMPILED, Captures, PlainHttp, Proxy, WakeConfig, connection_limits
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNote, HostNotes
@@ -202,10 +202,11 @@ class App:
             keys.start()
         resolver.on_drop(lambda _: metrics.count("routes_dropped"))
         if "proxy" in sockets and keys is not None:
+            reference.render()  # 20 ms, before there is traffic
             self._recorder = recorder = self._open_recorder(metrics, evidence)
             self._proxy = proxy = Proxy(
                 resolver=resolver,
-                pages=Pages(settings.docs_url),
+                pages=Pages(settings.error_docs),
                 recorder=recorder,
                 metrics=metrics,
                 limits=connection_limits.fit(settings.limits),

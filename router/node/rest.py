@@ -238,6 +238,7 @@ def server_on(
         rates=settings.rates,
         clock=clock,
         trusted_proxies=settings.trusted_proxies,
+        docs_url=settings.error_docs,
         cors=Cors(settings.cors_origins),
     )
     return ApiServer(api, drain=settings.limits.drain_requests, settled=settled)

@@ -166,7 +166,7 @@ def build_services(
         verify_target=settings.verify_target,
         proxy_target=settings.proxy_target,
         ca=settings.ca,
-        docs_url=settings.docs_url,
+        docs_url=settings.error_docs,
         delegations=delegations_of(store, settings, clock),
         platform=settings.platform_domain if settings.acme_zone and settings.acme_platform else None,
     )

@@ -14,6 +14,7 @@ from router.http1.requests import NO_LIMIT, UNREADABLE, RequestHead
 from router.http2.grpc import is_grpc, status_fields
 from router.observe import endings
 from router.pages import Form, Notice, Pages, Progress, form_of, reconnect_after, why_closed
+from router.pages import reference as pages_reference
 from router.pages.wording import is_about_a_preview
 from router.routes.chain import Level
 from router.routes.challenge import proof_for
@@ -257,6 +258,22 @@ def with_cookies(response: LocalResponse, cookies: tuple[bytes, ...]) -> LocalRe
     """A response that sets cookies too."""
     headers = (*response.headers, *((b"Set-Cookie", cookie) for cookie in cookies))
     return LocalResponse(response.status, headers, response.body, response.recorded)
+
+
+def reference(request_id: bytes) -> LocalResponse:
+    """The page that explains the codes of errors. It is the same for everybody."""
+    body, policy = pages_reference.render()
+    headers = (
+        (b"Content-Type", b"text/html; charset=utf-8"),
+        (b"Cache-Control", b"public, max-age=300"),
+        (b"Content-Security-Policy", policy.encode("ascii")),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Referrer-Policy", b"no-referrer"),
+        (b"X-Robots-Tag", b"noindex"),
+        (b"X-Request-ID", request_id),
+        (b"Proxy-Status", OF_OURS),
+    )
+    return LocalResponse(200, headers, body)
 
 
 def see_other(location: bytes, request_id: bytes, cookies: tuple[bytes, ...]) -> LocalResponse:

@@ -2,6 +2,7 @@
 has the store do the rest, and answers.
 
     GET        /                 what this host is
+    GET        /errors           what each error code means: `docs_url` of errors leads here
     GET        /start            somebody wants into a preview (`access/login.py`)
     GET        /callback/TENANT  they come back from their provider
     GET, POST  /logout           a page with a button, and what it does: this browser's sessions end, everywhere
@@ -24,7 +25,7 @@ from router.access.reserved import safe_next
 from router.errors import EDGE_PROBLEMS
 from router.hostname import InvalidHostError, parse_host
 from router.observe import endings
-from router.pages import LOG_OUT, LOGGED_OUT, LOGIN_HOST, Notice
+from router.pages import LOG_OUT, LOGGED_OUT, LOGIN_HOST, Notice, reference
 from router.proxy import local_responses
 from router.proxy.admission_work import wait
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
 
 MAX_UNDER_WAY: Final = 32  # steps of one worker, for whom the control process is asked
+_REFERENCE: Final = reference.PATH.encode("ascii")
 _CALLBACK: Final = b"/callback/"
 _PROBLEMS: Final = {problem.reason or problem.code: problem for problem in EDGE_PROBLEMS}
 
@@ -48,6 +50,8 @@ def answer(exchange: "Exchange") -> None:
         exchange.respond(errors.METHOD_NOT_ALLOWED, endings.EDGE_IN_ADMISSION)
     elif path == b"/logout":
         _show(exchange, LOG_OUT)
+    elif path == _REFERENCE:
+        exchange.answer(local_responses.reference(exchange.id))
     elif path == b"/start" and head.method == b"GET":
         _begin(exchange, LoginStep.START)
     elif path.startswith(_CALLBACK) and head.method == b"GET":

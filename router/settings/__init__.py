@@ -219,7 +219,11 @@ class Settings(CertificateListenerSettings, AcmeSettings):
         description="Names this edge in `X-Miosa-Identity`: the `iss` of a tenant is this with `/tenants/<id>` behind it. It is a"
         " name, which nobody fetches, and programs compare it: it should stay as it is. None: `https://` and `platform_domain`.",
     )
-    docs_url: HttpUrl = Field("https://docs.miosa.ai/errors", description="Base of docs_url in error answers.")
+    docs_url: HttpUrl | None = Field(
+        None,
+        description="Base of `docs_url` in error answers: the page that explains the codes, each under its own anchor. None: `/errors`"
+        " on the login host, where the router serves that page itself.",
+    )
     cors_origins: Origins = Field(
         (),
         description="Origins of web pages whose programs may call the API from a browser; `*` for all. Never with"
@@ -266,6 +270,11 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     def login_url(self) -> str:
         """Where people sign in, as browsers reach it."""
         return f"{self.public_scheme}://{self.login_name}{'' if self.public_port is None else f':{self.public_port}'}"
+
+    @property
+    def error_docs(self) -> str:
+        """The page that explains the codes of errors; `#` and a code lead to its paragraph."""
+        return self.docs_url or f"{self.login_url}/errors"
 
     def redirect_uri(self, tenant_id: str) -> str:
         """Where a tenant's provider sends browsers back to. Each tenant has its own, so that no provider is given another's

@@ -575,6 +575,28 @@ async def test_what_the_login_host_is(world: World, visitor: Visitor) -> None:
     assert (await world.node.internal("PUT", f"/resources/{new_id()}", resource))[0] == 422
 
 
+async def test_where_the_docs_url_of_an_error_leads(world: World, visitor: Visitor) -> None:
+    """To the paragraph of its code, on a page that the router serves: errors of previews, and those of the API."""
+    url = await world.preview("acme")
+    asked = [
+        await visitor.ask(f"{url}/", navigates=False),
+        await visitor.ask("https://nothing-is-here.miosa.app/", navigates=False),
+        await visitor.ask(f"{world.node.url('api')}/api/v1/sandboxes", navigates=False),
+        await visitor.ask(f"{world.node.url('api')}/nowhere", navigates=False),
+    ]
+    errors = [answer.json["error"] for answer in asked]
+    assert [error["code"] for error in errors] == ["token_missing", "host_not_found", "unauthorized", "not_found"]
+    for error in errors:
+        page, _, anchor = error["docs_url"].partition("#")
+        shown = await visitor.ask(page)
+        assert (page, shown.status, anchor) == (f"{LOGIN}/errors", 200, error["code"])
+        assert f'<section id="{error["code"]}">'.encode() in shown.body
+        assert shown.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    same = await visitor.ask(f"{world.node.url('api')}/docs/errors")
+    assert same.body == shown.body
+    assert (await visitor.ask(f"{LOGIN}/errors", "POST")).status == 405
+
+
 async def test_one_address_starts_only_so_often(world: World, visitor: Visitor) -> None:
     """The others still do."""
     url = await world.preview("acme")

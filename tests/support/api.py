@@ -23,6 +23,8 @@ from router.base.idempotency import IdempotencyStore, MemoryIdempotency
 from router.node.sockets import listen
 from router.settings import Rates, Settings
 
+DOCS_URL = "https://docs.miosa.ai/errors"
+
 
 class KnownCredentials:
     """An Authenticator that knows the principals it was given, by their bearer words."""
@@ -145,6 +147,7 @@ async def serving(
         rates=rates or Rates(),
         clock=clock,
         trusted_proxies=Settings().trusted_proxies,
+        docs_url=DOCS_URL,
         cors=cors,
     )
     server = ApiServer(api, drain=2.0)

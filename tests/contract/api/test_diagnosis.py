@@ -63,7 +63,7 @@ async def test_a_domain_without_a_record(api: ApiClient, services: Services, acm
                                 "value": f"{domain.token}.verify.miosa.ai",
                             }
                         ],
-                        "docs_url": "https://docs.miosa.ai/errors#nothing_there",
+                        "docs_url": "https://login.miosa.app/errors#nothing_there",
                     }
                 ],
             }

@@ -43,7 +43,7 @@ async def test_unknown_path_or_malformed_id(api: ApiClient, path: str) -> None:
     """What is no path of ours, or has something else where an id belongs, is 404 in the error envelope."""
     answer = await api("GET", path)
     assert (answer.status, answer.code) == (404, "not_found")
-    assert set(answer.json["error"]) == {"code", "message", "request_id"}
+    assert set(answer.json["error"]) == {"code", "message", "request_id", "docs_url"}
 
 
 async def test_text_in_a_path(api: ApiClient) -> None:

@@ -113,7 +113,7 @@ async def test_error(api: ApiClient) -> None:
     """One shape, with the request's id in it and in the header."""
     answer = await api("GET", "/api/v1/sandboxes/550e8400-e29b-41d4-a716-446655440000")
     error = answer.json["error"]
-    assert (answer.status, set(error)) == (404, {"code", "message", "request_id"})
+    assert (answer.status, set(error)) == (404, {"code", "message", "request_id", "docs_url"})
     assert error["request_id"] == answer.headers["X-Request-ID"]
     assert error["request_id"].startswith("req_")
 
