@@ -58,6 +58,7 @@ MODULES = (
     "router/hostname.py",
     "router/proxy/admission.py",
     "router/proxy/backend.py",
+    "router/proxy/debug_timing.py",
     "router/proxy/guard.py",
     "router/proxy/h2_backend.py",
     "router/proxy/h2_client.py",

@@ -9,7 +9,7 @@ from router.access.tokens import Claims
 from router.base.key_scopes import KeyScope, read_scope
 from router.errors import Problem
 from router.routes.policies import SecretKind
-from router.routes.records import SESSION_ID, KeyRecord, SessionRecord, SigningKeysRecord
+from router.routes.records import SESSION_ID, KeyRecord, ResourceRecord, SessionRecord, SigningKeysRecord
 
 
 def heard(rules: AccessRules, problem: Problem) -> Problem:
@@ -28,6 +28,14 @@ def judge_key(rules: AccessRules, record: KeyRecord | None, now: float) -> Probl
     return errors.TOKEN_EXPIRED if record.until is not None and now >= record.until else None
 
 
+def key_reaches(resource: ResourceRecord, record: KeyRecord | None, now: float) -> bool:
+    """Whether an API key is good, and its scope has that resource: of one that everybody may open."""
+    if record is None or record.revoked or (record.until is not None and now >= record.until):
+        return False
+    owner = (resource.tenant_id, resource.workspace_id, resource.project_id)
+    return _scope_has(*owner, record.scope, record.scope_id, record.tenant_id)
+
+
 def claims_reach(rules: AccessRules, claims: Claims) -> bool:
     scope = read_scope(claims.scope)
     if scope is None:
@@ -38,15 +46,22 @@ def claims_reach(rules: AccessRules, claims: Claims) -> bool:
 
 
 def _reaches(rules: AccessRules, scope: str, scope_id: str, tenant_id: str) -> bool:
+    if rules.whole_tenant and tenant_id == rules.tenant_id:
+        return True
+    return _scope_has(rules.tenant_id, rules.workspace_id, rules.project_id, scope, scope_id, tenant_id)
+
+
+def _scope_has(owner: str, workspace_id: str, project_id: str, scope: str, scope_id: str, tenant_id: str) -> bool:
+    """Whether a scope of a key of `tenant_id` has a resource of that owner, workspace and project."""
     if scope == KeyScope.PLATFORM:
         return True
-    if tenant_id != rules.tenant_id:
+    if tenant_id != owner:
         return False
-    if scope == KeyScope.TENANT or rules.whole_tenant:
+    if scope == KeyScope.TENANT:
         return True
     if scope == KeyScope.WORKSPACE:
-        return scope_id == rules.workspace_id
-    return scope == KeyScope.PROJECT and scope_id == rules.project_id
+        return scope_id == workspace_id
+    return scope == KeyScope.PROJECT and scope_id == project_id
 
 
 def judge_grant(rules: AccessRules, grant: Grant, now: float) -> Problem | None:

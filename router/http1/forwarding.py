@@ -296,8 +296,13 @@ def response_to_client(
 def after_a_wait(out: bytes, milliseconds: int) -> bytes:
     """A rendered head of a response that has waited so long for its resource to wake. What the program says of its own times
     stands beside it: `Server-Timing` is a list (W3C)."""
-    line, _, rest = out.partition(b"\r\n")
-    return b"%b\r\nX-Miosa-Cold-Start: 1\r\nServer-Timing: wake;dur=%d\r\n%b" % (line, milliseconds, rest)
+    return with_line(out, b"X-Miosa-Cold-Start: 1\r\nServer-Timing: wake;dur=%d" % milliseconds)
+
+
+def with_line(out: bytes, line: bytes) -> bytes:
+    """A rendered head with one more line in front of the others. What it is rendered from may be remembered for others."""
+    first, _, rest = out.partition(b"\r\n")
+    return b"%b\r\n%b\r\n%b" % (first, line, rest)
 
 
 def interim_to_client(head: ResponseHead, client_info: ClientInfo, rules: HeadRules, request_id: bytes = b"") -> bytes:

@@ -64,7 +64,8 @@ class Credentials:
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
     `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `of_login` are the other cookies of ours, with their names.
     `rest` is the head of a remembered section without its only Authorization, once that was needed. `monitor` is whether it says
-    `X-Miosa-Monitor: 1`: it looks whether a program is there, and is to wake none.
+    `X-Miosa-Monitor: 1`: it looks whether a program is there, and is to wake none. `debug` is the value of `X-Miosa-Debug`, which is
+    not among the lines either.
     """
 
     rest: "RequestHead | None" = None
@@ -74,6 +75,7 @@ class Credentials:
         self.tokens: list[bytes] = []
         self.cookies: list[bytes] = []
         self.monitor = False
+        self.debug = b""
         self.of_login: list[tuple[bytes, bytes]] = []
 
 
@@ -86,7 +88,8 @@ class RequestHead:
     `plain_http` is what a port of plain HTTP asks for: to be sent on to https, see `proxy/local_responses.py`.
     `credentials` is None where it has none that could be ours.
     `max_forwards` is how far the request may go, NO_LIMIT or UNREADABLE; only TRACE and OPTIONS mind. `hops` is how often it
-    has come through here already.
+    has come through here already. `special` is whether it brings what is looked at before it goes on, wherever it goes:
+    `Max-Forwards` or `X-Miosa-Debug`.
     """
 
     # Defaults stand on the class: a head sets only what it has.
@@ -104,6 +107,7 @@ class RequestHead:
     referer = b""
     hops = 0
     max_forwards: int = -1  # NO_LIMIT
+    special = False
     binds = False  # it authenticates the connection that it is sent on
     begins_login = False  # it only begins to: nobody is logged in by it
     asserted: tuple[tuple[bytes, bytes], ...] = ()
@@ -137,6 +141,7 @@ class RequestHead:
         head.referer = self.referer
         head.hops = self.hops
         head.max_forwards = self.max_forwards
+        head.special = self.special
         head.binds = self.binds
         head.begins_login = self.begins_login
         head.asserted = self.asserted
@@ -512,6 +517,7 @@ def _asserted(name: bytes) -> Rule:
 
 
 def _max_forwards(head: RequestHead, line: bytes, value: bytes) -> None:
+    head.special = True
     digits = value.lstrip(b"0") or b"0"
     if head.max_forwards != NO_LIMIT or not value.isdigit():
         head.max_forwards = UNREADABLE
@@ -534,6 +540,12 @@ def _preview_token(head: RequestHead, _line: bytes, value: bytes) -> None:
 def _monitor(head: RequestHead, _line: bytes, value: bytes) -> None:
     if value == b"1":
         _credentials_of(head).monitor = True
+
+
+def _debug(head: RequestHead, _line: bytes, value: bytes) -> None:
+    credentials = _credentials_of(head)
+    credentials.debug = value if not credentials.debug else credentials.debug + b", " + value
+    head.special = True
 
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
@@ -610,6 +622,7 @@ _REQUEST_RULES: Final = Rules(
         b"x-miosa-plain-http": _plain_http,
         b"x-miosa-preview-token": _preview_token,
         b"x-miosa-monitor": _monitor,
+        b"x-miosa-debug": _debug,
         b"user-agent": _user_agent,
         b"referer": _referer,
         HOPS: _hops,

@@ -15,6 +15,7 @@ from router.access.cookies import MAX_AGE, Grant, set_cookie, sign
 from router.access.rules import AccessRules
 from router.errors import StoreUnavailableError
 from router.observe import endings
+from router.proxy import debug_timing
 from router.routes.policies import AccessSecret
 
 if TYPE_CHECKING:
@@ -29,15 +30,15 @@ def wait(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any,
     """Do `work`, when it is its turn; if it says so, admit the exchange once more, by the route that its host has then."""
     exchange.looked_up = True
     exchange.hold_body()
-    exchange.worker.pacer.take(partial(_start, exchange, name, work))
+    exchange.worker.pacer.take(partial(_start, exchange, name, work, exchange.worker.time()))
 
 
-def _start(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+def _start(exchange: "Exchange", name: str, work: Callable[[], Coroutine[Any, Any, bool]], since: float) -> None:
     if not exchange.over:
-        exchange.waiting = exchange.worker.tasks.start(name, _work(exchange, work))
+        exchange.waiting = exchange.worker.tasks.start(name, _work(exchange, work, since))
 
 
-async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, bool]], since: float) -> None:
     worker = exchange.worker
     try:
         route = None
@@ -45,6 +46,8 @@ async def _work(exchange: "Exchange", work: Callable[[], Coroutine[Any, Any, boo
             if await work():
                 route = await worker.resolver.resolve(exchange.head.host)
         exchange.waiting = None
+        if exchange.timing is not None:
+            debug_timing.resolved(exchange, since)
         if route is not None and not exchange.over:
             exchange.admit(route)
     except (StoreUnavailableError, TimeoutError):

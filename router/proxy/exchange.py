@@ -104,13 +104,13 @@ from router.http1.forwarding import (
 from router.http1.heads import CHUNKED, UNTIL_CLOSE
 from router.http1.local_heads import LocalResponse, render
 from router.http1.other_protocols import recognise
-from router.http1.requests import NO_HEAD, NO_LIMIT, RequestHead, may_be_repeated
+from router.http1.requests import NO_HEAD, RequestHead, may_be_repeated
 from router.http1.responses import ResponseHead
 from router.http1.whole_bodies import may_come_whole
 from router.observe import endings
 from router.observe.ended_exchange import Finished
 from router.observe.recorder import BATCH
-from router.proxy import admission, local_responses, login_host
+from router.proxy import admission, debug_timing, local_responses, login_host
 from router.proxy.callers import join
 from router.proxy.dial import DialError
 from router.proxy.queue import EXCHANGE, QUEUED, TUNNEL
@@ -164,6 +164,7 @@ class Exchange(Finished):
     progress: "Progress | None" = None  # that the page shows which waits for it
     new_cookies: tuple[bytes, ...] = ()  # that a problem sets which answers it
     login = b""  # where whoever gets a problem may sign in, on the login host
+    timing: "debug_timing.Timing | None" = None  # of who brings X-Miosa-Debug
     repeated = False  # the program refused the host, and was asked once more (`host_refusal.py`)
 
     def __init__(self, worker: "WorkerState", incoming: "ClientConnection", head: RequestHead, started: float) -> None:
@@ -228,6 +229,8 @@ class Exchange(Finished):
         try:
             route = await self.worker.resolver.resolve(self.head.host)
             self.waiting = None
+            if self.head.special:
+                debug_timing.resolved(self, self.woken_at or self.started)
             if not self.over:
                 self.admit(route)
         except Exception:
@@ -238,11 +241,7 @@ class Exchange(Finished):
         """The host has a route: send a response of our own, or go on to its backend."""
         self.route = route
         worker, head = self.worker, self.head
-        if (
-            route.special
-            or head.max_forwards != NO_LIMIT
-            or ((worker.plain is not None or head.plain_http) and self.scheme == "http")
-        ):
+        if route.special or head.special or ((worker.plain is not None or head.plain_http) and self.scheme == "http"):
             if self._answered_instead(route):
                 return
             head = self.head
@@ -280,9 +279,11 @@ class Exchange(Finished):
     def _answered_instead(self, route: "Route") -> bool:
         """Whether something else than the resource responds, or will; or nobody yet, where a look-up is waited for."""
         worker, head, plain = self.worker, self.head, self.worker.plain
-        if route.only_guarded and head.max_forwards == NO_LIMIT and self.scheme == "https":
+        if route.only_guarded and not head.special and self.scheme == "https":
             return not admission.admitted(self, route)
         instead = local_responses.unasked(head, route, self.scheme, self.id, plain=plain, ready=worker.ready)
+        if head.special and not debug_timing.settle(self, route):
+            return True
         if instead is None:
             if route.decision is LOGIN:
                 login_host.answer(self)
@@ -294,6 +295,8 @@ class Exchange(Finished):
             self.head = self.head.one_hop_on()
             if route.capture_until and worker.captures is not None:
                 worker.captures.begin(self, route)
+            if self.timing is not None and self.timing.shown:
+                debug_timing.attach(self)
             return False
         ending = local_responses.ending_of(instead)
         if isinstance(instead, Problem):
@@ -671,6 +674,8 @@ class Exchange(Finished):
             and not (head.upgrade and incoming.buffer)
         )
         self.status = response.status
+        if self.timing is not None and self.timing.shown:
+            response = local_responses.with_timing(response, debug_timing.server_timing(self, whole=True))
         without_body = head.method == b"HEAD"
         self.sent = 0 if without_body else len(response.body)
         incoming.write(render(response, version=head.version, keep_alive=keep_alive, without_body=without_body))

@@ -22,7 +22,8 @@ class Visit:
     `restricted` whether the response is for those alone who may come in, `look_ups` how many keys it has waited for,
     `next` where the visitor goes from a form, `consumed` the values of Authorization that were ours. `waits` is how often it
     has waited for a resource that slept or started, which took until `woken` so many milliseconds; -1 where it has not.
-    `capture` is what is kept of the exchange, where its resource's are captured."""
+    `capture` is what is kept of the exchange, where its resource's are captured.
+    `tells_times`: its response says how long that took, or where all of its time went (`debug_timing.py`)."""
 
     def __init__(self, *, restricted: bool) -> None:
         self.restricted = restricted
@@ -36,13 +37,14 @@ class Visit:
         self.waits = 0
         self.woken = -1
         self.capture: ExchangeCapture | None = None
+        self.tells_times = False
 
     def own(self) -> "Visit":
         """A copy for one exchange: who brings the same in one moment has the same visit."""
         visit = Visit(restricted=self.restricted)
         visit.entry, visit.until, visit.friend, visit.cors = self.entry, self.until, self.friend, self.cors
         visit.look_ups, visit.waits, visit.woken = self.look_ups, self.waits, self.woken
-        visit.next, visit.consumed = self.next, self.consumed
+        visit.next, visit.consumed, visit.tells_times = self.next, self.consumed, self.tells_times
         visit.capture = self.capture
         return visit
 

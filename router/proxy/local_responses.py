@@ -276,6 +276,12 @@ def reference(request_id: bytes) -> LocalResponse:
     return LocalResponse(200, headers, body)
 
 
+def with_timing(response: LocalResponse, times: bytes) -> LocalResponse:
+    """A response that says where the time of its request went."""
+    headers = (*response.headers, (b"Server-Timing", times))
+    return LocalResponse(response.status, headers, response.body, response.recorded)
+
+
 def see_other(location: bytes, request_id: bytes, cookies: tuple[bytes, ...]) -> LocalResponse:
     """To another page, of whatever host; nobody on the way may keep it, and nobody there learns where it came from."""
     headers = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from router import errors
 from router.http1.bodies import LAST_CHUNK, chunk, last_chunk
-from router.http1.forwarding import after_a_wait, interim_to_client, response_framing, response_to_client
+from router.http1.forwarding import after_a_wait, interim_to_client, response_framing, response_to_client, with_line
 from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE
 from router.http1.other_protocols import recognise
 from router.http1.requests import may_be_repeated
@@ -23,10 +23,12 @@ from router.http1.responses import ResponseHead, is_event_stream
 from router.http1.shared_caches import unshared
 from router.http1.upgrade import accepts
 from router.observe import endings
+from router.proxy.debug_timing import server_timing
 from router.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from router.proxy.exchange import Exchange
+    from router.proxy.guard import Visit
 
 _INTERIM_SIZE: Final = 8192  # bytes of a 1xx that count as one more of them
 
@@ -99,8 +101,8 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         keep_alive=keep_alive,
         cors=cors,
     )
-    if visit is not None and visit.woken >= 0:
-        out = after_a_wait(out, visit.woken)
+    if visit is not None and visit.tells_times:
+        out = _with_times(exchange, visit, out, whole=head.framing in (NONE, len(data)))
     if length == NONE:
         incoming.write(out)
         complete(exchange, clean=not data)
@@ -116,6 +118,15 @@ def begin(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
         if incoming.write_paused:
             exchange.pause_backend()
         backend.read_body(length, data)
+
+
+def _with_times(exchange: "Exchange", visit: "Visit", out: bytes, *, whole: bool) -> bytes:
+    """A rendered head that says how long its request has waited for its resource to wake, and where its time went."""
+    if visit.woken >= 0:
+        out = after_a_wait(out, visit.woken)
+    if exchange.timing is not None and exchange.timing.shown:
+        out = with_line(out, b"Server-Timing: " + server_timing(exchange, whole=whole))
+    return out
 
 
 def relay(exchange: "Exchange", data: bytes) -> None:
@@ -174,8 +185,8 @@ def switch(exchange: "Exchange", head: ResponseHead, data: bytes) -> None:
     out = interim_to_client(head, exchange.client_info, exchange.prepared.rules, exchange.id)
     visit = exchange.visit
     if visit is not None:
-        if visit.woken >= 0:
-            out = after_a_wait(out, visit.woken)
+        if visit.tells_times:
+            out = _with_times(exchange, visit, out, whole=False)
         if visit.capture is not None:
             visit.capture.switched(head)
     incoming.write(out + data)

@@ -333,6 +333,7 @@ class Waking:
         incoming.deadline = worker.now + worker.limits.half_close if exchange.half_closed else math.inf
         visit = exchange.visit = Visit(restricted=False) if exchange.visit is None else exchange.visit.own()
         visit.waits += 1
+        visit.tells_times = True
         visit.woken = int(1000 * (worker.time() - waiter.since)) + max(0, visit.woken)
         try:
             exchange.woken()

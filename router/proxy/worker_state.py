@@ -30,6 +30,7 @@ from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
 from router.proxy.connection_limits import ConnectionLimits, Share
+from router.proxy.debug_timing import KeyLookUps
 from router.proxy.heap import Heap
 from router.proxy.host_refusal import tell
 from router.proxy.pacer import Pacer
@@ -186,6 +187,7 @@ class WorkerState:
         self.activities: dict[str, Activity] = {}
         self.connection_limits = ConnectionLimits(self, limits, metrics)
         self.queues = Queues(limits, metrics)
+        self.debug_look_ups = KeyLookUps(clock.monotonic())
         self.wakes: Wakes | None = None  # where nothing is ever woken
         self._look_at_activities = 0.0
         self._networks = tuple(backend_networks)

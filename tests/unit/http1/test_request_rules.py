@@ -456,3 +456,18 @@ def test_framing_is_judged_here_too() -> None:
         requests._request_coding(read(b"content-length: 0"), b"Transfer-Encoding: chunked", b"chunked")
     with pytest.raises(RefusedError, match="not exactly one"):
         requests._request_coding(read(b"Content-Length: 5"), b"Transfer-Encoding: chunked", b"chunked")
+
+
+def test_a_debug_key_is_taken_out() -> None:
+    """It is kept beside the head, and the head is marked; of several nobody could say which is meant."""
+    head = read(b"X-Miosa-Debug: msk_1", b"A: b")
+    assert head.special
+    assert head.credentials is not None
+    assert head.credentials.debug == b"msk_1"
+    assert head.lines == [HOST, b"A: b"]
+    head = read(b"x-miosa-debug:msk_1", b"X-MIOSA-DEBUG: msk_1").with_line(b"GET", b"/b")
+    assert head.special
+    assert head.credentials is not None
+    assert head.credentials.debug == b"msk_1, msk_1"
+    assert not read(b"A: b").special
+    assert read(b"Max-Forwards: 3").special
