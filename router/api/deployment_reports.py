@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field
 from router.api.deployments import authorized_deployment
 from router.api.models import MAX_PAGE_SIZE, Instant, Moment, Out, Query, at_most_100, read_number
 from router.api.operations import Call, Data, Handlers, operation
-from router.api.request_logs import instant, microseconds
+from router.api.request_logs import microseconds
 from router.errors import NOT_SERVED_HERE
+from router.records.fields import instant
 from router.records.record import GAP, Record, RecordFilter, details_of
 from router.records.request_logs import Numbers, Period, RequestLogs, by_route, numbers, series
 from router.records.totals import Totals

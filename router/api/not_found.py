@@ -28,6 +28,7 @@ NOUNS = {
     "env": "variable",
     "events": "event",
     "ports": "port",
+    "log-drains": "drain",
     "previews": "preview",
     "projects": "project",
     "releases": "release",

@@ -3,9 +3,9 @@
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -21,29 +21,15 @@ from router.domains.custom_domains import CustomDomains
 from router.errors import NOT_SERVED_HERE, VALIDATION_FAILED, RouterError
 from router.hostname import InvalidNameError, canonical_name
 from router.observe.endings import COMBINATIONS
-from router.records.record import (
-    APPLICATION,
-    CAPTURED,
-    CLIENT,
-    COLD_START,
-    EDGE,
-    GAP,
-    REPLAY,
-    TUNNEL,
-    Record,
-    RecordFilter,
-    details_of,
-)
+from router.records.fields import EPOCH, FAULTS, fields_of
+from router.records.record import Record, RecordFilter
 from router.records.request_logs import RequestLogs
 from router.routes.records import Kind
 from router.tenancy.deployments import Deployments
 from router.tenancy.resource_service import Resources
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS = re.compile(r"[1-5]xx|0|[1-5][0-9]{2}")
 RECORD_ID = re.compile(r"[0-9]{1,18}|[1-8][0-9]{18}")  # below 2^63
-_FAULTS = {"edge": EDGE, "application": APPLICATION, "client": CLIENT}
-_SHOWN_FAULTS: dict[int, Any] = {number: name for name, number in _FAULTS.items()}
 
 Fault = Literal["edge", "application", "client"]
 _Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -54,6 +40,13 @@ def _known_ending(text: str) -> str:
     if text not in COMBINATIONS:
         raise ValueError("is invalid")
     return text
+
+
+class Times(TypedDict, total=False):
+    """Conditions on when a request ended, in microseconds since 1970."""
+
+    since: int | None
+    until: int | None
 
 
 class RecordConditions(Query):
@@ -102,13 +95,13 @@ class RecordConditions(Query):
             path_contains=self.path_contains,
             status=None if self.status is None else _statuses(self.status),
             ending=self.ending,
-            fault=None if self.fault is None else _FAULTS[self.fault],
+            fault=None if self.fault is None else FAULTS[self.fault],
             min_total=None if self.min_duration_ms is None else self.min_duration_ms * 1000,
             request_id=self.request_id,
             **self.times(),
         )
 
-    def times(self) -> dict[str, int | None]:
+    def times(self) -> Times:
         """Conditions on the time."""
         return {}
 
@@ -127,7 +120,7 @@ class RecordQuery(RecordConditions):
         ),
     ] = None
 
-    def times(self) -> dict[str, int | None]:
+    def times(self) -> Times:
         return {"since": microseconds(self.since), "until": microseconds(self.until)}
 
 
@@ -188,48 +181,12 @@ Conditions = TypeVar("Conditions", bound=RecordConditions)
 
 def microseconds(moment: datetime | None) -> int | None:
     """A moment as records have it."""
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def instant(at: int) -> str:
-    """`2026-05-17T10:00:00.123Z`"""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def shown(record: Record) -> RequestLogOut:
     """A record as responses show it."""
-    rest = details_of(record)
-    gap = record.ending == GAP
-    return RequestLogOut(
-        id=str(record.id),
-        type="gap" if gap else "request",
-        ended_at=instant(record.at),
-        resource_id=str(UUID(bytes=record.resource)),
-        request_id=record.request_id or None,
-        host=record.host or None,
-        method=record.method or None,
-        path=record.path or None,
-        status=None if gap else record.status,
-        ending=record.ending or None,
-        ending_text=COMBINATIONS.get(record.ending),
-        fault=_SHOWN_FAULTS.get(record.fault),
-        error=rest.error or None,
-        bytes_in=rest.received,
-        bytes_out=rest.sent,
-        duration_ms=record.total / 1000,
-        first_byte_ms=None if rest.first_byte < 0 else rest.first_byte / 1000,
-        queue_ms=rest.queue / 1000,
-        dial_ms=rest.dial / 1000,
-        wake_ms=rest.wake / 1000,
-        cold_start=bool(rest.flags & COLD_START),
-        tunnel=bool(rest.flags & TUNNEL),
-        captured=bool(rest.flags & CAPTURED),
-        replay=bool(rest.flags & REPLAY),
-        client_network=rest.network or None,
-        version_id=rest.version or None,
-        represents=0 if gap else rest.weight,
-        lost=rest.weight if gap else 0,
-    )
+    return RequestLogOut(**fields_of(record))
 
 
 def _statuses(text: str) -> tuple[int, int]:

@@ -120,13 +120,14 @@ def keys_rotate_secrets(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Encrypt the secrets of customers' logins and the private keys of certificates with the first of the keys of `secrets_key`.
+    """Encrypt the secrets of customers' logins and log drains and the private keys of certificates with the first of the keys of `secrets_key`.
     Afterwards the others can be taken away. `lost` counts those that none of the keys opens: they stay as they are."""
 
     async def reseal(services: "Services") -> tuple[int, int]:
         done, lost = await services.logins.reseal()
         more_done, more_lost = await services.sealed_keys.reseal(forget=forget_lost)
-        return done + more_done, lost + more_lost
+        drains_done, drains_lost = await services.log_drains.reseal()
+        return done + more_done + drains_done, lost + more_lost + drains_lost
 
     with reported(as_json):
         done, lost = with_services(config, reseal, secrets=True)

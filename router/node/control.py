@@ -16,6 +16,7 @@ from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
 from router.domains.lookup import Lookup
 from router.domains.names import suffixes
+from router.drains.sending import DrainJob
 from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
 from router.gate.budgets import Budgets
@@ -33,7 +34,7 @@ from router.jobs.early_checks import EarlyChecks
 from router.jobs.runner import Job, Jobs
 from router.jobs.secret_uses import SecretUseFeed
 from router.node.admin import Admin, ConnectionLog, certificate_application
-from router.node.background import periodic_jobs
+from router.node.background import open_drains, periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
@@ -138,6 +139,7 @@ class Control:
         self._operators: OperatorServer | None = None
         self._jobs: Jobs | None = None
         self._deliveries: Deliveries | None = None
+        self._drains: DrainJob | None = None
 
     async def start(self, sockets: Mapping[str, socket.socket]) -> None:
         """Serve those of the listeners that are there, and begin with the jobs. Raises OSError, SettingsError."""
@@ -232,11 +234,15 @@ class Control:
         if "jobs" in settings.roles:
             courier = WebhookSender(lookup, destinations_of(settings, own_listeners), clock)
             self._deliveries = Deliveries(store, clock, sender=courier, metrics=metrics)
+            self._drains = open_drains(
+                settings, store, self._kept, lookup, own_listeners=own_listeners, metrics=metrics, clock=clock
+            )
             periodic = periodic_jobs(
                 settings,
                 store,
                 services,
                 self._deliveries,
+                self._drains,
                 self._wakes,
                 uses=None if self._shared is None else self._shared.uses,
                 watch=self._watch,
@@ -248,15 +254,20 @@ class Control:
             jobs = [*periodic, *zone_jobs, self._warm(services, ask)]
             self._readiness.jobs = self._jobs = Jobs(jobs, leases=store.leases, metrics=metrics, clock=clock)
             stack.push_async_callback(self._jobs.close)
-            stack.push_async_callback(self._deliveries.close)
+            stack.push_async_callback(self._close_senders)
             self._jobs.start()
 
     async def release_jobs(self) -> None:
         """Stop the jobs and release their leases, so that other nodes may run them at once."""
-        if self._deliveries is not None:
-            await self._deliveries.close()  # before the lease is released: results are written under it
+        await self._close_senders()  # before the leases are released: results are written under them
         if self._jobs is not None:
             await self._jobs.close()
+
+    async def _close_senders(self) -> None:
+        if self._deliveries is not None:
+            await self._deliveries.close()
+        if self._drains is not None:
+            await self._drains.close()
 
     async def drain(self) -> None:
         """Take no more requests to the API, and let those end that are there."""

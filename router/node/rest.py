@@ -26,6 +26,7 @@ from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
 from router.api.links import Links
 from router.api.listener import Api
+from router.api.log_drains import LogDrainsApi
 from router.api.login import LoginApi
 from router.api.machines import Presenter
 from router.api.metrics import MetricsApi
@@ -196,6 +197,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         MetricsApi(logs=services.request_logs, resources=services.resources),
         EventsApi(services.events),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
+        LogDrainsApi(services.log_drains),
         InternalResources(services.resources),
         InternalBlocks(services.blocks),
         InternalEndpoints(services.resources.endpoints),

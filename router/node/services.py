@@ -24,10 +24,12 @@ from router.domains.domain_connect import DomainConnect
 from router.domains.lookup import Lookup
 from router.domains.preview_domains import PreviewDomains
 from router.domains.transfers import Transfers
+from router.drains.log_drains import LogDrains
 from router.node.zone_certificates import open_delegations
 from router.observe.metrics import Metrics
 from router.outbound.challenge import HttpFetch
 from router.outbound.health import HttpHealthCheck
+from router.outbound.log_drains import LogDrainSender
 from router.records.captures import CaptureCodec
 from router.records.kept import KeptRecords
 from router.records.masking import Masks
@@ -101,6 +103,7 @@ class Services:
     diagnoses: Diagnoses
     events: Events
     webhooks: Webhooks
+    log_drains: LogDrains
     checks: Queue
     transfers: Transfers
     domain_connect: DomainConnect | None
@@ -242,6 +245,14 @@ def build_services(
         diagnoses=diagnoses,
         events=Events(store),
         webhooks=Webhooks(store, clock, destinations=destinations),
+        log_drains=LogDrains(
+            store,
+            clock,
+            kept=kept,
+            sender=LogDrainSender(lookup, destinations, clock),
+            destinations=destinations,
+            box=box or SecretBox(),
+        ),
         checks=Queue(store, clock),
         transfers=transfers,
         domain_connect=domain_connect,

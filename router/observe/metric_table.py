@@ -42,6 +42,7 @@ _JOBS = (
     "check_domains",
     "watch_wakes",
     "copy_activity",
+    "send_log_drains",
 )
 
 TABLE = (
@@ -289,6 +290,19 @@ TABLE = (
         {"result": ("found", "nodata", "nxdomain", "propagating", "unknown")},
         "Results of DNS look-ups, remembered ones included",
     ),
+    Row(
+        "log_drain_batches",
+        "counter",
+        {"result": ("delivered", "failed")},
+        "Attempts to send a batch of records to a log drain's endpoint",
+    ),
+    Row(
+        "log_drain_records_lost",
+        "counter",
+        {},
+        "Records that no log drain's endpoint took before they were too old to be kept",
+    ),
+    Row("log_drains_in_flight", "gauge", {}, "Log drains that are sending a batch"),
     Row("webhook_deliveries_in_flight", "gauge", {}, "Deliveries of webhooks in progress"),
     Row("idle_connections_closed", "counter", {"side": ("client", "backend")}, "Idle connections closed to make room"),
     Row("exchanges_in_flight", "gauge", {}, "Exchanges in progress"),

@@ -20,6 +20,9 @@ class KeptRecords(Protocol):
     ) -> list[Record]:
         """Those with ids below `before`, the newest first; or with `after` those above it, the oldest first."""
 
+    async def count(self, where: RecordFilter, *, after: int, before: int) -> int:
+        """How many there are with ids above `after` and below `before`."""
+
     async def newest(self) -> int:
         """The id of the record that was stored last; 0 for none."""
 

@@ -124,7 +124,7 @@ def network_of(client: bytes) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
     """Which records of one tenant; None is no condition. `since` and `until` are in microseconds since 1970, `min_total` in
-    microseconds; `status` is the lowest and the highest."""
+    microseconds; `status` is the lowest and the highest; `failed` means those of which something is anybody's fault, and gaps."""
 
     tenant: bytes
     resource: bytes | None = None
@@ -138,3 +138,4 @@ class RecordFilter:
     since: int | None = None
     until: int | None = None
     request_id: str | None = None
+    failed: bool = False

@@ -25,6 +25,7 @@ from router.store.deployment_tables import builds
 from router.store.failures import translated
 from router.store.held_certificate_tables import acme_orders, delegations, held_certificates
 from router.store.journal_tables import events, idempotency, usage_intervals
+from router.store.log_drain_tables import log_drains
 from router.store.tables import activity, custom_domains, name_claims, preview_domains, released_zones, tombstones
 from router.store.types import DatabaseTime
 from router.store.webhook_tables import webhook_deliveries
@@ -48,6 +49,7 @@ SCHEDULES: Mapping[sa.Column[datetime], timedelta] = MappingProxyType(
         held_certificates.c.ari_at: 31 * _DAY,
         acme_orders.c.next_at: 31 * _DAY,  # as retry_at
         acme_orders.c.deadline_at: _DAY,
+        log_drains.c.next_at: timedelta(hours=1),
     }
 )
 """How far ahead each may be."""

@@ -6,16 +6,18 @@ visible in their order, and a listener that asks for those after the last one it
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from router.records.counters import BOUNDS, Counters
-from router.records.record import Record, RecordFilter, Row, size_of
+from router.records.record import GAP, NOBODY, Record, RecordFilter, Row, size_of
 from router.records.totals import Totals
 
 HOUR: Final = 3_600_000_000  # microseconds
 _PER_MILLISECOND: Final = 1 << 20
 IDS_PER_HOUR: Final = 3_600_000 * _PER_MILLISECOND
 
+_SOON: Final = 600_000_000  # microseconds
 READ_TIME: Final = 5.0  # seconds for one question
 MAX_FOUND: Final = 1000  # records of one answer
 
@@ -38,6 +40,12 @@ def hour_of_id(record_id: int) -> int:
     return record_id // IDS_PER_HOUR
 
 
+def oldest_to_stay(now: datetime, retention_hours: int) -> int:
+    """The lowest id of the records that will not be deleted within the next minutes because of their age."""
+    soon = int(now.timestamp() * 1e6) + _SOON
+    return (soon // HOUR - retention_hours) * IDS_PER_HOUR
+
+
 def conditions(where: RecordFilter, placed: Callable[[Any], str], instr: str) -> list[str]:
     """The SQL conditions of a filter, without the tenant's. `placed` registers a value and returns the SQL placeholder for it;
     `instr` is the database's function that finds the position of one text in another."""
@@ -55,6 +63,8 @@ def conditions(where: RecordFilter, placed: Callable[[Any], str], instr: str) ->
     ]
     if where.path_contains is not None:
         found.append(f"{instr}(path, {placed(where.path_contains)}) > 0")
+    if where.failed:
+        found.append(f"(fault > {NOBODY} OR ending = {placed(GAP)})")
     if where.status is not None:
         found.append(f"status BETWEEN {placed(where.status[0])} AND {placed(where.status[1])}")
     if where.min_total is not None:

@@ -238,6 +238,17 @@ class PostgresRecords:
         )
         return [Record(*row) for row in await self._fetch(statement, values)]
 
+    async def count(self, where: RecordFilter, *, after: int, before: int) -> int:
+        values: list[Any] = [where.tenant, after, before]
+
+        def placed(value: Any) -> str:
+            values.append(value)
+            return f"${len(values)}"
+
+        terms = ["tenant = $1 AND id > $2 AND id < $3", *conditions(where, placed, "strpos")]
+        rows = await self._fetch(f"SELECT count(*) FROM request_records WHERE {' AND '.join(terms)}", values)  # noqa: S608
+        return int(rows[0][0]) if rows else 0
+
     async def newest(self) -> int:
         rows = await self._fetch("SELECT last FROM request_position", [])
         return int(rows[0][0]) if rows else 0

@@ -122,6 +122,9 @@ class SqliteRecords:
     ) -> list[Record]:
         return await self._read(lambda connection: _find(connection, where, min(limit, MAX_FOUND), before, after))
 
+    async def count(self, where: RecordFilter, *, after: int, before: int) -> int:
+        return await self._read(lambda connection: _count(connection, where, after, before))
+
     async def newest(self) -> int:
         return await self._read(lambda connection: _one(connection, "SELECT last FROM request_position"))
 
@@ -349,6 +352,18 @@ def _find(
         if len(found) >= limit:
             break
     return found
+
+
+def _count(connection: sqlite3.Connection, where: RecordFilter, after: int, before: int) -> int:
+    parameters: list[Any] = [where.tenant, after, before]
+
+    def placed(value: Any) -> str:
+        parameters.append(value)
+        return "?"
+
+    wanted = " AND ".join(["tenant = ? AND id > ? AND id < ?", *conditions(where, placed, "instr")])
+    hours = [hour for hour in _hours(connection, "records") if hour_of_id(after) <= hour <= hour_of_id(before)]
+    return sum(_one(connection, f"SELECT count(*) FROM records_{hour} WHERE {wanted}", parameters) for hour in hours)  # noqa: S608
 
 
 def _totals(connection: sqlite3.Connection, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:

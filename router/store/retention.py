@@ -327,6 +327,7 @@ RETENTION: Mapping[str, Retention] = MappingProxyType(
         "logins": Bounded("one for each tenant"),
         "trusted_issuers": Bounded("a tenant may have a limited number"),
         "webhooks": Bounded("a tenant may have a limited number"),
+        "log_drains": Bounded("a tenant may have a limited number"),
         "zones": Bounded("one for each preview domain in use"),
         "preview_domains": Bounded("one for each workspace, project and tenant that uses one"),
         "delegations": Bounded("one for each preview domain in use"),

@@ -19,6 +19,7 @@ from router.store.held_certificates import SqlHeldCertificates
 from router.store.history import SqlHistory
 from router.store.journal import SqlEvents, SqlUsage
 from router.store.keys import SqlKeys
+from router.store.log_drains import SqlLogDrains
 from router.store.logins import SqlLogins
 from router.store.old_rows import SqlOldRows
 from router.store.owners import SqlOwners
@@ -78,6 +79,7 @@ class Transaction:
         self.certificate_requests = SqlRequests(*given, writing=writing)
         self.sealed_keys = SqlSealedKeys(*given, writing=writing)
         self.webhooks = SqlWebhooks(*given, writing=writing)
+        self.log_drains = SqlLogDrains(*given, writing=writing)
         self.deliveries = SqlDeliveries(*given, writing=writing)
         self.custom_domains = SqlCustomDomains(*given, writing=writing)
         self.preview_domains = SqlPreviewDomains(*given, writing=writing, now=now)

@@ -128,6 +128,9 @@ class MemoryKept:
     async def find(self, where: RecordFilter, **where_else: int | None) -> list[Record]:
         raise AssertionError(f"nobody reads {where} {where_else}")
 
+    async def count(self, where: RecordFilter, *, after: int, before: int) -> int:
+        raise AssertionError(f"nobody counts {where} {after} {before}")
+
     async def newest(self) -> int:
         return len(self.records)
 
