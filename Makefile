@@ -97,7 +97,7 @@ fmt: install ## put the code into its one format
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## write what is made from the code (docs/settings.md, docs/retention.md, docs/dns-providers.md, deploy/domain-connect), and the documentation as a site in build/docs/site
+docs: $(STAMP) ## write what is made from the code (docs/settings.md, docs/retention.md, docs/audit-log.md, docs/dns-providers.md, deploy/domain-connect), and the documentation as a site in build/docs/site
 	@$(BIN)/python deploy/compile.py --remove-stale
 	$(BIN)/python -m docs.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
@@ -105,6 +105,8 @@ docs: $(STAMP) ## write what is made from the code (docs/settings.md, docs/reten
 	mv docs/retention.md.new docs/retention.md
 	$(BIN)/python -m docs.dns_providers > docs/dns-providers.md.new
 	mv docs/dns-providers.md.new docs/dns-providers.md
+	$(BIN)/python -m docs.audit_log > docs/audit-log.md.new
+	mv docs/audit-log.md.new docs/audit-log.md
 	$(BIN)/python -m docs.domain_connect
 	$(BIN)/python -m docs.site.build
 

@@ -36,6 +36,11 @@ class TokenVerifier:
         self._secret = settings.secret.get_secret_value() if settings.secret else None
         self._keys = _load(settings.jwks_file) if settings.jwks_file else []
 
+    @property
+    def issuer(self) -> str | None:
+        """Who has issued each token that is valid, where the settings say it."""
+        return self._issuer
+
     def verify(self, token: str) -> Claims:
         """The claims of a valid token. Raises InvalidTokenError."""
         if len(token) > _MAX_TOKEN:

@@ -13,6 +13,7 @@ from router import errors
 from router.access.token_verifier import TokenVerifier
 from router.access.tokens import Claims, InvalidTokenError
 from router.api.principal import PLATFORM, Access, Principal
+from router.audit.entry import Actor, ActorType
 from router.base.key_scopes import KeyScope, read_scope
 from router.errors import RouterError
 from router.tenancy.keys import Keys
@@ -78,6 +79,7 @@ class Credentials:
             tenant_id=holder.tenant_id,
             workspace_id=holder.workspace_id,
             project_id=holder.project_id,
+            actor=Actor(type=ActorType.API_KEY, id=holder.key_id, name=holder.name, scope=holder.scope_text),
         )
 
     async def acting_for(self, principal: Principal, tenant: str) -> Principal:
@@ -101,7 +103,7 @@ class Credentials:
             return principal
         if found is None:
             raise RouterError(errors.TENANT_NOT_FOUND)
-        return Principal(f"{principal.id}@{found.id}", Access.TENANT, found.id)
+        return Principal(f"{principal.id}@{found.id}", Access.TENANT, found.id, actor=principal.actor)
 
     async def _by_token(self, token: str) -> Principal | None:
         try:
@@ -136,7 +138,8 @@ class Credentials:
             raise InvalidTokenError("the scope is another tenant's")
         # Another subject or scope is another principal; hashed, because `sub` may be any text.
         who = hashlib.sha256(f"{claims.scope} {claims.subject}".encode()).hexdigest()[:32]
-        return Principal(f"jwt:{tenant.id}:{who}", _ACCESS[scope], tenant.id, workspace_id, project_id)
+        actor = Actor(type=ActorType.JWT, id=claims.subject, name=self._tokens.issuer, scope=claims.scope)
+        return Principal(f"jwt:{tenant.id}:{who}", _ACCESS[scope], tenant.id, workspace_id, project_id, actor)
 
 
 def _bearer(authorization: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 
 from router.api.operations import Call
 from router.api.principal import Access, Principal
+from router.audit.act import note_place
 from router.errors import FORBIDDEN, NOT_FOUND, RouterError
 from router.tenancy.ownership import Bounds
 from router.tenancy.projects import Projects
@@ -60,6 +61,7 @@ def authorize_place(
 ) -> None:
     """As `authorize`, for a record of that tenant, workspace and project."""
     if principal.covers(tenant_id, workspace_id, project_id):
+        note_place(tenant_id, workspace_id, project_id)
         return
     if tenant_id != principal.tenant_id:
         raise RouterError(NOT_FOUND, f"{what} not found")
@@ -71,6 +73,7 @@ async def workspace_in(call: Call[Any, Any], workspaces: Workspaces) -> str:
     workspace = await workspaces.get(call.ids["id"])
     if not call.principal.covers(workspace.tenant_id, workspace.id):
         raise RouterError(FORBIDDEN)
+    note_place(workspace.tenant_id, workspace.id, None)
     return workspace.id
 
 

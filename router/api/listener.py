@@ -2,7 +2,8 @@
 
 find the row (404, 405) → who calls (401), how often (429), with what access (403) → read and check body and query (400,
 408, 413, 415, 422) → once per Idempotency-Key (409, 422) → the handler → one renderer. Every response, of success and of
-failure, carries its request id and the API's envelope.
+failure, carries its request id and the API's envelope. What may change something is an act of the audit log: current while the handler runs
+(`audit/act.py`), and ended with the response.
 """
 
 import asyncio
@@ -23,11 +24,15 @@ from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
 from router.api.operations import SAFE_METHODS, Auth, Call, Data, EventStream, HandlerResponse, Operation, Rate, Text
 from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
-from router.api.principal import ANYBODY, Principal
+from router.api.principal import ANYBODY, Access, Principal
 from router.api.rates import RateLimiter
 from router.api.responses import HEADERS, problem_body, respond
 from router.api.streams import send_events
 from router.api.table import Served, Table
+from router.audit.act import Act, acting
+from router.audit.entry import MAX_USER_AGENT, Actor, ActorType, Via
+from router.audit.log import AuditLog
+from router.audit.safe_fields import cut
 from router.base.addresses import Network
 from router.base.clock import Clock
 from router.base.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
@@ -74,6 +79,7 @@ class _RequestState:
     address: str
     headers: dict[str, str] = field(default_factory=dict)
     principal: Principal = ANYBODY
+    act: Act | None = None
 
 
 class Api:
@@ -93,6 +99,7 @@ class Api:
         clock: Clock,
         trusted_proxies: Sequence[Network],
         docs_url: str,
+        audit: AuditLog,
         cors: Cors | None = None,
     ) -> None:
         """`docs_url` is the page that explains the codes of errors."""
@@ -105,6 +112,7 @@ class Api:
         self._limiter = limiter
         self._rates = rates
         self._clock = clock
+        self._audit = audit
         self._forwarder = Forwarder(trusted_proxies)
         self._closing = asyncio.Event()
         self.docs_url = docs_url
@@ -115,19 +123,22 @@ class Api:
         if preflight is not None:
             return Response(status=204, headers={**HEADERS, **preflight})
         started = self._clock.monotonic()
+        code = None
         state = _RequestState(request, _request_id(request), client_address(request, self._forwarder))
         try:
             response = await self._respond(state)
         except ClientGoneError as error:
             raise ConnectionResetError(str(error)) from None
         except RouterError as error:
-            response = _refuse(state, error, self.docs_url)
+            response, code = _refuse(state, error, self.docs_url), error.code
         except StoreUnavailableError as error:
             _log.warning("store unavailable", request_id=state.request_id, error=str(error))
             response = _refuse(state, RouterError(errors.UNAVAILABLE), self.docs_url)
         except Exception:  # noqa: BLE001 - the outermost frame: any exception of a handler becomes a 500, with its traceback in the log
             _log.exception("api request failed", request_id=state.request_id)
             response = _refuse(state, RouterError(errors.INTERNAL_ERROR), self.docs_url)
+        if state.act is not None:
+            self._audit.ended(state.act, response.status, code)
         response.headers["X-Request-ID"] = state.request_id
         response.headers.update(self._cors.headers(request))
         if not request.content.at_eof():
@@ -159,7 +170,7 @@ class Api:
             return await self._show(state, asset, counted=False)
         served, places = self._find(state)
         row = served.operation
-        state.principal = await self._admit(state, row)
+        state.principal = await self._admit(state, served, places)
         raw = await read_body(request) if row.mutates else b""
         body = parse_body(row.body, raw, request.headers.get("Content-Type")) if row.body is not None else None
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
@@ -169,12 +180,12 @@ class Api:
         if row.response is EventStream:
             return await self._stream(state, served, call)
         if row.response is Text:
-            text = await self._run_text(served, call)
+            text = await self._run_text(served, call, state.act)
             headers = {**HEADERS, **state.headers, "Content-Type": text.content_type}
             return Response(status=row.status, body=text.body, headers=headers)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
         if key is None:
-            status, content, _ = await self._run(served, call)
+            status, content, _ = await self._run(served, call, state.act)
         else:
             status, content = await self._run_once(state, served, call, key, raw)
         if row.max_age is not None:
@@ -225,8 +236,9 @@ class Api:
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
         return served, match.places
 
-    async def _admit(self, state: _RequestState, row: Operation) -> Principal:
+    async def _admit(self, state: _RequestState, served: Served, places: Mapping[str, str]) -> Principal:
         """Who calls: known, within the rate, and with enough access."""
+        row = served.operation
         principal: Principal | None = ANYBODY
         headers = state.request.headers.getall("Authorization", ())
         if row.auth is Auth.INTERNAL:
@@ -239,7 +251,11 @@ class Api:
             raise RouterError(errors.UNAUTHORIZED)
         if row.auth is not Auth.INTERNAL and row.rate is not Rate.NONE:
             await self._count(state, *self._bucket(state, principal, row.rate))
-        principal = await self._for_tenant(state, principal, row)
+        state.act = _act_of(state, principal, served, places)
+        named = await self._for_tenant(state, principal, row)
+        if named is not principal:
+            principal = named
+            state.act = _act_of(state, principal, served, places)
         if principal.access < row.access:
             raise RouterError(errors.FORBIDDEN)
         return principal
@@ -269,27 +285,28 @@ class Api:
         if not allowance.allowed:
             raise RouterError(errors.RATE_LIMITED)
 
-    async def _run(self, served: Served, call: Call[Any, Any]) -> tuple[int, bytes, bytes]:
+    async def _run(self, served: Served, call: Call[Any, Any], act: Act | None) -> tuple[int, bytes, bytes]:
         """The handler's response as status and body, and the body that may be stored under an Idempotency-Key."""
-        response = await self._handle(served, call)
+        response = await self._handle(served, call, act)
         status, body = served.render(response, call.query)
         if isinstance(response, Data) and response.kept is not None:
             return status, body, served.render(Data(response.kept), call.query)[1]
         return status, body, body
 
-    async def _run_text(self, served: Served, call: Call[Any, Any]) -> Text:
+    async def _run_text(self, served: Served, call: Call[Any, Any], act: Act | None) -> Text:
         """The response of a handler that renders itself."""
-        response = await self._handle(served, call)
+        response = await self._handle(served, call, act)
         if not isinstance(response, Text):
             raise TypeError(f"{served.operation.name} declares a Text")
         return response
 
-    async def _handle(self, served: Served, call: Call[Any, Any]) -> HandlerResponse:
+    async def _handle(self, served: Served, call: Call[Any, Any], act: Act | None) -> HandlerResponse:
         """What the handler returns, in time. Raises RouterError."""
         deadline = asyncio.timeout(HANDLER_TIME)
         try:
             async with deadline:
-                return await served.handler(call)
+                with acting(act):
+                    return await served.handler(call)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -311,13 +328,14 @@ class Api:
         claim = await self._idempotency.claim(state.principal.id, key, same, self._clock.now())
         if isinstance(claim, Replay):
             state.headers["Idempotent-Replayed"] = "true"
+            state.act = None  # it was done, and written down, the first time
             return claim.status, claim.body
         if isinstance(claim, Running):
             raise RouterError(errors.IDEMPOTENCY_IN_PROGRESS)
         if isinstance(claim, Different):
             raise RouterError(errors.IDEMPOTENCY_KEY_REUSED)
         try:
-            status, body, kept = await self._run(served, call)
+            status, body, kept = await self._run(served, call, state.act)
         except RouterError as error:
             if error.problem.status < 500:
                 await self._settle(claim, error.problem.status, problem_body(error, call.request_id, self.docs_url))
@@ -342,6 +360,30 @@ class Api:
                 await self._idempotency.finish(claimed, status, body, self._clock.now())
         except StoreUnavailableError as error:
             _log.warning("idempotency key not stored", owner=claimed.owner, error=str(error))
+
+
+def _act_of(state: _RequestState, principal: Principal, served: Served, places: Mapping[str, str]) -> Act | None:
+    """The act that a request is; None where it only reads."""
+    action = served.action
+    if action is None:
+        return None
+    thing = principal.tenant_id if action.of_tenant else places.get(action.id_place or "")
+    agent = state.request.headers.get("User-Agent")
+    return Act(
+        actor=principal.actor or Actor(type=ActorType.SYSTEM, id=principal.id),
+        via=Via.API,
+        action=action.action,
+        resource_id=thing,
+        resource_name=places.get(action.name_place or ""),
+        tenant_id=principal.tenant_id,
+        workspace_id=principal.workspace_id,
+        project_id=principal.project_id,
+        bound=principal.access < Access.PLATFORM,
+        status=served.operation.status,
+        address=state.address,
+        request_id=cut(state.request_id, 128),
+        user_agent=None if agent is None else cut(agent, MAX_USER_AGENT),
+    )
 
 
 def _request_id(request: BaseRequest) -> str:

@@ -18,6 +18,7 @@ _PLACE = re.compile(r"\{([a-z_]+)(?::text)?\}")
 # What a placeholder of a path stands for, by the segment before it.
 NOUNS = {
     "api-keys": "key",
+    "audit-log": "entry",
     "builds": "build",
     "by-name": "sandbox",
     "computers": "computer",

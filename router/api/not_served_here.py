@@ -17,7 +17,6 @@ _NOUNS = frozenset(
         "alerts",
         "analytics",
         "assets",
-        "audit-log",
         "bill-to",
         "billing",
         "buckets",

@@ -1,7 +1,9 @@
 """Who calls, and how much the caller may access."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from router.audit.entry import Actor, ActorType
 
 
 class Access(enum.IntEnum):
@@ -18,7 +20,7 @@ class Principal:
     """The caller that a valid key or token stands for.
 
     `id` is unique among principals and goes into logs and idempotency records, never a secret. A project's key knows
-    its workspace too. The platform with its internal token has no tenant.
+    its workspace too. The platform with its internal token has no tenant. `actor` is how the audit log calls it.
     """
 
     id: str
@@ -26,6 +28,7 @@ class Principal:
     tenant_id: str | None = None
     workspace_id: str | None = None
     project_id: str | None = None
+    actor: Actor | None = field(default=None, compare=False)
 
     def covers(self, tenant_id: str, workspace_id: str | None = None, project_id: str | None = None) -> bool:
         """Whether what lies in that tenant, workspace and project is within its access."""
@@ -40,5 +43,7 @@ class Principal:
                 return tenant_id == self.tenant_id and project_id == self.project_id
 
 
-PLATFORM = Principal(id="internal", access=Access.PLATFORM)
+PLATFORM = Principal(
+    id="internal", access=Access.PLATFORM, actor=Actor(type=ActorType.PLATFORM, id="internal", scope="platform")
+)
 ANYBODY = Principal(id="anonymous", access=Access.PROJECT)

@@ -7,12 +7,13 @@ from router.api.models import UUID
 from router.api.operations import Auth, BoundOperation, Handlers, Operation
 from router.api.parsing import parse_segment
 from router.api.responses import Renderer
+from router.audit.actions import route_action
 
 
 class Served:
     """One row of the table, ready to serve."""
 
-    __slots__ = ("event", "handler", "operation", "render")
+    __slots__ = ("action", "event", "handler", "operation", "render")
 
     def __init__(self, bound: BoundOperation) -> None:
         self.operation = bound.operation
@@ -20,6 +21,8 @@ class Served:
         renderer = Renderer(bound.operation)
         self.render = renderer.render
         self.event = renderer.event
+        row = bound.operation
+        self.action = route_action(row.method, row.path) if row.mutates and row.auth is not Auth.NONE else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,10 @@ def periodic_jobs(
     history = History(store.begin, guard)
     pruning = Pruning(store, clock, guard, periods(settings, attempts_kept=attempts_kept))
 
+    async def trim_audit_log() -> None:
+        await guard.before("audit_entries", timedelta())  # a wrong date tells the oldest from the newest wrongly
+        await services.audit.trim()
+
     async def rotate_signing_keys() -> None:
         await services.signing_keys.make()
         await guard.before("signing_keys", timedelta())  # a wrong date would void every cookie
@@ -112,6 +116,7 @@ def periodic_jobs(
         *send_drains,
         Job(name="mend_times", every=600.0, within=60.0, work=lambda _lease: mending.run()),
         Job(name="prune", every=3600.0, within=600.0, work=pruning.run),
+        hourly("trim_audit_log", trim_audit_log),
         hourly("roll_up_usage", history.roll_up_usage),
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),

@@ -173,7 +173,10 @@ class Control:
             recent_uses=None if self._shared is None else self._shared.uses,
             domain_connect=connect,
             kept=self._kept,
+            on_audit_lost=lambda number: metrics.count("audit_entries_lost", by=number),
         )
+        stack.push_async_callback(services.audit.close)
+        self._tasks.start("store audit entries", services.audit.run())
         stack.push_async_callback(services.publishing.close)
         with suppress(StoreUnavailableError):  # the job makes them when it is there
             await services.signing_keys.make()

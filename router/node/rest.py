@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from router.access.token_verifier import TokenVerifier
 from router.api.api_keys import ApiKeysApi
+from router.api.audit_log import AuditLogApi
 from router.api.auth import Credentials
 from router.api.certificates import CustomCertificates, ProjectCertificate, TenantCertificate, WorkspaceCertificate
 from router.api.computer_ports import ComputerPorts
@@ -195,6 +196,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         CapturedRequests(logs=services.request_logs, resources=services.resources),
         DeploymentReports(logs=services.request_logs, deployments=services.deployments),
         MetricsApi(logs=services.request_logs, resources=services.resources),
+        AuditLogApi(services.audit),
         EventsApi(services.events),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
         LogDrainsApi(services.log_drains),
@@ -241,6 +243,7 @@ def server_on(
         clock=clock,
         trusted_proxies=settings.trusted_proxies,
         docs_url=settings.error_docs,
+        audit=services.audit,
         cors=Cors(settings.cors_origins),
     )
     return ApiServer(api, drain=settings.limits.drain_requests, settled=settled)

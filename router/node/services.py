@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from router.audit.log import AuditLog
 from router.base.clock import Clock, SystemClock
 from router.base.secret_box import SecretBox
 from router.certificates.accounts import AccountKeys
@@ -109,6 +110,7 @@ class Services:
     domain_connect: DomainConnect | None
     request_logs: RequestLogs
     request_captures: RequestCaptures
+    audit: AuditLog
 
 
 def delegations_of(store: Store, settings: Settings, clock: Clock) -> ZoneDelegations | None:
@@ -141,9 +143,10 @@ def build_services(
     recent_uses: RecentUses | None = None,
     domain_connect: DomainConnect | None = None,
     kept: KeptRecords | None = None,
+    on_audit_lost: Callable[[int], object] = lambda _number: None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
-    node's traffic has met, `recent_uses`: what all nodes' has used, `kept` where requests are recorded. Without `box` no secret can be stored that has to be read again, and none be read."""
+    node's traffic has met, `recent_uses`: what all nodes' has used, `kept` where requests are recorded, `on_audit_lost` counts entries of the audit log that could not be stored. Without `box` no secret can be stored that has to be read again, and none be read."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -265,6 +268,12 @@ def build_services(
             else None,
         ),
         request_captures=RequestCaptures(store, clock),
+        audit=AuditLog(
+            store,
+            clock,
+            max_entries=settings.audit.max_entries_per_tenant,
+            on_lost=on_audit_lost,
+        ),
         zone_statuses=ZoneStatuses(store, clock, delegations=open_delegations(settings, store, clock, lookup)),
     )
 

@@ -33,6 +33,7 @@ _JOBS = (
     "trim_outbox",
     "mend_times",
     "prune",
+    "trim_audit_log",
     "roll_up_usage",
     "deliver_webhooks",
     "fail_lost_builds",
@@ -197,6 +198,7 @@ TABLE = (
         "Exchanges whose headers and bodies were to be captured: stored, not begun because there were too many, or lost",
     ),
     Row("request_packs_waiting_bytes", "gauge", {}, "Bytes of request records that wait to be stored"),
+    Row("audit_entries_lost", "counter", {}, "Entries of the audit log that could not be stored"),
     Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
     Row(
         "log_lines_suppressed",

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from router.settings.acme import Acme, AcmeSettings, DnsUpdate, caa_doubt, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
+from router.settings.audit import Audit
 from router.settings.certificate_listener import CertificateListener, CertificateListenerSettings, listener_of
 from router.settings.certificates import Ca, Checks, Gate
 from router.settings.console import Console
@@ -50,6 +51,7 @@ __all__ = [
     "PREFIX",
     "SPECIAL_DOMAINS",
     "Acme",
+    "Audit",
     "Ca",
     "Cache",
     "CertificateListener",
@@ -256,6 +258,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     wake: Wake = Field(default_factory=Wake)
     records: Records = Field(default_factory=Records)
     operator: Operator = Field(default_factory=Operator)
+    audit: Audit = Field(default_factory=Audit)
     ca: Ca = Field(default_factory=Ca)
     checks: Checks = Field(default_factory=Checks)
     domain_connect: DomainConnect = Field(default_factory=DomainConnect)

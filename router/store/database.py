@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import URL, make_url
 
+from router.audit.act import current_act
 from router.base.clock import Clock, ClockWatch
 from router.base.leases import Lease
 from router.routes.follower import OutboxFollower, Watch
@@ -124,9 +125,10 @@ class Store:
             async with nullcontext() if under is None else self._of_jobs, self._writer.begin() as connection:
                 if under is not None:
                     await guard(connection, under)
-                transaction = Transaction(connection, self._clock.now(), writing=True)
+                transaction = Transaction(connection, self._clock.now(), writing=True, act=current_act())
                 yield transaction
                 keys, ids = await transaction.seal()
+        transaction.committed()
         if keys:
             for follower in self._followers:
                 follower.committed(keys, ids[-1])

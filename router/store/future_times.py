@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from router.base.clock import Clock
 from router.errors import PruneRefusedError
+from router.store.audit_tables import audit_entries
 from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.connection import Engine, rows_changed
 from router.store.deployment_tables import builds
@@ -56,6 +57,7 @@ SCHEDULES: Mapping[sa.Column[datetime], timedelta] = MappingProxyType(
 
 STAMPS: Sequence[sa.Column[datetime]] = (
     events.c.created_at,
+    audit_entries.c.created_at,
     webhook_deliveries.c.created_at,
     idempotency.c.claimed_at,
     usage_intervals.c.started_at,

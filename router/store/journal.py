@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from router.base.ids import new_id
 from router.base.paging import Listing, Window
 from router.routes.records import Kind, State
-from router.store.changes import chunks
+from router.store.changes import Changes, chunks
+from router.store.connection import Connection
 from router.store.journal_tables import events, usage_intervals
 from router.store.rows import Rows, conditions, named
 from router.store.webhooks import add_events
@@ -19,7 +20,11 @@ from router.tenancy.usage import Interval
 
 
 class SqlEvents(Rows):
-    """tenancy.events.EventRows, and so base.events.EventSink"""
+    """tenancy.events.EventRows, and so base.events.EventSink. `stored` are those of this transaction."""
+
+    def __init__(self, connection: Connection, changes: Changes, *, writing: bool) -> None:
+        super().__init__(connection, changes, writing=writing)
+        self.stored: list[Event] = []
 
     async def emit(
         self,
@@ -46,6 +51,7 @@ class SqlEvents(Rows):
         await self.add([event])
 
     async def add(self, new: Sequence[Event]) -> None:
+        self.stored += new
         await add_events(self._connection, new)
 
     async def get(self, event_id: str) -> Event | None:

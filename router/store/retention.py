@@ -16,6 +16,7 @@ from router.base.idempotency import KEPT as IDEMPOTENCY_KEPT
 from router.certificates.held import Origin
 from router.domains.certificates import UNREAD_LIFETIME
 from router.routes.records import api_key_key, name_key, slug_key
+from router.store.audit_tables import audit_entries
 from router.store.block_tables import blocks
 from router.store.blocks import holds_block
 from router.store.certificate_tables import certificate_attempts, certificates
@@ -134,6 +135,13 @@ _PRUNED = (
         old=lambda at: events.c.created_at < at,
         kept="event_retention",
         beside=(webhook_deliveries.c.event_id,),
+        history=True,
+    ),
+    Pruned(
+        table=audit_entries,
+        rows="entries of the audit log; of a tenant with more than `audit.max_entries_per_tenant` those of refused acts, then the oldest, by the job `trim_audit_log`",
+        old=lambda at: audit_entries.c.created_at < at,
+        kept="audit.retention",
         history=True,
     ),
     Pruned(

@@ -2,8 +2,13 @@
 
 from datetime import datetime
 
+from router.audit.act import Act
+from router.audit.entry import Entry
+from router.audit.notes import Notes, Watched
+from router.audit.system import entries_of
 from router.routes.changed_keys import Touched
 from router.store.acme_orders import SqlAccounts, SqlOrders, SqlRequests
+from router.store.audit import SqlAudit
 from router.store.blocks import SqlBlocks
 from router.store.certificate_attempts import SqlAttempts
 from router.store.certificates import SqlCertificates
@@ -38,11 +43,22 @@ from router.store.wakes import SqlWakes
 from router.store.webhooks import SqlDeliveries, SqlWebhooks
 from router.store.workspaces import SqlWorkspaces
 
+# The rows whose records an entry of the audit log may be about.
+_WATCHED = (
+    *("tenants", "keys", "workspaces", "projects", "resources", "previews", "preview_secrets", "logins", "sessions"),
+    *("trusted_issuers", "deployments", "versions", "releases", "env", "blocks", "held_certificates"),
+    *("certificate_requests", "webhooks", "deliveries", "custom_domains", "preview_domains"),
+)
+
 
 class Transaction:
-    """What `Store.begin` and `Store.read` give; the Tx of `tenancy/` and of `domains/`."""
+    """What `Store.begin` and `Store.read` give; the Tx of `tenancy/` and of `domains/`. `act`: what it is a part of; its
+    entry is written with the changes."""
 
-    def __init__(self, connection: Connection, now: datetime, *, writing: bool) -> None:
+    def __init__(self, connection: Connection, now: datetime, *, writing: bool, act: Act | None = None) -> None:
+        self._act = act
+        self._entry: Entry | None = None
+        self._notes = Notes()
         self._connection = connection
         self._now = now
         self._changes = Changes()
@@ -91,7 +107,28 @@ class Transaction:
             resources=self.resources,
             blocks=self.blocks,
         )
+        self.audit = SqlAudit(connection)
+        if act is not None:
+            for name in _WATCHED:
+                setattr(self, name, Watched(getattr(self, name), self._notes))
+
+    def committed(self) -> None:
+        """The commit has happened: so has what the act's entry says."""
+        if self._act is not None and self._entry is not None:
+            self._act.stored = self._entry
+
+    async def _write_entries(self) -> None:
+        act, events = self._act, self.events.stored
+        if act is not None:
+            self._entry = act.entry_with(self._notes, self._now)
+        entries = [] if self._entry is None else [self._entry]
+        if events:
+            mine = None if act is None else (self._entry or act.stored or act).tenant_id
+            entries += entries_of(events, self._now, but=mine)
+        if entries:
+            await self.audit.put(entries)
 
     async def seal(self) -> tuple[Touched, tuple[int, ...]]:
-        """The last thing before the commit: versions and outbox. The touched keys, and the ids of their outbox rows."""
+        """The last thing before the commit: the audit log, versions and outbox. The touched keys, and the ids of their outbox rows."""
+        await self._write_entries()
         return await self._changes.write(self._connection, self._now)

@@ -64,6 +64,8 @@ class KeyHolder:
     scope: KeyScope
     workspace_id: str | None = None
     project_id: str | None = None
+    name: str = ""
+    scope_text: str = ""
 
 
 class KeyRows(Protocol):
@@ -245,7 +247,13 @@ async def _holder(tx: Tx, key: Key) -> KeyHolder | None:
             return None
         workspace_id, project_id = project.workspace_id, project.id
     return KeyHolder(
-        key_id=key.id, tenant_id=key.tenant_id, scope=key.scope, workspace_id=workspace_id, project_id=project_id
+        key_id=key.id,
+        tenant_id=key.tenant_id,
+        scope=key.scope,
+        workspace_id=workspace_id,
+        project_id=project_id,
+        name=key.name,
+        scope_text=key.scope_text,
     )
 
 

@@ -18,10 +18,12 @@ from router.api.principal import PLATFORM, Principal
 from router.api.rates import RateLimiter
 from router.api.server import ApiServer
 from router.api.table import Table
+from router.audit.log import AuditLog
 from router.base.clock import Clock, ManualClock
 from router.base.idempotency import IdempotencyStore, MemoryIdempotency
 from router.node.sockets import listen
 from router.settings import Rates, Settings
+from tests.support.memory_audit import MemoryAudit
 
 DOCS_URL = "https://docs.miosa.ai/errors"
 
@@ -134,8 +136,9 @@ async def serving(
     idempotency: IdempotencyStore | None = None,
     rates: Rates | None = None,
     cors: Cors | None = None,
+    audit: AuditLog | None = None,
 ) -> AsyncIterator[ApiClient]:
-    """An API that serves `resources` while the block runs."""
+    """An API that serves `resources` while the block runs. Without `audit` nobody hears what acts became of."""
     clock = clock or ManualClock()
     table = Table(resources)
     api = Api(
@@ -148,6 +151,7 @@ async def serving(
         clock=clock,
         trusted_proxies=Settings().trusted_proxies,
         docs_url=DOCS_URL,
+        audit=audit or AuditLog(MemoryAudit(), clock, max_entries=1),
         cors=cors,
     )
     server = ApiServer(api, drain=2.0)

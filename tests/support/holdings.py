@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from router.audit.act import Act
+from router.audit.entry import Actor, ActorType, Via
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.certificates.subject import CustomRef, ZoneRef
@@ -239,9 +241,11 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
     key, _ = await services.keys.create(
         tenant_id, scope=KeyScope.PROJECT, scope_id=holder.project.id, name=f"{mark} key"
     )
+    entry = await _act(services, holder, sandbox.id)
     return Holdings(
         holder,
         {
+            "entry": entry,
             "workspace": holder.workspace.id,
             "project": holder.project.id,
             "key": key.id,
@@ -273,6 +277,26 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "domain": another.id,
         },
     )
+
+
+async def _act(services: Services, holder: Holder, sandbox_id: str) -> str:
+    """The entry of the audit log that somebody has made with a key of the project's."""
+    hidden = secret(holder.mark)
+    act = Act(
+        actor=Actor(type=ActorType.API_KEY, id=hidden, name=hidden),
+        via=Via.API,
+        action="sandbox.update",
+        resource_id=sandbox_id,
+        resource_name=f"{holder.mark} Box",
+        tenant_id=holder.tenant.id,
+        workspace_id=holder.workspace.id,
+        project_id=holder.project.id,
+        request_id=hidden,
+        user_agent=hidden,
+    )
+    services.audit.ended(act, 200)
+    await services.audit.flush()
+    return act.id
 
 
 async def _visit(services: Services, tenant_id: str, hosts: Mapping[str, str], path: str) -> int:

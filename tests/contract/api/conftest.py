@@ -121,7 +121,13 @@ async def api(
     )
     resources = handlers_of(services, settings, NoActivity(), clock)
     async with serving(
-        resources, credentials, key=acme.key, clock=clock, idempotency=store.idempotency, rates=rates
+        resources,
+        credentials,
+        key=acme.key,
+        clock=clock,
+        idempotency=store.idempotency,
+        rates=rates,
+        audit=services.audit,
     ) as client:
         yield client
 

@@ -1,0 +1,124 @@
+"""/audit-log: who did what with which key from where. Entries are read, and neither changed nor deleted."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from router.api.authorization import authorize_place, list_conditions
+from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
+from router.api.events import TypePattern
+from router.api.models import Choice, Id, Instant, Moment, Out
+from router.api.operations import Call, Data, Handlers, Paged, operation
+from router.api.principal import Access, Principal
+from router.audit.entry import ActorType, Entry, EntryFilter, Outcome, Via
+from router.audit.log import AuditLog
+
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+
+
+class AuditConditions(CursorPaging):
+    action: Annotated[TypePattern | None, Field(description="One action, or all of a kind: `custom_domain.*`.")] = None
+    type: Annotated[TypePattern | None, Field(description="Another name of `action`.")] = None
+    actor_type: Choice[ActorType] | None = None
+    actor_id: Annotated[_Word | None, Field(description="Of a key its id, of a token its subject.")] = None
+    resource_type: Annotated[_Word | None, Field(description="The noun of an action, as `custom_domain`.")] = None
+    resource_id: _Word | None = None
+    outcome: Choice[Outcome] | None = None
+    request_id: _Word | None = None
+    workspace_id: Id | None = None
+    project_id: Id | None = None
+    since: Annotated[Moment | None, Field(description="Entries from then on.")] = None
+    until: Annotated[Moment | None, Field(description="Entries before that.")] = None
+    cursor: MomentCursor | None = None
+    after: Annotated[MomentCursor | None, Field(description="Another name of `cursor`.")] = None
+
+
+class AuditEntryOut(Out):
+    """Who did what. `changes` has the names of the fields that changed, with `old` and `new` where their values may be kept, else null.
+    `count` is for how many equal refusals the entry stands. Of the platform's people an organization sees that it was they, and no
+    name or address."""
+
+    id: str
+    created_at: Instant
+    tenant_id: str | None
+    workspace_id: str | None
+    project_id: str | None
+    actor_type: ActorType
+    actor_id: str
+    actor_name: str | None
+    actor_scope: str | None
+    via: Via
+    action: str
+    resource_type: str
+    resource_id: str | None
+    resource_name: str | None
+    outcome: Outcome
+    status: int | None
+    code: str | None
+    address: str | None
+    request_id: str | None
+    user_agent: str | None
+    changes: dict[str, Any]
+    count: int
+
+
+class AuditLogApi(Handlers):
+    tag = "Audit log"
+    prefix = "/api/v1/audit-log"
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    @operation("GET", "", "List entries of the audit log")
+    async def list(self, call: Call[None, AuditConditions]) -> Paged[AuditEntryOut]:
+        """The newest first. A key of a workspace or project sees what was done there; a key of the platform sees everything.
+
+        Entries are kept for a year unless the platform says otherwise. Nothing changes or deletes one.
+        """
+        query = call.query
+        after = read_moment(query.cursor or query.after)
+        found, total = await self._audit.list(
+            conditions_of(call.principal, query), query.part(from_cursor=after is not None)
+        )
+        items, cursor = query.cut(found, lambda entry: moment_cursor(entry.created_at, entry.id))
+        return Paged([shown_to(call.principal, entry) for entry in items], total, cursor)
+
+    @operation("GET", "/{id}", "Get an entry of the audit log")
+    async def get(self, call: Call) -> Data[AuditEntryOut]:
+        entry = await self._audit.get(call.ids["id"])
+        authorize_place(call.principal, "entry", entry.tenant_id or "", entry.workspace_id, entry.project_id)
+        return Data(shown_to(call.principal, entry))
+
+
+def conditions_of(principal: Principal, query: AuditConditions) -> EntryFilter:
+    """What is asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
+    return EntryFilter(
+        **bounds_in(principal, query.workspace_id, query.project_id),
+        action=query.action or query.type,
+        actor_type=query.actor_type,
+        actor_id=query.actor_id,
+        resource_type=query.resource_type,
+        resource_id=query.resource_id,
+        outcome=query.outcome,
+        request_id=query.request_id,
+        since=query.since,
+        until=query.until,
+        after=read_moment(query.cursor or query.after),
+    )
+
+
+def bounds_in(principal: Principal, workspace_id: str | None, project_id: str | None) -> dict[str, str | None]:
+    """Whose entries. The platform sees all tenants', unless it works for one."""
+    if principal.access is Access.PLATFORM:
+        return {"tenant_id": None, "workspace_id": workspace_id, "project_id": project_id}
+    return {**list_conditions(principal, workspace_id, project_id)}  # type: ignore[dict-item]  # a TypedDict of texts
+
+
+def shown_to(principal: Principal, entry: Entry) -> AuditEntryOut:
+    """An entry as the caller may see it."""
+    out = AuditEntryOut.model_validate(entry)
+    ours = entry.actor_type in {ActorType.PLATFORM, ActorType.OPERATOR} or entry.actor_scope == "platform"
+    if principal.access is Access.PLATFORM or not ours:
+        return out
+    hidden = {"actor_id": "platform", "actor_name": None, "address": None, "user_agent": None, "request_id": None}
+    return out.model_copy(update=hidden)
