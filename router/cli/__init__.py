@@ -26,6 +26,7 @@ from router.cli import (
     status,
     tap,
     tenants,
+    top,
 )
 from router.cli.demo import demo
 from router.cli.options import group
@@ -52,6 +53,7 @@ app.command()(explain.explain)
 app.command()(doctor.doctor)
 app.command()(status.status)
 app.command()(tap.tap)
+app.command()(top.top)
 app.command()(demo)
 
 

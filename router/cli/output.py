@@ -8,13 +8,20 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.base.paging import Listing
 from router.observe.secrets import mask_text
 
+if TYPE_CHECKING:
+    from rich.console import ConsoleOptions
+    from rich.live import Live
+    from rich.text import Text
+
 T = TypeVar("T")
+_STYLES = {"": "", "head": "bold", "good": "green", "bad": "red"}
 _LEAST_TEXT = 20  # columns; in fewer nothing is wrapped
 Json = Mapping[str, Any] | Sequence[Any]
 
@@ -59,6 +66,37 @@ def show(document: Json, as_json: bool, text: Callable[[], str] | None = None) -
 def width() -> int | None:
     """How many columns the terminal has; None where standard output is none, and nothing is to be wrapped or shortened."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+class Screen:
+    """The whole terminal, written again when there is something new and when its size has changed."""
+
+    def __init__(self, live: "Live") -> None:
+        self._live = live
+
+    def show(self, lines: Callable[[int, int], Sequence[tuple[str, str]]]) -> None:
+        """From now on `lines(columns, rows)`, each a text and a style of `_STYLES`."""
+        self._live.update(_Lines(lines), refresh=True)
+
+
+class _Lines:
+    def __init__(self, lines: Callable[[int, int], Sequence[tuple[str, str]]]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, _console: object, options: "ConsoleOptions") -> "Iterator[Text]":
+        from rich.text import Text
+
+        for text, style in self._lines(options.max_width, options.size.height)[: options.size.height]:
+            yield Text(text, style=_STYLES[style], no_wrap=True, overflow="crop")
+
+
+@contextmanager
+def terminal_screen() -> Iterator[Screen]:
+    """The terminal's other screen, until the block ends: what stood there comes back then."""
+    from rich.live import Live
+
+    with Live(screen=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False) as live:
+        yield Screen(live)
 
 
 def hanging(before: str, text: str, columns: int | None) -> str:

@@ -28,6 +28,7 @@ from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.processes import Answers
+from router.operator.rates import Rates
 from router.operator.tapping import Tapping
 from router.pages import Pages, reference
 from router.proxy import COMPILED, Captures, PlainHttp, Proxy, WakeConfig, connection_limits
@@ -438,6 +439,7 @@ class App:
         tapping = Tapping(recorder, self._answers.emit, self._clock)
         self._answers.add("tap", tapping.tap)
         self._answers.add("untap", tapping.untap)
+        self._answers.add("top", Rates(recorder, self._clock, metrics.traffic).answer)
         self._stack.callback(recorder.close)
         self._tasks.start("record", recorder.run())
         return recorder

@@ -211,7 +211,9 @@ class Control:
         async def find_tenant(id_or_slug: str) -> str:
             return (await services.tenants.find(id_or_slug)).id
 
-        opening = open_operators(settings, self._answers, self._control_side, find_tenant=find_tenant)
+        opening = open_operators(
+            settings, self._answers, self._control_side, find_tenant=find_tenant, gauge=metrics.now, clock=clock
+        )
         self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)
         if responder is not None:

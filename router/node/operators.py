@@ -5,12 +5,14 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+from router.base.clock import Clock
 from router.node.ipc import ControlSide
 from router.node.sockets import ListenError
 from router.operator.processes import Answers, Processes
 from router.operator.server import Call, OperatorRoute, OperatorServer, answer
 from router.operator.subjects import FindTenant, Subjects
 from router.operator.tap import Tap
+from router.operator.top import Gauge, Top
 from router.settings import Settings
 
 
@@ -32,6 +34,8 @@ async def open_operators(
     control_side: ControlSide | None,
     *,
     find_tenant: FindTenant,
+    gauge: Gauge,
+    clock: Clock,
 ) -> AsyncIterator[OperatorServer | None]:
     """Serve the operators' tools while the block runs; None without a `runtime_dir`. Raises ListenError."""
     if settings.runtime_dir is None:
@@ -39,7 +43,7 @@ async def open_operators(
         return
     processes = Processes(answers, control_side)
     subjects = Subjects(find_tenant)
-    routes = [*node_routes(processes), *Tap(processes, subjects).routes()]
+    routes = [*node_routes(processes), *Tap(processes, subjects).routes(), *Top(processes, gauge, clock).routes()]
     server = OperatorServer(settings.runtime_dir, settings.operator, routes)
     try:
         try:

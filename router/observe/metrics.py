@@ -47,6 +47,7 @@ BOUNDS: Final[tuple[float, ...]] = (
     60.0,
     300.0,
 )
+TRAFFIC: Final = ("client_connections", "exchanges_in_flight", "tunnels", "requests_waiting", "requests_held")
 _BUCKETS: Final = (*[str(bound) for bound in BOUNDS], "+Inf")
 
 
@@ -160,6 +161,16 @@ class Metrics:
         if not any(row.name == name and row.kind == "gauge" for row in TABLE):
             raise KeyError(name)
         self._gauges[name] = callback
+
+    def traffic(self) -> dict[str, float]:
+        """What of the traffic is open or waits, as gauges say it now."""
+        values = {name: self.now(name) for name in TRAFFIC}
+        return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+    def now(self, name: str) -> float | Mapping[str, float] | None:
+        """What a gauge would say at a scrape; None where this process has none of that name."""
+        callback = self._gauges.get(name)
+        return None if callback is None else callback()
 
     def render(self, accept: str, others: Iterable[merged_metrics.Figures] | None = None) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type.

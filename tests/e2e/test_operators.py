@@ -171,6 +171,41 @@ async def test_tap_refuses_what_it_does_not_know(node: Operated, words: list[str
     assert says in errors
 
 
+async def test_top_adds_up_what_every_process_carries(node: Operated, host: str) -> None:
+    """While requests come, a tool that asks once sees their rate, by worker, host and resource."""
+    opened = await connections(node)
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            for connection in opened:
+                assert (await connection.get(host))[0] == 200
+            await connection.get("nothing.example")
+
+    asking = asyncio.create_task(ask(), name="test: requests")
+    try:
+        status, out, errors = await node.run("top", "--once", "--json", "--window", "2")
+    finally:
+        done.set()
+        await asking
+    assert (status, errors) == (0, "")
+    found = json.loads(out)
+    assert found["seconds"] >= 1
+    assert {one["worker"] for one in found["workers"]} == ({0} if len(opened) == 1 else {1, 2})
+    assert all(one["requests_per_second"] > 0 for one in found["workers"])
+    assert found["total"]["p99_ms"] >= found["total"]["p50_ms"] > 0
+    assert found["total"]["client_connections"] >= len(opened)
+    assert host in {one["host"] for one in found["hosts"]}
+    assert host.partition(".")[0] in {one["slug"] for one in found["resources"]}
+    assert "host_not_found" in {one["code"] for one in found["refusals"]}
+    assert found["stores"]["database"] is True
+    status, out, _ = await node.run("top", "--once", "--window", "1")
+    assert status == 0
+    assert out.startswith("miosa-router ")
+    for connection in opened:
+        connection.close()
+
+
 async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: Path) -> None:
     node.router.environment["MIOSA_ROUTER_RUNTIME_DIR"], before = (
         str(tmp_path),
