@@ -19,6 +19,7 @@ from router.cli import (
     domain_connect,
     domains,
     endpoints,
+    errors,
     explain,
     keys,
     resources,
@@ -54,6 +55,7 @@ app.command()(doctor.doctor)
 app.command()(status.status)
 app.command()(tap.tap)
 app.command()(top.top)
+app.command()(errors.errors)
 app.command()(demo)
 
 

@@ -47,6 +47,8 @@ llhttp has lenient modes of its own, which are not used: they take more than wha
     an end inside the trailers        some of them may be missing
     headers over the limit            64 KiB, and 1000 lines, by default
 
+Which byte of a refused message it was, and which rule it broke, is found out when an operator asks (`refused.py`).
+
 A refused head is 502 `bad_backend_response`, and what was wrong is said on its page, in its JSON and in the log; of a body
 that breaks its framing the client sees that it was cut off, and the log says why.
 """

@@ -243,6 +243,33 @@ class ChunkedReader:
             self._feed_trailers(data[at:size])
         return content[0] if len(content) == 1 else b"".join(content)
 
+    def bad_byte(self, data: bytes) -> int:
+        """Which byte of `data` was refused, after `feed(data)` has raised FramingError: the first with which it does. -1 where that is
+        not known: in the trailers."""
+        if self._state == _TRAILERS:
+            return -1
+        low, high = 1, len(data)
+        while low < high:
+            middle = (low + high) // 2
+            try:
+                self._again().feed(data[:middle])
+            except FramingError:
+                high = middle
+            else:
+                low = middle + 1
+        return low - 1
+
+    def _again(self) -> "ChunkedReader":
+        """Another reader that stands where this one does: a piece that is refused leaves it where it was."""
+        reader = ChunkedReader(self._max_trailers_size, lenient=self._lenient)
+        reader._bare = self._bare
+        reader._digits = self._digits
+        reader._line = self._line
+        reader._left = self._left
+        reader._excess = self._excess
+        reader._state = self._state
+        return reader
+
     def _feed_trailers(self, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data

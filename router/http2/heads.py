@@ -8,7 +8,7 @@ Of backends' responses what concerns a connection, or has blanks around it, is d
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -33,6 +33,20 @@ _OF_A_CONNECTION: Final = frozenset(
 _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 
 
+# Refusals for the sake of one field, as soon as that is read.
+_OF_A_FIELD: Final = frozenset(
+    (
+        "field name",
+        "field value",
+        "pseudo-header",
+        "blanks around a value",
+        "a connection's header",
+        "more than one host",
+        "content-length",
+    )
+)
+
+
 class MalformedError(Exception):
     """A message that RFC 9113 §8.1.1 calls malformed: its stream is reset."""
 
@@ -48,6 +62,22 @@ def _length(said: bytes | None, value: bytes) -> bytes:
     if _LENGTH.fullmatch(value) is None or int(value) > _MAX_LENGTH or said not in (None, value):
         raise MalformedError("content-length")
     return value
+
+
+def bad_field(count: int, why: str, read: Callable[[int], object]) -> int:
+    """Which of a head's fields it was refused for, with the words of the refusal; their number where something is missing. `read(n)` reads
+    the first n."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            read(middle + 1)
+        except MalformedError as error:
+            if str(error) == why and why in _OF_A_FIELD:
+                high = middle
+                continue
+        low = middle + 1
+    return low
 
 
 def request_to_http1(fields: Iterable[Field], *, ended: bool) -> tuple[bytes, int]:

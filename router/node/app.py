@@ -227,6 +227,7 @@ class App:
                 login_url=settings.login_url,
                 captures=self._captures,
             )
+            self._answers.add("refused", lambda _: proxy.refused())
             self._memory.tell(proxy)
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])

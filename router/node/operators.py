@@ -9,6 +9,7 @@ from router.base.clock import Clock
 from router.node.ipc import ControlSide
 from router.node.sockets import ListenError
 from router.operator.processes import Answers, Processes
+from router.operator.refused import RefusedRoutes
 from router.operator.server import Call, OperatorRoute, OperatorServer, answer
 from router.operator.subjects import FindTenant, Subjects
 from router.operator.tap import Tap
@@ -44,6 +45,7 @@ async def open_operators(
     processes = Processes(answers, control_side)
     subjects = Subjects(find_tenant)
     routes = [*node_routes(processes), *Tap(processes, subjects).routes(), *Top(processes, gauge, clock).routes()]
+    routes += RefusedRoutes(processes, settings.limits).routes()
     server = OperatorServer(settings.runtime_dir, settings.operator, routes)
     try:
         try:

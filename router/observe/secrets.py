@@ -93,3 +93,41 @@ def mask_text(text: str) -> str:
 def is_secret(name: str) -> bool:
     """Whether a value under this name is a secret: `api_key`, `Set-Cookie`, `internalToken` (but not `keys`)."""
     return any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(name))
+
+
+_LINE = re.compile(rb"[^\r\n]+")
+_BEGINNING = re.compile(rb"[^:\s]*\s*:?")
+
+
+def blank_secrets(head: bytes) -> bytes:
+    """The bytes of a head, which may be no head, with `*` for each byte of what must not be shown: as many as before, so that places stay.
+
+    What stands behind a name such as `Authorization`, with or without a colon, to the end of the line and in the lines that go on with
+    it; the values of secret parameters of the first line; and whatever looks like a secret.
+    """
+    out = bytearray(head)
+    secret = False
+    for number, line in enumerate(_LINE.finditer(head)):
+        start, end = line.span()
+        text = line[0]
+        if number == 0:
+            for parameter in _PARAMETER.finditer(text.replace(b"?", b"&").replace(b";", b"&")):
+                if _is_secret_parameter(parameter[1]):
+                    _blank(out, start + parameter.end(1) + 1, start + parameter.end())
+            continue
+        begins = _BEGINNING.match(text)
+        folded = text[:1] in b" \t"
+        secret = (secret and folded) or is_secret(text[: 0 if begins is None else begins.end()].decode("latin-1"))
+        if secret:
+            _blank(out, start if folded or begins is None else start + begins.end(), end)
+    text = bytes(out)
+    for found in _SECRET_TEXT.finditer(text.decode("latin-1")):
+        kept = next(group for group in range(1, 5) if found[group])
+        _blank(out, found.end(kept), found.end())
+    for key in _KEYS.finditer(text):
+        _blank(out, key.end(1), key.end())
+    return bytes(out)
+
+
+def _blank(out: bytearray, start: int, end: int) -> None:
+    out[start:end] = b"*" * (end - start)

@@ -13,7 +13,9 @@ from router.http1.heads import UNTIL_CLOSE, RefusedError
 from router.http1.other_protocols import FIRST_BYTES
 from router.http1.repair import HeadRepair
 from router.http1.responses import HeadBeginning, ResponseHead, check_size
+from router.observe.refused import BACKEND
 from router.proxy import host_refusal, response
+from router.proxy.refusal_notes import note_body, note_response
 from router.proxy.turn_budget import Paced
 from router.proxy.unread import Unread
 
@@ -179,6 +181,7 @@ class BackendConnection(Paced):
             self._repair = None
             if host_refusal.taken_raw(exchange, data):
                 return
+            note_response(exchange, str(error), data)
             if data.startswith(b"HTTP/"):
                 response.refuse(exchange, str(error), data)
             else:
@@ -206,6 +209,7 @@ class BackendConnection(Paced):
         try:
             content = chunks.feed(data)
         except FramingError as error:
+            note_body(exchange, BACKEND, str(error), chunks, data)
             response.refuse(exchange, str(error))
             return
         if chunks.done:

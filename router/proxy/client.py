@@ -18,7 +18,9 @@ from router.http1.heads import CHUNKED, RefusedError
 from router.http1.requests import NO_HEAD, RequestHead, check_start, refused_head
 from router.http1.upgrade import settle_upgrade
 from router.observe import endings
+from router.observe.refused import CLIENT
 from router.proxy.exchange import Exchange
+from router.proxy.refusal_notes import note_body, note_request
 from router.proxy.socket_state import file_of, unsent
 from router.proxy.turn_budget import Paced
 
@@ -199,7 +201,7 @@ class ClientConnection(Paced):
                 self._searched = max(0, len(data) - 3)
                 return False
         except RefusedError as error:
-            self._refuse(error.problem, str(error), refused_head(error.lines))
+            self._refuse(error.problem, str(error), refused_head(error.lines), data[begin:])
             return True
         self._searched = 0
         self.buffer = data[end + 4 :]
@@ -212,7 +214,7 @@ class ClientConnection(Paced):
             head = self.worker.requests.read(raw)
         except RefusedError as error:
             if not (raw.startswith(b"PRI * HTTP/2.0\r\n") and self._speak_http2(raw)):
-                self._refuse(error.problem, str(error), refused_head(error.lines))
+                self._refuse(error.problem, str(error), refused_head(error.lines), raw)
             return True
         if head is None:
             return False
@@ -245,13 +247,16 @@ class ClientConnection(Paced):
         exchange.half_closed = self.eof
         exchange.begin()
 
-    def _refuse(self, problem: errors.Problem, why: str, head: RequestHead = NO_HEAD) -> None:
-        """Respond to something that is not a request, and end the connection: nothing after it can be trusted."""
+    def _refuse(self, problem: errors.Problem, why: str, head: RequestHead = NO_HEAD, raw: bytes = b"") -> None:
+        """Respond to something that is not a request, and end the connection: nothing after it can be trusted. `raw` are the bytes
+        that were refused, where it was for their sake."""
         self.request_done = False
         self.buffer = b""
         self.exchange = exchange = Exchange(self.worker, self, head, self.started)
         exchange.method = b""  # it never became one
         exchange.refuse(problem, why)
+        if raw:
+            note_request(self, why, raw, exchange.request_id)
 
     def read_body(self, data: bytes) -> bytes:
         """What of `data` belongs to the request's body, framed for the backend; the rest goes to `buffer`."""
@@ -292,6 +297,7 @@ class ClientConnection(Paced):
         try:
             content = chunks.feed(data)
         except FramingError as error:
+            note_body(exchange, CLIENT, str(error), chunks, data)
             exchange.bad_body(errors.BAD_REQUEST, str(error))
             return b""
         exchange.received += len(content)

@@ -27,6 +27,8 @@ from router.http2.heads import (
     trailers_to_http2,
 )
 from router.http2.session import CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from router.observe.refused import BACKEND, CLIENT
+from router.proxy.refusal_notes import note_malformed
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
@@ -367,7 +369,10 @@ class ClientStream(StreamTransport):
         """A request."""
         try:
             head, self._expected = request_to_http1(fields, ended=ended)
-        except MalformedError:
+        except MalformedError as error:
+            note_malformed(
+                self.protocol, CLIENT, str(error), fields, lambda count: request_to_http1(fields[:count], ended=ended)
+            )
             self._malformed()
             return
         self.method = head[: head.find(b" ")]
@@ -444,7 +449,15 @@ class BackendStream(StreamTransport):
         """A response, or an interim one."""
         try:
             status, head, expected = response_to_http1(fields, self.method, ended=ended)
-        except MalformedError:
+        except MalformedError as error:
+            method = self.method
+            note_malformed(
+                self.protocol,
+                BACKEND,
+                str(error),
+                fields,
+                lambda count: response_to_http1(fields[:count], method, ended=ended),
+            )
             self._malformed()
             return
         if status >= 200:

@@ -5,7 +5,7 @@ import math
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
@@ -164,6 +164,10 @@ class Proxy:
             self._server.close()
         for number in tuple(self._standing_in):
             self.stand_back(number)
+
+    def refused(self) -> Mapping[str, Any]:
+        """What was refused lately because of its bytes, as JSON values."""
+        return self._worker.refused.shown()
 
     def used(self, since: float) -> Mapping[str, float]:
         """When each resource was last used, of those that were at or after `since`; as instants of the monotonic clock."""

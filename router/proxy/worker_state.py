@@ -28,6 +28,7 @@ from router.http1.responses import ResponseReader
 from router.observe.limited_log import LimitedLog
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
+from router.observe.refused import RefusedMessages
 from router.pages import Pages
 from router.proxy.connection_limits import ConnectionLimits, Share
 from router.proxy.debug_timing import KeyLookUps
@@ -145,6 +146,7 @@ class WorkerState:
         self.recorder = recorder
         self.metrics = metrics
         self.refusals = LimitedLog(_log, clock.monotonic, metrics)
+        self.refused = RefusedMessages(clock.monotonic, self.date)
         self.limits = limits
         # Of the limits, what each exchange or each piece of a body looks at: a pydantic model is slow to ask.
         self.max_exchanges = limits.exchanges_per_resource

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -204,6 +204,26 @@ async def test_top_adds_up_what_every_process_carries(node: Operated, host: str)
     assert out.startswith("miosa-router ")
     for connection in opened:
         connection.close()
+
+
+async def test_errors_of_all_processes_are_one_list(node: Operated) -> None:
+    """Each worker's, by their time; people see the byte."""
+    opened = await connections(node)
+    for number, connection in enumerate(opened):
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            connection._writer.write(f"GET / HTTP/1.1\r\nHost: bad{number}.example\r\nX Y: 1\r\n\r\n".encode())
+            await connection._reader.readuntil(b"\r\n\r\n")
+        connection.close()
+    status, out, errors = await node.run("errors", "--json")
+    assert (status, errors) == (0, "")
+    found = json.loads(out)["errors"][-len(opened) :]
+    assert [one["host"] for one in found] == [f"bad{number}.example" for number in range(len(opened))]
+    assert {one["worker"] for one in found} == ({0} if len(opened) == 1 else {1, 2})
+    assert {(one["byte"], one["source"]) for one in found} == {(" ", "RFC 9110 §5.1")}
+    status, out, errors = await node.run("errors", "--last", "1")
+    shown = out.splitlines()
+    place = shown[4].index("^")
+    assert shown[3][place - 1 : place + 2] == "X Y"
 
 
 async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def shown(*lines: list[str]) -> tuple[str, set[str]]:
                     "doctor",
                     "status",
                     "tap",
+                    "errors",
                 )
             ],
             "--config",

@@ -11,6 +11,7 @@ from router.http2.heads import (
     CHUNKED,
     NO_BODY,
     MalformedError,
+    bad_field,
     request_to_http1,
     request_to_http2,
     response_to_http1,
@@ -211,3 +212,27 @@ def test_a_status_says_whether_to_call_again(http_status: int, status: bytes) ->
 def test_a_message_is_percent_encoded() -> None:
     """As gRPC's protocol has it: what is not printable ASCII, and the percent sign."""
     assert dict(status_fields("50 %\n\N{SNOWMAN}~"))[b"grpc-message"] == b"50 %25%0A%E2%98%83~"
+
+
+@pytest.mark.parametrize(
+    ("further", "why", "place"),
+    [
+        ([(b"a", b"b"), (b"A", b"b"), (b"c", b"d")], "field name", 5),
+        ([(b"a", b"b"), (b"c", b"\x00")], "field value", 5),
+        ([(b"connection", b"close"), (b"c", b"d")], "a connection's header", 4),
+        ([(b"a", b" b")], "blanks around a value", 4),
+        ([(b"content-length", b"5"), (b"content-length", b"6")], "content-length", 5),
+    ],
+)
+def test_which_field_was_refused(further: list[tuple[bytes, bytes]], why: str, place: int) -> None:
+    fields = PSEUDO + further
+    with pytest.raises(MalformedError, match=why):
+        request_to_http1(fields, ended=False)
+    assert bad_field(len(fields), why, lambda count: request_to_http1(fields[:count], ended=False)) == place
+
+
+def test_where_a_field_is_missing_it_is_the_end() -> None:
+    fields = PSEUDO[1:]
+    assert (
+        bad_field(len(fields), "no method or scheme", lambda count: request_to_http1(fields[:count], ended=True)) == 3
+    )
