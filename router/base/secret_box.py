@@ -75,6 +75,10 @@ class SecretBox:
         except (InvalidTag, binascii.Error, ValueError) as error:
             raise SecretLostError("it is not as it was sealed") from error
 
+    def has_key_of(self, sealed: str) -> bool:
+        """Whether one of the keys has sealed it, as far as it says so itself."""
+        return sealed.partition(".")[2].partition(".")[0] in self._ciphers
+
     def is_current(self, sealed: str) -> bool:
         """Whether the key that seals now has sealed it."""
         return sealed.startswith(f"1.{self._sealing}.") if self._sealing else False

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from router.cli import (
+    backup,
     blocks,
     db,
     doctor,
@@ -48,6 +49,8 @@ for _name, _commands in (
     app.add_typer(_commands, name=_name)
 app.command()(serve.serve)
 app.command("check-config")(serve.check_config)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(blocks.block)
 app.command()(blocks.unblock)
 app.command()(explain.explain)

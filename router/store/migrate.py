@@ -30,26 +30,28 @@ _STEP = re.compile(r"v(\d{4})_\w+\.py")
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))  # Alembic's own table
 
 
-async def migrate(database_url: str, *, lock_time: float = _PATIENT.lock_time) -> tuple[str | None, str]:
+async def migrate(
+    database_url: str, *, lock_time: float = _PATIENT.lock_time, to: str | None = None
+) -> tuple[str | None, str]:
     """Run the missing migrations in one transaction; the revision before and after.
 
     A database that a newer version has migrated further is left as it is. Another process's lock is waited for so many
-    seconds. Raises StoreUnavailableError.
+    seconds. `to` is the last revision to go to, where it is not the newest. Raises StoreUnavailableError.
     """
     url = parsed(database_url, create=True)
     with translated():
         if url.get_backend_name() == "sqlite":
-            return await asyncio.to_thread(_migrate_file, url, lock_time)
+            return await asyncio.to_thread(_migrate_file, url, lock_time, to)
         engine = PostgresEngine(url, _PATIENT.model_copy(update={"lock_time": lock_time}), reading=False)
         try:
             async with engine.begin() as connection:
                 await lock_outbox(connection)
-                return await connection.run_sync(_upgrade)
+                return await connection.run_sync(_upgrade, to)
         finally:
             await engine.dispose()
 
 
-def _migrate_file(url: URL, lock_time: float) -> tuple[str | None, str]:
+def _migrate_file(url: URL, lock_time: float, to: str | None) -> tuple[str | None, str]:
     engine = sqlite_engine(url, lock_time, reading=False)
     _use_wal(engine, lock_time)
     with engine.connect() as connection:  # where nothing is missing another process's lock is nothing to wait for
@@ -58,7 +60,7 @@ def _migrate_file(url: URL, lock_time: float) -> tuple[str | None, str]:
         return before, before
     # The lock is taken before the revision is read, so that a process that waited sees what the other has done.
     with engine.begin() as connection:
-        return _upgrade(connection)
+        return _upgrade(connection, to)
 
 
 def check(connection: sa.Connection) -> None:
@@ -76,6 +78,11 @@ def revisions(connection: sa.Connection) -> tuple[str | None, tuple[str, ...]]:
     return _current(connection), _revisions()
 
 
+def known_revisions() -> tuple[str, ...]:
+    """Those of this version, in their order."""
+    return _revisions()
+
+
 @lru_cache(maxsize=1)
 def _revisions() -> tuple[str, ...]:
     """Those of this version, in their order: the numbers in the names of their files."""
@@ -90,24 +97,24 @@ def _current(connection: sa.Connection) -> str | None:
     return revision
 
 
-def _upgrade(connection: sa.Connection) -> tuple[str | None, str]:
+def _upgrade(connection: sa.Connection, to: str | None = None) -> tuple[str | None, str]:
     before, known = _current(connection), _revisions()
-    if before is None or before in known[:-1]:
-        _take_steps(connection)
+    if before is None or (before in known[:-1] and (to is None or before < to)):
+        _take_steps(connection, to or "head")
     after = _current(connection)
     if after is None:
         raise RuntimeError("the migrations left no revision")
     return before, after
 
 
-def _take_steps(connection: sa.Connection) -> None:
+def _take_steps(connection: sa.Connection, to: str) -> None:
     from alembic import command  # noqa: PLC0415 - see the module
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _use_wal(engine: sa.Engine, lock_time: float) -> None:
