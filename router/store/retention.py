@@ -329,6 +329,13 @@ RETENTION: Mapping[str, Retention] = MappingProxyType(
         "request_records": Elsewhere(_RECORDS, _RECORDS_KEPT),
         "request_totals": Elsewhere(_RECORDS, "`records.retention_hours`"),
         "request_sizes": Elsewhere(_RECORDS, "as the records that it counts"),
+        "request_counters": Elsewhere(_RECORDS, "`records.retention_hours` after the resource's last request"),
+        "request_captures": Elsewhere(
+            _RECORDS,
+            "`records.retention_hours`, `records.max_capture_bytes_per_tenant`, `records.max_capture_bytes`: whichever is "
+            "reached first",
+        ),
+        "request_captures_gone": Elsewhere(_RECORDS, "`records.retention_hours`"),
         "request_position": Bounded("one row"),
         "alembic_version": Bounded("one row"),
         "tenants": Bounded("one for each customer; goes with the tenant"),
