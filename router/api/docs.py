@@ -31,8 +31,8 @@ _POLICY = (
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-def pages(document: Mapping[str, Any]) -> dict[str, Page]:
-    """The pages of an OpenAPI document, by path."""
+def pages(document: Mapping[str, Any], *, console: bool = False) -> dict[str, Page]:
+    """The pages of an OpenAPI document, by path. `console`: whether the console is served too."""
     found: dict[str, Page] = {}
     paths: dict[str, str] = {}
     for name, body in _assets().items():
@@ -43,7 +43,7 @@ def pages(document: Mapping[str, Any]) -> dict[str, Page]:
     html = environment.from_string(template).render(title=document["info"]["title"], assets=paths)
     return {
         **found,
-        "/": _page(json.dumps(_index(document), indent=2).encode(), _JSON),
+        "/": _page(json.dumps(_index(document, console=console), indent=2).encode(), _JSON),
         "/openapi.json": _page(json.dumps(document, ensure_ascii=False, indent=1).encode(), _JSON),
         "/docs": _page(html.encode(), "text/html"),
         "/docs/openapi.json": _page(json.dumps(_for_people(document), ensure_ascii=False).encode(), _JSON),
@@ -58,13 +58,13 @@ def _error_page(_: object) -> Response:
     return Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
 
-def _index(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The links at `/` of the API listener: the documentation and its OpenAPI document."""
+def _index(document: Mapping[str, Any], *, console: bool) -> dict[str, Any]:
+    """The links at `/` of the API listener."""
     return {
         "name": document["info"]["title"],
         "version": document["info"]["version"],
         "links": {
-            "/console/": "the console",
+            **({"/console/": "the console"} if console else {}),
             "/docs": "the API's documentation",
             "/docs/errors": "what each error code means",
             "/openapi.json": "its description for programs",

@@ -291,9 +291,9 @@ def _found(drain: LogDrain | None, tenant_id: str) -> LogDrain:
 
 
 async def _check_resource(tx: Tx, drain: LogDrain) -> None:
-    """Raises RouterError VALIDATION_FAILED."""
+    """Raises RouterError NOT_FOUND."""
     if drain.resource_id is None:
         return
     resource = await tx.resources.get(drain.resource_id)
     if resource is None or resource.tenant_id != drain.tenant_id or resource.deleted_at is not None:
-        raise invalid("resource_id", "does not exist")
+        raise RouterError(NOT_FOUND, "resource not found")

@@ -222,7 +222,7 @@ def server_on(
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
     table = Table(handlers_of(services, settings, activity, clock))
-    found = pages(document(table, version=version("miosa-router")))
+    found = pages(document(table, version=version("miosa-router")), console=settings.console.enabled)
     if services.domain_connect is not None:
         found[RETURN_PATH] = return_page(services.domain_connect)
     api = Api(

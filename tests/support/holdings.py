@@ -14,6 +14,7 @@ from router.audit.entry import Actor, ActorType, Via
 from router.base.ids import new_id
 from router.base.key_scopes import KeyScope
 from router.certificates.subject import CustomRef, ZoneRef
+from router.drains.credentials import Credentials
 from router.node.services import Services
 from router.records.record import RecordFilter
 from router.records.totals import MINUTE
@@ -230,6 +231,9 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         claims={"sub": hidden},
         project_id=holder.project.id,
     )
+    drain = await services.log_drains.create(
+        tenant_id, name=hidden, url=f"https://{hidden}.example/logs", credentials=Credentials(headers={"X-Key": hidden})
+    )
     signed_in = await services.sessions.start(
         await services.logins.get(tenant_id), subject=hidden, email=f"me@{hidden}.example", groups=[hidden]
     )
@@ -270,6 +274,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
             "variable": variable,
             "issuer": issuer.id,
             "webhook": webhook.id,
+            "drain": drain.id,
             "delivery": delivery.id,
             "block": block.id,
             "computer's domain": of_computer.id,

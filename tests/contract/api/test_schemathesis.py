@@ -70,6 +70,9 @@ ALSO_RIGHT = {
     # A webhook's URL must be one that may be called, its project one of its workspace.
     "POST /api/v1/webhooks": "422",
     "PATCH /api/v1/webhooks/{id}": "422",
+    # A log drain's URL must be one that may be called, by its kind.
+    "POST /api/v1/log-drains": "422",
+    "PATCH /api/v1/log-drains/{id}": "422",
     # An issuer's URL must be one that may be asked, its claims must say whose pipelines are meant.
     "POST /api/v1/tenant/trusted-issuers": "422",
     "PATCH /api/v1/tenant/trusted-issuers/{id}": "422",
