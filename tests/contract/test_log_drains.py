@@ -27,6 +27,7 @@ from router.tenancy.deliveries import Attempt
 from router.tenancy.destinations import Destinations
 from router.tenancy.events import EventFilter
 from router.tenancy.tenants import Tenant
+from tests.support.database import spoil
 from tests.support.log_drains import Collector
 from tests.support.request_records import row
 from tests.support.waiting import eventually
@@ -100,6 +101,7 @@ class Post:
 @pytest_asyncio.fixture
 async def post(database: str, world: World, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Post]:
     settings = Records()
+    spoil(database)  # it has tables now that no migration makes
     kept: KeptRecords = (
         SqliteRecords(tmp_path / "requests", settings, clock)
         if database.startswith("sqlite")
