@@ -165,6 +165,7 @@ class RequestLogOut(Out):
     replay: bool
     client_network: str | None
     version_id: str | None
+    trace_id: str | None
     represents: int
     lost: int
 

@@ -105,6 +105,7 @@ class RequestHead:
     request_id = b""
     user_agent = b""
     referer = b""
+    traceparent = b""
     hops = 0
     max_forwards: int = -1  # NO_LIMIT
     special = False
@@ -139,6 +140,7 @@ class RequestHead:
         head.request_id = self.request_id
         head.user_agent = self.user_agent
         head.referer = self.referer
+        head.traceparent = self.traceparent
         head.hops = self.hops
         head.max_forwards = self.max_forwards
         head.special = self.special
@@ -594,6 +596,11 @@ def _referer(head: RequestHead, line: bytes, value: bytes) -> None:
     head.lines.append(line)
 
 
+def _traceparent(head: RequestHead, line: bytes, value: bytes) -> None:
+    head.traceparent = value if not head.traceparent else b", "  # two are none (Trace Context §3.2)
+    head.lines.append(line)
+
+
 def _hops(head: RequestHead, _line: bytes, value: bytes) -> None:
     """Anybody may have written it: who makes it larger is refused sooner, and who leaves it out is a loop that the limits
     on exchanges end. So nothing is won by a lie, and it is taken from everybody: a loop comes back as a visitor does."""
@@ -625,6 +632,7 @@ _REQUEST_RULES: Final = Rules(
         b"x-miosa-debug": _debug,
         b"user-agent": _user_agent,
         b"referer": _referer,
+        b"traceparent": _traceparent,
         HOPS: _hops,
         b"max-forwards": _max_forwards,
     },

@@ -15,6 +15,7 @@ Keys of the JSON form are stable and always there; what has no value is null, or
     level source resource slug tenant port    which link of the chain answered, where it was known from, whom it is
     backend tries reused        address, tries to connect, whether the connection was a kept one
     error          the code of an answer of our own
+    trace_id       of a valid `traceparent` of the request; not there otherwise
     hint           what helps where the program refuses the host that it is visited under; not there otherwise
     worker         number of the process, null where there is one only
     ua referer     User-Agent, and Referer without its query
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from router.observe.ended_exchange import Finished
 from router.observe.secrets import mask_keys, mask_query, may_have_key
+from router.observe.trace_context import trace_id_of
 from router.routes.route import Route
 
 if TYPE_CHECKING:
@@ -121,11 +123,12 @@ class JsonLines:
             if done.tries != tries or done.reused is not reused or done.problem is not problem or done.hint != hint:
                 tries, reused, problem, hint = done.tries, done.reused, done.problem, done.hint
                 attempts = _attempts(done)
+            tail = end if not done.traceparent else _traced(done.traceparent) + end
             begun = _milliseconds(first_byte - started) if first_byte else "null"
             lines.append(
                 f'{stamp}{_THOUSANDTHS[int((instant - whole) * 1000)]}Z","request_id":"{request_id}{client}{method}{host}'
                 f'{path}","query":"{query}","bytes_in":{done.received},"bytes_out":{done.sent},'
-                f'"duration_ms":{_milliseconds(ended - started)},"first_byte_ms":{begun}{result}{led}{backend}{attempts}{end}'
+                f'"duration_ms":{_milliseconds(ended - started)},"first_byte_ms":{begun}{result}{led}{backend}{attempts}{tail}'
             )
         return "".join(lines).encode("ascii")
 
@@ -156,6 +159,8 @@ class TextLines:
             words.append(f"backend={_escape_text(done.backend)}")
         if done.problem is not None:
             words.append(f"error={done.problem.code}")
+        if done.traceparent and (trace_id := trace_id_of(done.traceparent)):
+            words.append(f"trace_id={trace_id}")
         if done.hint:
             words.append(f"hint={_escape_text(done.hint)!r}")
         return " ".join(words) + "\n"
@@ -189,6 +194,11 @@ def _attempts(done: Finished) -> str:
     error = f'"{done.problem.code}"' if done.problem else "null"
     hint = f',"hint":"{_escape_text(done.hint)}"' if done.hint else ""
     return f'"tries":{done.tries},"reused":{"true" if done.reused else "false"},"error":{error}{hint}'
+
+
+def _traced(traceparent: bytes) -> str:
+    trace_id = trace_id_of(traceparent)
+    return f',"trace_id":"{trace_id}"' if trace_id else ""
 
 
 def _led(route: Route | None, *, looked_up: bool) -> str:

@@ -8,9 +8,9 @@ class Finished:
     """One exchange that has ended. Defaults stand on the class: most exchanges leave most of them alone.
 
     Times are instants of the monotonic clock in seconds; `first_byte` is 0.0 where no answer began. `received` and
-    `sent` count body or tunnel bytes from and to the client. `method`, `target`, `host`, `user_agent` and `referer` are
+    `sent` count body or tunnel bytes from and to the client. `method`, `target`, `host`, `user_agent`, `referer` and `traceparent` are
     as they arrived, and so may be anything. `version` is that of HTTP/1, or 2 for HTTP/2. `status` 0 means that no answer was sent. `looked_up` False means that the
-    route came out of the process's cache. `queued_at` … `woken_at` are instants at which it began to wait, and had waited, for a place at
+    route came out of the process's cache. `resolved_at` is when that look-up was over. `queued_at` … `woken_at` are instants at which it began to wait, and had waited, for a place at
     its resource, for a new connection, and for a resource that slept or started; 0.0 where it did not.
     """
 
@@ -26,6 +26,7 @@ class Finished:
     version = 1
     user_agent = b""
     referer = b""
+    traceparent = b""
     status = 0
     received = 0
     sent = 0
@@ -37,6 +38,7 @@ class Finished:
     tries = 0
     reused = False
     tunnel = False
+    resolved_at = 0.0
     queued_at = 0.0
     admitted_at = 0.0
     dialled_at = 0.0
@@ -49,3 +51,7 @@ class Finished:
     @property
     def request_id(self) -> str:
         return self.id.decode("ascii")
+
+    def by_trusted_proxy(self) -> bool:
+        """Whether a trusted proxy sent the request."""
+        return False

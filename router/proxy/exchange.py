@@ -178,9 +178,13 @@ class Exchange(Finished):
         self.version = head.version
         self.user_agent = head.user_agent
         self.referer = head.referer
+        self.traceparent = head.traceparent
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.ending or self.phase}>"
+
+    def by_trusted_proxy(self) -> bool:
+        return self.incoming.trusted
 
     # The request.
 
@@ -229,6 +233,7 @@ class Exchange(Finished):
         try:
             route = await self.worker.resolver.resolve(self.head.host)
             self.waiting = None
+            self.resolved_at = self.resolved_at or self.worker.time()
             if self.head.special:
                 debug_timing.resolved(self, self.woken_at or self.started)
             if not self.over:

@@ -60,6 +60,7 @@ def fields_of(record: Record) -> dict[str, Any]:
         "replay": bool(rest.flags & REPLAY),
         "client_network": rest.network or None,
         "version_id": rest.version or None,
+        "trace_id": rest.trace_id or None,
         "represents": 0 if gap else rest.weight,
         "lost": rest.weight if gap else 0,
     }

@@ -10,21 +10,26 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.observe.ended_exchange import Finished
+from router.observe.trace_context import SIZE as TRACE_SIZE
+from router.observe.trace_context import pack_trace
 from router.records.record import COLD_START, TUNNEL
 
 # Instant of the end (monotonic clock), seconds in all and until the first byte (below 0: none), bytes in and out, status,
 # ending, flags, lengths of: id, method, path, host, client, error, version.
 _HEAD: Final = struct.Struct("<d2fQQH2sBBBHBBBB")
 _SIZE: Final = 45  # of it; a test holds the two together
-# Behind it, as flags say: seconds that it waited for a place, a connection, a resource that starts; and whose it was: the ids of
+# Behind it, as flags say: seconds until its route was looked up, and that it waited for a place, a connection, a resource that
+# starts; the trace that it is part of; and whose it was: the ids of
 # tenant and resource, where that was not the same as of the record before.
-_WAITS: Final = struct.Struct("<3f")
-_WAITS_SIZE: Final = 12
+_WAITS: Final = struct.Struct("<4f")
+_WAITS_SIZE: Final = 16
 _ID_SIZE: Final = 36
+_TRACED: Final = 32
 _WAITED: Final = 64  # flags, beside those of a record
 _NEXT: Final = 128
+_PACKED: Final = _TRACED | _WAITED | _NEXT
 
-FORM: Final = 1  # to be raised with each change of what a pack looks like
+FORM: Final = 2  # to be raised with each change of what a pack looks like
 
 _MAX_PATH: Final = 1024  # bytes; the rest is cut, as in the access line
 _MAX_TEXT: Final = 255
@@ -34,7 +39,7 @@ _MAX_TEXT: Final = 255
 # with names costs a microsecond more.
 Packed = tuple[
     float, float, float, float, float, float, int, int, int, bytes, int, bytes, bytes,
-    bytes, bytes, bytes, bytes, bytes, bytes, bytes,
+    bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, float,
 ]  # fmt: skip
 
 
@@ -68,8 +73,10 @@ def pack(batch: Sequence[Finished]) -> bytes:
         started, first_byte, ended = done.started, done.first_byte, done.ended
         waits = b""
         flags = done.marks
-        if done.queued_at or done.dialled_at or done.held_at:
-            queue = dial = wake = 0.0
+        if done.queued_at or done.dialled_at or done.held_at or done.resolved_at:
+            resolve = queue = dial = wake = 0.0
+            if done.resolved_at:
+                resolve = done.resolved_at - started
             if done.queued_at:
                 queue = (done.admitted_at or ended) - done.queued_at
             if done.dialled_at:
@@ -78,7 +85,12 @@ def pack(batch: Sequence[Finished]) -> bytes:
             if done.held_at:
                 wake = (done.woken_at or ended) - done.held_at
                 flags |= COLD_START
-            waits = _WAITS.pack(queue, dial, wake)
+            waits = _WAITS.pack(resolve, queue, dial, wake)
+        if done.traceparent:
+            trace = pack_trace(done.traceparent, believed=done.by_trusted_proxy())
+            if trace:
+                flags |= _TRACED
+                waits += trace
         if done.tunnel:
             flags |= TUNNEL
         if owner:
@@ -119,10 +131,14 @@ def unpack(data: bytes) -> list[Packed]:
                 of_id, of_method, of_path, of_host, of_client, of_error, of_version,
             ) = unpack_head(data, place)  # fmt: skip
             place += _SIZE
-            queue = dial = wake = 0.0
+            resolve = queue = dial = wake = 0.0
+            trace = b""
             if flags & _WAITED:
-                queue, dial, wake = _WAITS.unpack_from(data, place)
+                resolve, queue, dial, wake = _WAITS.unpack_from(data, place)
                 place += _WAITS_SIZE
+            if flags & _TRACED:
+                trace = data[place : place + TRACE_SIZE]
+                place += TRACE_SIZE
             if flags & _NEXT:
                 tenant, resource = data[place : place + _ID_SIZE], data[place + _ID_SIZE : place + 2 * _ID_SIZE]
                 place += 2 * _ID_SIZE
@@ -138,9 +154,9 @@ def unpack(data: bytes) -> list[Packed]:
                 raise ValueError("a pack ends in the middle of a record")
             found.append(
                 (
-                    ended, total, first_byte, queue, dial, wake, received, sent, status, ending, flags & ~(_WAITED | _NEXT), tenant, resource,
+                    ended, total, first_byte, queue, dial, wake, received, sent, status, ending, flags & ~_PACKED, tenant, resource,
                     data[id_at:method_at], data[method_at:path_at], data[path_at:host_at], data[host_at:client_at],
-                    data[client_at:error_at], data[error_at:version_at], data[version_at:place],
+                    data[client_at:error_at], data[error_at:version_at], data[version_at:place], trace, resolve,
                 )
             )  # fmt: skip
     except struct.error as error:

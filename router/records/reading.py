@@ -37,7 +37,7 @@ class PackReader:
         counting, sampler = self.counting, self._sampler
         for (
             ended, seconds, first_byte, queue, dial, wake, received, sent, status, raw_ending, flags, raw_tenant,
-            raw_resource, request_id, raw_method, raw_path, host, client, error, version,
+            raw_resource, request_id, raw_method, raw_path, host, client, error, version, trace, _resolve,
         ) in unpack(data):  # fmt: skip
             tenant, resource = id_bytes(raw_tenant), id_bytes(raw_resource)
             at, total = int((ended + epoch) * _MICROSECONDS), max(0, int(seconds * _MICROSECONDS))
@@ -61,7 +61,7 @@ class PackReader:
             details = (
                 f"{received} {sent} {int(first_byte * _MICROSECONDS)} {int(queue * _MICROSECONDS)} "
                 f"{int(dial * _MICROSECONDS)} {int(wake * _MICROSECONDS)} {flags} {weight} {network_of(client)} "
-                f"{error.decode('ascii')} {version.decode('ascii')}"
+                f"{error.decode('ascii')} {version.decode('ascii')} {trace[:16].hex()}"
             )
             into.append(
                 (

@@ -57,7 +57,7 @@ Row = tuple[bytes, int, bytes, int, str, str, str, str, int, str, int, int, str]
 class Details(NamedTuple):
     """The rest of a record. Durations are in microseconds, `first_byte` below 0 where no answer began. `weight` is how many
     requests the record stands for, or how many were lost; `network` the client's, of 24 bits, or 48 of IPv6; `error` the code of an
-    answer of ours; `version` the id of a deployment's."""
+    answer of ours; `version` the id of a deployment's, `trace_id` that of the trace which the request said it was part of."""
 
     received: int
     sent: int
@@ -70,6 +70,7 @@ class Details(NamedTuple):
     network: str
     error: str
     version: str
+    trace_id: str = ""
 
 
 _NUMBERS: Final = 8
@@ -78,7 +79,7 @@ _NUMBERS: Final = 8
 def details_of(record: Record) -> Details:
     """The rest of a record, read."""
     words = record.details.split(" ")
-    return Details(*map(int, words[:_NUMBERS]), *words[_NUMBERS:])  # type: ignore[arg-type]  # eight numbers, three texts
+    return Details(*map(int, words[:_NUMBERS]), *words[_NUMBERS:])  # type: ignore[arg-type]  # eight numbers, and texts
 
 
 def size_of(record: Row) -> int:

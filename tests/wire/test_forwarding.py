@@ -4,6 +4,7 @@ import pytest
 
 from router.gate.evidence import MemoryEvidence
 from router.observe.ended_exchange import Finished
+from router.observe.trace_context import trace_id_of
 from tests.support import records
 from tests.support.edge import FRONT, OUTSIDE, RunningEdge
 from tests.support.wire import End, Message
@@ -362,3 +363,31 @@ async def test_the_record_says_what_was_asked_and_answered(edge: RunningEdge) ->
     assert finished.started <= finished.first_byte <= finished.ended
     assert finished.client == OUTSIDE
     assert finished.problem is None
+
+
+_TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("lines", "trace", "believed"),
+    [
+        ([b"00-" + _TRACE + b"-00f067aa0ba902b7-01"], _TRACE, True),
+        ([b"00-" + _TRACE.upper() + b"-00f067aa0ba902b7-01"], b"", True),
+        ([b"00-" + _TRACE + b"-00f067aa0ba902b7-01"] * 2, b"", True),
+        ([b"00-" + _TRACE + b"-00f067aa0ba902b7-01"], _TRACE, False),
+        ([], b"", True),
+    ],
+    ids=["right", "wrong", "twice", "of a stranger", "none"],
+)
+async def test_the_trace_context_of_a_request_goes_on_as_it_came(
+    edge: RunningEdge, lines: list[bytes], trace: bytes, believed: bool
+) -> None:
+    """Right or wrong, with its tracestate, and none is added; what is read of it is on the record."""
+    headers = [(b"Traceparent", line) for line in lines] + [(b"tracestate", b"congo=t61rcWkgMzE")]
+    raw = b"".join(b"%b: %b\r\n" % header for header in headers)
+    request, _ = await exchange(edge, lines=raw, source=FRONT if believed else OUTSIDE)
+    assert [header for header in request.headers if header[0].lower().startswith(b"trace")] == headers
+    (done,) = await edge.ended(1)
+    assert trace_id_of(done.traceparent).encode() == trace
+    assert done.by_trusted_proxy() is believed
+    assert done.resolved_at >= done.started

@@ -86,7 +86,8 @@ async def ids(api: ApiClient, path: str, **params: str) -> list[str]:
 async def test_a_record_as_it_is_shown(api: ApiClient, shop: Shop) -> None:
     """With its ending in words, and whose fault it was."""
     version = "9a1f7d5e-5a43-4d1c-8f43-1b2c3d4e5f60"
-    details = f"7 1234 -1 10000 30000 500000 1 1 203.0.113.0/24 bad_backend_response {version}"
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    details = f"7 1234 -1 10000 30000 500000 1 1 203.0.113.0/24 bad_backend_response {version} {trace}"
     await shop.visit("a", status=502, ending="BH", fault=2, details=details, method="POST", path="/cart")
     (item,) = (await api("GET", f"{shop.path}/request-logs")).json["data"]["items"]
     assert int(item.pop("id")) > 0
@@ -116,6 +117,7 @@ async def test_a_record_as_it_is_shown(api: ApiClient, shop: Shop) -> None:
         "replay": False,
         "client_network": "203.0.113.0/24",
         "version_id": version,
+        "trace_id": trace,
         "represents": 1,
         "lost": 0,
     }

@@ -103,6 +103,19 @@ def test_the_source_is_the_process_unless_it_was_looked_up(source: str, looked_u
     assert line(route=route(source=source), looked_up=looked_up)["source"] == said
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_the_trace_is_on_the_line_where_there_is_one() -> None:
+    """In both forms; what is no traceparent is left out."""
+    right = f"00-{TRACE}-b7ad6b7169203331-01".encode()
+    assert line(traceparent=right)["trace_id"] == TRACE
+    assert f" trace_id={TRACE}" in TextLines(colours=False).render([ended(traceparent=right)], EPOCH).decode()
+    for wrong in (b"", b'00-"}-x', b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01"):
+        assert list(line(traceparent=wrong)) == KEYS
+        assert b"trace_id" not in TextLines(colours=False).render([ended(traceparent=wrong)], EPOCH)
+
+
 def test_the_worker_is_on_the_line() -> None:
     """Where there are several processes, a line says which."""
     assert json.loads(JsonLines(3).render([ended()], EPOCH))["worker"] == 3

@@ -8,7 +8,7 @@ from router.records.packing import pack, unpack
 from router.records.reading import PackReader
 from router.records.record import COLD_START, TUNNEL, Record, Row, details_of
 from tests.support.ended import ended
-from tests.support.request_records import ACME, DESK, GLOBEX, SHOP, exchange, led
+from tests.support.request_records import ACME, DESK, GLOBEX, SHOP, exchange, led, row
 
 VERSION = "9a1f7d5e-5a43-4d1c-8f43-1b2c3d4e5f60"
 
@@ -73,6 +73,34 @@ def test_what_never_came_is_said_so() -> None:
     assert found.first_byte < 0
     assert found.wake == pytest.approx(200_000, abs=2)
     assert found.flags == COLD_START | TUNNEL
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "trace_id"),
+    [
+        (f"00-{TRACE}-b7ad6b7169203331-01", TRACE),
+        (f"00-{TRACE}-b7ad6b7169203331-00", TRACE),
+        (f"00-{TRACE.upper()}-b7ad6b7169203331-01", ""),
+        ("", ""),
+    ],
+)
+def test_the_trace_that_a_request_is_part_of(traceparent: str, trace_id: str) -> None:
+    """Beside its waits, and in the midst of records without one."""
+    waits = {"dialled_at": 10.02, "connected_at": 10.05, "resolved_at": 10.01}
+    traced = exchange(traceparent=traceparent.encode(), **waits)
+    data = pack([exchange(), traced, exchange(target=b"/last")])
+    assert [details_of(one).trace_id for one in records(data)] == ["", trace_id, ""]
+    assert records(data)[2].path == "/last"
+    assert details_of(records(data)[1]).dial == pytest.approx(30_000, abs=2)
+    assert unpack(data)[1][-1] == pytest.approx(0.01, abs=1e-6)
+
+
+def test_a_record_of_before_had_no_trace() -> None:
+    """What is stored by an older version is read."""
+    assert details_of(Record(*row(0))).trace_id == ""
 
 
 def test_a_host_is_as_routes_know_it() -> None:
