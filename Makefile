@@ -114,7 +114,7 @@ docs: $(STAMP) ## write what is made from the code (docs/settings.md, docs/reten
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 lock: install ## resolve the dependencies and write the three locks
-	$(LOCK) pyproject.toml --extra demo --group dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --extra demo --extra otel --group dev --output-file requirements-dev.lock
 	$(LOCK) pyproject.toml --extra demo --constraint requirements-dev.lock --no-annotate --output-file requirements.lock
 	$(LOCK) --group servers --constraint requirements-dev.lock --no-annotate --output-file requirements-servers.lock
 

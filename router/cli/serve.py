@@ -40,6 +40,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         settings = load(config)
         settings.secret_keys()  # its file is read at the start, which fails where that can't be
         settings.acme()
+        settings.check_telemetry()
         settings.certificate_listener()
         if (doubt := settings.caa_doubt()) is not None:
             note(f"{doubt}. Put that one's name in CAA records into `ca.identities`, first.")

@@ -1,7 +1,7 @@
 """The records of requests in one process: who packs them, and where the packs go."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from router.base.clock import Clock
@@ -39,14 +39,21 @@ def codec_of(settings: Settings) -> CaptureCodec:
 
 @asynccontextmanager
 async def keeping(kept: KeptRecords, settings: Settings, clock: Clock, metrics: Metrics) -> AsyncIterator[Keeper]:
-    """What keeps the records of this process and of its workers, and their captures, while the block runs."""
-    codec = codec_of(settings) if settings.records.captures else None
-    keeper = Keeper(kept, settings.records.per_second, clock, metrics, codec)
-    keeper.start()
-    try:
+    """What keeps the records of this process and of its workers, and their captures, while the block runs, and tells a collector of them where
+    `telemetry.endpoint` is set. Raises SettingsError."""
+    async with AsyncExitStack() as stack:
+        also: Callable[[bytes], object] | None = None
+        if settings.telemetry.endpoint is not None:
+            settings.check_telemetry()
+            from router.node.telemetry import telling  # noqa: PLC0415 - of an extra package, which few have
+
+            telemetry = await stack.enter_async_context(telling(settings.telemetry.endpoint, settings, clock, metrics))
+            also = telemetry.take
+        codec = codec_of(settings) if settings.records.captures else None
+        keeper = Keeper(kept, settings.records.per_second, clock, metrics, codec, also)
+        keeper.start()
+        stack.push_async_callback(keeper.close)
         yield keeper
-    finally:
-        await keeper.close()
 
 
 def packing_to(take: Callable[[bytes], object]) -> Consumer:

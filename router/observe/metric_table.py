@@ -199,6 +199,14 @@ TABLE = (
     ),
     Row("request_packs_waiting_bytes", "gauge", {}, "Bytes of request records that wait to be stored"),
     Row("audit_entries_lost", "counter", {}, "Entries of the audit log that could not be stored"),
+    Row(
+        "telemetry_items",
+        "counter",
+        {"type": ("spans", "logs"), "result": ("sent", "sampled_out", "dropped", "refused")},
+        "What was made for the OpenTelemetry collector: sent, not sampled (requests), dropped because too much waited or was to be traced, "
+        "or refused by the collector",
+    ),
+    Row("telemetry_waiting", "gauge", {}, "Spans and log records that wait to be sent to the collector"),
     Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
     Row(
         "log_lines_suppressed",

@@ -17,11 +17,13 @@ SIZE: Final = 25  # bytes of a context that is packed
 
 
 class TraceContext(NamedTuple):
-    """A trace, the span in it that sent the request, and whether whoever sent it records the trace."""
+    """A trace, the span in it that sent the request, and whether whoever sent it records the trace. `believed` is whether that was
+    a trusted proxy."""
 
     trace_id: bytes
     parent_id: bytes
     sampled: bool
+    believed: bool = False
 
 
 def read(value: bytes) -> TraceContext | None:
@@ -43,14 +45,13 @@ def trace_id_of(value: bytes) -> str:
 
 
 def pack_trace(value: bytes, *, believed: bool) -> bytes:
-    """What a `traceparent` says in `SIZE` bytes, empty where it is none. Whether the trace is recorded counts only where its sender is
-    believed."""
+    """What a `traceparent` says in `SIZE` bytes, empty where it is none, and whether its sender is believed."""
     found = read(value)
     if found is None:
         return b""
-    return found.trace_id + found.parent_id + (b"\1" if believed and found.sampled else b"\0")
+    return found.trace_id + found.parent_id + bytes([found.sampled | believed << 1])
 
 
 def unpack_trace(data: bytes) -> TraceContext | None:
     """What `pack_trace` packed."""
-    return TraceContext(data[:16], data[16:24], data[24:] == b"\1") if data else None
+    return TraceContext(data[:16], data[16:24], bool(data[24] & 1), bool(data[24] & 2)) if data else None

@@ -7,7 +7,7 @@ whose commit was not confirmed is stored again: it may then be there twice.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import sleep
@@ -45,9 +45,16 @@ class Keeper:
     """See the module. `take` is called by whoever carries traffic; what `start` starts does the rest."""
 
     def __init__(
-        self, store: KeptRecords, per_second: int, clock: Clock, metrics: Metrics, codec: CaptureCodec | None = None
+        self,
+        store: KeptRecords,
+        per_second: int,
+        clock: Clock,
+        metrics: Metrics,
+        codec: CaptureCodec | None = None,
+        also: Callable[[bytes], object] | None = None,
     ) -> None:
-        """`codec` None stores no captures."""
+        """`codec` None stores no captures. `also` gets each pack too."""
+        self._also = also
         self._store = store
         self._codec = codec
         self._captures: deque[Mapping[str, Any]] = deque()
@@ -71,6 +78,8 @@ class Keeper:
 
     def take(self, pack: bytes) -> None:
         """A pack of records, of this process or of a worker."""
+        if self._also is not None:
+            self._also(pack)
         if self._waiting + len(pack) > _MAX_WAITING:
             self.lose(tally(pack))
             return

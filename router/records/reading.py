@@ -42,7 +42,7 @@ class PackReader:
             tenant, resource = id_bytes(raw_tenant), id_bytes(raw_resource)
             at, total = int((ended + epoch) * _MICROSECONDS), max(0, int(seconds * _MICROSECONDS))
             ending = raw_ending.decode("ascii")
-            method, path = _text(raw_method), _text(mask_keys(raw_path))
+            method, path = text_of(raw_method), text_of(mask_keys(raw_path))
             counting.add(
                 tenant,
                 resource,
@@ -65,14 +65,14 @@ class PackReader:
             )
             into.append(
                 (
-                    tenant, len(into), resource, at, _text(request_id), _text(host), method, path, status, ending,
+                    tenant, len(into), resource, at, text_of(request_id), text_of(host), method, path, status, ending,
                     fault_of(ending, status), total, details,
                 )
             )  # fmt: skip
         sleep(0)  # whoever waits for the interpreter has it between two packs
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     """What a stranger sent, as text that any database takes."""
     if raw.isascii() and b"\0" not in raw:
         return raw.decode("ascii")

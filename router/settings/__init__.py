@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
 
 from router.settings.acme import Acme, AcmeSettings, DnsUpdate, caa_doubt, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
@@ -26,6 +26,7 @@ from router.settings.operator import Operator
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
+from router.settings.telemetry import Telemetry, is_installed
 from router.settings.types import (
     Bind,
     Bytes,
@@ -72,6 +73,7 @@ __all__ = [
     "Role",
     "Settings",
     "SettingsError",
+    "Telemetry",
     "Wake",
     "Webhooks",
     "load",
@@ -104,6 +106,13 @@ SPECIAL_DOMAINS = (
     "test",
 )
 CERTIFICATES = "certificates"  # the file in `state_dir`
+
+
+def _with_records(value: Telemetry, info: ValidationInfo) -> Telemetry:
+    records = info.data.get("records")
+    if value.endpoint is not None and records is not None and not records.enabled:
+        raise ValueError("endpoint needs records.enabled: what is sent is made of the records of requests")
+    return value
 
 
 class Settings(CertificateListenerSettings, AcmeSettings):
@@ -257,6 +266,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     webhooks: Webhooks = Field(default_factory=Webhooks)
     wake: Wake = Field(default_factory=Wake)
     records: Records = Field(default_factory=Records)
+    telemetry: Annotated[Telemetry, AfterValidator(_with_records)] = Field(default_factory=Telemetry)
     operator: Operator = Field(default_factory=Operator)
     audit: Audit = Field(default_factory=Audit)
     ca: Ca = Field(default_factory=Ca)
@@ -296,6 +306,11 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     def acme(self) -> Acme | None:
         """What `acme_*` says, checked as a whole; None where no `acme_zone` is set. Raises SettingsError."""
         return together(self, can_seal=bool(self.secret_keys()))
+
+    def check_telemetry(self) -> None:
+        """Raises SettingsError where `telemetry.endpoint` is set and the package for it is not installed."""
+        if self.telemetry.endpoint is not None and not is_installed():
+            raise SettingsError([("telemetry.endpoint", "needs a package: pip install 'miosa-router[otel]'")])
 
     def caa_doubt(self) -> str | None:
         """Why CAA records may be judged as of another authority than the one that zones' certificates are ordered at."""

@@ -48,9 +48,9 @@ def test_anything_may_come(value: bytes) -> None:
 @pytest.mark.parametrize("believed", [True, False])
 @pytest.mark.parametrize("flags", ["00", "01"])
 def test_packed_and_read(flags: str, believed: bool) -> None:
-    """The sampled flag counts where its sender is believed."""
+    """With who sent it."""
     packed = pack_trace(f"00-{TRACE}-{PARENT}-{flags}".encode(), believed=believed)
     assert len(packed) == SIZE
-    assert unpack_trace(packed) == TraceContext(*IDS, sampled=believed and flags == "01")
+    assert unpack_trace(packed) == TraceContext(*IDS, sampled=flags == "01", believed=believed)
     assert pack_trace(b"none", believed=True) == b""
     assert unpack_trace(b"") is None

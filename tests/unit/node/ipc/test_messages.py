@@ -61,6 +61,7 @@ from router.node.ipc.messages import (
     encode,
     records_line,
 )
+from router.records.packing import FORM
 
 EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_WORKER, Change(["slug:a"], 7, ["slug:a"])),
@@ -208,4 +209,4 @@ def test_answers_come_back_as_they_were(request_: Request[Any], answer: Message)
 def test_records_are_written_past_json() -> None:
     """As JSON would write them."""
     line = json.loads(records_line(b"\x00pack"))
-    assert TO_CONTROL.decode(line) == RequestRecords("AHBhY2s=", 1)
+    assert TO_CONTROL.decode(line) == RequestRecords("AHBhY2s=", FORM)
