@@ -18,7 +18,7 @@ import structlog
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from router import errors
-from router.api.address import client_address
+from router.api.address import caller_address, client_address
 from router.api.cors import Cors
 from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
@@ -176,7 +176,10 @@ class Api:
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
         last_event_id = request.headers.get("Last-Event-ID", "")
         accept = request.headers.get("Accept", "")
-        call: Call[Any, Any] = Call(state.principal, places, body, query, state.request_id, last_event_id, accept)
+        client = caller_address(request, self._forwarder)
+        call: Call[Any, Any] = Call(
+            state.principal, places, body, query, state.request_id, last_event_id, accept, client
+        )
         if row.response is EventStream:
             return await self._stream(state, served, call)
         if row.response is Text:

@@ -60,7 +60,7 @@ class Rate(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
     """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models; `last_event_id` is
-    what a client that listens again has heard last, `accept` its Accept header."""
+    what a client that listens again has heard last, `accept` its Accept header, `client` the address that it comes from."""
 
     principal: Principal
     ids: Mapping[str, str]
@@ -69,6 +69,7 @@ class Call(Generic[B, Q]):
     request_id: str
     last_event_id: str = ""
     accept: str = ""
+    client: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

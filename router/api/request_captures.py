@@ -14,9 +14,11 @@ from router.api.machines import authorized_machine
 from router.api.models import Exact, Flag, Instant, Out, Query
 from router.api.operations import Call, Data, Handlers, operation
 from router.api.request_logs import RECORD_ID
-from router.errors import NOT_FOUND, NOT_SERVED_HERE, RouterError
+from router.errors import CONFLICT, NOT_FOUND, NOT_SERVED_HERE, RouterError
+from router.observe.endings import COMBINATIONS
 from router.records.captures import Body, Capture, CapturedResponse, Header, value_of
 from router.records.record import Record
+from router.records.replays import Changes, Replays
 from router.records.request_logs import RequestLogs
 from router.routes.records import Kind
 from router.tenancy.deployments import Deployments
@@ -102,6 +104,35 @@ class CapturedOut(Out):
     request_id: str
     host: str
     request: CapturedRequestOut
+    response: CapturedResponseOut | None
+
+
+_Values = Annotated[dict[Annotated[str, Field(min_length=1, max_length=255)], str | None], Field(max_length=64)]
+
+
+class PostReplay(Exact):
+    """What takes the place of what was masked: of each header and each parameter of the query, by its name, its value, or null to send the
+    request without it; and the whole body, as text, where fields of it were. `headers` may also have `Authorization` or `X-Miosa-Preview-Token`,
+    for a preview that is not public."""
+
+    headers: _Values = Field(default_factory=dict)
+    query: _Values = Field(default_factory=dict)
+    body: Annotated[str, Field(max_length=10 * 1024)] | None = None
+
+
+class ReplayOut(Out):
+    """What became of it. `id` is that of its record; null where that is not stored yet: ask for its `request_id`. `status` 0: no answer came.
+    `in_time` false: it was given up after half a minute. `response` is what a visitor would have got."""
+
+    id: str | None
+    replay_of: str
+    resource_id: str
+    request_id: str
+    status: int
+    ending: str | None
+    ending_text: str | None
+    error: str | None
+    in_time: bool
     response: CapturedResponseOut | None
 
 
@@ -216,8 +247,9 @@ class CapturedRequests(Handlers):
     tag = "Request logs"
     prefix = "/api/v1/request-logs/{record_id:text}"
 
-    def __init__(self, *, logs: RequestLogs, resources: Resources) -> None:
+    def __init__(self, *, logs: RequestLogs, replays: Replays, resources: Resources) -> None:
         self._logs = logs
+        self._replays = replays
         self._resources = resources
 
     @operation("GET", "/capture", "Get the headers and bodies of a request", problems=_OFF)
@@ -225,6 +257,32 @@ class CapturedRequests(Handlers):
         """What was captured of it: the id is that of its record. 404 where nothing was, or it is no longer kept."""
         record, resource = await authorized_record(self._logs, self._resources, call)
         return Data(captured(record, resource, await self._logs.capture(record)))
+
+    @operation("POST", "/replay", "Send a request once more", problems=(CONFLICT, *_OFF))
+    async def replay(self, call: Call[PostReplay]) -> Data[ReplayOut]:
+        """A request that was captured, to the host that it was sent to, through the router: what is private, blocked, suspended or limited now
+        is so for it. The program sees it with `X-Miosa-Replay`, the id of the first one, and from the address of who calls this. 409 where something
+        of the request was not captured, it was an upgrade, or its host leads elsewhere by now; 422 where something of it was masked, and nothing
+        is given in its place. 30 a minute.
+        """
+        record, resource = await authorized_record(self._logs, self._resources, call)
+        body = call.body
+        changes = Changes({name.lower(): value for name, value in body.headers.items()}, body.query, body.body)
+        client = "127.0.0.1" if call.client == "unknown" else call.client
+        done = await self._replays.send(record, changes, client=client)
+        shown = ReplayOut(
+            id=None if done.record_id is None else str(done.record_id),
+            replay_of=str(record.id),
+            resource_id=resource.id,
+            request_id=done.request_id,
+            status=done.status,
+            ending=done.ending or None,
+            ending_text=COMBINATIONS.get(done.ending),
+            error=done.error or None,
+            in_time=done.in_time,
+            response=None if done.response is None else response_shown(done.response),
+        )
+        return Data(shown)
 
 
 def captured(record: Record, resource: Resource, capture: Capture) -> CapturedOut:

@@ -39,7 +39,7 @@ SAFE: Final[Mapping[str, frozenset[str]]] = {
         "Project": "name slug workspace_id is_default",
         "Key": "name scope scope_id expires_at revoked_at",
         "Resource": "name slug kind state workspace_id project_id suspended default_port exposed_ports first_byte visibility wake"
-        " keeps_awake identity size vcpus memory_mb disk_gb auto_stop_seconds deleted_at",
+        " keeps_awake identity capture_since capture_until capture_by size vcpus memory_mb disk_gb auto_stop_seconds deleted_at",
         "Deployment": "source_type auto_deploy active_version_id active_release_id current_build_id custom_domain_id",
         "Preview": "name port visibility host_mode scheme protocol expires_at hide identity networks cors cors_origins",
         "PreviewSecret": "name kind preview_id expires_at",

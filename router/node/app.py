@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from router.node.control import Control
     from router.records.keeper import Keeper
     from router.records.kept import KeptRecords
+    from router.records.replays import Carrier
     from router.store import Store
     from router.tenancy.waking import Wakes
     from router.wake.waker import Waker
@@ -346,9 +347,16 @@ class App:
             error_notes=self._error_notes,
             wakes=self._wakes,
             kept=self._kept,
+            carrier=self._carrier(),
             answers=self._answers,
             state=lambda: self._state,
         )
+
+    def _carrier(self) -> "Carrier | None":
+        """What sends requests that were captured once more; None where this node carries no traffic."""
+        if self._proxy is not None:
+            return self._proxy.replay
+        return None if self._control_side is None else self._control_side.replay
 
     def _open_ipc(self) -> None:
         """This process's side of the channels to the node's other processes."""
@@ -362,6 +370,7 @@ class App:
                 secrets=self._secret_uses,
                 on_host_refused=self._learn,
                 operator=self._answers.answer,
+                replay=self._start_replay,
             )
             self._answers.on_event = self._worker_side.operator_event
         else:
@@ -444,6 +453,10 @@ class App:
         self._stack.callback(recorder.close)
         self._tasks.start("record", recorder.run())
         return recorder
+
+    def _start_replay(self, order: Mapping[str, Any]) -> object:
+        """The task that sends a request that was captured once more; None where no traffic is carried yet."""
+        return None if self._proxy is None else self._tasks.start("replay a request", self._proxy.replay(order))
 
     def _learn(self, note: HostNote) -> None:
         if self._proxy is not None:

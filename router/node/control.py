@@ -50,6 +50,7 @@ from router.operator.server import OperatorServer
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
 from router.records.kept import KeptRecords
+from router.records.replays import Carrier
 from router.routes.error_notes import ErrorNotes
 from router.routes.explain import Explainer
 from router.routes.host_notes import HostNotes
@@ -94,6 +95,7 @@ class Control:
         error_notes: ErrorNotes,
         wakes: Wakes | None,
         kept: KeptRecords | None,
+        carrier: Carrier | None,
         answers: Answers,
         state: Callable[[], str],
     ) -> None:
@@ -115,6 +117,7 @@ class Control:
         self._error_notes = error_notes
         self._wakes = wakes
         self._kept = kept
+        self._carrier = carrier
         self._answers = answers
         self._watch = ClockWatch(clock)
         self._stack = AsyncExitStack()
@@ -174,6 +177,7 @@ class Control:
             domain_connect=connect,
             kept=self._kept,
             on_audit_lost=lambda number: metrics.count("audit_entries_lost", by=number),
+            carrier=self._carrier,
         )
         stack.push_async_callback(services.audit.close)
         self._tasks.start("store audit entries", services.audit.run())

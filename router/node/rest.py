@@ -193,7 +193,7 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
             )
             for handlers in REQUEST_CAPTURES
         ),
-        CapturedRequests(logs=services.request_logs, resources=services.resources),
+        CapturedRequests(logs=services.request_logs, replays=services.replays, resources=services.resources),
         DeploymentReports(logs=services.request_logs, deployments=services.deployments),
         MetricsApi(logs=services.request_logs, resources=services.resources),
         AuditLogApi(services.audit),

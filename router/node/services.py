@@ -34,6 +34,7 @@ from router.outbound.log_drains import LogDrainSender
 from router.records.captures import CaptureCodec
 from router.records.kept import KeptRecords
 from router.records.masking import Masks
+from router.records.replays import Carrier, Replays
 from router.records.request_logs import RequestLogs
 from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
@@ -111,6 +112,7 @@ class Services:
     request_logs: RequestLogs
     request_captures: RequestCaptures
     audit: AuditLog
+    replays: Replays
 
 
 def delegations_of(store: Store, settings: Settings, clock: Clock) -> ZoneDelegations | None:
@@ -144,9 +146,10 @@ def build_services(
     domain_connect: DomainConnect | None = None,
     kept: KeptRecords | None = None,
     on_audit_lost: Callable[[int], object] = lambda _number: None,
+    carrier: Carrier | None = None,
 ) -> Services:
     """The services on an open store. `in_doubt`: whether the clock may be wrong. `host_notes`, `error_notes`: what this
-    node's traffic has met, `recent_uses`: what all nodes' has used, `kept` where requests are recorded, `on_audit_lost` counts entries of the audit log that could not be stored. Without `box` no secret can be stored that has to be read again, and none be read."""
+    node's traffic has met, `recent_uses`: what all nodes' has used, `kept` where requests are recorded, `carrier`: what sends a request once more, `on_audit_lost` counts entries of the audit log that could not be stored. Without `box` no secret can be stored that has to be read again, and none be read."""
     # A customer who registered one of these would respond in the platform's own name, so they are always reserved.
     reserved = (
         *settings.reserved_domains,
@@ -200,6 +203,11 @@ def build_services(
         recent=recent_uses,
     )
     destinations = destinations_of(settings, own_listeners)
+    codec = (
+        CaptureCodec(Masks(settings.records.masked_names), box or SecretBox()) if settings.records.captures else None
+    )
+    listeners = settings.records.listeners_per_tenant
+    request_logs = RequestLogs(kept, clock, listeners_per_tenant=listeners, codec=codec)
     return Services(
         tenants=Tenants(store, clock),
         workspaces=Workspaces(store, clock),
@@ -259,14 +267,8 @@ def build_services(
         checks=Queue(store, clock),
         transfers=transfers,
         domain_connect=domain_connect,
-        request_logs=RequestLogs(
-            kept,
-            clock,
-            listeners_per_tenant=settings.records.listeners_per_tenant,
-            codec=CaptureCodec(Masks(settings.records.masked_names), box or SecretBox())
-            if settings.records.captures
-            else None,
-        ),
+        request_logs=request_logs,
+        replays=Replays(request_logs, clock, codec=codec, carrier=carrier),
         request_captures=RequestCaptures(store, clock),
         audit=AuditLog(
             store,

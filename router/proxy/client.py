@@ -23,6 +23,7 @@ from router.proxy.exchange import Exchange
 from router.proxy.refusal_notes import note_body, note_request
 from router.proxy.socket_state import file_of, unsent
 from router.proxy.turn_budget import Paced
+from router.records.record import REPLAY
 
 if TYPE_CHECKING:
     from router.http1.forwarding import ClientInfo
@@ -246,6 +247,19 @@ class ClientConnection(Paced):
         self.exchange = exchange = Exchange(self.worker, self, head, self.started)
         exchange.half_closed = self.eof
         exchange.begin()
+
+    def replay(self, head: RequestHead) -> Exchange:
+        """Begin with a request that was captured: no socket has it, and who sends it is as sure as if a trusted proxy had said so."""
+        self.worker.connection_limits.leave(self)
+        self.trusted = True
+        self.started = self.worker.time()
+        self.request_done = head.framing == 0
+        self._body_left = head.framing
+        self.deadline = math.inf
+        self.exchange = exchange = Exchange(self.worker, self, head, self.started)
+        exchange.marks = REPLAY
+        exchange.begin()
+        return exchange
 
     def _refuse(self, problem: errors.Problem, why: str, head: RequestHead = NO_HEAD, raw: bytes = b"") -> None:
         """Respond to something that is not a request, and end the connection: nothing after it can be trusted. `raw` are the bytes

@@ -24,6 +24,7 @@ from router.proxy.client import ClientConnection
 from router.proxy.exchange import Exchange
 from router.proxy.guard import Visit
 from router.proxy.h2_client import Http2Client
+from router.proxy.replay import replay
 from router.proxy.sweep import sweep
 from router.proxy.wakes import WakeConfig, Wakes
 from router.proxy.worker_state import PlainHttp, WorkerState
@@ -138,6 +139,10 @@ class Proxy:
         """Changes may have been missed."""
         if self._worker.wakes is not None:
             self._worker.wakes.drop_all()
+
+    async def replay(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request that was captured once more; see `replay.py`."""
+        return await replay(self._worker, order)
 
     async def stand_in(self, listener: socket.socket, number: int) -> None:
         """Also accept on the socket of a worker that does not respond. If that worker accepts after all, each connection

@@ -9,5 +9,6 @@ Not to be confused with the records that routing is decided from (`routes/record
     route_patterns.py  `/users/17/posts` is `/users/:id/posts`
     record.py          a record, and what is asked of those that are kept
     captures.py        the headers and bodies of an exchange, as they are stored and shown; masking.py: without secrets
+    replays.py         a request that was captured is sent once more
     kept.py            the Protocol of a store, which `store/request_records_*.py` implement
 """

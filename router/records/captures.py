@@ -116,11 +116,12 @@ class CaptureCodec:
             upgrade=asked["upgrade"],
             body=self._body(asked, headers),
         )
-        response = None
-        if answered is not None:
-            headers, cut = self._headers(answered["headers"])
-            response = CapturedResponse(answered["status"], headers, cut, self._body(answered, headers))
-        return Capture(told["host"], request, response)
+        return Capture(told["host"], request, None if answered is None else self.response(answered))
+
+    def response(self, told: Mapping[str, Any]) -> CapturedResponse:
+        """A response as the proxy tells it, with secrets masked."""
+        headers, cut = self._headers(told["headers"])
+        return CapturedResponse(told["status"], headers, cut, self._body(told, headers))
 
     def opened(self, stored: StoredCapture) -> Capture:
         """Raises SecretLostError where none of this router's keys has sealed it."""

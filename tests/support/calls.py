@@ -106,6 +106,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
     "Promote": lambda _: {},
     "Publish": lambda held: {"source_sandbox_id": held.ids["sandbox"]},
     "PutBranding": lambda _: {"branding": {"product_name": "Renamed"}},
+    "PostReplay": lambda _: {"headers": {"X-Miosa-Preview-Token": "mpt_token"}},
     "PutCapture": lambda _: {"duration_seconds": 600},
     "PutCertificate": _certificate,
     "PutBlock": lambda _: {"kind": "host", "subject": f"{_fresh('bad')}.example", "reason": "abuse"},

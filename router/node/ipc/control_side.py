@@ -24,6 +24,7 @@ from router.node.ipc.messages import (
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
+    ReplayRequest,
     RequestCaptured,
     RequestRecords,
     Serving,
@@ -46,6 +47,7 @@ from router.wake.waker import Waker
 A = TypeVar("A")
 
 ACKNOWLEDGE_TIMEOUT = 0.25  # seconds for a worker to say that it knows of a change
+_REPLAY_TIMEOUT = 40.0  # seconds: a replay has its own, which is shorter
 _ANSWER_TIMEOUT = 1.0  # seconds for a worker to answer anything else
 _OVERLAP = 2.0  # seconds that are asked for again, since the workers' clocks are coarse
 _USED_KEPT = (
@@ -96,6 +98,7 @@ class ControlSide:
         self._store: tuple[RecordStore, Visitors] | None = None
         self._waker: Waker | None = None
         self._keeper: Keeper | None = None
+        self._replays = 0  # so far: workers take turns
         self._outbox: int | None = None  # the row up to which the workers know the outbox from us
         self._tasks = Tasks("control side")  # requests of workers that are being answered
         self._workers: list[_Worker] = []  # a successor comes after those before it
@@ -223,6 +226,19 @@ class ControlSide:
         asked = {worker.channel.call(FiguresRequest()): worker for worker in self._active()}
         found = {id(worker): figures for figures, worker in await _answers(asked)}
         return [found[id(worker)] for worker in self._workers if id(worker) in found]
+
+    async def replay(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have a worker send a request that was captured once more. Raises ConnectionError where none serves, TimeoutError."""
+        serving = [worker for worker in self._workers if worker.serving]
+        if not serving:
+            raise ConnectionError("no worker serves")
+        self._replays += 1
+        async with asyncio.timeout(_REPLAY_TIMEOUT):
+            told = await serving[self._replays % len(serving)].channel.call(ReplayRequest(order))
+        if told is None:
+            raise ConnectionError("the worker does not carry traffic yet")
+        found: Mapping[str, Any] = told
+        return found
 
     # Operators' tools.
 

@@ -12,6 +12,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `StoreReady`      | control process | worker          | -             |
 | `StatsRequest`    | control process | worker          | `Stats`       |
 | `FiguresRequest`  | control process | worker          | its metrics   |
+| `ReplayRequest`   | control process | worker          | what became of it |
 | `HostRefused`     | either          | the other       | -             |
 | `OperatorRequest` | control process | worker         | what `operator.Answers` says |
 | `OperatorEvent`   | worker          | control process | -             |
@@ -139,6 +140,14 @@ class FiguresRequest(Request[Figures]):
     """The worker's metrics."""
 
     do = "figures"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest(Request[Any]):
+    """A request that was captured is to be sent once more: an order of `records.replays`; the answer is what `proxy.replay.replay` tells."""
+
+    do = "replay"
+    order: Mapping[str, Any] = field(repr=False)
 
 
 # Worker to control process.
@@ -601,7 +610,9 @@ class Direction:
         return _read(found, message)
 
 
-TO_WORKER = Direction(Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, HostRefused, OperatorRequest)
+TO_WORKER = Direction(
+    Change, OutboxMoved, StoreReady, StatsRequest, FiguresRequest, ReplayRequest, HostRefused, OperatorRequest
+)
 TO_CONTROL = Direction(
     Serving,
     Stats,

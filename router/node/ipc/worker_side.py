@@ -19,6 +19,7 @@ from router.node.ipc.messages import (
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
+    ReplayRequest,
     RequestCaptured,
     RequestRecords,
     Serving,
@@ -61,6 +62,7 @@ class WorkerSide:
         secrets: Callable[[float], Mapping[str, float]] = lambda _: {},
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         operator: Callable[[str, Mapping[str, Any]], Any] = lambda _question, _arguments: None,
+        replay: Callable[[Mapping[str, Any]], object] = lambda _: None,
     ) -> None:
         self._on_change = on_change
         self._on_outbox = on_outbox
@@ -70,6 +72,7 @@ class WorkerSide:
         self._secrets = secrets
         self._on_host_refused = on_host_refused
         self._operator = operator
+        self._replay = replay
         self._channels: set[Channel] = set()
         self._with_store: list[Channel] = []  # those that answer requests; a successor comes after those before it
         self._lost_records: Lost = {}
@@ -189,6 +192,8 @@ class WorkerSide:
                 return self._figures()
             case OperatorRequest():
                 return self._operator(message.question, message.arguments)
+            case ReplayRequest():
+                return self._replay(message.order)
             case HostRefused():
                 self._on_host_refused(HostNote(**asdict(message)))
             case StoreReady():

@@ -6,6 +6,8 @@ What the store does on PostgreSQL, its own contracts show. Here what walks throu
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import miosa
 import pytest
@@ -28,6 +30,7 @@ from tests.support.accounts import Account, open_account
 from tests.support.api import ApiClient, serving
 from tests.support.database import Databases
 from tests.support.memory_dns import MemoryFetch, MemoryLookup
+from tests.support.request_records import row
 from tests.support.routes import Routes, routes_of
 
 INTERNAL_TOKEN = "the-platform"
@@ -72,14 +75,50 @@ async def kept(settings: Settings, clock: ManualClock, tmp_path: Path) -> AsyncI
     await opened.close()
 
 
+class Carried:
+    """records.replays.Carrier of a node whose proxy answers every replay with `answer`, and records it. `orders` are what it got."""
+
+    def __init__(self, kept: KeptRecords) -> None:
+        self._kept = kept
+        self.orders: list[Mapping[str, Any]] = []
+        self.answer: dict[str, Any] = {
+            "refused": "",
+            "in_time": True,
+            "status": 204,
+            "ending": "--",
+            "error": "",
+            "response": {"status": 204, "headers": [], "body": "", "body_size": 0, "body_whole": True},
+        }
+
+    async def __call__(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.orders.append(order)
+        if not self.answer["refused"]:
+            tenant, resource = UUID(order["tenant"]).bytes, UUID(order["resource"]).bytes
+            await self._kept.append([row(tenant=tenant, resource=resource, request_id=order["request_id"])], [])
+        return self.answer
+
+
+@pytest.fixture
+def carried(kept: KeptRecords) -> Carried:
+    return Carried(kept)
+
+
 @pytest_asyncio.fixture
 async def services(
-    store: Store, settings: Settings, clock: ManualClock, dns: MemoryLookup, web: MemoryFetch, kept: KeptRecords
+    store: Store,
+    settings: Settings,
+    clock: ManualClock,
+    dns: MemoryLookup,
+    web: MemoryFetch,
+    kept: KeptRecords,
+    carried: Carried,
 ) -> AsyncIterator[Services]:
     async with HttpHealthCheck() as probe:
         named = settings.model_copy(update={"special_domains": ("internal", "onion")})  # tests have all other kinds
         box = SecretBox([bytes(32)])
-        opened = build_services(store, named, clock, lookup=dns, fetch=web, probe=probe, box=box, kept=kept)
+        opened = build_services(
+            store, named, clock, lookup=dns, fetch=web, probe=probe, box=box, kept=kept, carrier=carried
+        )
         opened.request_logs._listeners_per_tenant = 100  # who walks the table ends one stream after the other
         yield opened
         await opened.publishing.close()

@@ -17,6 +17,7 @@ from router.records.record import RecordFilter
 from router.records.request_logs import RequestLogs
 from router.routes.records import Kind, ResourceRecord, slug_key
 from router.store import Store
+from tests.contract.api.conftest import Carried
 from tests.contract.api.test_request_logs import Shop, shop  # noqa: F401 - a fixture
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
@@ -221,3 +222,55 @@ async def test_machines_too(api: ApiClient, services: Services, acme: Account) -
         machine = await services.resources.create(kind, acme.tenant.id)
         answer = await api("PUT", f"/api/v1/{plural}/{machine.id}/request-capture", json={})
         assert answer.json["data"]["active"], answer.body
+
+
+async def test_a_replay(api: ApiClient, services: Services, shop: Shop, carried: Carried) -> None:  # noqa: F811
+    """What was masked is asked for by its name; what is given goes where it was, from the address of who calls."""
+    record = await captured(services, shop)
+    path = f"/api/v1/request-logs/{record}/replay"
+    refused = await api("POST", path, json={})
+    assert refused.status == 422
+    assert set(refused.fields) == {"headers.cookie", "query.token", "body"}
+    assert carried.orders == []
+    body = {"headers": {"Cookie": None}, "query": {"token": "t"}, "body": '{"user": "ada", "password": "p"}'}
+    done = await api("POST", path, json=body)
+    assert done.status == 200, done.body
+    (order,) = carried.orders
+    assert (order["host"], order["method"], order["target"]) == ("shop.miosa.app", "POST", "/login?next=/&token=t")
+    assert order["client"] == "127.0.0.1"
+    shown = done.json["data"]
+    assert shown["response"].pop("body")["size"] == 0
+    assert shown.pop("request_id") == order["request_id"]
+    new = shown.pop("id")
+    assert (await api("GET", f"/api/v1/request-logs?request_id={order['request_id']}")).json["data"]["items"][0][
+        "id"
+    ] == new
+    assert shown == {
+        "replay_of": record,
+        "resource_id": shop.id,
+        "status": 204,
+        "ending": "--",
+        "ending_text": "complete",
+        "error": None,
+        "in_time": True,
+        "response": {"status": 204, "headers": [], "headers_cut": False},
+    }
+
+
+async def test_a_replay_of_what_is_not_ones_own(
+    api: ApiClient,
+    services: Services,
+    shop: Shop,  # noqa: F811
+    globex: Account,
+    carried: Carried,
+) -> None:
+    """Nothing is sent; nor of a resource that is gone, nor where the host leads elsewhere."""
+    record = await captured(services, shop, request={"target": "/", "headers": [], "body": "", "body_size": 0})
+    path = f"/api/v1/request-logs/{record}/replay"
+    assert (await api("POST", path, json={}, key=globex.key)).status == 404
+    carried.answer = {"refused": "elsewhere"}
+    moved = await api("POST", path, json={})
+    assert (moved.status, moved.code) == (409, "conflict")
+    await services.deployments.delete(shop.id)
+    assert (await api("POST", path, json={})).status == 404
+    assert len(carried.orders) == 1
