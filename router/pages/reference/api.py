@@ -138,6 +138,7 @@ NOUNS: Final = (
     "preview_domain",
     "project",
     "release",
+    "request_log",
     "resource",
     "sandbox",
     "session",
