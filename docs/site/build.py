@@ -3,6 +3,7 @@
 Strict: a page that the navigation does not have, a dead link, a missing anchor or an asset from outside fails the build.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from docs.site.checks import faults
 from docs.site.sources import ROOT, page_files, with_links
 
 CONFIG = Path(__file__).with_name("zensical.toml")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _API = "reference/api/"  # in the navigation: all pages under it
 
 
@@ -42,7 +44,8 @@ def build(folder: Path) -> Path:
         check=False,
     )
     if made.returncode:
-        raise SystemExit(f"{made.stdout}{made.stderr}")
+        said = _COLOUR.sub("", f"{made.stdout}{made.stderr}")
+        raise SystemExit(said.partition("Traceback (most recent call last)")[0])
     wrong = list(faults(folder / "site"))
     if wrong:
         raise SystemExit("\n".join(wrong))

@@ -32,6 +32,16 @@ def test_every_block_is_run_or_says_why_not() -> None:
     assert all(len(why.split()) > 3 for why in left)
 
 
+def test_the_readme(clone: Path) -> None:
+    """Its first command, which runs until Ctrl-C: it shows what there is to see."""
+    (first,) = [block.text for block in blocks_of(README) if not block.why]
+    assert first.startswith("make run ")
+    (clone / "readme.sh").write_text(f"exec {first}")
+    with Process(["bash", "readme.sh"], clone / "readme.log", folder=clone) as reader:
+        reader.says("The access log follows")
+        assert "https://" in reader.output
+
+
 @pytest.mark.asyncio
 async def test_the_tutorial(clone: Path) -> None:
     """From a fresh clone to one's own domain, with a certificate: real Caddy, its own CA, and a pretended DNS."""

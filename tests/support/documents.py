@@ -36,7 +36,10 @@ def fresh_clone(folder: Path) -> Path:
     """The files that a clone has, as they are in the working tree. `.venv` has what `make setup` installs."""
     clone = folder / "clone"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         source = ROOT / name
@@ -44,7 +47,8 @@ def fresh_clone(folder: Path) -> Path:
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, clone / name)
     (clone / ".venv").mkdir()
-    (clone / ".venv" / "bin").symlink_to(BIN)
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (clone / ".venv" / name).symlink_to(BIN.parent / name)
     (clone / ".venv" / ".runtime").touch()
     return clone
 

@@ -46,3 +46,13 @@ def test_the_locks_agree() -> None:
     )
     assert runtime.items() <= tools.items()
     assert all(servers[name] == tools[name] for name in servers.keys() & tools.keys())
+
+
+def test_the_readme_has_the_figures_of_the_bench() -> None:
+    """Its table is that of the last whole run."""
+    results = (ROOT / "bench" / "results" / "results.md").read_text(encoding="utf-8")
+    section = results.partition("## small GET, 32 connections kept alive\n")[2].partition("\n## ")[0]
+    measured = re.findall(r"^\| (?:miosa-router|[a-z+]+) \| ([\d.]+) \([^)]*\) \| ([\d,]+) \|", section, re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
+    assert len(measured) == 6
+    assert re.findall(r"^\| [\w -]+ \| ([\d.]+) \| ([\d,]+) \|$", readme, re.MULTILINE) == measured
