@@ -532,6 +532,15 @@ DRAINING = Problem(
     1,
     proxy_error="proxy_internal_response",
 )
+SESSION_CLOSED = Problem(
+    "session_closed",
+    503,
+    _EDGE,
+    "The platform's operators have closed this request while it was open.",
+    True,
+    None,
+    proxy_error="proxy_internal_response",
+)
 OVERLOADED = Problem(
     "overloaded",
     503,
@@ -627,6 +636,7 @@ EDGE_PROBLEMS: tuple[Problem, ...] = (
     RESOLVER_UNAVAILABLE,
     CI_SYSTEM_UNAVAILABLE,
     DRAINING,
+    SESSION_CLOSED,
     OVERLOADED,
     BACKEND_TIMEOUT,
     CONNECT_TIMEOUT,

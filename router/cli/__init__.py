@@ -25,6 +25,7 @@ from router.cli import (
     keys,
     resources,
     serve,
+    sessions,
     status,
     tap,
     tenants,
@@ -58,6 +59,8 @@ app.command()(doctor.doctor)
 app.command()(status.status)
 app.command()(tap.tap)
 app.command()(top.top)
+app.command()(sessions.sessions)
+app.command()(sessions.cut)
 app.command()(errors.errors)
 app.command()(demo)
 

@@ -27,6 +27,7 @@ from router.node.sockets import local_addresses, open_sockets
 from router.observe import logs
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
+from router.operator.open_sessions import OpenSessions
 from router.operator.processes import Answers
 from router.operator.rates import Rates
 from router.operator.tapping import Tapping
@@ -230,6 +231,9 @@ class App:
             )
             self._answers.add("refused", lambda _: proxy.refused())
             self._memory.tell(proxy)
+            open_sessions = OpenSessions(proxy.open_exchanges, proxy.cut, clock)
+            self._answers.add("sessions", open_sessions.sessions)
+            self._answers.add("cut", open_sessions.cut)
             stack.push_async_callback(proxy.close)
             await proxy.serve(sockets["proxy"])
         if self._worker_side is None and store is not None:

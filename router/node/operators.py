@@ -11,6 +11,7 @@ from router.node.sockets import ListenError
 from router.operator.processes import Answers, Processes
 from router.operator.refused import RefusedRoutes
 from router.operator.server import Call, OperatorRoute, OperatorServer, answer
+from router.operator.sessions import Sessions
 from router.operator.subjects import FindTenant, Subjects
 from router.operator.tap import Tap
 from router.operator.top import Gauge, Top
@@ -44,8 +45,13 @@ async def open_operators(
         return
     processes = Processes(answers, control_side)
     subjects = Subjects(find_tenant)
-    routes = [*node_routes(processes), *Tap(processes, subjects).routes(), *Top(processes, gauge, clock).routes()]
-    routes += RefusedRoutes(processes, settings.limits).routes()
+    routes = [
+        *node_routes(processes),
+        *Tap(processes, subjects).routes(),
+        *Top(processes, gauge, clock).routes(),
+        *Sessions(processes, subjects).routes(),
+        *RefusedRoutes(processes, settings.limits).routes(),
+    ]
     server = OperatorServer(settings.runtime_dir, settings.operator, routes)
     try:
         try:

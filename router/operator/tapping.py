@@ -131,11 +131,12 @@ class Tapping:
                 tap.dropped = dropped + len(rows)
 
 
-def shown(done: Finished, epoch: float) -> dict[str, Any]:
-    """An exchange as tools show it: names as in request records, `at` in seconds since 1970. Nothing of bodies, headers and queries."""
+def shown(done: Finished, epoch: float, now: float | None = None) -> dict[str, Any]:
+    """An exchange as tools show it: names as in request records, `at` in seconds since 1970. Nothing of bodies, headers and queries. `now`
+    is the instant until which times are of one that has not ended."""
     route = done.route
     resource = None if route is None else route.resource
-    ended = done.ended
+    ended = done.ended if now is None else now
     return {
         "at": round(ended + epoch, 3),
         "request_id": _text(done.id),

@@ -64,6 +64,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "resolver_unavailable": "Something is wrong on our side",
         "ci_system": "The CI system can't be asked just now",
         "draining": "Back in a moment",
+        "session_closed": "Closed by the platform",
         "overloaded": "No room just now",
         "connection_closed": "The program here broke off",
         "speaks_tls": "This port wants https",

@@ -15,9 +15,11 @@ from router.base.addresses import Network
 from router.base.clock import Clock
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
+from router.observe.ended_exchange import Finished
 from router.observe.metrics import Metrics
 from router.observe.recorder import Recorder
 from router.pages import Pages
+from router.proxy import sessions
 from router.proxy.admission import judge_again
 from router.proxy.capture import Captures
 from router.proxy.client import ClientConnection
@@ -177,6 +179,14 @@ class Proxy:
     def used(self, since: float) -> Mapping[str, float]:
         """When each resource was last used, of those that were at or after `since`; as instants of the monotonic clock."""
         return self._worker.used(since)
+
+    def open_exchanges(self) -> list[sessions.Open]:
+        """What is open, tunnels among them."""
+        return sessions.open_exchanges(self._worker)
+
+    def cut(self, chosen: Callable[[Finished], bool]) -> tuple[int, int]:
+        """End those that are chosen; how many exchanges and tunnels these are."""
+        return sessions.cut(self._worker, chosen)
 
     @property
     def idle(self) -> bool:

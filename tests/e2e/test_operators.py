@@ -171,6 +171,50 @@ async def test_tap_refuses_what_it_does_not_know(node: Operated, words: list[str
     assert says in errors
 
 
+async def test_sessions_are_listed_and_cut_in_every_process(node: Operated) -> None:
+    """Requests that a program does not answer: each worker's are shown, and end at a word, which is audited. Others go on."""
+    release = asyncio.Event()
+
+    async def silent(visit: Visit) -> None:
+        await release.wait()
+        await visit.answer(b"late")
+
+    node.hosts += 1
+    slug = f"shop{node.hosts}"
+    host = f"{slug}.{PLATFORM_DOMAIN}"
+    async with Backend(silent) as running:
+        node.router.register(node.tenant, slug, running.port)
+        node.router.register(node.tenant, f"{slug}-other", running.port)
+        opened = await connections(node)
+        spared = await Connection.open(node.router.proxy_port)
+        asking = [asyncio.create_task(one.get(host), name="test: request") for one in opened]
+        going_on = asyncio.create_task(spared.get(f"{slug}-other.{PLATFORM_DOMAIN}"), name="test: request")
+        try:
+            found: dict[str, Any] = {}
+            async with asyncio.timeout(30):
+                while found.get("total") != len(opened):
+                    found = (await call(node.read, "GET", "/v1/sessions", query={"of": host}))[1]
+            status, out, errors = await node.run("sessions", slug, "--json")
+            assert (status, errors) == (0, "")
+            rows = json.loads(out)["data"]
+            assert {one["worker"] for one in rows} == ({0} if len(opened) == 1 else {1, 2})
+            assert {(one["host"], one["state"], one["path"]) for one in rows} == {(host, "response_head", "/")}
+            status, out, errors = await node.run("cut", host)
+            assert (status, out) == (1, "")
+            assert "--yes" in errors
+            status, out, errors = await node.run("cut", host, "--yes")
+            assert (status, errors) == (0, "")
+            assert out.startswith(f"closed {len(opened)} exchange")
+            assert [answer[0] for answer in await asyncio.gather(*asking)] == [503] * len(opened)
+            assert not going_on.done()
+        finally:
+            release.set()
+        assert (await going_on)[0] == 200
+        for connection in (*opened, spared):
+            connection.close()
+    assert [(act["subject"], act["uid"]) for act in node.acts("cut")] == [(host, os.getuid())]
+
+
 async def test_top_adds_up_what_every_process_carries(node: Operated, host: str) -> None:
     """While requests come, a tool that asks once sees their rate, by worker, host and resource."""
     opened = await connections(node)

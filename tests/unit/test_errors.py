@@ -74,6 +74,7 @@ EDGE_STATUSES = {
     "resolver_unavailable": 503,
     "identity_provider_unavailable": 503,
     "draining": 503,
+    "session_closed": 503,
     "backend_timeout": 504,
     "http_version_not_supported": 505,
 }

@@ -235,6 +235,12 @@ EDGE: Mapping[str, Entry] = MappingProxyType(
             visitor="Reload: another node answers.",
             operator="If visitors see it, Caddy still sends requests to this node. With several routers set `MIOSA_CADDY_HEALTH=readyz`.",
         ),
+        "session_closed": Entry(
+            "An operator of the platform closed this open request (`miosa-router cut`). The next one is served as ever.",
+            visitor="Reload.",
+            developer="Ask the platform why: it has an audit entry of it.",
+            operator="The audit log says who did it (`session.cut`).",
+        ),
         "overloaded": Entry(
             "A worker has as many connections as `limits.connections` or its file descriptors allow.",
             visitor="Try again shortly.",
