@@ -23,6 +23,7 @@ from router.cli import (
     errors,
     explain,
     keys,
+    log_level,
     resources,
     serve,
     sessions,
@@ -62,6 +63,7 @@ app.command()(top.top)
 app.command()(sessions.sessions)
 app.command()(sessions.cut)
 app.command()(errors.errors)
+app.command("log-level")(log_level.log_level)
 app.command()(demo)
 
 

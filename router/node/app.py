@@ -25,6 +25,7 @@ from router.node.record_keeping import keeping, open_kept, packing_to
 from router.node.route_memory import RouteMemory
 from router.node.sockets import local_addresses, open_sockets
 from router.observe import logs
+from router.observe.log_levels import LogLevels, as_json, from_json
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.open_sessions import OpenSessions
@@ -89,6 +90,9 @@ class App:
         self._host_notes = HostNotes()
         self._error_notes = ErrorNotes()
         self._answers = Answers()
+        self.log_levels = levels = LogLevels(self._clock.monotonic)
+        self._answers.add("log_levels", lambda _: as_json(levels.levels))
+        self._answers.add("set_log_levels", lambda arguments: levels.replace(from_json(arguments["levels"])))
         self._state = "starting"
         self._control_side: ControlSide | None = None
         self._worker_side: WorkerSide | None = None
@@ -167,6 +171,7 @@ class App:
             self._worker_side.close()
         await self._tasks.close()
         await self._stack.aclose()
+        self.log_levels.close()
         if served:
             _log.info("closed")
 
@@ -353,6 +358,7 @@ class App:
             kept=self._kept,
             carrier=self._carrier(),
             answers=self._answers,
+            levels=self.log_levels,
             state=lambda: self._state,
         )
 

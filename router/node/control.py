@@ -44,6 +44,7 @@ from router.node.rest import server_on
 from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
 from router.node.surroundings import Surroundings
 from router.node.zone_certificates import open_delegations, open_zone_jobs
+from router.observe.log_levels import LogLevels
 from router.observe.metrics import Metrics
 from router.operator.processes import Answers
 from router.operator.server import OperatorServer
@@ -97,6 +98,7 @@ class Control:
         kept: KeptRecords | None,
         carrier: Carrier | None,
         answers: Answers,
+        levels: LogLevels,
         state: Callable[[], str],
     ) -> None:
         self._settings = settings
@@ -119,6 +121,7 @@ class Control:
         self._kept = kept
         self._carrier = carrier
         self._answers = answers
+        self._levels = levels
         self._watch = ClockWatch(clock)
         self._stack = AsyncExitStack()
         self._tasks = Tasks("control")
@@ -216,7 +219,13 @@ class Control:
             return (await services.tenants.find(id_or_slug)).id
 
         opening = open_operators(
-            settings, self._answers, self._control_side, find_tenant=find_tenant, gauge=metrics.now, clock=clock
+            settings,
+            self._answers,
+            self._control_side,
+            find_tenant=find_tenant,
+            levels=self._levels,
+            gauge=metrics.now,
+            clock=clock,
         )
         self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)

@@ -6,8 +6,11 @@ from importlib.metadata import version
 from typing import Any
 
 from router.base.clock import Clock
+from router.base.tasks import Tasks
 from router.node.ipc import ControlSide
 from router.node.sockets import ListenError
+from router.observe.log_levels import LogLevels
+from router.operator.log_levels import LogLevelRoutes
 from router.operator.processes import Answers, Processes
 from router.operator.refused import RefusedRoutes
 from router.operator.server import Call, OperatorRoute, OperatorServer, answer
@@ -36,6 +39,7 @@ async def open_operators(
     control_side: ControlSide | None,
     *,
     find_tenant: FindTenant,
+    levels: LogLevels,
     gauge: Gauge,
     clock: Clock,
 ) -> AsyncIterator[OperatorServer | None]:
@@ -45,12 +49,17 @@ async def open_operators(
         return
     processes = Processes(answers, control_side)
     subjects = Subjects(find_tenant)
+    tasks = Tasks("operators' sockets")
+    log_levels = LogLevelRoutes(processes, levels, settings.log_level, tasks)
+    if control_side is not None:
+        control_side.on_serving(log_levels.tell)
     routes = [
         *node_routes(processes),
         *Tap(processes, subjects).routes(),
         *Top(processes, gauge, clock).routes(),
         *Sessions(processes, subjects).routes(),
         *RefusedRoutes(processes, settings.limits).routes(),
+        *log_levels.routes(),
     ]
     server = OperatorServer(settings.runtime_dir, settings.operator, routes)
     try:
@@ -62,3 +71,4 @@ async def open_operators(
         yield server
     finally:
         await server.close()
+        await tasks.close()

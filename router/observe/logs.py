@@ -20,6 +20,8 @@ from router.settings import Settings
 _DEEPEST = 6  # levels of nested values that are searched; below, the text form is
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROLS_BUT_LINES = re.compile(_CONTROLS.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+_BASE: list[int] = []  # the level of `configure`
+_OTHERS: list[str] = []  # modules that have one of their own
 _SEVERAL_LINES = ("exception", "stack")  # what may have several lines in the text form
 
 
@@ -56,14 +58,34 @@ def configure(settings: Settings, worker: int | None = None) -> None:
         before_it.flush()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("alembic").setLevel(max(level, logging.WARNING))  # the store says what it migrated
+    _BASE.clear()
+    _BASE.append(level)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         # Modules keep their loggers from before this call; caching would keep their old configuration too.
         cache_logger_on_first_use=False,
+    )
+    set_levels({})
+
+
+def set_levels(levels: Mapping[str, str]) -> None:
+    """Let these modules log from other levels on than `configure` says, and all others as it says."""
+    level = _BASE[-1] if _BASE else logging.INFO
+    numbers = logging.getLevelNamesMapping()
+    for name in _OTHERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _OTHERS[:] = levels
+    # The store says what it migrated.
+    wanted = {"alembic": max(level, logging.WARNING)} | {name: numbers[one.upper()] for name, one in levels.items()}
+    for name, number in wanted.items():
+        logging.getLogger(name).setLevel(number)
+    # Ours are dropped before they are put together where all have one level; else each by its module's.
+    before = [one for one in structlog.get_config()["processors"] if one is not structlog.stdlib.filter_by_level]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *before] if levels else before,
+        wrapper_class=structlog.make_filtering_bound_logger(min([level, *wanted.values()] if levels else [level])),
     )
 
 

@@ -4,6 +4,7 @@
     server.py      `OperatorServer`: HTTP on both, who calls, which calls are acts
     processes.py   `Answers` of one process, `Processes`: the same question to every process of the node
     subjects.py    what a host, an id or a slug at a command line means
+    log_levels.py  `log-level`
     refused.py     `errors`; observe/refused.py keeps the messages, http1/refused.py finds the byte
     tap.py         `tap`, and tapping.py: what a process that carries traffic does for it
 

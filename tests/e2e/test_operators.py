@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ import pytest_asyncio
 from tests.support.backends import Backend, Visit
 from tests.support.operators import call
 from tests.support.router import MIOSA_ROUTER, PLATFORM_DOMAIN, Router
-from tests.support.waiting import eventually, until
+from tests.support.waiting import PAUSE, eventually, until
 from tests.support.workers import Connection, owner, workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
@@ -109,6 +109,13 @@ async def connections(node: Operated) -> list[Connection]:
 async def next_line(running: subprocess.Popen[bytes]) -> Any:
     assert running.stdout is not None
     return json.loads(await asyncio.wait_for(asyncio.to_thread(running.stdout.readline), 30))
+
+
+async def comes_true(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Ask until the answer is the wanted one."""
+    async with asyncio.timeout(30):
+        while await ask() != wanted:
+            await asyncio.sleep(PAUSE)
 
 
 async def test_every_process_is_known(node: Operated) -> None:
@@ -268,6 +275,66 @@ async def test_errors_of_all_processes_are_one_list(node: Operated) -> None:
     shown = out.splitlines()
     place = shown[4].index("^")
     assert shown[3][place - 1 : place + 2] == "X Y"
+
+
+async def test_a_level_is_set_in_all_processes(node: Operated) -> None:
+    """For a while, audited; the socket for questions refuses it, and shows it."""
+    processes = [0, 1, 2] if workers(node.router.process.pid) else [0]
+    status, said = await call(node.read, "POST", "/v1/log-levels", {"module": "router.proxy", "level": "debug"})
+    assert (status, said["error"]["code"]) == (403, "read_only_socket")
+    status, out, errors = await node.run("log-level", "router.proxy", "debug", "--for", "2m", "--json")
+    assert (status, errors) == (0, "")
+    (one,) = json.loads(out)["levels"]
+    assert (one["module"], one["level"], one["processes"]) == ("router.proxy", "debug", processes)
+    assert 100 < one["seconds_left"] <= 120
+    act = node.acts("log_level")[-1]
+    assert (act["subject"], act["log_level"], act["seconds"], act["uid"]) == ("router.proxy", "debug", 120, os.getuid())
+    status, out, errors = await node.run("log-level", "router.proxy", "default")
+    assert (status, out) == (0, "all modules  info     log_level of the settings\n")
+
+
+async def test_a_level_ends_by_itself_everywhere(node: Operated) -> None:
+    status, _, errors = await node.run("log-level", "router", "error", "--for", "1s")
+    assert (status, errors) == (0, "")
+
+    async def levels() -> Any:
+        return (await call(node.read, "GET", "/v1/log-levels"))[1]["levels"]
+
+    await comes_true(levels, wanted=[])
+
+
+async def test_a_worker_that_starts_is_told(node: Operated) -> None:
+    """It has the levels that the others were given."""
+    before = workers(node.router.process.pid)
+    if not before:
+        return  # a node of one process has none
+    await node.run("log-level", "router.gate", "debug", "--for", "5m")
+    os.kill(before[0], signal.SIGKILL)
+
+    async def told() -> bool:
+        if set(workers(node.router.process.pid)) & {before[0]}:
+            return False
+        levels = (await call(node.read, "GET", "/v1/log-levels"))[1]
+        return levels["processes"] == [0, 1, 2] and all(one["processes"] == [0, 1, 2] for one in levels["levels"])
+
+    await comes_true(told, wanted=True)
+    await node.run("log-level", "router.gate", "default")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["router.nothing", "debug"], 1, "is no module"),
+        (["sqlalchemy.engine", "debug"], 1, "is no module"),
+        (["router", "loud"], 1, "A level is one of"),
+        (["router", "debug", "--for", "25h"], 1, "24 hours"),
+        (["router", "debug", "--for", "soon"], 2, "is not a time"),
+        (["router"], 2, "give a module and its level"),
+    ],
+)
+async def test_levels_that_can_not_be_set(node: Operated, words: list[str], status: int, says: str) -> None:
+    found, _, errors = await node.run("log-level", *words)
+    assert (found, says in errors) == (status, True), errors
 
 
 async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `End`             | supervisor      | child           | -             |
 | `Ready`, `Failed` | child           | supervisor      | -             |
 | `Heartbeat`       | child           | supervisor      | -             |
+| `SetLogLevels`    | control process | supervisor      | -             |
 
 During a reload processes of two versions talk to each other. So names on the wire (`do`, and each field's, or its
 `wire` name) stay; a new field has a default; a field that the reader does not know is skipped; a message whose type it
@@ -588,6 +589,14 @@ class Heartbeat(Message):
     alive: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class SetLogLevels(Message):
+    """Which modules log from other levels on than the settings say: as `observe/log_levels.py` writes them."""
+
+    do = "log levels"
+    levels: Mapping[str, Sequence[Any]]
+
+
 def records_line(pack: bytes) -> bytes:
     """`RequestRecords` of a pack as it is written, where nothing was lost: made past `json`, which takes three times as long as the
     rest of it, since a worker sends one with every 64 requests."""
@@ -634,7 +643,7 @@ TO_CONTROL = Direction(
     PasswordRequest,
 )
 TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
-TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat)
+TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat, SetLogLevels)
 
 _WIRE_NAMES: dict[type[Message], tuple[tuple[str, str], ...]] = {}
 

@@ -27,6 +27,7 @@ from router.node.ipc.messages import (
     Message,
     Ready,
     ReopenLogs,
+    SetLogLevels,
     StandBack,
     StandIn,
     Start,
@@ -36,6 +37,7 @@ from router.node.processes.control_socket import ControlSocket
 from router.node.processes.single import SQL, TRAFFIC, tune_gc
 from router.node.sockets import ListenError
 from router.observe import logs
+from router.observe.log_levels import as_json
 from router.settings import Settings, SettingsError, parse
 
 # What only the supervisor can change, since it is about what the supervisor has open.
@@ -94,6 +96,8 @@ class _Child:
             control = bool(set(start.fixed["roles"]) - {"proxy"})
             process = ProcessRole(number=start.number, addresses=addresses, control=control, start=start.start)
             app = App(settings, sockets=self._sockets, process=process)
+            if not start.number:
+                app.log_levels.on_change = lambda levels: self._control_socket.send(SetLogLevels(as_json(levels)))
         except SettingsError as error:
             self._control_socket.send(Failed(str(error), error.problems))
             return

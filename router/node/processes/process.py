@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from router.node.ipc.messages import TO_SUPERVISOR, Connect, Drain, End, Failed, Heartbeat, Message, Ready
+from router.node.ipc.messages import TO_SUPERVISOR, Connect, Drain, End, Failed, Heartbeat, Message, Ready, SetLogLevels
 from router.node.processes import systemd
 from router.node.processes.control_socket import ControlSocket, pair
+from router.observe.log_levels import LogLevels, from_json
 
 _MARGIN = 10.0  # seconds by which a process may be late with its own end
 _LATE = 3  # missed heartbeats after which another worker accepts for this one
@@ -22,11 +23,15 @@ _log = structlog.get_logger("router.node.processes")
 class Process:
     """One process, from its start on. `number` is its slot: 0 the control process, from 1 the workers.
 
-    A fresh interpreter: it inherits no thread, no loop and no memory, and has the code of now.
+    `log_levels` are the supervisor's own, which the control process sets. A fresh interpreter: it inherits no thread, no loop and no memory, and has the code of now.
     """
 
     def __init__(
-        self, number: int, sockets: Mapping[str, socket.socket], on_end: Callable[["Process"], object]
+        self,
+        number: int,
+        sockets: Mapping[str, socket.socket],
+        on_end: Callable[["Process"], object],
+        log_levels: LogLevels,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
@@ -40,6 +45,7 @@ class Process:
         self._missed: int | None = None  # our heartbeats since its last one; None before its first
         self._stands_in = False
         self._on_end = on_end
+        self._log_levels = log_levels
         self._drain_limit = 0.0
         self._killing: asyncio.TimerHandle | None = None
         ours, theirs = pair()
@@ -133,6 +139,8 @@ class Process:
             case Heartbeat():
                 self._missed = 0
             case Ready():
+                if not self.number:
+                    self._log_levels.close()  # it knows of none
                 self.is_ready, self._drain_limit = True, message.drain
                 self._stands_in = message.stands_in
                 self.ready_at = asyncio.get_running_loop().time()
@@ -140,6 +148,8 @@ class Process:
             case Failed():
                 self.failure = message.reason
                 self.problems = [(key, what) for key, what in message.settings]
+            case SetLogLevels():
+                self._log_levels.replace(from_json(message.levels))
             case _:
                 pass  # it has closed its end, and is about to exit
 

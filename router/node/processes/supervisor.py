@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from router.base.clock import SystemClock
 from router.base.tasks import Tasks
 from router.node.ipc.messages import ReopenLogs, StandBack, StandIn, Start
 from router.node.processes import systemd
@@ -32,6 +33,7 @@ from router.node.processes.single import stay_alive
 from router.node.processes.slot import Slot, StartError
 from router.node.processes.systemd import Notifier
 from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, binds, dns_sockets, listen, listen_together
+from router.observe.log_levels import LogLevels
 from router.settings import Settings, SettingsError
 
 Values = Mapping[str, Any]
@@ -69,6 +71,7 @@ class Supervisor:
         self._status = "starting"
         self._refused: list[tuple[str, str]] = []
         self._tasks = Tasks("supervisor")
+        self._log_levels = LogLevels(SystemClock().monotonic)
         self._stop: asyncio.Event
         self._hurry: asyncio.Event
         self._reload: asyncio.Event
@@ -164,7 +167,7 @@ class Supervisor:
         if number:
             sockets = {"proxy": self._sockets["proxy"][self._socket_of(number)]}
         try:
-            process = Process(number, sockets, self._left)
+            process = Process(number, sockets, self._left, self._log_levels)
         except OSError as error:
             _log.error("process could not be created", number=number, error=str(error))
             raise StartError(str(error)) from error

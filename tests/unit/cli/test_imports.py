@@ -55,6 +55,7 @@ def shown(*lines: list[str]) -> tuple[str, set[str]]:
                     "status",
                     "tap",
                     "errors",
+                    "log-level",
                 )
             ],
             "--config",
