@@ -13,7 +13,8 @@ INTRODUCTION = """\
 
 Made by `make docs` from `docs/audit_log.py` and the routes of the API; don't edit it here.
 
-Each act of somebody that may change something has an entry: over the API (every request but GET), and what the router does by itself. The
+Each act of somebody that may change something has an entry: over the API (every request but GET), by a command of `miosa-router`, by an operator at the
+node's sockets (`tap`, `cut`, `log-level`), and what the router does by itself. The
 entry is written in the transaction of the change, so there is none without the other. Entries are kept for a year (`audit.retention`),
 of a tenant so many (`audit.max_entries_per_tenant`), in the store. No route, command or job changes one; only retention deletes.
 
@@ -26,6 +27,10 @@ api "/audit-log?action=custom_domain.*&outcome=refused"
 api "/audit-log?resource_id=$ID&since=2026-05-17T10:00:00Z"
 api "/audit-log?actor_id=$KEY_ID"
 ```
+
+`/audit-log/export` takes the same conditions and sends everything as a file, `format=ndjson` (a JSON object in each line) or `csv`, while it is
+read: a connection that is cut says that the file is not whole. In CSV a text that a spreadsheet would take for a formula has a quote before it. Operators
+have `miosa-router audit list` and `miosa-router audit export FILE [--csv]`, over all tenants or one.
 
 | condition | finds |
 |---|---|
@@ -54,7 +59,7 @@ such a key; a key of the platform everything, also what is about no tenant. Of a
 | `action` | a noun and what was done to it: below |
 | `resource_type`, `resource_id`, `resource_name` | what it was done to; the name is as it was then |
 | `outcome`, `status`, `code` | `ok`, `refused` or `failed` (a fault of ours), with the status and error code of the answer |
-| `changes` | the fields that changed: `{"name": {"old": "a", "new": "b"}, "metadata": null}` |
+| `changes` | the fields that changed: `{"name": {"old": "a", "new": "b"}, "metadata": null}`; where no field says it, the [events](webhooks.md) that came of it, under `events` |
 | `address` | where the request came from |
 | `request_id`, `user_agent` | as on the log lines of the request; the program's name, 200 characters of it |
 | `count` | for how many equal refusals it stands |

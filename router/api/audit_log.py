@@ -1,5 +1,9 @@
 """/audit-log: who did what with which key from where. Entries are read, and neither changed nor deleted."""
 
+import enum
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -7,16 +11,17 @@ from pydantic import Field, StringConstraints
 from router.api.authorization import authorize_place, list_conditions
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
 from router.api.events import TypePattern
-from router.api.models import Choice, Id, Instant, Moment, Out
-from router.api.operations import Call, Data, Handlers, Paged, operation
+from router.api.models import Choice, Id, Instant, Moment, Out, Query
+from router.api.operations import Call, Data, Download, Handlers, Paged, operation
 from router.api.principal import Access, Principal
 from router.audit.entry import ActorType, Entry, EntryFilter, Outcome, Via
+from router.audit.export import csv_head, csv_line, json_line
 from router.audit.log import AuditLog
 
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
 
-class AuditConditions(CursorPaging):
+class AuditConditions(Query):
     action: Annotated[TypePattern | None, Field(description="One action, or all of a kind: `custom_domain.*`.")] = None
     type: Annotated[TypePattern | None, Field(description="Another name of `action`.")] = None
     actor_type: Choice[ActorType] | None = None
@@ -29,8 +34,22 @@ class AuditConditions(CursorPaging):
     project_id: Id | None = None
     since: Annotated[Moment | None, Field(description="Entries from then on.")] = None
     until: Annotated[Moment | None, Field(description="Entries before that.")] = None
+
+
+class AuditQuery(AuditConditions, CursorPaging):
     cursor: MomentCursor | None = None
     after: Annotated[MomentCursor | None, Field(description="Another name of `cursor`.")] = None
+
+
+class Format(enum.StrEnum):
+    """How a file has entries: a JSON object in each line, or CSV with a line of names."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+class AuditExportQuery(AuditConditions):
+    format: Choice[Format] = Format.NDJSON
 
 
 class AuditEntryOut(Out):
@@ -70,18 +89,37 @@ class AuditLogApi(Handlers):
         self._audit = audit
 
     @operation("GET", "", "List entries of the audit log")
-    async def list(self, call: Call[None, AuditConditions]) -> Paged[AuditEntryOut]:
+    async def list(self, call: Call[None, AuditQuery]) -> Paged[AuditEntryOut]:
         """The newest first. A key of a workspace or project sees what was done there; a key of the platform sees everything.
 
         Entries are kept for a year unless the platform says otherwise. Nothing changes or deletes one.
         """
         query = call.query
         after = read_moment(query.cursor or query.after)
-        found, total = await self._audit.list(
-            conditions_of(call.principal, query), query.part(from_cursor=after is not None)
-        )
+        where = replace(conditions_of(call.principal, query), after=after)
+        found, total = await self._audit.list(where, query.part(from_cursor=after is not None))
         items, cursor = query.cut(found, lambda entry: moment_cursor(entry.created_at, entry.id))
         return Paged([shown_to(call.principal, entry) for entry in items], total, cursor)
+
+    @operation("GET", "/export", "Export the audit log")
+    async def export(self, call: Call[None, AuditExportQuery]) -> Download[AuditEntryOut]:
+        """All entries that fit, the newest first, as a file: a JSON object in each line, or CSV (`format=csv`), where what a spreadsheet
+        would take for a formula has a quote before it. It is sent while it is read, with what there was when it began; a connection that
+        is cut before the end says that it is not whole."""
+        principal, query = call.principal, call.query
+        pages = self._audit.export(conditions_of(principal, query))
+        as_csv = query.format is Format.CSV
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            if as_csv:
+                yield csv_head()
+            async with aclosing(pages):
+                async for page in pages:
+                    rows = [shown_to(principal, entry).model_dump(mode="json") for entry in page]
+                    yield b"".join(map(csv_line if as_csv else json_line, rows))
+
+        kind = "text/csv" if as_csv else "application/x-ndjson"
+        return Download(kind, f"audit-log.{query.format}", parts())
 
     @operation("GET", "/{id}", "Get an entry of the audit log")
     async def get(self, call: Call) -> Data[AuditEntryOut]:
@@ -92,8 +130,14 @@ class AuditLogApi(Handlers):
 
 def conditions_of(principal: Principal, query: AuditConditions) -> EntryFilter:
     """What is asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
+    tenant_id, workspace_id, project_id = None, query.workspace_id, query.project_id
+    if principal.access < Access.PLATFORM:  # the platform sees all tenants', unless it works for one
+        bounds = list_conditions(principal, workspace_id, project_id)
+        tenant_id, workspace_id, project_id = bounds["tenant_id"], bounds["workspace_id"], bounds["project_id"]
     return EntryFilter(
-        **bounds_in(principal, query.workspace_id, query.project_id),
+        tenant_id=tenant_id,
+        workspace_id=workspace_id,
+        project_id=project_id,
         action=query.action or query.type,
         actor_type=query.actor_type,
         actor_id=query.actor_id,
@@ -103,15 +147,7 @@ def conditions_of(principal: Principal, query: AuditConditions) -> EntryFilter:
         request_id=query.request_id,
         since=query.since,
         until=query.until,
-        after=read_moment(query.cursor or query.after),
     )
-
-
-def bounds_in(principal: Principal, workspace_id: str | None, project_id: str | None) -> dict[str, str | None]:
-    """Whose entries. The platform sees all tenants', unless it works for one."""
-    if principal.access is Access.PLATFORM:
-        return {"tenant_id": None, "workspace_id": workspace_id, "project_id": project_id}
-    return {**list_conditions(principal, workspace_id, project_id)}  # type: ignore[dict-item]  # a TypedDict of texts
 
 
 def shown_to(principal: Principal, entry: Entry) -> AuditEntryOut:

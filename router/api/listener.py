@@ -22,12 +22,23 @@ from router.api.address import caller_address, client_address
 from router.api.cors import Cors
 from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
-from router.api.operations import SAFE_METHODS, Auth, Call, Data, EventStream, HandlerResponse, Operation, Rate, Text
+from router.api.operations import (
+    SAFE_METHODS,
+    Auth,
+    Call,
+    Data,
+    Download,
+    EventStream,
+    HandlerResponse,
+    Operation,
+    Rate,
+    Text,
+)
 from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
 from router.api.principal import ANYBODY, Access, Principal
 from router.api.rates import RateLimiter
 from router.api.responses import HEADERS, problem_body, respond
-from router.api.streams import send_events
+from router.api.streams import send_download, send_events
 from router.api.table import Served, Table
 from router.audit.act import Act, acting
 from router.audit.entry import MAX_USER_AGENT, Actor, ActorType, Via
@@ -180,7 +191,7 @@ class Api:
         call: Call[Any, Any] = Call(
             state.principal, places, body, query, state.request_id, last_event_id, accept, client
         )
-        if row.response is EventStream:
+        if row.response in {EventStream, Download}:
             return await self._stream(state, served, call)
         if row.response is Text:
             text = await self._run_text(served, call, state.act)
@@ -206,6 +217,8 @@ class Api:
             now = await self._authenticator.tenant(request.headers["Authorization"])
             return now is not None and await self._for_tenant(state, now, row) == state.principal
 
+        if isinstance(stream, Download):
+            return await send_download(request, stream, headers=headers, may_read=may_listen, closing=self._closing)
         return await send_events(
             request, stream, headers=headers, shown=served.event, may_listen=may_listen, closing=self._closing
         )

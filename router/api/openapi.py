@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from router.api.not_found import nouns_of
-from router.api.operations import Auth, Bare, Counted, EventStream, Operation, Paged, Resolved, Spread, Text
+from router.api.operations import Auth, Bare, Counted, Download, EventStream, Operation, Paged, Resolved, Spread, Text
 from router.api.streams import EVENTS
 from router.errors import NOT_FOUND, VALIDATION_FAILED, Problem
 from router.observe.exposition import OPENMETRICS, PLAIN
@@ -225,6 +225,8 @@ def _responses(row: Operation, item: Schema) -> Schema:
 
 
 def _content_types(row: Operation) -> tuple[str, ...]:
+    if row.response is Download:
+        return ("application/x-ndjson", "text/csv")
     if row.response is Text:
         return PLAIN, OPENMETRICS
     return (EVENTS if row.response is EventStream else "application/json",)
@@ -245,7 +247,12 @@ def _shown_headers(row: Operation, *, success: bool) -> Schema:
 
 
 def _envelope(row: Operation, item: Schema) -> Schema:
-    if row.response in {Bare, EventStream, Text}:  # of a stream, what is in the `data` of its events
+    if row.response in {
+        Bare,
+        EventStream,
+        Text,
+        Download,
+    }:  # of a stream, what is in the `data` of its events; of a file, a line
         return item
     properties: Schema = {"data": item}
     if row.response is Spread:

@@ -10,7 +10,8 @@ handler. That declaration serves it and documents it, so the two cannot disagree
 
 `Call[Body, Query]` says what is read and checked before the handler runs; the type that it returns says what is sent:
 `Data[T]` `{"data": T}`, `Bare[T]` T itself, `Spread[T]` both at once, `Resolved[T]` `{"data": T}` with `"reused": true`
-where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`, `EventStream[T]` events with T, `Text` a text in a format of its own. A `{name}` in a path
+where it existed, `Paged[T]` `{"data": [T], "page": {…}}`, `Counted[T]` `{"data": [T], "total": N}`, `EventStream[T]` events with T, `Text` a text in a format of its own,
+`Download[T]` a file of many T that is sent while it is read. A `{name}` in a path
 is a UUID (anything else there is 404), `{name:text}` any text.
 """
 
@@ -151,10 +152,27 @@ class Text:
     content_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Download(Generic[T]):
+    """A file that is sent piece by piece, as `parts` gives them; it is closed at the end. T is what one line of it has."""
+
+    content_type: str
+    name: str
+    parts: AsyncGenerator[bytes, None]
+
+
 HandlerResponse = (
-    Data[Any] | Bare[Any] | Spread[Any] | Resolved[Any] | Paged[Any] | Counted[Any] | EventStream[Any] | Text
+    Data[Any]
+    | Bare[Any]
+    | Spread[Any]
+    | Resolved[Any]
+    | Paged[Any]
+    | Counted[Any]
+    | EventStream[Any]
+    | Text
+    | Download[Any]
 )
-_RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted, EventStream)
+_RESPONSES = (Data, Bare, Spread, Resolved, Paged, Counted, EventStream, Download)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from router.api.models import Paging
 from router.api.operations import (
     Bare,
     Counted,
+    Download,
     Event,
     EventStream,
     HandlerResponse,
@@ -54,7 +55,7 @@ class Renderer:
                     rest["page"]["next_cursor"] = response.next_cursor
             items = self._adapter.dump_json(list(response.items))
             return self._operation.status, b'{"data":' + items + b"," + json.dumps(rest).encode()[1:]
-        if isinstance(response, EventStream | Text):
+        if isinstance(response, EventStream | Text | Download):
             raise TypeError("a stream and a text are sent, not rendered")
         body = self._adapter.dump_json(response.item)
         if isinstance(response, Resolved):

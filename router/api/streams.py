@@ -1,18 +1,19 @@
 """Streams of events (text/event-stream, HTML standard §9.2) for as long as somebody listens.
 
 A stream ends when the client leaves or reads too slowly, when the caller may listen no longer (looked at every two seconds), when the
-node drains, and after an hour; a client then comes again, and says which event it heard last.
+node drains, and after an hour; a client then comes again, and says which event it heard last. Files that are read piece by piece
+(`send_download`) go the same way.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from aiohttp.web import BaseRequest, StreamResponse
 
-from router.api.operations import Event, EventStream
+from router.api.operations import Download, Event, EventStream
 from router.api.parsing import ClientGoneError
 from router.errors import RouterError, StoreUnavailableError
 
@@ -66,12 +67,56 @@ async def send_events(
     return response
 
 
-async def _may_still(may_listen: Callable[[], Awaitable[bool]], stream: EventStream[Any]) -> bool:
+async def send_download(
+    request: BaseRequest,
+    file: Download[Any],
+    *,
+    headers: Mapping[str, str],
+    may_read: Callable[[], Awaitable[bool]],
+    closing: asyncio.Event,
+) -> StreamResponse:
+    """Send a file. Where it can't be sent to its end (one of the reasons above, or the store) the connection is cut, so that nobody
+    takes a part for the whole. Raises ClientGoneError."""
+    response = StreamResponse(
+        headers={**headers, "Content-Disposition": f'attachment; filename="{file.name}"', "X-Accel-Buffering": "no"}
+    )
+    response.content_type, response.charset = file.content_type, "utf-8"
+    async with aclosing(file.parts) as parts:
+        first = await anext(parts, b"")  # what fails at once is an answer, not half a file
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        if first:
+            await _write(request, response, first)
+        now = asyncio.get_running_loop().time
+        started = checked = now()
+        try:
+            async for part in parts:
+                allowed = True
+                if now() - checked >= CHECK_EVERY:
+                    checked, allowed = now(), await _may_still(may_read)
+                if not allowed or closing.is_set() or now() - started > _LIFE:
+                    _cut(request, file, "the node ends" if closing.is_set() else "too long, or no longer allowed")
+                await _write(request, response, part)
+        except StoreUnavailableError as error:
+            _cut(request, file, str(error))
+    return response
+
+
+def _cut(request: BaseRequest, file: Download[Any], reason: str) -> NoReturn:
+    _log.warning("download cut", file=file.name, reason=reason)
+    if request.transport is not None:
+        request.transport.abort()
+    raise ClientGoneError(reason) from None
+
+
+async def _may_still(may_listen: Callable[[], Awaitable[bool]], stream: EventStream[Any] | None = None) -> bool:
     """A store that can't be asked ends the stream too: it may be that the key has been revoked."""
     try:
         if not await may_listen():
             return False
-        await stream.check()
+        if stream is not None:
+            await stream.check()
     except (RouterError, StoreUnavailableError) as error:
         _log.info("stream ended", reason=str(error))
         return False

@@ -59,24 +59,36 @@ class AuditLog:
         *,
         via: Via,
         tenant_id: str | None = None,
+        workspace_id: str | None = None,
+        project_id: str | None = None,
         resource_id: str | None = None,
         resource_name: str | None = None,
         outcome: Outcome = Outcome.OK,
+        wait: bool = False,
     ) -> None:
         """Store one entry now, of an act that is not one of the store's: an operator's on a socket of the node, before it is done.
 
-        `action` is a noun and what is done to it, as in `session.cut`. Raises StoreUnavailableError.
+        `action` is a noun and what is done to it, as in `session.cut`. With `wait` the entry waits where the store is away; else
+        raises StoreUnavailableError.
         """
         act = Act(
             actor=actor,
             via=via,
             action=action,
             tenant_id=tenant_id,
+            workspace_id=workspace_id,
+            project_id=project_id,
             resource_id=resource_id,
             resource_name=resource_name,
         )
-        async with self._store.begin() as tx:
-            await tx.audit.put([replace(act.entry(self._clock.now()), outcome=outcome)])
+        entry = replace(act.entry(self._clock.now()), outcome=outcome)
+        try:
+            async with self._store.begin() as tx:
+                await tx.audit.put([entry])
+        except StoreUnavailableError:
+            if not wait:
+                raise
+            self._wait(entry.id, entry)
 
     def ended(self, act: Act, status: int, code: str | None = None) -> None:
         """An act has ended with that status of HTTP. Its entry is stored by now, or will be soon."""

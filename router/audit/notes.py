@@ -35,6 +35,7 @@ CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "preview_token": ("PreviewSecret",),
     "share_link": ("PreviewSecret", "Preview"),
     "trusted_issuer": ("TrustedIssuer",),
+    "log_drain": ("LogDrain",),
     "login": ("Login",),
     "session": ("Session",),
     "version": ("Version",),

@@ -44,6 +44,7 @@ SAFE: Final[Mapping[str, frozenset[str]]] = {
         "Preview": "name port visibility host_mode scheme protocol expires_at hide identity networks cors cors_origins",
         "PreviewSecret": "name kind preview_id expires_at",
         "TrustedIssuer": "name issuer audience enabled workspace_id project_id",
+        "LogDrain": "name kind format resource_id errors_only state",
         "Login": "issuer client_id email_domains anyone session_hours",
         "Version": "number kind state environment port promoted_at",
         "Release": "number version_id previous_version_id environment action",

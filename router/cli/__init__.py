@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from router.cli import (
+    audit,
     backup,
     blocks,
     db,
@@ -47,6 +48,7 @@ for _name, _commands in (
     ("domains", domains.commands),
     ("domain-connect", domain_connect.commands),
     ("blocks", blocks.commands),
+    ("audit", audit.commands),
 ):
     app.add_typer(_commands, name=_name)
 app.command()(serve.serve)

@@ -1,7 +1,5 @@
 """`block`, `unblock` and `blocks list`: what the operator does not let us serve."""
 
-import getpass
-import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -9,7 +7,7 @@ import typer
 from router.base.clock import iso
 from router.cli.options import PAGE, AsJson, Config, Limit, Page, group, parse_time, time_text, window
 from router.cli.output import show, show_list
-from router.cli.run_command import reported, with_services
+from router.cli.run_command import reported, user, with_services
 
 if TYPE_CHECKING:
     from router.node.services import Services
@@ -36,14 +34,14 @@ def block(
     from router.tenancy.blocks import BlockKind, Order
 
     order = Order(
-        reason=reason, public_reason=public_reason, actor=by or _user(), expires_at=parse_time(until, "--until")
+        reason=reason, public_reason=public_reason, actor=by or user(), expires_at=parse_time(until, "--until")
     )
 
     async def place(services: "Services") -> "Block":
         return (await services.blocks.block(BlockKind(kind), subject, order))[0]
 
     with reported(as_json):
-        shown = _block(with_services(config, place))
+        shown = _block(with_services(config, place, act="block.create", about=subject))
         show(shown, as_json)
 
 
@@ -59,7 +57,12 @@ def unblock(
 
     which = BlockKind(kind)
     with reported(as_json):
-        lifted = with_services(config, lambda services: services.blocks.unblock(which, subject, actor=by or _user()))
+        lifted = with_services(
+            config,
+            lambda services: services.blocks.unblock(which, subject, actor=by or user()),
+            act="block.lift",
+            about=subject,
+        )
         shown = _block(lifted)
         show(shown, as_json)
 
@@ -80,14 +83,6 @@ def blocks_list(
         where = BlockFilter(kind=None if kind is None else BlockKind(kind), lifted=lifted)
         found = with_services(config, lambda services: services.blocks.list(where, window(limit, page)), reads=True)
         show_list(found, _block, as_json, page)
-
-
-def _user() -> str:
-    """The user who runs a command, as the block records them."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name for this number, as in many containers
-        return f"user {os.getuid()}"
 
 
 def _block(block: "Block") -> dict[str, Any]:

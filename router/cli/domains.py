@@ -70,7 +70,7 @@ def domains_register(
         return await services.custom_domains.register(resource_id, fqdn)
 
     with reported(as_json):
-        domain = with_services(config, register)
+        domain = with_services(config, register, act="custom_domain.create", about=fqdn)
         shown = {**_domain(domain), "instructions": domain.instructions}
         show(shown, as_json)
 
@@ -86,7 +86,7 @@ def domains_remove(
         return await services.custom_domains.remove(domain.id)
 
     with reported(as_json):
-        removed = with_services(config, remove)
+        removed = with_services(config, remove, act="custom_domain.delete", about=fqdn)
         show({"id": removed.id, "fqdn": removed.fqdn, "status": removed.status.value}, as_json)
 
 
@@ -99,7 +99,7 @@ def domains_verify(fqdn: str, config: Config = None, as_json: AsJson = False) ->
         return await services.verification.custom_domain(domain.id)
 
     with reported(as_json):
-        shown = _domain(with_services(config, verify))
+        shown = _domain(with_services(config, verify, act="custom_domain.verify", about=fqdn))
         show(shown, as_json)
 
 
@@ -133,7 +133,7 @@ def domains_delegation(domain: str, config: Config = None, as_json: AsJson = Fal
         return found
 
     with reported(as_json):
-        show(_zone(with_services(config, look)), as_json)
+        show(_zone(with_services(config, look, act="delegation.check", about=domain)), as_json)
 
 
 @commands.command("renew")
@@ -149,7 +149,7 @@ def domains_renew(domain: str, config: Config = None, as_json: AsJson = False) -
         return found
 
     with reported(as_json):
-        show(_zone(with_services(config, renew)), as_json)
+        show(_zone(with_services(config, renew, act="certificate.renew", about=domain)), as_json)
 
 
 @commands.command("diagnose")

@@ -64,7 +64,13 @@ def endpoints_put(
         version_id=version_id,
     )
     with reported(as_json):
-        show(_endpoint(with_services(config, lambda services: services.resources.endpoints.put(change))), as_json)
+        put = with_services(
+            config,
+            lambda services: services.resources.endpoints.put(change),
+            act="endpoint.set",
+            about=resource_id,
+        )
+        show(_endpoint(put), as_json)
 
 
 @commands.command("get")
@@ -85,7 +91,12 @@ def endpoints_delete(
 ) -> None:
     """Forget where a resource listens. Its state stays."""
     with reported(as_json):
-        with_services(config, lambda services: services.resources.endpoints.delete(resource_id, version_id))
+        with_services(
+            config,
+            lambda services: services.resources.endpoints.delete(resource_id, version_id),
+            act="endpoint.delete",
+            about=resource_id,
+        )
         show({"resource_id": resource_id, "deleted": True}, as_json)
 
 

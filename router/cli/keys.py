@@ -46,7 +46,7 @@ def keys_create(
         return await services.keys.create(holder.id, scope=wanted, scope_id=scope_id, name=name)
 
     with reported(as_json):
-        key, plain = with_services(config, create)
+        key, plain = with_services(config, create, act="api_key.create", about=name)
         shown = {"id": key.id, "key": plain, "scope": key.scope_text}
         show(shown, as_json)
 
@@ -78,7 +78,10 @@ def keys_revoke(
 ) -> None:
     """Revoke a key: requests with it are refused from now on."""
     with reported(as_json):
-        shown = _key(with_services(config, lambda services: services.keys.revoke(key_id)))
+        revoked = with_services(
+            config, lambda services: services.keys.revoke(key_id), act="api_key.revoke", about=key_id
+        )
+        shown = _key(revoked)
         show(shown, as_json)
 
 
@@ -104,7 +107,7 @@ def keys_rotate_signing(
         return await services.signing_keys.replace(purpose)
 
     with reported(as_json):
-        key = with_services(config, replace)
+        key = with_services(config, replace, act="signing_key.rotate", about=of.value)
         show({"id": key.id, "signs": of.value}, as_json)
 
 
@@ -130,7 +133,7 @@ def keys_rotate_secrets(
         return done + more_done + drains_done, lost + more_lost + drains_lost
 
     with reported(as_json):
-        done, lost = with_services(config, reseal, secrets=True)
+        done, lost = with_services(config, reseal, act="secrets_key.rotate", secrets=True)
         show({"encrypted": done, "lost": lost}, as_json)
 
 
@@ -144,7 +147,14 @@ def keys_rotate_acme(config: Config = None, as_json: AsJson = False) -> None:
         if acme is None:
             raise RouterError(CONFLICT, "This router orders no certificates: no acme_zone is set.")
         directory = acme.directory
-        if not with_services(config, lambda services: services.account_keys.want_new(directory), secrets=True):
+        wanted = with_services(
+            config,
+            lambda services: services.account_keys.want_new(directory),
+            act="acme_account.rotate",
+            about=directory,
+            secrets=True,
+        )
+        if not wanted:
             raise RouterError(NOT_FOUND, f"There is no account at {directory} yet; its key is made with it.")
         show({"directory": directory, "replaced": "soon"}, as_json)
 

@@ -98,7 +98,8 @@ def resources_put(
         return resource
 
     with reported(as_json):
-        show(_resource(with_services(config, put)), as_json)
+        about = None if resource_id == "new" else resource_id
+        show(_resource(with_services(config, put, act="resource.set", about=about)), as_json)
 
 
 @commands.command("get")
@@ -132,7 +133,13 @@ def resources_list(
 def resources_delete(resource_id: _Id, config: Config = None, as_json: AsJson = False) -> None:
     """Delete a resource for good: its hosts answer 410 from now on."""
     with reported(as_json):
-        show(_resource(with_services(config, lambda services: services.resources.delete(resource_id))), as_json)
+        deleted = with_services(
+            config,
+            lambda services: services.resources.delete(resource_id),
+            act="resource.delete",
+            about=resource_id,
+        )
+        show(_resource(deleted), as_json)
 
 
 def _resource(resource: Resource) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """How a command runs: settings, the store and its services, and what becomes of its errors. Exit status 1: it failed."""
 
 import asyncio
+import getpass
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import typer
 
@@ -113,22 +115,75 @@ def command_settings(config: Path | None) -> "Settings":
     return settings
 
 
+@overload
 def with_services(
-    config: Path | None, work: "Callable[[Services], Awaitable[T]]", *, reads: bool = False, secrets: bool = False
+    config: Path | None, work: "Callable[[Services], Awaitable[T]]", *, reads: Literal[True], secrets: bool = False
+) -> T: ...
+
+
+@overload
+def with_services(
+    config: Path | None,
+    work: "Callable[[Services], Awaitable[T]]",
+    *,
+    act: str,
+    about: str | None = None,
+    secrets: bool = False,
+) -> T: ...
+
+
+def with_services(
+    config: Path | None,
+    work: "Callable[[Services], Awaitable[T]]",
+    *,
+    reads: bool = False,
+    act: str | None = None,
+    about: str | None = None,
+    secrets: bool = False,
 ) -> T:
-    """Run `work` on the store and return what it returns. A command that only `reads` makes no database; with `secrets` it reads
-    and stores those that are encrypted."""
+    """Run `work` on the store and return what it returns. A command that only `reads` makes no database; every other says what it does as
+    the audit log calls it (`act`, as `tenant.create`) and to what, where an id or name is given (`about`). With `secrets` it reads and
+    stores those that are encrypted."""
     from router.node.services import open_services
 
     async def run(settings: "Settings") -> T:
         async with open_services(settings, secrets=secrets) as services:
-            return await work(services)
+            return await (work(services) if act is None else _audited(services, work, act, about))
 
     settings = command_settings(config)
     if not reads:
         return asyncio.run(run(settings))
     with database_to_read(settings) as found:
         return asyncio.run(run(found))
+
+
+async def _audited(
+    services: "Services", work: "Callable[[Services], Awaitable[T]]", action: str, about: str | None
+) -> T:
+    """Run `work` as an act of the user who runs the command: its entry is stored with what it changes."""
+    from router.audit.act import Act, acting, operator
+    from router.audit.entry import Via
+    from router.base.ids import is_id
+
+    act = Act(actor=operator(os.getuid(), user()), via=Via.CLI, action=action, bound=False)
+    if about is not None and is_id(about):
+        act.resource_id = about
+    else:
+        act.resource_name = about
+    with acting(act):
+        result = await work(services)
+    if act.stored is None:  # nothing had to be changed
+        services.audit.ended(act, 200)
+        await services.audit.flush()
+    return result
+
+
+def user() -> str:
+    """The user of the operating system who runs a command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this number, as in many containers
+        return f"user {os.getuid()}"
 
 
 async def tenant_id(services: "Services", tenant: str | None) -> str | None:

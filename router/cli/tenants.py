@@ -24,7 +24,9 @@ def tenants_create(
 ) -> None:
     """Create a tenant with its default workspace and project."""
     with reported(as_json):
-        tenant = with_services(config, lambda services: services.tenants.create(name, slug=slug))
+        tenant = with_services(
+            config, lambda services: services.tenants.create(name, slug=slug), act="tenant.create", about=name
+        )
         shown = {"id": tenant.id, "slug": tenant.slug, "name": tenant.name}
         show(shown, as_json)
 

@@ -38,6 +38,7 @@ from router.node.background import open_drains, periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
+from router.node.operator_acts import OperatorActs
 from router.node.operators import open_operators
 from router.node.readiness import Readiness
 from router.node.rest import server_on
@@ -226,6 +227,7 @@ class Control:
             levels=self._levels,
             gauge=metrics.now,
             clock=clock,
+            on_act=OperatorActs(services.audit, store),
         )
         self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)

@@ -13,7 +13,7 @@ from router.observe.log_levels import LogLevels
 from router.operator.log_levels import LogLevelRoutes
 from router.operator.processes import Answers, Processes
 from router.operator.refused import RefusedRoutes
-from router.operator.server import Call, OperatorRoute, OperatorServer, answer
+from router.operator.server import Call, OnAct, OperatorRoute, OperatorServer, answer
 from router.operator.sessions import Sessions
 from router.operator.subjects import FindTenant, Subjects
 from router.operator.tap import Tap
@@ -42,8 +42,10 @@ async def open_operators(
     levels: LogLevels,
     gauge: Gauge,
     clock: Clock,
+    on_act: OnAct,
 ) -> AsyncIterator[OperatorServer | None]:
-    """Serve the operators' tools while the block runs; None without a `runtime_dir`. Raises ListenError."""
+    """Serve the operators' tools while the block runs; None without a `runtime_dir`. `on_act` hears of what they do, before it is done.
+    Raises ListenError."""
     if settings.runtime_dir is None:
         yield None
         return
@@ -61,7 +63,7 @@ async def open_operators(
         *RefusedRoutes(processes, settings.limits).routes(),
         *log_levels.routes(),
     ]
-    server = OperatorServer(settings.runtime_dir, settings.operator, routes)
+    server = OperatorServer(settings.runtime_dir, settings.operator, routes, on_act=on_act)
     try:
         try:
             await server.start()

@@ -1,5 +1,6 @@
 """One transaction: the rows of every noun, and what they changed."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from router.audit.act import Act
@@ -47,7 +48,7 @@ from router.store.workspaces import SqlWorkspaces
 _WATCHED = (
     *("tenants", "keys", "workspaces", "projects", "resources", "previews", "preview_secrets", "logins", "sessions"),
     *("trusted_issuers", "deployments", "versions", "releases", "env", "blocks", "held_certificates"),
-    *("certificate_requests", "webhooks", "deliveries", "custom_domains", "preview_domains"),
+    *("certificate_requests", "webhooks", "deliveries", "custom_domains", "preview_domains", "log_drains"),
 )
 
 
@@ -124,6 +125,10 @@ class Transaction:
         entries = [] if self._entry is None else [self._entry]
         if events:
             mine = None if act is None else (self._entry or act.stored or act).tenant_id
+            if self._entry is not None and not self._entry.changes:
+                # No record says what changed, as where a block makes a resource suspended: its events do.
+                happened = sorted({event.type for event in events if event.tenant_id == mine})
+                entries[0] = self._entry = replace(self._entry, changes={"events": {"new": happened[:20]}})
             entries += entries_of(events, self._now, but=mine)
         if entries:
             await self.audit.put(entries)

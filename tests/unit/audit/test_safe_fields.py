@@ -12,6 +12,7 @@ from router.certificates.held import HeldCertificate
 from router.certificates.request import CertificateRequest
 from router.domains.custom import CustomDomain
 from router.domains.preview_domains import PreviewDomain
+from router.drains.log_drain import LogDrain
 from router.tenancy.blocks import Block
 from router.tenancy.deliveries import Delivery
 from router.tenancy.deployments import Deployment
@@ -32,7 +33,19 @@ from router.tenancy.workspaces import Workspace
 RECORDS = {
     kind.__name__: kind
     for kind in (
-        *(Block, CertificateRequest, CustomDomain, Delivery, Deployment, EnvVar, HeldCertificate, Key, Login, Preview),
+        *(
+            LogDrain,
+            Block,
+            CertificateRequest,
+            CustomDomain,
+            Delivery,
+            Deployment,
+            EnvVar,
+            HeldCertificate,
+            Key,
+            Login,
+            Preview,
+        ),
         *(PreviewDomain, PreviewSecret, Project, Release, Resource, Session, StoredEndpoint, Tenant, TrustedIssuer),
         *(Version, Webhook, Workspace),
     )

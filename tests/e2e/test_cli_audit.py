@@ -1,0 +1,50 @@
+"""`audit list` and `audit export`, and the entries of commands that change the store."""
+
+import csv
+import getpass
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_cli import Cli
+
+pytestmark = pytest.mark.e2e
+
+
+def test_commands_have_entries_which_can_be_listed_and_exported(tmp_path: Path) -> None:
+    """By the user who runs them, with what they did to what; a secret is not there; a file is whole or not there."""
+    cli = Cli(tmp_path)
+    tenant = cli.json("tenants", "create", "Acme")
+    key = cli.json("keys", "create", "--tenant", "acme", "--name", "=cmd()")
+    cli.json("keys", "revoke", key["id"])
+    block = cli.json("block", "tenant", "acme", "--reason", "unpaid")
+    found = cli.json("audit", "list")["data"]
+    entries = {one["action"]: one for one in found}
+    assert {action: (one["resource_id"], one["tenant_id"]) for action, one in entries.items()} == {
+        "tenant.create": (tenant["id"], tenant["id"]),
+        "api_key.create": (key["id"], tenant["id"]),
+        "api_key.revoke": (key["id"], tenant["id"]),
+        "block.create": (block["id"], None),
+        "tenant.suspended": (None, tenant["id"]),  # what the tenant sees of it
+    }
+    by = {(one["via"], one["actor_type"], one["actor_id"], one["actor_name"]) for one in found if one["via"] == "cli"}
+    assert by == {("cli", "operator", str(os.getuid()), getpass.getuser())}
+    assert list(entries["api_key.revoke"]["changes"]) == ["revoked_at"]
+    assert [one["action"] for one in cli.json("audit", "list", "--action", "api_key.*", "--limit", "1")["data"]] == [
+        "api_key.revoke"
+    ]
+    text = cli("audit", "list", "--tenant", "acme")
+    assert (text.returncode, "api_key.create" in text.stdout) == (0, True)
+
+    assert cli.json("audit", "export", "log.ndjson", "--until", "2030-01-01T00:00:00Z")["entries"] == len(found)
+    lines = [json.loads(line) for line in (tmp_path / "log.ndjson").read_text().splitlines()]
+    assert lines == found
+    assert cli.json("audit", "export", "log.csv", "--csv", "--resource", key["id"])["entries"] == 2
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert [row["resource_name"] for row in csv.DictReader(file)] == ["'=cmd()", "'=cmd()"]
+    for exported in ("log.ndjson", "log.csv"):
+        assert key["key"] not in (tmp_path / exported).read_text()
+    assert "is there already" in cli.error("audit", "export", "log.csv")["message"]
+    assert not list(tmp_path.glob("*.part"))
