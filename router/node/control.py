@@ -245,6 +245,7 @@ class Control:
                 services,
                 settings,
                 activity,
+                explain=self._resolver.explain,
                 settled=settled,
                 shared_counts=None if self._shared is None else self._shared.counts,
                 clock=clock,

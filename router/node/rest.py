@@ -19,6 +19,7 @@ from router.api.diagnosis import HANDLERS as DIAGNOSES
 from router.api.docs import pages
 from router.api.env import EnvApi
 from router.api.events import EventsApi
+from router.api.explain import Explain, ExplainApi
 from router.api.identity_keys import IdentityKeysApi
 from router.api.internal.activity import Activity, InternalActivity
 from router.api.internal.blocks import InternalBlocks
@@ -64,8 +65,10 @@ from router.settings.domain_connect import RETURN_PATH
 from router.store import Store
 
 
-def handlers_of(services: Services, settings: Settings, activity: Activity, clock: Clock) -> list[Handlers]:
-    """All handlers, in the order of the documentation."""
+def handlers_of(
+    services: Services, settings: Settings, activity: Activity, clock: Clock, explain: Explain
+) -> list[Handlers]:
+    """All handlers, in the order of the documentation. `explain` decides where a host leads."""
     urls = Urls.of(settings)
     links = Links(preview_domains=services.preview_domains, urls=urls)
     presenter = Presenter(resources=services.resources, blocks=services.blocks, links=links)
@@ -198,6 +201,13 @@ def handlers_of(services: Services, settings: Settings, activity: Activity, cloc
         MetricsApi(logs=services.request_logs, resources=services.resources),
         AuditLogApi(services.audit),
         EventsApi(services.events),
+        ExplainApi(
+            explain,
+            domains=services.custom_domains,
+            previews=services.preview_domains,
+            hints=services.host_hints,
+            errors=services.error_notes,
+        ),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
         LogDrainsApi(services.log_drains),
         InternalResources(services.resources),
@@ -214,6 +224,7 @@ def server_on(
     settings: Settings,
     activity: Activity,
     *,
+    explain: Explain,
     settled: Callable[[], Awaitable[None]] | None,
     shared_counts: SharedCounts | None,
     clock: Clock,
@@ -221,7 +232,7 @@ def server_on(
     """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
-    table = Table(handlers_of(services, settings, activity, clock))
+    table = Table(handlers_of(services, settings, activity, clock, explain))
     found = pages(document(table, version=version("miosa-router")), console=settings.console.enabled)
     if services.domain_connect is not None:
         found[RETURN_PATH] = return_page(services.domain_connect)

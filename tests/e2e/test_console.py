@@ -30,7 +30,7 @@ async def test_the_login(bench: Bench) -> None:
     assert await bench.tab.evaluate("document.activeElement.name") == "key"
     await bench.log_in()
     await bench.shows("Acme")
-    await bench.check_page("overview")
+    await bench.check_page("overview", widths=(360, 1440, 3840))
 
 
 async def test_the_key_is_kept_nowhere(bench: Bench) -> None:

@@ -134,6 +134,12 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
 }
 
 
+# What a query has to say, by its model.
+_PARAMS: Mapping[str, Callable[[Holdings], dict[str, str]]] = {
+    "ExplainQuery": lambda held: {"host": f"{held.holder.mark}-box.miosa.app"},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request that may be sent."""
@@ -186,4 +192,5 @@ def body_of(row: Operation, held: Holdings) -> dict[str, Any] | None:
 
 def request_of(row: Operation, held: Holdings) -> Request:
     """The holder's own request."""
-    return Request(row.method, path_of(row, held, held), body_of(row, held))
+    params = _PARAMS[row.query.__name__](held) if row.query is not None and row.query.__name__ in _PARAMS else {}
+    return Request(row.method, path_of(row, held, held), body_of(row, held), params)

@@ -20,6 +20,7 @@ from tests.support.browser import Tab, find_browser
 from tests.support.nameserver import NameServer
 from tests.support.router import Router
 
+_PATIENCE = 20.0  # seconds for what a page shows
 WIDTHS = (360, 1440)
 _AXE = Path(sys.prefix) / "axe-core" / "node_modules" / "axe-core" / "axe.min.js"
 _HOW = "tests/install-servers.sh installs it by npm"
@@ -51,7 +52,8 @@ class Customer:
         self.key = router.key(self.tenant_id)
 
     def call(self, method: str, path: str, body: object = None, *, key: str | None = None) -> Any:
-        """What the API answers, out of its envelope; fails where it refuses."""
+        """What the API answers, out of its envelope; fails where it refuses. In a thread where the API has to ask the bench's name
+        server, which is in the test's own loop."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._router.api_port}/api/v1{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -95,9 +97,12 @@ class Bench:
 
     async def says(self, text: str, where: str = "body") -> None:
         """Wait until some part of the page has this text."""
-        await self.tab.until(
-            f"[...document.querySelectorAll({json.dumps(where)})].some(one => one.innerText.includes({json.dumps(text)}))"
-        )
+        found = f"[...document.querySelectorAll({json.dumps(where)})].some(one => one.innerText.includes({json.dumps(text)}))"
+        try:
+            await self.tab.until(found, _PATIENCE)
+        except AssertionError:
+            shown = await self.tab.evaluate("document.body.innerText")
+            raise AssertionError(f"no {where} says {text!r}: {shown}") from None
 
     async def text(self, selector: str = "main") -> str:
         return str(await self.tab.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
@@ -154,7 +159,8 @@ class Bench:
                         file.write_bytes(picture)
                     wide = await self.tab.evaluate("document.documentElement.scrollWidth")
                     assert wide <= width, f"{name} at {width} scrolls sideways: {wide}"
-                    assert await self.tab.evaluate(_RUN) == [], f"{name} at {width}, dark: {dark}"
+                    violations = await self.tab.evaluate(_RUN)
+                    assert violations == [], f"{name} at {width}, dark: {dark}: {violations}"
         finally:
             await self.tab.call("Emulation.clearDeviceMetricsOverride")
             await self.tab.call("Emulation.setEmulatedMedia", features=[])

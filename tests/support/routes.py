@@ -22,6 +22,10 @@ class Routes:
         host = (urlsplit(url).netloc or url).encode()
         return self._resolver.peek(host) or await self._resolver.resolve(host)
 
+    async def explain(self, host: bytes) -> Route:
+        """As `Resolver.explain`."""
+        return await self._resolver.explain(host)
+
     async def leads_to(self, url: str) -> str | tuple[str, int | None]:
         """The id and the port of the resource that answers there, or the code of the answer instead."""
         route = await self.of(url)

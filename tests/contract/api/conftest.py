@@ -136,9 +136,9 @@ async def globex(services: Services) -> Account:
 
 
 @pytest.fixture
-def table(services: Services, settings: Settings, clock: ManualClock) -> list[Operation]:
+def table(services: Services, settings: Settings, clock: ManualClock, routes: Routes) -> list[Operation]:
     """Every row that is served, for tests that are about all of them."""
-    return list(Table(handlers_of(services, settings, NoActivity(), clock)))
+    return list(Table(handlers_of(services, settings, NoActivity(), clock, routes.explain)))
 
 
 @pytest.fixture
@@ -148,7 +148,13 @@ def rates() -> Rates:
 
 @pytest_asyncio.fixture
 async def api(
-    store: Store, services: Services, settings: Settings, clock: ManualClock, rates: Rates, acme: Account
+    store: Store,
+    services: Services,
+    settings: Settings,
+    clock: ManualClock,
+    rates: Rates,
+    acme: Account,
+    routes: Routes,
 ) -> AsyncIterator[ApiClient]:
     credentials = Credentials(
         keys=services.keys,
@@ -158,7 +164,7 @@ async def api(
         projects=services.projects,
         internal_token=INTERNAL_TOKEN,
     )
-    resources = handlers_of(services, settings, NoActivity(), clock)
+    resources = handlers_of(services, settings, NoActivity(), clock, routes.explain)
     async with serving(
         resources,
         credentials,

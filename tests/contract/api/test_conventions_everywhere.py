@@ -257,7 +257,7 @@ async def test_heads(api: ApiClient, ask: Asking, held: Holdings, table: list[Op
     for row in table:
         if row.method == "GET" and not row.path.endswith(("/verify", "/diagnose")):
             request = request_of(row, held)
-            whole, head = await ask(row, request), await api("HEAD", request.path, key=ask.key(row))
+            whole, head = await ask(row, request), await api("HEAD", request.path, key=ask.key(row), **request.options)
             assert (head.status, head.body) == (200, b""), row
             if row.response not in {EventStream, Download}:
                 assert head.headers["Content-Length"] == str(len(whole.body)), row

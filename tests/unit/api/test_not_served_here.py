@@ -1,5 +1,7 @@
 """What the official client asks for is served here, or is another service's and says so."""
 
+from typing import Any
+
 import pytest
 
 from router.api.not_served_here import served_elsewhere
@@ -36,7 +38,8 @@ class AnyServices:
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    nothing: list[Handlers] = handlers_of(AnyServices(), Settings(), AnyServices(), ManualClock())  # type: ignore[arg-type]
+    anything: Any = AnyServices()
+    nothing: list[Handlers] = handlers_of(anything, Settings(), anything, ManualClock(), anything)
     return Table(nothing)
 
 

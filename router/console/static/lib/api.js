@@ -3,11 +3,12 @@ import { authorization, end } from "./session.js";
 
 const TIMEOUT = 65_000; // milliseconds; the API gives a handler 60 s
 
-/** What the API refused, or why it could not be asked. `fields` are the messages of wrong fields, by their name. */
+/** What the API refused, or why it could not be asked. `fields` are the messages of wrong fields, by their name; `claim` is what shows that a
+ * domain of another account is the caller's. */
 export class ApiError extends Error {
-  constructor({ status, code, message, fields = {}, requestId = null, docsUrl = null, retryAfter = null }) {
+  constructor({ status, code, message, fields = {}, requestId = null, docsUrl = null, retryAfter = null, claim }) {
     super(message);
-    Object.assign(this, { name: "ApiError", status, code, fields, requestId, docsUrl, retryAfter });
+    Object.assign(this, { name: "ApiError", status, code, fields, requestId, docsUrl, retryAfter, claim });
   }
 }
 
@@ -107,6 +108,7 @@ function refusal(response, answer, key) {
     requestId: error.request_id ?? response.headers.get("X-Request-ID"),
     docsUrl: error.docs_url ?? null,
     retryAfter: response.headers.get("Retry-After"),
+    claim: error.claim,
   });
   // The login itself says what is wrong with the key that it tries.
   if (response.status === 401 && key === undefined) {

@@ -33,7 +33,8 @@ export function dialog({ title, body, wide = false, dismissable = true }) {
   });
   document.body.append(node);
   node.showModal();
-  (node.querySelector("[autofocus], input, select, textarea") ?? node.querySelector("button.primary, button.danger, button"))?.focus();
+  // In a question without a field that is Cancel: Enter alone deletes nothing.
+  ["input, select, textarea", "button.primary", ".actions button", "button"].map((one) => node.querySelector(one)).find((one) => one !== null)?.focus();
   return promise;
 }
 

@@ -2,6 +2,9 @@
 import { h, replace } from "./dom.js";
 import { ApiError } from "./api.js";
 
+/** Whether an error says that a check came too soon after the one before. */
+export const tooSoon = (error) => error.status === 429 && error.retryAfter !== null && Number(error.retryAfter) <= 15;
+
 const SHOWN_FOR = 6_000; // milliseconds
 
 /** Tell people who listen instead of looking. */
@@ -15,7 +18,7 @@ export function announce(text) {
 export function toast(text, colour = "good") {
   const close = h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => node.remove() }, "×");
   const node = h("div", { class: `toast ${colour}` }, h("span", null, text), close);
-  document.getElementById("toasts").append(node);
+  replace(document.getElementById("toasts"), node); // the one before may no longer be true
   announce(text);
   let timer = setTimeout(() => node.remove(), SHOWN_FOR);
   node.addEventListener("pointerenter", () => clearTimeout(timer));
@@ -26,7 +29,7 @@ export function toast(text, colour = "good") {
 export function errorBox(error, retry = null) {
   const known = error instanceof ApiError;
   if (!known) console.error(error);
-  const message = known ? error.message : "The console made a mistake. Reload the page; if it stays, tell us what you did.";
+  const message = known ? wording(error) : "The console made a mistake. Reload the page; if it stays, tell us what you did.";
   return h(
     "div",
     { class: "notice bad", role: "alert" },
@@ -36,6 +39,11 @@ export function errorBox(error, retry = null) {
     known && error.requestId !== null && h("p", { class: "muted small" }, "Request id ", h("code", null, error.requestId)),
     retry && h("button", { type: "button", onclick: retry }, "Try again"),
   );
+}
+
+/** What an API's error says to a person who has buttons in place of headers. */
+function wording(error) {
+  return tooSoon(error) ? "It was asked for a moment ago" : error.message;
 }
 
 /** With a capital and a full stop. */
@@ -48,8 +56,10 @@ export function sentence(text) {
 export function toastError(error) {
   if (error?.name === "AbortError" || error?.status === 401) return;
   if (!(error instanceof ApiError)) console.error(error);
+  if (!(error instanceof ApiError)) return toast("The console made a mistake. Reload the page.", "bad");
+  const when = error.retryAfter !== null ? ` Try again in ${error.retryAfter} seconds.` : "";
   const id = error.requestId ? ` (request ${error.requestId})` : "";
-  toast(error instanceof ApiError ? sentence(error.message) + id : "The console made a mistake. Reload the page.", "bad");
+  toast(sentence(wording(error)) + when + id, "bad");
 }
 
 /** A button that copies `text`. `what` says what it is: "value of the TXT record". */

@@ -22,7 +22,7 @@ export function form({ fields, submit, action, cancel = null, aliases = {}, kind
       const own = parts.get(aliases[name] ?? name) ?? parts.get(name.split(".")[0]);
       if (own === undefined) homeless.push(`${name} ${messages.join(", ")}`);
       else {
-        own.complain(messages.map((message) => sentence(`${own.label} ${message}`)).join(" "));
+        own.complain(messages.map((message) => sentence(/^\p{Lu}/u.test(message) ? message : `${own.label} ${message}`)).join(" "));
         first ??= own;
       }
     }

@@ -7,7 +7,7 @@ export function emptyState({ title, text, action = null }) {
   return h("div", { class: "empty" }, h("h2", null, title), h("p", null, text), action);
 }
 
-/** A table. `columns`: [{title, cell(row), kind}]; `kind` is "number", "short" (stays on one line) or "actions". Roles are said, as cards are no table to a browser. */
+/** A table. `columns`: [{title, cell(row), kind}]; `kind` is "number", "short" (stays on one line), "wide" or "actions". Roles are said, as cards are no table to a browser. */
 export function table({ caption, columns, rows }) {
   return h(
     "div",

@@ -5,5 +5,11 @@ const wholeTenant = (who) => who.workspace === null && who.project === null;
 
 export const PAGES = [
   { path: "/", title: "Overview", group: "Your traffic", load: () => import("./overview.js") },
+  { path: "/domains", title: "Domains", group: "Names", load: () => import("./domains.js") },
+  { path: "/domains/:id", title: "Domain", load: () => import("./domain.js") },
+  { path: "/preview-domains", title: "Preview domains", group: "Names", load: () => import("./preview_domains.js") },
+  { path: "/explain", title: "Explain a host", group: "Names", load: () => import("./explain.js") },
+  { path: "/webhooks", title: "Webhooks", group: "Account", load: () => import("./webhooks.js") },
+  { path: "/webhooks/:id", title: "Webhook", load: () => import("./webhook.js") },
   { path: "/api-keys", title: "API keys", group: "Account", visible: wholeTenant, load: () => import("./api_keys.js") },
 ];

@@ -1,0 +1,168 @@
+"""The console's pages of names: custom domains from adding one to its removal, preview domains on their scopes, and why a host leads where it leads."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from router.domains.lookup import RecordType
+from tests.support.console import Bench, Customer, bench_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+HOSTILE = "<svg onload=document.title='owned'>"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    async with bench_of(tmp_path_factory.mktemp("console")) as bench:
+        yield bench
+
+
+async def test_a_domain_from_adding_to_removing(bench: Bench) -> None:
+    """The empty list says what to do; the records are there to copy; what is wrong is said, with the record to change; once DNS is right
+    it is verified; it goes when its name was typed."""
+    deployment = bench.customer.call("POST", "/deployments", {"name": HOSTILE})
+    bench.dns.put("www.yourcompany.com", RecordType.CNAME, "elsewhere.yourcompany.com")
+    bench.dns.put("elsewhere.yourcompany.com", RecordType.A, "192.0.2.9")
+    await bench.log_in()
+    await bench.go("/domains", "Domains")
+    await bench.check_page("domains-empty")
+    await bench.activate("Add your first domain")
+    await bench.says("Add a domain", "dialog h2")
+    await bench.type("no domain")
+    await bench.press("Enter")
+    await bench.says("Domain ", "dialog .field-error")
+    await bench.check_page("domains-add")
+    await bench.tab.evaluate("document.activeElement.select()")
+    await bench.type("www.yourcompany.com")
+    await bench.press("Enter")
+    await bench.shows("www.yourcompany.com")
+    await bench.says("DNS records", "main h2")
+    assert await bench.tab.evaluate("document.title") == "www.yourcompany.com – MIOSA console"
+    (found,) = bench.customer.call("GET", "/custom-domains")
+    record = found["records"][0]
+    await bench.says(record["value"], "main td")
+    await bench.says("Change CNAME", ".finding")
+    await bench.activate("Check now")
+    await bench.says("The diagnosis says what to do", ".toast")
+    await bench.check_page("domain-wrong")
+    bench.dns.put("www.yourcompany.com", RecordType.CNAME, record["value"])
+    await bench.activate("Check now")
+    await bench.says("www.yourcompany.com is verified", ".toast")
+    await bench.says("domain.verified", "main td")
+    await bench.check_page("domain-verified")
+    await bench.activate("Upload a certificate")
+    await bench.type("no certificate")
+    await bench.activate("Upload")
+    await bench.says("ertificate", "dialog .field-error, dialog .notice.bad")
+    await bench.check_page("domain-upload")
+    await bench.press("Escape")
+    await bench.activate("Make a request (CSR)")
+    await bench.says("BEGIN CERTIFICATE REQUEST", "dialog pre")
+    await bench.activate("Done")
+    await bench.go("/domains", "Domains")
+    await bench.check_page("domains")
+    await bench.activate("www.yourcompany.com")
+    await bench.shows("www.yourcompany.com")
+    await bench.activate("Remove domain…")
+    await bench.says("Remove www.yourcompany.com?", "dialog h2")
+    await bench.type("www")
+    await bench.activate("Remove domain")
+    await bench.says("Type www.yourcompany.com to go on", "dialog .field-error")
+    await bench.type(".yourcompany.com")
+    await bench.check_page("domain-remove")
+    await bench.activate("Remove domain")
+    await bench.shows("Domains")
+    await bench.says("No domains yet", "main h2")
+    assert bench.customer.call("GET", f"/custom-domains?deployment_id={deployment['id']}") == []
+
+
+async def test_a_domain_that_another_account_has(bench: Bench) -> None:
+    """It can't be taken; the record that shows whose it is can be copied."""
+    deployment = bench.customer.call("POST", "/deployments", {"name": "claimed"})
+    other = await asyncio.to_thread(Customer, bench.router, "Globex")
+    theirs = other.call("POST", "/deployments", {"name": "theirs"})
+    found = other.call("POST", "/custom-domains", {"domain": "www.contested.com", "deployment_id": theirs["id"]})
+    bench.dns.put("www.contested.com", RecordType.CNAME, found["records"][0]["value"])
+    await asyncio.to_thread(other.call, "POST", f"/custom-domains/{found['id']}/verify")
+    await bench.log_in()
+    await bench.go("/domains", "Domains")
+    await bench.activate("Add domain")
+    await bench.says("Add a domain", "dialog h2")
+    await bench.type("www.contested.com")
+    await bench.press("Enter")
+    await bench.says("www.contested.com is another account's", "dialog h2")
+    await bench.says("TXT", "dialog td")
+    await bench.check_page("domain-claimed")
+    await bench.press("Escape")
+    bench.customer.call("DELETE", f"/deployments/{deployment['id']}")
+    await bench.go(f"/domains/{found['id']}", "Domain")
+    await bench.says("No domain with id", "main .notice.bad")
+    await bench.says("Request id", "main .notice.bad")
+    await bench.says("What this means and what to do", "main .notice.bad a[href]")
+    await bench.check_page("domain-not-found")
+
+
+async def test_preview_domains(bench: Bench) -> None:
+    """Each scope says what holds and why; setting, verifying and clearing one, by the keyboard."""
+    workspace = bench.customer.call("POST", "/workspaces", {"name": HOSTILE})
+    project = bench.customer.call("POST", "/projects", {"name": "Site", "workspace_id": workspace["id"]})
+    await bench.log_in()
+    await bench.go("/preview-domains", "Preview domains")
+    await bench.says("the platform's: none is set", "main .badge")
+    await bench.check_page("preview-domains-empty")
+    await bench.activate("Set a preview domain")
+    await bench.type("preview.yourcompany.com")
+    await bench.press("Enter")
+    await bench.says("preview.yourcompany.com", "main h2")
+    await bench.says("set here", "main .badge")
+    zone = bench.customer.call("GET", "/tenant/preview-domain")
+    for record in zone["records"]:
+        kind = RecordType.CNAME if record["type"] == "CNAME" else RecordType.TXT
+        bench.dns.put(record["fqdn"], kind, record["value"])
+    await bench.activate("Verify now")
+    await bench.says("preview.yourcompany.com is verified", ".toast")
+    await bench.tab.until("!document.querySelector('main [aria-busy]')")
+    await bench.check_page("preview-domains-verified")
+    await bench.go(f"/preview-domains?scope=project:{project['id']}", "Preview domains")
+    await bench.says("inherited from the tenant", "main .badge")
+    bench.customer.call(
+        "PUT", f"/workspaces/{workspace['id']}/preview-domain", {"preview_domain": "team.yourcompany.com"}
+    )
+    await bench.go("/", "Acme")
+    await bench.go(f"/preview-domains?scope=project:{project['id']}", "Preview domains")
+    await bench.says(f"inherited from workspace {HOSTILE}", "main .badge")
+    await bench.check_page("preview-domains-inherited")
+    await bench.go("/", "Acme")
+    await bench.go("/preview-domains", "Preview domains")
+    await bench.activate("Clear…")
+    await bench.type("preview.yourcompany.com")
+    await bench.activate("Clear preview domain")
+    await bench.says("No preview domain of its own", "main h2")
+    assert bench.customer.call("GET", "/tenant/preview-domain")["preview_domain"] is None
+    assert await bench.tab.evaluate("document.title") != "owned"
+
+
+async def test_explaining_a_host(bench: Bench) -> None:
+    """A pasted address is enough; what is not the customer's is said to be nobody's of theirs."""
+    bench.router.register(bench.customer.tenant_id, "shop", 1)
+    await bench.log_in()
+    await bench.go("/explain", "Explain a host")
+    await bench.check_page("explain-empty")
+    await bench.fill("Host", "https://shop.miosa.test/a?b=c")
+    await bench.press("Enter")
+    await bench.says("A program serves it.", "main p")
+    await bench.says("sandbox shop", "main dd")
+    assert (await bench.tab.evaluate("location.hash")) == "#/explain?host=shop.miosa.test"
+    await bench.check_page("explain")
+    await bench.go("/", "Acme")
+    await bench.go("/explain?host=shop.miosa.test", "Explain a host")  # a link that a colleague was sent
+    await bench.says("A program serves it.", "main p")
+    await bench.fill("Host", "www.example.com")
+    await bench.press("Enter")
+    await bench.says("No host of that name is yours.", "main .notice.bad")
+    await bench.fill("Host", HOSTILE)
+    await bench.press("Enter")
+    await bench.says("Host ", "main .field-error")
