@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
 from router.gate.peers import Certificates, is_direct
+from router.observe.exposition import wants_openmetrics
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 
@@ -65,8 +66,8 @@ class Admin:
     gives out. A check of `checks` says what is wrong, or None. What fails
     of `advice` is shown, and is no reason to send traffic elsewhere: the node is `degraded`, and ready. `probes` are
     advice that has to wait for an answer. One that raises has failed too, and a probe that takes longer than
-    `check_time` seconds. `facts` are shown beside the checks. `gather` gives the metrics of the node's other processes,
-    where it has some.
+    `check_time` seconds. `facts` are shown beside the checks. `gather(exemplars)` gives the metrics of the node's other
+    processes, where it has some.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Admin:
         advice: Mapping[str, Check] | None = None,
         probes: Mapping[str, Probe] | None = None,
         facts: Callable[[], Mapping[str, object]] = dict,
-        gather: Callable[[], Awaitable[Iterable[Figures]]] | None = None,
+        gather: Callable[[bool], Awaitable[Iterable[Figures]]] | None = None,
         check_time: float = CHECK_TIME,
     ) -> None:
         self._check_time = check_time
@@ -148,8 +149,9 @@ class Admin:
             return _failed(name, error)
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        others = None if self._gather is None else await self._gather()
-        body, content_type = self._metrics.render(request.headers.get("Accept", ""), others)
+        accept = request.headers.get("Accept", "")
+        others = None if self._gather is None else await self._gather(wants_openmetrics(accept))
+        body, content_type = self._metrics.render(accept, others)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _answer_explain(self, request: web.Request) -> web.Response:

@@ -75,6 +75,7 @@ class App:
         self._stack = AsyncExitStack()
         self._tasks = Tasks("app")
         self._metrics = Metrics(None if process is None else process.number)
+        self._metrics.epoch(lambda: self._clock.now().timestamp() - self._clock.monotonic())
         self._memory = RouteMemory(settings, self._clock, self._metrics)
         self._evidence = MemoryEvidence(self._clock, wildcards=settings.gate.wildcards)
         self._budgets = Budgets(settings.gate, self._clock, [settings.platform_domain])

@@ -14,6 +14,7 @@ from router.records.keeper import Keeper
 from router.records.kept import KeptRecords
 from router.records.masking import Masks
 from router.records.packing import pack
+from router.records.tenant_series import TenantSeries
 from router.settings import Settings
 
 _SUFFIX = ".requests"  # of the file beside an SQLite store
@@ -50,7 +51,11 @@ async def keeping(kept: KeptRecords, settings: Settings, clock: Clock, metrics: 
             telemetry = await stack.enter_async_context(telling(settings.telemetry.endpoint, settings, clock, metrics))
             also = telemetry.take
         codec = codec_of(settings) if settings.records.captures else None
-        keeper = Keeper(kept, settings.records.per_second, clock, metrics, codec, also)
+        tenants = None
+        if settings.metrics.tenants:
+            tenants = TenantSeries(settings.metrics.named, settings.metrics.top)
+            metrics.tenants(tenants.read)
+        keeper = Keeper(kept, settings.records.per_second, clock, metrics, codec, also, tenants)
         keeper.start()
         stack.push_async_callback(keeper.close)
         yield keeper

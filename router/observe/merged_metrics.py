@@ -13,25 +13,36 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar, Sample
 
 from router.observe.exposition import encoder
 
-# [family, type, help, whether it is added up, [[sample, labels, value], ...]] for each family.
+# [family, type, help, whether it is added up, [[sample, labels, value], ...]] for each family; behind the value of a bucket may be
+# its exemplar: [labels, value, time or null].
 Figures = Sequence[Sequence[Any]]
 
 
-def figures(families: Iterable[Metric], label: Mapping[str, str], prefix: str) -> Figures:
-    """What one process has to say, every sample with its label. Families of ours begin with `prefix`."""
+def figures(families: Iterable[Metric], label: Mapping[str, str], prefix: str, *, exemplars: bool = False) -> Figures:
+    """What one process has to say, every sample with its label, and `exemplars` where they are asked for: a process of an older
+    version does not know them. Families of ours begin with `prefix`."""
     return [
         [
             family.name,
             family.type,
             family.documentation,
             family.name.startswith(prefix) and family.type == "gauge",
-            [[sample.name, {**sample.labels, **label}, sample.value] for sample in family.samples],
+            [
+                [sample.name, {**sample.labels, **label}, sample.value, *_exemplar(sample, wanted=exemplars)]
+                for sample in family.samples
+            ],
         ]
         for family in families
     ]
+
+
+def _exemplar(sample: Sample, *, wanted: bool) -> list[Any]:
+    found = sample.exemplar
+    return [[dict(found.labels), found.value, found.timestamp]] if wanted and found is not None else []
 
 
 def render(everybody: Iterable[Figures], accept: str) -> tuple[bytes, str]:
@@ -52,14 +63,17 @@ class _Joined(Collector):
     def collect(self) -> Iterable[Metric]:
         families: dict[str, Metric] = {}
         values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        exemplars: dict[tuple[str, tuple[tuple[str, str], ...]], Exemplar] = {}
         for one in self._everybody:
             for name, kind, text, added, samples in one:
                 families.setdefault(name, Metric(name, text, kind))
                 known = values.setdefault(name, {})
-                for sample, labels, value in samples:
+                for sample, labels, value, *exemplar in samples:
                     series = (sample, tuple(labels.items()))
+                    if exemplar:
+                        exemplars[series] = Exemplar(*exemplar[0])
                     known[series] = value + (known.get(series, 0.0) if added else 0.0)
         for name, family in families.items():
             for (sample, labels), value in values[name].items():
-                family.add_sample(sample, dict(labels), value)
+                family.add_sample(sample, dict(labels), value, exemplar=exemplars.get((sample, labels)))
             yield family

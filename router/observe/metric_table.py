@@ -17,7 +17,7 @@ STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 @dataclass(frozen=True, slots=True)
 class Row:
     """One metric. A counter's exposed name ends in `_total`. `labels` are in the order in which their values are given; one
-    without values is open (of `build_info` only)."""
+    without values is open: those of `build_info`, and `tenant`, of whom `metrics.tenants` chooses a limited number."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -45,6 +45,9 @@ _JOBS = (
     "copy_activity",
     "send_log_drains",
 )
+
+# Ids, and `_other` for all the rest.
+_TENANT: Mapping[str, tuple[str, ...]] = {"tenant": ()}
 
 TABLE = (
     Row(
@@ -197,6 +200,16 @@ TABLE = (
         {"result": ("stored", "skipped", "lost")},
         "Exchanges whose headers and bodies were to be captured: stored, not begun because there were too many, or lost",
     ),
+    Row("tenant_requests", "counter", _TENANT, "Requests to resources of the tenants that metrics.tenants chooses"),
+    Row(
+        "tenant_request_errors",
+        "counter",
+        _TENANT,
+        "Of these, those that were answered with a status from 500 on, or broke off",
+    ),
+    Row("tenant_request_client_errors", "counter", _TENANT, "Of these, those that were answered with 400 to 499"),
+    Row("tenant_received_bytes", "counter", _TENANT, "Bytes of bodies and tunnels of these, from visitors"),
+    Row("tenant_sent_bytes", "counter", _TENANT, "Bytes of bodies and tunnels of these, to visitors"),
     Row("request_packs_waiting_bytes", "gauge", {}, "Bytes of request records that wait to be stored"),
     Row("audit_entries_lost", "counter", {}, "Entries of the audit log that could not be stored"),
     Row(

@@ -9,6 +9,7 @@ A label value outside its closed set is a bug of ours and shows up as `other`: o
 
 import importlib.metadata
 import platform
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar, cast
@@ -16,14 +17,24 @@ from typing import Final, TypeVar, cast
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as SampleExemplar
 
 from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
 from router.observe.exposition import encoder
 from router.observe.metric_table import PREFIX, STATUS_CLASSES, TABLE, Row
+from router.observe.trace_context import trace_id_of
 
 OTHER = "other"
+
+Exemplar = tuple[str, str, float, float]  # request id, trace id or empty, seconds, monotonic instant of the end
+
+_MAX_EXEMPLAR: Final = (
+    100  # characters of a request id; OpenMetrics allows 128 for the labels of an exemplar with their names
+)
+
+TenantCounts = Mapping[str, Mapping[str, int]]  # of each tenant that is shown, by the name of the metric
 
 GaugeCallback = Callable[[], float | Mapping[str, float]]
 
@@ -93,6 +104,9 @@ class Metrics:
             row.name: defaultdict[str, _Histogram](_Histogram) for row in TABLE if row.kind == "histogram"
         }
         self._gauges: dict[str, GaugeCallback] = {}
+        self._tenants: Callable[[], TenantCounts] | None = None
+        self._exemplars: dict[tuple[str, str, int], Exemplar] = {}  # by metric, label and bucket
+        self._epoch: Callable[[], float] | None = None
         self._build = (importlib.metadata.version("miosa-router"), platform.python_version())
         self._registry = CollectorRegistry()
         self._registry.register(cast(Collector, self))
@@ -104,6 +118,7 @@ class Metrics:
         known_from: dict[tuple[str, bool], int] = {}
         durations, first_bytes = self._histograms["exchange_seconds"], self._histograms["first_byte_seconds"]
         received = sent = retries = 0
+        longest, slowest, slowest_level = -1.0, batch[0], ""
         # As in the access line: what depends on the route only is often still right. And most end as the one before did.
         last: object = self
         level, source = "none", ""
@@ -131,9 +146,16 @@ class Metrics:
                 retries += done.tries - 1
             if done.tunnel:
                 continue
-            durations[level].add_one(done.ended - started)
+            seconds = done.ended - started
+            durations[level].add_one(seconds)
+            if seconds > longest:
+                longest, slowest, slowest_level = seconds, done, level
             if done.first_byte:
                 first_bytes[level].add_one(done.first_byte - started)
+        if longest >= 0.0:
+            self._exemplify(slowest, slowest_level)
+            if not done.tunnel:
+                self._exemplify(done, level)
         _add(known_from, (same_source, same_looked_up), alike_known)
         _add(ended, (same_level, same_status, same_ending), alike)
         for (level, status, ending), count in ended.items():
@@ -143,6 +165,19 @@ class Metrics:
         self.count("received_bytes", by=received)
         self.count("sent_bytes", by=sent)
         self.count("retries", by=retries)
+
+    def _exemplify(self, done: Finished, level: str) -> None:
+        """Remember an exchange as the example of the buckets that it is in. Of each batch the slowest and the last one are: rare
+        buckets have recent examples so, and a request costs no look-up."""
+        request_id = done.request_id
+        if len(request_id) > _MAX_EXEMPLAR:
+            return
+        trace_id = trace_id_of(done.traceparent) if done.traceparent and len(request_id) < _MAX_EXEMPLAR // 2 else ""
+        found = [("exchange_seconds", done.ended - done.started)]
+        if done.first_byte:
+            found.append(("first_byte_seconds", done.first_byte - done.started))
+        for name, seconds in found:
+            self._exemplars[name, level, bisect_left(BOUNDS, seconds)] = (request_id, trace_id, seconds, done.ended)
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         """Add to a counter of the table. Raises KeyError if it is none."""
@@ -172,19 +207,28 @@ class Metrics:
         callback = self._gauges.get(name)
         return None if callback is None else callback()
 
+    def tenants(self, callback: Callable[[], TenantCounts]) -> None:
+        """Read the counters of tenants by `callback()` at each scrape: of each one that is shown, by the names of the table."""
+        self._tenants = callback
+
+    def epoch(self, callback: Callable[[], float]) -> None:
+        """`callback()` is the wall-clock time (seconds since 1970) of the monotonic instant 0, for the times of exemplars."""
+        self._epoch = callback
+
     def render(self, accept: str, others: Iterable[merged_metrics.Figures] | None = None) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type.
 
         `others` are the figures of the node's other processes, where it has some.
         """
         if others is not None:
-            return merged_metrics.render((*others, self.figures()), accept)
+            return merged_metrics.render((*others, self.figures(exemplars=True)), accept)
         encode, content_type = encoder(accept)
         return encode(cast(Collector, self._registry)), content_type
 
-    def figures(self) -> merged_metrics.Figures:
-        """This process's metrics, for the one that joins them. The process has a number then."""
-        return merged_metrics.figures(self._registry.collect(), self._worker, PREFIX)
+    def figures(self, exemplars: bool = False) -> merged_metrics.Figures:
+        """This process's metrics, for the one that joins them, with `exemplars` where it asks for them. The process has a number
+        then."""
+        return merged_metrics.figures(self._registry.collect(), self._worker, PREFIX, exemplars=exemplars)
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks a collector for."""
@@ -202,6 +246,10 @@ class Metrics:
 
     def _counter(self, row: Row) -> Metric:
         family = CounterMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+        if tuple(row.labels) == ("tenant",):
+            for tenant, counts in {} if self._tenants is None else self._tenants().items():
+                family.add_metric(self._label_values((tenant,)), counts[row.name])
+            return family
         closed: dict[tuple[str, ...], int] = {}
         for labels, count in self._counts[row.name].items():
             known = _close(row, labels)
@@ -215,9 +263,23 @@ class Metrics:
         closed = defaultdict[tuple[str, ...], _Histogram](_Histogram)
         for label, histogram in self._histograms[row.name].items():
             closed[_close(row, (label,) if row.labels else ())].add(histogram)
+        epoch = 0.0 if self._epoch is None else self._epoch()
         for labels, histogram in closed.items():
-            family.add_metric(self._label_values(labels), histogram.buckets(), histogram.total)
+            label = labels[0] if labels else ""
+            buckets: list[tuple[str, float] | tuple[str, float, SampleExemplar]] = []
+            for bucket, (le, value) in enumerate(histogram.buckets()):
+                example = self._exemplar(row.name, label, bucket, epoch)
+                buckets.append((le, value) if example is None else (le, value, example))
+            family.add_metric(self._label_values(labels), buckets, histogram.total)
         return family
+
+    def _exemplar(self, name: str, label: str, bucket: int, epoch: float) -> SampleExemplar | None:
+        found = self._exemplars.get((name, label, bucket))
+        if found is None:
+            return None
+        request_id, trace_id, seconds, ended = found
+        names = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
+        return SampleExemplar(names, seconds, ended + epoch if epoch else None)
 
     def _gauge(self, row: Row) -> Metric:
         family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))

@@ -24,6 +24,7 @@ from router.records.kept import KeptRecords
 from router.records.packing import unpack
 from router.records.reading import PackReader, id_bytes
 from router.records.record import Row, gap
+from router.records.tenant_series import TenantSeries
 from router.records.totals import Totals
 
 STORE_EVERY: Final = 0.5  # seconds
@@ -52,8 +53,9 @@ class Keeper:
         metrics: Metrics,
         codec: CaptureCodec | None = None,
         also: Callable[[bytes], object] | None = None,
+        tenants: TenantSeries | None = None,
     ) -> None:
-        """`codec` None stores no captures. `also` gets each pack too."""
+        """`codec` None stores no captures. `also` gets each pack too. `tenants` counts some tenants apart."""
         self._also = also
         self._store = store
         self._codec = codec
@@ -61,7 +63,7 @@ class Keeper:
         self._stored_captures: list[StoredCapture] = []  # that are to be stored next
         self._clock = clock
         self._metrics = metrics
-        self._reader = PackReader(per_second)
+        self._reader = PackReader(per_second, tenants)
         self._thread = ThreadPoolExecutor(1, "request-packs")
         self._packs: deque[bytes] = deque()
         self._waiting = 0  # bytes of them

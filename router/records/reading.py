@@ -7,9 +7,10 @@ from uuid import UUID
 
 from router.observe.secrets import mask_keys
 from router.records.packing import unpack
-from router.records.record import CAPTURED, REPLAY, TUNNEL, Row, fault_of, is_error, network_of
+from router.records.record import CAPTURED, REPLAY, TUNNEL, Row, fault_of, is_client_error, is_error, network_of
 from router.records.route_patterns import route_of
 from router.records.sampling import Sampler
+from router.records.tenant_series import TenantSeries
 from router.records.totals import Counting
 
 _MICROSECONDS: Final = 1e6
@@ -25,7 +26,8 @@ def id_bytes(text: bytes) -> bytes:
 class PackReader:
     """Makes records of packs, as many as sampling leaves, and counts all. Used by one thread at a time."""
 
-    def __init__(self, per_second: int) -> None:
+    def __init__(self, per_second: int, tenants: TenantSeries | None = None) -> None:
+        self._tenants = tenants
         self._sampler = Sampler(per_second)
         self.counting = Counting()
         self.sampled_out = 0  # since the start
@@ -34,6 +36,9 @@ class PackReader:
         """Append a pack's records to `into`, numbered by their places there. `epoch` is the wall-clock time (seconds since
         1970) of the monotonic instant 0, `now` the time. Raises ValueError where it is no pack."""
         self._sampler.begin(now)
+        tenants = self._tenants
+        if tenants is not None:
+            tenants.begin(now)
         counting, sampler = self.counting, self._sampler
         for (
             ended, seconds, first_byte, queue, dial, wake, received, sent, status, raw_ending, flags, raw_tenant,
@@ -54,7 +59,10 @@ class PackReader:
                 sent,
                 -1 if flags & TUNNEL else total,
             )
-            weight = sampler.weigh(resource, error=bool(flags & _ALWAYS) or is_error(ending, status))
+            failed = is_error(ending, status)
+            if tenants is not None:
+                tenants.add(tenant, received, sent, error=failed, client_error=is_client_error(status))
+            weight = sampler.weigh(resource, error=bool(flags & _ALWAYS) or failed)
             if not weight:
                 self.sampled_out += 1
                 continue

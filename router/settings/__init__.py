@@ -22,6 +22,7 @@ from router.settings.console import Console
 from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
+from router.settings.metrics import MetricSettings
 from router.settings.operator import Operator
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
@@ -65,6 +66,7 @@ __all__ = [
     "Gate",
     "Jwt",
     "Limits",
+    "MetricSettings",
     "Networks",
     "Operator",
     "Rates",
@@ -106,6 +108,13 @@ SPECIAL_DOMAINS = (
     "test",
 )
 CERTIFICATES = "certificates"  # the file in `state_dir`
+
+
+def _counted(value: MetricSettings, info: ValidationInfo) -> MetricSettings:
+    records = info.data.get("records")
+    if value.tenants and records is not None and not records.enabled:
+        raise ValueError("tenants needs records.enabled: requests are counted by tenant from their records")
+    return value
 
 
 def _with_records(value: Telemetry, info: ValidationInfo) -> Telemetry:
@@ -266,6 +275,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     webhooks: Webhooks = Field(default_factory=Webhooks)
     wake: Wake = Field(default_factory=Wake)
     records: Records = Field(default_factory=Records)
+    metrics: Annotated[MetricSettings, AfterValidator(_counted)] = Field(default_factory=MetricSettings)
     telemetry: Annotated[Telemetry, AfterValidator(_with_records)] = Field(default_factory=Telemetry)
     operator: Operator = Field(default_factory=Operator)
     audit: Audit = Field(default_factory=Audit)

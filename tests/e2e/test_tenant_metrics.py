@@ -1,6 +1,8 @@
 """A tenant's own Prometheus scrapes its metrics from the API with its key, while the node restarts."""
 
 import asyncio
+import re
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,7 +24,7 @@ _WITHIN = 60.0
 def router(tmp_path: Path) -> Iterator[Router]:
     folder = tmp_path / "router"
     folder.mkdir()
-    with Router(folder, workers=2, rates__metrics=100_000) as started:
+    with Router(folder, workers=2, rates__metrics=100_000, metrics__tenants="top 1") as started:
         yield started
 
 
@@ -78,3 +80,9 @@ async def test_counters_go_on_over_a_restart(tmp_path: Path, router: Router, bac
         await becomes(prometheus, "miosa_request_duration_seconds_count", {"shop": 15, "desk": 1})
         await becomes(prometheus, 'histogram_quantile(0.5, miosa_request_duration_seconds_bucket{slug="none"})', {})
         await becomes(prometheus, "miosa_resource_info * 2", {"shop": 2, "desk": 2})
+        await becomes(prometheus, 'sum (miosa_router_tenant_requests_total{tenant!="_other"})', {"": 5})
+        metrics = urllib.request.Request(
+            f"http://{router.admin}/metrics", headers={"Accept": "application/openmetrics-text"}
+        )
+        _, _, text = await asyncio.to_thread(router.send, metrics)
+        assert re.search(rb'exchange_seconds_bucket\{[^}]*worker="[12]"\} [0-9.]+ # \{request_id="', text), text

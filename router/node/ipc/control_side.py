@@ -221,9 +221,9 @@ class ControlSide:
             for name in [name for name, at in uses.items() if at < now - _USED_KEPT]:
                 del uses[name]
 
-    async def figures(self) -> list[Figures]:
+    async def figures(self, exemplars: bool = False) -> list[Figures]:
         """The metrics of every worker that answers; those of one that has a successor come before the successor's."""
-        asked = {worker.channel.call(FiguresRequest()): worker for worker in self._active()}
+        asked = {worker.channel.call(FiguresRequest(exemplars)): worker for worker in self._active()}
         found = {id(worker): figures for figures, worker in await _answers(asked)}
         return [found[id(worker)] for worker in self._workers if id(worker) in found]
 

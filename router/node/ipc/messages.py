@@ -138,9 +138,10 @@ class StatsRequest(Request[Stats]):
 
 @dataclass(frozen=True, slots=True)
 class FiguresRequest(Request[Figures]):
-    """The worker's metrics."""
+    """The worker's metrics, with `exemplars` for OpenMetrics."""
 
     do = "figures"
+    exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True)

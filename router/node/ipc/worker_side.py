@@ -47,7 +47,7 @@ class WorkerSide:
     `to`. It returns False where it does not know everything up to `start`; then, or where the control process does not
     know either, `changed` returns and `signals` grows: there is reason to read the outbox.
     `used(since)`, `https(since)` and `secrets(since)` give when resources were used, hosts reached by https and secrets let
-    somebody in, at or after that instant of the monotonic clock, which all processes of a machine share. `figures()` are the metrics. `on_host_refused(note)`
+    somebody in, at or after that instant of the monotonic clock, which all processes of a machine share. `figures(exemplars)` are the metrics. `on_host_refused(note)`
     hears what other workers have found out about programs. `operator(question, arguments)` answers operators' tools.
     """
 
@@ -58,7 +58,7 @@ class WorkerSide:
         on_outbox: Callable[[int, int, Sequence[str]], bool],
         used: Callable[[float], Mapping[str, float]],
         https: Callable[[float], Mapping[str, float]],
-        figures: Callable[[], Figures],
+        figures: Callable[[bool], Figures],
         secrets: Callable[[float], Mapping[str, float]] = lambda _: {},
         on_host_refused: Callable[[HostNote], object] = lambda _: None,
         operator: Callable[[str, Mapping[str, Any]], Any] = lambda _question, _arguments: None,
@@ -189,7 +189,7 @@ class WorkerSide:
             case StatsRequest():
                 return self._stats(message.since)
             case FiguresRequest():
-                return self._figures()
+                return self._figures(message.exemplars)
             case OperatorRequest():
                 return self._operator(message.question, message.arguments)
             case ReplayRequest():

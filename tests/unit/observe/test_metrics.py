@@ -1,16 +1,23 @@
 """The metrics: what is counted, how it is exposed, and that no label is open."""
 
+import json
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Exemplar
 
 from router.domains.checks.pointing import CheckResult
 from router.domains.checks.queue import DueKind
 from router.gate.policy import VERDICTS
 from router.observe.metric_table import TABLE
 from router.observe.metrics import BOUNDS, OTHER, Metrics
+from router.records.tenant_series import TenantSeries
 from router.routes.chain import Level
 from tests.support.ended import ended, route
+from tests.support.request_records import ACME, GLOBEX
+
+OPENMETRICS = "application/openmetrics-text"
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -39,7 +46,7 @@ def test_names_are_unique_and_labels_closed() -> None:
     assert len({row.name for row in TABLE}) == len(TABLE)
     assert all(row.help for row in TABLE)
     open_labels = {label for row in TABLE for label, values in row.labels.items() if not values}
-    assert open_labels == {"version", "python"}
+    assert open_labels == {"version", "python", "tenant"}
 
 
 def test_the_sets_are_those_of_the_code_that_uses_them() -> None:
@@ -193,3 +200,73 @@ def test_a_histogram_may_have_no_label(metrics: Metrics) -> None:
     assert one(metrics, "change_seconds_sum") == pytest.approx(0.222)
     with pytest.raises(KeyError):
         metrics.observe("no_such_histogram", 1.0)
+
+
+def openmetrics(text: bytes) -> dict[tuple[str, str, str], Exemplar]:
+    """The exemplars of an exposition, by sample without the prefix, level and bucket."""
+    return {
+        (sample.name.removeprefix("miosa_router_"), sample.labels["level"], sample.labels["le"]): sample.exemplar
+        for family in parse_openmetrics(text.decode())
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+TRACED = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_buckets_have_examples_where_openmetrics_is_asked_for(metrics: Metrics) -> None:
+    """The slowest request of a batch and the last one, with the request's id, the trace's, and the time; a newer one replaces the
+    older. The text format knows none."""
+    metrics.epoch(lambda: 1_700_000_000.0)
+    quick = {"first_byte": 0.0, "ended": 10.004}
+    metrics.exchange(
+        [ended(**quick), ended(id=b"slow", traceparent=TRACED), ended(**quick), ended(id=b"last", **quick)]
+    )
+    found = openmetrics(metrics.render(OPENMETRICS)[0])
+    assert set(found) == {
+        ("exchange_seconds_bucket", "platform", "0.25"),
+        ("first_byte_seconds_bucket", "platform", "0.1"),
+        ("exchange_seconds_bucket", "platform", "0.005"),
+    }
+    slow = found["exchange_seconds_bucket", "platform", "0.25"]
+    assert slow.labels == {"request_id": "slow", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+    assert (slow.value, float(slow.timestamp)) == (0.25, 1_700_000_010.25)
+    assert found["exchange_seconds_bucket", "platform", "0.005"].labels == {"request_id": "last"}
+    metrics.exchange([ended(id=b"slower")])
+    found = openmetrics(metrics.render(OPENMETRICS)[0])
+    assert found["exchange_seconds_bucket", "platform", "0.25"].labels == {"request_id": "slower"}
+    assert b"request_id" not in metrics.render("")[0]
+
+
+def test_examples_are_bounded(metrics: Metrics) -> None:
+    """One for each bucket; an id that is too long for OpenMetrics has none, and tunnels have none."""
+    for number in range(1000):
+        metrics.exchange([ended(id=b"%d" % number, ended=10.0 + number)])
+    assert len(metrics._exemplars) <= 2 * (len(BOUNDS) + 1)
+    other = Metrics()
+    other.exchange([ended(id=b"x" * 128), ended(tunnel=True)])
+    assert openmetrics(other.render(OPENMETRICS)[0]) == {}
+
+
+def test_examples_of_workers_are_joined() -> None:
+    """Where they are asked for: a process of an older version knows none."""
+    control, worker = Metrics(0), Metrics(1)
+    worker.exchange([ended(id=b"of-worker")])
+    assert all(len(sample) == 3 for family in worker.figures() for sample in family[4])
+    figures = json.loads(json.dumps(worker.figures(exemplars=True)))
+    found = openmetrics(control.render(OPENMETRICS, [figures])[0])
+    assert found["exchange_seconds_bucket", "platform", "0.25"].labels == {"request_id": "of-worker"}
+    assert b"request_id" not in control.render("", [worker.figures()])[0]
+
+
+def test_tenants_that_are_shown(metrics: Metrics) -> None:
+    """Only with a setting; each metric has one series for each."""
+    assert not [name for name, _ in series(metrics) if name.startswith("tenant_")]
+    counted = TenantSeries([ACME.bytes], 0)
+    counted.add(ACME.bytes, 1, 10, error=True, client_error=False)
+    counted.add(GLOBEX.bytes, 2, 20, error=False, client_error=True)
+    metrics.tenants(counted.read)
+    assert one(metrics, "tenant_request_errors_total", tenant=str(ACME)) == 1
+    assert one(metrics, "tenant_sent_bytes_total", tenant="_other") == 20
+    assert sum(name == "tenant_requests_total" for name, _ in series(metrics)) == 2
