@@ -37,7 +37,10 @@ def pages() -> dict[str, str]:
     for path, methods in whole["paths"].items():
         for method, operation in methods.items():
             by_tag[operation["tags"][0]].append((method.upper(), path, operation))
-    found = {f"{FOLDER}{_slug(tag)}.md": _tag_page(tag, operations) for tag, operations in by_tag.items()}
+    found = {
+        f"{FOLDER}{_slug(tag)}.md": _tag_page(tag, operations, whole["components"]["schemas"])
+        for tag, operations in by_tag.items()
+    }
     found[f"{FOLDER}objects.md"] = _objects(whole["components"]["schemas"])
     found[f"{FOLDER}index.md"] = _index(by_tag)
     return found
@@ -62,7 +65,7 @@ def _index(by_tag: dict[str, list[tuple[str, str, Schema]]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _tag_page(tag: str, operations: list[tuple[str, str, Schema]]) -> str:
+def _tag_page(tag: str, operations: list[tuple[str, str, Schema]], schemas: Schema) -> str:
     parts = [f"# {tag}\n"]
     for method, path, operation in operations:
         parts.append(
@@ -79,11 +82,16 @@ def _tag_page(tag: str, operations: list[tuple[str, str, Schema]]) -> str:
             parts.append("")
         body = operation.get("requestBody")
         if body is not None:
-            parts += ["**Body**\n", *_fields(body["content"]["application/json"]["schema"], ""), ""]
-        parts.append("| status | |\n|---|---|")
+            parts += ["**Body**\n", *_fields(_whole(body["content"]["application/json"]["schema"], schemas), ""), ""]
+        parts.append("| status | answer |\n|---|---|")
         parts += [_response(status, one) for status, one in operation["responses"].items()]
         parts.append("")
     return "\n".join(parts)
+
+
+def _whole(schema: Schema, schemas: Schema) -> Schema:
+    """What it refers to, so that a body's fields stand with its operation."""
+    return dict(schemas[schema["$ref"].removeprefix(_REF)]) if "$ref" in schema else schema
 
 
 def _parameter(one: Schema) -> str:
