@@ -90,12 +90,15 @@ def _condition(value: object) -> str:
 
 
 def exchange_line(line: Mapping[str, Any], columns: int | None) -> str:
-    """One exchange: when it ended (UTC), status, ending, time in all, method, host and path, error, network. What does not fit is cut from
-    the path, then from the end."""
+    """One exchange: when it ended (UTC), status, ending, time in all, method, host and path, error, network. Where that does not fit the network is
+    left out, then the path is cut."""
     clock = datetime.fromtimestamp(line["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
     first = f"{clock} {line['status'] or '-':>3} {line['ending']} {_time(line['duration_ms']):>7} {line['method']:<4} "
-    behind = "".join(f" {one}" for one in (line["error"], line["client_network"]) if one)
-    return fitted(first, f"{line['host']}{line['path']}", behind, columns)
+    place = f"{line['host']}{line['path']}"
+    error, network = (f" {one}" if one else "" for one in (line["error"], line["client_network"]))
+    if columns is not None and len(first + place + error + network) > columns:
+        network = ""
+    return fitted(first, place, error + network, columns)
 
 
 def _time(milliseconds: float) -> str:

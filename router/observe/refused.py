@@ -83,7 +83,8 @@ class RefusedMessages:
     ) -> None:
         """Keep one. To be called where `may_note` has allowed it."""
         at = self._date()
-        key = (side, part, why, client, host)
+        # Many visitors meet what one program says.
+        key = (side, part, why, client if side == CLIENT else backend, host)
         before = self._kept.pop(key, None)
         first_at, times = at, 1
         if before is not None:

@@ -23,7 +23,7 @@ from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
 from router.settings.metrics import MetricSettings
-from router.settings.operator import Operator
+from router.settings.operator import Operator, RuntimeDir
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
 from router.settings.stores import Cache, Database, Redis
@@ -147,7 +147,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
         None,
         description="Folder for what this node must know without the store: a copy of which names have certificates.",
     )
-    runtime_dir: Path | None = Field(
+    runtime_dir: RuntimeDir | None = Field(
         None,
         description="Folder for the sockets at which the operators' tools (`operator.*`) reach this node; no other node may have the same. None: there are none.",
     )

@@ -1,11 +1,15 @@
 """`operator.*`: who may use the operators' tools of a running node."""
 
+import os
 import re
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
 from router.settings.types import Group
+
+_MAX_FOLDER: Final = 84
 
 
 def _mode(value: str) -> str:
@@ -24,6 +28,13 @@ def _group(value: str) -> str:
     return value
 
 
+def _runtime_dir(value: Path) -> Path:
+    if len(os.fsencode(value)) > _MAX_FOLDER:
+        raise ValueError(f"must have at most {_MAX_FOLDER} characters: the kernel takes 107 for a socket's whole name")
+    return value
+
+
+RuntimeDir = Annotated[Path, AfterValidator(_runtime_dir)]
 FileMode = Annotated[str, AfterValidator(_mode)]
 UnixGroup = Annotated[str, AfterValidator(_group)]
 

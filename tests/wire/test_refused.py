@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from router.operator.refused import shown
-from tests.support.edge import FRONT, OUTSIDE, RunningEdge
+from tests.support.edge import FRONT, OUTSIDE, RunningEdge, until
 from tests.support.wire import Backend, End
+from tests.wire.test_http2_hostile import block, frame, raw
 
 pytestmark = pytest.mark.asyncio
 
@@ -114,6 +115,18 @@ async def test_a_body_of_a_request(edge: RunningEdge) -> None:
     await client.read_until_gone()
     one = only(edge)
     assert (one["side"], one["part"], one["offset"], one["byte"]) == ("client", "body", 6, "!")
+
+
+async def test_a_head_of_http2(edge: RunningEdge) -> None:
+    """As text, with the place of the field."""
+    client = await raw(edge, FRONT)
+    await client.send(frame(1, 5, 1, block((b"cookie", b"hidden"), (b"X-Upper", b"y"))))
+    await until(lambda: bool(refused(edge)), "it was refused")
+    one = only(edge)
+    head = b":method: POST\r\n:scheme: http\r\n:authority: shop.miosa.app\r\n:path: /\r\ncookie: hidden\r\n"
+    assert (one["why"], one["source"], one["offset"]) == ("HTTP/2: field name", "RFC 9113 §8.2.1", len(head))
+    assert (one["byte"], one["after"]) == ("X", r"-Upper: y\r\n")
+    assert "hidden" not in str(one)
 
 
 async def test_what_keeps_to_the_rules_is_not_there(edge: RunningEdge) -> None:

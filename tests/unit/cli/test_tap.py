@@ -24,7 +24,12 @@ LINE: dict[str, Any] = {
     [
         (None, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html 203.0.113.0/24"),
         (80, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html 203.0.113.0/24"),
-        (70, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.… 203.0.113.0/24"),
+        (70, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.html"),
+        (
+            70,
+            {"error": "not_found", "path": "/a/long/path/of/a/file.css"},
+            "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/a/long/path… not_found",
+        ),
         (55, {}, "22:13:30.250 200 -- 12.3 ms GET  shop.miosa.app/index.…"),
         (
             None,

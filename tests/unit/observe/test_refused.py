@@ -51,6 +51,13 @@ def test_the_same_again_is_counted_where_it_stands(kept: Kept) -> None:
     assert found == [("b", b"x", 1, 0, 0), ("a", b"second", 2, 0, 5), ("a", b"other", 1, 5, 5)]
 
 
+def test_what_a_program_says_is_one_whoever_visits(kept: Kept) -> None:
+    for client in ("192.0.2.1", "192.0.2.2"):
+        kept.messages.note(BACKEND, HEAD, "bad", b"x", client=client, backend="10.0.0.1:80", host="a.example")
+    ((client, times),) = ((one.client, one.times) for one in kept.messages.all())
+    assert (client, times) == ("192.0.2.2", 2)
+
+
 def test_the_bytes_are_bounded(kept: Kept) -> None:
     """A megabyte in all, of which the oldest goes first; the size is the message's own."""
     for number in range(20):

@@ -31,6 +31,15 @@ def test_what_is_refused(key: str, value: str, why: str) -> None:
     assert why in what
 
 
+def test_a_folder_whose_name_is_too_long_for_a_socket() -> None:
+    load(environ={"MIOSA_ROUTER_RUNTIME_DIR": "/" + "a" * 83})
+    with pytest.raises(SettingsError) as caught:
+        load(environ={"MIOSA_ROUTER_RUNTIME_DIR": "/" + "a" * 84})
+    ((name, what),) = caught.value.problems
+    assert name == "runtime_dir"
+    assert "84 characters" in what
+
+
 def test_acting_is_for_the_nodes_own_user_unless_it_is_set() -> None:
     operator = load(environ={}).operator
     assert (operator.read_mode, operator.act_mode, operator.act_group) == ("0660", "0600", None)
