@@ -1,13 +1,15 @@
 """`tenants`: the platform's customers."""
 
+import asyncio
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from router.base.clock import iso
 from router.cli.options import PAGE, AsJson, Config, Limit, Page, group, window
-from router.cli.output import show, show_list
-from router.cli.run_command import reported, with_services
+from router.cli.output import ProgressLine, show, show_list
+from router.cli.run_command import CommandError, command_settings, reported, with_services
 
 if TYPE_CHECKING:
     from router.tenancy.tenants import Tenant
@@ -37,6 +39,36 @@ def tenants_list(limit: Limit = PAGE, page: Page = 1, config: Config = None, as_
     with reported(as_json):
         found = with_services(config, lambda services: services.tenants.list(window(limit, page)), reads=True)
         show_list(found, _tenant, as_json, page)
+
+
+@commands.command("delete")
+def tenants_delete(
+    tenant: Annotated[str, typer.Argument(metavar="ID|SLUG")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a tenant with everything of theirs, and show that nothing is left. It can't be undone.
+
+    At once nothing of it is served any more. If the command is interrupted a running node goes on, or the command when it is run
+    again.
+    """
+    from router.cli.deletion import delete_tenant
+
+    with reported(as_json):
+        settings = command_settings(config)
+        if not yes:
+            if as_json or not sys.stdin.isatty():
+                raise CommandError("not_confirmed", "this deletes everything of the tenant's for good: say --yes")
+            typer.confirm(f"Delete everything of {tenant!r} for good?", abort=True, err=True)
+        line = ProgressLine()
+        try:
+            done = asyncio.run(delete_tenant(settings, tenant, lambda what, gone: line(what, gone, gone)))
+        finally:
+            line.clear()
+        show(done.document(), as_json, done.text)
+        if done.left:
+            raise CommandError("rows_left", "rows of the tenant's are left: run the command again")
 
 
 def _tenant(tenant: "Tenant") -> dict[str, Any]:

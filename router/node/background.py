@@ -118,6 +118,7 @@ def periodic_jobs(
         Job(name="prune", every=3600.0, within=600.0, work=pruning.run),
         hourly("trim_audit_log", trim_audit_log),
         hourly("roll_up_usage", history.roll_up_usage),
+        Job(name="delete_tenants", every=10.0, within=600.0, work=services.tenant_deletion.run),
         Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
         hourly("rotate_signing_keys", rotate_signing_keys),

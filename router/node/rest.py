@@ -26,6 +26,7 @@ from router.api.internal.blocks import InternalBlocks
 from router.api.internal.endpoints import InternalEndpoints
 from router.api.internal.env import InternalEnv
 from router.api.internal.resources import InternalResources
+from router.api.internal.tenants import InternalTenants
 from router.api.links import Links
 from router.api.listener import Api
 from router.api.log_drains import LogDrainsApi
@@ -212,6 +213,7 @@ def handlers_of(
         LogDrainsApi(services.log_drains),
         InternalResources(services.resources),
         InternalBlocks(services.blocks),
+        InternalTenants(services.tenant_deletion),
         InternalEndpoints(services.resources.endpoints),
         InternalActivity(activity),
         InternalEnv(services.env),

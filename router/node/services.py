@@ -40,6 +40,7 @@ from router.routes.error_notes import ErrorNotes
 from router.routes.host_notes import HostNotes
 from router.settings import Settings
 from router.store import Store, open_store
+from router.store.tenant_rows import ORDER
 from router.tenancy.blocks import Blocks
 from router.tenancy.deployments import Deployments
 from router.tenancy.destinations import Destinations
@@ -60,6 +61,7 @@ from router.tenancy.request_captures import RequestCaptures
 from router.tenancy.resource_service import Resources
 from router.tenancy.sessions import Sessions
 from router.tenancy.signing_keys import SigningKeys
+from router.tenancy.tenant_deletion import TenantDeletion
 from router.tenancy.tenants import Tenants
 from router.tenancy.trusted_issuers import TrustedIssuers
 from router.tenancy.usage import Usage
@@ -73,6 +75,7 @@ class Services:
     """All services on one store."""
 
     tenants: Tenants
+    tenant_deletion: TenantDeletion
     workspaces: Workspaces
     projects: Projects
     usage: Usage
@@ -210,6 +213,7 @@ def build_services(
     request_logs = RequestLogs(kept, clock, listeners_per_tenant=listeners, codec=codec)
     return Services(
         tenants=Tenants(store, clock),
+        tenant_deletion=TenantDeletion(store, clock, order=ORDER, records=kept),
         workspaces=Workspaces(store, clock),
         projects=Projects(store, clock),
         usage=Usage(store, clock, rates=settings.credits),

@@ -29,6 +29,7 @@ class Row:
 _LEVELS = ("exact", "project", "workspace", "tenant", "platform", "none")
 _JOBS = (
     "end_blocks",
+    "delete_tenants",
     "warm_certificates",
     "trim_outbox",
     "mend_times",

@@ -42,6 +42,9 @@ class KeptRecords(Protocol):
     async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
         """Delete the captures of a resource, also those from before `now` that have not been stored yet."""
 
+    async def forget_tenant(self, tenant: bytes) -> None:
+        """Delete everything of a tenant's."""
+
     async def prune(self, now: int) -> None:
         """Delete what is older than it may be, and the oldest of those who have more than they may, by `now`."""
 

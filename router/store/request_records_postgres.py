@@ -281,6 +281,12 @@ class PostgresRecords:
                 "DELETE FROM request_captures WHERE tenant = $1 AND resource = $2", tenant, resource
             )
 
+    async def forget_tenant(self, tenant: bytes) -> None:
+        await self._make(set())
+        async with self._connected("write") as connection, connection.transaction():
+            for table in ("records", "totals", "sizes", "counters", "captures"):
+                await connection.execute(f"DELETE FROM request_{table} WHERE tenant = $1", tenant)  # noqa: S608 - our own names
+
     async def prune(self, now: int) -> None:
         settings = self._settings
         await self._make(set())

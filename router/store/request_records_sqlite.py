@@ -149,6 +149,14 @@ class SqliteRecords:
 
         await self._write(forget)
 
+    async def forget_tenant(self, tenant: bytes) -> None:
+        def forget(connection: sqlite3.Connection) -> None:
+            hours = [f"{kind}_{hour}" for kind in ("records", "totals") for hour in _hours(connection, kind)]
+            for table in (*hours, "request_sizes", "request_counters", "request_captures"):
+                connection.execute(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))  # noqa: S608 - our own names
+
+        await self._write(forget)
+
     async def prune(self, now: int) -> None:
         await self._write(lambda connection: self._prune(connection, now))
 

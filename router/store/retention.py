@@ -21,7 +21,7 @@ from router.store.block_tables import blocks
 from router.store.blocks import holds_block
 from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.deployment_tables import builds, deployment_versions, deployments, env_vars, releases
-from router.store.held_certificate_tables import acme_orders, held_certificates
+from router.store.held_certificate_tables import acme_orders, delegations, held_certificates
 from router.store.journal_tables import events, idempotency, usage_intervals
 from router.store.login_tables import hand_overs, sessions
 from router.store.tables import (
@@ -107,7 +107,9 @@ def _superseded_build() -> sa.ColumnElement[bool]:
 
 def _superseded_order() -> sa.ColumnElement[bool]:
     later = acme_orders.alias()
-    return sa.exists().where(later.c.domain == acme_orders.c.domain, later.c.opened_at > acme_orders.c.opened_at)
+    newer = sa.exists().where(later.c.domain == acme_orders.c.domain, later.c.opened_at > acme_orders.c.opened_at)
+    in_use = sa.exists().where(delegations.c.domain == acme_orders.c.domain)
+    return sa.or_(newer, ~in_use)
 
 
 def _old_certificate(at: datetime) -> sa.ColumnElement[bool]:
@@ -173,7 +175,7 @@ _PRUNED = (
     ),
     Pruned(
         table=acme_orders,
-        rows="orders that were closed, but each zone's newest",
+        rows="orders that were closed, but the newest of each zone in use",
         old=lambda at: sa.and_(acme_orders.c.closed_at < at, _superseded_order()),
         kept=_ENDED,
     ),

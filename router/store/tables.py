@@ -106,6 +106,7 @@ tenants = sa.Table(
     sa.Column("default_wake", sa.String(20), nullable=False, server_default="off"),
     _flag("default_keeps_awake", default=sa.true()),
     _flag("pings_keep_awake", default=sa.true()),
+    _at("deleted_at", nullable=True),  # since when it is being deleted
     sa.UniqueConstraint("slug"),
 )
 

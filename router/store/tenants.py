@@ -10,6 +10,7 @@ from router.routes.wakes import Wake
 from router.store.policies import visibility_of
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import custom_domains, projects, resources, tenants, workspaces
+from router.tenancy.former import FORMER
 from router.tenancy.tenants import Holdings, Tenant
 
 
@@ -39,7 +40,8 @@ class SqlTenants(Rows):
         return None if row is None else _read(row)
 
     async def exists(self, tenant_id: str) -> bool:
-        return await self._connection.scalar(sa.select(tenants.c.id).where(tenants.c.id == tenant_id)) is not None
+        select = sa.select(tenants.c.id).where(tenants.c.id == tenant_id, tenants.c.deleted_at.is_(None))
+        return await self._connection.scalar(select) is not None
 
     async def by_slug(self, slug: str) -> Tenant | None:
         row = await self._one(sa.select(tenants).where(tenants.c.slug == slug))
@@ -47,7 +49,7 @@ class SqlTenants(Rows):
 
     async def list(self, window: Window) -> Listing[Tenant]:
         order = (tenants.c.created_at, tenants.c.id)
-        return await self._listing(sa.select(tenants), window, order, _read)
+        return await self._listing(sa.select(tenants).where(tenants.c.id != FORMER), window, order, _read)
 
     async def holdings(self, tenant_id: str) -> Holdings:
         rows = await self._connection.execute(_HELD, {"tenant_id": tenant_id})

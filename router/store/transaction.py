@@ -37,6 +37,7 @@ from router.store.resources import SqlResources
 from router.store.sealed_keys import SqlSealedKeys
 from router.store.sessions import SqlSessions
 from router.store.signing_keys import SqlSigningKeys
+from router.store.tenant_rows import SqlTenantRows
 from router.store.tenants import SqlTenants
 from router.store.trusted_issuers import SqlTrustedIssuers
 from router.store.versions import SqlBuilds, SqlReleases, SqlVersions
@@ -84,6 +85,7 @@ class Transaction:
         self.blocks = SqlBlocks(*given, writing=writing)
         self.wakes = SqlWakes(*given, writing=writing)
         self.usage = SqlUsage(*given, writing=writing)
+        self.tenant_rows = SqlTenantRows(*given, writing=writing)
         self.old_rows = SqlOldRows(*given, writing=writing)
         self.history = SqlHistory(*given, writing=writing)
         self.events = SqlEvents(*given, writing=writing)

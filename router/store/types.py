@@ -184,5 +184,24 @@ def _on_postgresql(element: JsonHas, compiler: SQLCompiler, **options: Any) -> s
     return f"jsonb_exists({_arguments(element, compiler, options)})"
 
 
+class BytesHave(FunctionElement[bool]):
+    """Whether bytes have these bytes: `BytesHave(column, bytes)`."""
+
+    name = "bytes_have"
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(BytesHave, "sqlite")
+def _have_on_sqlite(element: BytesHave, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(instr({_arguments(element, compiler, options)}) > 0)"
+
+
+@compiles(BytesHave, "postgresql")
+def _have_on_postgresql(element: BytesHave, compiler: SQLCompiler, **options: Any) -> str:
+    column, part = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(position({part} IN {column}) > 0)"
+
+
 def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, options: Mapping[str, Any]) -> str:
     return ", ".join(compiler.process(clause, **options) for clause in element.clauses)

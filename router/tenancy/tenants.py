@@ -29,7 +29,7 @@ class Tenant:
     that of resources and previews that have none of their own, `default_wake` and `default_keeps_awake` are those of resources,
     `pings_keep_awake` is whether a WebSocket on which only pings pass is use.
 
-    `branding` is in the words of `branding.py`.
+    Since `deleted_at` it is being deleted (`tenant_deletion.py`). `branding` is in the words of `branding.py`.
     """
 
     id: str
@@ -45,6 +45,7 @@ class Tenant:
     pings_keep_awake: bool = True
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -328,6 +328,7 @@ async def test_closed_orders_are_pruned(store: Store, clock: ManualClock) -> Non
             order = an_order(ZONE, at)
             await tx.acme_orders.add(order)
             await tx.acme_orders.save(replace(order, state=OrderState.FAILED, closed_at=at), OrderState.PLANNED)
+        await tx.delegations.make(ZONE, None, now)
     clock.advance(30 * 86400 + 1)
     assert await prune(store, clock) == {"acme_orders": 1}
     clock.advance(3600)

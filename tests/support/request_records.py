@@ -117,6 +117,7 @@ class MemoryKept:
         self.numbers: list[Totals] = []
         self.captures: list[StoredCapture] = []
         self.pruned = 0
+        self.forgotten: list[bytes] = []
         self.away = False
 
     async def append(self, records: Sequence[Row], totals: Sequence[Totals]) -> None:
@@ -150,6 +151,9 @@ class MemoryKept:
 
     async def forget(self, tenant: bytes, resource: bytes, now: int) -> None:
         raise AssertionError(f"nobody deletes {tenant!r} {resource!r} {now}")
+
+    async def forget_tenant(self, tenant: bytes) -> None:
+        self.forgotten.append(tenant)
 
     async def prune(self, now: int) -> None:
         self.pruned = now
