@@ -90,6 +90,15 @@ class _Lines:
             yield Text(text, style=_STYLES[style], no_wrap=True, overflow="crop")
 
 
+def has_screen() -> bool:
+    """Whether standard output is a terminal that can be written again: not where TERM says `dumb`, as in some editors."""
+    if not sys.stdout.isatty():
+        return False
+    from rich.console import Console
+
+    return not Console().is_dumb_terminal
+
+
 @contextmanager
 def terminal_screen() -> Iterator[Screen]:
     """The terminal's other screen, until the block ends: what stood there comes back then."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from router.cli.options import AsJson, Config
-from router.cli.output import say, terminal_screen, width
+from router.cli.output import has_screen, say, terminal_screen, width
 from router.cli.run_command import CommandError, command_settings, reported
 from router.cli.top_screen import lines_of
 
@@ -33,7 +33,7 @@ def top(
         try:
             if once:
                 asyncio.run(_once(settings, window, as_json))
-            elif as_json or width() is None:
+            elif as_json or not has_screen():
                 asyncio.run(_lines(settings, window, interval, as_json))
             else:
                 with terminal_screen() as screen:

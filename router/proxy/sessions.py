@@ -36,7 +36,7 @@ def cut(worker: "WorkerState", chosen: Callable[[Finished], bool]) -> tuple[int,
     all others are answered. Thousands end in several turns of the loop."""
     exchanges = [one for one in _exchanges(worker) if chosen(one)]
     tunnels = [one for one in worker.tunnels if chosen(one.exchange)]
-    if exchanges or tunnels:
+    if (exchanges or tunnels) and not worker.tasks.closed:  # a worker that closes ends them itself
         worker.tasks.start("cut", _cut(exchanges, tunnels))
     return len(exchanges), len(tunnels)
 

@@ -1,10 +1,13 @@
 """The operators' tools as commands, against a running node of several processes, and of one."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,11 +37,13 @@ class Operated:
         self.hosts = 0
 
     @contextmanager
-    def command(self, *words: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    def command(
+        self, *words: str, stdout: int = subprocess.PIPE, **variables: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs until the block ends."""
         with subprocess.Popen(
             [MIOSA_ROUTER, *words],
-            env={"PATH": "/usr/bin:/bin", **self.router.environment},
+            env={"PATH": "/usr/bin:/bin", **self.router.environment, **variables},
             cwd=self.router.folder,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -335,6 +340,63 @@ async def test_a_worker_that_starts_is_told(node: Operated) -> None:
 async def test_levels_that_can_not_be_set(node: Operated, words: list[str], status: int, says: str) -> None:
     found, _, errors = await node.run("log-level", *words)
     assert (found, says in errors) == (status, True), errors
+
+
+async def test_top_fits_the_terminal(node: Operated) -> None:
+    """On a terminal it takes the whole of it, follows its size, and gives it back with Ctrl-C."""
+    ours, its = os.openpty()
+
+    def size(rows: int, columns: int) -> None:
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    seen = b""
+
+    async def until_seen(text: bytes) -> None:
+        nonlocal seen
+        async with asyncio.timeout(30):
+            while text not in seen:
+                seen += await asyncio.to_thread(os.read, ours, 65536)
+
+    size(24, 80)
+    try:
+        with node.command("top", "--interval", "0.5", stdout=its, TERM="xterm-256color") as top:
+            await until_seen(b"\x1b[?1049h")
+            await until_seen(b"HOST")
+            assert b"connections, " in seen
+            seen = b""
+            size(6, 20)
+            top.send_signal(signal.SIGWINCH)
+            await until_seen(b"miosa-router")
+            await until_seen("\u2026".encode())  # lines are cut to the new size
+            top.send_signal(signal.SIGINT)
+            await until_seen(b"\x1b[?1049l")
+            assert await asyncio.to_thread(top.wait, 30) == 0
+    finally:
+        os.close(its)
+        os.close(ours)
+
+
+async def test_a_debug_key_explains_requests_in_every_process(node: Operated, host: str) -> None:
+    """`X-Miosa-Debug`, with the key of the resource's tenant, and with another's; and when it is revoked."""
+    key, foreign = node.router.key(node.tenant), node.router.key(node.router.tenant("Stranger"))
+    opened = await connections(node)
+    for connection in opened:
+        await connection.get(host, f"X-Miosa-Debug: {foreign}")
+        assert b"server-timing" not in connection.head
+        for _ in range(2):
+            await connection.get(host, f"X-Miosa-Debug: {key}")
+            assert b"server-timing: resolve;dur=" in connection.head
+        assert b"key;dur=" not in connection.head
+        assert b'source;desc="process"' in connection.head
+    _, out, _ = await node.run("keys", "list", "--tenant", node.tenant, "--json")
+    (listed,) = [one for one in json.loads(out)["data"] if key.startswith(one["prefix"])]
+    assert (await node.run("keys", "revoke", listed["id"]))[0] == 0
+    async with asyncio.timeout(30):
+        for connection in opened:
+            while b"server-timing" in connection.head:
+                await connection.get(host, f"X-Miosa-Debug: {key}")
+            connection.close()
+    assert key not in node.router.output
 
 
 async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: Path) -> None:

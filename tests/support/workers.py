@@ -61,10 +61,11 @@ class Connection:
     async def open(cls, port: int) -> Self:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
-    async def get(self, host: str) -> tuple[int, bytes]:
-        """(status, body). `last` says whether this answer was to be the connection's last, `head` is its head in
+    async def get(self, host: str, *lines: str) -> tuple[int, bytes]:
+        """(status, body) of a GET with these header lines. `last` says whether this answer was to be the connection's last, `head` is its head in
         lower case."""
-        self._writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        head_lines = "".join(f"{line}\r\n" for line in lines)
+        self._writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n{head_lines}\r\n".encode())
         self.head = head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
         body = await self._reader.readexactly(length)

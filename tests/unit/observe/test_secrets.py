@@ -85,6 +85,7 @@ def test_texts(text: str, masked: str) -> None:
         "internalToken",
         "client_secret",
         "X-API-Key",
+        "X-Miosa-Debug",
         "PASSWORD",
     ],
 )
