@@ -1,6 +1,7 @@
 """The console's pages of names: custom domains from adding one to its removal, preview domains on their scopes, and why a host leads where it leads."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -166,3 +167,60 @@ async def test_explaining_a_host(bench: Bench) -> None:
     await bench.fill("Host", HOSTILE)
     await bench.press("Enter")
     await bench.says("Host ", "main .field-error")
+
+
+async def test_a_key_of_a_project(bench: Bench) -> None:
+    """It has the pages that it may use, with what it reaches; nothing is a dead end."""
+    workspace = bench.customer.call("POST", "/workspaces", {"name": "Clinic"})
+    project = bench.customer.call("POST", "/projects", {"name": "Portal", "workspace_id": workspace["id"]})
+    key = bench.customer.call("POST", "/api-keys", {"name": "portal", "scope": f"project:{project['id']}"})
+    await bench.log_in(key["key"])
+    await bench.says("project Portal", ".who")
+    assert "API keys" not in await bench.text("nav#navigation")
+    for path, heading in (("/domains", "Domains"), ("/preview-domains", "Preview domains"), ("/webhooks", "Webhooks")):
+        await bench.go(path, heading)
+        assert await bench.tab.evaluate("document.querySelector('main .notice.bad')?.innerText ?? null") is None, path
+    await bench.activate("Create webhook")
+    await bench.says("Create a webhook", "dialog h2")
+    await bench.press("Escape")
+    await bench.go("/preview-domains", "Preview domains")
+    await bench.says("inherited from the workspace, the tenant or the platform", "main .badge")
+    await bench.go("/domains", "Domains")
+    await bench.activate("Add domain")
+    await bench.says("Nothing to lead to yet", "dialog h2")
+    await bench.check_page("project-key", widths=(360,))
+    key = bench.customer.call("POST", "/api-keys", {"name": "clinic", "scope": f"workspace:{workspace['id']}"})
+    await bench.log_in(key["key"])
+    await bench.says("workspace Clinic", ".who")
+    await bench.go("/preview-domains", "Preview domains")
+    await bench.says("inherited from the tenant or the platform", "main .badge")
+
+
+# What Domain Connect's part of the API answers where the provider has our templates (test_domain_connect.py), in the place of null.
+LINKED = """const real = window.fetch; window.fetch = async (...given) => {
+  const answer = await real(...given);
+  return new Response((await answer.text()).replace('"apply_url":null', `"apply_url":${JSON.stringify(%s)}`), answer);
+}; 0"""
+
+
+async def test_the_dns_provider(bench: Bench) -> None:
+    """What its form calls the fields of a record, and where it is; the link that sets the records, which leads to a web page or nowhere."""
+    deployment = bench.customer.call("POST", "/deployments", {"name": "hinted"})
+    found = bench.customer.call(
+        "POST", "/custom-domains", {"domain": "www.hinted.com", "deployment_id": deployment["id"]}
+    )
+    bench.dns.put("hinted.com", RecordType.NS, "ns01.domaincontrol.com", "ns02.domaincontrol.com")
+    await asyncio.to_thread(bench.customer.call, "POST", f"/custom-domains/{found['id']}/check")
+    await bench.log_in()
+    await bench.go(f"/domains/{found['id']}", "www.hinted.com")
+    await bench.says("GoDaddy", "main .notice.info a")
+    await bench.check_page("domain-provider")
+    for link, leads in (("https://dns.godaddy.test/apply?sig=1", True), ("javascript:document.title='owned'", False)):
+        await bench.log_in()
+        await bench.tab.evaluate(LINKED % json.dumps(link))
+        await bench.go(f"/domains/{found['id']}", "www.hinted.com")
+        await bench.says("Set the records at GoDaddy", "main .notice.info a")
+        assert await bench.tab.evaluate("document.querySelector('main .notice.info a.button').href") == (
+            link if leads else ""
+        )
+    await bench.check_page("domain-connect", widths=(360,))

@@ -1,5 +1,6 @@
 // The workspaces and projects that the key reaches, with their names.
 import { get } from "./api.js";
+import { who } from "./session.js";
 
 const SIZE = 100;
 const MOST = 10; // pages: a thousand of each are enough to choose from
@@ -18,8 +19,10 @@ export async function all(path, signal, query = {}) {
 
 /** Workspaces and projects: lists, names by id, scopes of keys in words and as choices. */
 export async function everything(signal) {
-  const [workspaces, projects] = await Promise.all([all("/api/v1/workspaces", signal), all("/api/v1/projects", signal)]);
-  const names = new Map([...workspaces, ...projects].map((place) => [place.id, place.name]));
+  const { workspace, project } = who();
+  const wide = project === null; // a project's key may not list workspaces
+  const [workspaces, projects] = await Promise.all([wide ? all("/api/v1/workspaces", signal) : [], all("/api/v1/projects", signal)]);
+  const names = new Map([workspace, ...workspaces, ...projects].filter((place) => place !== null).map((place) => [place.id, place.name]));
   const words = (scope) => {
     const [kind, id] = scope.split(":");
     return id === undefined ? (kind === "tenant" ? "Whole tenant" : kind) : `${kind === "workspace" ? "Workspace" : "Project"} ${names.get(id) ?? id}`;

@@ -9,6 +9,14 @@ const PURPOSES = { routing: "Leads visitors here", ownership: "Shows whose it is
 const REASONS = {
   redirect_loop: "It leads in a circle.",
   not_authoritative: "Its name servers say that they are not in charge.",
+  servers_differ: "Its name servers answer differently.",
+  lame: "Its name servers are not in charge of it.",
+  bogus: "Its DNSSEC signatures are wrong.",
+  https_record_elsewhere: "Its HTTPS record sends visitors elsewhere.",
+  our_addresses_missing: "The platform's own name has no addresses now.",
+  nxdomain: "There is no such name.",
+  nodata: "The name has no such record.",
+  timeout: "Its name servers did not answer.",
 };
 const SEVERITIES = { error: ["bad", "Does not work"], warning: ["warn", "May stop working"], info: ["plain", "Good to know"] };
 const ACTIONS = { add: "Add", change: "Change", delete: "Delete", replace: "Replace", remove: "Delete", keep: "Keep" };
