@@ -227,7 +227,7 @@ class Control:
             levels=self._levels,
             gauge=metrics.now,
             clock=clock,
-            on_act=OperatorActs(services.audit, store),
+            on_act=OperatorActs(services.audit, store, settings.platform_domain),
         )
         self._operators = await stack.enter_async_context(opening)
         responder = open_responder(settings, sockets, store.txt_source, metrics, clock)

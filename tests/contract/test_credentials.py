@@ -9,6 +9,7 @@ import pytest
 from router.access.token_verifier import TokenVerifier
 from router.api.auth import Credentials
 from router.api.principal import PLATFORM, Access, Principal
+from router.audit.entry import Actor, ActorType
 from router.base.clock import ManualClock
 from router.base.key_scopes import KeyScope
 from router.settings import Jwt
@@ -53,6 +54,20 @@ async def test_key_of_each_scope(world: World, credentials: Credentials) -> None
         principal = Principal(f"key:{key.id}", reach, tenant.id, workspace_id, project_id)
         assert await credentials.tenant(f"Bearer {plain}") == principal
         assert await credentials.tenant(f"bearer   {plain} ") == principal, "the scheme has no case"
+
+
+async def test_how_the_audit_log_calls_them(world: World, clock: ManualClock, credentials: Credentials) -> None:
+    """A key by its id and name, also where it works for another tenant; a token by its subject; the platform by its token."""
+    tenant, other = await world.tenant(), await world.tenant("Globex")
+    key, plain = await world.keys.create(tenant.id, scope=KeyScope.PLATFORM, name="deploy bot")
+    principal = await credentials.tenant(f"Bearer {plain}")
+    assert principal is not None
+    named = Actor(type=ActorType.API_KEY, id=key.id, name="deploy bot", scope="platform")
+    assert (principal.actor, (await credentials.acting_for(principal, other.slug)).actor) == (named, named)
+    holder = await credentials.tenant(token(clock, {"tenant": tenant.id}))
+    assert holder is not None
+    assert holder.actor == Actor(type=ActorType.JWT, id="ada", scope="tenant")
+    assert PLATFORM.actor == Actor(type=ActorType.PLATFORM, id="internal", scope="platform")
 
 
 async def test_revoked_key(world: World, credentials: Credentials) -> None:

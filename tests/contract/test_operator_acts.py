@@ -25,7 +25,7 @@ async def test_an_act_is_its_tenants_entry(store: Store, clock: ManualClock, wor
     tenant = await world.tenant("Acme")
     shop = await world.resources.create(Kind.DEPLOYMENT, tenant.id, slug="shop")
     custom = await world.domains.register(shop.id, "shop.example.com")
-    acts = OperatorActs(AuditLog(store, clock, max_entries=100), store)
+    acts = OperatorActs(AuditLog(store, clock, max_entries=100), store, "miosa.app")
     subjects = (
         tenant.id,
         tenant.slug,
@@ -38,8 +38,8 @@ async def test_an_act_is_its_tenants_entry(store: Store, clock: ManualClock, wor
     for subject in subjects:
         clock.advance(1)
         await acts(ME, "tap", subject, {"max_rps": 100})
-    await acts(NOBODY, "log-level", "", {"level": "debug"})
-    await acts(NOBODY, "cut", "nobody.example.com", {})
+    await acts(NOBODY, "log_level", "shop.api", {"level": "debug"})
+    await acts(NOBODY, "cut", "shop.example.org", {})
     async with store.read() as tx:
         found = await tx.audit.list(EntryFilter(tenant_id=tenant.id), Window(limit=100))
         everything = await tx.audit.list(EntryFilter(), Window(limit=100))
@@ -59,7 +59,7 @@ async def test_a_store_that_is_away_keeps_nobody_from_acting(store: Store, clock
     """The entry waits until the store is there again."""
     log = AuditLog(store, clock, max_entries=100)
     store.keep_closed("away")
-    await OperatorActs(log, store)(ME, "cut", "shop.example.com", {})
+    await OperatorActs(log, store, "miosa.app")(ME, "cut", "shop.example.com", {})
     await store.check()
     await log.flush()
     async with store.read() as tx:

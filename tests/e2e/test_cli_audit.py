@@ -4,11 +4,14 @@ import csv
 import getpass
 import json
 import os
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_cli import Cli
+from tests.e2e.test_cli import NOBODY, Cli
+from tests.support.router import Router
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -48,3 +51,24 @@ def test_commands_have_entries_which_can_be_listed_and_exported(tmp_path: Path) 
         assert key["key"] not in (tmp_path / exported).read_text()
     assert "is there already" in cli.error("audit", "export", "log.csv")["message"]
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_node_stores_what_waits(tmp_path: Path) -> None:
+    """A refused act has its entry soon after; one from just before the end is stored as the node ends."""
+    with Router(tmp_path) as router:
+
+        def refuse(name: str) -> None:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{router.api_port}/internal/v1/blocks/{NOBODY}",
+                headers={"Authorization": f"Bearer {router.token}", "X-Request-ID": name, "User-Agent": name},
+                method="DELETE",
+            )
+            assert router.send(request)[0] == 404
+
+        def found() -> list[str]:
+            return [one["request_id"] for one in router.command("audit", "list", "--outcome", "refused")["data"]]
+
+        refuse("one")
+        until(lambda: found() == ["one"], "the entry of the refused act")
+        refuse("two")
+    assert found() == ["two", "one"]

@@ -225,6 +225,9 @@ async def test_sessions_are_listed_and_cut_in_every_process(node: Operated) -> N
         for connection in (*opened, spared):
             connection.close()
     assert [(act["subject"], act["uid"]) for act in node.acts("cut")] == [(host, os.getuid())]
+    _, out, _ = await node.run("audit", "list", "--tenant", node.tenant, "--action", "session.cut", "--json")
+    entries = [(one["resource_name"], one["actor_id"], one["via"]) for one in json.loads(out)["data"]]
+    assert entries == [(host, str(os.getuid()), "socket")]
 
 
 async def test_top_adds_up_what_every_process_carries(node: Operated, host: str) -> None:
