@@ -11,6 +11,7 @@ from tests.support.access import FAR, MemoryKeys, api_key, plain, policies, secr
 from tests.support.edge import FRONT, RunningEdge, until
 from tests.support.http2_peer import Http2Peer
 from tests.support.records import name, resource
+from tests.support.sleeper import FakeWaker, Sleeper
 from tests.support.wire import Backend, Message
 from tests.wire.conftest import BuildEdge
 
@@ -199,6 +200,46 @@ async def test_a_request_with_a_body(build_edge: BuildEdge) -> None:
         await client.send(head + b"Content-Length: 200000\r\n\r\n" + b"x" * 200_000)
         assert "wait" in times(await client.read_response())
     assert seen[0].body == b"x" * 200_000
+
+
+async def test_a_resource_that_sleeps(build_edge: BuildEdge) -> None:
+    """How long it was woken for stands in a line of its own, and is in no part of ours."""
+    keys, waker = MemoryKeys(), FakeWaker()
+    keys.put(KEY.decode(), api_key())
+    sleeper = Sleeper(await build_edge(access=keys, waker=waker), waker)
+    client = await sleeper.edge.client(FRONT)
+    await client.send(HEAD + debug() + b"\r\n")
+    await until(lambda: sleeper.held == 1)
+    await asyncio.sleep(0.3)  # what the line has to say
+    sleeper.becomes(State.RUNNING)
+    async with sleeper.backend.serving(OK):
+        response = await client.read_response()
+    (woken,) = [value for value in response.all(b"server-timing") if value.startswith(b"wake;dur=")]
+    assert int(woken[9:]) >= 290
+    (exchange,) = await sleeper.edge.ended(1)
+    found = times(response)
+    ours = sum(float(found[part]) for part in ("resolve", "key", "queue", "dial", "wait", "body"))
+    assert ours <= 1000 * (exchange.ended - exchange.started) - int(woken[9:]) + 1
+
+
+async def test_a_wait_for_a_place(build_edge: BuildEdge) -> None:
+    keys = MemoryKeys()
+    keys.put(KEY.decode(), api_key(), known=True)
+    edge = await build_edge(access=keys, exchanges_per_resource=1, queue_time=60)
+    backend = edge.backend()
+    first, second = await edge.client(FRONT), await edge.client(FRONT)
+    await first.send(HEAD + b"\r\n")
+    served = await backend.accept()
+    await served.read_request()
+    await second.send(HEAD + debug() + b"\r\n")
+    await until(lambda: edge.proxy._worker.queues.waiting == 1)
+    await served.send(OK)
+    await first.read_response()
+    await served.read_request()
+    await served.send(OK)
+    found = times(await second.read_response())
+    assert float(found["queue"]) > 0
+    assert found["dial"] == "0.000"
 
 
 # Everybody else.
