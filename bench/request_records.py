@@ -3,6 +3,8 @@
 First what whoever carries traffic pays: a small GET through our own code, as in `bench.instructions`, without records, with them
 packed and handed over in the process, and with them packed and sent as a worker does, in turns. Then what the process that
 keeps them pays: to read packs, and to store what is in them in SQLite. CPU time, the least of many rounds.
+
+With `--load` a whole node: 2,000 recorded requests a second for ten minutes, or `--seconds N --rate N`: loss, bounds, p99 (`record_load.py`).
 """
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bench import record_load
 from bench.instructions import _ANSWER, _COUNTED, _TEMPLATES, Rig, _heads
 from router.base.clock import SystemClock
 from router.node.ipc.messages import records_line
@@ -110,7 +113,12 @@ async def _keeping(records: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--load", action="store_true", help="a node under load instead: bench/record_load.py")
+    record_load.add_words(parser)
     chosen = parser.parse_args()
+    if chosen.load:
+        record_load.measure(chosen)
+        return
     _carrying()
     asyncio.run(_keeping(chosen.records))
 
