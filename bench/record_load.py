@@ -51,6 +51,7 @@ def _node(folder: Path, url: str | None, *, records: bool) -> Iterator[tuple[Rou
         _until(lambda: answers(port), 20)
         settings: dict[str, object] = {
             "access_log": folder / "access.log",
+            "limits__client_idle": 86400,  # the load keeps connections that it seldom uses
             "records__enabled": records,
             "records__per_second": 10_000_000,
             "records__max_bytes_per_tenant": _TENANTS,

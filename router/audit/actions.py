@@ -94,8 +94,9 @@ def route_action(method: str, path: str) -> RouteAction:
         noun = f"{_noun(parts[literals[-2]])}_settings"
     action = f"{noun}.{verb or _METHODS[method]}"
     own = _PLACE.fullmatch(parts[at + 1]) if at + 1 < len(parts) else None
-    id_place = own[1] if own is not None and not own[2] else None
-    name_place = own[1] if own is not None and own[2] else None
+    named = own is not None and bool(own[2]) and not own[1].endswith("_id")  # an id that is no UUID is one all the same
+    id_place = own[1] if own is not None and not named else None
+    name_place = own[1] if own is not None and named else None
     if id_place is None and (noun in _ONE_OF_EACH or (noun, method) == ("share_link", "DELETE")):
         outer = next((found for part in reversed(parts[:at]) if (found := _PLACE.fullmatch(part))), None)
         if outer is not None and outer[2]:

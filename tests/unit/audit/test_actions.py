@@ -20,6 +20,11 @@ from tests.unit.test_documents import ROOT
         ),
         ("PATCH", "/api/v1/computers/{id}/ports/{port:text}", RouteAction("preview.update", None, "port", False)),
         ("DELETE", "/api/v1/deployments/{id}/env/{name:text}", RouteAction("env_variable.delete", "id", "name", False)),
+        (
+            "POST",
+            "/api/v1/request-logs/{record_id:text}/replay",
+            RouteAction("request_log.replay", "record_id", None, False),
+        ),
         ("PUT", "/api/v1/tenant/login", RouteAction("login.set", None, None, True)),
         ("POST", "/api/v1/tenant/trusted-issuers", RouteAction("trusted_issuer.create", None, None, False)),
         ("PUT", "/internal/v1/endpoints/{resource_id}", RouteAction("endpoint.set", "resource_id", None, False)),

@@ -90,6 +90,7 @@ RESOURCES = some.builds(
     keeps_awake=some.booleans(),
     pings_keep_awake=some.booleans(),
     deployment_version=TEXT,
+    capture_until=some.just(0.0) | some.floats(1.0, 4e9),
 )
 NAMES = some.builds(
     NameRecord,
