@@ -2,11 +2,13 @@
 
 import urllib.request
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.support.console import Bench, bench_of
+from tests.support.router import Router
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -126,3 +128,11 @@ async def test_the_files(bench: Bench) -> None:
         assert status == 200
     assert headers["cache-control"] == "public, max-age=31536000, immutable"
     assert headers["content-type"] == "text/javascript; charset=utf-8"
+
+
+async def test_switched_off(tmp_path: Path) -> None:
+    """Then there is nothing at its path, and `/` does not name it."""
+    with Router(tmp_path, console__enabled=False) as router:
+        address = f"http://127.0.0.1:{router.api_port}"
+        assert router.send(urllib.request.Request(f"{address}/console/"))[0] == 404
+        assert b"console" not in router.send(urllib.request.Request(f"{address}/"))[2]
