@@ -89,8 +89,9 @@ _current: ContextVar[Act | None] = ContextVar("act", default=None)
 
 
 def current_act() -> Act | None:
-    """The act that this task is part of."""
-    return _current.get()
+    """The act that this task is part of; None where that is over: a task that a request has started may outlive it."""
+    act = _current.get()
+    return None if act is None or act.over else act
 
 
 def note_place(tenant_id: str, workspace_id: str | None, project_id: str | None) -> None:

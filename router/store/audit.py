@@ -62,11 +62,14 @@ class SqlAudit(AuditRows):
         return {row.tenant_id: row.number - most for row in await self._connection.execute(select)}
 
     async def trim(self, tenant_id: str | None, number: int) -> int:
+        own = entries.c.tenant_id.is_(None) if tenant_id is None else entries.c.tenant_id == tenant_id
+        oldest = sa.select(entries.c.id).where(own).order_by(entries.c.created_at)
         # Refusals cost whoever makes them nothing: they must not push out what has happened.
-        first = sa.case((entries.c.outcome == Outcome.REFUSED.value, 0), else_=1)
-        old = sa.select(entries.c.id).where(entries.c.tenant_id.is_not_distinct_from(tenant_id))
-        old = old.order_by(first, entries.c.created_at).limit(number)
-        return await self._delete(list(await self._connection.scalars(old)))
+        refused = oldest.where(entries.c.outcome == Outcome.REFUSED.value).limit(number)
+        gone = await self._delete(list(await self._connection.scalars(refused)))
+        if gone < number:
+            gone += await self._delete(list(await self._connection.scalars(oldest.limit(number - gone))))
+        return gone
 
     async def _delete(self, ids: Sequence[str]) -> int:
         for chunk in chunks(ids):

@@ -124,6 +124,7 @@ CASES: dict[str, tuple[Series, Series]] = {
         {"held_certificates_unreadable": "3x90"},
         {"held_certificates_unreadable": "0x90", 'held_certificates{origin="managed"}': "3x90"},
     ),
+    "AuditEntriesLost": ({"audit_entries_lost_total": "0+1x90"}, {"audit_entries_lost_total": "7x90"}),
     "LogLinesLost": ({"access_lines_lost_total": "0+1x90"}, {"access_lines_lost_total": "8x90"}),
 }
 
