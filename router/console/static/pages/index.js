@@ -11,5 +11,7 @@ export const PAGES = [
   { path: "/explain", title: "Explain a host", group: "Names", load: () => import("./explain.js") },
   { path: "/webhooks", title: "Webhooks", group: "Account", load: () => import("./webhooks.js") },
   { path: "/webhooks/:id", title: "Webhook", load: () => import("./webhook.js") },
+  { path: "/log-drains", title: "Log drains", group: "Account", visible: wholeTenant, load: () => import("./log_drains.js") },
+  { path: "/log-drains/:id", title: "Log drain", load: () => import("./log_drain.js") },
   { path: "/api-keys", title: "API keys", group: "Account", visible: wholeTenant, load: () => import("./api_keys.js") },
 ];
