@@ -43,6 +43,7 @@ from tests.support.memory_records import MemoryRecords
 from tests.support.records import PLATFORM, resource
 
 _HOST = f"3000-bench.sandbox.{PLATFORM}".encode("ascii")
+_CACHE = Cache().model_copy(update={"ttl": 3600.0})  # so that nothing is looked up anew while a loaded machine measures
 _COUNTED = 2000  # requests of a round, and between two looks at what valgrind has counted
 _ROUNDS = 30
 
@@ -120,23 +121,29 @@ class _Wire:
 
 
 class Rig:
-    """One client's connection, and the kept connection to the backend that its requests take."""
+    """One client's connection, and the kept connection to the backend that its requests take. `log` None writes no access log, and
+    without `counted` nothing is counted: what the rest costs that every node pays."""
 
-    def __init__(self, log: Path, *, private: bool, consumers: Sequence[Consumer] = ()) -> None:
+    def __init__(
+        self, log: Path | None, *, private: bool, consumers: Sequence[Consumer] = (), counted: bool = True
+    ) -> None:
         clock = SystemClock()
         metrics = Metrics()
         records = MemoryRecords()
         policy = {"policies": policies(secret("link", SecretKind.LINK))} if private else {}
         records.put(resource(slug="bench", **policy))
         self._resolver = Resolver(
-            records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=Cache(), clock=clock
+            records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=_CACHE, clock=clock
         )
         self.recorder = Recorder(
             metrics=metrics,
             clock=clock,
-            access=AccessLog(Output(str(log)), JsonLines(None), clock),
+            access=None if log is None else AccessLog(Output(str(log)), JsonLines(None), clock),
             consumers=[MemoryEvidence(clock).learn, *consumers],
         )
+        if not counted:
+            later = self.recorder._consumers[1:]  # noqa: SLF001 - a bench may look inside; the first are the metrics
+            self.recorder._consumers = later  # noqa: SLF001
         self._worker = WorkerState(
             resolver=self._resolver,
             pages=Pages("https://docs.miosa.ai/errors"),
@@ -189,7 +196,7 @@ def _time(rig: Rig, requests: Sequence[bytes]) -> float:
     return least / len(requests) * 1e6
 
 
-def _opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
+def opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
     """The interpreter's instructions by function. Its specialised ones are counted like those they stand for."""
     counts: Counter[str] = Counter()
 
@@ -240,7 +247,7 @@ def main() -> None:
             return
         print(f"{_time(rig, requests):.2f} µs per request")
         if chosen.opcodes:
-            counts = _opcodes(rig, requests[:640])
+            counts = opcodes(rig, requests[:640])
             print(f"{counts.total() / 640:.0f} opcodes per request")
             for name, count in counts.most_common(25):
                 print(f"{count / 640:8.1f}  {name}")
