@@ -53,8 +53,6 @@ async def open_operators(
     subjects = Subjects(find_tenant)
     tasks = Tasks("operators' sockets")
     log_levels = LogLevelRoutes(processes, levels, settings.log_level, tasks)
-    if control_side is not None:
-        control_side.on_serving(log_levels.tell)
     routes = [
         *node_routes(processes),
         *Tap(processes, subjects).routes(),
@@ -64,6 +62,9 @@ async def open_operators(
         *log_levels.routes(),
     ]
     server = OperatorServer(settings.runtime_dir, settings.operator, routes, on_act=on_act)
+    if control_side is not None:
+        # A control process that leaves tells new workers nothing: its successor does.
+        control_side.on_serving(lambda: None if server.draining.is_set() else log_levels.tell())
     try:
         try:
             await server.start()

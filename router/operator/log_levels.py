@@ -29,8 +29,9 @@ class LogLevelRoutes:
         return [OperatorRoute("GET", "/v1/log-levels", self._show), OperatorRoute("POST", "/v1/log-levels", self._set)]
 
     def tell(self) -> None:
-        """A worker has begun to serve: it is told what the others know."""
-        if self._own.levels and not self._tasks.closed:
+        """A worker has begun to serve: it is told what the others know. That there is nothing, too: during a reload it may have heard
+        otherwise from a control process that leaves."""
+        if not self._tasks.closed:
             self._tasks.start("tell log levels", self._tell())
 
     async def _tell(self) -> int:

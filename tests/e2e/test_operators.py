@@ -21,7 +21,7 @@ from tests.support.backends import Backend, Visit
 from tests.support.operators import call
 from tests.support.router import MIOSA_ROUTER, PLATFORM_DOMAIN, Router
 from tests.support.waiting import PAUSE, eventually, until
-from tests.support.workers import Connection, owner, workers
+from tests.support.workers import Connection, control, owner, workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 HOST = f"shop.{PLATFORM_DOMAIN}"
@@ -118,7 +118,7 @@ async def next_line(running: subprocess.Popen[bytes]) -> Any:
 
 async def comes_true(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
     """Ask until the answer is the wanted one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while await ask() != wanted:
             await asyncio.sleep(PAUSE)
 
@@ -413,6 +413,32 @@ async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: P
         node.router.environment["MIOSA_ROUTER_RUNTIME_DIR"] = before
     assert status == 1
     assert f"no node with these settings answers at {tmp_path / 'operator-read.sock'}" in errors
+
+
+async def test_a_reload_hands_the_sockets_over(node: Operated) -> None:
+    """The new control process answers at the same files, with the new workers; taps of the old one end, and so do levels."""
+    process = node.router.process
+    before = {*control(process.pid), *workers(process.pid)}
+    if not before:
+        return  # a node of one process opens its log again, and that is all
+    await node.run("log-level", "router.gate", "debug")
+
+    async def replaced() -> bool:
+        with suppress(OSError):
+            said = (await call(node.read, "GET", "/v1/node"))[1]["processes"]
+            pids = {one["process"]: one["pid"] for one in said}
+            return sorted(pids) == [0, 1, 2] and before.isdisjoint(pids.values())
+        return False
+
+    async def levels() -> Any:
+        return (await call(node.act, "GET", "/v1/log-levels"))[1]["levels"]
+
+    with node.command("tap", HOST, "--json") as tap:
+        await next_line(tap)
+        process.signal(signal.SIGHUP)
+        assert await next_line(tap) == {"end": "the node ends, or was reloaded"}
+    await comes_true(replaced, wanted=True)
+    await comes_true(levels, wanted=[])
 
 
 async def test_taps_end_when_the_node_does(tmp_path: Path) -> None:
