@@ -90,13 +90,13 @@ def _meaning(meaning: Meaning, *, several: bool) -> list[str]:
 def metrics() -> str:
     """The table of metrics."""
     rows = [
-        f"| `{PREFIX}{row.name}{'_total' if row.kind == 'counter' else ''}` | {row.kind} | {_labels(row.labels)} | {_cell(row.help)} |"
+        f"| `{PREFIX}{row.name}{'_total' if row.kind == 'counter' else ''}`<br>{row.kind} | {_labels(row.labels)} | {_cell(row.help)} |"
         for row in TABLE
     ]
     return (
         "# Metrics\n\n`/metrics` of the admin listener has these, in Prometheus's format. Labels have closed sets of values: never a "
         "host, an id or what else visitors and customers choose. The [runbook](../runbook.md#metrics-and-alerts) says which to alert on, and the "
-        "[endings](endings.md) are explained on a page of their own.\n\n| metric | type | labels | what it counts |\n|---|---|---|---|\n"
+        "[endings](endings.md) are explained on a page of their own.\n\n| metric and type | labels | what it says |\n|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
     )

@@ -69,12 +69,12 @@ def _follow(clone: Path, dns: NameServer) -> None:
     (clone / "tutorial.sh").write_text(f"{text}\necho the end of the tutorial\n")
     log = clone / "tutorial.log"
     with Process(["bash", "tutorial.sh"], log, surroundings, clone) as reader:
-        reader.until(lambda: "has no address yet" in reader.output, within=120)
+        reader.until(lambda: "has no address yet" in reader.output, within=180)
         record = json.loads((clone / "domain.json").read_text())["data"]["records"][0]
         assert record["type"] == "CNAME"
         assert f"{record['type']} {record['name']} {record['value']}" in reader.output
         dns.put(record["name"], RecordType(record["type"]), record["value"])
-        until(lambda: reader.status is not None, f"the tutorial ends: {log}", within=120)
+        until(lambda: reader.status is not None, f"the tutorial ends: {log}", within=100)
         assert reader.status == 0, reader.output
     assert reader.output.count("Hello from my app") == 2
     assert "the end of the tutorial" in reader.output
