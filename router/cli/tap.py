@@ -10,7 +10,7 @@ import typer
 
 from router.cli.options import AsJson, Config
 from router.cli.output import fitted, note, say, width
-from router.cli.run_command import command_settings, reported
+from router.cli.run_command import CommandError, command_settings, reported
 
 if TYPE_CHECKING:
     from router.settings import Settings
@@ -46,6 +46,7 @@ class _Seen:
     def __init__(self) -> None:
         self.exchanges = 0
         self.not_shown = 0
+        self.ended = False
 
 
 async def _show(settings: "Settings", query: Mapping[str, str], as_json: bool, seen: _Seen) -> None:
@@ -57,10 +58,14 @@ async def _show(settings: "Settings", query: Mapping[str, str], as_json: bool, s
             say((json.dumps(line) if as_json else exchange_line(line, width())) + "\n")
             continue
         seen.not_shown += line.get("not_shown", 0)
+        if "end" in line:
+            seen.ended = True
         if as_json:
             say(json.dumps(line) + "\n")
         elif text := _remark(line):
             say(f"-- {text}\n")
+    if not seen.ended:
+        raise CommandError("stream_ended", "the node ended the tap: this terminal or pipe took nothing for ten seconds")
 
 
 def _remark(line: Mapping[str, Any]) -> str:

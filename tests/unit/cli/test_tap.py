@@ -1,10 +1,16 @@
 """How `tap` shows exchanges."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from router.cli.tap import _remark, exchange_line
+from router.cli.run_command import CommandError
+from router.cli.tap import _remark, _Seen, _show, exchange_line
+from router.operator.server import Call, OperatorRoute, OperatorServer
+from router.settings import Settings
+from tests.support.operators import runtime_folder
 
 LINE: dict[str, Any] = {
     "at": 1_700_000_010.25,
@@ -53,6 +59,30 @@ def test_a_line_fits(columns: int | None, changes: dict[str, Any], line: str) ->
     found = exchange_line(LINE | changes, columns)
     assert found == line
     assert columns is None or len(found) <= columns
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_a_tap_that_the_node_ends(says_so: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a word it is an error: somebody waits for more."""
+
+    async def tap(call: Call) -> web.StreamResponse:
+        async with call.stream() as lines:
+            await lines.send(LINE | {"request_id": "r"})
+            if says_so:
+                await lines.send({"end": "the node ends"})
+        return lines.response
+
+    async with runtime_folder() as folder:
+        settings = Settings(runtime_dir=folder)
+        server = OperatorServer(folder, settings.operator, [OperatorRoute("GET", "/v1/tap", tap)])
+        await server.start()
+        seen = _Seen()
+        with nullcontext() if says_so else pytest.raises(CommandError, match="ten seconds"):
+            await _show(settings, {"of": "a.example"}, as_json=False, seen=seen)
+        await server.close()
+    assert seen.exchanges == 1
+    assert capsys.readouterr().out.splitlines()[1:] == (["-- the node ends"] if says_so else [])
 
 
 @pytest.mark.parametrize(
