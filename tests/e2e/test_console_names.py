@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from router.domains.lookup import RecordType
 from tests.support.console import Bench, Customer, bench_of
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -17,7 +18,13 @@ HOSTILE = "<svg onload=document.title='owned'>"
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with bench_of(tmp_path_factory.mktemp("console")) as bench:
+    settings = {  # certificates of whole zones: nobody is at the authority, and nothing is ordered before a zone is delegated
+        "acme_zone": "acme.miosa.test",
+        "acme_directory": f"https://127.0.0.1:{free_port()}/dir",
+        "acme_dns_bind": f"127.0.0.1:{free_port()}",
+        "acme_dns_names": "ns1.miosa.test",
+    }
+    async with bench_of(tmp_path_factory.mktemp("console"), **settings) as bench:
         yield bench
 
 
@@ -120,7 +127,10 @@ async def test_preview_domains(bench: Bench) -> None:
     await bench.says("preview.yourcompany.com", "main h2")
     await bench.says("set here", "main .badge")
     zone = bench.customer.call("GET", "/tenant/preview-domain")
-    for record in zone["records"]:
+    await bench.says("One certificate for all hosts", "main td")
+    await bench.says("delegate the two challenge names", "main .notice.info")
+    assert [record["name"] for record in zone["records"] if record["purpose"] == "certificate"]
+    for record in (one for one in zone["records"] if one["purpose"] != "certificate"):
         kind = RecordType.CNAME if record["type"] == "CNAME" else RecordType.TXT
         bench.dns.put(record["fqdn"], kind, record["value"])
     await bench.activate("Verify now")
@@ -136,6 +146,7 @@ async def test_preview_domains(bench: Bench) -> None:
     await bench.go(f"/preview-domains?scope=project:{project['id']}", "Preview domains")
     await bench.says(f"inherited from workspace {HOSTILE}", "main .badge")
     await bench.check_page("preview-domains-inherited")
+    await _claim(bench)
     await bench.go("/", "Acme")
     await bench.go("/preview-domains", "Preview domains")
     await bench.activate("Clear…")
@@ -144,6 +155,22 @@ async def test_preview_domains(bench: Bench) -> None:
     await bench.says("No preview domain of its own", "main h2")
     assert bench.customer.call("GET", "/tenant/preview-domain")["preview_domain"] is None
     assert await bench.tab.evaluate("document.title") != "owned"
+
+
+async def _claim(bench: Bench) -> None:
+    """A preview domain that another account has is not set; what shows whose it is can be copied."""
+    other = await asyncio.to_thread(Customer, bench.router, "Initech")
+    theirs = other.call("PUT", "/tenant/preview-domain", {"preview_domain": "preview.contested.org"})
+    for record in (one for one in theirs["records"] if one["purpose"] == "routing"):
+        bench.dns.put(record["fqdn"], RecordType.CNAME, record["alternative"])
+    await asyncio.to_thread(other.call, "POST", "/tenant/preview-domain/verify")
+    await bench.activate("Set a preview domain")
+    await bench.says("Set a preview domain", "dialog h2")
+    await bench.type("preview.contested.org")
+    await bench.press("Enter")
+    await bench.says("preview.contested.org is another account's", "dialog h2")
+    await bench.says("TXT", "dialog td")
+    await bench.press("Escape")
 
 
 async def test_explaining_a_host(bench: Bench) -> None:

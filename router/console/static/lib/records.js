@@ -3,6 +3,7 @@ import { h, replace } from "./dom.js";
 import { get } from "./api.js";
 import { badge, moment } from "./format.js";
 import { actionButton, announce, copyable, errorBox, tooSoon } from "./feedback.js";
+import { dialog } from "./dialog.js";
 import { table } from "./table.js";
 
 const PURPOSES = { routing: "Leads visitors here", ownership: "Shows whose it is", certificate: "One certificate for all hosts" };
@@ -105,4 +106,18 @@ function finding({ severity, message, records, docs_url: docs }) {
     records.length > 0 && h("ul", { class: "remedies" }, records.map((record) => h("li", null, h("strong", null, `${ACTIONS[record.action] ?? record.action} ${record.type} `), h("span", null, copyable(record.host, `name of the ${record.type} record to ${record.action}`), " → ", copyable(record.value, `value of the ${record.type} record to ${record.action}`))))),
     docs && h("p", { class: "small" }, h("a", { href: docs, target: "_blank", rel: "noopener noreferrer", "aria-label": `More about this: ${message}` }, "More about this")),
   );
+}
+
+/** Another account has the name: what shows that it is yours. */
+export function claimDialog({ name, records, expires_at: until }) {
+  return dialog({
+    title: `${name} is another account's`,
+    wide: true,
+    body: (close) => [
+      h("p", null, "If the domain is yours, add one of these records, then add the domain again: it moves to you once the record is seen."),
+      recordsTable(records, { alternatives: true }),
+      h("p", { class: "muted small" }, "The claim ends ", moment(until), "."),
+      h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => close() }, "Close")),
+    ],
+  });
 }

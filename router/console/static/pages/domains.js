@@ -8,7 +8,7 @@ import { emptyState, pagedList, table } from "../lib/table.js";
 import { form } from "../lib/form.js";
 import { all } from "../lib/places.js";
 import { navigate, setQuery, to } from "../lib/router.js";
-import { recordsTable } from "../lib/records.js";
+import { claimDialog } from "../lib/records.js";
 
 const STATES = [["", "All but removed ones"], ["pending", "Pending"], ["verified", "Verified"], ["active", "Active"], ["failed", "Failed"], ["removed", "Removed"]];
 
@@ -76,20 +76,6 @@ async function add(signal) {
         },
       }),
   });
-  if (made?.claim) await showClaim(made.claim);
+  if (made?.claim) await claimDialog(made.claim);
   else if (made !== null) navigate("/domains/:id", made);
-}
-
-/** Another account has the name: what shows that it is yours. */
-function showClaim({ name, records, expires_at: until }) {
-  return dialog({
-    title: `${name} is another account's`,
-    wide: true,
-    body: (close) => [
-      h("p", null, "If the domain is yours, add one of these records, then add the domain again: it moves to you once the record is seen."),
-      recordsTable(records, { alternatives: true }),
-      h("p", { class: "muted small" }, "The claim ends ", moment(until), "."),
-      h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => close() }, "Close")),
-    ],
-  });
 }

@@ -7,7 +7,7 @@ import { confirm, dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
 import { everything } from "../lib/places.js";
 import { setQuery } from "../lib/router.js";
-import { diagnosis, providerNote, recordsTable } from "../lib/records.js";
+import { claimDialog, diagnosis, providerNote, recordsTable } from "../lib/records.js";
 import { ownCertificate } from "../lib/own_certificate.js";
 
 const ORDER = "The project's own domain holds; without one the workspace's; without one the tenant's; without any the platform's.";
@@ -164,7 +164,7 @@ function certificate(setting, path, signal) {
 }
 
 async function set(path, value, again) {
-  const done = await dialog({
+  const found = await dialog({
     title: value === null ? "Set a preview domain" : "Change the preview domain",
     body: (close) =>
       form({
@@ -172,12 +172,18 @@ async function set(path, value, again) {
         action: "Set domain",
         cancel: () => close(),
         submit: async ({ preview_domain: domain }) => {
-          await put(path, { preview_domain: domain });
-          close(true);
+          try {
+            await put(path, { preview_domain: domain });
+            close({ done: true });
+          } catch (error) {
+            if (error.claim === undefined) throw error;
+            close({ claim: error.claim });
+          }
         },
       }),
   });
-  if (done) await again();
+  if (found?.claim) await claimDialog(found.claim);
+  else if (found !== null) await again();
 }
 
 async function clear(path, setting, again) {
