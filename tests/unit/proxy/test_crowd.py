@@ -61,13 +61,14 @@ class Crowd(Stage):
     # What may happen.
 
     def ask(self, number: int) -> None:
-        """A client sends a request; every third one is new."""
+        """A client sends a request, unless a response has said that there will be no further one; every third one is new."""
         if not self.clients or number % 3 == 0:
             self.clients.append(FakeTransport(ClientConnection(self.worker), f"192.0.2.{number % 4}"))
             self.asked.append(0)
         who = number % len(self.clients)
         client = self.clients[who]
-        if who not in self.gone and not client.is_closing() and self.answers(who) == self.asked[who]:
+        ended = client.is_closing() or b"\r\nConnection: close\r\n" in client.sent
+        if who not in self.gone and not ended and self.answers(who) == self.asked[who]:
             kind = OFFER if number % 11 == 10 else POST if number % 5 == 4 else GET
             self.asked[who] += 1
             client.receive(kind % SLUGS[number % 2])
@@ -212,6 +213,11 @@ def act(steps: list[tuple[str, int, int]]) -> Crowd:
 def test_nobody_is_lost(steps: list[tuple[str, int, int]]) -> None:
     """Each request has one response or a client that has left; every place, connection and dial is given back."""
     act(steps)
+
+
+def test_a_client_that_was_told_to_close_is_asked_no_more() -> None:
+    """A refused dial ends a POST's connection: what its client sends right behind that response is nobody's to answer."""
+    act([("ask", 4, 2), ("ask", 0, 6), ("refuse", 0, 0), ("wait", 3, 1), ("ask", 0, 0)])
 
 
 @pytest.mark.parametrize("limit", [MOST])
