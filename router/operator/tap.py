@@ -21,6 +21,7 @@ DEFAULT_RPS: Final = 100
 MAX_RPS: Final = 2000
 _MAX_WAITING: Final = 4000  # rows that wait for a slow reader
 _RENEW: Final = LEASE / 4
+_REPORT: Final = 1.0  # seconds between two lines about what is not shown
 _STATUS: Final = re.compile(r"[1-5]xx|0|[1-5][0-9]{2}")
 
 
@@ -92,7 +93,7 @@ class Tap:
         self, call: Call, lines: LineStream, identity: str, reader: _Reader, arguments: Mapping[str, Any]
     ) -> None:
         loop = asyncio.get_running_loop()
-        renew_at = 0.0
+        renew_at = report_at = 0.0
         while not call.draining.is_set() and call.connected:
             if loop.time() >= renew_at:
                 renew_at = loop.time() + _RENEW
@@ -105,9 +106,12 @@ class Tap:
             reader.arrived.clear()
             while reader.rows:
                 await lines.send(reader.rows.popleft())
+            if loop.time() < report_at:
+                continue
             over, unread = reader.over_limit, reader.not_read
             reader.over_limit = reader.not_read = 0
             if over or unread:
+                report_at = loop.time() + _REPORT
                 await lines.send({"not_shown": over + unread, "over_max_rps": over, "reader_too_slow": unread})
         if call.draining.is_set():
             await lines.send({"end": "the node ends, or was reloaded"})
