@@ -149,6 +149,7 @@ class Bench:
         script = axe()
         if not await self.tab.evaluate("'axe' in window"):
             await self.tab.evaluate(f"{script};0")
+        await self.tab.evaluate("scrollTo(0, 0)")  # else the header stands in the middle of the picture
         folder = os.environ.get("CONSOLE_PICTURES")
         try:
             for width in widths:

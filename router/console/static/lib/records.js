@@ -11,6 +11,7 @@ const REASONS = {
   redirect_loop: "It leads in a circle.",
   not_authoritative: "Its name servers say that they are not in charge.",
   servers_differ: "Its name servers answer differently.",
+  wildcard: "A wildcard record answers in its place.",
   lame: "Its name servers are not in charge of it.",
   bogus: "Its DNSSEC signatures are wrong.",
   https_record_elsewhere: "Its HTTPS record sends visitors elsewhere.",
@@ -38,7 +39,7 @@ export function recordsTable(records, { alternatives = false } = {}) {
           record.warning !== null && h("p", { class: "small" }, record.warning),
         ],
       },
-      { title: "For", cell: (record) => [PURPOSES[record.purpose] ?? record.purpose, !record.required && !alternatives && h("span", { class: "muted" }, " (not needed now)")] },
+      { title: "For", cell: (record) => [PURPOSES[record.purpose] ?? record.purpose, !record.required && !alternatives && h("span", { class: "muted" }, record.purpose === "certificate" ? " (optional)" : " (not needed now)")] },
       {
         title: "State",
         cell: (record) => [
