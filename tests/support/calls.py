@@ -21,6 +21,7 @@ _PLACES = {
     "by-name": "sandbox name",
     "endpoints": "registered",
     "resources": "registered",
+    "tenants": "tenant",
 }
 _TOKENS = {"previews": "preview token", "ports": "port token"}
 _HOLDERS = {"computers": "computer's domain", "deployments": "deployment's domain"}

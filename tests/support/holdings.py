@@ -250,6 +250,7 @@ async def fill(services: Services, holder: Holder, port: int) -> Holdings:
         holder,
         {
             "entry": entry,
+            "tenant": tenant_id,
             "workspace": holder.workspace.id,
             "project": holder.project.id,
             "key": key.id,

@@ -110,6 +110,7 @@ def in_order(table: list[Operation]) -> list[Operation]:
     """So that each row still finds what it needs: deletions at the end, from the inside out."""
     holders = {f"/api/v1/{kind}/{{id}}": 1 for kind in ("computers", "deployments")}
     around = holders | {"/internal/v1/resources/{id}": 2, "/api/v1/projects/{id}": 3, "/api/v1/workspaces/{id}": 4}
+    around["/internal/v1/tenants/{id}"] = 5
 
     def place(row: Operation) -> tuple[bool, int, int]:
         gone = row.method == "DELETE"
