@@ -5,6 +5,7 @@ const wholeTenant = (who) => who.workspace === null && who.project === null;
 
 export const PAGES = [
   { path: "/", title: "Overview", group: "Your traffic", load: () => import("./overview.js") },
+  { path: "/requests", title: "Requests", group: "Your traffic", load: () => import("./requests.js") },
   { path: "/domains", title: "Domains", group: "Names", load: () => import("./domains.js") },
   { path: "/domains/:id", title: "Domain", load: () => import("./domain.js") },
   { path: "/preview-domains", title: "Preview domains", group: "Names", load: () => import("./preview_domains.js") },
