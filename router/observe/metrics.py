@@ -118,7 +118,8 @@ class Metrics:
         known_from: dict[tuple[str, bool], int] = {}
         durations, first_bytes = self._histograms["exchange_seconds"], self._histograms["first_byte_seconds"]
         received = sent = retries = 0
-        longest, slowest, slowest_level = -1.0, batch[0], ""
+        longest, slowest_level = -1.0, ""
+        slowest: Finished | None = None
         # As in the access line: what depends on the route only is often still right. And most end as the one before did.
         last: object = self
         level, source = "none", ""
@@ -152,8 +153,9 @@ class Metrics:
                 longest, slowest, slowest_level = seconds, done, level
             if done.first_byte:
                 first_bytes[level].add_one(done.first_byte - started)
-        if longest >= 0.0:
+        if slowest is not None:
             self._exemplify(slowest, slowest_level)
+            done = batch[-1]
             if not done.tunnel:
                 self._exemplify(done, level)
         _add(known_from, (same_source, same_looked_up), alike_known)

@@ -70,15 +70,18 @@ class Details(NamedTuple):
     network: str
     error: str
     version: str
-    trace_id: str = ""
+    trace_id: str
 
 
 _NUMBERS: Final = 8
+_WORDS: Final = 12
 
 
 def details_of(record: Record) -> Details:
     """The rest of a record, read."""
     words = record.details.split(" ")
+    if len(words) < _WORDS:  # stored before records had traces
+        words.append("")
     return Details(*map(int, words[:_NUMBERS]), *words[_NUMBERS:])  # type: ignore[arg-type]  # eight numbers, and texts
 
 
