@@ -203,6 +203,8 @@ def _is_wanted(capture: ExchangeCapture) -> bool:
     if route is None or route.resource is None or route.resource.id != capture.resource_id or not exchange.ending:
         return False
     current = exchange.worker.resolver.peek(exchange.head.host)
+    if current is None and route.current:  # it is due to be looked up again, and no change has been heard of
+        current = route
     now = None if current is None else current.resource
     return now is not None and now.id == capture.resource_id and now.capture_until > 0
 

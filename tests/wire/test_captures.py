@@ -279,6 +279,21 @@ async def test_it_is_switched_off_meanwhile(edge: RunningEdge) -> None:
     assert await edge.captures() == []
 
 
+async def test_its_route_is_due_to_be_looked_up_again(edge: RunningEdge) -> None:
+    """As after some minutes of a stream: it is captured all the same."""
+    backend = captured(edge)
+    client = await edge.client()
+    await client.send(GET)
+    end, _ = await backend.request()
+    route = edge.resolver.peek(b"shop.miosa.app")
+    assert route is not None
+    route.expires = 0.0
+    assert edge.resolver.peek(b"shop.miosa.app") is None
+    await end.send(OK)
+    await client.read_response()
+    assert len(await edge.captures()) == 1
+
+
 async def test_a_flood_is_captured_in_part(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held is bounded; all requests are served."""
     monkeypatch.setattr(capture, "_PER_SECOND", 2)
