@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from router.base.clock import SystemClock
 from router.domains.lookup import RecordType
+from router.node.record_keeping import open_kept
 from router.node.services import open_services
 from router.settings import load
 from tests.support.backends import Backend, Visit
@@ -177,7 +179,11 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         )
         await asyncio.to_thread(stack.enter_context, router)
         stocks = {}
-        async with open_services(load(environ=router.environment), secrets=True) as services:
+        settings = load(environ=router.environment)
+        kept = open_kept(settings, SystemClock())
+        stack.push_async_callback(kept.close)
+        async with open_services(settings, secrets=True) as services:
+            services.log_drains._kept = kept  # which commands have no need of
             tenant = await mark_tenant(services, "zcompany")
             for name in ("own", "spare", "inner", "last"):
                 workspace = await mark_workspace(services, tenant, f"zclinic{name}")
