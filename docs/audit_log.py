@@ -16,7 +16,8 @@ Made by `make docs` from `docs/audit_log.py` and the routes of the API; don't ed
 Each act of somebody that may change something has an entry: over the API (every request but GET), by a command of `miosa-router`, by an operator at the
 node's sockets (`traffic.tap`, `session.cut`, `log_level.set`), and what the router does by itself. The
 entry is written in the transaction of the change, so there is none without the other. Entries are kept for a year (`audit.retention`),
-of a tenant so many (`audit.max_entries_per_tenant`), in the store. No route, command or job changes one; only retention deletes.
+of a tenant so many (`audit.max_entries_per_tenant`), in the store. No route, command or job changes one; only retention deletes, and the deletion of the
+tenant, of which one entry stays: that it was deleted, when and by whom.
 
 ## Read it
 
