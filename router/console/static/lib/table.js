@@ -47,7 +47,7 @@ export function pagedList({ load, show, empty, cursors = false, noun = "items" }
         trail = trail.slice(0, -1);
         return await reload({ quiet });
       }
-      replace(node, answer.data.length === 0 ? empty() : [show(answer.data), pager(answer)]);
+      renew(node, answer.data.length === 0 ? empty() : [show(answer.data), pager(answer)]);
       if (!quiet) announce(`Page ${page} of the ${noun}`);
     } catch (error) {
       if (error.name !== "AbortError") replace(node, errorBox(error, () => reload()));
@@ -72,4 +72,16 @@ export function pagedList({ load, show, empty, cursors = false, noun = "items" }
     );
   }
   return { node, reload };
+}
+
+const labelOf = (control) => control.getAttribute("aria-label") ?? control.textContent;
+
+/** As `replace`, for who works by the keyboard: they go on at the control that they used, or at `node` where that has gone. */
+export function renew(node, ...children) {
+  const label = node.contains(document.activeElement) ? labelOf(document.activeElement) : null;
+  replace(node, ...children);
+  if (label === null) return;
+  const same = [...node.querySelectorAll("a, button, summary, input, select")].find((control) => labelOf(control) === label);
+  if (same === undefined) node.tabIndex = -1;
+  (same ?? node).focus();
 }

@@ -5,7 +5,7 @@ import { badge, exact, moment } from "../lib/format.js";
 import { actionButton, announce, toast } from "../lib/feedback.js";
 import { confirm, dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
-import { navigate } from "../lib/router.js";
+import { navigate, to } from "../lib/router.js";
 import { diagnosis, providerNote, recordsTable } from "../lib/records.js";
 import { ownCertificate } from "../lib/own_certificate.js";
 import { eventList } from "../lib/events.js";
@@ -114,7 +114,7 @@ export async function render({ params, signal, title }) {
       "section",
       { class: "card", "aria-label": "Where it leads" },
       h("h2", null, "Where it leads"),
-      h("dl", { class: "facts" }, h("dt", null, domain.computer_id !== null ? "Computer" : "Deployment"), h("dd", null, h("code", null, domain.computer_id ?? domain.deployment_id)), h("dt", null, "Redirect"), h("dd", null, redirect)),
+      h("dl", { class: "facts" }, h("dt", null, domain.computer_id !== null ? "Computer" : "Deployment"), h("dd", null, h("a", { href: domain.computer_id !== null ? to("/resources/computers/:id", { id: domain.computer_id }) : to("/resources/deployments/:id", { id: domain.deployment_id }) }, domain.computer_id ?? domain.deployment_id)), h("dt", null, "Redirect"), h("dd", null, redirect)),
     ),
     h("h2", null, "Events"),
     events.node,

@@ -6,6 +6,10 @@ const wholeTenant = (who) => who.workspace === null && who.project === null;
 export const PAGES = [
   { path: "/", title: "Overview", group: "Your traffic", load: () => import("./overview.js") },
   { path: "/requests", title: "Requests", group: "Your traffic", load: () => import("./requests.js") },
+  { path: "/resources", title: "Resources", group: "Resources", load: () => import("./resources.js") },
+  { path: "/resources/sandboxes/:id", title: "Sandbox", load: () => import("./machine.js").then(({ sandbox }) => ({ render: sandbox })) },
+  { path: "/resources/computers/:id", title: "Computer", load: () => import("./machine.js").then(({ computer }) => ({ render: computer })) },
+  { path: "/resources/deployments/:id", title: "Deployment", load: () => import("./deployment.js") },
   { path: "/domains", title: "Domains", group: "Names", load: () => import("./domains.js") },
   { path: "/domains/:id", title: "Domain", load: () => import("./domain.js") },
   { path: "/preview-domains", title: "Preview domains", group: "Names", load: () => import("./preview_domains.js") },
