@@ -56,6 +56,11 @@ async def test_a_sandbox(bench: Bench, program: int) -> None:
     await bench.go("/resources", "Resources")
     await bench.says("web-one", "main td")
     await bench.check_page("resources", widths=(360, 1440, 3840))
+    await bench.tab_to("State")
+    await bench.press("ArrowDown")
+    await bench.says("No sandboxes in this state", "main h2")
+    await bench.press("ArrowDown", 2)
+    await bench.says("running", "main td .badge")
     await bench.activate(HOSTILE)
     await bench.shows(HOSTILE)
     assert await bench.tab.evaluate("document.querySelector('main img') === null && document.title !== 'owned'")
@@ -125,10 +130,14 @@ async def test_a_sandbox(bench: Bench, program: int) -> None:
     await bench.activate("Save")
     await bench.says("programs with a token or a key; no", "main article")
     assert customer.call("GET", f"{path}/previews")[0]["visibility"] == "key"
+    await bench.says("preview.token_created", "main td code")
+    await bench.says("port 3000", "main td")
     await bench.activate("Close port: port 3000")
     await bench.activate("Close port")
     await bench.says("No port has settings of its own", "main h2")
     assert customer.call("GET", f"{path}/previews") == []
+    # The button that was pressed is gone: the keyboard goes on where it was.
+    await bench.tab.until("document.activeElement.closest('section')?.getAttribute('aria-label') === 'Ports'")
 
 
 async def test_a_sandbox_as_a_whole(bench: Bench, program: int) -> None:
@@ -146,6 +155,7 @@ async def test_a_sandbox_as_a_whole(bench: Bench, program: int) -> None:
     await bench.press("ArrowDown", 2)
     await bench.activate("Save")
     await bench.shows("Shop")
+    await bench.says("private set here", "main dd")
     found = customer.call("GET", path)
     assert (found["name"], found["visibility"], found["wake"]) == ("Shop", "private", None)
 
@@ -187,6 +197,14 @@ async def test_a_sandbox_as_a_whole(bench: Bench, program: int) -> None:
     await bench.activate("Delete captures")
     await bench.activate("Delete captures")
     await bench.says("Captures deleted", "#toasts")
+    await bench.says("preview.password_revoked", "main td code")
+
+    block = {"kind": "resource", "subject": sandbox, "reason": "abuse", "public_reason": "<b>Phishing</b>"}
+    bench.router.internal("POST", "/blocks", block)
+    await bench.go("/resources", "Resources")
+    await bench.says("blocked", "main td .badge.bad")
+    await bench.go(f"/resources/sandboxes/{sandbox}", "Shop")
+    await bench.says("The platform has blocked this: <b>Phishing</b>", "main .notice.bad")
 
 
 async def test_a_computer_of_a_project(bench: Bench) -> None:
@@ -203,6 +221,13 @@ async def test_a_computer_of_a_project(bench: Bench) -> None:
     await bench.type("8080")
     await bench.press("Enter")
     await bench.says("Port 8080", "main article h3")
+    await bench.activate("Change: port 8080")
+    await bench.fill("Name", "admin")
+    await bench.press("Enter")
+    await bench.says("admin", "main article")
+    customer.call("PATCH", f"/computers/{computer['id']}", {"visibility": "tenant"})
+    (port,) = customer.call("GET", f"/computers/{computer['id']}/ports")
+    assert port["visibility"] == "tenant"  # it had none of its own, and the new name gave it none
     await bench.check_page("computer", widths=(360,))
     await bench.activate("Close port: port 8080")
     await bench.activate("Close port")

@@ -165,7 +165,8 @@ class Bench:
         finally:
             await self.tab.call("Emulation.clearDeviceMetricsOverride")
             await self.tab.call("Emulation.setEmulatedMedia", features=[])
-        assert self.complaints() == []
+        complaints = self.complaints()
+        assert complaints == [], f"{name}: {complaints}"
 
     def complaints(self) -> list[str]:
         """What the browser and the page's scripts complained about: errors, and what the policy blocked."""

@@ -15,6 +15,9 @@ export function capture(path, resource, signal) {
   const content = h("div", { class: "stack" });
   const node = h("section", { class: "card", "aria-label": "Request capture" }, h("h2", null, "Request capture"), content);
 
+  let ending = 0; // looks again when capturing has ended by itself
+  signal.addEventListener("abort", () => clearTimeout(ending));
+
   async function load() {
     try {
       show((await get(url, { signal })).data);
@@ -26,6 +29,8 @@ export function capture(path, resource, signal) {
 
   function show(found) {
     const { active, ends_at: until } = found;
+    clearTimeout(ending);
+    if (active) ending = setTimeout(load, new Date(until).getTime() - Date.now() + 1_000);
     renew(
       content,
       h("p", { class: "muted" }, "Keeps headers and the beginning of bodies with each request's record, with secrets masked. It ends by itself."),

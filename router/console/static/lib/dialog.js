@@ -73,14 +73,14 @@ export function confirm({ title, text, action, work, typed = null }) {
 }
 
 /** Show a secret that is shown this once: closed by its button alone. */
-export function showOnce({ title, text, secret, what, copyable }) {
+export function showOnce({ title, text, secret, what, copyable, keep = "keep it where your program reads its secrets" }) {
   return dialog({
     title,
     dismissable: false,
     body: (close) => [
       h("p", null, text),
       h("div", { class: "secret" }, copyable(secret, what)),
-      h("p", { class: "muted" }, "It is not shown again: keep it where your program reads its secrets."),
+      h("p", { class: "muted" }, `It is not shown again: ${keep}.`),
       h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => close(true) }, "I have kept it")),
     ],
   });

@@ -7,8 +7,8 @@ import { confirm, dialog, showOnce } from "./dialog.js";
 import { form } from "./form.js";
 import { emptyState, pagedList, table } from "./table.js";
 
-/** A part that opens. */
-export function portTokens(url, port, signal) {
+/** A part that opens. `changed()` is called when a token was made or revoked. */
+export function portTokens(url, port, signal, changed) {
   const list = pagedList({
     noun: "named tokens",
     load: ({ page }) => get(url, { query: { page }, signal }),
@@ -39,6 +39,7 @@ export function portTokens(url, port, signal) {
     });
     if (made === null) return;
     await list.reload();
+    changed();
     await showOnce({ title: "Token created", text: `The token “${made.name}” of port ${port}:`, secret: made.token, what: "the token", copyable });
   }
 
@@ -47,6 +48,7 @@ export function portTokens(url, port, signal) {
     if (!done) return;
     toast(`Token ${token.name} revoked`);
     await list.reload();
+    changed();
   }
 
   return h(

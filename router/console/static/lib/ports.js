@@ -19,7 +19,7 @@ export function ports({ kind, path, resource, signal, changed }) {
     noun: "ports",
     load: ({ page }) => get(all, { query: { page }, signal }),
     show: (rows) => h("ul", { class: "stack" }, rows.map((port) => h("li", null, card(port)))),
-    empty: () => emptyState({ title: "No port has settings of its own", text: `Expose the port that your program listens on: it gets a host, and you say who gets in.`, action: actionButton("Expose your first port", () => expose(), { kind: "primary" }) }),
+    empty: () => emptyState({ title: "No port has settings of its own", text: "Expose the port that your program listens on: it gets a host, and you say who gets in.", action: actionButton("Expose your first port", () => expose(), { kind: "primary" }) }),
   });
 
   async function again() {
@@ -46,13 +46,13 @@ export function ports({ kind, path, resource, signal, changed }) {
         "div",
         { class: "row" },
         actionButton("Change", () => change(port), label("Change")),
-        links && actionButton("Create share link", async () => { if (await share(`${pathOf(port)}/share`, { field: "ttl_seconds", opens: name })) await list.reload(); }, label("Create share link")),
+        links && actionButton("Create share link", async () => { if (await share(`${pathOf(port)}/share`, { field: "ttl_seconds", opens: name })) await again(); }, label("Create share link")),
         port.share_token_prefix !== null && actionButton("End share links", () => unshare(port), { ...label("End share links"), kind: "danger" }),
-        links && actionButton(port.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(`${pathOf(port)}/password`, name)) await list.reload(); }, label(port.has_password ? "Change password" : "Set a password")),
-        port.has_password && actionButton("Remove password", async () => { if (await removePassword(`${pathOf(port)}/password`, name)) await list.reload(); }, { ...label("Remove password"), kind: "danger" }),
+        links && actionButton(port.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(`${pathOf(port)}/password`, name)) await again(); }, label(port.has_password ? "Change password" : "Set a password")),
+        port.has_password && actionButton("Remove password", async () => { if (await removePassword(`${pathOf(port)}/password`, name)) await again(); }, { ...label("Remove password"), kind: "danger" }),
         actionButton("Close port", () => shut(port), { ...label("Close port"), kind: "danger" }),
       ),
-      port.visibility !== "public" && portTokens(`${pathOf(port)}/tokens`, port.port, signal),
+      port.visibility !== "public" && portTokens(`${pathOf(port)}/tokens`, port.port, signal, changed),
     );
   }
 
@@ -85,13 +85,14 @@ export function ports({ kind, path, resource, signal, changed }) {
       body: (close) =>
         form({
           fields: [
+            // The API says what holds, not whether it is the port's own: what is not chosen anew is not sent.
             { name: "visibility", label: "Who gets in", kind: "select", value: port.visibility, options: visibilityChoices(`As the ${one} says`) },
             { name: "name", label: "Name", value: port.name ?? "" },
           ],
           action: "Save",
           cancel: () => close(),
           submit: async ({ visibility, name }) => {
-            await patch(pathOf(port), { visibility: visibility === "" ? null : visibility, name: name === "" ? null : name });
+            await patch(pathOf(port), { name: name || null, ...(visibility === port.visibility ? {} : { visibility: visibility || null }) });
             close(true);
           },
         }),
@@ -124,7 +125,7 @@ export function ports({ kind, path, resource, signal, changed }) {
     const done = await confirm({ title: `End the share links of port ${port.port}?`, text: "All links of this port end, and who came in by one is out. Named tokens stay.", action: "End share links", work: () => remove(`${pathOf(port)}/share`) });
     if (!done) return;
     toast("Share links ended");
-    await list.reload();
+    await again();
   }
 
   async function shut(port) {

@@ -25,12 +25,12 @@ export async function share(url, { field, opens }) {
       }),
   });
   if (made === null) return false;
-  await showOnce({ title: "Share link created", text: `It opens ${opens}:`, secret: made.share_url, what: "the share link", copyable });
+  await showOnce({ title: "Share link created", text: `It opens ${opens}:`, secret: made.share_url, what: "the share link", copyable, keep: "pass it on now" });
   return true;
 }
 
-/** A section with the share links of a whole sandbox: {node, load()}. */
-export function sandboxShares(path, signal) {
+/** A section with the share links of a whole sandbox: {node, load()}. `changed()` is called when one was made or ended. */
+export function sandboxShares(path, signal, changed) {
   const url = `${path}/shares`;
   const list = pagedList({
     noun: "share links",
@@ -46,23 +46,28 @@ export function sandboxShares(path, signal) {
     { title: "Actions", kind: "actions", cell: (link) => h("button", { type: "button", class: "danger", "aria-label": `Revoke share link ${link.share_token_prefix}`, onclick: () => revoke(link) }, "Revoke") },
   ];
 
+  async function again() {
+    await list.reload();
+    changed();
+  }
+
   async function create() {
-    if (await share(url, { field: "expires_in", opens: "every port of this sandbox that takes links" })) await list.reload();
+    if (await share(url, { field: "expires_in", opens: "every port of this sandbox that takes links" })) await again();
   }
 
   async function revoke(link) {
     const done = await confirm({ title: `Revoke the share link ${link.share_token_prefix}…?`, text: "It opens nothing any more, and who came in by it is out.", action: "Revoke link", work: () => remove(`${url}/${link.share_id}`) });
     if (!done) return;
     toast("Share link revoked");
-    await list.reload();
+    await again();
   }
 
   const node = h("section", { class: "stack", "aria-label": "Share links" }, h("div", { class: "spread" }, h("h2", null, "Share links of the whole sandbox"), actionButton("Create share link", create)), list.node);
   return { node, load: list.reload };
 }
 
-/** A section with the password of a whole sandbox or computer: {node, load()}. */
-export function resourcePassword(path, one, signal) {
+/** A section with the password of a whole sandbox or computer: {node, load()}. `changed()` is called when it was set or removed. */
+export function resourcePassword(path, one, signal, changed) {
   const url = `${path}/password`;
   const content = h("div", { class: "stack" });
   const node = h("section", { class: "card", "aria-label": "Password" }, h("h2", null, `Password of the whole ${one}`), content);
@@ -75,6 +80,11 @@ export function resourcePassword(path, one, signal) {
     }
   }
 
+  async function again() {
+    await load();
+    changed();
+  }
+
   function show(found) {
     renew(
       content,
@@ -83,7 +93,7 @@ export function resourcePassword(path, one, signal) {
         "div",
         { class: "spread" },
         passwordWords(found),
-        h("div", { class: "row" }, actionButton(found.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(url, `the whole ${one}`)) await load(); }), found.has_password && actionButton("Remove password", async () => { if (await removePassword(url, `the whole ${one}`)) await load(); }, { kind: "danger" })),
+        h("div", { class: "row" }, actionButton(found.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(url, `the whole ${one}`)) await again(); }), found.has_password && actionButton("Remove password", async () => { if (await removePassword(url, `the whole ${one}`)) await again(); }, { kind: "danger" })),
       ),
     );
   }

@@ -37,7 +37,7 @@ const COLUMNS = [
   { title: "State", cell: (domain) => (domain.blocked !== null ? badge("blocked") : badge(domain.status)) },
   { title: "DNS", cell: (domain) => badge(domain.dns_status) },
   { title: "Certificate", cell: (domain) => badge(domain.cert.status) },
-  { title: "Leads to", cell: (domain) => (domain.computer_id !== null ? "computer" : "deployment") },
+  { title: "Leads to", cell: (domain) => (domain.computer_id !== null ? h("a", { href: to("/resources/computers/:id", { id: domain.computer_id }) }, "computer") : h("a", { href: to("/resources/deployments/:id", { id: domain.deployment_id }) }, "deployment")) },
   { title: "Checked", cell: (domain) => moment(domain.checked_at) },
 ];
 

@@ -75,13 +75,13 @@ async function render(kind, { params, signal, title }) {
       show();
       events.reload();
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error; // the page shows what it was before
+      if (error.name !== "AbortError" && !(error instanceof ApiError)) throw error; // the page shows what it was before
     }
   }
 
   const portList = ports({ kind, path, resource: () => resource, signal, changed: again });
-  const shares = kind === "sandboxes" ? sandboxShares(path, signal) : null;
-  const password = resourcePassword(path, one, signal);
+  const shares = kind === "sandboxes" ? sandboxShares(path, signal, again) : null;
+  const password = resourcePassword(path, one, signal, again);
   const captures = capture(path, resource, signal);
   const events = eventList({ resource_id: resource.id }, signal, { title: "No events yet", text: "Share links, tokens and passwords that are made or end show up here." });
   show();

@@ -10,6 +10,7 @@ export async function render({ signal, who }) {
     h(
       "div",
       { class: "cards" },
+      card("#/resources", "Resources", "See your sandboxes, computers and deployments: ports, share links, versions."),
       card("#/domains", "Domains", "Serve a computer or deployment at a domain of your own."),
       card("#/preview-domains", "Preview domains", "Have your previews under your own domain."),
       card("#/explain", "Explain a host", "See where a host leads, and why."),
