@@ -119,10 +119,10 @@ class DeploymentReports(Handlers):
         return Data(
             ObservabilityOut(
                 deployment_id=deployment_id,
-                since=_moment(period.since),
-                until=_moment(period.until),
-                **_shown(numbers(totals)),
-                series=[PointOut(at=_moment(at), **_shown(its)) for at, its in series(totals, period)],
+                since=instant_of(period.since),
+                until=instant_of(period.until),
+                **shown_numbers(numbers(totals)),
+                series=[PointOut(at=instant_of(at), **shown_numbers(its)) for at, its in series(totals, period)],
             )
         )
 
@@ -133,9 +133,9 @@ class DeploymentReports(Handlers):
         return Data(
             RoutesOut(
                 deployment_id=deployment_id,
-                since=_moment(period.since),
-                until=_moment(period.until),
-                routes=[RouteOut(route=route, **_shown(its)) for route, its in by_route(totals)[: call.query.limit]],
+                since=instant_of(period.since),
+                until=instant_of(period.until),
+                routes=[RouteOut(route=route, **shown_numbers(its)) for route, its in by_route(totals)[: call.query.limit]],
             )
         )
 
@@ -154,11 +154,13 @@ class DeploymentReports(Handlers):
         return deployment.id, period, list(await self._logs.totals(tenant, resource, period))
 
 
-def _moment(at: int) -> datetime:
+def instant_of(at: int) -> datetime:
+    """Of microseconds since 1970."""
     return datetime.fromtimestamp(at / 1e6, UTC)
 
 
-def _shown(its: Numbers) -> dict[str, Any]:
+def shown_numbers(its: Numbers) -> dict[str, Any]:
+    """As `NumbersOut` has them."""
     return {
         "requests": its.requests,
         "errors": its.errors,

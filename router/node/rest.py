@@ -50,6 +50,7 @@ from router.api.sandboxes import SandboxesApi
 from router.api.server import ApiServer
 from router.api.table import Table
 from router.api.tenant import TenantApi
+from router.api.tenant_reports import TenantReports
 from router.api.trusted_issuers import TrustedIssuersApi
 from router.api.versions import VersionsApi
 from router.api.webhooks import WebhooksApi
@@ -199,6 +200,7 @@ def handlers_of(
         ),
         CapturedRequests(logs=services.request_logs, replays=services.replays, resources=services.resources),
         DeploymentReports(logs=services.request_logs, deployments=services.deployments),
+        TenantReports(services.request_logs),
         MetricsApi(logs=services.request_logs, resources=services.resources),
         AuditLogApi(services.audit),
         EventsApi(services.events),

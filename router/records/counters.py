@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from router.records.totals import Totals, duration_of, merged
+from router.records.totals import WHOLE, Totals, duration_of, merged
 
 # Seconds: the upper ends of a histogram's buckets; one more holds the rest. Every second or third of the operators' buckets,
 # since each costs a series per resource. The tables have a column for each: others need another table.
@@ -37,10 +37,13 @@ class Counters(NamedTuple):
 
 
 def increases(stored: Iterable[Totals], new: Sequence[Totals]) -> list[Counters]:
-    """What the `new` totals have more than the ones that they replace, by tenant and resource, in their order."""
+    """What the `new` totals have more than the ones that they replace, by tenant and resource, in their order. The sums of tenants count
+    nothing that their resources don't."""
     before = {_key(one): one for one in stored}
     found: dict[tuple[bytes, bytes], Counters] = {}
     for one in new:
+        if one.route == WHOLE:
+            continue
         key = (one.tenant, one.resource)
         sum_ = found.get(key) or Counters(*key, 0, 0, 0, 0, 0, 0, (0,) * (len(BOUNDS) + 1))
         found[key] = _added(sum_, before.get(_key(one)), one)

@@ -27,7 +27,8 @@ class KeptRecords(Protocol):
         """The id of the record that was stored last; 0 for none."""
 
     async def totals(self, tenant: bytes, resource: bytes, since: int, until: int) -> list[Totals]:
-        """Those of minutes that begin at or after `since`, and before `until`: microseconds since 1970."""
+        """Those of minutes that begin at or after `since`, and before `until`: microseconds since 1970. With the tenant as `resource`:
+        those of all its resources."""
 
     async def counters(self, tenant: bytes) -> list[Counters]:
         """Those of a tenant: of each resource that was counted within `retention_hours`, up to `metrics_per_tenant`; those of

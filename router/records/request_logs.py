@@ -107,7 +107,7 @@ class RequestLogs:
         self._capturing()
 
     async def totals(self, tenant: bytes, resource: bytes, period: Period) -> Sequence[Totals]:
-        """The totals of a resource. Raises RouterError NOT_SERVED_HERE, StoreUnavailableError."""
+        """The totals of a resource; with the tenant as `resource`, of all its resources. Raises RouterError NOT_SERVED_HERE, StoreUnavailableError."""
         return await self._on().totals(tenant, resource, period.since, period.until)
 
     async def counters(self, tenant: bytes) -> Sequence[Counters]:
@@ -186,10 +186,15 @@ def numbers(totals: Iterable[Totals]) -> Numbers:
     )
 
 
+def step_of(period: Period) -> int:
+    """The microseconds from one point of a series over the period to the next: whole minutes."""
+    minutes = (period.until - period.since) // MINUTE
+    return max(1, -(-minutes // _POINTS)) * MINUTE
+
+
 def series(totals: Sequence[Totals], period: Period) -> list[tuple[int, Numbers]]:
     """The numbers over the period, in steps of whole minutes; steps without a request are left out."""
-    minutes = (period.until - period.since) // MINUTE
-    step = max(1, -(-minutes // _POINTS)) * MINUTE
+    step = step_of(period)
     found: dict[int, list[Totals]] = {}
     for one in totals:
         found.setdefault(period.since + (one.minute - period.since) // step * step, []).append(one)

@@ -1,9 +1,10 @@
-"""Exact numbers of all requests, kept or not: per minute, resource and route."""
+"""Exact numbers of all requests, kept or not: per minute, resource and route; and per minute of a tenant as a whole, as if the tenant were
+one more resource, with its own id and no route."""
 
 import math
 import secrets
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final, NamedTuple
 
 from router.records.record import is_client_error, is_error
@@ -17,13 +18,14 @@ _PAIR: Final = struct.Struct("<HI")
 
 _MAX_ROUTES: Final = 50  # that are counted apart, of one resource in one minute
 _MAX_KEPT: Final = 50_000  # in memory; more are counted without their route
+WHOLE: Final = ""  # the route of the numbers of a whole tenant
 _LATE: Final = 2 * MINUTE  # after its end a minute's numbers leave the memory
 
 
 class Totals(NamedTuple):
     """The numbers of one resource and route in one minute, as one process has counted them from some moment on. Several `part`s
     of the same minute add up; a newer one of the same `part` replaces the older. `histogram` is of whole times, without
-    tunnels."""
+    tunnels. Where `resource` is the tenant, they are of all its resources."""
 
     tenant: bytes
     resource: bytes
@@ -43,10 +45,19 @@ class _Count:
 
     __slots__ = ("buckets", "client_errors", "errors", "part", "received", "requests", "sent")
 
-    def __init__(self) -> None:
-        self.part = secrets.randbits(62)
+    def __init__(self, part: int | None = None) -> None:
+        self.part = secrets.randbits(62) if part is None else part
         self.requests = self.errors = self.client_errors = self.received = self.sent = 0
         self.buckets: dict[int, int] = {}
+
+    def add(self, other: "_Count") -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.client_errors += other.client_errors
+        self.received += other.received
+        self.sent += other.sent
+        for bucket, number in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + number
 
 
 _Key = tuple[bytes, bytes, int, str]
@@ -59,6 +70,7 @@ class Counting:
         self._counts: dict[_Key, _Count] = {}
         self._routes: dict[tuple[bytes, int], int] = {}
         self._changed: set[_Key] = set()
+        self._parts: dict[tuple[bytes, int], int] = {}  # of the sums of tenants, by minute
 
     def add(
         self, tenant: bytes, resource: bytes, at: int, route: str, ending: str, status: int, received: int, sent: int,
@@ -93,14 +105,29 @@ class Counting:
         return key, count
 
     def take_changed(self, now: int) -> list[Totals]:
-        """What has changed since this was last asked. Minutes that are over by `now` are forgotten then: what comes later is
-        another part of them."""
+        """What has changed since this was last asked, with the sums of tenants behind the rest. Minutes that are over by `now` are forgotten
+        then: what comes later is another part of them."""
         changed = [_totals(key, self._counts[key]) for key in self._changed]
+        changed += self._tenants({(key[0], key[2]) for key in self._changed})
         self._changed.clear()
         for key in [key for key in self._counts if key[2] + MINUTE + _LATE <= now]:
             del self._counts[key]
             self._routes.pop((key[1], key[2]), None)
+            self._parts.pop((key[0], key[2]), None)
         return changed
+
+    def _tenants(self, wanted: Set[tuple[bytes, int]]) -> list[Totals]:
+        """The sums of these tenants and minutes."""
+        sums: dict[tuple[bytes, int], _Count] = {}
+        for key, count in self._counts.items():
+            place = (key[0], key[2])
+            if place in wanted:
+                sum_ = sums.get(place)
+                if sum_ is None:
+                    sum_ = sums[place] = _Count(self._parts.get(place))
+                    self._parts[place] = sum_.part
+                sum_.add(count)
+        return [_totals((tenant, tenant, minute, WHOLE), sum_) for (tenant, minute), sum_ in sums.items()]
 
 
 def _totals(key: _Key, count: _Count) -> Totals:

@@ -180,6 +180,8 @@ class PostgresRecords:
         minutes = [one.minute for one in totals]
         stored = await connection.fetch(_STORED_TOTALS, *map(list, zip(*keys, strict=True)), min(minutes), max(minutes))
         found = increases([Totals(*(row[name] for name in TOTALS_COLUMNS)) for row in stored], totals)
+        if not found:
+            return
         places = [[one.tenant for one in found], [one.resource for one in found]]
         own = {(row["tenant"], row["resource"]) for row in await connection.fetch(_WITH_COUNTERS, *places)}
         lacking = [one.tenant for one in found if (one.tenant, one.resource) not in own]

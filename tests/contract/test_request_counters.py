@@ -11,7 +11,7 @@ import pytest_asyncio
 from router.base.clock import ManualClock
 from router.records.counters import BOUNDS, OTHER, Counters
 from router.records.kept import KeptRecords
-from router.records.totals import Counting
+from router.records.totals import WHOLE, Counting
 from router.settings import Records
 from tests.contract.test_request_records import HOUR, MINUTE, now, opened
 from tests.support.request_records import ACME, DESK, GLOBEX, SHOP, row, totals
@@ -125,3 +125,13 @@ async def test_what_is_not_used_for_a_day_gives_its_place_up(kept: KeptRecords, 
     assert set(await requests(kept)) == {uuid.UUID(int=101).bytes}
     await kept.append([], [totals(now(clock), resource=uuid.UUID(int=102).bytes, part=3)])
     assert await requests(kept) == {uuid.UUID(int=101).bytes: 27 * 5, uuid.UUID(int=102).bytes: 5}
+
+
+async def test_the_sums_of_tenants_count_nothing_twice(kept: KeptRecords, clock: ManualClock) -> None:
+    """They are stored beside the totals of resources, and are none of their counters."""
+    whole = totals(now(clock), resource=ACME.bytes, route=WHOLE)
+    await kept.append([], [totals(now(clock)), whole])
+    await kept.append([], [whole])
+    assert await requests(kept) == {SHOP.bytes: 5}
+    minute = whole.minute
+    assert await kept.totals(ACME.bytes, ACME.bytes, minute, minute + 1) == [whole]

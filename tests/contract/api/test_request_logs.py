@@ -227,6 +227,40 @@ async def test_rates_and_durations(api: ApiClient, shop: Shop, clock: ManualCloc
     ]
 
 
+async def test_rates_of_a_whole_tenant(
+    api: ApiClient, services: Services, acme: Account, shop: Shop, globex: Account, kept: KeptRecords, clock: ManualClock
+) -> None:
+    """Over all its resources, or of one, in steps that are told; nobody else's, whatever is asked for. A narrower key has the numbers of
+    its deployments."""
+    clock.advance(7230)
+    other = await services.deployments.create(acme.tenant.id, "Desk", ownership=Ownership(), slug="desk")
+    theirs = await services.deployments.create(globex.tenant.id, "Theirs", ownership=Ownership(), slug="theirs")
+    await shop.count([1000] * 3)
+    await Shop(acme, other.id, kept, clock).count([9000], at=shop.now - 3 * MINUTE, status=500)
+    await Shop(globex, theirs.id, kept, clock).count([1000] * 50)
+
+    async def numbers(**params: str) -> Any:
+        answer = await api("GET", "/api/v1/observability", params=params)
+        assert answer.status == 200, answer.body
+        return answer.json["data"]
+
+    found = await numbers()
+    assert (found["requests"], found["errors"], found["resource_id"], found["step_seconds"]) == (4, 1, None, 60)
+    assert found["latency_ms"]["p99"] == pytest.approx(9, rel=0.03)
+    assert [(one["at"], one["requests"]) for one in found["series"]] == [
+        ("2026-01-01T01:57:00Z", 1),
+        ("2026-01-01T02:00:00Z", 3),
+    ]
+    assert (await numbers(since="2025-12-31T02:01:00Z"))["step_seconds"] == 720
+    assert (await numbers(resource_id=other.id))["requests"] == 1
+    assert (await numbers(resource_id=theirs.id))["requests"] == 0
+    assert (await numbers(resource_id=globex.tenant.id))["requests"] == 0
+    assert (await api("GET", "/api/v1/observability", key=acme.workspace_key)).status == 403
+    services.request_logs._kept = None
+    answer = await api("GET", "/api/v1/observability")
+    assert (answer.status, answer.code) == (501, "not_served_here")
+
+
 async def test_rates_by_route(api: ApiClient, shop: Shop) -> None:
     """The busiest first."""
     await shop.count([1000] * 3, route="GET /a")

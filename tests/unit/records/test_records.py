@@ -9,8 +9,8 @@ from router.observe.endings import COMBINATIONS
 from router.records.record import APPLICATION, CLIENT, EDGE, NOBODY, fault_of, is_error, network_of
 from router.records.route_patterns import route_of
 from router.records.sampling import Sampler
-from router.records.totals import MINUTE, Counting, bucket_of, merged, percentile
-from tests.support.request_records import ACME, DESK, SHOP
+from router.records.totals import MINUTE, WHOLE, Counting, Totals, bucket_of, merged, percentile
+from tests.support.request_records import ACME, DESK, GLOBEX, SHOP
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,50 @@ def count(counting: Counting, at: int = 0, route: str = "GET /", status: int = 2
     counting.add(ACME.bytes, SHOP.bytes, at, route, "--", status, 1, 2, total)
 
 
+def changed(counting: Counting, now: int = 0) -> list[Totals]:
+    """Those of resources."""
+    return [one for one in counting.take_changed(now) if one.route != WHOLE]
+
+
+def test_a_tenant_is_counted_as_a_whole() -> None:
+    """Over all its resources and routes, by the minute; each state replaces the one before."""
+    counting = Counting()
+
+    def sums(now: int = 0) -> list[Totals]:
+        return sorted((one for one in counting.take_changed(now) if one.route == WHOLE), key=lambda one: one[:3])
+
+    count(counting, status=500)
+    count(counting, route="GET /a", total=9000)
+    counting.add(ACME.bytes, DESK.bytes, MINUTE, "GET /", "--", 404, 1, 2, 1000)
+    counting.add(GLOBEX.bytes, bytes(15) + b"x", 0, "GET /", "--", 200, 1, 2, -1)
+    first, second, theirs = sums()
+    assert (first.tenant, first.resource, first.minute) == (ACME.bytes, ACME.bytes, 0)
+    assert (first.requests, first.errors, first.client_errors, first.received, first.sent) == (2, 1, 0, 2, 4)
+    assert sum(merged([first.histogram]).values()) == 2
+    assert (second.resource, second.minute, second.requests, second.client_errors) == (ACME.bytes, MINUTE, 1, 1)
+    assert (theirs.resource, theirs.requests, theirs.histogram) == (GLOBEX.bytes, 1, b"")
+    count(counting)
+    (again,) = sums(10 * MINUTE)
+    assert (again.part, again.requests) == (first.part, 3)
+    count(counting)
+    (late,) = sums()
+    assert late.part != first.part
+    assert late.requests == 1
+
+
 def test_minutes_are_counted_apart() -> None:
     """With errors, refusals and bytes; what has not changed is not handed out again, what has replaces the older."""
     counting = Counting()
     for status in (200, 404, 500):
         count(counting, at=MINUTE - 1, status=status)
     count(counting, at=MINUTE)
-    first, second = sorted(counting.take_changed(0), key=lambda one: one.minute)
+    first, second = sorted(changed(counting, 0), key=lambda one: one.minute)
     assert (first.minute, first.requests, first.errors, first.client_errors) == (0, 3, 1, 1)
     assert (first.received, first.sent) == (3, 6)
     assert (second.minute, second.requests) == (MINUTE, 1)
-    assert counting.take_changed(0) == []
+    assert changed(counting, 0) == []
     count(counting, at=MINUTE)
-    (again,) = counting.take_changed(0)
+    (again,) = changed(counting, 0)
     assert (again.part, again.requests) == (second.part, 2)
 
 
@@ -117,9 +148,9 @@ def test_a_minute_that_is_long_over_is_another_part() -> None:
     """What comes late is added to what was stored, and replaces none of it."""
     counting = Counting()
     count(counting)
-    (first,) = counting.take_changed(10 * MINUTE)
+    (first,) = changed(counting, 10 * MINUTE)
     count(counting)
-    (late,) = counting.take_changed(10 * MINUTE)
+    (late,) = changed(counting, 10 * MINUTE)
     assert (late.minute, late.route, late.requests) == (first.minute, first.route, 1)
     assert late.part != first.part
 
@@ -129,7 +160,7 @@ def test_a_scan_makes_few_routes() -> None:
     counting = Counting()
     for number in range(1000):
         count(counting, route=f"GET /{number}x")
-    found = counting.take_changed(0)
+    found = changed(counting, 0)
     assert len(found) == 51
     assert sum(one.requests for one in found) == 1000
 
@@ -138,7 +169,7 @@ def test_tunnels_have_no_duration() -> None:
     """A WebSocket of an hour is no slow request."""
     counting = Counting()
     count(counting, total=-1)
-    (found,) = counting.take_changed(0)
+    (found,) = changed(counting, 0)
     assert (found.requests, found.histogram) == (1, b"")
 
 
@@ -149,7 +180,7 @@ def test_percentiles_are_right_to_a_few_per_cent() -> None:
     counting = Counting()
     for duration in durations:
         count(counting, total=duration)
-    (found,) = counting.take_changed(0)
+    (found,) = changed(counting, 0)
     buckets = merged([found.histogram])
     for share in (0.5, 0.9, 0.95, 0.99, 1.0):
         exact = durations[math.ceil(share * 1000) - 1] / 1000
