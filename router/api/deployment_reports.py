@@ -135,7 +135,9 @@ class DeploymentReports(Handlers):
                 deployment_id=deployment_id,
                 since=instant_of(period.since),
                 until=instant_of(period.until),
-                routes=[RouteOut(route=route, **shown_numbers(its)) for route, its in by_route(totals)[: call.query.limit]],
+                routes=[
+                    RouteOut(route=route, **shown_numbers(its)) for route, its in by_route(totals)[: call.query.limit]
+                ],
             )
         )
 

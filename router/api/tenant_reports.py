@@ -37,9 +37,7 @@ class TenantReports(Handlers):
     def __init__(self, logs: RequestLogs) -> None:
         self._logs = logs
 
-    @operation(
-        "GET", "", "Get rates and durations of all resources", access=Access.TENANT, problems=(NOT_SERVED_HERE,)
-    )
+    @operation("GET", "", "Get rates and durations of all resources", access=Access.TENANT, problems=(NOT_SERVED_HERE,))
     async def observability(self, call: Call[None, TenantPeriodQuery]) -> Data[TenantObservabilityOut]:
         """All requests count, also those that no record is kept of."""
         query, tenant = call.query, UUID(tenant_of(call.principal)).bytes

@@ -4,7 +4,8 @@ one more resource, with its own id and no route."""
 import math
 import secrets
 import struct
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from router.records.record import is_client_error, is_error
@@ -116,7 +117,7 @@ class Counting:
             self._parts.pop((key[0], key[2]), None)
         return changed
 
-    def _tenants(self, wanted: Set[tuple[bytes, int]]) -> list[Totals]:
+    def _tenants(self, wanted: AbstractSet[tuple[bytes, int]]) -> list[Totals]:
         """The sums of these tenants and minutes."""
         sums: dict[tuple[bytes, int], _Count] = {}
         for key, count in self._counts.items():

@@ -228,7 +228,13 @@ async def test_rates_and_durations(api: ApiClient, shop: Shop, clock: ManualCloc
 
 
 async def test_rates_of_a_whole_tenant(
-    api: ApiClient, services: Services, acme: Account, shop: Shop, globex: Account, kept: KeptRecords, clock: ManualClock
+    api: ApiClient,
+    services: Services,
+    acme: Account,
+    shop: Shop,
+    globex: Account,
+    kept: KeptRecords,
+    clock: ManualClock,
 ) -> None:
     """Over all its resources, or of one, in steps that are told; nobody else's, whatever is asked for. A narrower key has the numbers of
     its deployments."""

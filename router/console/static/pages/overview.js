@@ -1,12 +1,14 @@
-// The first page: where to begin, and what is newest.
+// The first page: how traffic goes, where to begin, and what is newest.
 import { h } from "../lib/dom.js";
 import { eventList } from "../lib/events.js";
+import { traffic } from "../lib/traffic.js";
 
-export async function render({ signal, who }) {
+export async function render({ query, signal, who }) {
   const events = eventList({}, signal, { title: "Nothing has happened yet", text: "Add a domain, and its checks and certificate show up here. Webhooks send the same events to a program of yours." });
-  await events.reload();
+  const [charts] = await Promise.all([traffic({ query, signal, who }), events.reload()]);
   return [
     h("h1", null, who.organization.name),
+    charts,
     h(
       "div",
       { class: "cards" },
