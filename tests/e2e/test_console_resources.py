@@ -66,6 +66,8 @@ async def test_a_sandbox(bench: Bench, program: int) -> None:
     assert await bench.tab.evaluate("document.querySelector('main img') === null && document.title !== 'owned'")
     await bench.says("No port has settings of its own", "main h2")
     await bench.check_page("sandbox-empty")
+    await bench.activate("Copy the URL")
+    await bench.says("Copied", "main .copy")
 
     await bench.activate("Expose your first port")
     await bench.says("Expose a port", "dialog h2")
@@ -229,6 +231,10 @@ async def test_a_computer_of_a_project(bench: Bench) -> None:
     (port,) = customer.call("GET", f"/computers/{computer['id']}/ports")
     assert port["visibility"] == "tenant"  # it had none of its own, and the new name gave it none
     await bench.check_page("computer", widths=(360,))
+    await bench.says("provisioning", "main dd .badge")
+    running = {"address": "127.0.0.1", "generation": "1", "state": "running", "ports": {}}
+    bench.router.internal("PUT", f"/endpoints/{computer['id']}", running)
+    await bench.says("running", "main dd .badge")  # by itself
     await bench.activate("Close port: port 8080")
     await bench.activate("Close port")
     await bench.says("No port has settings of its own", "main h2")
@@ -255,6 +261,10 @@ async def test_a_deployment(bench: Bench, program: int) -> None:
     await bench.activate("Build of version 2")
     await bench.says("Build of version 2", "dialog h2")
     await bench.check_page("deployment-build")
+    await bench.press("Escape")
+    await bench.activate("Roll back…")
+    await bench.says("Back to", "dialog label")
+    await bench.check_page("deployment-rollback", widths=(360,))
     await bench.press("Escape")
     one, two = sorted(customer.call("GET", f"{path}/versions"), key=lambda version: version["version_number"])
 
@@ -285,6 +295,11 @@ async def test_a_deployment(bench: Bench, program: int) -> None:
     assert (variable["name"], variable["secret"], variable["value"]) == ("TOKEN", True, None)
     assert "hunter2" not in await bench.tab.evaluate("document.documentElement.outerHTML")
     await bench.check_page("deployment", widths=(360, 1440, 3840))
+    domain = customer.call("POST", f"{path}/domains", {"domain": "www.example.com"})
+    await bench.go(f"/domains/{domain['id']}", "www.example.com")
+    await bench.activate(deployment)
+    await bench.shows(HOSTILE)
+    await bench.says("www.example.com", "section[aria-label=Domains] td")
     await bench.activate("Delete TOKEN of production")
     await bench.activate("Delete variable")
     await bench.says("No variables", "main h2")
@@ -295,3 +310,6 @@ async def test_a_deployment(bench: Bench, program: int) -> None:
     await bench.activate("Take it off")
     await bench.says("stopped", "main dd .badge")
     assert customer.call("GET", path)["state"] == "stopped"
+    await bench.activate("Requests")
+    await bench.shows("Requests")
+    assert await bench.tab.evaluate("document.querySelector('select[name=resource_id]').value") == deployment

@@ -104,9 +104,26 @@ export function releases({ path, deployment, signal, changed }) {
   }
 
   async function rollBack() {
-    const done = await confirm({ title: "Roll back?", text: "The newest ready version that was on air before goes on air again. New requests go to it at once; requests under way finish where they are.", action: "Roll back", work: () => post(`${path}/rollback`, {}) });
-    if (!done) return;
-    toast("Rolled back");
+    const ready = (await get(`${path}/versions`, { query: { state: "ready", page_size: 100 }, signal })).data;
+    const before = ready.filter((version) => version.promoted_at !== null && !isActive(version));
+    if (before.length === 0) return toast("No other version was on air before, so there is none to roll back to.", "bad");
+    const done = await dialog({
+      title: "Roll back?",
+      body: (close) => [
+        h("p", null, "New requests go to that version at once; requests under way finish where they are. Nothing is built anew."),
+        form({
+          fields: [{ name: "version_id", label: "Back to", kind: "select", value: before[0].id, options: before.map((version) => [version.id, `Version ${version.version_number}, last put on air ${exact(version.promoted_at)}`]) }],
+          action: "Roll back",
+          cancel: () => close(),
+          submit: async (body) => {
+            await post(`${path}/rollback`, body);
+            close(before.find((version) => version.id === body.version_id).version_number);
+          },
+        }),
+      ],
+    });
+    if (done === null) return;
+    toast(`Rolled back to version ${done}`);
     await again();
   }
 

@@ -1,5 +1,5 @@
 // A deployment: its URL, versions and releases, variables, domains, captures and events.
-import { h, replace } from "../lib/dom.js";
+import { h } from "../lib/dom.js";
 import { get, patch, post } from "../lib/api.js";
 import { badge, moment } from "../lib/format.js";
 import { actionButton, toast } from "../lib/feedback.js";
@@ -10,7 +10,7 @@ import { eventList } from "../lib/events.js";
 import { releases } from "../lib/releases.js";
 import { commonFacts, heading, inherited, nameOf, organization, visibilityChoices } from "../lib/resources.js";
 import { to } from "../lib/router.js";
-import { emptyState, pagedList, table } from "../lib/table.js";
+import { emptyState, pagedList, renew, table } from "../lib/table.js";
 import { variables } from "../lib/variables.js";
 
 export async function render({ params, signal, title }) {
@@ -23,7 +23,7 @@ export async function render({ params, signal, title }) {
 
   function show() {
     head.show(deployment);
-    replace(
+    renew(
       facts,
       h(
         "dl",

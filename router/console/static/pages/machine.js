@@ -1,5 +1,5 @@
 // A sandbox or computer: where it is reached, its ports, who gets in, its captures and events.
-import { h, replace } from "../lib/dom.js";
+import { h } from "../lib/dom.js";
 import { ApiError, get, patch } from "../lib/api.js";
 import { moment } from "../lib/format.js";
 import { actionButton, toast } from "../lib/feedback.js";
@@ -9,8 +9,11 @@ import { capture } from "../lib/capture.js";
 import { eventList } from "../lib/events.js";
 import { ports } from "../lib/ports.js";
 import { KINDS, commonFacts, heading, inherited, nameOf, organization, visibilityChoices, wakeChoices } from "../lib/resources.js";
+import { renew } from "../lib/table.js";
 import { resourcePassword, sandboxShares } from "../lib/shares.js";
 
+const LOOK_EVERY = 5_000; // milliseconds, while it is on its way to another state
+const PASSING = ["provisioning", "starting", "stopping"];
 const AWAKE = [["", "As the organization says"], ["yes", "Yes: it keeps running while it is used"], ["no", "No: it may be stopped while it is used"]];
 
 export const sandbox = (context) => render("sandboxes", context);
@@ -27,7 +30,7 @@ async function render(kind, { params, signal, title }) {
 
   function show() {
     head.show(resource);
-    replace(
+    renew(
       facts,
       h(
         "dl",
@@ -85,6 +88,8 @@ async function render(kind, { params, signal, title }) {
   const captures = capture(path, resource, signal);
   const events = eventList({ resource_id: resource.id }, signal, { title: "No events yet", text: "Share links, tokens and passwords that are made or end show up here." });
   show();
+  const timer = setInterval(() => { if (PASSING.includes(resource.state) && !document.hidden && document.querySelector("dialog[open]") === null) again(); }, LOOK_EVERY);
+  signal.addEventListener("abort", () => clearInterval(timer));
   await Promise.all([portList.load(), shares?.load(), password.load(), captures.load(), events.reload()]);
   return [
     head.node,
