@@ -53,7 +53,7 @@ such a key; a key of the platform everything, also what is about no tenant. Of a
 
 | field | has |
 |---|---|
-| `actor_type` | `api_key`, `jwt` (a JSON Web Token), `platform` (the internal token), `operator` (a user of the operating system), `system` (the router itself) |
+| `actor_type` | `api_key`, `jwt` (a JSON Web Token), `person` (somebody signed in to the console), `platform` (the internal token), `operator` (a user of the operating system), `system` (the router itself) |
 | `actor_id`, `actor_name` | of a key its id and its name then; of a token its `sub` and the issuer; of an operator the number and name of the user |
 | `actor_scope` | how far the key or token reaches |
 | `via` | `api`, `cli`, `socket` (the node's own socket for operators) or `job` |

@@ -11,6 +11,12 @@ browsers on to another's and be given the codes that they come back with (RFC 97
     login.D/callback/TENANT            starts a session, and hands over by sending to
     HOST/.well-known/miosa/arrive      sets the preview's cookie, in the session's name, and sends to the page
 
+Into the console it is the same way, with a session of its own each time:
+
+    CONSOLE/console/login              sets the cookie of that origin, and sends to
+    login.D/console                    sends to the provider, and so on; the callback hands over by sending to
+    CONSOLE/console/#code=CODE         whose script asks for the session's token (`POST /api/v1/console/session`)
+
 Values only. Cookies are those of ours alone, by name.
 """
 
@@ -24,6 +30,10 @@ from urllib.parse import parse_qsl
 
 COOKIE: Final = b"__Host-miosa-login"
 """At a preview's host: what the browser that has set out is known by."""
+CONSOLE_COOKIE: Final = "__Host-miosa-console"
+"""The same, at the console's origin."""
+CONSOLE_PATH: Final = "/console"
+"""On the login host: somebody wants into the console."""
 COOKIE_TIME: Final = 600  # seconds that signing in may take
 MAX_TARGET: Final = 8192  # bytes of a target on the login host
 _MAX_PARAMETERS: Final = 20
@@ -36,6 +46,7 @@ class LoginStep(enum.StrEnum):
     """What is asked for on the login host."""
 
     START = "start"
+    CONSOLE = "console"
     CALLBACK = "callback"
     LOG_OUT = "log_out"
 
@@ -43,7 +54,8 @@ class LoginStep(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginRequest:
     """`parameters` are the query's, each once; `client` is the visitor's address. On a `START` the worker has looked at `host`,
-    `next` and `binding`, and `tenant_id` is the host's tenant; on a `CALLBACK` it is what the path says, as anybody wrote it."""
+    `next` and `binding`, and `tenant_id` is the host's tenant; on a `CALLBACK` it is what the path says, as anybody wrote it. On a
+    `CONSOLE` nobody has looked at anything, and the organization is one of the parameters."""
 
     step: LoginStep
     client: str

@@ -1,4 +1,5 @@
-"""Authentication: the principal of an Authorization header: an API key, a JSON Web Token, or the platform with its internal token.
+"""Authentication: the principal of an Authorization header: an API key, a JSON Web Token, the token of somebody who is signed in to the
+console, or the platform with its internal token.
 
 A token's tenant, workspace and project must exist: a token outlives what it was made for, and a mutation in the name
 of a deleted record would fail only in the store.
@@ -17,7 +18,9 @@ from router.audit.entry import Actor, ActorType
 from router.base.key_scopes import KeyScope, read_scope
 from router.errors import RouterError
 from router.tenancy.keys import Keys
+from router.tenancy.logins import ConsoleRole
 from router.tenancy.projects import Project, Projects
+from router.tenancy.sessions import CONSOLE_PREFIX, Sessions
 from router.tenancy.tenants import Tenant, Tenants
 from router.tenancy.workspaces import Workspace, Workspaces
 
@@ -42,6 +45,7 @@ class Credentials:
         tenants: Tenants,
         workspaces: Workspaces,
         projects: Projects,
+        sessions: Sessions,
         internal_token: str | None,
     ) -> None:
         self._keys = keys
@@ -49,6 +53,7 @@ class Credentials:
         self._tenants = tenants
         self._workspaces = workspaces
         self._projects = projects
+        self._sessions = sessions
         self._internal = _digest(internal_token) if internal_token is not None else None
 
     @property
@@ -70,6 +75,8 @@ class Credentials:
             return None
         if presented.count(".") == 2:
             return await self._by_token(presented)
+        if presented.startswith(CONSOLE_PREFIX):
+            return await self._by_session(presented)
         holder = await self._keys.authenticate(presented)
         if holder is None:
             return None
@@ -104,6 +111,21 @@ class Credentials:
         if found is None:
             raise RouterError(errors.TENANT_NOT_FOUND)
         return Principal(f"{principal.id}@{found.id}", Access.TENANT, found.id, actor=principal.actor)
+
+    async def _by_session(self, token: str) -> Principal | None:
+        session = await self._sessions.by_console_token(token)
+        if session is None or session.console_role is None:
+            return None
+        role = session.console_role
+        person = Actor(type=ActorType.PERSON, id=session.subject, name=session.email, scope=f"tenant ({role})")
+        return Principal(
+            f"session:{session.id}",
+            Access.TENANT,
+            session.tenant_id,
+            actor=person,
+            only_reads=role is not ConsoleRole.WRITE,
+            until=session.expires_at,
+        )
 
     async def _by_token(self, token: str) -> Principal | None:
         try:

@@ -11,13 +11,14 @@ import inspect
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import structlog
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from router import errors
+from router.access.login import CONSOLE_COOKIE
 from router.api.address import caller_address, client_address
 from router.api.cors import Cors
 from router.api.not_found import with_id
@@ -191,6 +192,8 @@ class Api:
         call: Call[Any, Any] = Call(
             state.principal, places, body, query, state.request_id, last_event_id, accept, client
         )
+        if row.auth is Auth.NONE:
+            call = replace(call, browser=request.cookies.get(CONSOLE_COOKIE, ""))
         if row.response in {EventStream, Download}:
             return await self._stream(state, served, call)
         if row.response is Text:
@@ -274,6 +277,8 @@ class Api:
             state.act = _act_of(state, principal, served, places)
         if principal.access < row.access:
             raise RouterError(errors.FORBIDDEN)
+        if principal.only_reads and row.mutates and not row.for_readers:
+            raise RouterError(errors.FORBIDDEN, "You may only read in the console: your organization's login says so.")
         return principal
 
     async def _for_tenant(self, state: _RequestState, principal: Principal, row: Operation) -> Principal:

@@ -7,11 +7,20 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from router.api.authorization import tenant_of
 from router.api.cursors import CursorPaging, MomentCursor, moment_cursor, read_moment
-from router.api.models import NOT_BLANK, Deleted, Exact, HostName, Instant, Out, stripped
+from router.api.models import NOT_BLANK, Choice, Deleted, Exact, HostName, Instant, Out, stripped
 from router.api.operations import Bare, Call, Data, Handlers, Paged, operation
 from router.api.principal import Access
 from router.errors import CONFLICT, NOT_FOUND
-from router.tenancy.logins import GROUPS_CLAIM, MAX_DOMAINS, MAX_GROUPS, MAX_HOURS, Login, Logins, NewLogin
+from router.tenancy.logins import (
+    GROUPS_CLAIM,
+    MAX_DOMAINS,
+    MAX_GROUPS,
+    MAX_HOURS,
+    ConsoleRole,
+    Login,
+    Logins,
+    NewLogin,
+)
 from router.tenancy.sessions import Session, Sessions
 
 Words = Annotated[
@@ -35,6 +44,26 @@ Secret = Annotated[
         json_schema_extra=NOT_BLANK | {"writeOnly": True},
     ),
 ]
+
+
+class PutConsole(Exact):
+    """Who may enter the console by the login, of those who may visit previews, and what they may do there."""
+
+    role: Annotated[
+        Choice[ConsoleRole],
+        Field(
+            description="`read`: change nothing. `write`: all that a key of the whole tenant may, API keys included."
+        ),
+    ]
+    groups: Annotated[
+        list[Words],
+        Field(max_length=MAX_GROUPS, description="One of them is enough; empty: all. Required with `anyone`."),
+    ] = Field(default_factory=list)
+
+
+class ConsoleOut(Out):
+    role: ConsoleRole
+    groups: list[str]
 
 
 class PutLogin(Exact):
@@ -61,6 +90,9 @@ class PutLogin(Exact):
     session_hours: Annotated[
         int, Field(ge=1, le=MAX_HOURS, description="After so many hours a person has to sign in again.")
     ] = MAX_HOURS
+    console: Annotated[
+        PutConsole | None, Field(description="Null: nobody enters the console by it, as is the default.")
+    ] = None
 
 
 class LoginOut(Out):
@@ -75,6 +107,7 @@ class LoginOut(Out):
     groups_claim: str
     anyone: bool
     session_hours: int
+    console: ConsoleOut | None
     redirect_uri: str
     created_at: Instant
     updated_at: Instant
@@ -82,7 +115,8 @@ class LoginOut(Out):
 
 class SessionOut(Out):
     """`subject` is the person's id at the provider; `email` is null where that has verified none. `groups` are those of theirs
-    that the login asks for."""
+    that the login asks for. `console_role` is what they may do in the console, whose sessions are apart from those of previews, where it
+    is null."""
 
     id: str
     subject: str
@@ -91,6 +125,7 @@ class SessionOut(Out):
     created_at: Instant
     last_used_at: Instant | None
     expires_at: Instant
+    console_role: ConsoleRole | None
 
 
 class EndedOut(Out):
@@ -129,6 +164,8 @@ class LoginApi(Handlers):
             groups_claim=body.groups_claim,
             anyone=body.anyone,
             session_hours=body.session_hours,
+            console_role=None if body.console is None else body.console.role,
+            console_groups=() if body.console is None else body.console.groups,
         )
         return Data(self._shown(await self._logins.put(tenant_of(call.principal), new)))
 
@@ -167,6 +204,11 @@ class LoginApi(Handlers):
             groups_claim=login.groups_claim,
             anyone=login.anyone,
             session_hours=login.session_hours,
+            console=(
+                None
+                if login.console_role is None
+                else ConsoleOut(role=login.console_role, groups=list(login.console_groups))
+            ),
             redirect_uri=self._redirect_uri(login.tenant_id),
             created_at=login.created_at,
             updated_at=login.updated_at,
@@ -182,4 +224,5 @@ def _session(session: Session) -> SessionOut:
         created_at=session.created_at,
         last_used_at=session.last_used_at,
         expires_at=session.expires_at,
+        console_role=session.console_role,
     )

@@ -61,7 +61,8 @@ class Rate(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
     """One request, read and checked. `ids` holds the path's places; `body` and `query` are the declared models; `last_event_id` is
-    what a client that listens again has heard last, `accept` its Accept header, `client` the address that it comes from."""
+    what a client that listens again has heard last, `accept` its Accept header, `client` the address that it comes from; `browser`
+    is the cookie of the console's login, which only operations for anybody are told."""
 
     principal: Principal
     ids: Mapping[str, str]
@@ -71,6 +72,7 @@ class Call(Generic[B, Q]):
     last_event_id: str = ""
     accept: str = ""
     client: str = "unknown"
+    browser: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class Operation:
     item: Any
     places: Mapping[str, bool] = field(default_factory=dict)
     max_age: int | None = None
+    for_readers: bool = False
     auth: Auth = Auth.KEY
     tag: str = ""
     name: str = ""
@@ -241,12 +244,13 @@ def operation(
     access: Access = Access.PROJECT,
     rate: Rate = Rate.GENERAL,
     max_age: int | None = None,
+    for_readers: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of `Handlers` as an operation.
 
     `also` lists further statuses of success, `problems` what the handler may raise, `access` the narrowest key that
-    may call it, `max_age` for how many seconds anybody may keep a response; none may be kept otherwise. The handler's docstring
-    is its description.
+    may call it, `max_age` for how many seconds anybody may keep a response; none may be kept otherwise, `for_readers` that whoever only reads may
+    call it though its method is not safe. The handler's docstring is its description.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -264,6 +268,7 @@ def operation(
             access=access,
             rate=rate,
             max_age=max_age,
+            for_readers=for_readers,
             body=body,
             query=query,
             response=response,

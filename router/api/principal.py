@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from router.audit.entry import Actor, ActorType
 
@@ -20,7 +21,8 @@ class Principal:
     """The caller that a valid key or token stands for.
 
     `id` is unique among principals and goes into logs and idempotency records, never a secret. A project's key knows
-    its workspace too. The platform with its internal token has no tenant. `actor` is how the audit log calls it.
+    its workspace too. The platform with its internal token has no tenant. `actor` is how the audit log calls it. Whoever `only_reads` may call nothing that changes something. `until` is when
+    it ends, where that is soon.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Principal:
     workspace_id: str | None = None
     project_id: str | None = None
     actor: Actor | None = field(default=None, compare=False)
+    only_reads: bool = False
+    until: datetime | None = None
 
     def covers(self, tenant_id: str, workspace_id: str | None = None, project_id: str | None = None) -> bool:
         """Whether what lies in that tenant, workspace and project is within its access."""

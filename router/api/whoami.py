@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from router.api.authorization import tenant_of
-from router.api.models import Out
+from router.api.models import Instant, Out
 from router.api.operations import Call, Data, Handlers, operation
 from router.api.principal import Access, Principal
 from router.tenancy.projects import Projects
@@ -29,8 +29,18 @@ class WhoamiOut(Out):
     workspace: NamedOut | None
     project: NamedOut | None
     plan: str
-    credential: Annotated[str, Field(description="`key` or `token`.")]
+    credential: Annotated[
+        str, Field(description="`key`, `token`, or `session`: somebody who is signed in to the console.")
+    ]
     key_id: str | None
+    person: Annotated[
+        str | None,
+        Field(
+            description="Of a session: their e-mail address, or their id at the provider where it has verified none."
+        ),
+    ]
+    read_only: Annotated[bool, Field(description="Whether it may change nothing.")]
+    expires_at: Annotated[Instant | None, Field(description="When a session ends.")]
     scope: str
     scopes: list[str]
 
@@ -62,8 +72,11 @@ class WhoamiApi(Handlers):
                 workspace=NamedOut.model_validate(workspace) if workspace is not None else None,
                 project=NamedOut.model_validate(project) if project is not None else None,
                 plan=tenant.plan,
-                credential="key" if kind == "key" else "token",
+                credential=kind if kind in {"key", "session"} else "token",
                 key_id=credential.partition("@")[0] if kind == "key" else None,
+                person=(principal.actor.name or principal.actor.id) if kind == "session" and principal.actor else None,
+                read_only=principal.only_reads,
+                expires_at=principal.until,
                 scope=scope,
                 scopes=[scope],
             )

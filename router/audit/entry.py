@@ -18,6 +18,7 @@ class ActorType(enum.StrEnum):
 
     API_KEY = "api_key"
     JWT = "jwt"
+    PERSON = "person"
     PLATFORM = "platform"
     OPERATOR = "operator"
     SYSTEM = "system"
@@ -49,7 +50,8 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """`id` and `name` by type: of a key its id and name; of a JSON Web Token its subject and issuer; `internal` of the platform's
+    """`id` and `name` by type: of a key its id and name; of a JSON Web Token its subject and issuer; of a person in the
+    console the subject and e-mail address of their tenant's login; `internal` of the platform's
     token; of an operator the number and name of the user of the operating system; of the system what it was doing."""
 
     type: ActorType

@@ -21,7 +21,7 @@ _MAX_BYTES: Final = 8192  # of the changes of one entry
 # keys, what follows Bearer and Basic, and the password in a URL.
 _SECRETS: Final = re.compile(
     r"""
-    \b(?:msk|mpt|mpl|mpo|whsec|sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|xox[abprs]|AKIA)[_-]?[A-Za-z0-9_+/=-]{12,}
+    \b(?:msk|mcs|mpt|mpl|mpo|whsec|sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|xox[abprs]|AKIA)[_-]?[A-Za-z0-9_+/=-]{12,}
     | \beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}
     | -----BEGIN[^\n]*PRIVATE[\s\S]*
     | \b(?:bearer|basic)\s+[^\s,;]{6,}
@@ -45,7 +45,7 @@ SAFE: Final[Mapping[str, frozenset[str]]] = {
         "PreviewSecret": "name kind preview_id expires_at",
         "TrustedIssuer": "name issuer audience enabled workspace_id project_id",
         "LogDrain": "name kind format resource_id errors_only state",
-        "Login": "issuer client_id email_domains anyone session_hours",
+        "Login": "issuer client_id email_domains anyone session_hours console_role",
         "Version": "number kind state environment port promoted_at",
         "Release": "number version_id previous_version_id environment action",
         "EnvVar": "environment secret",

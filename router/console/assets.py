@@ -37,8 +37,9 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
 
 
-def console_pages(*, idle_timeout: float) -> dict[str, Page]:
-    """What to serve, by path. The console logs out after `idle_timeout` seconds without input."""
+def console_pages(*, idle_timeout: float, sign_in: str | None = None) -> dict[str, Page]:
+    """What to serve, by path. The console logs out after `idle_timeout` seconds without input. `sign_in` is the origin
+    from which people may sign in by their tenant's login; None: they can't."""
     files = dict(_files(resources.files("router.console").joinpath("static")))
     together = hashlib.sha256()
     for name, body in sorted(files.items()):
@@ -46,7 +47,7 @@ def console_pages(*, idle_timeout: float) -> dict[str, Page]:
     folder = f"{ROOT}{together.hexdigest()[:16]}"
     template = files.pop(_INDEX).decode()
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    html = environment.from_string(template).render(assets=folder, idle_timeout=round(idle_timeout))
+    html = environment.from_string(template).render(assets=folder, idle_timeout=round(idle_timeout), sign_in=sign_in)
     return {
         ROOT.rstrip("/"): _moved,
         ROOT: _served(_INDEX, html.encode(), _ASK_AGAIN),

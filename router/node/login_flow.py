@@ -21,7 +21,7 @@ import structlog
 from cachetools import TTLCache
 
 from router import errors
-from router.access.login import COOKIE_TIME, HandedOver, LoginRequest, LoginResponse, LoginStep
+from router.access.login import COOKIE_TIME, HandedOver, LoginRequest, LoginResponse, LoginStep, is_binding
 from router.access.reserved import ARRIVE, LOGIN
 from router.api.rates import RateLimiter, SharedCounts
 from router.base.addresses import subscriber
@@ -46,6 +46,7 @@ _CONCURRENCY: Final = 64  # visitors for whom a provider is asked
 _MAX_OF_TENANT: Final = 16  # of them: half of what one worker has under way, however slow a tenant's provider is
 _TIME: Final = 9.0  # seconds for one step: a worker waits ten
 _PER_MINUTE: Final = 60  # steps of one address
+_MAX_SLUG: Final = 80  # characters
 _MAX_CODE: Final = 4096  # characters
 
 _RESULTS: Final = {
@@ -87,6 +88,7 @@ class LoginFlow:
         self._box = box
         self._base = (settings.public_scheme, "" if settings.public_port is None else f":{settings.public_port}")
         self._redirect_uri = settings.redirect_uri
+        self._console = settings.console.sign_in
         self._rates = RateLimiter(clock, counts)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._under_way: Counter[str] = Counter()  # steps, by tenant
@@ -101,6 +103,8 @@ class LoginFlow:
             async with asyncio.timeout(_TIME):
                 if request.step is LoginStep.LOG_OUT:
                     return await self._log_out(request)
+                if request.step is LoginStep.CONSOLE:
+                    return await self._enter_console(request)
                 with self._share(request.tenant_id):
                     async with self._slots:
                         if request.step is LoginStep.START:
@@ -119,7 +123,7 @@ class LoginFlow:
     async def take_hand_over(self, code: str, host: str, binding: str) -> HandedOver | None:
         """The session that a code is for, at its host and for its browser; once."""
         session = await self._hand_overs.take(code, host=host, binding=binding)
-        if session is None:
+        if session is None or session.console_role is not None:
             return None
         return HandedOver(session.id, session.tenant_id, session.expires_at.timestamp())
 
@@ -147,12 +151,34 @@ class LoginFlow:
         if session is not None and session.tenant_id == request.tenant_id:
             return await self._hand_over(session, host, path, binding, ())
         login = await self._logins.find(request.tenant_id)
-        client = None if login is None else self._client(login)
-        if login is None or client is None:
+        if login is None:
+            return _refused(errors.LOGIN_FAILED)
+        return await self._to_provider(login, request.cookies, {"host": host, "next": path, "binding": binding})
+
+    async def _enter_console(self, request: LoginRequest) -> LoginResponse:
+        """Always by the provider, whoever has a session already: it says anew in which groups they are. An organization that does not
+        exist is refused as one is whose people may not."""
+        slug, binding = (request.parameters.get(name, "") for name in ("organization", "binding"))
+        if self._console is None or not 0 < len(slug) <= _MAX_SLUG or not is_binding(binding):
+            return _refused(errors.LOGIN_FAILED)
+        login = await self._logins.for_console(slug.lower())
+        if login is None:
+            return _refused(errors.LOGIN_FAILED)
+        with self._share(login.tenant_id):
+            async with self._slots:
+                flow = {"host": self._console, "next": slug, "binding": binding, "console": True}
+                return await self._to_provider(login, request.cookies, flow)
+
+    async def _to_provider(
+        self, login: Login, cookies: Mapping[str, str], wanted: Mapping[str, object]
+    ) -> LoginResponse:
+        """Send a browser there. `wanted` is what becomes of it afterwards."""
+        client = self._client(login)
+        if client is None:
             return _refused(errors.LOGIN_FAILED)
         proofs = new_proofs()
         try:
-            location = await self._sign_in.begin(client, proofs, anew=_ANEW in request.cookies)
+            location = await self._sign_in.begin(client, proofs, anew=_ANEW in cookies)
         except ProviderUnavailableError as error:
             _log_unavailable(login, error)
             return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
@@ -160,9 +186,7 @@ class LoginFlow:
             "state": proofs.state,
             "nonce": proofs.nonce,
             "verifier": proofs.verifier,
-            "host": host,
-            "next": path,
-            "binding": binding,
+            **wanted,
             "tenant": login.tenant_id,
             "login": login.id,
             "until": self._clock.now().timestamp() + COOKIE_TIME,
@@ -173,7 +197,7 @@ class LoginFlow:
             _log.error("no key to seal a login with", tenant=login.tenant_id)
             return _refused(errors.IDENTITY_PROVIDER_UNAVAILABLE)
         kept = _set(_flow_name(proofs.state), sealed, COOKIE_TIME)
-        return LoginResponse(location=location, cookies=(kept, *self._too_many(request.cookies)))
+        return LoginResponse(location=location, cookies=(kept, *self._too_many(cookies)))
 
     async def _finish(self, request: LoginRequest) -> LoginResponse:
         given = request.parameters
@@ -188,7 +212,14 @@ class LoginFlow:
         if self._clock.now().timestamp() >= flow["until"] or name in self._used:
             return _refused(errors.LOGIN_FAILED, over)
         self._used[name] = None
-        back = f"{self._url(flow['host'])}{LOGIN.decode('ascii')}?{urlencode({'next': flow['next']}, quote_via=quote)}"
+        console = flow.get("console") is True
+        if console and flow["host"] != self._console:  # which has moved meanwhile
+            return _refused(errors.LOGIN_FAILED, over)
+        back = (
+            f"{self._console}/console/?{urlencode({'organization': flow['next']}, quote_via=quote)}"
+            if console
+            else f"{self._url(flow['host'])}{LOGIN.decode('ascii')}?{urlencode({'next': flow['next']}, quote_via=quote)}"
+        )
 
         def again(problem: Problem, *cookies: str) -> LoginResponse:
             return LoginResponse(problem=problem.code, location=back, cookies=(over, *cookies))
@@ -210,15 +241,19 @@ class LoginFlow:
         except ProviderUnavailableError as error:
             _log_unavailable(login, error)
             return again(errors.IDENTITY_PROVIDER_UNAVAILABLE)
-        if not login.admits(identity.email, identity.groups):
-            _log.info("login not allowed", tenant=login.tenant_id, verified=identity.email is not None)
+        role = login.role_of(identity.email, identity.groups) if console else None
+        if not login.admits(identity.email, identity.groups) or (console and role is None):
+            _log.info("login not allowed", tenant=login.tenant_id, verified=identity.email is not None, console=console)
             return again(errors.LOGIN_NOT_ALLOWED, _set(_ANEW, "1", COOKIE_TIME))
         started = await self._sessions.start(
-            login, subject=identity.subject, email=identity.email, groups=identity.groups
+            login, subject=identity.subject, email=identity.email, groups=identity.groups, console_role=role
         )
         if started is None:
             return again(errors.LOGIN_FAILED)
         session, secret = started
+        if console:
+            handed = await self._hand_overs.make(session, host=flow["host"], binding=flow["binding"])
+            return LoginResponse(location=f"{self._console}/console/#code={handed}", cookies=(over, _clear(_ANEW)))
         left = int((session.expires_at - self._clock.now()).total_seconds())
         cookies = (over, _clear(_ANEW), _set(_SESSION + login.tenant_id, secret, left))
         return await self._hand_over(session, flow["host"], flow["next"], flow["binding"], cookies)
@@ -250,7 +285,7 @@ class LoginFlow:
             issuer=login.issuer,
             client_id=login.client_id,
             secret=secret,
-            groups_claim=login.groups_claim if login.groups else "",
+            groups_claim=login.groups_claim if login.groups or login.console_groups else "",
             redirect_uri=self._redirect_uri(login.tenant_id),
         )
 

@@ -11,6 +11,7 @@ from router.api.certificates import CustomCertificates, ProjectCertificate, Tena
 from router.api.computer_ports import ComputerPorts
 from router.api.computers import ComputersApi
 from router.api.connect_page import return_page
+from router.api.console_session import LOGIN_PATH, ConsoleLoginApi, ConsoleSessionApi, login_page
 from router.api.cors import Cors
 from router.api.custom_domains import ComputerDomains, DeploymentDomains, FlatDomains
 from router.api.deployment_reports import DeploymentReports
@@ -95,6 +96,13 @@ def handlers_of(
         TenantApi(services.tenants, limits=settings.limits, rates=settings.rates),
         TrustedIssuersApi(services.trusted_issuers, workspaces=services.workspaces, projects=services.projects),
         LoginApi(logins=services.logins, sessions=services.sessions, redirect_uri=settings.redirect_uri),
+        ConsoleLoginApi(
+            hand_overs=services.hand_overs,
+            sessions=services.sessions,
+            audit=services.audit,
+            origin=settings.console.sign_in,
+        ),
+        ConsoleSessionApi(services.sessions),
         SandboxesApi(resources=services.resources, presenter=presenter),
         SandboxPreviews(resources=services.resources, previews=services.previews, links=links, presenter=exposed),
         SandboxSecrets(
@@ -240,16 +248,24 @@ def server_on(
     found = pages(document(table, version=version("miosa-router")), console=settings.console.enabled)
     if services.domain_connect is not None:
         found[RETURN_PATH] = return_page(services.domain_connect)
+    sign_in = settings.console.sign_in
+    if sign_in is not None:
+        found[LOGIN_PATH] = login_page(sign_in, settings.login_url)
     api = Api(
         table,
         pages=found,
-        assets=console_pages(idle_timeout=settings.console.idle_timeout) if settings.console.enabled else None,
+        assets=(
+            console_pages(idle_timeout=settings.console.idle_timeout, sign_in=sign_in)
+            if settings.console.enabled
+            else None
+        ),
         authenticator=Credentials(
             keys=services.keys,
             tokens=TokenVerifier(settings.jwt, clock),
             tenants=services.tenants,
             workspaces=services.workspaces,
             projects=services.projects,
+            sessions=services.sessions,
             internal_token=token.get_secret_value() if token is not None else None,
         ),
         idempotency=store.idempotency,

@@ -4,6 +4,7 @@ has the store do the rest, and answers.
     GET        /                 what this host is
     GET        /errors           what each error code means: `docs_url` of errors leads here
     GET        /start            somebody wants into a preview (`access/login.py`)
+    GET        /console          somebody wants into the console
     GET        /callback/TENANT  they come back from their provider
     GET, POST  /logout           a page with a button, and what it does: this browser's sessions end, everywhere
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from router import errors
 from router.access.login import (
+    CONSOLE_PATH,
     MAX_TARGET,
     LoginRequest,
     LoginResponse,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 MAX_UNDER_WAY: Final = 32  # steps of one worker, for whom the control process is asked
 _REFERENCE: Final = reference.PATH.encode("ascii")
 _CALLBACK: Final = b"/callback/"
+_CONSOLE: Final = CONSOLE_PATH.encode("ascii")
 _PROBLEMS: Final = {problem.reason or problem.code: problem for problem in EDGE_PROBLEMS}
 
 
@@ -54,6 +57,8 @@ def answer(exchange: "Exchange") -> None:
         exchange.answer(local_responses.reference(exchange.id))
     elif path == b"/start" and head.method == b"GET":
         _begin(exchange, LoginStep.START)
+    elif path == _CONSOLE and head.method == b"GET":
+        _begin(exchange, LoginStep.CONSOLE)
     elif path.startswith(_CALLBACK) and head.method == b"GET":
         _begin(exchange, LoginStep.CALLBACK, path[len(_CALLBACK) :].decode("ascii", "replace"))
     else:
@@ -65,7 +70,7 @@ def _begin(exchange: "Exchange", step: LoginStep, tenant_id: str = "") -> None:
     if parameters is None:
         exchange.respond(errors.LOGIN_FAILED, endings.EDGE_IN_ADMISSION)
         return
-    if step is LoginStep.CALLBACK:
+    if step is not LoginStep.START:
         _ask(exchange, _request(exchange, step, parameters, tenant_id))
         return
     try:

@@ -140,6 +140,13 @@ def _key_prefix(value: str) -> str:
     return value
 
 
+def _https_origin(value: str) -> str:
+    origin = _origin(value.removesuffix("/"))
+    if not origin.startswith("https://") or len(origin) > 250:
+        raise ValueError("must be an https origin, like https://api.example.com")
+    return origin
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
@@ -166,6 +173,7 @@ AddressesOf = Annotated[
 Ports = Annotated[frozenset[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
+HttpsOrigin = Annotated[str, AfterValidator(_https_origin)]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=31 * 86400)]

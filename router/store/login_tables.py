@@ -23,6 +23,8 @@ logins = sa.Table(
     sa.Column("groups_claim", sa.String(255), nullable=False),
     sa.Column("anyone", sa.Boolean, nullable=False),
     sa.Column("session_hours", sa.Integer, nullable=False),
+    sa.Column("console_role", sa.String(10)),
+    sa.Column("console_groups", Json),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
 )
@@ -41,6 +43,7 @@ sessions = sa.Table(
     sa.Column("expires_at", Instant, nullable=False, index=True),
     sa.Column("last_used_at", Instant),
     sa.Column("revoked_at", Instant),
+    sa.Column("console_role", sa.String(10)),
     sa.UniqueConstraint("digest"),
     sa.Index("ix_sessions_listed", "tenant_id", "created_at", "id"),
     sa.Index("ix_sessions_subject", "tenant_id", "subject"),

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from router.store.login_tables import logins
 from router.store.rows import Rows, fields_of, named
 from router.store.upsert import Upsert, replacing
-from router.tenancy.logins import Login
+from router.tenancy.logins import ConsoleRole, Login
 
 _PUT = Upsert(logins, replacing(*(column.name for column in logins.columns if not column.primary_key)))
 
@@ -39,4 +39,12 @@ class SqlLogins(Rows):
 
 def _read(row: sa.Row[Any]) -> Login:
     fields = named(row)
-    return Login(**{**fields, "email_domains": tuple(row.email_domains), "groups": tuple(row.groups)})
+    return Login(
+        **{
+            **fields,
+            "email_domains": tuple(row.email_domains),
+            "groups": tuple(row.groups),
+            "console_role": None if row.console_role is None else ConsoleRole(row.console_role),
+            "console_groups": tuple(row.console_groups or ()),
+        }
+    )

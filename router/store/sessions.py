@@ -11,6 +11,7 @@ from router.routes.records import session_key
 from router.store.changes import chunks
 from router.store.login_tables import sessions
 from router.store.rows import Rows, conditions, fields_of, named
+from router.tenancy.logins import ConsoleRole
 from router.tenancy.sessions import Session
 
 _row = sessions.c
@@ -47,6 +48,13 @@ class SqlSessions(Rows):
     async def revoke_all(self, tenant_id: str, now: datetime) -> int:
         return await self._revoke(_row.tenant_id == tenant_id, now=now)
 
+    async def revoke_console(self, now: datetime) -> int:
+        return await self._revoke(_row.console_role.is_not(None), now=now)
+
+    async def give_token(self, session_id: str, digest: str, now: datetime) -> bool:
+        given = sa.update(sessions).where(_row.id == session_id, *_living(now)).values(digest=digest, last_used_at=now)
+        return (await self._connection.execute(given.returning(_row.id))).one_or_none() is not None
+
     async def make_room(self, tenant_id: str, most: int, *, subject: str | None = None) -> None:
         these = conditions(sessions, tenant_id=tenant_id, subject=subject)
         number = await self._connection.scalar(sa.select(sa.func.count()).select_from(sessions).where(*these))
@@ -77,4 +85,5 @@ def _living(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _read(row: sa.Row[Any]) -> Session:
-    return Session(**{**named(row), "groups": tuple(row.groups)})
+    role = None if row.console_role is None else ConsoleRole(row.console_role)
+    return Session(**{**named(row), "groups": tuple(row.groups), "console_role": role})

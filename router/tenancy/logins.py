@@ -5,6 +5,7 @@ A tenant has at most one. Whatever changes of it but the client's secret ends ev
 before has to sign in by what it is now.
 """
 
+import enum
 import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,12 +34,20 @@ _MAX_SECRET: Final = 1000
 _CHUNK: Final = 100  # logins that one transaction seals anew
 
 
+class ConsoleRole(enum.StrEnum):
+    """What a person may do in the console: read, or all that a key of the whole tenant may."""
+
+    READ = "read"
+    WRITE = "write"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """One tenant's login. `id` is another one whenever sessions end: a session is one of the login with that id.
 
     `issuer` is without a slash at its end only where it was given so: it is compared as it is. `client_secret` is sealed
-    (`Logins.open` opens it). Who is signed in may come in where `admits` says so.
+    (`Logins.open` opens it). Who is signed in may come in where `admits` says so, and into the console, with `console_role`, where
+    `role_of` says so; None: nobody.
     """
 
     id: str
@@ -51,6 +60,8 @@ class Login:
     groups_claim: str = GROUPS_CLAIM
     anyone: bool = False
     session_hours: int = MAX_HOURS
+    console_role: ConsoleRole | None = None
+    console_groups: tuple[str, ...] = ()
     created_at: datetime
     updated_at: datetime
 
@@ -65,6 +76,13 @@ class Login:
         if self.groups and not self.groups_of(groups):
             return False
         return bool(self.email_domains or self.groups) or self.anyone
+
+    def role_of(self, email: str | None, groups: Collection[str]) -> ConsoleRole | None:
+        """What a person may do in the console; None where they may not enter it. Whoever may has to be admitted, and to be in one
+        of `console_groups` where there are any."""
+        if not self.admits(email, groups) or (self.console_groups and not set(self.console_groups) & set(groups)):
+            return None
+        return self.console_role
 
     def groups_of(self, groups: Collection[str]) -> tuple[str, ...]:
         """Those of a person's groups that count here."""
@@ -83,6 +101,8 @@ class NewLogin:
     groups_claim: str = GROUPS_CLAIM
     anyone: bool = False
     session_hours: int = MAX_HOURS
+    console_role: ConsoleRole | None = None
+    console_groups: Sequence[str] = ()
 
 
 class LoginRows(Protocol):
@@ -124,6 +144,14 @@ class Logins:
         async with self._store.read() as tx:
             return await tx.logins.get(tenant_id)
 
+    async def for_console(self, slug: str) -> Login | None:
+        """The login by which people of the organization may enter the console; None where there is no such organization, or
+        nobody of it may."""
+        async with self._store.read() as tx:
+            tenant = await tx.tenants.by_slug(slug)
+            login = None if tenant is None or tenant.deleted_at is not None else await tx.logins.get(tenant.id)
+        return None if login is None or login.console_role is None else login
+
     def open(self, login: Login) -> str:
         """The client's secret, for a request to the provider. Raises SecretLostError."""
         return self._box.open(login.client_secret, purpose=_purpose(login.tenant_id))
@@ -160,6 +188,8 @@ class Logins:
                 groups_claim=new.groups_claim,
                 anyone=new.anyone,
                 session_hours=new.session_hours,
+                console_role=new.console_role,
+                console_groups=tuple(dict.fromkeys(new.console_groups)),
                 created_at=now if old is None else old.created_at,
                 updated_at=now,
             )
@@ -226,6 +256,15 @@ class Logins:
             fields.add("groups", f"should have at most {MAX_GROUPS} groups")
         for group in new.groups[:MAX_GROUPS]:
             fields.text("groups", group, max_length=_MAX_TEXT, required=True)
+        if len(new.console_groups) > MAX_GROUPS:
+            fields.add("console", f"should have at most {MAX_GROUPS} groups")
+        for group in new.console_groups[:MAX_GROUPS]:
+            fields.text("console", group, max_length=_MAX_TEXT, required=True)
+        if new.anyone and new.console_role is not None and not new.console_groups:
+            fields.add(
+                "console",
+                "must name groups where anyone is true: else whoever the provider knows would enter the console",
+            )
         if not 1 <= new.session_hours <= MAX_HOURS:
             fields.add("session_hours", f"must be between 1 and {MAX_HOURS}")
         if new.anyone and (new.email_domains or new.groups):
@@ -270,6 +309,7 @@ def _matters(login: Login) -> tuple[object, ...]:
     return (
         *(login.issuer, login.client_id, frozenset(login.email_domains), frozenset(login.groups)),
         *(login.groups_claim, login.anyone, login.session_hours),
+        *(login.console_role, frozenset(login.console_groups)),
     )
 
 

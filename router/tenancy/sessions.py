@@ -20,12 +20,16 @@ from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError
 from router.routes.records import SESSION_ID
 from router.tenancy.deadlocks import retry_on_deadlock
-from router.tenancy.logins import Login
+from router.tenancy.logins import ConsoleRole, Login
 from router.tenancy.transaction import Tx
 
 MAX_SUBJECT: Final = 255  # characters (OpenID Connect Core 1.0 §2, `sub`)
 MAX_EMAIL: Final = 320  # characters (RFC 3696, erratum 1690)
 KEPT: Final = timedelta(days=1)  # how long those that have ended are known
+
+CONSOLE_PREFIX: Final = "mcs_"  # how a token of the console begins
+CONSOLE_TIME: Final = timedelta(hours=1)  # after which a person signs in to the console again
+_MAX_TOKEN: Final = 128  # characters; what is longer is none
 
 _MAX_OF_TENANT: Final = 10_000  # with those that have ended
 _MAX_OF_SUBJECT: Final = 100  # as well: one person pushes out nobody else's
@@ -36,7 +40,8 @@ class Session:
     """One session. `id` begins with `ses_`: cookies of previews name it where they name a secret otherwise.
 
     `subject` is the person's id at the provider, `email` what that has verified, `groups` those of theirs that count for the
-    login. `digest` is the hash of the login host's cookie.
+    login. `digest` is the hash of the login host's cookie. With `console_role` it is a session of the console and of nothing else:
+    `digest` is then the hash of its token.
     """
 
     id: str
@@ -50,6 +55,7 @@ class Session:
     expires_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    console_role: ConsoleRole | None = None
 
     def lives(self, now: datetime) -> bool:
         """Whether it has neither been ended nor come to its end."""
@@ -77,6 +83,12 @@ class SessionRows(Protocol):
     async def revoke_all(self, tenant_id: str, now: datetime) -> int:
         """End all that live; how many they were."""
 
+    async def revoke_console(self, now: datetime) -> int:
+        """End all of the console, of all tenants; how many they were."""
+
+    async def give_token(self, session_id: str, digest: str, now: datetime) -> bool:
+        """Store the hash of a token, from `now` in use; whether the session still lived."""
+
     async def make_room(self, tenant_id: str, most: int, *, subject: str | None = None) -> None:
         """Delete sessions until the tenant, or one person of it, has at most `most`: first those that were ended, then the
         oldest."""
@@ -94,12 +106,19 @@ class Sessions:
 
     @retry_on_deadlock
     async def start(
-        self, login: Login, *, subject: str, email: str | None, groups: Collection[str]
+        self,
+        login: Login,
+        *,
+        subject: str,
+        email: str | None,
+        groups: Collection[str],
+        console_role: ConsoleRole | None = None,
     ) -> tuple[Session, str] | None:
         """A session of somebody who has signed in and whom the login admits, and the secret for the login host's cookie: the only
         time that it is seen. None where the tenant's login is another one by now: they have to start anew.
 
-        Where there are as many as may be, the oldest ends.
+        Where there are as many as may be, the oldest ends. With `console_role` it is one of the console, and its secret opens nothing:
+        `open_console` makes the one that does.
         """
         now = self._clock.now()
         plain = secrets.token_urlsafe(32)
@@ -116,7 +135,8 @@ class Sessions:
                 groups=login.groups_of(groups),
                 digest=digest(plain),
                 created_at=now,
-                expires_at=now + timedelta(hours=login.session_hours),
+                expires_at=now + (timedelta(hours=login.session_hours) if console_role is None else CONSOLE_TIME),
+                console_role=console_role,
             )
             await tx.sessions.make_room(login.tenant_id, _MAX_OF_SUBJECT - 1, subject=session.subject)
             await tx.sessions.make_room(login.tenant_id, _MAX_OF_TENANT - 1)
@@ -125,6 +145,27 @@ class Sessions:
 
     async def by_secret(self, plain: str) -> Session | None:
         """The session of a login host's cookie; None where it is none, or has ended."""
+        session = await self._living(plain)
+        return session if session is not None and session.console_role is None else None
+
+    async def by_console_token(self, token: str) -> Session | None:
+        """The console's session of a token; None where it is none, or has ended."""
+        if not token.startswith(CONSOLE_PREFIX) or len(token) > _MAX_TOKEN:
+            return None
+        session = await self._living(token)
+        return session if session is not None and session.console_role is not None else None
+
+    @retry_on_deadlock
+    async def open_console(self, session: Session) -> str | None:
+        """The token of a session of the console: the only time that it is seen. None where it has ended."""
+        if session.console_role is None:
+            return None
+        token = CONSOLE_PREFIX + secrets.token_urlsafe(32)
+        async with self._store.begin() as tx:
+            given = await tx.sessions.give_token(session.id, digest(token), self._clock.now())
+        return token if given else None
+
+    async def _living(self, plain: str) -> Session | None:
         async with self._store.read() as tx:
             session = await tx.sessions.by_digest(digest(plain))
         return session if session is not None and session.lives(self._clock.now()) else None

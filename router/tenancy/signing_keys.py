@@ -129,12 +129,16 @@ class SigningKeys:
 
     @retry_on_deadlock
     async def replace(self, purpose: Purpose) -> SigningKey:
-        """Delete every key and make a new one: what was signed before is void on every node from now on."""
-        key = _new(purpose, self._clock.now().timestamp())
+        """Delete every key and make a new one: what was signed before is void on every node from now on. With the key of cookies,
+        which lets people in, all sessions of the console end too."""
+        now = self._clock.now()
+        key = _new(purpose, now.timestamp())
         async with self._store.begin() as tx:
             await tx.signing_keys.hold()
             await tx.signing_keys.delete(purpose.name, await tx.signing_keys.list(purpose.name))
             await tx.signing_keys.add(purpose.name, key)
+            if purpose is FOR_COOKIES:
+                await tx.sessions.revoke_console(now)
             return key
 
 

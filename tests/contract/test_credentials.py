@@ -13,6 +13,7 @@ from router.audit.entry import Actor, ActorType
 from router.base.clock import ManualClock
 from router.base.key_scopes import KeyScope
 from router.settings import Jwt
+from router.tenancy.sessions import Sessions
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -30,6 +31,7 @@ def credentials(world: World, clock: ManualClock) -> Credentials:
         tenants=world.tenants,
         workspaces=world.workspaces,
         projects=world.projects,
+        sessions=Sessions(world.store, clock),
         internal_token=INTERNAL,
     )
 

@@ -16,8 +16,9 @@ from router.tenancy import hand_overs as of_hand_overs
 from router.tenancy import sessions as of_sessions
 from router.tenancy.destinations import Destinations
 from router.tenancy.hand_overs import HandOvers
-from router.tenancy.logins import Login, Logins, NewLogin
+from router.tenancy.logins import ConsoleRole, Login, Logins, NewLogin
 from router.tenancy.sessions import KEPT, Session, Sessions
+from router.tenancy.signing_keys import FOR_COOKIES, FOR_IDENTITY, SigningKeys
 from tests.support.database import prune, rows
 from tests.support.world import World
 
@@ -328,3 +329,68 @@ async def test_codes_that_nobody_took_go(
     clock.advance(12 * 3600 + KEPT.total_seconds() + 1)
     await prune(store, clock, step=2)
     assert await rows(database, "SELECT count(*) FROM hand_overs") == [(0,)]
+
+
+# Sessions of the console.
+
+
+async def of_console(sessions: Sessions, login: Login) -> Session:
+    found = await sessions.start(login, subject="ada", email=None, groups=["dev"], console_role=ConsoleRole.READ)
+    assert found is not None
+    session, plain = found
+    assert await sessions.by_secret(plain) is await sessions.by_console_token(plain) is None
+    return session
+
+
+async def test_a_session_of_the_console(sessions: Sessions, login: Login, clock: ManualClock, database: str) -> None:
+    """An hour, by a token of its own that the store has as a hash; neither kind of secret is taken for the other."""
+    session = await of_console(sessions, login)
+    assert session.expires_at == clock.now() + timedelta(hours=1)
+    first, token = [await sessions.open_console(session) for _ in range(2)]
+    assert first is not None
+    assert token is not None
+    assert await sessions.by_console_token(first) is None  # the newest alone
+    found = await sessions.by_console_token(token)
+    assert found is not None
+    assert (found.id, found.console_role, found.last_used_at) == (session.id, ConsoleRole.READ, clock.now())
+    assert await sessions.by_secret(token) is None
+    assert token not in str(await rows(database, "SELECT * FROM sessions"))
+    preview, secret = await started(sessions, login)
+    assert await sessions.by_console_token(secret) is None
+    assert await sessions.open_console(preview) is None
+    assert await sessions.by_secret(secret) == preview
+    clock.advance(3600)
+    assert await sessions.by_console_token(token) is None
+    assert await sessions.open_console(session) is None
+
+
+async def test_replacing_the_key_of_cookies_ends_the_consoles_sessions(
+    sessions: Sessions, login: Login, store: Store, clock: ManualClock
+) -> None:
+    """And no others: those of previews have cookies that the key has signed."""
+    session = await of_console(sessions, login)
+    token = await sessions.open_console(session)
+    _, secret = await started(sessions, login)
+    await SigningKeys(store, clock).replace(FOR_IDENTITY)
+    assert await sessions.by_console_token(str(token)) is not None
+    await SigningKeys(store, clock).replace(FOR_COOKIES)
+    assert await sessions.by_console_token(str(token)) is None
+    assert await sessions.by_secret(secret) is not None
+
+
+async def test_whose_people_may_enter_the_console(world: World, store: Store, clock: ManualClock, login: Login) -> None:
+    """Those of a tenant whose login says so, with the role that it says, in its groups."""
+    logins = Logins(store, clock, box=SecretBox([bytes(32)]), destinations=Destinations())
+    assert await logins.for_console("acme") is await logins.for_console("nobody") is None
+    new = NewLogin(
+        issuer="https://login.example.com",
+        client_id="previews",
+        groups=["dev", "ops"],
+        console_role=ConsoleRole.WRITE,
+        console_groups=["admins"],
+    )
+    changed = await logins.put(login.tenant_id, new)
+    assert changed.id != login.id
+    assert await logins.for_console("acme") == changed
+    assert changed.role_of(None, ["dev", "admins"]) is ConsoleRole.WRITE
+    assert changed.role_of(None, ["dev"]) is changed.role_of(None, ["admins"]) is login.role_of(None, ["dev"]) is None

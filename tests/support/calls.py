@@ -116,6 +116,7 @@ _BODIES: Mapping[str, Callable[[Holdings], dict[str, Any]]] = {
         {"issuer": "https://login.example.com", "client_id": _fresh("client"), "client_secret": "s3cr3t"}
         | {"anyone": True}
     ),
+    "PostSession": lambda _: {"code": "c" * 43},
     "PutPassword": lambda _: {"password": "another password"},
     "PutPreviewDomain": _new_zone,
     "PutResource": lambda held: {

@@ -1,6 +1,7 @@
 // Starts the console: the login while nobody is logged in, else the layout with the page that the address names.
-import { onChange } from "./lib/session.js";
-import { replace } from "./lib/dom.js";
+import { onChange, refuse } from "./lib/session.js";
+import { h, replace } from "./lib/dom.js";
+import { finish, takeCode } from "./lib/sign_in.js";
 import { layout } from "./layout.js";
 import { login } from "./login.js";
 
@@ -22,4 +23,9 @@ function show(session) {
   }
 }
 
-onChange(show);
+const code = takeCode();
+if (code === null) onChange(show);
+else {
+  replace(app, h("main", { class: "login", "aria-busy": "true" }, h("h1", null, "MIOSA console"), h("p", { role: "status" }, "Signing in…")));
+  finish(code).catch((error) => refuse(error.message)).finally(() => onChange(show));
+}

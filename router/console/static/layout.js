@@ -94,6 +94,7 @@ function groups(pages, links) {
 const isUnder = (path, page) => path === page.path || (page.path !== "/" && path.startsWith(`${page.path}/`));
 
 function scopeOf(who) {
+  if (who.person !== null) return `${who.person}${who.read_only ? ", may only read" : ""}`;
   if (who.project !== null) return `project ${who.project.name}`;
   if (who.workspace !== null) return `workspace ${who.workspace.name}`;
   return who.scope === "platform" ? "platform key" : "whole tenant";

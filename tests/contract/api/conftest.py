@@ -162,6 +162,7 @@ async def api(
         tenants=services.tenants,
         workspaces=services.workspaces,
         projects=services.projects,
+        sessions=services.sessions,
         internal_token=INTERNAL_TOKEN,
     )
     resources = handlers_of(services, settings, NoActivity(), clock, routes.explain)

@@ -44,6 +44,7 @@ async def test_a_login(api: ApiClient, acme: Account) -> None:
         "groups_claim": "groups",
         "anyone": False,
         "session_hours": 12,
+        "console": None,
         "redirect_uri": f"https://login.miosa.app/callback/{acme.tenant.id}",
         "created_at": shown["created_at"],
         "updated_at": shown["updated_at"],
@@ -72,6 +73,9 @@ async def test_a_login(api: ApiClient, acme: Account) -> None:
         ({"anyone": "yes"}, "anyone"),
         ({"session_hours": 13}, "session_hours"),
         ({"groups": [" "]}, "groups"),
+        ({"console": {"role": "owner"}}, "console"),
+        ({"console": {"role": "read", "groups": [" "]}}, "console"),
+        ({"console": {"role": "read"}, "anyone": True, "email_domains": []}, "console"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -105,7 +109,7 @@ async def test_sessions(api: ApiClient, services: Services, acme: Account, globe
     page = (await api("GET", f"{SESSIONS}?limit=2")).json
     assert [one["subject"] for one in page["data"]] == ["cy", "bob"]
     assert page["data"][0].keys() == {
-        *("id", "subject", "email", "groups", "created_at", "last_used_at", "expires_at"),
+        *("id", "subject", "email", "groups", "created_at", "last_used_at", "expires_at", "console_role"),
     }
     assert (page["data"][0]["email"], page["data"][1]["last_used_at"]) == ("cy@example.com", None)
     assert page["data"][0]["last_used_at"] is not None

@@ -33,6 +33,7 @@ def test_the_page_is_asked_for_anew() -> None:
     assert (known.status, known.body) == (304, None)
     assert show(ROOT, **{"If-None-Match": '"another"'}).status == 200
     assert 'name="idle-timeout" content="90"' in body(ROOT)
+    assert "sign-in" not in body(ROOT)  # without the setting it says nothing of it
 
 
 def test_all_that_it_names_is_served() -> None:

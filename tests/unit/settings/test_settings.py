@@ -372,3 +372,15 @@ def test_zones_that_share_cookies() -> None:
     assert load(environ={"MIOSA_ROUTER_COOKIE_ZONES": "*"}).cookie_zones == {"*"}
     with pytest.raises(SettingsError):
         load(environ={"MIOSA_ROUTER_COOKIE_ZONES": "*.acme.com"})
+
+
+@pytest.mark.parametrize("url", ["http://api.example.com", "https://api.example.com/console", "api.example.com", "*"])
+def test_the_console_is_reached_by_https_at_an_origin(url: str) -> None:
+    """Anything else is refused: the cookie of a sign-in would not be kept there, or the way back not be found."""
+    with pytest.raises(SettingsError, match=r"console\.url"):
+        load(environ={"MIOSA_ROUTER_CONSOLE__URL": url})
+    given = load(environ={"MIOSA_ROUTER_CONSOLE__URL": "https://api.example.com:8443/"})
+    assert given.console.sign_in == "https://api.example.com:8443"
+    assert load(environ={}).console.sign_in is None
+    off = {"MIOSA_ROUTER_CONSOLE__URL": "https://api.example.com", "MIOSA_ROUTER_CONSOLE__ENABLED": "false"}
+    assert load(environ=off).console.sign_in is None

@@ -1,5 +1,5 @@
 // The API's client: sends the session's key, reads the envelopes, and makes one kind of error of all that goes wrong.
-import { authorization, end } from "./session.js";
+import { authorization, end, who } from "./session.js";
 
 const TIMEOUT = 65_000; // milliseconds; the API gives a handler 60 s
 
@@ -13,8 +13,8 @@ export class ApiError extends Error {
 }
 
 /** One request. Answers with the body's JSON. Raises ApiError, or the signal's AbortError. */
-export async function request(method, path, { query, body, signal, key } = {}) {
-  const response = await send(method, path, { query, body, signal, key });
+export async function request(method, path, { query, body, signal, key, credentials } = {}) {
+  const response = await send(method, path, { query, body, signal, key, credentials });
   const answer = await read(response);
   if (!response.ok) throw refusal(response, answer, key);
   return answer;
@@ -59,7 +59,7 @@ function parseEvent(block) {
   return event.data ? { ...event, data: JSON.parse(event.data) } : null;
 }
 
-async function send(method, path, { query, body, signal, key, headers = {}, timeout = TIMEOUT }) {
+async function send(method, path, { query, body, signal, key, headers = {}, timeout = TIMEOUT, credentials = "omit" }) {
   const url = new URL(path, location.origin);
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, value);
@@ -74,7 +74,7 @@ async function send(method, path, { query, body, signal, key, headers = {}, time
       method,
       headers: sent,
       body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "omit",
+      credentials,
       cache: "no-store",
       redirect: "error",
       referrerPolicy: "no-referrer",
@@ -112,7 +112,8 @@ function refusal(response, answer, key) {
   });
   // The login itself says what is wrong with the key that it tries.
   if (response.status === 401 && key === undefined) {
-    end("You were logged out: the API no longer accepts this key. It was revoked, rotated, or has expired.");
+    const person = who()?.credential === "session";
+    end(person ? "Your session has ended. Sign in again." : "You were logged out: the API no longer accepts this key. It was revoked, rotated, or has expired.");
   }
   return refused;
 }

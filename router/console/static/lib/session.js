@@ -1,4 +1,4 @@
-// Who is logged in. The key is in this module's memory alone: never in storage, a cookie or the address, so a reload asks again.
+// Who is logged in. The key, or the token of somebody who has signed in, is in this module's memory alone: never in storage, a cookie or the address, so a reload asks again.
 
 const IDLE = Number(document.querySelector("meta[name=idle-timeout]").content) * 1000;
 const LOOK_EVERY = 5_000; // milliseconds between two looks at the clock, which goes on while the machine sleeps
@@ -39,13 +39,27 @@ export function begin(newKey, whoami) {
 /** Forget the key, and say why at the login. */
 export function end(reason) {
   if (key === null) return;
+  if (session.who.credential === "session") endThere(key);
   key = null;
   change({ who: null, reason });
+}
+
+/** Say at the login why nobody is logged in. */
+export function refuse(reason) {
+  change({ who: null, reason });
+}
+
+/** Make the token void for everybody, as far as the network lets us: it is by itself within an hour. */
+function endThere(token) {
+  fetch("/api/v1/console/session", { method: "DELETE", headers: { Authorization: `Bearer ${token}` }, credentials: "omit", keepalive: true }).catch(() => {});
 }
 
 const minutes = Math.max(1, Math.round(IDLE / 60_000));
 
 function look() {
+  if (key !== null && session.who.expires_at !== null && Date.now() >= Date.parse(session.who.expires_at)) {
+    end("Your session is over: one lasts an hour. Sign in again.");
+  }
   if (key !== null && Date.now() - lastActivity >= IDLE) {
     end(`You were logged out: nothing was done for ${minutes} minute${minutes === 1 ? "" : "s"}.`);
   }
