@@ -9,7 +9,7 @@ import asyncio
 import re
 import uuid
 from base64 import b64encode
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,7 +26,8 @@ from router.records.request_logs import RequestLogs
 Carrier = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 PER_MINUTE: Final = 30  # of one tenant, on this node
-_AT_ONCE: Final = 4  # of all tenants
+_AT_ONCE: Final = 8  # of all tenants
+_AT_ONCE_OF_TENANT: Final = 2  # whose programs may take all the time that there is
 _MINUTE: Final = 60.0
 _MAX_TENANTS: Final = 10_000
 _RECORD_TIME: Final = 3.0  # seconds until the new record is looked for no more
@@ -79,7 +80,7 @@ class Replays:
         self._codec = codec
         self._carrier = carrier
         self._sent: dict[bytes, deque[float]] = {}  # when each tenant has sent some, within the last minute
-        self._under_way = 0
+        self._under_way: Counter[bytes] = Counter()
 
     async def send(self, record: Record, changes: Changes, *, client: str) -> Replayed:
         """Send the request of this record, as of a client with that address.
@@ -93,13 +94,13 @@ class Replays:
             raise RouterError(NOT_SERVED_HERE, "This node carries no traffic, so it replays none.")
         order = order_of(record, capture, changes, client)
         self._take_place(record.tenant)
-        self._under_way += 1
+        self._under_way[record.tenant] += 1
         try:
             told = await self._carrier(order)
         except (ConnectionError, TimeoutError) as error:
             raise RouterError(UNAVAILABLE, "No process of this node carries traffic right now.") from error
         finally:
-            self._under_way -= 1
+            self._under_way -= Counter((record.tenant,))  # and forget a tenant without any
         refused = told["refused"]
         if refused in _REFUSED:
             raise RouterError(CONFLICT, _REFUSED[refused])
@@ -140,7 +141,7 @@ class Replays:
         if len(sent) >= PER_MINUTE:
             wait = int(sent[0] + _MINUTE - now) + 1
             raise RouterError(RATE_LIMITED, f"{PER_MINUTE} replays a minute.", retry_after=wait)
-        if self._under_way >= _AT_ONCE:
+        if self._under_way[tenant] >= _AT_ONCE_OF_TENANT or self._under_way.total() >= _AT_ONCE:
             raise RouterError(RATE_LIMITED, "Other replays are under way.", retry_after=1)
         sent.append(now)
 
@@ -212,17 +213,18 @@ def _target(request: CapturedRequest, changes: Changes, wrong: dict[str, list[st
     parts: list[str] = []
     masked: set[str] = set()
     for part in re.split(r"([&;])", query):
-        name, equals, value = part.partition("=")
-        name = unquote(name)
-        if not (request.target_masked and equals and value.endswith(MASK)):
+        if not (request.target_masked and MASK in part):
             parts.append(part)
             continue
+        written, equals, _ = part.partition("=")
+        name = unquote(written)
         masked.add(name)
         given = changes.query.get(name)
         if name not in changes.query:
             wrong[f"query.{name}"] = ["was masked: give its value, or null to send it without"]
         elif given is not None:
-            parts.append(f"{part.partition('=')[0]}={quote(given, safe='')}")
+            # A key without a name, or in the place of one, is given in its own place.
+            parts.append((f"{written}=" if equals and MASK not in written else "") + quote(given, safe=""))
         else:
             parts.append("")
     for name in changes.query.keys() - masked:

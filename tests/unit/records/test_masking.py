@@ -92,6 +92,8 @@ def test_names_of_what_is_no_secret(name: str) -> None:
         (f"https://user:{SECRET}@shop.example/", "https://user:***@shop.example/"),
         ("msk_live_abcdefgh", "msk_***"),
         ("text/html", "text/html"),
+        (f"https://shop.example/#access_token={SECRET}&a=b", "https://shop.example/#access_token=***&a=b"),
+        (f"/in?a=b#id_token={SECRET}", "/in?a=b#id_token=***"),
     ],
 )
 def test_secrets_in_other_headers(value: str, shown: str) -> None:
@@ -126,6 +128,34 @@ def test_secrets_in_other_headers(value: str, shown: str) -> None:
                 b'Content-Disposition: form-data; name="a"\r\n\r\nb\r\n--b--'
             ),
         ),
+        (
+            "multipart/form-data; boundary=b",
+            "",
+            (
+                b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n{"token":"x"}\r\n--b\r\n'
+                b"Content-Type: text/plain\r\n\r\nmsk_live_abcdefgh\r\n--b--"
+            ),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n{"token":"***"}\r\n--b\r\n'
+                b"Content-Type: text/plain\r\n\r\nmsk_***\r\n--b--"
+            ),
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            "",
+            b'--b\nContent-Disposition: form-data; name="token"\n\nx\n--b--',
+            b'--b\nContent-Disposition: form-data; name="token"\n\n***--b--',
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            "",
+            b"payload=%7B%22token%22%3A%22x%22%7D&a=%22b%22",
+            b"payload=***&a=%22b%22",
+        ),
+        ("application/x-www-form-urlencoded", "", b'{"password":"x"}', b'{"password":"***"}'),
+        ("application/json", "", rb'{"a":"{\"token\":\"x\"}"}', rb'{"a":"{\"token\":\"***\"}"}'),
+        ("application/json", "", rb'["{\"token\":\"x\\', rb'["{\"token\":\"***\""'),
+        ("application/json", "", rb'"{\"a\":\"b\"}"', rb'"{\"a\":\"b\"}"'),
         ("multipart/form-data", "", b"--b", b"***"),
         ("text/plain", "", b"my key is msk_live_abcdefgh", b"my key is msk_***"),
     ],
@@ -171,6 +201,20 @@ def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: "***" if MASKS.is_secret(key) else _masked(inner) for key, inner in value.items()}
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+@given(document=_DOCUMENTS, cut=st.integers(0, 10_000), times=st.integers(1, 3))
+def test_no_secret_of_a_document_in_a_string_is_left(document: Any, cut: int, times: int) -> None:
+    """Nor in a string in a string, wherever it was cut off; what is whole says the same as before but for the secrets."""
+    text = json.dumps(document)
+    for _ in range(times):
+        text = json.dumps({"body": text})
+    body = text.encode()
+    masked: Any = json.loads(MASKS.body(body, "application/json", ""))
+    for _ in range(times):
+        masked = json.loads(masked["body"])
+    assert masked == _masked(document)
+    assert SECRET[:6].encode() not in MASKS.body(body[: cut % (len(body) + 1)], "application/json", "")
 
 
 @given(

@@ -100,6 +100,15 @@ async def test_what_was_masked_is_given_anew() -> None:
     assert b64decode(found["body"]) == b"{}"
 
 
+async def test_a_key_inside_a_value_or_without_a_name_is_given_anew() -> None:
+    """A request in which `***` stands for it is not what was sent."""
+    request = {"target": "/a?q=msk_abcdefgh.x&msk_ijklmnop&b=1"}
+    error = refusal(**request)
+    assert error.fields.keys() == {"query.q", "query.msk_***"}
+    found = order(Changes({}, {"q": "a.x", "msk_***": "b"}), **request)
+    assert found["target"] == "/a?q=a.x&b&b=1"
+
+
 async def test_nothing_else_may_be_changed() -> None:
     """A replay is the request that was: only what opens a private preview may come to it."""
     error = refusal(Changes({"accept": "text/html", "x-new": "a"}, {"b": "2"}, "other"))
@@ -222,6 +231,22 @@ async def test_so_many_at_once(proxy: Proxy, clock: ManualClock, monkeypatch: py
     assert (await failed(service_.send(RECORD, Changes(), client=""))).problem.status == 429
     proxy.gate.set()
     await first
+    await service_.send(RECORD, Changes(), client="")
+
+
+async def test_one_tenant_leaves_places_to_others(proxy: Proxy, clock: ManualClock) -> None:
+    """A program that never answers holds its own tenant's replays up, and nobody else's."""
+    proxy.gate.clear()
+    service_ = service(proxy, clock)
+    slow = [asyncio.create_task(service_.send(RECORD, Changes(), client="")) for _ in range(2)]
+    while len(proxy.orders) < 2:
+        await asyncio.sleep(0)
+    assert (await failed(service_.send(RECORD, Changes(), client=""))).problem.status == 429
+    other = asyncio.create_task(service_.send(RECORD._replace(tenant=SHOP.bytes), Changes(), client=""))
+    while len(proxy.orders) < 3:
+        await asyncio.sleep(0)
+    proxy.gate.set()
+    await asyncio.gather(*slow, other)
     await service_.send(RECORD, Changes(), client="")
 
 
