@@ -15,6 +15,10 @@ SERVERS := $(VENV)/.servers
 # The Python that makes the venv: `make install PYTHON=python3.13` uses another one.
 PYTHON ?=
 
+# Python keeps what it has compiled, also where the environment says not to: a router's start would be twice as long, and
+# each process of tests would compile all tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help install setup run apps test test-fast test-deep coverage check bench bench-quick fmt docs lock release clean
 

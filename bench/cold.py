@@ -19,7 +19,7 @@ import uvloop
 
 from router.base.clock import SystemClock
 from router.cache import SharedCache
-from router.node.processes.single import TRAFFIC, tune_gc
+from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.observe.metrics import Metrics
 from router.routes.batches import Found
 from router.routes.resolver import Resolver

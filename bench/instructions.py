@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from router.base.clock import SystemClock
 from router.gate.evidence import MemoryEvidence
-from router.node.processes.single import TRAFFIC, tune_gc
+from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.observe.access import JsonLines
 from router.observe.metrics import Metrics
 from router.observe.output import Output

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.instructions import _ANSWER, _COUNTED, _TEMPLATES, Rig, _heads, opcodes
 from bench.request_records import _KERNEL
 from router.node.ipc.messages import records_line
-from router.node.processes.single import TRAFFIC, tune_gc
+from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.node.record_keeping import packing_to
 
 _GOAL = 0.05  # of the CPU time of a small GET

@@ -21,7 +21,7 @@ from bench import record_load
 from bench.instructions import _ANSWER, _COUNTED, _TEMPLATES, Rig, _heads
 from router.base.clock import SystemClock
 from router.node.ipc.messages import records_line
-from router.node.processes.single import TRAFFIC, tune_gc
+from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.node.record_keeping import packing_to
 from router.records.packing import pack
 from router.records.reading import PackReader

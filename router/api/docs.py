@@ -1,18 +1,21 @@
 """The pages beside the table: `/openapi.json`, and `/docs`, which shows it to people with Swagger UI, served by us."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import cache
 from importlib import resources
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from aiohttp.web import Response
+from aiohttp.web import BaseRequest, Response
 from jinja2 import Environment, StrictUndefined
 
 from router.api.listener import Page
+from router.api.openapi import TITLE
 from router.api.responses import HEADERS
 from router.pages.reference import render as reference
 
@@ -31,8 +34,10 @@ _POLICY = (
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-def pages(document: Mapping[str, Any], *, console: bool = False) -> dict[str, Page]:
-    """The pages of an OpenAPI document, by path. `console`: whether the console is served too."""
+def pages(make: Callable[[], Mapping[str, Any]], *, version: str, console: bool = False) -> dict[str, Page]:
+    """The pages of the OpenAPI document that `make` makes, by path. `version` is the API's; `console`: whether the
+    console is served too."""
+    document = cache(make)
     found: dict[str, Page] = {}
     paths: dict[str, str] = {}
     for name, body in _assets().items():
@@ -40,13 +45,15 @@ def pages(document: Mapping[str, Any], *, console: bool = False) -> dict[str, Pa
         found[paths[name]] = _page(body, _TYPES[Path(name).suffix], _FOR_EVER)
     template = resources.files("router.api").joinpath("docs.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    html = environment.from_string(template).render(title=document["info"]["title"], assets=paths)
+    html = environment.from_string(template).render(title=TITLE, assets=paths)
     return {
         **found,
-        "/": _page(json.dumps(_index(document, console=console), indent=2).encode(), _JSON),
-        "/openapi.json": _page(json.dumps(document, ensure_ascii=False, indent=1).encode(), _JSON),
+        "/": _page(json.dumps(_index(version, console=console), indent=2).encode(), _JSON),
+        "/openapi.json": _made_once(lambda: json.dumps(document(), ensure_ascii=False).encode(), _JSON),
         "/docs": _page(html.encode(), "text/html"),
-        "/docs/openapi.json": _page(json.dumps(_for_people(document), ensure_ascii=False).encode(), _JSON),
+        "/docs/openapi.json": _made_once(
+            lambda: json.dumps(_for_people(document()), ensure_ascii=False).encode(), _JSON
+        ),
         "/docs/errors": _error_page,
     }
 
@@ -58,11 +65,11 @@ def _error_page(_: object) -> Response:
     return Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
 
-def _index(document: Mapping[str, Any], *, console: bool) -> dict[str, Any]:
+def _index(version: str, *, console: bool) -> dict[str, Any]:
     """The links at `/` of the API listener."""
     return {
-        "name": document["info"]["title"],
-        "version": document["info"]["version"],
+        "name": TITLE,
+        "version": version,
         "links": {
             **({"/console/": "the console"} if console else {}),
             "/docs": "the API's documentation",
@@ -87,6 +94,22 @@ def _page(body: bytes, content_type: str, headers: Mapping[str, str] | None = No
         sent = {**HEADERS, "Content-Security-Policy": _POLICY, **(headers or {})}
         charset = None if content_type.startswith("image/") else "utf-8"
         return Response(body=body, content_type=content_type, charset=charset, headers=sent)
+
+    return show
+
+
+def _made_once(make: Callable[[], bytes], content_type: str) -> Page:
+    """A page that is made when it is first asked for: the document is a third of what a start would take. In a thread, since
+    the proxy may share the event loop."""
+    making = asyncio.Lock()
+    made: list[Page] = []
+
+    async def show(request: BaseRequest) -> Response:
+        async with making:
+            if not made:
+                made.append(_page(await asyncio.to_thread(make), content_type))
+        response = made[0](request)
+        return response if isinstance(response, Response) else await response
 
     return show
 

@@ -15,6 +15,8 @@ from router.observe.exposition import OPENMETRICS, PLAIN
 
 Schema = dict[str, Any]
 
+TITLE = "MIOSA router API"
+
 _REFS = "#/components/schemas/{model}"
 _SECURITY: dict[Auth, list[Schema]] = {
     Auth.KEY: [{"apiKey": []}],
@@ -116,7 +118,7 @@ def document(endpoints: Iterable[Operation], *, version: str) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "MIOSA router API",
+            "title": TITLE,
             "version": version,
             "description": "Workspaces, projects, sandboxes, computers, deployments and their domains. Operations with "
             "`x-idempotency-key` take the header Idempotency-Key, all of /api/v1 the header X-MIOSA-Tenant.",

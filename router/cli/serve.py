@@ -17,6 +17,9 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Write every log line as JSON.")] = False,
 ) -> None:
     """Run a node until a signal ends it. An SQLite database is created and migrated first; PostgreSQL needs `db upgrade`."""
+    from router.node.processes.garbage_collection import spare_start
+
+    spare_start()
     from router.node.processes.serve import serve as serve_node
     from router.observe import logs
     from router.settings import parse

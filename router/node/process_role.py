@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Settings that only the supervisor can change, since they are about what the supervisor has open.
+FIXED = ("workers", "roles", "proxy_bind", "api_bind", "admin_bind", "certificate_bind", "acme_dns_bind")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRole:

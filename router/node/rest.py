@@ -245,7 +245,8 @@ def server_on(
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
     table = Table(handlers_of(services, settings, activity, clock, explain))
-    found = pages(document(table, version=version("miosa-router")), console=settings.console.enabled)
+    ours = version("miosa-router")
+    found = pages(lambda: document(table, version=ours), version=ours, console=settings.console.enabled)
     if services.domain_connect is not None:
         found[RETURN_PATH] = return_page(services.domain_connect)
     sign_in = settings.console.sign_in

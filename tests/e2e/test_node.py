@@ -109,6 +109,7 @@ async def test_document_lists_every_internal_endpoint(node: Node) -> None:
         "/internal/v1/deployments/{id}/env": {"get"},
         "/internal/v1/blocks": {"get", "post"},
         "/internal/v1/blocks/{id}": {"get", "delete"},
+        "/internal/v1/tenants/{id}": {"delete"},
     }
 
 

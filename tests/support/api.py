@@ -119,10 +119,10 @@ _PAGES: dict[tuple[type, ...], Mapping[str, Page]] = {}
 
 
 def _pages_of(table: Table, resources: Sequence[Handlers]) -> Mapping[str, Page]:
-    """The pages that show the table. They take half a second, and depend on the handlers' classes only."""
+    """The pages that show the table. They take a while, and depend on the handlers' classes only."""
     kinds = tuple(map(type, resources))
     if kinds not in _PAGES:
-        _PAGES[kinds] = pages(document(table, version="0"))
+        _PAGES[kinds] = pages(lambda: document(table, version="0"), version="0")
     return _PAGES[kinds]
 
 

@@ -6,6 +6,10 @@ import sys
 # worker holds. So there is none: a module that is None in here can't be imported.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
+from router.node.processes.garbage_collection import spare_start  # noqa: E402
+
+spare_start()
+
 from router.node.processes.child import main  # noqa: E402
 
 main(sys.argv[1:])

@@ -32,16 +32,13 @@ from router.node.ipc.messages import (
     StandIn,
     Start,
 )
-from router.node.process_role import ProcessRole
+from router.node.process_role import FIXED, ProcessRole
 from router.node.processes.control_socket import ControlSocket
-from router.node.processes.single import SQL, TRAFFIC, tune_gc
+from router.node.processes.garbage_collection import SQL, TRAFFIC, tune_gc
 from router.node.sockets import ListenError
 from router.observe import logs
 from router.observe.log_levels import as_json
 from router.settings import Settings, SettingsError, parse
-
-# What only the supervisor can change, since it is about what the supervisor has open.
-FIXED = ("workers", "roles", "proxy_bind", "api_bind", "admin_bind", "certificate_bind", "acme_dns_bind")
 
 _START_TIMEOUT = 10.0  # seconds for the supervisor to say how to start
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from router.base import descriptors
-from router.node.processes import single, systemd
-from router.node.processes.supervisor import Supervisor
+from router.node.processes import systemd
+from router.node.processes.garbage_collection import EVERYTHING, tune_gc
 from router.settings import Settings
 
 Read = Callable[[], Mapping[str, Any]]
@@ -22,8 +22,13 @@ def serve(settings: Settings, read: Read) -> None:
     notifier = systemd.Notifier(variables)
     try:
         if settings.workers > 1 and "proxy" in settings.roles:
+            from router.node.processes.supervisor import Supervisor  # noqa: PLC0415 - it carries no traffic, so it loads nothing that does
+
+            tune_gc(EVERYTHING)
             Supervisor(settings, read, passed, notifier).run()
         else:
+            from router.node.processes import single  # noqa: PLC0415 - likewise
+
             single.serve(settings, passed, notifier)
     finally:
         notifier.close()

@@ -1,7 +1,6 @@
 """Single-process mode: one process with everything in it."""
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,11 @@ import uvloop
 
 from router.base.tasks import Tasks
 from router.node.app import App
-from router.node.processes.systemd import Notifier, at_most
+from router.node.processes.garbage_collection import EVERYTHING, tune_gc
+from router.node.processes.systemd import Notifier, at_most, stay_alive
 from router.settings import Settings
 
 _log = structlog.get_logger("router.node.processes")
-
-# Collections of generation 1 between two full ones; a control process has some 40 of them in a minute.
-TRAFFIC, EVERYTHING, SQL = 20_000, 1_000, 100
 
 
 def serve(settings: Settings, passed: Mapping[str, Sequence[socket.socket]], notifier: Notifier) -> None:
@@ -45,27 +42,6 @@ async def _serve(settings: Settings, sockets: Mapping[str, socket.socket], notif
     finally:
         await tasks.close()
         await app.close()
-
-
-async def stay_alive(notifier: Notifier, pause: float) -> None:
-    """Tell systemd's watchdog that the event loop runs."""
-    while True:
-        notifier.alive()
-        await asyncio.sleep(pause)
-
-
-def tune_gc(full_after: int) -> None:
-    """Freeze start-up objects out of the garbage collector, and keep its pauses short.
-
-    Requests are freed by reference counting, so the collector only handles rare cycles. Generation 0 stays small: going
-    through fifty thousand new objects took 10 ms. A full collection takes 80 ms with a full cache of routes, so it comes
-    after `full_after` collections of generation 1 only (`proxy/pacer.py` starts those as well): `TRAFFIC`, `SQL` or
-    `EVERYTHING`, by what the process does. SQL statements leave cycles, which get old before they are garbage: a control
-    process that has nothing but its jobs to do leaves 250 objects a second, 2 MiB a minute, and had 100 MiB of them in 40.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000, 3, full_after)
 
 
 class _Signals:

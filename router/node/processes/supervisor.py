@@ -26,12 +26,11 @@ import uvloop
 from router.base.clock import SystemClock
 from router.base.tasks import Tasks
 from router.node.ipc.messages import ReopenLogs, StandBack, StandIn, Start
+from router.node.process_role import FIXED
 from router.node.processes import systemd
-from router.node.processes.child import FIXED
 from router.node.processes.process import Process, introduce
-from router.node.processes.single import stay_alive
 from router.node.processes.slot import Slot, StartError
-from router.node.processes.systemd import Notifier
+from router.node.processes.systemd import Notifier, stay_alive
 from router.node.sockets import DNS_TCP, DNS_UDP, ListenError, binds, dns_sockets, listen, listen_together
 from router.observe.log_levels import LogLevels
 from router.settings import Settings, SettingsError

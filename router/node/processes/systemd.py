@@ -5,6 +5,7 @@ sd_notify(3): lines `NAME=value` as datagrams to the Unix socket NOTIFY_SOCKET, 
 it is variables of the process, and no setting of ours.
 """
 
+import asyncio
 import os
 import socket
 import time
@@ -118,3 +119,10 @@ class Notifier:
             self._socket.sendto("\n".join(f"{name}={value}" for name, value in fields.items()).encode(), self._address)
         except OSError as error:
             _log.warning("service manager not reachable", error=str(error), what=sorted(fields))
+
+
+async def stay_alive(notifier: Notifier, pause: float) -> None:
+    """Tell systemd's watchdog that the event loop runs."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(pause)

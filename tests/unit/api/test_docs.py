@@ -1,11 +1,17 @@
 """The page for people: Swagger UI, served by us, over a document that shows what is required."""
 
+import asyncio
+import json
 import re
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from aiohttp.web import Response
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import ConfigDict
 
+from router.api.docs import pages
 from router.api.models import Body
 from router.api.operations import Call, Data, Handlers, operation
 from tests.support.api import ApiClient, KnownCredentials, serving
@@ -71,6 +77,30 @@ async def test_assets_are_kept_for_ever_under_a_path_of_their_version(api: ApiCl
 async def test_nothing_else_of_the_package_is_served(api: ApiClient, path: str) -> None:
     """What the page does not load is not there: no source maps, no editor."""
     assert (await api("GET", path, key=None)).status == 404
+
+
+async def test_the_document_is_made_when_it_is_first_asked_for() -> None:
+    """A start does not wait for it; whoever asks at the same time, and later, gets the one that was made."""
+    made = []
+
+    def make() -> dict[str, Any]:
+        made.append(1)
+        return {"components": {"schemas": {}}, "paths": {}}
+
+    found = pages(make, version="7")
+    request = make_mocked_request("GET", "/")
+
+    async def body_of(path: str) -> Any:
+        response = found[path](request)
+        shown = response if isinstance(response, Response) else await response
+        assert isinstance(shown.body, bytes)
+        return json.loads(shown.body)
+
+    assert (await body_of("/"))["version"] == "7"
+    assert made == []
+    both = await asyncio.gather(body_of("/openapi.json"), body_of("/openapi.json"))
+    assert both == [await body_of("/docs/openapi.json")] * 2
+    assert made == [1]
 
 
 async def test_people_see_which_fields_are_required() -> None:

@@ -1,0 +1,33 @@
+"""What a process loads and does before it serves."""
+
+import gc
+import subprocess
+import sys
+
+from router.node.processes.garbage_collection import EVERYTHING, spare_start, tune_gc
+
+
+def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
+    """It starts before all others, and stays: neither the proxy nor the store nor the API is in it."""
+    code = (
+        "import sys, router.node.processes.serve, router.node.processes.supervisor\n"
+        "heavy = ('router.node.app', 'router.proxy', 'router.store', 'router.api', 'sqlalchemy', 'aiohttp')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_garbage_collector_waits_for_the_start_and_then_works() -> None:
+    """A start is spared nearly all collections; a process that serves has short ones, and what it started with is frozen."""
+    before = gc.get_threshold()
+    try:
+        spare_start()
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] > 100_000
+        tune_gc(EVERYTHING)
+        assert gc.get_threshold() == (1_000, 3, EVERYTHING)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
