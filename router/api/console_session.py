@@ -34,7 +34,7 @@ class PostSession(Exact):
     ]
 
 
-class TokenOut(Out):
+class ConsoleTokenOut(Out):
     """`token` is sent as an API key is, and shown this once."""
 
     token: str
@@ -58,7 +58,7 @@ class ConsoleLoginApi(Handlers):
         self._origin = origin
 
     @operation("POST", "/session", "Begin a session of the console", status=201, problems=(FORBIDDEN,), rate=Rate.AUTH)
-    async def begin(self, call: Call[PostSession]) -> Data[TokenOut]:
+    async def begin(self, call: Call[PostSession]) -> Data[ConsoleTokenOut]:
         """For the console's own page, whose cookie has to come along. A code works once, for a minute, in the browser that has set out."""
         cookie = call.browser.encode("latin-1", "replace")
         token = None
@@ -73,7 +73,7 @@ class ConsoleLoginApi(Handlers):
         await self._audit.add(
             who, "session.begin", via=Via.API, tenant_id=session.tenant_id, resource_id=session.id, wait=True
         )
-        return Data(TokenOut(token=token, expires_at=session.expires_at))
+        return Data(ConsoleTokenOut(token=token, expires_at=session.expires_at))
 
 
 class ConsoleSessionApi(Handlers):
