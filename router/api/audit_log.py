@@ -124,7 +124,7 @@ class AuditLogApi(Handlers):
     @operation("GET", "/{id}", "Get an entry of the audit log")
     async def get(self, call: Call) -> Data[AuditEntryOut]:
         entry = await self._audit.get(call.ids["id"])
-        authorize_place(call.principal, "entry", entry.tenant_id or "", entry.workspace_id, entry.project_id)
+        authorize_place(call.principal, "audit entry", entry.tenant_id or "", entry.workspace_id, entry.project_id)
         return Data(shown_to(call.principal, entry))
 
 

@@ -30,6 +30,7 @@ FORMAT = 1
 _MANIFEST, _CHECKSUM = "manifest.json", "manifest.sha256"
 _CHUNK = 1 << 20
 _MAX_MANIFEST = 256 << 20  # bytes
+MAX_FILE = 64 << 20  # bytes of a file in Caddy's storage; certificates and keys have a few thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,10 @@ class Archive:
             with self._open(f"tables/{table.name}.jsonl.gz") as part:
                 if _digest(part) != table.sha256:
                     raise _damaged(f"the table {table.name} is not as it was written")
-            found, shape = Sum(), table.shape()
+            try:
+                found, shape = Sum(), table.shape()
+            except ValueError as error:
+                raise _damaged(f"the columns of {table.name} can't be read: {error}") from error
             for line in self.lines(table):
                 found.add(line)
                 try:
@@ -184,7 +188,9 @@ class Archive:
         if path.is_absolute() or ".." in path.parts:
             raise _damaged(f"{name!r} is no path of a file in Caddy's storage")
         with self._open(f"caddy/{name}") as part:
-            found = part.read()
+            found = part.read(MAX_FILE + 1)
+        if len(found) > MAX_FILE:
+            raise _damaged(f"Caddy's file {name} has more than {MAX_FILE} bytes")
         if hashlib.sha256(found).hexdigest() != (self.manifest.caddy or {}).get(name):
             raise _damaged(f"Caddy's file {name} is not as it was written")
         return found
@@ -217,7 +223,13 @@ def _manifest(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo]) -> M
         parts[name] = part.read()
     if hashlib.sha256(parts[_MANIFEST]).hexdigest().encode() != parts[_CHECKSUM]:
         raise _damaged("its manifest is not as it was written")
-    said: dict[str, Any] = json.loads(parts[_MANIFEST])
+    try:
+        return _read(json.loads(parts[_MANIFEST]))
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _damaged("its manifest can't be read") from error
+
+
+def _read(said: dict[str, Any]) -> Manifest:
     if said["format"] != FORMAT:
         raise BackupError("newer", f"this backup has format {said['format']}, and this version knows {FORMAT}")
     said["tables"] = [

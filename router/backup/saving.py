@@ -5,11 +5,10 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from router.backup.archive import FORMAT, Manifest, Writing, writing
+from router.backup.archive import FORMAT, MAX_FILE, Manifest, Writing, writing
 from router.backup.errors import BackupError
 from router.store.whole import Progress, Whole, read_whole
 
-_MAX_FILE = 64 << 20  # bytes of a file in Caddy's storage; certificates and keys have a few thousand
 _LOCKS = "locks"  # Caddy's folder of what is locked at the moment
 SUFFIX = ".backup"
 
@@ -62,8 +61,8 @@ def _caddy_files(archive: Writing, folder: Path) -> Iterator[tuple[str, str]]:
         if name.split("/")[0] == _LOCKS or file.is_symlink() or not file.is_file():
             continue
         try:
-            if file.stat().st_size > _MAX_FILE:
-                raise BackupError("large_file", f"{file} has more than {_MAX_FILE} bytes: is this Caddy's storage?")
+            if file.stat().st_size > MAX_FILE:
+                raise BackupError("large_file", f"{file} has more than {MAX_FILE} bytes: is this Caddy's storage?")
             content = file.read_bytes()
         except FileNotFoundError:  # Caddy goes on meanwhile, and has removed it
             continue

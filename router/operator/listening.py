@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from contextlib import suppress
 from grp import getgrnam
 from pathlib import Path
@@ -23,6 +24,7 @@ class UnixListener:
             if not file.parent.exists():
                 file.parent.mkdir(mode=_FOLDER_MODE)
                 file.parent.chmod(_FOLDER_MODE)  # whatever the umask is
+            _check_folder(file.parent)
             made.unlink(missing_ok=True)
             self.socket.setblocking(False)
             os.fchmod(self.socket.fileno(), 0o600)  # Linux gives it to the file
@@ -47,6 +49,16 @@ class UnixListener:
             found = self.file.stat()
             if (found.st_dev, found.st_ino) == self._identity:
                 self.file.unlink()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse one in which somebody else may put another file in a socket's place, and answer there, or have the mode of a file of their
+    choice changed. Where it is sticky, as /tmp is, only what is one's own can be replaced."""
+    found = folder.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise OSError("the folder belongs to another user")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        raise OSError(f"others may write to the folder: its mode is {stat.S_IMODE(found.st_mode):o}, and may be 755")
 
 
 def _group_id(group: str) -> int:

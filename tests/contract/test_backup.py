@@ -259,3 +259,31 @@ async def test_what_is_refused(
     with pytest.raises(BackupError) as refused:
         await restored(file, database, clock.now())
     assert refused.value.code == "not_empty"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"[]",
+        b"{}",
+        b"no JSON",
+        b"[" * 100_000,
+        b'{"format": 1, "tables": 5}',
+        b'{"format": 1, "tables": [{"name": "x"}]}',
+        b'{"format": 1, "tables": [], "caddy": null, "other": 1}',
+    ],
+    ids=["list", "empty", "text", "deep", "tables", "columns", "fields"],
+)
+async def test_a_manifest_of_somebody_elses_making(tmp_path: Path, manifest: bytes) -> None:
+    """It has its checksum, and is refused all the same."""
+    file = tmp_path / "made.backup"
+    with tarfile.open(file, "w") as tar:
+        for name, content in (
+            ("manifest.json", manifest),
+            ("manifest.sha256", hashlib.sha256(manifest).hexdigest().encode()),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(BackupError, match="manifest"), reading(file):
+        pass

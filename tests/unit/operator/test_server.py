@@ -132,6 +132,18 @@ def _mode(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
+@pytest.mark.parametrize(("mode", "why"), [(0o777, "777"), (0o775, "775"), (0o1777, None), (0o755, None)])
+async def test_a_folder_in_which_others_may_replace_a_socket(folder: Path, mode: int, why: str | None) -> None:
+    """It is refused: whoever may do that would answer the operators' tools."""
+    folder.chmod(mode)
+    if why is None:
+        UnixListener(folder / "operator.sock", 0o600, None).close()
+        return
+    with pytest.raises(OSError, match=why):
+        UnixListener(folder / "operator.sock", 0o600, None)
+    assert list(folder.iterdir()) == []
+
+
 async def test_each_socket_has_its_mode_and_group(folder: Path) -> None:
     settings = Operator(read_mode="0660", act_mode="0600", read_group=str(os.getgid()))
     server = OperatorServer(folder, settings, ROUTES)
