@@ -18,9 +18,6 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 KEY_BYTES: Final = 32
 NO_SECRETS_KEY: Final = (
     "This router has no key to encrypt secrets with, so it stores none. Whoever operates it can set one: `secrets_key` or "
@@ -42,6 +39,8 @@ class SecretBox:
     """`keys` are of `KEY_BYTES` each, the one that seals first; without any, nothing can be sealed or opened."""
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - a worker knows this class and has no key
+
         self._ciphers = {_id_of(key): AESGCM(key) for key in keys}
         self._sealing = _id_of(keys[0]) if keys else ""
 
@@ -62,6 +61,8 @@ class SecretBox:
 
     def open(self, sealed: str, *, purpose: str) -> str:
         """What was sealed for this purpose. Raises SecretLostError."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
         version, _, rest = sealed.partition(".")
         key_id, _, text = rest.partition(".")
         cipher = self._ciphers.get(key_id)
