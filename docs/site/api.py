@@ -26,7 +26,7 @@ class _AnyService:
 
 def openapi() -> Schema:
     """The document that `/openapi.json` serves."""
-    handlers = handlers_of(_AnyService(), Settings(), _AnyService(), ManualClock(), _AnyService())  # type: ignore[arg-type]
+    handlers = handlers_of(_AnyService(), Settings(), _AnyService(), ManualClock(), _AnyService(), _AnyService())  # type: ignore[arg-type]
     return dict(document(Table(handlers), version=version("miosa-router")))
 
 

@@ -121,32 +121,8 @@ class Admin:
         return _readable(_INDEX)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        # The probes all at once: the answer takes no longer than the slowest.
-        probed = await asyncio.gather(*(self._probe(name, probe) for name, probe in self._probes.items()))
-        # Then everything else, in one turn of the loop: the status and the facts are of the same moment.
-        blockers = {name: self._check(name, check) for name, check in self._checks.items()}
-        advice = {name: self._check(name, check) for name, check in self._advice.items()}
-        details = blockers | dict(zip(self._probes, probed, strict=True)) | advice
-        ready = not any(blockers.values())
-        status = "not_ready" if not ready else "degraded" if any(details.values()) else "ready"
-        checks = {name: {"ok": detail is None, "detail": detail} for name, detail in details.items()}
-        document = {"status": status, "checks": checks, **self._facts()}
-        return web.json_response(document, status=200 if ready else 503, headers=_NO_STORE)
-
-    async def _probe(self, name: str, probe: Probe) -> str | None:
-        try:
-            async with asyncio.timeout(self._check_time):
-                return await probe()
-        except TimeoutError:
-            return f"no answer within {self._check_time:g} s"
-        except Exception as error:  # noqa: BLE001 - any error is a failed check
-            return _failed(name, error)
-
-    def _check(self, name: str, check: Check) -> str | None:
-        try:
-            return check()
-        except Exception as error:  # noqa: BLE001 - any error is a failed check
-            return _failed(name, error)
+        document = await readiness_of(self._checks, self._advice, self._probes, self._facts, self._check_time)
+        return web.json_response(document, status=503 if document["status"] == "not_ready" else 200, headers=_NO_STORE)
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
@@ -159,6 +135,46 @@ class Admin:
         if len(hosts) != 1 or not hosts[0]:
             return _problem(400, "missing_host", "Say which host: /explain?host=NAME, once.")
         return _readable(await self._explain(hosts[0]))
+
+
+async def readiness_of(
+    checks: Mapping[str, Check],
+    advice: Mapping[str, Check],
+    probes: Mapping[str, Probe],
+    facts: Callable[[], Mapping[str, object]],
+    check_time: float = CHECK_TIME,
+) -> dict[str, Any]:
+    """What `/readyz` says: see `Admin`."""
+    # The probes all at once: the answer takes no longer than the slowest.
+    probed = await asyncio.gather(*(_probed(name, probe, check_time) for name, probe in probes.items()))
+    # Then everything else, in one turn of the loop: the status and the facts are of the same moment.
+    blockers = {name: _checked(name, check) for name, check in checks.items()}
+    advised = {name: _checked(name, check) for name, check in advice.items()}
+    details = blockers | dict(zip(probes, probed, strict=True)) | advised
+    ready = not any(blockers.values())
+    status = "not_ready" if not ready else "degraded" if any(details.values()) else "ready"
+    return {
+        "status": status,
+        "checks": {name: {"ok": detail is None, "detail": detail} for name, detail in details.items()},
+        **facts(),
+    }
+
+
+async def _probed(name: str, probe: Probe, check_time: float) -> str | None:
+    try:
+        async with asyncio.timeout(check_time):
+            return await probe()
+    except TimeoutError:
+        return f"no answer within {check_time:g} s"
+    except Exception as error:  # noqa: BLE001 - any error is a failed check
+        return _failed(name, error)
+
+
+def _checked(name: str, check: Check) -> str | None:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - any error is a failed check
+        return _failed(name, error)
 
 
 def certificate_application(certificates: Certificates) -> web.Application:

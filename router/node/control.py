@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -40,6 +41,7 @@ from router.node.domain_connect import open_domain_connect
 from router.node.ipc import ControlSide
 from router.node.operator_acts import OperatorActs
 from router.node.operators import open_operators
+from router.node.platform_status import PlatformStatus
 from router.node.readiness import Readiness
 from router.node.rest import server_on
 from router.node.services import Services, build_services, delegations_of, destinations_of, open_fetch, open_lookup
@@ -47,7 +49,7 @@ from router.node.surroundings import Surroundings
 from router.node.zone_certificates import open_delegations, open_zone_jobs
 from router.observe.log_levels import LogLevels
 from router.observe.metrics import Metrics
-from router.operator.processes import Answers
+from router.operator.processes import Answers, ask_all
 from router.operator.server import OperatorServer
 from router.outbound.health import HttpHealthCheck
 from router.outbound.webhooks import WebhookSender
@@ -246,6 +248,13 @@ class Control:
                 settings,
                 activity,
                 explain=self._resolver.explain,
+                status=PlatformStatus(
+                    settings,
+                    self._readiness,
+                    partial(ask_all, self._answers, self._control_side),
+                    gauge=metrics.now,
+                    clock=clock,
+                ),
                 settled=settled,
                 shared_counts=None if self._shared is None else self._shared.counts,
                 clock=clock,

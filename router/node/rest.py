@@ -36,6 +36,7 @@ from router.api.machines import Presenter
 from router.api.metrics import MetricsApi
 from router.api.openapi import document
 from router.api.operations import Handlers
+from router.api.platform import PlatformApi, ReadStatus
 from router.api.preview_domains import ProjectPreviewDomain, TenantPreviewDomain, WorkspacePreviewDomain
 from router.api.preview_passwords import ComputerPasswords, SandboxPasswords
 from router.api.preview_secrets import ComputerSecrets, SandboxSecrets
@@ -69,9 +70,9 @@ from router.store import Store
 
 
 def handlers_of(
-    services: Services, settings: Settings, activity: Activity, clock: Clock, explain: Explain
+    services: Services, settings: Settings, activity: Activity, clock: Clock, explain: Explain, status: ReadStatus
 ) -> list[Handlers]:
-    """All handlers, in the order of the documentation. `explain` decides where a host leads."""
+    """All handlers, in the order of the documentation. `explain` decides where a host leads, `status` reads how the node is."""
     urls = Urls.of(settings)
     links = Links(preview_domains=services.preview_domains, urls=urls)
     presenter = Presenter(resources=services.resources, blocks=services.blocks, links=links)
@@ -221,6 +222,7 @@ def handlers_of(
         ),
         WebhooksApi(webhooks=services.webhooks, workspaces=services.workspaces, projects=services.projects),
         LogDrainsApi(services.log_drains),
+        PlatformApi(status, services.tenants),
         InternalResources(services.resources),
         InternalBlocks(services.blocks),
         InternalTenants(services.tenant_deletion),
@@ -237,6 +239,7 @@ def server_on(
     activity: Activity,
     *,
     explain: Explain,
+    status: ReadStatus,
     settled: Callable[[], Awaitable[None]] | None,
     shared_counts: SharedCounts | None,
     clock: Clock,
@@ -244,7 +247,7 @@ def server_on(
     """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
     With `shared_counts` rate limits hold for all nodes together."""
     token = settings.internal_token
-    table = Table(handlers_of(services, settings, activity, clock, explain))
+    table = Table(handlers_of(services, settings, activity, clock, explain, status))
     ours = version("miosa-router")
     found = pages(lambda: document(table, version=ours), version=ours, console=settings.console.enabled)
     if services.domain_connect is not None:

@@ -86,9 +86,14 @@ class Processes:
 
     async def ask(self, question: str, **arguments: Any) -> Asked:
         """Ask every process. One that knows no such question is left out."""
-        answers = [(0, self._own.answer(question, arguments))]
-        silent = 0
-        if self._workers is not None:
-            others, silent = await self._workers.ask_operator(question, arguments)
-            answers += others
-        return Asked([ProcessAnswer(process, value) for process, value in answers if value is not None], silent)
+        return await ask_all(self._own, self._workers, question, **arguments)
+
+
+async def ask_all(own: Answers, workers: Workers | None, question: str, **arguments: Any) -> Asked:
+    """As `Processes.ask`, for those who hear no events."""
+    answers = [(0, own.answer(question, arguments))]
+    silent = 0
+    if workers is not None:
+        others, silent = await workers.ask_operator(question, arguments)
+        answers += others
+    return Asked([ProcessAnswer(process, value) for process, value in answers if value is not None], silent)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from router.base.key_scopes import KeyScope
 from router.node.services import Services, open_services
 from router.settings import load
 from tests.support.database import migrated_file
@@ -151,9 +152,9 @@ class Router:
         """A new tenant, made as `miosa-router tenants create` does; its id."""
         return self._with_services(lambda services: services.tenants.create(name)).id
 
-    def key(self, tenant_id: str) -> str:
+    def key(self, tenant_id: str, scope: KeyScope = KeyScope.TENANT) -> str:
         """A new key of the tenant, made as `miosa-router keys create` does."""
-        return self._with_services(lambda services: services.keys.create(tenant_id))[1]
+        return self._with_services(lambda services: services.keys.create(tenant_id, scope=scope))[1]
 
     def _with_services(self, work: Callable[[Services], Awaitable[T]]) -> T:
         """What a command of the CLI does, in this process: to start one takes a second."""

@@ -4,7 +4,7 @@ What the store does on PostgreSQL, its own contracts show. Here what walks throu
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,6 +41,26 @@ class NoActivity:
 
     async def activity(self, since: datetime | None) -> tuple[Mapping[str, datetime], Mapping[str, datetime]]:
         return {}, {}
+
+
+async def platform_status() -> Mapping[str, Any]:
+    """How a node without anything is."""
+    return {
+        "node": "here",
+        "version": "1",
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "status": "degraded",
+        "workers": None,
+        "degradations": [{"check": "redis", "detail": "it is away", "remedy": "See whether Redis runs."}],
+        "nodes": None,
+        "stores": [{"name": "Database", "error": "it is away"}],
+        "hosts": None,
+        "certificates_near_end": None,
+        "budgets": None,
+        "traffic": {"seconds": 0, "requests_per_second": 0.0, "errors_per_second": 0.0, "p99_ms": None, "tunnels": 0},
+        "busiest_hosts": [],
+        "refusals": [],
+    }
 
 
 @pytest_asyncio.fixture
@@ -138,7 +158,7 @@ async def globex(services: Services) -> Account:
 @pytest.fixture
 def table(services: Services, settings: Settings, clock: ManualClock, routes: Routes) -> list[Operation]:
     """Every row that is served, for tests that are about all of them."""
-    return list(Table(handlers_of(services, settings, NoActivity(), clock, routes.explain)))
+    return list(Table(handlers_of(services, settings, NoActivity(), clock, routes.explain, platform_status)))
 
 
 @pytest.fixture
@@ -165,7 +185,7 @@ async def api(
         sessions=services.sessions,
         internal_token=INTERNAL_TOKEN,
     )
-    resources = handlers_of(services, settings, NoActivity(), clock, routes.explain)
+    resources = handlers_of(services, settings, NoActivity(), clock, routes.explain, platform_status)
     async with serving(
         resources,
         credentials,

@@ -12,8 +12,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from router import errors
 from router.api.operations import Auth, Counted, Download, EventStream, Operation, Paged, Rate, Text
 from router.api.parsing import fingerprint
+from router.api.principal import Access
 from router.base.clock import ManualClock
 from router.base.idempotency import Claimed
+from router.base.key_scopes import KeyScope
 from router.domains.lookup import RecordType
 from router.errors import Problem
 from router.node.services import Services
@@ -71,13 +73,16 @@ async def held(services: Services) -> AsyncIterator[Holdings]:
 class Asking:
     """Asks rows of the table in the name of whoever may; `principal` is what the tenant's key stands for."""
 
-    def __init__(self, api: ApiClient, key: str, principal: str) -> None:
+    def __init__(self, api: ApiClient, key: str, principal: str, platform_key: str) -> None:
         self._api = api
         self._key = key
+        self._platform_key = platform_key
         self.principal = principal
 
     def key(self, row: Operation) -> str:
-        return INTERNAL_TOKEN if row.auth is Auth.INTERNAL else self._key
+        if row.auth is Auth.INTERNAL:
+            return INTERNAL_TOKEN
+        return self._platform_key if row.access is Access.PLATFORM else self._key
 
     async def __call__(self, row: Operation, request: Request, **options: Any) -> Answered:
         return await self._api(request.method, request.path, key=self.key(row), **{**request.options, **options})
@@ -103,7 +108,8 @@ class Asking:
 @pytest_asyncio.fixture
 async def ask(api: ApiClient, services: Services, held: Holdings) -> Asking:
     key, plain = await services.keys.create(held.holder.tenant.id)
-    return Asking(api, plain, f"key:{key.id}")
+    _, of_platform = await services.keys.create(held.holder.tenant.id, scope=KeyScope.PLATFORM)
+    return Asking(api, plain, f"key:{key.id}", of_platform)
 
 
 def in_order(table: list[Operation]) -> list[Operation]:

@@ -39,7 +39,7 @@ class AnyServices:
 @pytest.fixture(scope="module")
 def table() -> Table:
     anything: Any = AnyServices()
-    nothing: list[Handlers] = handlers_of(anything, Settings(), anything, ManualClock(), anything)
+    nothing: list[Handlers] = handlers_of(anything, Settings(), anything, ManualClock(), anything, anything)
     return Table(nothing)
 
 
