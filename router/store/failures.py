@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from router.errors import CONFLICT, DeadlockError, RouterError, StoreRefusedError, StoreUnavailableError
 
 # What the drivers raise themselves, not through SQLAlchemy: on connecting, and on no response (TimeoutError is an OSError).
-_OUTAGES = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error, OSError)
+_OUTAGES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, sqlite3.Error, OSError)
 # The server responds, and refuses to let us in with these settings.
 _REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 _DEADLOCK = "40P01"  # SQLSTATE deadlock_detected; SQLite has one writer, so no deadlocks

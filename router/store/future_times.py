@@ -27,7 +27,15 @@ from router.store.failures import translated
 from router.store.held_certificate_tables import acme_orders, delegations, held_certificates
 from router.store.journal_tables import events, idempotency, usage_intervals
 from router.store.log_drain_tables import log_drains
-from router.store.tables import activity, custom_domains, name_claims, preview_domains, released_zones, tombstones
+from router.store.tables import (
+    activity,
+    custom_domains,
+    name_claims,
+    preview_domains,
+    released_zones,
+    resources,
+    tombstones,
+)
 from router.store.types import DatabaseTime
 from router.store.webhook_tables import webhook_deliveries
 
@@ -51,6 +59,7 @@ SCHEDULES: Mapping[sa.Column[datetime], timedelta] = MappingProxyType(
         acme_orders.c.next_at: 31 * _DAY,  # as retry_at
         acme_orders.c.deadline_at: _DAY,
         log_drains.c.next_at: timedelta(hours=1),
+        resources.c.capture_until: timedelta(hours=2),  # an hour at most, by a clock that may disagree
     }
 )
 """How far ahead each may be."""

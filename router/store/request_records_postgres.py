@@ -363,8 +363,11 @@ class PostgresRecords:
                     connection = await connect(self._url, self._limits)
                 try:
                     yield connection
-                except BaseException:
-                    if connection.is_in_transaction() or connection.is_closed():
+                except BaseException as error:
+                    # Where the server has not said how the statement ended, the driver may still be cancelling it, and whoever had the
+                    # connection next would get what becomes of that. One that is closed can't be asked for its transaction.
+                    said = isinstance(error, asyncpg.PostgresError)
+                    if not said or connection.is_closed() or connection.is_in_transaction():
                         connection.terminate()
                     raise
                 finally:

@@ -1,9 +1,11 @@
 """Where request records are kept, on SQLite and on PostgreSQL."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -14,7 +16,7 @@ from router.records.record import Record, RecordFilter
 from router.settings import Database, Records
 from router.store.request_records_postgres import PostgresRecords
 from router.store.request_records_sqlite import SqliteRecords
-from tests.support.database import spoil
+from tests.support.database import Databases, spoil
 from tests.support.request_records import ACME, DESK, GLOBEX, SHOP, row, totals
 
 pytestmark = pytest.mark.asyncio
@@ -210,3 +212,50 @@ async def test_a_store_that_is_closed_says_so(kept: KeptRecords) -> None:
         await kept.append([row(0)], [])
     with pytest.raises(StoreUnavailableError):
         await kept.find(RecordFilter(tenant=ACME.bytes), limit=1)
+
+
+@pytest_asyncio.fixture
+async def postgres_records(
+    databases: Databases, settings: Records, clock: ManualClock
+) -> AsyncIterator[PostgresRecords]:
+    async with databases.new("postgresql") as url:
+        spoil(url)
+        kept = PostgresRecords(url, Database(), settings, clock)
+        await kept.append([row(0, request_id="first")], [])
+        yield kept
+        await kept.close()
+
+
+async def test_a_connection_that_breaks_in_its_use(postgres_records: PostgresRecords) -> None:
+    """It is the error of an outage, whatever the driver makes of it: with any other the node would store no records from then on."""
+
+    async def use(breaks: Callable[[Any], object]) -> None:
+        async with postgres_records._connected("write") as connection:
+            breaks(connection)
+            await connection.execute("SELECT 1")
+
+    def lose(connection: Any) -> None:
+        """As where it is lost while the driver waits for a statement that it has cancelled."""
+        connection.terminate()
+
+    def confuse(_connection: Any) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    for breaks in (lose, confuse):
+        with pytest.raises(StoreUnavailableError):
+            await use(breaks)
+    await postgres_records.append([row(0, request_id="second")], [])
+    assert await ids(postgres_records) == ["second", "first"]
+
+
+async def test_a_connection_whose_statement_was_given_up(postgres_records: PostgresRecords) -> None:
+    """Nobody gets it again: the driver is still cancelling what it was at. One whose statement the server refused is used again."""
+    with pytest.raises(StoreUnavailableError):
+        async with postgres_records._connected("write") as given_up:
+            await given_up.execute("SELECT pg_sleep(60)", timeout=0.05)
+    assert given_up.is_closed()
+    with pytest.raises(StoreUnavailableError, match="division"):
+        async with postgres_records._connected("write") as refused:
+            await refused.execute("SELECT 1 / 0")
+    async with postgres_records._connected("write") as again:
+        assert again is refused

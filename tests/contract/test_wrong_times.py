@@ -21,7 +21,7 @@ from router.settings import Gate
 from router.store import Store
 from router.store.future_times import NUMBERS, SCHEDULES, STAMPS
 from router.store.journal_tables import events, usage_intervals
-from router.store.tables import activity, custom_domains, metadata
+from router.store.tables import activity, custom_domains, metadata, resources
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -52,6 +52,17 @@ async def test_a_check_that_is_due_in_a_year(world: World, store: Store, clock: 
     for domain, ahead in ((late, timedelta(days=400)), (soon, timedelta(hours=5))):
         await write(store, custom_domains.c.next_check_at, clock.now() + ahead, custom_domains.c.id == domain.id)
     assert [due.id for due in await Queue(store, clock).due(10)] == [late.id]
+
+
+async def test_a_capture_that_was_switched_on_ahead(world: World, store: Store, clock: ManualClock) -> None:
+    """It would go on until that time has come: it ends, and one that may go on for its hour does."""
+    tenant = await world.tenant()
+    late, soon = await world.sandbox(tenant, "late"), await world.sandbox(tenant, "soon")
+    until = {late.id: clock.now() + timedelta(days=100), soon.id: clock.now() + timedelta(minutes=59)}
+    for resource, at in until.items():
+        await write(store, resources.c.capture_until, at, resources.c.id == resource)
+    await store.mending().run()
+    assert await read(store, resources.c.capture_until) == {clock.now(), until[soon.id]}
 
 
 async def write(store: Store, column: sa.Column[datetime], value: datetime, *which: sa.ColumnElement[bool]) -> None:
@@ -108,6 +119,7 @@ async def test_every_time_is_thought_of() -> None:
         "deleted_at",
         "promoted_at",
         "lifted_at",
+        "capture_since",
     }  # shown only
     harmless |= {
         "started_at",

@@ -566,11 +566,14 @@ async def test_logging_out_at_the_login_host(world: World, visitor: Visitor) -> 
 
 async def test_what_the_login_host_is(world: World, visitor: Visitor) -> None:
     """It says so, gets a certificate, is nobody's to register, and has no program."""
+    assert await world.node.ask("login.miosa.app") == (
+        200,
+        "first_issue",
+    )  # before a visit by https says that it has one
     page = await visitor.ask(f"{LOGIN}/")
     assert (page.status, b"identity provider" in page.body) == (200, True)
     assert (await visitor.ask(f"{LOGIN}/elsewhere")).status == 404
     assert (await visitor.ask(f"{LOGIN}/start", "POST")).status == 405
-    assert await world.node.ask("login.miosa.app") == (200, "first_issue")
     resource = {"kind": "sandbox", "slug": "login", "tenant_id": world.tenants["acme"], "default_port": 3000}
     assert (await world.node.internal("PUT", f"/resources/{new_id()}", resource))[0] == 422
 

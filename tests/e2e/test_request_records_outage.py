@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from router.base.ids import new_id
 from router.node.services import open_services
+from router.proxy import capture
 from router.records import keeper
 from router.settings import Settings
 from router.store import migrate
@@ -88,7 +89,11 @@ async def backend() -> AsyncIterator[Backend]:
 def settings(folder: Path, url: str) -> Settings:
     """A node that finds out soon that its store is away, and records every request."""
     soon = {"connect_time": 0.5, "statement_time": 0.5, "lock_time": 0.3}
-    return node_settings(folder, database_url=url, database=soon, state_dir=folder, records={"per_second": 1_000_000})
+    often = {
+        "workspace": 100_000
+    }  # how often the API may be asked: what is waited for here is looked for again and again
+    records = {"per_second": 1_000_000}
+    return node_settings(folder, database_url=url, database=soon, state_dir=folder, records=records, rates=often)
 
 
 class Shop:
@@ -109,20 +114,25 @@ class Shop:
         await asyncio.gather(*(some(times // 8) for _ in range(8)))
         return answers
 
-    async def seen(self) -> tuple[set[str], int]:
-        """The ids of requests that are recorded, and how many are said to be missing."""
-        ids: set[str] = set()
-        lost, cursor = 0, ""
+    async def records(self) -> list[dict[str, Any]]:
+        """Records and gaps, the newest first; none where the store is away."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
         while True:
             answer = await self.node.get("api", f"{self.path}?limit=100{cursor}", Authorization=self.key)
-            if answer.status != 200:
-                return set(), 0
+            if answer.status == 503:
+                return []
+            assert answer.status == 200, answer.body
             page = answer.json["data"]
-            ids |= {item["request_id"] for item in page["items"] if item["type"] == "request"}
-            lost += sum(item["lost"] for item in page["items"])
+            found += page["items"]
             if page["next_cursor"] is None:
-                return ids, lost
+                return found
             cursor = f"&cursor={page['next_cursor']}"
+
+    async def seen(self) -> tuple[set[str], int]:
+        """The ids of requests that are recorded, and how many are said to be missing."""
+        found = await self.records()
+        return {one["request_id"] for one in found if one["type"] == "request"}, sum(one["lost"] for one in found)
 
     async def until(self, total: int) -> tuple[set[str], int]:
         """The same, once so many are accounted for."""
@@ -132,6 +142,42 @@ class Shop:
                 if len(ids) + lost >= total:
                     return ids, lost
                 await asyncio.sleep(0.2)
+
+    async def switch_capture_on(self) -> None:
+        """Have the headers and bodies of what comes captured."""
+        url = self.node.url("api") + self.path.replace("request-logs", "request-capture")
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": self.key}) as session,
+            session.put(url, json={"duration_seconds": 600}) as answer,
+        ):
+            assert answer.status == 200
+
+    async def read_captures(self, among: set[str] | None = None) -> int:
+        """Read the captures of all records that say that they have one (only `among` these requests), once they are there; how many
+        that were."""
+        wanted = [one for one in await self.records() if among is None or one["request_id"] in among]
+        captured = [one["id"] for one in wanted if one["captured"]]
+        async with asyncio.timeout(DEADLINE):
+            for record in captured:
+                while True:
+                    path = f"/api/v1/request-logs/{record}/capture"
+                    if (await self.node.get("api", path, Authorization=self.key)).status == 200:
+                        break
+                    await asyncio.sleep(0.2)
+        return len(captured)
+
+    async def visit_until_captured(self, total: int) -> tuple[set[str], int]:
+        """The ids of records once one of a new request has a capture, and how many requests that makes: it takes the node a moment to
+        know that it is to capture."""
+        before, lost = await self.until(total)
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                assert set(await self.visit(8)) == {200}
+                total += 8
+                ids, lost_then = await self.until(total)
+                assert (len(ids) + lost, lost_then) == (total, lost)
+                if await self.read_captures(ids - before):
+                    return ids, total
 
 
 async def opened(node: Node, configured: Settings, backend: Backend) -> Shop:
@@ -149,13 +195,19 @@ async def test_the_store_is_suspended_under_traffic(
     tmp_path: Path, outage: Outage, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every visitor is served; what there is no room for is counted, and its developers are told how many records are missing. When the
-    store goes on, what waited is stored, and each request is either recorded or counted as lost, once."""
+    store goes on, what waited is stored, and each request is either recorded or counted as lost, once. Captures wait as well: each record
+    that says that it has one has it, those from before, from meanwhile and from afterwards."""
+    monkeypatch.setattr(capture, "_PER_SECOND", 10 * VISITS)  # every request is captured,
+    monkeypatch.setattr(keeper, "_MAX_CAPTURES", 10 * VISITS)  # and all of these may wait
     configured = settings(tmp_path, outage.url)
     async with running(configured) as node:
         shop = await opened(node, configured, backend)
         assert set(await shop.visit(8)) == {200}
         before, lost = await shop.until(8)
         assert (len(before), lost) == (8, 0)
+        await shop.switch_capture_on()
+        before, total = await shop.visit_until_captured(8)
+        usual = keeper._MAX_WAITING
         monkeypatch.setattr(keeper, "_MAX_WAITING", ROOM)
         outage.begin()
         try:
@@ -164,8 +216,9 @@ async def test_the_store_is_suspended_under_traffic(
             outage.end()
         assert answers == [200] * VISITS
         assert set(await shop.visit(8)) == {200}
-        ids, lost = await shop.until(VISITS + 16)
-        assert len(ids) + lost == VISITS + 16
+        total += VISITS + 8
+        ids, lost = await shop.until(total)
+        assert len(ids) + lost == total
         assert lost > VISITS // 2
         assert before < ids
         page = (await node.get("admin", "/metrics")).body.decode()
@@ -174,11 +227,12 @@ async def test_the_store_is_suspended_under_traffic(
         )
         assert counted is not None
         assert float(counted[1]) == lost
+        assert await shop.read_captures(ids - before) > 0
         # With its usual room nothing is lost any more.
-        monkeypatch.undo()
-        assert set(await shop.visit(80)) == {200}
-        after, lost_then = await shop.until(VISITS + 96)
-        assert (len(after) - len(ids), lost_then) == (80, lost)
+        monkeypatch.setattr(keeper, "_MAX_WAITING", usual)
+        await shop.visit_until_captured(total)
+        page = (await node.get("admin", "/metrics")).body.decode()
+        assert 'miosa_router_request_captures_total{result="lost"} 0.0' in page
 
 
 class Listening:
