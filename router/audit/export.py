@@ -14,6 +14,7 @@ COLUMNS: Final = tuple(item.name for item in fields(Entry))
 
 # What a cell begins with that spreadsheets take for a formula; after the quote it is a text to them. Lists of it (OWASP, "CSV
 # Injection") have the tab and the carriage return too, and full-width forms, which some programs read as the others.
+_UNSEEN: Final = " \v\f\x00\x1c\x1d\x1e\x1f\x85\xa0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"  # in front of it
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -44,7 +45,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else str(value)
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(_UNSEEN).startswith(_FORMULA) else text
 
 
 def _row(cells: Any) -> bytes:

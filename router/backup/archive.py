@@ -31,6 +31,7 @@ _MANIFEST, _CHECKSUM = "manifest.json", "manifest.sha256"
 _CHUNK = 1 << 20
 _MAX_MANIFEST = 256 << 20  # bytes
 MAX_FILE = 64 << 20  # bytes of a file in Caddy's storage; certificates and keys have a few thousand
+MAX_ROW = 64 << 20  # bytes of one row as JSON; the longest that the router writes has a few hundred KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +178,9 @@ class Archive:
         """A table's rows."""
         try:
             with self._open(f"tables/{table.name}.jsonl.gz") as part, gzip.open(part, "rb") as unpacked:
-                for line in unpacked:
+                while line := unpacked.readline(MAX_ROW + 1):
+                    if len(line) > MAX_ROW:
+                        raise _damaged(f"a row of the table {table.name} has more than {MAX_ROW} bytes")
                     yield line.removesuffix(b"\n").decode("utf-8", "surrogatepass")
         except (OSError, EOFError, UnicodeDecodeError) as error:
             raise _damaged(f"the table {table.name} can't be read: {error}") from error

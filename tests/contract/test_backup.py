@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from router.backup import archive as archive_module
 from router.backup import restoring
 from router.backup.archive import reading
 from router.backup.errors import BackupError
@@ -259,6 +260,18 @@ async def test_what_is_refused(
     with pytest.raises(BackupError) as refused:
         await restored(file, database, clock.now())
     assert refused.value.code == "not_empty"
+
+
+@on_sqlite
+async def test_a_row_without_an_end(
+    world: World, database: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that unpacks to one endless line is refused before it fills the memory."""
+    await world.tenant()
+    file = await backed_up(database, tmp_path, clock)
+    monkeypatch.setattr(archive_module, "MAX_ROW", 20)
+    with pytest.raises(BackupError, match="has more than 20 bytes"), reading(file) as archive:
+        archive.verify()
 
 
 @pytest.mark.parametrize(
