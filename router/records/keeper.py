@@ -6,7 +6,7 @@ whose commit was not confirmed is stored again: it may then be there twice.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -109,16 +109,29 @@ class Keeper:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STORE_EVERY):
                     await self._closing.wait()
-            await self.flush()
+            try:
+                await self._round()
+            except Exception:  # noqa: BLE001  # a fault of ours; whoever comes next is recorded all the same
+                _log.exception("a batch of request records given up")
+                self._give_up()
             if self._closing.is_set():
                 return
-            now = self._clock.monotonic()
-            if now >= self._prune_due and not self._away:
-                self._prune_due = now + _PRUNE_EVERY
-                try:
-                    await self._store.prune(self._now())
-                except StoreUnavailableError as error:
-                    _log.warning("request records not pruned", error=str(error))
+
+    async def _round(self) -> None:
+        await self.flush()
+        now = self._clock.monotonic()
+        if now >= self._prune_due and not self._away and not self._closing.is_set():
+            self._prune_due = now + _PRUNE_EVERY
+            try:
+                await self._store.prune(self._now())
+            except StoreUnavailableError as error:
+                _log.warning("request records not pruned", error=str(error))
+
+    def _give_up(self) -> None:
+        """Count what was to be stored as lost: what failed by a fault of ours would fail again."""
+        self.lose(Counter((record[0], record[2]) for record in self._records))
+        self._metrics.count("request_captures", "lost", by=len(self._stored_captures))
+        self._records, self._totals, self._stored_captures = [], [], []
 
     async def flush(self) -> None:
         """Store what waits, as far as the store takes it. Raises nothing."""

@@ -16,6 +16,7 @@ from router.records.packing import pack
 from router.records.record import CAPTURED, REPLAY
 from router.records.totals import WHOLE
 from tests.support.request_records import ACME, DESK, SHOP, MemoryKept, exchange, led, told
+from tests.support.waiting import eventually
 from tests.unit.observe.test_recorder import value
 
 pytestmark = pytest.mark.asyncio
@@ -66,6 +67,28 @@ async def test_an_outage_loses_nothing_at_first(
     assert [one[4] for one in kept.records] == ["0", "1", "2"]
     assert sum({one.part: one.requests for one in kept.numbers if one.route != WHOLE}.values()) == 3
     assert value(metrics, 'request_records_total{result="lost"}') == 0
+
+
+async def test_a_fault_of_ours_ends_no_recording(
+    keeper: Keeper, kept: MemoryKept, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is given up and counted; what comes next is stored, behind a gap that says how much is missing."""
+    monkeypatch.setattr(keeping, "STORE_EVERY", 0.01)
+    store = kept.append
+
+    async def broken(*_: object) -> None:
+        kept.append = store  # type: ignore[method-assign]
+        raise AttributeError("a driver's fault")
+
+    kept.append = broken  # type: ignore[method-assign,assignment]
+    keeper.take(pack([exchange(id=b"a"), exchange(id=b"b")]))
+    keeper.start()
+    await eventually(lambda: kept.append == store, "the first batch was tried")
+    keeper.take(pack([exchange(id=b"c")]))
+    await eventually(lambda: "c" in [one[4] for one in kept.records], "the next one is stored")
+    await keeper.close()
+    assert kept.lost() == {SHOP.bytes: 2}
+    assert value(metrics, 'request_records_total{result="lost"}') == 2
 
 
 async def test_a_long_outage_leaves_a_gap(
