@@ -16,7 +16,7 @@ Made by `make docs` from `docs/audit_log.py` and the routes of the API; don't ed
 Each act of somebody that may change something has an entry: over the API (every request but GET), by a command of `miosa-router`, by an operator at the
 node's sockets (`traffic.tap`, `session.cut`, `log_level.set`), and what the router does by itself. The
 entry is written in the transaction of the change, so there is none without the other. Entries are kept for a year (`audit.retention`),
-of a tenant so many (`audit.max_entries_per_tenant`), in the store. No route, command or job changes one; only retention deletes, and the deletion of the
+up to 500,000 of a tenant (`audit.max_entries_per_tenant`), in the store; [retention.md](retention.md) has what else is kept for how long. No route, command or job changes one; only retention deletes, and the deletion of the
 tenant, of which one entry stays: that it was deleted, when and by whom.
 
 ## Read it
@@ -86,6 +86,9 @@ reached they wait, up to 10,000 on a node, and what comes on top or is left when
 """
 
 _SYSTEM = """\
+
+Two kinds of actions have no row above: `session.begin`, when somebody signs in to the console, and what only commands do: `tenant.create`,
+`certificate.renew`, `delegation.check`, `signing_key.rotate`, `secrets_key.rotate` and `acme_account.rotate`.
 
 By itself (`actor_type` `system`) the router writes an entry where a domain, preview domain or block changes its state without a request, and where
 somebody's act changes what belongs to another tenant: """

@@ -214,7 +214,7 @@ class Settings(CertificateListenerSettings, AcmeSettings):
     )
     secrets_key: SecretKeys | None = Field(
         None,
-        description="Key that encrypts what customers' logins need to be secret, in the store: 64 hexadecimal digits, the same on every node. Several are separated by commas: the first encrypts, all decrypt. None: no login can be set.",
+        description="Key that encrypts what the store has to keep secret and read again (client secrets of logins, private keys of certificates, credentials of log drains, captures): 64 hexadecimal digits, the same on every node. Several are separated by commas: the first encrypts, all decrypt. None: no login, certificate or credentials can be set, and captures are stored in the clear.",
     )
     secrets_key_file: Path | None = Field(
         None, description="File that has it, in the place of `secrets_key` or behind it; several, one per line."

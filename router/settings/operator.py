@@ -40,7 +40,7 @@ UnixGroup = Annotated[str, AfterValidator(_group)]
 
 
 class Operator(Group):
-    """The sockets in `runtime_dir` at which operators' tools (`tap`, `errors`, `log-level`) reach the running node. Who may write to
+    """The sockets in `runtime_dir` at which operators' tools (`top`, `tap`, `sessions`, `cut`, `errors`, `log-level`) reach the running node. Who may write to
     a socket's file may use it; there is no other key."""
 
     read_mode: FileMode = Field(

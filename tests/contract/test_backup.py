@@ -90,6 +90,7 @@ async def test_a_backup_while_nodes_write(
         )
     finally:
         writing.cancel()
+        await asyncio.wait({writing})
     counted = {table.name: table.rows for table in manifest.tables}
     assert counted["tenants"] == counted["workspaces"] == counted["projects"] >= 20
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

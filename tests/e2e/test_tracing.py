@@ -26,7 +26,7 @@ def roots(collector: Collector) -> dict[str, Any]:
 
 async def test_a_node_with_workers_is_traced(tmp_path: Path) -> None:
     """What a trusted proxy samples is a trace with its span as the parent; the program gets the header as it came, and none where
-    none came; each request is a log record; the access line and the request record have the trace's id."""
+    none came; each request is a log record; each access line of the trace has its id."""
     seen: dict[bytes, list[bytes]] = {}
 
     async def program(visit: Visit) -> None:

@@ -21,6 +21,29 @@ def test_the_page_of_retention_is_current() -> None:
     assert (ROOT / "docs" / "retention.md").read_text(encoding="utf-8") == retention.page(), "run `make docs`"
 
 
+def test_the_map_has_every_folder_and_layer() -> None:
+    """docs/architecture.md says what each folder of the router is for, and shows the layers that import-linter checks."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "router").glob("*/__init__.py")}
+    assert folders - set(re.findall(r"  ([a-z0-9]+)/ ", text)) == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one.get("containers") == ["router"])
+    assert "\n".join(layers).replace("|", "·") in text
+
+
+@pytest.mark.parametrize("page", ["docs/DECISIONS.md", "docs/THREAT_MODEL.md", "docs/architecture.md"])
+def test_what_a_page_names_is_there(page: str) -> None:
+    """Files by their paths, and tests in them."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:router|tests|deploy|docs|bench)/[\w/.-]+)(?:::(\w+))?`", text)
+    assert named
+    assert [path for path, _ in named if not (ROOT / path).exists()] == []
+    assert [
+        (path, test) for path, test in named if test and f"def {test}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ] == []
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-servers.lock"])
 def test_the_locks_hold_every_dependency(lock: str) -> None:
     """Each dependency of pyproject.toml has a locked version with hashes, from no particular place."""

@@ -57,7 +57,7 @@ def test_both_formats_say_the_same(accept: str, content_type: str) -> None:
 
 def test_the_page_has_every_metric() -> None:
     """docs/metrics.md names each with what it says, its labels and the buckets."""
-    page = Path("docs/metrics.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(miosa_(?!router_)\w+)` \| (.*) \|$", page, re.MULTILINE))
     ends = {"counter": "_total", "histogram": "", "info": ""}
     assert rows == {row.name + ends[row.kind]: f"{row.kind} | {row.help}" for row in TABLE}

@@ -19,6 +19,7 @@ from router.records.record import Record
 from router.records.replays import Changes, Replays, order_of
 from router.records.request_logs import RequestLogs
 from tests.support.request_records import ACME, SHOP, MemoryKept, row, sent, told
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -226,8 +227,7 @@ async def test_so_many_at_once(proxy: Proxy, clock: ManualClock, monkeypatch: py
     proxy.gate.clear()
     service_ = service(proxy, clock)
     first = asyncio.create_task(service_.send(RECORD, Changes(), client=""))
-    while not proxy.orders:
-        await asyncio.sleep(0)
+    await eventually(lambda: proxy.orders, "the first is under way")
     assert (await failed(service_.send(RECORD, Changes(), client=""))).problem.status == 429
     proxy.gate.set()
     await first
@@ -239,12 +239,10 @@ async def test_one_tenant_leaves_places_to_others(proxy: Proxy, clock: ManualClo
     proxy.gate.clear()
     service_ = service(proxy, clock)
     slow = [asyncio.create_task(service_.send(RECORD, Changes(), client="")) for _ in range(2)]
-    while len(proxy.orders) < 2:
-        await asyncio.sleep(0)
+    await eventually(lambda: len(proxy.orders) == 2, "the tenant's two are under way")
     assert (await failed(service_.send(RECORD, Changes(), client=""))).problem.status == 429
     other = asyncio.create_task(service_.send(RECORD._replace(tenant=SHOP.bytes), Changes(), client=""))
-    while len(proxy.orders) < 3:
-        await asyncio.sleep(0)
+    await eventually(lambda: len(proxy.orders) == 3, "another tenant's is under way, too")
     proxy.gate.set()
     await asyncio.gather(*slow, other)
     await service_.send(RECORD, Changes(), client="")
