@@ -1,6 +1,5 @@
 """What `tenants delete` does, and the proof that it prints."""
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from router.audit.act import operator
 from router.audit.entry import Via
 from router.base.clock import SystemClock
-from router.cli.run_command import named_tenant
+from router.cli.run_command import named_tenant, user
 from router.errors import NOT_FOUND, RouterError
 from router.node.record_keeping import open_kept
 from router.node.services import open_services
@@ -63,7 +62,7 @@ class Done:
 
 async def delete_tenant(settings: Settings, named: str, progress: Progress) -> Done:
     """Delete it, and look for what is left. Raises RouterError: NOT_FOUND; StoreUnavailableError."""
-    actor = operator(os.getuid(), getpass.getuser())
+    actor = operator(os.getuid(), user())
     async with open_services(settings) as services:
         tenant = await named_tenant(services, named)
         deletion = services.tenant_deletion

@@ -85,7 +85,7 @@ def _head(found: Mapping[str, Any], trouble: str) -> list[Line]:
 
 
 def _stores(stores: Mapping[str, bool | None]) -> Line:
-    words = {True: "answers", False: "DOES NOT ANSWER", None: "none, or not known"}
+    words = {True: "answers", False: "DOES NOT ANSWER", None: "none or unknown"}
     text = ", ".join(f"{name} {words[usable]}" for name, usable in stores.items())
     return f"stores     {text}", "bad" if False in stores.values() else "good"
 
