@@ -13,11 +13,15 @@ from router.backup.errors import BackupError
 from router.base.secret_box import SecretBox
 from router.store import migrate
 from router.store.after_restore import CaddyCertificate, Fitted, fit
+from router.store.log_drain_tables import log_drains
+from router.store.login_tables import logins
 from router.store.migrate import known_revisions
+from router.store.sealed_keys import KEY_COLUMNS
 from router.store.shapes import Sum
 from router.store.whole import Progress, Whole, fill_whole
 
-_SEALED = {"logins": "client_secret", "held_certificates": "sealed_key", "acme_accounts": "sealed_key"}
+# All that the store encrypts with `secrets_key`.
+_SEALED = (*KEY_COLUMNS.values(), logins.c.client_secret, log_drains.c.credentials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ def check(archive: Archive, box: SecretBox) -> Sequence[str]:
     if (unread := _unread_secrets(archive, box)) > 0:
         remarks.append(
             f"{unread} secrets in it can't be read with this router's `secrets_key`: set the key that was in force when the "
-            "backup was made, or logins and certificates with keys of ours are lost"
+            "backup was made, or customers' logins, the headers of log drains, and certificates whose keys the router holds are lost"
         )
     if manifest.caddy is None:
         remarks.append("Caddy's storage is not in it")
@@ -68,13 +72,14 @@ def check(archive: Archive, box: SecretBox) -> Sequence[str]:
 def _unread_secrets(archive: Archive, box: SecretBox) -> int:
     unread = 0
     for table in archive.manifest.tables:
-        column = _SEALED.get(table.name)
-        if column is None:
+        columns = [column.name for column in _SEALED if column.table.name == table.name]
+        if not columns:
             continue
         shape = table.shape()
         for line in archive.lines(table):
-            text = shape.row(line)[column]
-            unread += bool(text) and not box.has_key_of(text)
+            row = shape.row(line)
+            texts = [text for name in columns if (text := row.get(name))]  # an older schema has not all of them
+            unread += sum(not box.has_key_of(text) for text in texts)
     return unread
 
 

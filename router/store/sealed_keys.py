@@ -12,7 +12,7 @@ from router.store.held_certificate_tables import acme_accounts, acme_orders, cer
 from router.store.held_certificates import BLANK
 from router.store.rows import Rows
 
-_COLUMNS: Final[dict[SealedKey, sa.Column[Any]]] = {
+KEY_COLUMNS: Final[dict[SealedKey, sa.Column[Any]]] = {
     SealedKey.HELD: held_certificates.c.sealed_key,
     SealedKey.ACCOUNT: acme_accounts.c.sealed_key,
     SealedKey.NEXT_ACCOUNT: acme_accounts.c.next_sealed_key,
@@ -25,19 +25,19 @@ class SqlSealedKeys(Rows):
     """certificates.sealed_keys.SealedKeyRows"""
 
     async def after(self, kind: SealedKey, row: str, limit: int) -> Sequence[tuple[str, str]]:
-        column = _COLUMNS[kind]
+        column = KEY_COLUMNS[kind]
         key = _key(column)
         # What was removed has an empty text in its place.
         select = sa.select(key, column).where(key > row, column != "").order_by(key).limit(limit)
         return [(found, sealed) for found, sealed in await self._connection.execute(select)]
 
     async def reseal(self, kind: SealedKey, row: str, before: str, after: str) -> None:
-        column = _COLUMNS[kind]
+        column = KEY_COLUMNS[kind]
         update = sa.update(column.table).where(_key(column) == row, column == before)
         await self._connection.execute(update.values({column.name: after}))
 
     async def forget(self, kind: SealedKey, row: str, before: str, now: datetime) -> None:
-        column = _COLUMNS[kind]
+        column = KEY_COLUMNS[kind]
         which = (_key(column) == row, column == before)
         match kind:
             case SealedKey.HELD:

@@ -27,11 +27,13 @@ from router.backup.saving import save
 from router.base.clock import ManualClock
 from router.base.secret_box import SecretBox
 from router.domains.certificates import Seen
+from router.drains.credentials import Credentials, seal_credentials
 from router.store import Store, migrate
 from router.store.after_restore import LEAP
 from router.store.certificate_tables import certificate_attempts
 from router.store.migrate import known_revisions
 from tests.support.database import Databases, execute, on_both, on_sqlite, rows
+from tests.support.log_drains import drain
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio
@@ -189,6 +191,23 @@ async def test_caddys_storage_goes_where_there_is_none(
     assert (key.read_bytes(), stat.S_IMODE(key.stat().st_mode)) == (b"\x00key", 0o600)
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
     assert not (elsewhere / "locks").exists()
+
+
+@on_sqlite
+async def test_secrets_that_this_routers_key_does_not_open(
+    world: World, store: Store, database: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    """They are counted before anything is restored, the headers of log drains among them."""
+    box = SecretBox([b"k" * 32])
+    tenant = await world.tenant()
+    async with store.begin() as tx:
+        await tx.log_drains.add(drain(tenant_id=tenant.id))
+        sealed = seal_credentials(box, "d2", Credentials(headers={"DD-API-KEY": "x"}))
+        await tx.log_drains.add(drain(id="d2", tenant_id=tenant.id, credentials=sealed))
+    with reading(await backed_up(database, tmp_path, clock)) as archive:
+        assert not any("secrets_key" in remark for remark in restoring.check(archive, box))
+        (remark,) = (one for one in restoring.check(archive, SecretBox([b"o" * 32])) if "secrets_key" in one)
+    assert remark.startswith("1 secrets in it can't be read")
 
 
 async def test_an_older_schema_is_migrated(empty: str, clock: ManualClock, tmp_path: Path) -> None:
