@@ -10,13 +10,13 @@ import aiohttp
 from yarl import URL
 
 from router.cli.run_command import CommandError
+from router.operator.listening import ACT_SOCKET, READ_SOCKET
 
 if TYPE_CHECKING:
     from router.settings import Settings
 
 _TIMEOUT: Final = 10.0  # seconds for a whole answer
 _MAX_LINE: Final = 1 << 20
-_READ, _ACT = "operator-read.sock", "operator.sock"
 
 
 async def read(settings: "Settings", path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _socket(settings: "Settings", *, acts: bool) -> Path:
             "the running node can't be reached: set `runtime_dir` in its settings, restart it, and give this command the same"
             " settings (--config)",
         )
-    return folder / (_ACT if acts else _READ)
+    return folder / (ACT_SOCKET if acts else READ_SOCKET)
 
 
 def _unreachable(file: Path, error: OSError) -> CommandError:

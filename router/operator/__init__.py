@@ -5,6 +5,8 @@
     processes.py   `Answers` of one process, `Processes`: the same question to every process of the node
     subjects.py    what a host, an id or a slug at a command line means
     log_levels.py  `log-level`
+    sessions.py    `sessions` and `cut`, and open_sessions.py: what a process that carries traffic does for them
+    top.py         `top`, and rates.py: what a process that carries traffic counts for it
     refused.py     `errors`; observe/refused.py keeps the messages, http1/refused.py finds the byte
     tap.py         `tap`, and tapping.py: what a process that carries traffic does for it
 

@@ -1,4 +1,4 @@
-"""A Unix socket that listens under a name of the file system, for those whom its file's mode lets in."""
+"""The operators' two Unix sockets: each listens under a name of the file system, for those whom its file's mode lets in."""
 
 import os
 import socket
@@ -6,6 +6,10 @@ import stat
 from contextlib import suppress
 from grp import getgrnam
 from pathlib import Path
+from typing import Final
+
+READ_SOCKET: Final = "operator-read.sock"
+ACT_SOCKET: Final = "operator.sock"
 
 _BACKLOG = 64
 _FOLDER_MODE = 0o755  # it may be passed through; each socket has a mode of its own

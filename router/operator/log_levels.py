@@ -43,13 +43,13 @@ class LogLevelRoutes:
 
     async def _set(self, call: Call) -> web.StreamResponse:
         module, level, seconds = _wanted(await call.body())
-        await call.acted("log_level", module, log_level=level, seconds=None if level == DEFAULT else seconds)
-        if level == DEFAULT:
-            self._own.unset(module)
-        elif module not in self._own.levels and len(self._own.levels) >= _MAX_MODULES:
+        if level != DEFAULT and module not in self._own.levels and len(self._own.levels) >= _MAX_MODULES:
             raise OperatorError(
                 429, "too_many_modules", f"{_MAX_MODULES} modules have levels of their own: set one of them back."
             )
+        await call.acted("log_level", module, log_level=level, seconds=None if level == DEFAULT else seconds)
+        if level == DEFAULT:
+            self._own.unset(module)
         else:
             self._own.set(module, level, self._own.now() + seconds)
         return await self._answer(silent=await self._tell())

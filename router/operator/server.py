@@ -16,13 +16,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
-from router.operator.listening import UnixListener
+from router.operator.listening import ACT_SOCKET, READ_SOCKET, UnixListener
 from router.settings import Operator
 
-READ_SOCKET: Final = "operator-read.sock"
-ACT_SOCKET: Final = "operator.sock"
-
 _MAX_BODY: Final = 64 * 1024
+_MAX_DIGITS: Final = 9  # of a number in a query
 _SHUTDOWN: Final = 2.0  # seconds for calls to end
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of Linux: pid, uid, gid
 _WRITE_TIME: Final = 10.0  # seconds for a reader of a stream to take what it was sent
@@ -75,6 +73,15 @@ class Call:
         if len(found) > 1:
             raise OperatorError(400, "invalid_parameter", f"`{name}` stands there {len(found)} times: give it once.")
         return found[0] if found else default
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        """A parameter that is a whole number between these. Raises OperatorError."""
+        text = self.one(name)
+        if text is None:
+            return default
+        if len(text) > _MAX_DIGITS or not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise OperatorError(422, "invalid_parameter", f"`{name}` must be a whole number from {least} to {most}.")
+        return int(text)
 
     async def body(self) -> Mapping[str, Any]:
         """The body of an act, a JSON object. Raises OperatorError."""

@@ -24,11 +24,8 @@ class Sessions:
         return [OperatorRoute("GET", "/v1/sessions", self._list), OperatorRoute("POST", "/v1/cut", self._cut)]
 
     async def _list(self, call: Call) -> web.StreamResponse:
-        text = call.one("limit") or str(DEFAULT_LIMIT)
-        if not text.isascii() or not text.isdecimal() or int(text[:9]) > MAX_LIMIT:
-            raise OperatorError(422, "invalid_parameter", f"`limit` is a number from 0 to {MAX_LIMIT}.")
-        limit = int(text)
-        wanted = await self._wanted(call.one("of"))
+        limit = call.number("limit", DEFAULT_LIMIT, 0, MAX_LIMIT)
+        wanted = await self._subjects.resolve(call.one("of"))
         asked = await self._processes.ask("sessions", wanted=wanted, limit=limit)
         rows = [row | {"worker": one.process} for one in asked for row in one.value["sessions"]]
         rows.sort(key=lambda row: row["since"])
@@ -39,18 +36,11 @@ class Sessions:
         of = (await call.body()).get("of")
         if of is not None and not isinstance(of, str):
             raise OperatorError(422, "invalid_subject", "`of` is a text.")
-        wanted = await self._wanted(of)
+        wanted = await self._subjects.resolve(of)
         await call.acted("cut", of or "", wanted=wanted)
         asked = await self._processes.ask("cut", wanted=wanted)
         counts = [{"worker": one.process, **_counts(one.value)} for one in asked]
         return answer({**_total(counts), "workers": counts, "silent": asked.silent})
-
-    async def _wanted(self, of: str | None) -> dict[str, str]:
-        if not of:
-            raise OperatorError(
-                400, "missing_subject", "Say of what: a host, or the id or slug of a resource or tenant."
-            )
-        return await self._subjects.resolve(of)
 
 
 def _counts(value: dict[str, Any]) -> dict[str, int]:

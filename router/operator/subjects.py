@@ -17,9 +17,12 @@ class Subjects:
     def __init__(self, find_tenant: FindTenant) -> None:
         self._find_tenant = find_tenant
 
-    async def resolve(self, of: str) -> dict[str, str]:
+    async def resolve(self, of: str | None) -> dict[str, str]:
         """`{"host": name}`, `{"tenant": id}` or `{"resource": slug}`; an id may be either's: `{"resource": id, "tenant": id}`. Raises
         OperatorError."""
+        if not of:
+            message = "Say of what: give a host, or the id or slug of a resource or tenant, as `of`."
+            raise OperatorError(400, "missing_subject", message)
         if "." in of:
             try:
                 return {"host": canonical_name(of.removesuffix("."))}

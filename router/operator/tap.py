@@ -73,7 +73,7 @@ class Tap:
 
     async def _tap(self, call: Call) -> web.StreamResponse:
         wanted = await self._wanted(call)
-        per_second = _number(call, "max_rps", DEFAULT_RPS, MAX_RPS)
+        per_second = call.number("max_rps", DEFAULT_RPS, 1, MAX_RPS)
         if len(self._readers) >= MAX_TAPS:
             raise OperatorError(429, "too_many_taps", f"{MAX_TAPS} taps are open on this node: end one of them.")
         identity, reader = new_id(), _Reader(per_second)
@@ -118,12 +118,7 @@ class Tap:
 
     async def _wanted(self, call: Call) -> dict[str, Any]:
         """The conditions of a call. Raises OperatorError."""
-        of = call.one("of")
-        if not of:
-            raise OperatorError(
-                400, "missing_subject", "Say of what: a host, or the id or slug of a resource or tenant."
-            )
-        wanted: dict[str, Any] = dict(await self._subjects.resolve(of))
+        wanted: dict[str, Any] = dict(await self._subjects.resolve(call.one("of")))
         path, status, ending = call.one("path"), call.one("status"), call.one("ending")
         if path:
             wanted["path"] = path
@@ -137,12 +132,3 @@ class Tap:
                 raise OperatorError(422, "invalid_ending", f"`ending` is one of {', '.join(COMBINATIONS)}.")
             wanted["ending"] = ending
         return wanted
-
-
-def _number(call: Call, name: str, default: int, most: int) -> int:
-    text = call.one(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= most:
-        raise OperatorError(422, "invalid_parameter", f"`{name}` is a number from 1 to {most}.")
-    return int(text)

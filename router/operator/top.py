@@ -10,7 +10,7 @@ from aiohttp import web
 from router.base.clock import Clock
 from router.operator.processes import Asked, Processes
 from router.operator.rates import MAX_SHOWN, MAX_WINDOW, OTHERS, Count
-from router.operator.server import Call, OperatorError, OperatorRoute, answer
+from router.operator.server import Call, OperatorRoute, answer
 from router.records.totals import percentile
 
 DEFAULT_WINDOW: Final = 5
@@ -31,10 +31,7 @@ class Top:
         return [OperatorRoute("GET", "/v1/top", self._top)]
 
     async def _top(self, call: Call) -> web.StreamResponse:
-        text = call.one("window") or str(DEFAULT_WINDOW)
-        if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_WINDOW:
-            raise OperatorError(422, "invalid_parameter", f"`window` is a number of seconds from 1 to {MAX_WINDOW}.")
-        asked = await self._processes.ask("top", window=int(text))
+        asked = await self._processes.ask("top", window=call.number("window", DEFAULT_WINDOW, 1, MAX_WINDOW))
         return answer(document(asked, self._gauge, at=self._clock.now().timestamp()))
 
 

@@ -14,7 +14,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `FiguresRequest`  | control process | worker          | its metrics   |
 | `ReplayRequest`   | control process | worker          | what became of it |
 | `HostRefused`     | either          | the other       | -             |
-| `OperatorRequest` | control process | worker         | what `operator.Answers` says |
+| `OperatorRequest` | control process | worker          | what `operator/processes.py` says |
 | `OperatorEvent`   | worker          | control process | -             |
 | `ErrorSeen`       | worker          | control process | -             |
 | `RequestRecords`  | worker          | control process | -             |
@@ -152,9 +152,6 @@ class ReplayRequest(Request[Any]):
     order: Mapping[str, Any] = field(repr=False)
 
 
-# Worker to control process.
-
-
 @dataclass(frozen=True, slots=True)
 class OperatorRequest(Request[Any]):
     """What an operator's tool asks every process; the answer is a JSON value, null where the worker knows no such question."""
@@ -162,6 +159,9 @@ class OperatorRequest(Request[Any]):
     do = "operator request"
     question: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Worker to control process.
 
 
 @dataclass(frozen=True, slots=True)

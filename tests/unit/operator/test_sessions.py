@@ -120,6 +120,8 @@ async def test_all_processes_are_one_list() -> None:
             for bad in (
                 {"of": "shop.miosa.app", "limit": "1001"},
                 {"of": "shop.miosa.app", "limit": "-1"},
+                {"of": "shop.miosa.app", "limit": "0000000001001"},
+                {"of": "shop.miosa.app", "limit": ""},
                 {"of": "a..b"},
             ):
                 assert (await call(read, "GET", "/v1/sessions", query=bad))[0] == 422
