@@ -68,11 +68,12 @@ class KeyLookUps:
 class Timing:
     """What is measured of one request that brings `X-Miosa-Debug`. `shown`: its key has access. `resolving` are the seconds in
     which it was found out where the host leads and whether the visitor may come in, `key` those of the look-up of the key;
-    `at` is when the last of these was over. `asked`: the key has been looked up, or was not to be."""
+    `at` is when the last of these was over. `asked`: the key has been looked up, or was not to be; `known`: it is somebody's."""
 
     def __init__(self) -> None:
         self.shown = False
         self.asked = False
+        self.known = False
         self.resolving = 0.0
         self.key = 0.0
         self.at = 0.0
@@ -138,23 +139,26 @@ def _opens(rules: "AccessRules", hashed: str, now: float) -> bool:
 
 
 def _start(exchange: "Exchange", hashed: str, since: float) -> None:
+    look_ups = exchange.worker.debug_look_ups
     if exchange.over:
-        exchange.worker.debug_look_ups.end(known=True)
-    else:
-        exchange.waiting = exchange.worker.tasks.start("look up a key", _look_up(exchange, hashed, since))
+        look_ups.end(known=True)
+        return
+    timing = timing_of(exchange)
+    task = exchange.worker.tasks.start("look up a key", _look_up(exchange, hashed, since))
+    exchange.waiting = task
+    # Not in the task itself: one that is cancelled before its first step runs nothing of it. Who leaves meanwhile pays for the look-up
+    # all the same: it goes on.
+    task.add_done_callback(lambda _: look_ups.end(known=timing.known))
 
 
 async def _look_up(exchange: "Exchange", hashed: str, since: float) -> None:
     worker, timing = exchange.worker, timing_of(exchange)
-    known = False  # who leaves meanwhile pays for the look-up all the same: it goes on
     try:
         try:
             async with asyncio.timeout(_LOOK_UP_TIME):
-                known = await worker.access.resolve(hashed) is not None
+                timing.known = await worker.access.resolve(hashed) is not None
         except (StoreUnavailableError, TimeoutError):
             pass  # the request goes on as if it had brought no key; who can't be reached says so in the log (`record_cache.py`)
-        finally:
-            worker.debug_look_ups.end(known=known)
         timing.at = worker.time()
         timing.key = timing.at - since
         route = worker.resolver.peek(exchange.head.host)
