@@ -16,7 +16,15 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from router.base.clock import Clock
-from router.errors import CONFLICT, NOT_SERVED_HERE, RATE_LIMITED, UNAVAILABLE, VALIDATION_FAILED, RouterError
+from router.errors import (
+    CONFLICT,
+    NOT_SERVED_HERE,
+    RATE_LIMITED,
+    UNAVAILABLE,
+    VALIDATION_FAILED,
+    RouterError,
+    StoreUnavailableError,
+)
 from router.observe.secrets import MASK
 from router.records.captures import Capture, CaptureCodec, CapturedRequest, CapturedResponse, value_of
 from router.records.record import Record, RecordFilter
@@ -119,7 +127,7 @@ class Replays:
         )
 
     async def _record(self, of: Record, request_id: str) -> int | None:
-        """The id of the new record, once it is stored; None where that takes long."""
+        """The id of the new record, once it is stored; None where that takes long, or the store is away: the request was sent."""
         where = RecordFilter(tenant=of.tenant, resource=of.resource, request_id=request_id)
         try:
             async with asyncio.timeout(_RECORD_TIME):
@@ -128,13 +136,13 @@ class Replays:
                     if found:
                         return found[0].id
                     await asyncio.sleep(_LOOK_EVERY)
-        except TimeoutError:
+        except (TimeoutError, StoreUnavailableError):
             return None
 
     def _take_place(self, tenant: bytes) -> None:
         now = self._now()
         if tenant not in self._sent and len(self._sent) >= _MAX_TENANTS:
-            self._sent = {one: sent for one, sent in self._sent.items() if sent[-1] > now - _MINUTE}
+            self._sent = {one: sent for one, sent in self._sent.items() if sent and sent[-1] > now - _MINUTE}
         sent = self._sent.setdefault(tenant, deque())
         while sent and sent[0] <= now - _MINUTE:
             sent.popleft()

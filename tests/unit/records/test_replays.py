@@ -10,7 +10,7 @@ import pytest
 
 from router.base.clock import ManualClock
 from router.base.secret_box import SecretBox
-from router.errors import RouterError
+from router.errors import RouterError, StoreUnavailableError
 from router.records import replays
 from router.records.captures import Capture, CaptureCodec
 from router.records.kept import KeptRecords
@@ -246,6 +246,35 @@ async def test_one_tenant_leaves_places_to_others(proxy: Proxy, clock: ManualClo
     proxy.gate.set()
     await asyncio.gather(*slow, other)
     await service_.send(RECORD, Changes(), client="")
+
+
+async def test_tenants_are_forgotten_after_a_minute(
+    proxy: Proxy, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was refused a place and has sent nothing."""
+    monkeypatch.setattr(replays, "_MAX_TENANTS", 2)
+    monkeypatch.setattr(replays, "_AT_ONCE", 1)
+    proxy.gate.clear()
+    service_ = service(proxy, clock)
+    first = asyncio.create_task(service_.send(RECORD, Changes(), client=""))
+    while not proxy.orders:
+        await asyncio.sleep(0)
+    await failed(service_.send(RECORD._replace(tenant=SHOP.bytes), Changes(), client=""))
+    proxy.gate.set()
+    await first
+    await service_.send(RECORD._replace(tenant=b"3" * 16), Changes(), client="")
+    assert len(proxy.orders) == 2
+
+
+async def test_a_store_that_is_away_after_the_request_was_sent(proxy: Proxy, clock: ManualClock) -> None:
+    """What became of it is told all the same: whoever hears of an error would send it again."""
+
+    class Away(Kept):
+        async def find(self, where: Any, **_: Any) -> list[Record]:
+            raise StoreUnavailableError("down")
+
+    done = await service(proxy, clock, Away()).send(RECORD, Changes(), client="")
+    assert (done.record_id, done.ending) == (None, "EA")
 
 
 async def test_a_node_without_traffic(clock: ManualClock) -> None:
