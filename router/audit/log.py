@@ -125,16 +125,15 @@ class AuditLog:
 
     def _wait(self, key: object, entry: Entry) -> None:
         if key not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            self._on_lost(entry.count)
-            _log.error(
-                "audit entry lost",
-                action=entry.action,
-                actor=entry.actor_id,
-                tenant=entry.tenant_id,
-                status=entry.status,
-            )
+            self._lose(entry)
             return
         self._waiting[key] = entry
+
+    def _lose(self, entry: Entry) -> None:
+        self._on_lost(entry.count)
+        _log.error(
+            "audit entry lost", action=entry.action, actor=entry.actor_id, tenant=entry.tenant_id, status=entry.status
+        )
 
     async def flush(self) -> None:
         """Store what waits. Raises StoreUnavailableError: then it waits on."""
@@ -155,14 +154,24 @@ class AuditLog:
                 await self.flush()
             except StoreUnavailableError as error:
                 _log.warning("audit entries not stored yet", waiting=len(self._waiting), error=str(error))
+            except Exception:  # noqa: BLE001  # a fault of ours; what comes next is stored all the same
+                _log.exception("audit entries given up")
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Count the batch that was to be stored as lost: what failed by a fault of ours would fail again, and hold up all others."""
+        for key, entry in list(self._waiting.items())[:_BATCH]:
+            del self._waiting[key]
+            self._lose(entry)
 
     async def close(self) -> None:
         """Store what waits, if that is possible now."""
         try:
             await self.flush()
         except StoreUnavailableError as error:
-            self._on_lost(len(self._waiting))
-            _log.error("audit entries lost", number=len(self._waiting), error=str(error))
+            number = sum(entry.count for entry in self._waiting.values())
+            self._on_lost(number)
+            _log.error("audit entries lost", number=number, error=str(error))
 
     async def get(self, entry_id: str) -> Entry:
         """Raises RouterError: NOT_FOUND."""

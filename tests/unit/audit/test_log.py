@@ -1,5 +1,6 @@
 """The service of the audit log: what waits to be stored, how refusals are counted, what is lost."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from router.audit.log import OTHERS, REFUSALS_OF_TENANT, AuditLog
 from router.base.clock import ManualClock
 from router.errors import StoreUnavailableError
 from tests.support.memory_audit import MemoryAudit
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -97,6 +99,35 @@ async def test_a_store_that_is_away_keeps_them_waiting(monkeypatch: pytest.Monke
     setting.store.down = False
     await setting.log.flush()
     assert len(await setting.entries()) == 5
+
+
+async def test_what_waits_at_the_end_counts_as_often_as_it_was_refused() -> None:
+    """A hundred equal refusals are a hundred lost ones."""
+    setting = Setting()
+    setting.store.down = True
+    for _ in range(100):
+        setting.log.ended(act(), 403, "forbidden")
+    await setting.log.close()
+    assert setting.lost == 100
+
+
+async def test_a_fault_of_ours_does_not_end_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch that can't be stored is given up and counted; what comes later is stored."""
+    monkeypatch.setattr(log, "EVERY", 0.0)
+    setting = Setting()
+
+    async def broken(_entries: object) -> None:
+        raise TypeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setting.store, "put", broken)
+        setting.log.ended(act(1), 200)
+        running = asyncio.create_task(setting.log.run())
+        await eventually(lambda: setting.lost == 1, "the batch is given up")
+    setting.log.ended(act(2), 200)
+    await eventually(lambda: len(setting.store.entries) == 1, "the next entry is stored")
+    running.cancel()
+    assert await setting.entries() == [("sandbox.update", "s2", 200, 1)]
 
 
 async def test_an_operators_act_is_stored_before_it_is_done() -> None:
