@@ -176,7 +176,7 @@ class DrainJob:
             _log.warning(
                 "records given up: the log drain's endpoint did not take them in time", drain=drain.id, lost=lost
             )
-            await self._store_result(drain, lease)
+            await self._store_result(drain, lease, told=False)
         return drain
 
     async def _try(self, drain: LogDrain, batch: Batch, now: datetime) -> Attempt:
@@ -190,11 +190,13 @@ class DrainJob:
             _log.exception("log drain failed", drain=drain.id)
             return Attempt(error="it could not be sent")
 
-    async def _store_result(self, drain: LogDrain, lease: Lease) -> bool:
-        """Whether it was stored: its owner may have changed, paused or deleted it meanwhile."""
+    async def _store_result(self, drain: LogDrain, lease: Lease, *, told: bool = True) -> bool:
+        """Whether it was stored: its owner may have changed, paused or deleted it meanwhile. `told`: events say what became of a try."""
         async with self._store.begin(under=lease) as tx:
             if not await tx.log_drains.settle(drain):
                 return False
+            if not told:
+                return True
             data = {"log_drain_id": drain.id, "name": drain.name, "reason": drain.last_error}
             if drain.state is DrainState.PAUSED:
                 await tx.events.emit("log_drain.paused", self._clock.now(), tenant_id=drain.tenant_id, data=data)

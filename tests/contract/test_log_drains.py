@@ -240,6 +240,22 @@ async def test_an_event_says_that_it_fails(post: Post) -> None:
     ]
 
 
+async def test_giving_records_up_says_nothing_of_failures(post: Post) -> None:
+    """Where a drain has just failed so often that an event said it, what is too old by then makes no second event."""
+    acme = await post.world.tenant()
+    drain = await post.drain(acme)
+    await post.request(acme, "a")
+    for _ in range(TOLD_AFTER):
+        post.collector.answers = [BROKEN]
+        await post.round()
+        post.clock.advance(400)
+    post.clock.advance(25 * HOUR)
+    await post.round()
+    assert ((await post.now(drain)).lost, (await post.now(drain)).failures) == (1, TOLD_AFTER)
+    events = await post.world.events.list(EventFilter(tenant_id=acme.id, type="log_drain.failing"))
+    assert events.total == 1
+
+
 async def test_what_is_too_old_is_given_up_and_counted(post: Post) -> None:
     """Before it is deleted; the next batch that is taken says how much it was."""
     acme = await post.world.tenant()
