@@ -5,7 +5,7 @@ import { badge, moment } from "./format.js";
 import { actionButton, copyable, toast } from "./feedback.js";
 import { confirm, dialog, showOnce } from "./dialog.js";
 import { form } from "./form.js";
-import { emptyState, pagedList, table } from "./table.js";
+import { pagedList, table } from "./table.js";
 
 /** A part that opens. `changed()` is called when a token was made or revoked. */
 export function portTokens(url, port, signal, changed) {

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { chart } from "./chart.js";
 import { errorBox } from "./feedback.js";
 import { number } from "./format.js";
+import { nameOf } from "./resources.js";
 import { setQuery, to } from "./router.js";
 import { emptyState, table } from "./table.js";
 
@@ -20,7 +21,7 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 export async function traffic({ query, signal, who }) {
   const whole = who.workspace === null && who.project === null; // the numbers of all resources are the whole organization's
   const kinds = whole ? KINDS : KINDS.slice(0, 1); // a narrower key reads those of deployments
-  const found = await Promise.all(kinds.map(async ([kind, word]) => (await get(`/api/v1/${kind}`, { query: { page_size: CHOICES }, signal })).data.map((one) => ({ id: one.id, kind, words: `${one.name ?? one.slug} (${word})` }))));
+  const found = await Promise.all(kinds.map(async ([kind, word]) => (await get(`/api/v1/${kind}`, { query: { page_size: CHOICES }, signal })).data.map((one) => ({ id: one.id, kind, words: `${nameOf(one)} (${word})` }))));
   const resources = found.flat();
   if (!whole && resources.length === 0) return null;
   const filter = { period: Object.hasOwn(PERIODS, query.period) ? query.period : "hour", resource: query.resource ?? "" };

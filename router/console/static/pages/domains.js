@@ -7,6 +7,7 @@ import { dialog } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { form } from "../lib/form.js";
 import { all } from "../lib/places.js";
+import { nameOf } from "../lib/resources.js";
 import { navigate, setQuery, to } from "../lib/router.js";
 import { claimDialog } from "../lib/records.js";
 
@@ -43,7 +44,7 @@ const COLUMNS = [
 
 async function add(signal) {
   const [computers, deployments] = await Promise.all([all("/api/v1/computers", signal), all("/api/v1/deployments", signal)]);
-  const options = [...deployments.map((one) => [`deployment_id:${one.id}`, `${one.name} (deployment)`]), ...computers.map((one) => [`computer_id:${one.id}`, `${one.name} (computer)`])];
+  const options = [...deployments.map((one) => [`deployment_id:${one.id}`, `${nameOf(one)} (deployment)`]), ...computers.map((one) => [`computer_id:${one.id}`, `${nameOf(one)} (computer)`])];
   if (options.length === 0) {
     await dialog({
       title: "Nothing to lead to yet",

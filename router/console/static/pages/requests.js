@@ -6,6 +6,7 @@ import { actionButton, announce, errorBox } from "../lib/feedback.js";
 import { all } from "../lib/places.js";
 import { setQuery } from "../lib/router.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
+import { nameOf } from "../lib/resources.js";
 import { duration, requestDetails, toneOf } from "../lib/request_details.js";
 
 const KINDS = [["deployments", "deployment"], ["computers", "computer"], ["sandboxes", "sandbox"]];
@@ -16,7 +17,7 @@ const AGAIN_AFTER = 3_000; // milliseconds until a stream that ended is opened a
 
 export async function render({ query, signal, who }) {
   const wide = who.workspace === null && who.project === null;
-  const resources = (await Promise.all(KINDS.map(async ([path, kind]) => (await all(`/api/v1/${path}`, signal)).map((one) => ({ path: `/api/v1/${path}/${one.id}`, id: one.id, words: `${one.name} (${kind})` }))))).flat();
+  const resources = (await Promise.all(KINDS.map(async ([path, kind]) => (await all(`/api/v1/${path}`, signal)).map((one) => ({ path: `/api/v1/${path}/${one.id}`, id: one.id, words: `${nameOf(one)} (${kind})` }))))).flat();
   if (!wide && resources.length === 0) return [h("h1", null, "Requests"), emptyState({ title: "Nothing to see requests of", text: "Requests show up here for each sandbox, computer and deployment that this key reaches. It reaches none yet." })];
   const filter = { resource_id: "", host: "", method: "", path_contains: "", status: "", fault: "", ending: "", min_duration_ms: "", request_id: "", since: "", until: "", ...query };
   if (!wide && !resources.some((one) => one.id === filter.resource_id)) filter.resource_id = resources[0].id;
