@@ -42,9 +42,7 @@ from router.store.types import BytesHave
 from router.store.upsert import Upsert
 from router.store.wake_tables import wakes
 from router.tenancy.former import FORMER
-
-STEP = 500  # rows that one transaction deletes
-_DELETED = "tenant.delete"
+from router.tenancy.tenant_deletion import DELETED
 
 NOT_THEIRS: Mapping[str, str] = MappingProxyType(
     {
@@ -120,7 +118,7 @@ def _by_reference(
 
 
 def _is_deletion(tenant_id: str) -> sa.ColumnElement[bool]:
-    return sa.and_(audit_entries.c.action == _DELETED, audit_entries.c.resource_id == tenant_id)
+    return sa.and_(audit_entries.c.action == DELETED, audit_entries.c.resource_id == tenant_id)
 
 
 OWNED: Mapping[str, Callable[[str], sa.ColumnElement[bool]]] = MappingProxyType(_owned())

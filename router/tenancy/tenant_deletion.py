@@ -27,7 +27,8 @@ from router.tenancy.transaction import Tx as TenancyTx
 
 _AT_ONCE: Final = 50  # resources that one transaction destroys
 _STEP: Final = 500  # rows that one transaction deletes
-_DELETED: Final = "tenant.delete"
+DELETED: Final = "tenant.delete"
+"""The action of the entry that stays."""
 
 Progress = Callable[[str, int], object]
 """Called with what is being deleted, and how many of that are gone by now."""
@@ -132,7 +133,7 @@ class TenantDeletion:
             actor_id=actor.id,
             actor_name=actor.name,
             via=via,
-            action=_DELETED,
+            action=DELETED,
             resource_type="tenant",
             resource_id=tenant_id,
         )
