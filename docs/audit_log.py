@@ -74,7 +74,7 @@ no visitor, and after a key was stolen the first question is where from. Only wh
 
 **Refused acts** are requests that were understood and came with a valid key, and got 403, 404 (also for what belongs to others), 409, 410, 412, 423, 424 or
 451. A wrong field (422), a rate (429) or a key that nobody has (401) is no act: the log lines have it. Equal refusals become one entry with a `count`, and of
-a tenant so many different ones each second; more are counted under `audit.more_refusals`. Where a tenant has more entries than it may, those of refused acts go first.
+a tenant at most 50 different ones each second have entries of their own; what comes on top is counted in one, `audit.more_refusals`. Where a tenant has more entries than it may, those of refused acts go first.
 
 **Not here**: visits, and passwords and sign-ins of visitors at previews, which are in the access log; share links, passwords and tokens that are made or
 revoked are. A request that is sent again with the same `Idempotency-Key` was one act.

@@ -123,4 +123,4 @@ async def test_who_reads_who_is_ended_and_who_stays_out(bench: ConsoleBench) -> 
     assert await bench.tab.evaluate("location.hash") == ""
     await bench.fill("API key", bench.customer.key)
     await bench.press("Enter")
-    await bench.says("whole tenant", ".who")
+    await bench.says("whole organization", ".who")

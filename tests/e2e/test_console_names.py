@@ -138,7 +138,7 @@ async def test_preview_domains(bench: Bench) -> None:
     await bench.tab.until("!document.querySelector('main [aria-busy]')")
     await bench.check_page("preview-domains-verified")
     await bench.go(f"/preview-domains?scope=project:{project['id']}", "Preview domains")
-    await bench.says("inherited from the tenant", "main .badge")
+    await bench.says("inherited from the organization", "main .badge")
     bench.customer.call(
         "PUT", f"/workspaces/{workspace['id']}/preview-domain", {"preview_domain": "team.yourcompany.com"}
     )
@@ -211,7 +211,7 @@ async def test_a_key_of_a_project(bench: Bench) -> None:
     await bench.says("Create a webhook", "dialog h2")
     await bench.press("Escape")
     await bench.go("/preview-domains", "Preview domains")
-    await bench.says("inherited from the workspace, the tenant or the platform", "main .badge")
+    await bench.says("inherited from the workspace, the organization or the platform", "main .badge")
     await bench.go("/domains", "Domains")
     await bench.activate("Add domain")
     await bench.says("Nothing to lead to yet", "dialog h2")
@@ -220,7 +220,7 @@ async def test_a_key_of_a_project(bench: Bench) -> None:
     await bench.log_in(key["key"])
     await bench.says("workspace Clinic", ".who")
     await bench.go("/preview-domains", "Preview domains")
-    await bench.says("inherited from the tenant or the platform", "main .badge")
+    await bench.says("inherited from the organization or the platform", "main .badge")
 
 
 # What Domain Connect's part of the API answers where the provider has our templates (test_domain_connect.py), in the place of null.

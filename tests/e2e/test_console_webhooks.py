@@ -21,6 +21,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
 
 
 async def test_a_webhook_from_its_secret_to_its_end(bench: Bench) -> None:
+    """What people do shows on the page; the receiver gets what is signed with the secret that was shown, and its answer makes no HTML."""
     heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
     async def receive(request: web.BaseRequest) -> web.Response:

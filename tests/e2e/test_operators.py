@@ -25,6 +25,8 @@ from tests.support.workers import Connection, control, owner, workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 HOST = f"shop.{PLATFORM_DOMAIN}"
+# For what a node of one process does not do: replace a worker, or all processes at a reload.
+SEVERAL = pytest.mark.parametrize("node", [2], ids=["workers"], indirect=True)
 
 
 class Operated:
@@ -311,11 +313,10 @@ async def test_a_level_ends_by_itself_everywhere(node: Operated) -> None:
     await comes_true(levels, wanted=[])
 
 
+@SEVERAL
 async def test_a_worker_that_starts_is_told(node: Operated) -> None:
     """It has the levels that the others were given."""
     before = workers(node.router.process.pid)
-    if not before:
-        return  # a node of one process has none
     await node.run("log-level", "router.gate", "debug", "--for", "5m")
     os.kill(before[0], signal.SIGKILL)
 
@@ -415,12 +416,11 @@ async def test_a_command_says_why_it_reaches_no_node(node: Operated, tmp_path: P
     assert f"no node with these settings answers at {tmp_path / 'operator-read.sock'}" in errors
 
 
+@SEVERAL
 async def test_a_reload_hands_the_sockets_over(node: Operated) -> None:
     """The new control process answers at the same files, with the new workers; taps of the old one end, and so do levels."""
     process = node.router.process
     before = {*control(process.pid), *workers(process.pid)}
-    if not before:
-        return  # a node of one process opens its log again, and that is all
     await node.run("log-level", "router.gate", "debug")
 
     async def replaced() -> bool:

@@ -97,7 +97,7 @@ function scopeOf(who) {
   if (who.person !== null) return `${who.person}${who.read_only ? ", may only read" : ""}`;
   if (who.project !== null) return `project ${who.project.name}`;
   if (who.workspace !== null) return `workspace ${who.workspace.name}`;
-  return who.scope === "platform" ? "platform key" : "whole tenant";
+  return who.scope === "platform" ? "platform key" : "whole organization";
 }
 
 function focusHeading(main) {

@@ -25,7 +25,7 @@ export async function everything(signal) {
   const names = new Map([workspace, ...workspaces, ...projects].filter((place) => place !== null).map((place) => [place.id, place.name]));
   const words = (scope) => {
     const [kind, id] = scope.split(":");
-    return id === undefined ? (kind === "tenant" ? "Whole tenant" : kind) : `${kind === "workspace" ? "Workspace" : "Project"} ${names.get(id) ?? id}`;
+    return id === undefined ? (kind === "tenant" ? "Whole organization" : kind) : `${kind === "workspace" ? "Workspace" : "Project"} ${names.get(id) ?? id}`;
   };
   const scopes = ["tenant", ...workspaces.map(({ id }) => `workspace:${id}`), ...projects.map(({ id }) => `project:${id}`)];
   return { workspaces, projects, names, scope: words, scopes: scopes.map((scope) => [scope, words(scope)]) };

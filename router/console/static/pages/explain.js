@@ -63,6 +63,6 @@ const LEVELS = {
   exact: "the custom domain itself",
   project: "the project's preview domain",
   workspace: "the workspace's preview domain",
-  tenant: "the tenant's preview domain",
+  tenant: "the organization's preview domain",
   platform: "the platform's domain",
 };

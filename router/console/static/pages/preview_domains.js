@@ -10,7 +10,7 @@ import { setQuery } from "../lib/router.js";
 import { claimDialog, diagnosis, providerNote, recordsTable } from "../lib/records.js";
 import { ownCertificate } from "../lib/own_certificate.js";
 
-const ORDER = "The project's own domain holds; without one the workspace's; without one the tenant's; without any the platform's.";
+const ORDER = "The project's own domain holds; without one the workspace's; without one the organization's; without any the platform's.";
 
 export async function render({ signal, query, who }) {
   const places = await everything(signal);
@@ -96,7 +96,7 @@ async function why(setting, scope, signal, places) {
       if (error.status === 403) return null; // a project's key does not reach it
       throw error;
     }));
-    if (above === null || above === undefined) return "inherited from the workspace, the tenant or the platform";
+    if (above === null || above === undefined) return "inherited from the workspace, the organization or the platform";
     if (above.preview_domain !== null) return `inherited from workspace ${places.names.get(workspace)}`;
   }
   if (kind === "tenant") return "the platform's: none is set";
@@ -104,8 +104,8 @@ async function why(setting, scope, signal, places) {
     if (error.status === 403) return null;
     throw error;
   });
-  if (tenant === null) return "inherited from the tenant or the platform";
-  return tenant.preview_domain !== null ? "inherited from the tenant" : "the platform's: no scope has one";
+  if (tenant === null) return "inherited from the organization or the platform";
+  return tenant.preview_domain !== null ? "inherited from the organization" : "the platform's: no scope has one";
 }
 
 function own(setting, path, again) {
