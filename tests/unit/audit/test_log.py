@@ -127,6 +127,7 @@ async def test_a_fault_of_ours_does_not_end_the_log(monkeypatch: pytest.MonkeyPa
     setting.log.ended(act(2), 200)
     await eventually(lambda: len(setting.store.entries) == 1, "the next entry is stored")
     running.cancel()
+    await asyncio.wait({running})
     assert await setting.entries() == [("sandbox.update", "s2", 200, 1)]
 
 

@@ -257,8 +257,7 @@ async def test_tenants_are_forgotten_after_a_minute(
     proxy.gate.clear()
     service_ = service(proxy, clock)
     first = asyncio.create_task(service_.send(RECORD, Changes(), client=""))
-    while not proxy.orders:
-        await asyncio.sleep(0)
+    await eventually(lambda: proxy.orders, "the first is under way")
     await failed(service_.send(RECORD._replace(tenant=SHOP.bytes), Changes(), client=""))
     proxy.gate.set()
     await first
