@@ -47,7 +47,8 @@ The official client calls it `client.audit_log.list(type=…, actor_id=…, reso
 
 Who sees what: a key of the tenant all of its entries; a key of a workspace or project those of what lies there, and of what was done with
 such a key; a key of the platform everything, also what is about no tenant. Of acts of the platform's own people a tenant sees that it was they
-(`actor_id` is `platform`), what they did and when: no name, address, request id or program.
+(`actor_id` is `platform`), what they did and when: no name, address, request id or program, and conditions on `actor_id` and `request_id` leave
+these acts out.
 
 ## An entry
 

@@ -1,10 +1,11 @@
 """/audit-log: who did what with which key from where. Entries are read, and neither changed nor deleted."""
 
 import enum
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
@@ -17,6 +18,9 @@ from router.api.principal import Access, Principal
 from router.audit.entry import ActorType, Entry, EntryFilter, Outcome, Via
 from router.audit.export import csv_head, csv_line, json_line
 from router.audit.log import AuditLog
+from router.errors import RATE_LIMITED, RouterError
+
+MAX_EXPORTS: Final = 4  # of one tenant at once, on this node: each holds a connection for as long as its reader takes
 
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
@@ -25,7 +29,10 @@ class AuditConditions(Query):
     action: Annotated[TypePattern | None, Field(description="One action, or all of a kind: `custom_domain.*`.")] = None
     type: Annotated[TypePattern | None, Field(description="Another name of `action`.")] = None
     actor_type: Choice[ActorType] | None = None
-    actor_id: Annotated[_Word | None, Field(description="Of a key its id, of a token its subject.")] = None
+    actor_id: Annotated[
+        _Word | None,
+        Field(description="Of a key its id, of a token its subject. Never finds acts of the platform's people."),
+    ] = None
     resource_type: Annotated[_Word | None, Field(description="The noun of an action, as `custom_domain`.")] = None
     resource_id: _Word | None = None
     outcome: Choice[Outcome] | None = None
@@ -87,6 +94,7 @@ class AuditLogApi(Handlers):
 
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
+        self._exports: Counter[str | None] = Counter()  # that are under way, by tenant
 
     @operation("GET", "", "List entries of the audit log")
     async def list(self, call: Call[None, AuditQuery]) -> Paged[AuditEntryOut]:
@@ -111,15 +119,28 @@ class AuditLogApi(Handlers):
         as_csv = query.format is Format.CSV
 
         async def parts() -> AsyncGenerator[bytes, None]:
-            if as_csv:
-                yield csv_head()
-            async with aclosing(pages):
-                async for page in pages:
-                    rows = [shown_to(principal, entry).model_dump(mode="json") for entry in page]
-                    yield b"".join(map(csv_line if as_csv else json_line, rows))
+            with self._one_more(principal.tenant_id):
+                if as_csv:
+                    yield csv_head()
+                async with aclosing(pages):
+                    async for page in pages:
+                        rows = [shown_to(principal, entry).model_dump(mode="json") for entry in page]
+                        yield b"".join(map(csv_line if as_csv else json_line, rows))
 
         kind = "text/csv" if as_csv else "application/x-ndjson"
         return Download(kind, f"audit-log.{query.format}", parts())
+
+    @contextmanager
+    def _one_more(self, tenant_id: str | None) -> Iterator[None]:
+        """One more export under way. Raises RouterError RATE_LIMITED where the tenant has as many as it may."""
+        if self._exports[tenant_id] >= MAX_EXPORTS:
+            message = f"{MAX_EXPORTS} exports of this organization's audit log are under way. Wait until one has ended."
+            raise RouterError(RATE_LIMITED, message, retry_after=5)
+        self._exports[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._exports -= Counter((tenant_id,))  # and forget a tenant without any
 
     @operation("GET", "/{id}", "Get an entry of the audit log")
     async def get(self, call: Call) -> Data[AuditEntryOut]:
@@ -131,6 +152,8 @@ class AuditLogApi(Handlers):
 def conditions_of(principal: Principal, query: AuditConditions) -> EntryFilter:
     """What is asked for, inside what the caller may see. Raises RouterError FORBIDDEN."""
     tenant_id, workspace_id, project_id = None, query.workspace_id, query.project_id
+    # What is not shown of the platform's people must not be found out by asking for it.
+    hides = principal.access < Access.PLATFORM and (query.actor_id is not None or query.request_id is not None)
     if principal.access < Access.PLATFORM:  # the platform sees all tenants', unless it works for one
         bounds = list_conditions(principal, workspace_id, project_id)
         tenant_id, workspace_id, project_id = bounds["tenant_id"], bounds["workspace_id"], bounds["project_id"]
@@ -147,14 +170,14 @@ def conditions_of(principal: Principal, query: AuditConditions) -> EntryFilter:
         request_id=query.request_id,
         since=query.since,
         until=query.until,
+        not_by_platform=hides,
     )
 
 
 def shown_to(principal: Principal, entry: Entry) -> AuditEntryOut:
     """An entry as the caller may see it."""
     out = AuditEntryOut.model_validate(entry)
-    ours = entry.actor_type in {ActorType.PLATFORM, ActorType.OPERATOR} or entry.actor_scope == "platform"
-    if principal.access is Access.PLATFORM or not ours:
+    if principal.access is Access.PLATFORM or not entry.by_platform:
         return out
     hidden = {"actor_id": "platform", "actor_name": None, "address": None, "user_agent": None, "request_id": None}
     return out.model_copy(update=hidden)

@@ -24,6 +24,10 @@ class ActorType(enum.StrEnum):
     SYSTEM = "system"
 
 
+PLATFORMS: Final = frozenset({ActorType.PLATFORM, ActorType.OPERATOR})
+PLATFORM_SCOPE: Final = "platform"  # of a key
+
+
 class Via(enum.StrEnum):
     """By which way."""
 
@@ -91,11 +95,16 @@ class Entry:
     changes: Mapping[str, Any] = field(default_factory=dict)
     count: int = 1
 
+    @property
+    def by_platform(self) -> bool:
+        """Whether it is an act of the platform's own people, of whom a tenant sees no name."""
+        return self.actor_type in PLATFORMS or self.actor_scope == PLATFORM_SCOPE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFilter:
     """Conditions of a list; None is no condition. `action` may end with FAMILY. `after` leaves out the entry of that `created_at`
-    and id, and those that come before it in the list."""
+    and id, and those that come before it in the list. `not_by_platform` leaves out acts of the platform's people."""
 
     tenant_id: str | None = None
     workspace_id: str | None = None
@@ -110,6 +119,7 @@ class EntryFilter:
     since: datetime | None = None
     until: datetime | None = None
     after: tuple[datetime, str] | None = None
+    not_by_platform: bool = False
 
 
 class AuditRows(Protocol):

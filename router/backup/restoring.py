@@ -164,10 +164,10 @@ def _caddy_is_to_be_filled(folder: Path | None, manifest: Manifest) -> Sequence[
 
 def _put_files(archive: Archive, folder: Path, files: Sequence[str]) -> None:
     for name in files:
-        path = folder / name
+        path, content = folder / name, archive.content(name)  # which refuses a name that leads out of the folder
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_bytes(archive.content(name))
+        path.write_bytes(content)
 
 
 def _names_in(archive: Archive, manifest: Manifest) -> Iterator[CaddyCertificate]:

@@ -5,7 +5,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from router.audit.entry import FAMILY, ActorType, AuditRows, Entry, EntryFilter, Outcome, Via
+from router.audit.entry import (
+    FAMILY,
+    PLATFORM_SCOPE,
+    PLATFORMS,
+    ActorType,
+    AuditRows,
+    Entry,
+    EntryFilter,
+    Outcome,
+    Via,
+)
 from router.base.paging import Window
 from router.store.audit_tables import audit_entries as entries
 from router.store.changes import chunks
@@ -87,6 +97,9 @@ def _where(where: EntryFilter) -> list[sa.ColumnElement[bool]]:
         found.append(entries.c.created_at >= where.since)
     if where.until is not None:
         found.append(entries.c.created_at < where.until)
+    if where.not_by_platform:
+        found.append(entries.c.actor_type.not_in([one.value for one in PLATFORMS]))
+        found.append(sa.or_(entries.c.actor_scope.is_(None), entries.c.actor_scope != PLATFORM_SCOPE))
     return found
 
 

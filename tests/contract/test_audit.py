@@ -81,6 +81,7 @@ async def test_conditions(log: Transactions[AuditTx], clock: ManualClock) -> Non
     """Each narrows; the newest come first."""
     ids = {}
     for name, fields in {
+        "key of the platform": {"actor_scope": "platform", "tenant_id": None},
         "plain": {},
         "of others": {"tenant_id": "t2"},
         "domain": {"action": "custom_domain.create", "resource_type": "custom_domain", "resource_id": "d1"},
@@ -104,6 +105,7 @@ async def test_conditions(log: Transactions[AuditTx], clock: ManualClock) -> Non
     assert await found(action="custom.*") == []
     assert await found(resource_type="custom_domain", resource_id="d1") == ["domain"]
     assert await found(outcome=Outcome.REFUSED) == ["refused"]
+    assert await found(not_by_platform=True) == ["there", "refused", "domain", "of others", "plain"]
     assert await found(actor_type=ActorType.OPERATOR) == await found(actor_id="1000") == ["operator"]
     assert await found(workspace_id="w1") == await found(project_id="p1") == await found(request_id="r1") == ["there"]
     assert await found(since=start + timedelta(seconds=1), until=start + timedelta(seconds=3)) == [

@@ -75,6 +75,8 @@ def _fits(entry: Entry, where: EntryFilter) -> bool:
     wanted = {name: getattr(where, name) for name in _SAME}
     if any(value is not None and getattr(entry, name) != value for name, value in wanted.items()):
         return False
+    if where.not_by_platform and entry.by_platform:
+        return False
     if where.action is not None:
         family = where.action.removesuffix("*")
         if not (entry.action.startswith(family) if where.action.endswith(FAMILY) else entry.action == where.action):

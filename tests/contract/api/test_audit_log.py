@@ -183,6 +183,9 @@ async def test_who_sees_what(api: ApiClient, services: Services, acme: Account, 
     (by_platform,) = await entries(api, actor_type="platform")
     hidden = {name: by_platform[name] for name in ("actor_id", "actor_name", "address", "user_agent", "request_id")}
     assert hidden == {"actor_id": "platform", **dict.fromkeys(list(hidden)[1:])}
+    whole = (await api("GET", f"{LOG}/{by_platform['id']}", key=platform)).json["data"]
+    for name in ("actor_id", "request_id"):  # nor can it be found out by asking for it
+        assert await entries(api, **{name: whole[name]}) == []
     assert by_platform["changes"] == {"events": {"new": ["sandbox.suspended"]}}
     entry_id = by_platform["id"]
     assert (await api("GET", f"{LOG}/{entry_id}")).json["data"] == by_platform
