@@ -30,7 +30,7 @@ api "/audit-log?actor_id=$KEY_ID"
 ```
 
 `/audit-log/export` takes the same conditions and sends everything as a file, `format=ndjson` (a JSON object in each line) or `csv`, while it is
-read: a connection that is cut says that the file is not whole. In CSV a text that a spreadsheet would take for a formula has a quote before it. Operators
+read: a connection that is cut says that the file is not whole. Four of an organization may be under way at a node; more get 429. In CSV a text that a spreadsheet would take for a formula has a quote before it. Operators
 have `miosa-router audit list` and `miosa-router audit export FILE [--csv]`, over all tenants or one.
 
 | condition | finds |
