@@ -1,5 +1,6 @@
 """`audit`: who did what with which key from where."""
 
+import os
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
@@ -9,7 +10,7 @@ import typer
 from router.base.paging import Listing
 from router.cli.options import AsJson, Config, Limit, OneTenant, Page, group, parse_time, window
 from router.cli.output import show, show_list
-from router.cli.run_command import reported, tenant_id, with_services
+from router.cli.run_command import CommandError, reported, tenant_id, with_services
 
 if TYPE_CHECKING:
     from router.audit.entry import Entry, EntryFilter
@@ -69,9 +70,10 @@ def audit_export(
 
     async def write(services: "Services") -> int:
         where = await _where(services, tenant, action, actor, resource, outcome, since, until)
-        part = file.with_name(f"{file.name}.part")
+        part = file.with_name(f".{file.name}.unfinished-{os.getpid()}")
+        target = part.open("xb")  # outside: where it can't be made there is nothing of ours to remove
         try:
-            with part.open("xb") as target:
+            with target:
                 number = await _write(services, where, target, as_csv)
             part.rename(file)
         except BaseException:
@@ -81,7 +83,7 @@ def audit_export(
 
     with reported(as_json):
         if file.exists():
-            raise FileExistsError(f"{file} is there already")
+            raise CommandError("exists", f"{file} exists already: nothing is written over")
         number = with_services(config, write, reads=True)
         show({"file": str(file), "entries": number}, as_json)
 

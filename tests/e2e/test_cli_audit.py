@@ -49,8 +49,8 @@ def test_commands_have_entries_which_can_be_listed_and_exported(tmp_path: Path) 
         assert [row["resource_name"] for row in csv.DictReader(file)] == ["'=cmd()", "'=cmd()"]
     for exported in ("log.ndjson", "log.csv"):
         assert key["key"] not in (tmp_path / exported).read_text()
-    assert "is there already" in cli.error("audit", "export", "log.csv")["message"]
-    assert not list(tmp_path.glob("*.part"))
+    assert "exists already" in cli.error("audit", "export", "log.csv")["message"]
+    assert not list(tmp_path.glob(".*unfinished*"))
 
 
 def test_a_node_stores_what_waits(tmp_path: Path) -> None:
