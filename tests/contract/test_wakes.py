@@ -381,6 +381,7 @@ async def test_a_node_without_a_caller(database: str, store: Store, world: World
     await other.close()
 
 
+@pytest.mark.realtime
 async def test_who_follows_hears_of_each_state(database: str, store: Store, world: World, platform: Platform) -> None:
     """On the feed of all records; asking again for what is under way writes nothing."""
     shop = await sleeping(world)

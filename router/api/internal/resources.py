@@ -114,6 +114,9 @@ class ResourceOut(Out):
     wake: Wake | None
     keeps_awake: bool | None
     identity: bool
+    capture_since: Instant | None
+    capture_until: Instant | None
+    capture_by: str | None
     size: str | None
     template_type: str | None
     vcpus: int | None
