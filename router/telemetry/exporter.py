@@ -111,7 +111,11 @@ class Exporter(Generic[Item]):
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
                 self._sending = len(batch)
-                await self._deliver(batch)
+                try:
+                    await self._deliver(batch)
+                except Exception:  # noqa: BLE001  # a fault of ours; what comes next is sent all the same
+                    _log.exception("a batch of telemetry given up", type=self._signal.name)
+                    self._count("dropped", len(batch))
                 self._sending = 0
                 if len(self._waiting) < MAX_BATCH and not self._closing.is_set():
                     break
