@@ -70,6 +70,8 @@ async def test_requests_errors_and_durations(bench: Bench) -> None:
     await bench.tab_to("Traffic of", 200)
     await bench.press("ArrowDown")
     await bench.tab.until("location.hash.includes('resource=')")
+    # The sums are the same as of all resources; the link is the new choice's once they were drawn anew.
+    await bench.tab.until("document.querySelector('a[href*=\"status=5xx\"]')?.hash.includes('resource_id=')")
     await bench.tab.until(f"{SUMS}[0] === '10'")
     await bench.activate("See the failed requests")
     await bench.shows("Requests")

@@ -1,29 +1,34 @@
 """From packs of ended exchanges to spans and log records."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from router import errors
+from router.http1.requests import RequestHead
 from router.observe.ended_exchange import Finished
+from router.proxy.client import ClientConnection
+from router.proxy.exchange import Exchange
 from router.records.packing import pack
 from router.telemetry.spans import Made, SpanMaker
 from tests.support.otlp import texts
 from tests.support.request_records import ACME, SHOP, led
+from tests.support.transcript import Stage
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 EPOCH = 1_700_000_000.0
 
 
-class FromProxy(Finished):
+def of_proxy() -> Exchange:
     """An exchange whose request a trusted proxy sent."""
+    incoming = ClientConnection(Stage().worker)
+    incoming.trusted = True
+    return Exchange(incoming.worker, incoming, RequestHead(b"GET", b"/", 1), 10.0)
 
-    def by_trusted_proxy(self) -> bool:
-        return True
 
-
-def exchange(kind: type[Finished] = Finished, **changes: Any) -> Finished:
+def exchange(kind: Callable[[], Finished] = Finished, **changes: Any) -> Finished:
     """A GET of 250 ms, whose first byte came after 100, in the tenth second."""
     done = kind()
     fields = {
@@ -114,11 +119,11 @@ def test_what_failed_is_an_error() -> None:
 
 def test_a_trusted_proxy_says_whether_it_is_traced() -> None:
     """Its sampled flag decides, both ways, and its span is the parent; else the share does."""
-    (root, *_) = make(exchange(FromProxy, **traced("01")), sample=0.0).spans
+    (root, *_) = make(exchange(of_proxy, **traced("01")), sample=0.0).spans
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE, PARENT)
-    assert make(exchange(FromProxy, **traced("00"))).spans == []
-    assert make(exchange(FromProxy, **traced("01")), sample=0.0, honour_sampled=False).spans == []
-    assert make(exchange(FromProxy, **traced("00")), honour_sampled=False).spans[0].trace_id.hex() == TRACE
+    assert make(exchange(of_proxy, **traced("00"))).spans == []
+    assert make(exchange(of_proxy, **traced("01")), sample=0.0, honour_sampled=False).spans == []
+    assert make(exchange(of_proxy, **traced("00")), honour_sampled=False).spans[0].trace_id.hex() == TRACE
 
 
 def test_a_stranger_chooses_neither_trace_nor_sampling() -> None:
@@ -153,7 +158,7 @@ def test_no_more_are_traced_than_may_be() -> None:
 
 def test_each_request_is_a_log_record() -> None:
     """Sampled or not; with its span where there is one."""
-    found = make(exchange(FromProxy, **traced()), exchange(id=b"req-2", status=503, ending="EA"), sample=0.0, logs=True)
+    found = make(exchange(of_proxy, **traced()), exchange(id=b"req-2", status=503, ending="EA"), sample=0.0, logs=True)
     first, second = found.logs
     assert (first.trace_id.hex(), first.span_id) == (TRACE, found.spans[0].span_id)
     assert first.body.string_value == "200 -- GET shop.miosa.app/users/17"
