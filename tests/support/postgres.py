@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -196,7 +197,8 @@ class Postgres:
         # The first process last, or first: it must not see its children stop, or start others meanwhile.
         family = [self._process.pid, *children(self._process.pid)]
         for pid in family:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a child may have ended since
+                os.kill(pid, number)
 
 
 # A primary's settings, over those above, so that it can have a standby; and the standby's own.
