@@ -73,8 +73,13 @@ def run(port: int, host: str, rate: int, seconds: float, connections: int) -> di
             else:
                 one = opened[descriptor]
                 answer = one.recv(65536)
-                if not answer:
-                    raise ConnectionError("the proxy has closed a connection")
+                if not answer and descriptor in due_of:
+                    raise ConnectionError("the proxy has closed a connection that waits for a response")
+                if not answer:  # it was not needed for as long as the proxy waits for a request
+                    poll.unregister(descriptor)
+                    free.remove(one)
+                    opened.pop(descriptor).close()
+                    continue
                 instant = now()
                 if answer.startswith(b"HTTP/1.1 200"):
                     took.append(instant - due_of.pop(descriptor))
