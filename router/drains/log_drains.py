@@ -1,7 +1,5 @@
 """The service of log drains: their owners make, change, test and delete them."""
 
-import base64
-import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol, TypedDict, Unpack
@@ -28,7 +26,7 @@ from router.drains.log_drain import BatchFormat, DrainKind, DrainState, LogDrain
 from router.drains.transaction import Tx
 from router.errors import CONFLICT, NOT_FOUND, NOT_SERVED_HERE, RouterError
 from router.records.kept import KeptRecords
-from router.tenancy.deliveries import SECRET_PREFIX, Attempt
+from router.tenancy.deliveries import Attempt, new_secret
 from router.tenancy.destinations import MAX_URL, Destinations
 from router.tenancy.validation import Fields, invalid
 
@@ -101,7 +99,7 @@ class LogDrains:
             id=new_id(),
             tenant_id=tenant_id,
             kind=kind,
-            secret=_new_secret(),
+            secret=new_secret(),
             position=position,
             created_at=now,
             updated_at=now,
@@ -153,7 +151,7 @@ class LogDrains:
             if credentials is not None:
                 new = self._with(new, credentials)
             if rotate_secret:
-                new = replace(new, secret=_new_secret(), old_secret=old.secret, old_secret_until=now + GRACE)
+                new = replace(new, secret=new_secret(), old_secret=old.secret, old_secret_until=now + GRACE)
             if new.state is DrainState.ACTIVE:
                 resumed = old.state is DrainState.PAUSED
                 position = newest if resumed else old.position
@@ -274,10 +272,6 @@ def _place_of(url: str) -> tuple[str | None, int | None]:
     """To which host and port credentials go."""
     judged = judged_url(url)
     return judged.raw_host, judged.port
-
-
-def _new_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _event(drain: LogDrain) -> dict[str, object]:

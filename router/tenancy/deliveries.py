@@ -27,6 +27,7 @@ import hashlib
 import hmac
 import json
 import random
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -298,6 +299,11 @@ def message(due: Due, now: datetime) -> tuple[bytes, Mapping[str, str]]:
         "Miosa-Delivery": due.id,
     }
     return body, headers | signatures(body, due.event.id, due.secrets, int(now.timestamp()))
+
+
+def new_secret() -> str:
+    """A secret to sign with, as Standard Webhooks has them."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def signatures(body: bytes, message_id: str, secrets: Sequence[str], stamp: int) -> dict[str, str]:

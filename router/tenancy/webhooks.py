@@ -4,9 +4,7 @@ A webhook receives events of what lies in its project, its workspace, or anywher
 made; the one before it stays good for a day, so that receivers can be changed one after the other.
 """
 
-import base64
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +15,7 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.tenancy.deliveries import SECRET_PREFIX, Delivery, DeliveryState
+from router.tenancy.deliveries import Delivery, DeliveryState, new_secret
 from router.tenancy.destinations import MAX_URL, Destinations
 from router.tenancy.events import Event
 from router.tenancy.transaction import Tx
@@ -120,7 +118,7 @@ class Webhooks:
                 event_types=types,
                 description=description,
                 enabled=enabled,
-                secret=_new_secret(),
+                secret=new_secret(),
                 created_at=now,
                 updated_at=now,
             )
@@ -180,9 +178,7 @@ class Webhooks:
         now = self._clock.now()
         async with self._store.begin() as tx:
             old = _found(await tx.webhooks.get(webhook_id))
-            new = replace(
-                old, secret=_new_secret(), old_secret=old.secret, old_secret_until=now + GRACE, updated_at=now
-            )
+            new = replace(old, secret=new_secret(), old_secret=old.secret, old_secret_until=now + GRACE, updated_at=now)
             await tx.webhooks.save(new)
             return new
 
@@ -255,10 +251,6 @@ class Webhooks:
 def is_type(text: str) -> bool:
     """Whether a webhook may ask for it."""
     return re.fullmatch(TYPE, text) is not None
-
-
-def _new_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()  # as Standard Webhooks has them
 
 
 def _found(webhook: Webhook | None) -> Webhook:
