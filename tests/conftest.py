@@ -1,5 +1,6 @@
 """What all kinds of tests may ask for: servers that are started once, when the first test needs them."""
 
+import logging
 import os
 import sysconfig
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
+from router.observe import logs
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
 
@@ -29,6 +32,20 @@ def pytest_configure() -> None:
             continue  # what all of them share
         if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: run `make install`", returncode=3)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Logging is the process's: what a test configures, or a command that it runs, is taken back."""
+    root = logging.getLogger()
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    yield
+    if structlog.get_config() != config:
+        logs.set_levels({})
+        logging.captureWarnings(False)
+        structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -449,6 +449,8 @@ class Exchange(Finished):
                 self.worker.metrics.count("backend_errors", "bad_response")
                 self.tries += 1
                 spoke = recognise(backend.buffer) if backend.buffer else errors.CONNECTION_CLOSED
+                if spoke is errors.BAD_BACKEND_RESPONSE:
+                    spoke = errors.bad_response("it came before the request was sent")
                 self.respond(spoke, endings.BACKEND_IN_RESPONSE_HEAD)
                 return
             self.forward(backend)

@@ -207,7 +207,8 @@ async def test_explain_and_ask_work_beside_the_workers(node: Router, tenant: str
 async def test_what_was_refused_is_known_to_the_owner(node: Router, tenant: str) -> None:
     """From any worker to `/explain` and to the command: the program's response that breaks HTTP, and why."""
 
-    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
         await writer.drain()
         writer.close()

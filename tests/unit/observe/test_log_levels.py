@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,18 +29,12 @@ class Lines(logging.Handler):
 
 
 @pytest.fixture
-def lines() -> Iterator[Lines]:
-    """Logging as a process has it, and as it was before afterwards."""
-    root = logging.getLogger()
-    before, level, config = root.handlers[:], root.level, structlog.get_config()
+def lines() -> Lines:
+    """Logging as a process has it."""
     logs.configure(Settings())
     handler = Lines()
-    root.handlers[:] = [handler]
-    yield handler
-    logs.set_levels({})
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.configure(**config)
+    logging.getLogger().handlers[:] = [handler]
+    return handler
 
 
 def say() -> None:
