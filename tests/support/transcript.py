@@ -358,6 +358,10 @@ def _speak_first(stage: Stage) -> None:
     stage.dialling = lambda backend: backend.receive(b"SSH-2.0-OpenSSH_9.9\r\n")
 
 
+def _respond_first(stage: Stage) -> None:
+    stage.dialling = lambda backend: backend.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
 _EVENTS: Final[dict[str, Callable[[Stage], None]]] = {
     "client closes its sending side": lambda stage: stage.client.end(),
     "client resets": lambda stage: stage.client.reset(),
@@ -368,6 +372,7 @@ _EVENTS: Final[dict[str, Callable[[Stage], None]]] = {
     "backend does not accept": _hang,
     "backend accepts": _accept,
     "backend speaks first": _speak_first,
+    "backend responds first": _respond_first,
     "no descriptor is left": _run_out,
     "the resource has no place left": _fill,
     "another connection is given back": _give_back,

@@ -536,6 +536,23 @@ def test_what_follows(row: tuple[str, str], then: str) -> None:
         play(transcript, *RECORDS, **LIMITS)
 
 
+def test_a_response_before_the_request() -> None:
+    """What came too early is not called broken HTTP, which it may not be."""
+    stage = play(
+        f"""
+        {IN_DIAL}
+        backend responds first
+        client  ← HTTP/1.1 502 Bad Gateway|…
+        [BH]
+        """,
+        *RECORDS,
+        **LIMITS,
+    )
+    problem = stage.recorder.finished[0].problem
+    assert problem is not None
+    assert problem.message.endswith("that cannot be passed on: it came before the request was sent.")
+
+
 def test_an_exchange_is_a_dialogue() -> None:
     """From the first byte to the next request on the same connections; each side hears exactly this."""
     stage = play(
