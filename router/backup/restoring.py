@@ -1,5 +1,6 @@
 """Restores a backup into an empty store, or only checks it: `miosa-router restore`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -163,11 +164,26 @@ def _caddy_is_to_be_filled(folder: Path | None, manifest: Manifest) -> Sequence[
 
 
 def _put_files(archive: Archive, folder: Path, files: Sequence[str]) -> None:
+    """The folder was empty: a file or a link that is there by now is somebody else's, who must not choose what is written over."""
     for name in files:
         path, content = folder / name, archive.content(name)  # which refuses a name that leads out of the folder
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(content)
+        if not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise _changed(folder, path.parent)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            raise _changed(folder, path) from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+
+
+def _changed(folder: Path, path: Path) -> BackupError:
+    return BackupError(
+        "changed_meanwhile",
+        f"the store is restored, and Caddy's storage is not: another program has made {path} meanwhile. Stop what writes to "
+        f"{folder}, empty it, and unpack the folder caddy of the backup there",
+    )
 
 
 def _names_in(archive: Archive, manifest: Manifest) -> Iterator[CaddyCertificate]:

@@ -5,6 +5,7 @@ network is down) the driver gives up a second later, and the connection is dropp
 one would wait too.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
@@ -66,8 +67,9 @@ class PostgresEngine:
         async with engine.connect() as connection:
             try:
                 yield connection
-            except TimeoutError:
-                await _abandon(connection)
+            except BaseException as error:
+                if not _has_ended(error):
+                    await _abandon(connection)
                 raise
 
     @property
@@ -112,6 +114,16 @@ async def connect(url: URL, limits: Database, **server_settings: str) -> Any:
             **server_settings,
         },
     )
+
+
+def _has_ended(error: BaseException) -> bool:
+    """Whether no statement is under way any more: the server has said how it ended, it was never sent, or the error is not the
+    database's. Else the driver may still be cancelling it, and whoever had the connection next would get what becomes of that."""
+    if isinstance(error, sa.exc.DBAPIError):
+        error = getattr(error.orig, "__cause__", None) or error
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return isinstance(error, ValueError)  # a value that does not fit its column
+    return not isinstance(error, (OSError, asyncio.CancelledError))
 
 
 async def _abandon(connection: AsyncConnection) -> None:

@@ -194,6 +194,32 @@ async def test_caddys_storage_goes_where_there_is_none(
 
 
 @on_sqlite
+@pytest.mark.parametrize("empty", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("at", ["certificates", "certificates/acme/a.key"])
+async def test_a_link_that_comes_meanwhile_is_not_followed(
+    store: Store, database: str, empty: str, clock: ManualClock, tmp_path: Path, at: str
+) -> None:
+    """As root runs `restore`, whoever may write to the folder must not choose what is written over."""
+    caddy, elsewhere, theirs = tmp_path / "caddy", tmp_path / "elsewhere", tmp_path / "theirs"
+    (caddy / "certificates" / "acme").mkdir(parents=True)
+    (caddy / "certificates" / "acme" / "a.key").write_bytes(b"key")
+    file = await backed_up(database, tmp_path, clock, caddy)
+    theirs.mkdir()
+
+    def link(*_: object) -> None:
+        """Between the look at the folder and the first file."""
+        if not elsewhere.is_dir():
+            (elsewhere / at).parent.mkdir(parents=True)
+            (elsewhere / at).symlink_to(theirs if at == "certificates" else theirs / "a.key")
+
+    options = restoring.Options(caddy_data=elsewhere, attempts_kept=WEEK)
+    with reading(file) as archive, pytest.raises(BackupError, match="another program has made") as raised:
+        await restoring.restore(archive, empty, clock.now(), options, progress=link)
+    assert raised.value.code == "changed_meanwhile"
+    assert not [found for found in theirs.rglob("*") if found.is_file()]
+
+
+@on_sqlite
 async def test_secrets_that_this_routers_key_does_not_open(
     world: World, store: Store, database: str, clock: ManualClock, tmp_path: Path
 ) -> None:
