@@ -3,6 +3,9 @@
 With `--private` the preview is private, and its visitor comes in by the cookie of a share link (with `--template caddy`: by
 https, as cookies have to).
 
+`--template visitors` is the traffic of the scenario of that name (`bench/visitors.py`): 300 hosts with a pool each, long
+cookies, and responses that differ too.
+
 The real connections, pool, recorder, metrics and access log, between transports that throw away what they are given.
 Each request's head differs from the last in path and cookie. Three figures, each steadier than
 the time of a request through sockets: the least CPU time of many rounds, the interpreter's instructions by function
@@ -12,17 +15,20 @@ the time of a request through sockets: the least CPU time of many rounds, the in
 import argparse
 import asyncio
 import math
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+from bench import visitors
 from router.base.clock import SystemClock
 from router.gate.evidence import MemoryEvidence
 from router.node.processes.garbage_collection import TRAFFIC, tune_gc
@@ -46,6 +52,7 @@ _HOST = f"3000-bench.sandbox.{PLATFORM}".encode("ascii")
 _CACHE = Cache().model_copy(update={"ttl": 3600.0})  # so that nothing is looked up anew while a loaded machine measures
 _COUNTED = 2000  # requests of a round, and between two looks at what valgrind has counted
 _ROUNDS = 30
+_TRACED = 640  # requests whose opcodes are counted
 
 _REQUEST = (
     b"GET /%b HTTP/1.1\r\nHost: " + _HOST + b"\r\n"
@@ -78,6 +85,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nCont
 _TEMPLATES = {"page": _REQUEST.replace(b"%b; theme", b"f30; theme%.0b"), "browser": _REQUEST, "caddy": _FROM_CADDY}
 
 
+_VISITORS = "visitors"
 _SIGNING = signing("bench")
 
 
@@ -125,13 +133,22 @@ class Rig:
     without `counted` nothing is counted: what the rest costs that every node pays."""
 
     def __init__(
-        self, log: Path | None, *, private: bool, consumers: Sequence[Consumer] = (), counted: bool = True
+        self,
+        log: Path | None,
+        *,
+        private: bool,
+        consumers: Sequence[Consumer] = (),
+        counted: bool = True,
+        hosts: Sequence[bytes] = (_HOST,),
     ) -> None:
         clock = SystemClock()
         metrics = Metrics()
         records = MemoryRecords()
         policy = {"policies": policies(secret("link", SecretKind.LINK))} if private else {}
-        records.put(resource(slug="bench", **policy))
+        records.put(
+            resource(slug="bench", **policy), *(resource(slug=_slug(number)) for number in range(visitors.HOSTS))
+        )
+        self._hosts = hosts
         self._resolver = Resolver(
             records, platform_domain=PLATFORM, reserved_ports=frozenset(), limits=_CACHE, clock=clock
         )
@@ -163,22 +180,30 @@ class Rig:
 
     async def warm_up(self) -> None:
         """What the first request to a host costs, and its connection, is not what is measured here."""
-        route = await self._resolver.resolve(_HOST)
-        prepared = self._worker.prepare(route)
-        self._backend = BackendConnection(self._worker, prepared.pool)
-        self._backend.connection_made(cast(asyncio.Transport, self.to_backend))
-        # As after its first response: nobody has to find out any more whether the backend takes it.
-        prepared.pool.sent(self._backend)
-        prepared.pool.answered(self._backend, self._worker.now)
-        prepared.pool.give(self._backend, self._worker.now)
+        self._backends = [await self._connect(host) for host in self._hosts]
         await self._resolver.close()
 
-    def run(self, requests: Sequence[bytes], answer: bytes) -> None:
-        """Requests and their answers, one after the other."""
-        ask, reply = self._client.data_received, self._backend.data_received
-        for request in requests:
+    async def _connect(self, host: bytes) -> BackendConnection:
+        prepared = self._worker.prepare(await self._resolver.resolve(host))
+        backend = BackendConnection(self._worker, prepared.pool)
+        backend.connection_made(cast(asyncio.Transport, self.to_backend))
+        # As after its first response: nobody has to find out any more whether the backend takes it.
+        prepared.pool.sent(backend)
+        prepared.pool.answered(backend, self._worker.now)
+        prepared.pool.give(backend, self._worker.now)
+        return backend
+
+    def run(self, requests: Iterable[bytes], answer: bytes) -> None:
+        """Requests to the first host and their answers, one after the other."""
+        self.exchange(zip(requests, repeat(0), repeat(answer)))
+
+    def exchange(self, exchanges: Iterable[tuple[bytes, int, bytes]]) -> None:
+        """Requests, the numbers of their hosts, and their answers, one after the other."""
+        ask = self._client.data_received
+        replies = [backend.data_received for backend in self._backends]
+        for request, host, answer in exchanges:
             ask(request)
-            reply(answer)
+            replies[host](answer)
 
 
 def _heads(template: bytes, count: int) -> list[bytes]:
@@ -186,17 +211,36 @@ def _heads(template: bytes, count: int) -> list[bytes]:
     return [template % (b"assets/%06d/app.js?v=%d" % (number, number), b"%06x" % number) for number in range(count)]
 
 
-def _time(rig: Rig, requests: Sequence[bytes]) -> float:
+def _slug(number: int) -> str:
+    return f"box{number}"
+
+
+def _host(number: int) -> str:
+    return f"{_slug(number)}.{PLATFORM}"
+
+
+def _visits() -> list[tuple[bytes, int, bytes]]:
+    """As many as any part of this needs, so that making them costs each the same."""
+    asked = list(visitors.visits(_host, 3 * _COUNTED))
+    return [(visit.head, visit.host, answer) for visit, answer in zip(asked, visitors.responses(asked), strict=True)]
+
+
+def _time(rig: Rig, exchanges: Sequence[tuple[bytes, int, bytes]]) -> float:
     """Microseconds of CPU time per request, the least of many rounds."""
     least = math.inf
     for _ in range(_ROUNDS):
         begun = time.process_time()
-        rig.run(requests, _ANSWER)
+        rig.exchange(exchanges)
         least = min(least, time.process_time() - begun)
-    return least / len(requests) * 1e6
+    return least / len(exchanges) * 1e6
 
 
 def opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
+    """The interpreter's instructions by function, for requests to the first host."""
+    return _opcodes(rig, [(request, 0, _ANSWER) for request in requests])
+
+
+def _opcodes(rig: Rig, exchanges: Sequence[tuple[bytes, int, bytes]]) -> Counter[str]:
     """The interpreter's instructions by function. Its specialised ones are counted like those they stand for."""
     counts: Counter[str] = Counter()
 
@@ -208,7 +252,7 @@ def opcodes(rig: Rig, requests: Sequence[bytes]) -> Counter[str]:
         return trace
 
     sys.settrace(trace)
-    rig.run(requests, _ANSWER)
+    rig.exchange(exchanges)
     sys.settrace(None)
     return counts
 
@@ -220,7 +264,9 @@ def _processor_instructions(template: str, *, private: bool) -> int:
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-m"]
         command += ["bench.instructions", "--template", template, "--only", str(requests)]
         command += ["--private"] if private else []
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        # With other hashes dictionaries would have other collisions, and a run another count.
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=environment)
         return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
 
     return (counted(3 * _COUNTED) - counted(_COUNTED)) // (2 * _COUNTED)
@@ -228,29 +274,36 @@ def _processor_instructions(template: str, *, private: bool) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--template", choices=sorted(_TEMPLATES), default="browser")
+    parser.add_argument("--template", choices=sorted((*_TEMPLATES, _VISITORS)), default="browser")
     parser.add_argument("--private", action="store_true", help="of a private preview, by a cookie")
     parser.add_argument("--opcodes", action="store_true", help="the interpreter's instructions, by function")
     parser.add_argument("--valgrind", action="store_true", help="the processor's instructions")
     parser.add_argument("--only", type=int, metavar="N", help="do that many requests and measure nothing")
     chosen = parser.parse_args()
-    template = _TEMPLATES[chosen.template]
-    if chosen.private:
-        template = _private(template)
+    if chosen.private and chosen.template == _VISITORS:
+        parser.error("the hosts of visitors are public")
+    if chosen.template == _VISITORS:
+        exchanges = _visits()[: chosen.only]
+        hosts = [_host(number).encode("ascii") for number in range(visitors.HOSTS)]
+    else:
+        template = _TEMPLATES[chosen.template]
+        if chosen.private:
+            template = _private(template)
+        exchanges = [(head, 0, _ANSWER) for head in _heads(template, chosen.only or _COUNTED)]
+        hosts = [_HOST]
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
-        rig = Rig(Path(folder) / "access.log", private=chosen.private)
+        rig = Rig(Path(folder) / "access.log", private=chosen.private, hosts=hosts)
         asyncio.run(rig.warm_up())
-        requests = _heads(template, chosen.only or _COUNTED)
         tune_gc(TRAFFIC)
         if chosen.only:
-            rig.run(requests, _ANSWER)
+            rig.exchange(exchanges)
             return
-        print(f"{_time(rig, requests):.2f} µs per request")
+        print(f"{_time(rig, exchanges):.2f} µs per request")
         if chosen.opcodes:
-            counts = opcodes(rig, requests[:640])
-            print(f"{counts.total() / 640:.0f} opcodes per request")
-            for name, count in counts.most_common(25):
-                print(f"{count / 640:8.1f}  {name}")
+            counts = _opcodes(rig, exchanges[:_TRACED])
+            print(f"{counts.total() / _TRACED:.0f} opcodes per request")
+            for name, number in counts.most_common(25):
+                print(f"{number / _TRACED:8.1f}  {name}")
     if chosen.valgrind:
         print(f"{_processor_instructions(chosen.template, private=chosen.private)} instructions per request")
 
