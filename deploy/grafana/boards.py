@@ -291,6 +291,15 @@ TRAFFIC: Board = (
                 ),
             ),
             Panel(
+                "Event loop",
+                "How late it is: what one request in 100, and one in 1000, waits for others. loop_step_seconds says what for.",
+                "s",
+                (
+                    ("p99", f"histogram_quantile(0.99, {_rate('le', 'loop_lag_seconds_bucket')})"),
+                    ("p99.9", f"histogram_quantile(0.999, {_rate('le', 'loop_lag_seconds_bucket')})"),
+                ),
+            ),
+            Panel(
                 "Memory",
                 "Of the processes of a node.",
                 "bytes",

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
 from router.gate.peers import Certificates, is_direct
 from router.observe.exposition import wants_openmetrics
+from router.observe.loop_lag import timed
 from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 
@@ -88,6 +89,7 @@ class Admin:
         self._ask = ask
         self._certificates = certificates
         self._metrics = metrics
+        self._render = timed("render_metrics", metrics.render, metrics)
         self._checks = dict(checks)
         self._advice = dict(advice or {})
         self._probes = dict(probes or {})
@@ -127,7 +129,7 @@ class Admin:
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         accept = request.headers.get("Accept", "")
         others = None if self._gather is None else await self._gather(wants_openmetrics(accept))
-        body, content_type = self._metrics.render(accept, others)
+        body, content_type = self._render(accept, others)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _answer_explain(self, request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ then starts from the store outwards, and closes in the reverse order.
 
 import asyncio
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from router.node.route_memory import RouteMemory
 from router.node.sockets import local_addresses, open_sockets
 from router.observe import logs
 from router.observe.log_levels import LogLevels, as_json, from_json
+from router.observe.loop_lag import LoopLag, time_collections, timed
 from router.observe.metrics import Metrics
 from router.observe.recorder import Consumer, Recorder, open_access_log
 from router.operator.open_sessions import OpenSessions
@@ -87,6 +88,7 @@ class App:
         self._captures: Captures | None = None
         self._recorder: Recorder | None = None
         self._proxy: Proxy | None = None
+        self._report_uses: Callable[[float], Mapping[str, float]] = lambda _: {}
         self._control: Control | None = None
         self._host_notes = HostNotes()
         self._error_notes = ErrorNotes()
@@ -113,7 +115,10 @@ class App:
             await self.close()
             raise
         self._state = "serving"
-        self._tasks.start("count lost log lines", self._count_lost())
+        lag = LoopLag(self._metrics, self._clock)
+        self._stack.callback(lag.close)
+        self._stack.callback(time_collections(self._metrics))
+        self._tasks.start("look at this process itself", self._look_at_itself(lag))
         if self._worker_side is not None:
             self._worker_side.serving(True)
         _log.info(
@@ -235,6 +240,7 @@ class App:
                 login_url=settings.login_url,
                 captures=self._captures,
             )
+            self._report_uses = timed("report_uses", proxy.used, metrics)
             self._answers.add("refused", lambda _: proxy.refused())
             self._memory.tell(proxy)
             open_sessions = OpenSessions(proxy.open_exchanges, proxy.cut, clock)
@@ -377,7 +383,7 @@ class App:
                 on_outbox=self._memory.pushed,
                 used=self._used,
                 https=self._evidence.since,
-                figures=self._metrics.figures,
+                figures=timed("render_metrics", self._metrics.figures, self._metrics),
                 secrets=self._secret_uses,
                 on_host_refused=self._learn,
                 operator=self._answers.answer,
@@ -473,13 +479,14 @@ class App:
         if self._proxy is not None:
             self._proxy.learn(note)
 
-    async def _count_lost(self) -> None:
+    async def _look_at_itself(self, lag: LoopLag) -> None:
         while True:
             await asyncio.sleep(1.0)
             self._metrics.count("log_lines_lost", by=logs.take_lost())
+            lag.look()
 
     def _secret_uses(self, since: float) -> Mapping[str, float]:
         return {} if self._memory.keys is None else self._memory.keys.uses.since(since)
 
     def _used(self, since: float) -> Mapping[str, float]:
-        return self._proxy.used(since) if self._proxy is not None else {}
+        return self._report_uses(since)

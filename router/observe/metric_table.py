@@ -6,12 +6,48 @@ Labels come from closed sets: never a host, an id or anything else that visitors
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from router.observe.endings import COMBINATIONS
 
 PREFIX = "miosa_router_"
 STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+# Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
+BOUNDS: Final[tuple[float, ...]] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+)
+# Of how late the event loop is: from what nobody notices to what a heartbeat does.
+LOOP_BOUNDS: Final[tuple[float, ...]] = (
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +59,7 @@ class Row:
     kind: Literal["counter", "gauge", "histogram"]
     labels: Mapping[str, tuple[str, ...]]
     help: str
+    bounds: tuple[float, ...] = BOUNDS  # of a histogram's buckets, in seconds
 
 
 # Mirrors `routes.chain.Level`; a test holds them together.
@@ -46,6 +83,9 @@ _JOBS = (
     "copy_activity",
     "send_log_drains",
 )
+
+# What runs again and again in one go on the event loop.
+_STEPS = ("sweep", "flush", "collect_garbage", "render_metrics", "report_uses")
 
 # Ids, and `_other` for all the rest.
 _TENANT: Mapping[str, tuple[str, ...]] = {"tenant": ()}
@@ -221,6 +261,20 @@ TABLE = (
         "or refused by the collector",
     ),
     Row("telemetry_waiting", "gauge", {}, "Spans and log records that wait to be sent to the collector"),
+    Row(
+        "loop_lag_seconds",
+        "histogram",
+        {},
+        "How late the event loop came to a timer, which is due 50 times a second while the process is busy",
+        LOOP_BOUNDS,
+    ),
+    Row(
+        "loop_step_seconds",
+        "histogram",
+        {"name": _STEPS},
+        "How long a periodic step of ours held the event loop; collections of garbage count in the step that they come in, too",
+        LOOP_BOUNDS,
+    ),
     Row("log_lines_lost", "counter", {}, "Lines of the program's own log that could not be written"),
     Row(
         "log_lines_suppressed",

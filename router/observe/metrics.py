@@ -12,6 +12,7 @@ import platform
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -23,7 +24,7 @@ from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
 from router.observe.exposition import encoder
-from router.observe.metric_table import PREFIX, STATUS_CLASSES, TABLE, Row
+from router.observe.metric_table import BOUNDS, PREFIX, STATUS_CLASSES, TABLE, Row
 from router.observe.trace_context import trace_id_of
 
 OTHER = "other"
@@ -39,41 +40,24 @@ TenantCounts = Mapping[str, Mapping[str, int]]  # of each tenant that is shown, 
 GaugeCallback = Callable[[], float | Mapping[str, float]]
 
 
-# Seconds. From a hit on loopback to the longest a patient visitor waits; each step is 2 to 2.5 times the last.
-BOUNDS: Final[tuple[float, ...]] = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-)
 TRAFFIC: Final = ("client_connections", "exchanges_in_flight", "tunnels", "requests_waiting", "requests_held")
-_BUCKETS: Final = (*[str(bound) for bound in BOUNDS], "+Inf")
 
 
 class _Histogram:
     """Counts per bucket (not cumulative) and the sum."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * len(_BUCKETS)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def add_one(self, seconds: float) -> None:
         bucket = 0
-        for bound in BOUNDS:  # most are in one of the first, which is found so before `bisect` has read its arguments
+        for (
+            bound
+        ) in self.bounds:  # most are in one of the first, which is found so before `bisect` has read its arguments
             if seconds <= bound:
                 break
             bucket += 1
@@ -86,7 +70,8 @@ class _Histogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         cumulative, running = [], 0
-        for name, count in zip(_BUCKETS, self.counts, strict=True):
+        names = (*[str(bound) for bound in self.bounds], "+Inf")
+        for name, count in zip(names, self.counts, strict=True):
             running += count
             cumulative.append((name, float(running)))
         return cumulative
@@ -101,7 +86,9 @@ class Metrics:
             row.name: _zeros(row) for row in TABLE if row.kind == "counter"
         }
         self._histograms = {
-            row.name: defaultdict[str, _Histogram](_Histogram) for row in TABLE if row.kind == "histogram"
+            row.name: defaultdict[str, _Histogram](partial(_Histogram, row.bounds))
+            for row in TABLE
+            if row.kind == "histogram"
         }
         self._gauges: dict[str, GaugeCallback] = {}
         self._tenants: Callable[[], TenantCounts] | None = None
@@ -262,7 +249,7 @@ class Metrics:
 
     def _histogram(self, row: Row) -> Metric:
         family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
-        closed = defaultdict[tuple[str, ...], _Histogram](_Histogram)
+        closed = defaultdict[tuple[str, ...], _Histogram](partial(_Histogram, row.bounds))
         for label, histogram in self._histograms[row.name].items():
             closed[_close(row, (label,) if row.labels else ())].add(histogram)
         epoch = 0.0 if self._epoch is None else self._epoch()

@@ -104,6 +104,7 @@ class Recorder:
         """Work off what has ended so far. Raises nothing."""
         if not self.finished:
             return
+        began = self._clock.monotonic()
         batch = self.finished.copy()
         self.finished.clear()
         for consumer in self._consumers:
@@ -117,6 +118,7 @@ class Recorder:
             except Exception:  # noqa: BLE001 - as above
                 self._metrics.count("access_lines_lost", by=len(batch))
                 self._complain("access log writable again: lines were lost", len(batch))
+        self._metrics.observe("loop_step_seconds", self._clock.monotonic() - began, "flush")
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Give it each batch from now on."""

@@ -67,27 +67,40 @@ async def sweep(worker: WorkerState) -> None:
 
 async def _pass(worker: WorkerState) -> None:
     """As `run`, in several turns of the loop where there is much to do."""
+    began = worker.time()
     unread = unread_clients(worker)
     gone = 0
     for start in range(0, len(unread), _PER_TURN):
         worker.now = worker.time()
         gone += tell_hung_up(unread[start : start + _PER_TURN])
-        await asyncio.sleep(0)
+        began = await _next_turn(worker, began)
     worker.without_client = gone
     timed = due_for_progress(worker)
     for start in range(0, len(timed), _PER_TURN):
         worker.now = worker.time()
         note_progress(timed[start : start + _PER_TURN])
-        await asyncio.sleep(0)
+        began = await _next_turn(worker, began)
     busy = due_for_use(worker)
     for start in range(0, len(busy), _PER_TURN):
         note_use(busy[start : start + _PER_TURN], worker.time())
-        await asyncio.sleep(0)
+        began = await _next_turn(worker, began)
     more = enforce(worker)
     while more:
-        await asyncio.sleep(0)
+        began = await _next_turn(worker, began)
         worker.now = worker.time()
         more = worker.pools.sweep(worker.now)
+    _note_turn(worker, began)
+
+
+async def _next_turn(worker: WorkerState, began: float) -> float:
+    """Go on in the next turn of the loop; when that begins. This one began at `began`."""
+    _note_turn(worker, began)
+    await asyncio.sleep(0)
+    return worker.time()
+
+
+def _note_turn(worker: WorkerState, began: float) -> None:
+    worker.metrics.observe("loop_step_seconds", worker.time() - began, "sweep")
 
 
 def run(worker: WorkerState) -> bool:

@@ -60,6 +60,16 @@ CASES: dict[str, tuple[Series, Series]] = {
             for le, count in (("0.5", 0), ("1.0", 0.5), ("+Inf", 0.5))
         },
     ),
+    "EventLoopLate": (
+        {
+            f'loop_lag_seconds_bucket{{le="{le}"}}': f"0+{count}x90"
+            for le, count in (("0.025", 980), ("0.05", 1000), ("+Inf", 1000))
+        },
+        {
+            f'loop_lag_seconds_bucket{{le="{le}"}}': f"0+{count}x90"
+            for le, count in (("0.025", 990), ("0.05", 1000), ("+Inf", 1000))
+        },
+    ),
     "JobNotHeld": (
         {'job_held{name="check_domains"}': "0x90", 'job_held{name="trim_outbox"}': "1x90"},
         {'job_held{name="trim_outbox",instance="a"}': "0x90", 'job_held{name="trim_outbox",instance="b"}': "1x90"},

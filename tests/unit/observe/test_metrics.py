@@ -10,8 +10,8 @@ from prometheus_client.samples import Exemplar
 from router.domains.checks.pointing import CheckResult
 from router.domains.checks.queue import DueKind
 from router.gate.policy import VERDICTS
-from router.observe.metric_table import TABLE
-from router.observe.metrics import BOUNDS, OTHER, Metrics
+from router.observe.metric_table import BOUNDS, TABLE
+from router.observe.metrics import OTHER, Metrics
 from router.records.tenant_series import TenantSeries
 from router.routes.chain import Level
 from tests.support.ended import ended, route
