@@ -5,7 +5,8 @@
     an upgrade is a WebSocket whose binary frames come back
     /1m /100m  so many bytes, where there is no nginx; anything else gets 100
 
-Bodies of requests are read and thrown away.
+Bodies of requests are read and thrown away. The hosts of visitors (`bench/visitors.py`) get responses from nginx that differ
+each time: 1 to 20 KiB, an ETag, a cookie, or a 304.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ from typing import cast
 
 import uvloop
 
+from bench.peers import STATIC
+from bench.visitors import BODIES
 from tests.support.processes import Process
+from tests.support.router import PLATFORM_DOMAIN
 
 _OK = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\n"
 _SIZES = {b"/1m": 1 << 20, b"/100m": 100 << 20}
@@ -43,8 +47,27 @@ http {{
   keepalive_timeout 3600s;
   sendfile on;
   default_type text/plain;
+  map $http_if_none_match $unchanged {{ default 0; '~^"[0-7]' 1; }}
+  split_clients $request_id $size {{ {sizes} }}
+  map $size $content {{ {contents} }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096 reuseport;
+    listen 127.0.0.1:{port};
+    server_name *.{domain};
+    set $kib "{kib}";
+    location = / {{ return 200 "{body}"; }}
+    location / {{
+      default_type "text/html; charset=utf-8";
+      add_header ETag '"$request_id"';
+      add_header Cache-Control "private, no-cache";
+      add_header Set-Cookie "session=$request_id; Path=/; HttpOnly; SameSite=Lax";
+      add_header Vary "Accept-Encoding, Cookie";
+      if ($unchanged) {{ return 304; }}
+      return 200 $content;
+    }}
+  }}
+  server {{
+    listen 127.0.0.1:{port} default_server backlog=4096 reuseport;
+    server_name {static};
     location / {{ return 200 "{body}"; }}
     location /assets/ {{ add_header ETag '"$request_id"'; return 200 "{body}"; }}
     location = /1m {{ root {folder}/files; }}
@@ -63,8 +86,21 @@ def start(folder: Path, port: int, *, workers: int = 1) -> Process:
     for name, size in _SIZES.items():
         (files / name.decode()[1:]).write_bytes(b"x" * size)
     config = folder / "backend.conf"
-    config.write_text(_NGINX.format(folder=folder, port=port, workers=workers, body="x" * 100))
+    config.write_text(_NGINX.format(folder=folder, port=port, workers=workers, body="x" * 100, **_differing()))
     return Process(["nginx", "-c", config, "-p", folder], folder / "backend.log")
+
+
+def _differing() -> dict[str, str]:
+    """What the configuration says of visitors' responses. A body is a number of the same KiB: a text may have 4 KiB at most."""
+    sizes = range(BODIES[0], BODIES[1] + 1)
+    shares = [f"{100 / len(sizes):.2f}% {size};" for size in sizes[:-1]]
+    return {
+        "domain": PLATFORM_DOMAIN,
+        "static": STATIC,
+        "kib": "".join(f"{line:063}\n" for line in range(16)),
+        "sizes": " ".join([*shares, f"* {sizes[-1]};"]),
+        "contents": " ".join(f"{size} '{'$kib' * size}';" for size in sizes),
+    }
 
 
 def start_live(folder: Path, port: int) -> Process:

@@ -72,6 +72,8 @@ def _own(scenario: str, figure: str, who: str = OURS) -> Figure:
 
 
 GOALS = (
+    Goal("visitors: CPU over nginx + Lua", _cpu("visitors", "nginx+lua"), most=1.0),
+    Goal("visitors: CPU over static nginx", _cpu("visitors", "nginx"), most=1.3),
     Goal("small GET, 32 connections: CPU over nginx + Lua", _cpu("get-32", "nginx+lua"), most=1.0),
     Goal("small GET, 32 connections: CPU over static nginx", _cpu("get-32", "nginx"), most=1.3),
     Goal("small GET, 32 connections: CPU over Caddy", _cpu("get-32", "caddy"), most=0.30),

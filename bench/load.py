@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.peers import STATIC
+
 LOAD_CORE = 0
 _PATIENCE = 60.0  # seconds in which all connections have to be open
 SCRIPTS = Path(__file__).with_name("wrk")
@@ -79,6 +81,16 @@ def h2load(name: str, port: int, *, connections: int, seconds: int, http1: bool)
     counts = re.findall(r"requests: .*?(\d+) done, (\d+) succeeded, (\d+) failed", done.stdout)[0]
     codes = sum(map(int, re.findall(r"status codes: .*?(\d+) 4xx, (\d+) 5xx", done.stdout)[0]))
     return Load(int(counts[0]), int(counts[0]) / seconds, int(counts[2]) + codes)
+
+
+def h2_visits(port: int, file: Path, start: int, *, seconds: int) -> Load:
+    """Load Caddy's TLS port with requests that differ (`bench/h2_load.py`). Raises CalledProcessError where that fails."""
+    command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.h2_load", str(port), STATIC, str(file)]
+    done = subprocess.run(
+        [*command, str(start), str(seconds)], check=True, capture_output=True, text=True, timeout=seconds + 60
+    )
+    found = json.loads(done.stdout)
+    return Load(found["done"], found["rate"], found["failed"])
 
 
 def steady(port: int, host: str, *, rate: int, seconds: int) -> dict[str, float]:

@@ -23,10 +23,11 @@ from bench.results import FIGURES, Results, as_markdown, machine, rows_of
 from bench.scenarios import SCENARIOS as OTHERS
 from bench.scenarios import Bench, Scenario
 from bench.stage import OURS, Stage
+from bench.visiting import SCENARIOS as VISITORS
 
-SCENARIOS: dict[str, Scenario] = {**OTHERS, "private": private}
+SCENARIOS: dict[str, Scenario] = {**VISITORS, **OTHERS, "private": private}
 _FOLDER = Path(__file__).with_name("results")
-_QUICK = ("get-32", "1m-down")
+_QUICK = ("visitors", "get-32", "1m-down")
 _QUICK_PEERS = frozenset((OURS, "nginx", "nginx+lua", "haproxy", "caddy"))
 
 

@@ -282,38 +282,47 @@ def ask(bench: Bench) -> None:
     bench.interleave(table, [one], work)
 
 
-def behind_caddy(bench: Bench) -> None:
-    """Through Caddy, which ends TLS: HTTP/1.1 and HTTP/2 from the client."""
-    stage = bench.stage
-    with ExitStack():
-        fronts: list[tuple[str, Contestant, Contestant | None]] = []
-        behind: list[Contestant | None] = [None, *(one for one in stage.find(OURS, "nginx+lua", "nginx", "haproxy"))]
-        for one in behind:
+def fronts(bench: Bench, table: Table, work: Callable[[Contestant], Load]) -> None:
+    """Rounds of `work` on Caddies that end TLS: one that answers itself from the backend, and one before each proxy."""
+    for number in range(bench.rounds + 1):
+        for front, one in _caddies(bench.stage):
+            first, second = front.cpu() or 0, 0.0 if one is None else one.cpu() or 0
+            load = work(front)
+            if number == 0 or not load.done:
+                continue
+            its = 0.0 if one is None else (one.cpu() or 0) - second
+            table.fail(front.name, load.failed)
+            table.add(front.name, "cpu", ((front.cpu() or 0) - first + its) / load.done * 1e6)
+            table.add(front.name, "rate", load.per_second)
+            if one is not None:
+                table.add(front.name, "behind", its / load.done * 1e6)
+
+
+def _caddies(stage: Stage) -> list[tuple[Contestant, Contestant | None]]:
+    """Each with the proxy behind it. They start when they are first needed, and end with the stage."""
+    if not stage.fronts:
+        for one in (None, *stage.find(OURS, "nginx+lua", "nginx", "haproxy")):
             name = "caddy alone" if one is None else f"caddy → {one.name}"
             try:
                 peer = stage.start(name, caddy.start_tls, static=stage.static if one is None else one.port)
             except (OSError, AssertionError) as error:
                 stage.missing[name] = str(error).partition("\n")[0]
                 continue
-            fronts.append((name, _contest(name, stage.ports[name], peer.process), one))
-        for http1 in (True, False):
-            form = "HTTP/1.1" if http1 else "HTTP/2"
-            key = "tls-http1" if http1 else "tls-http2"
-            table = bench.results.table(key, f"behind Caddy with TLS, {form}, 32 connections", "request")
-            for number in range(bench.rounds + 1):
-                for name, front, one in fronts:
-                    first, second = front.cpu() or 0, 0.0 if one is None else one.cpu() or 0
-                    load = h2load(
-                        STATIC, front.port, connections=32 if http1 else 8, seconds=bench.seconds, http1=http1
-                    )
-                    if number == 0 or not load.done:
-                        continue
-                    its = 0.0 if one is None else (one.cpu() or 0) - second
-                    table.fail(name, load.failed)
-                    table.add(name, "cpu", ((front.cpu() or 0) - first + its) / load.done * 1e6)
-                    table.add(name, "rate", load.per_second)
-                    if one is not None:
-                        table.add(name, "behind", its / load.done * 1e6)
+            stage.fronts.append((_contest(name, stage.ports[name], peer.process), one))
+    return stage.fronts
+
+
+def behind_caddy(bench: Bench) -> None:
+    """Through Caddy, which ends TLS: HTTP/1.1 and HTTP/2 from the client."""
+    for http1 in (True, False):
+        form = "HTTP/1.1" if http1 else "HTTP/2"
+        key = "tls-http1" if http1 else "tls-http2"
+        table = bench.results.table(key, f"behind Caddy with TLS, {form}, 32 connections", "request")
+
+        def work(front: Contestant, http1: bool = http1) -> Load:
+            return h2load(STATIC, front.port, connections=32 if http1 else 8, seconds=bench.seconds, http1=http1)
+
+        fronts(bench, table, work)
 
 
 def two_workers(bench: Bench) -> None:

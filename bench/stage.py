@@ -59,6 +59,9 @@ class Stage:
         self.static = free_port()
         self.live = free_port()
         self.ports: dict[str, int] = {}  # of the others
+        self.fronts: list[
+            tuple[Contestant, Contestant | None]
+        ] = []  # Caddies that end TLS, and what each has behind it
         self.router: Router
         self.redis: Server
         self._only = only

@@ -31,7 +31,7 @@ http://:{port} {{
 """
 
 _TLS = """
-https://{name}:{port} {{
+https://*.{domain}:{port} {{
 	tls internal
 	log {{
 		output file {folder}/caddy-access.log
@@ -57,6 +57,7 @@ def start(ground: Ground) -> Peer:
 
 
 def start_tls(ground: Ground) -> Peer:
-    """Caddy that ends TLS for the static name, before `ground.static`."""
-    words = {"folder": ground.folder, "port": ground.port, "static": ground.static, "name": STATIC}
+    """Caddy that ends TLS for all hosts with one certificate, before `ground.static`."""
+    domain = STATIC.partition(".")[2]
+    words = {"folder": ground.folder, "port": ground.port, "static": ground.static, "domain": domain}
     return _start(ground, (_GLOBAL + _TLS).format(auto="disable_redirects", **words))
