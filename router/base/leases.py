@@ -2,6 +2,7 @@
 
     acquire ──► Lease   the name was free (a new token), or this holder had it (the same token, renewed)
             ──► None    another process holds it
+    renew       those of several leases that the holder still has, renewed
     free        which names could be acquired now; changes nothing, for processes that wait for one
     release     another process may have it at once
     ran         how long ago the job that each name stands for was last done, by any holder
@@ -52,6 +53,10 @@ class Leases(Protocol):
         `ran`: so many seconds ago the holder last did the job that the name stands for.
         """
 
+    async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
+        """Renew several leases of one holder for so many seconds, `LONGEST` at most; those of them that it still has. `ran` says
+        for each what it says in `acquire`."""
+
     async def free(self, names: Collection[str]) -> Collection[str]:
         """Those of the names that no process holds."""
 
@@ -95,6 +100,14 @@ class MemoryLeases:
         if ran is not None:
             self._ran[name] = now - ran
         return self._held[name].lease
+
+    async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
+        now = self._clock.monotonic()
+        held = [lease for lease in ran if lease.name in self._held and self._held[lease.name].lease == lease]
+        still = [lease for lease in held if self._held[lease.name].until > now]
+        for lease in still:
+            await self.acquire(lease.name, lease.holder, seconds, ran[lease])
+        return still
 
     async def free(self, names: Collection[str]) -> Collection[str]:
         now = self._clock.monotonic()

@@ -9,6 +9,7 @@ says so: once in the log until it can open all again, and by the metric `held_ce
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -35,8 +36,20 @@ _log = structlog.get_logger("router.gate")
 class HeldSync:
     """Follows one store, for one table."""
 
-    def __init__(self, *, log: HeldLog, table: HeldTable, handover: HandOver, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        log: HeldLog,
+        table: HeldTable,
+        handover: HandOver,
+        metrics: Metrics,
+        clock: Clock,
+        commits: Callable[[], int] | None = None,
+    ) -> None:
+        """`commits` is a number that is another one when something was committed to the store; None: it has none."""
         self._log = log
+        self._commits = commits
+        self._read_at: int | None = None  # that number, when everything up to there was read
         self._table = table
         self._handover = handover
         self._since: float | None = None
@@ -73,6 +86,10 @@ class HeldSync:
         if self._watch.look():
             _log.warning("clock jumped: reading all held certificates again", seconds=round(self._watch.jump))
             self._begin_again()
+        commits = None if self._commits is None else self._commits()
+        known = self._since is not None and self._after is None and not self._away
+        if known and commits is not None and commits == self._read_at:
+            return
         try:
             while await self._part():
                 pass
@@ -81,6 +98,7 @@ class HeldSync:
                 _log.warning("held certificates not read", error=str(error) or "no answer in time")
             self._away = True
             return
+        self._read_at = commits
         if self._away:
             _log.info("held certificates read again")
         self._away = False

@@ -14,7 +14,7 @@ answered with `not_ready`, and counted as such.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -116,8 +116,10 @@ class CertificateSync:
         settings: Gate,
         metrics: Metrics,
         clock: Clock,
+        commits: Callable[[], int] | None = None,
         poll_interval: float = POLL_INTERVAL,
     ) -> None:
+        """`commits` is a number that is another one when something was committed to the store; None: it has none."""
         self._store = log
         self._evidence = evidence
         self._budgets = budgets
@@ -125,6 +127,8 @@ class CertificateSync:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._commits = commits
+        self._read_at: int | None = None  # that number, when everything up to there was read
         self._poll_interval = poll_interval
         self._attempts: dict[str, Attempt] = {}
         self._visits: dict[str, Seen] = {}
@@ -238,6 +242,11 @@ class CertificateSync:
         if self._watch.look():
             _log.warning("clock jumped: reading all certificates again", seconds=round(self._watch.jump))
             self._since = self._after = None
+        commits = None if self._commits is None else self._commits()
+        known = self._since is not None and self._after is None and not self._away
+        if known and commits is not None and commits == self._read_at:
+            self._whole = self._clock.now().timestamp()
+            return
         while True:
             after, opened_since = self._after, self._clock.now().timestamp() - self._budgets.kept
             async with asyncio.timeout(_TIMEOUT):
@@ -256,6 +265,7 @@ class CertificateSync:
             self._after = delta.next
             if self._after is None:
                 self._since, self._evidence.complete = self._begun, True
+                self._read_at = commits
                 self._whole = self._clock.now().timestamp()
                 return
             if asyncio.get_running_loop().time() > stop:

@@ -12,7 +12,9 @@ The store keeps when each job last succeeded, beside its lease. A job that has n
 overdue; `overdue` reports it in every process that could run it, whichever process should have and whatever went wrong.
 
 A job runs soon after its lease was acquired, then every `every` seconds, give or take a tenth, so that jobs don't stay
-in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due.
+in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due. Where the store
+can say that nothing was committed (SQLite), jobs that look at nothing else rest for up to `REST` seconds: a node that nobody uses
+hardly works.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ import socket
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -34,6 +37,9 @@ from router.observe.metrics import Metrics
 
 TTL = 15.0  # seconds after which a lease that is not renewed expires
 POLL_INTERVAL = 1.0  # seconds between two looks for free leases
+# Seconds that a job which `rests` is not run where the store says that nothing was committed since it last was: only the time
+# has passed then, so what becomes due meanwhile is begun so much later.
+REST = 5.0
 _RENEWALS = 3
 _PERIODS = 3  # that a job may not have been done
 _JITTER = 0.1  # of `every`
@@ -54,6 +60,7 @@ class Job:
     within: float
     work: Callable[[Lease], Awaitable[object]]
     slice: int | None = None
+    rests: bool = False  # it looks at nothing but the store and the time: see `REST`
 
     @property
     def key(self) -> str:
@@ -73,7 +80,8 @@ class _Holding:
 
 
 class Jobs:
-    """The jobs that this process would do. `poll_interval` and `ttl` are for tests."""
+    """The jobs that this process would do. `commits` is a number that is another one when something was committed; None: the store
+    has none. `poll_interval` and `ttl` are for tests."""
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class Jobs:
         leases: Leases,
         metrics: Metrics,
         clock: Clock,
+        commits: Callable[[], int] | None = None,
         poll_interval: float = POLL_INTERVAL,
         ttl: float = TTL,
     ) -> None:
@@ -90,6 +99,9 @@ class Jobs:
         self._leases = leases
         self._metrics = metrics
         self._clock = clock
+        self._commits = commits
+        self._last_commits = 0
+        self._committed = asyncio.Event()
         self._poll_interval = poll_interval
         self._ttl = ttl
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4()}"
@@ -154,6 +166,7 @@ class Jobs:
             else:
                 self._away = False
             self._drop_expired()
+            self._look_at_commits()
             await asyncio.sleep(self._poll_interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
 
     def _renew_timeout(self) -> float:
@@ -167,17 +180,19 @@ class Jobs:
 
     async def _renew(self) -> None:
         for name, holding in list(self._held.items()):
-            # Counted from before it was asked for: the store's time starts later.
-            now = self._clock.monotonic()
             if holding.task.done():
                 self._drop(name, "the job's task has ended")
-            elif now - holding.renewed >= self._ttl / _RENEWALS:
-                ran = self._idle(name) if name in self._done else None
-                lease = await self._leases.acquire(name, self._holder, self._ttl, ran)
-                if lease == holding.lease:
-                    holding.renewed = now
-                else:
-                    self._drop(name, "another took it")
+        # Counted from before it was asked for: the store's time starts later.
+        now, held = self._clock.monotonic(), dict(self._held)
+        if all(now - holding.renewed < self._ttl / _RENEWALS for holding in held.values()):
+            return
+        ran = {holding.lease: self._idle(name) if name in self._done else None for name, holding in held.items()}
+        still = set(await self._leases.renew(ran, self._ttl))
+        for name, holding in held.items():
+            if holding.lease in still:
+                holding.renewed = now
+            elif self._held.get(name) is holding:  # else it was released meanwhile
+                self._drop(name, "another took it")
 
     async def _ask(self) -> None:
         """Register as present; read how many processes are, and when each job last succeeded."""
@@ -221,11 +236,14 @@ class Jobs:
     async def _do(self, job: Job, lease: Lease) -> None:
         await asyncio.sleep(min(job.every, self._poll_interval) * random.random())  # noqa: S311  # no secret
         while True:
+            began = self._clock.monotonic()
+            commits = None if self._commits is None or not job.rests else self._commits()
             self._metrics.count("job_runs", job.name)
             try:
                 async with asyncio.timeout(job.within):
                     await job.work(lease)
             except Exception as error:  # noqa: BLE001  # whatever it was, the job is due again
+                commits = None
                 self._metrics.count("job_failures", job.name)
                 expected = isinstance(error, (StoreUnavailableError, TimeoutError, PruneRefusedError))
                 if isinstance(error, PruneRefusedError):
@@ -240,6 +258,22 @@ class Jobs:
             if await self._released_surplus(job, lease):
                 return
             await asyncio.sleep(job.every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
+            if commits is not None and self._commits is not None and self._commits() == commits:
+                await self._rest(began + REST - self._clock.monotonic())
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until something was committed, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._committed.wait()
+
+    def _look_at_commits(self) -> None:
+        """Wake the jobs that rest if something was committed since the last look."""
+        commits = 0 if self._commits is None else self._commits()
+        if commits != self._last_commits:
+            self._last_commits = commits
+            self._committed.set()
+            self._committed = asyncio.Event()
 
     async def _released_surplus(self, job: Job, lease: Lease) -> bool:
         """Whether this slice was left to another process, because we have more than our share."""

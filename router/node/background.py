@@ -103,6 +103,7 @@ def periodic_jobs(
             within=60.0,
             work=partial(domain_checks.run, part=Slice(number, SLICES)),
             slice=number,
+            rests=True,
         )
         for number in range(SLICES)
     ]
@@ -119,8 +120,14 @@ def periodic_jobs(
         hourly("trim_audit_log", trim_audit_log),
         hourly("roll_up_usage", history.roll_up_usage),
         Job(name="delete_tenants", every=10.0, within=600.0, work=services.tenant_deletion.run),
-        Job(name="end_blocks", every=1.0, within=30.0, work=lambda _lease: services.blocks.end_expired()),
-        Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round),
+        Job(
+            name="end_blocks",
+            every=1.0,
+            within=30.0,
+            work=lambda _lease: services.blocks.end_expired(),
+            rests=True,
+        ),
+        Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round, rests=True),
         hourly("rotate_signing_keys", rotate_signing_keys),
         Job(name="warn_of_uploads", every=3600.0, within=60.0, work=services.own_certificates.warn),
         Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),

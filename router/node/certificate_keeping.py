@@ -38,6 +38,7 @@ async def keeping_certificates(
         settings=settings.gate,
         metrics=metrics,
         clock=clock,
+        commits=store.commits,
     )
     try:
         await sync.start()
@@ -60,7 +61,9 @@ async def holding_certificates(
     table = HeldTable(SecretBox(settings.secret_keys()), clock)
     handover = HandOver(table, clock)
     evidence.on_held(handover.covers)
-    sync = HeldSync(log=store.held_log, table=table, handover=handover, metrics=metrics, clock=clock)
+    sync = HeldSync(
+        log=store.held_log, table=table, handover=handover, metrics=metrics, clock=clock, commits=store.commits
+    )
     try:
         await sync.start()
         yield handover

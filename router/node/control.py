@@ -282,7 +282,9 @@ class Control:
             )
             zone_jobs = await self._zone_jobs(lookup)
             jobs = [*periodic, *zone_jobs, self._warm(services, ask)]
-            self._readiness.jobs = self._jobs = Jobs(jobs, leases=store.leases, metrics=metrics, clock=clock)
+            self._readiness.jobs = self._jobs = Jobs(
+                jobs, leases=store.leases, metrics=metrics, clock=clock, commits=store.commits
+            )
             stack.push_async_callback(self._jobs.close)
             stack.push_async_callback(self._close_senders)
             self._jobs.start()
@@ -443,4 +445,4 @@ class Control:
             clock=self._clock,
         )
         self._stack.push_async_callback(prefetch.close)
-        return Job(name="warm_certificates", every=1.0, within=30.0, work=prefetch.run)
+        return Job(name="warm_certificates", every=1.0, within=30.0, work=prefetch.run, rests=True)

@@ -18,6 +18,7 @@ from router.observe.output import WAITING, Output
 BATCH: Final = 64
 
 INTERVAL = 0.1  # seconds between flushes
+_REST: Final = 5  # times as long between them while nothing ends: a process that rests is woken by little else
 _COMPLAIN_EVERY = 60.0  # seconds between two complaints about a consumer that fails
 _OVER = 5.0  # seconds without a lost line after which no more are expected
 
@@ -129,10 +130,12 @@ class Recorder:
         self._consumers = tuple(one for one in self._consumers if one != consumer)
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Flush every `interval` seconds until cancelled, and then once more."""
+        """Flush every `interval` seconds until cancelled, and then once more; less often the longer nothing ends."""
+        pause = interval
         try:
             while True:
-                await asyncio.sleep(interval)
+                await asyncio.sleep(pause)
+                pause = interval if self.finished else min(pause * 1.5, interval * _REST)
                 self.flush()
                 self.look_for_lost()
         finally:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from router.domains.checks.schedule import Slice
 from router.domains.claims import Claim
 from router.domains.names import registered_domain
-from router.store.check_columns import due, slice_of
+from router.store.check_columns import due
 from router.store.rows import Rows, fields_of, named
 from router.store.tables import name_claims
 from router.store.upsert import Upsert, replacing
@@ -50,7 +50,7 @@ class SqlClaims(Rows):
         await self._connection.execute(sa.delete(name_claims).where(name_claims.c.id == claim_id))
 
     async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
-        return await due(self._connection, name_claims, now, limit, slice_of(name_claims, part))
+        return await due(self._connection, name_claims, now, limit, part)
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> Claim | None:
         row = await self._one(self._locked(sa.select(name_claims).where(*where), name_claims))

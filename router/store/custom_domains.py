@@ -18,7 +18,7 @@ from router.store.blocks import SqlBlocks
 from router.store.certificate_tables import certificates
 from router.store.certificates import JOINED as CERTIFICATE
 from router.store.certificates import SqlCertificates, joined_certificate
-from router.store.check_columns import check_fields, due, read_check, schedule_now, slice_of, unchecked
+from router.store.check_columns import check_fields, due, read_check, schedule_now, unchecked
 from router.store.letting_go import let_go_of_custom
 from router.store.preview_domains import at_or_under, tokens_of
 from router.store.rows import Rows, conditions, fields_of
@@ -157,8 +157,7 @@ class SqlCustomDomains(Rows):
             await let_go_of_custom(self._connection, self._changes, domain.fqdn, domain.removed_at)
 
     async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
-        living = custom_domains.c.removed_at.is_(None)
-        return await due(self._connection, custom_domains, now, limit, living, slice_of(custom_domains, part))
+        return await due(self._connection, custom_domains, now, limit, part)
 
     async def remove_of(self, resource_id: str, now: datetime) -> Sequence[tuple[str, str]]:
         """tenancy.transaction.CustomDomainRows"""

@@ -28,7 +28,7 @@ from router.store.pruning import PruneGuard
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
 from router.store.types import DatabaseTime
-from router.store.watch import DataVersion, Notifications
+from router.store.watch import Commits, DataVersion, Notifications
 
 _log = structlog.get_logger("router.store")
 
@@ -56,6 +56,8 @@ class Store:
         self.idempotency = SqlIdempotency(self._writer)
         self.records = SqlRecords(self._reader)
         self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
+        # What asks again and again whether something has changed need not ask while this is the same number. PostgreSQL has none.
+        self.commits = Commits(url, lambda: self.closed) if self._notifications is None else None
         self.leases = SqlLeases(self._reader, self._writer)
         self.certificate_log = SqlCertificateLog(self._reader, self._writer)
         self.held_log = SqlHeldLog(self._reader)
@@ -160,6 +162,8 @@ class Store:
         self.feed.close()
         if self._notifications is not None:
             await self._notifications.close()
+        if self.commits is not None:
+            self.commits.close()
         await self._writer.dispose()
         await self._reader.dispose()
 

@@ -27,6 +27,15 @@ _TAKE = (
     )
     .returning(leases.c.token)
 )
+_RENEW = (
+    sa.update(leases)
+    .where(leases.c.name == sa.bindparam("of"), leases.c.token == sa.bindparam("number"), _ours, _running)
+    .values(
+        expires_at=_now + sa.bindparam("seconds", type_=sa.Float),
+        ran_at=sa.func.coalesce(_now - sa.bindparam("ran", type_=sa.Float), leases.c.ran_at),
+    )
+)
+_HELD = sa.select(leases.c.name, leases.c.token).where(_ours, _running)
 PRESENT = "present/"  # before the holder, in the names of leases that only say that it is there
 _GONE = 3600.0  # seconds after which a process that was present is forgotten
 
@@ -48,6 +57,21 @@ class SqlLeases:
                     _TAKE, {"of": name, "by": holder, "seconds": min(seconds, LONGEST), "ran": ran}
                 )
         return None if token is None else Lease(name, holder, token)
+
+    async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
+        if not ran:
+            return []
+        until = min(seconds, LONGEST)
+        rows = [
+            {"of": lease.name, "by": lease.holder, "number": lease.token, "seconds": until, "ran": ago}
+            for lease, ago in ran.items()
+        ]
+        with translated():
+            async with self._writer.begin() as connection:
+                await connection.execute(_RENEW, rows)
+                held = await connection.execute(_HELD, {"by": rows[0]["by"]})
+                still = {(row.name, row.token) for row in held}
+        return [lease for lease in ran if (lease.name, lease.token) in still]
 
     async def free(self, names: Collection[str]) -> Collection[str]:
         select = sa.select(leases.c.name).where(leases.c.name.in_(sorted(names)), _running)

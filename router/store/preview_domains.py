@@ -13,7 +13,7 @@ from router.domains.preview_domains import PreviewDomain, PreviewStatus
 from router.routes.records import Scope, zone_key
 from router.store.blocks import holds_block
 from router.store.changes import Changes
-from router.store.check_columns import check_fields, due, read_check, schedule_now, slice_of, unchecked
+from router.store.check_columns import check_fields, due, read_check, schedule_now, unchecked
 from router.store.connection import Connection
 from router.store.delegations import SqlDelegations
 from router.store.letting_go import let_go_of_zone
@@ -114,7 +114,7 @@ class SqlPreviewDomains(Rows):
         return None if row is None else _read(row)
 
     async def due(self, now: datetime, limit: int, part: Slice) -> Sequence[tuple[datetime, str, str]]:
-        return await due(self._connection, preview_domains, now, limit, slice_of(preview_domains, part))
+        return await due(self._connection, preview_domains, now, limit, part)
 
     async def schedule_now(self, domains: Collection[str], now: datetime, unless_since: datetime) -> int:
         waiting = (

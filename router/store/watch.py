@@ -1,13 +1,17 @@
 """Whether another process may have committed since the last call: saves reading the outbox a hundred times a second.
 
 SQLite: `PRAGMA data_version` on a connection that stays open, a number in shared memory that changes with the commits of
-other connections. Reading it takes some 10 µs, without a thread or a lock. PostgreSQL: the transaction that fills the outbox
+other connections. Reading it takes some 10 µs, without a thread or a lock,
+and is left out while the kernel tells of no write to the file. PostgreSQL: the transaction that fills the outbox
 sends NOTIFY, and one connection per process listens. While it is not connected, and once a second anyway, the result is
 yes.
 """
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +24,7 @@ from router.errors import StoreUnavailableError
 from router.settings import Database
 from router.store.connection import Connection
 from router.store.failures import translated
+from router.store.file_watch import FileWatch
 from router.store.postgres import connect
 
 CHANNEL = "miosa_router_outbox"
@@ -27,6 +32,7 @@ _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
 BACKSTOP = 1.0  # seconds without a look, at most
 
 _LOOK_EVERY = 0.01  # seconds between two looks where no news come
+_LOOKS = 10  # after a write to the file
 
 _CHECK = 10.0  # seconds between two questions whether the connection that listens still stands
 _BACKOFF = (0.1, 5.0)  # seconds between tries to listen again: the first, the longest
@@ -41,27 +47,47 @@ async def notify(connection: Connection) -> None:
 
 
 class DataVersion:
-    """routes.follower.Watch: SQLite's count of commits by other connections. Synchronous: it reads memory that the processes share."""
+    """routes.follower.Watch: SQLite's count of commits by other connections. `moved` is synchronous: it reads memory that the
+    processes share.
+
+    Where the system tells of writes to files, nothing is looked at while there are none; else every 10 ms. A commit is visible
+    soon after its last write, so for a while after each there are looks as well.
+    """
 
     def __init__(self, url: URL) -> None:
         self._path = url.database or ""
         self._connection: sqlite3.Connection | None = None
         self._last: int | None = None
+        self._files: FileWatch | None = None
+        self._looks = 0  # that are left, after a write
 
     def moved(self) -> bool:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            version = _version(self._connection)
         except sqlite3.Error:
             self.close()
             return True
-        moved: bool = version != self._last
+        moved = version != self._last
         self._last = version
+        if self._files is None:
+            with suppress(OSError):
+                self._files = FileWatch((Path(self._path), Path(f"{self._path}-wal")))
         return moved
 
     async def pause(self) -> None:
-        await asyncio.sleep(_LOOK_EVERY)
+        files = self._files
+        if files is None:
+            await asyncio.sleep(_LOOK_EVERY)
+            return
+        if files.take():
+            self._looks = _LOOKS
+        if self._looks:
+            self._looks -= 1
+            await asyncio.sleep(_LOOK_EVERY)
+        else:
+            await files.written(BACKSTOP)
 
     async def back_off(self, wait: float) -> None:
         await asyncio.sleep(wait)
@@ -69,8 +95,48 @@ class DataVersion:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection = None
+        if self._files is not None:
+            self._files.close()
+        self._connection = self._files = None
         self._last = None
+
+
+class Commits:
+    """How many commits an SQLite file has had, of any process: a number that is another one if there was one. Not how many more."""
+
+    def __init__(self, url: URL, closed: Callable[[], str | None]) -> None:
+        """`closed` says why the store is not open; None: it is."""
+        self._path = url.database or ""
+        self._closed = closed
+        self._connection: sqlite3.Connection | None = None
+        self._last: tuple[int, int, int] | None = None  # which file that was, and its version
+        self._count = 0
+
+    def __call__(self) -> int:
+        """Where it is not known whether there was a commit, there was one."""
+        now = None
+        try:
+            if self._closed() is None:
+                file = Path(self._path).stat()  # an open file outlives its name
+                if self._connection is None:
+                    self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+                now = file.st_dev, file.st_ino, _version(self._connection)
+        except (sqlite3.Error, OSError):
+            self.close()
+        if now is None or now != self._last:
+            self._count += 1
+        self._last = now
+        return self._count
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
 
 
 class Notifications:

@@ -150,3 +150,28 @@ async def test_how_many_are_there(leases: Leases) -> None:
     async with asyncio.timeout(20):
         while await leases.present("c", LONG) != 1:
             await asyncio.sleep(0.01)
+
+
+async def test_several_are_renewed_at_once(leases: Leases) -> None:
+    """Those that the holder still has, by the same token; what another has, or had meanwhile, stays as it is."""
+    kept, ended, lost = [
+        await taken(leases, name, "a", SHORT if name == "lost" else LONG) for name in ("prune", "trim", "lost")
+    ]
+    await leases.release(ended)
+    await free(leases, "lost")
+    other = await taken(leases, "lost", "b")
+    assert list(await leases.renew({kept: 5.0, ended: None, lost: 5.0}, LONG)) == [kept]
+    assert await leases.acquire("lost", "b", LONG) == other
+    assert await leases.free(["prune", "trim", "lost"]) == ["trim"]
+    assert await leases.renew({}, LONG) == []
+
+
+async def test_a_lease_renewed_with_others_lasts(leases: Leases) -> None:
+    """And it is said when its job was last done; one whose job was not done keeps what was said before."""
+    first, second = await taken(leases, "prune", "a", SHORT), await taken(leases, "trim", "a", SHORT)
+    assert len(await leases.renew({first: 30.0, second: None}, LONG)) == 2
+    assert len(await leases.renew({first: None, second: None}, LONG)) == 2
+    assert await leases.acquire("prune", "b", LONG) is None
+    ran = await leases.ran(["prune", "trim"])
+    assert ran.keys() == {"prune"}
+    assert ran["prune"] == pytest.approx(30.0, abs=5.0)

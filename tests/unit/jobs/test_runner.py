@@ -1,7 +1,7 @@
 """Jobs on leases in memory: once among several processes, moved when one ends, and stopped when a lease is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
@@ -31,6 +31,10 @@ class SharedLeases(MemoryLeases):
     async def acquire(self, name: str, holder: str, seconds: float, ran: float | None = None) -> Lease | None:
         await self._reach()
         return await super().acquire(name, holder, seconds, ran)
+
+    async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
+        await self._reach()
+        return await super().renew(ran, seconds)
 
     async def free(self, names: Collection[str]) -> Collection[str]:
         await self._reach()
@@ -247,3 +251,31 @@ async def test_a_job_that_nobody_does_is_overdue(leases: SharedLeases, stack: As
     first.fails = False
     await eventually(lambda: not first.jobs.overdue(), "the one that does it knows at once")
     await eventually(lambda: second.number("job_overdue_seconds") < TTL, "the other one hears of it")
+
+
+async def test_a_job_rests_while_nothing_is_committed() -> None:
+    """What it would look at is as it was; with the next commit it runs again, and one that looks at other things too never rests."""
+    commits = 1
+    runs = {"check_domains": 0, "trim_outbox": 0}
+
+    def job(name: str, *, rests: bool) -> Job:
+        async def work(_: Lease) -> None:
+            runs[name] += 1
+
+        return Job(name=name, every=POLL_INTERVAL, within=5.0, work=work, rests=rests)
+
+    jobs = Jobs(
+        [job("check_domains", rests=True), job("trim_outbox", rests=False)],
+        leases=SharedLeases(),
+        metrics=Metrics(),
+        clock=SystemClock(),
+        commits=lambda: commits,
+        poll_interval=POLL_INTERVAL,
+        ttl=TTL,
+    )
+    jobs.start()
+    await eventually(lambda: runs["trim_outbox"] >= 5, "the one that never rests has run")
+    assert runs["check_domains"] == 1
+    commits += 1
+    await eventually(lambda: runs["check_domains"] == 2, "it runs after a commit")
+    await jobs.close()
