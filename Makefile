@@ -91,9 +91,10 @@ apps: install $(SERVERS) ## real programs (Vite, Next.js, Django, Rails, …) be
 	@sh tests/install-servers.sh
 	$(BIN)/python -m tests.apps.run $(APPS)
 
-bench: install $(SERVERS) ## ours against other proxies in one run, a quarter of an hour; results in bench/results
+bench: install $(SERVERS) ## ours against other proxies in one run, half an hour; results in bench/results and README
 	@sh bench/install.sh
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.readme
 
 bench-quick: install $(SERVERS) ## the same in a minute, less of it and less exact
 	@sh bench/install.sh

@@ -171,8 +171,8 @@ class Attack:
         while self.on:
             time.sleep(0.05)
 
-    def slow(self) -> None:
-        socks = [self.connect(4096) for _ in range(200)]
+    def slow(self, count: int) -> None:
+        socks = [self.connect(4096) for _ in range(count)]
         for sock in socks:
             sock.sendall(self.get("/slow"))
             sock.setblocking(False)
@@ -233,7 +233,8 @@ class Attack:
             "ws-8": (8, self.storm),
             "unknown": (1, self.pipelined),
             "bad": (1, self.bad),
-            "slow-200": (1, self.slow),
+            "slow-200": (1, lambda: self.slow(200)),
+            "slow-2000": (1, lambda: self.slow(2000)),
             "events-32": (32, lambda: self.download("/events")),
             "heads-8": (8, self.heads),
             "time-out": (1, self.time_out),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.many_hosts import PER_HOST
 from bench.results import Results, number
 from bench.stage import OURS
 
@@ -39,6 +40,16 @@ def _cpu(scenario: str, peer: str) -> Figure:
     return figure
 
 
+def _memory_over(scenario: str, peer: str) -> Figure:
+    """Our memory per unit over a peer's."""
+
+    def figure(results: Results) -> float | None:
+        ours, its = results.median(scenario, OURS, "memory"), results.median(scenario, peer, "memory")
+        return None if ours is None or not its else ours / its
+
+    return figure
+
+
 def _way(name: str) -> Figure:
     """Our CPU time per request to a private preview by that way over that of a public one."""
 
@@ -59,10 +70,12 @@ def _grows(scenario: str) -> Figure:
     return figure
 
 
-def _over_direct(quantile: str) -> Figure:
+def _later(quantile: str, peer: str) -> Figure:
+    """Our time at the steady rate less a peer's."""
+
     def figure(results: Results) -> float | None:
-        ours, direct = results.median("steady", OURS, quantile), results.median("steady", "direct", quantile)
-        return None if ours is None or direct is None else ours - direct
+        ours, its = results.median("steady", OURS, quantile), results.median("steady", peer, quantile)
+        return None if ours is None or its is None else ours - its
 
     return figure
 
@@ -78,11 +91,15 @@ GOALS = (
     Goal("small GET, 32 connections: CPU over static nginx", _cpu("get-32", "nginx"), most=1.3),
     Goal("small GET, 32 connections: CPU over Caddy", _cpu("get-32", "caddy"), most=0.30),
     Goal("small GET, 32 connections: CPU over an aiohttp proxy", _cpu("get-32", "aiohttp"), most=0.15),
-    Goal("p50 at 2,000 requests/s over direct", _over_direct("p50"), most=0.15, unit="ms"),
-    Goal("p99 at 2,000 requests/s over direct", _over_direct("p99"), most=0.5, unit="ms"),
+    Goal("p50 at 2,000 requests/s over direct", _later("p50", "direct"), most=0.15, unit="ms"),
+    Goal("p99 at 2,000 requests/s over direct", _later("p99", "direct"), most=0.5, unit="ms"),
+    Goal("p99 at 2,000 requests/s over nginx", _later("p99", "nginx"), most=0.1, unit="ms"),
+    Goal("p99.9 at 2,000 requests/s over nginx", _later("p99.9", "nginx"), most=0.1, unit="ms"),
     Goal("512 connections: CPU over 32", _grows("get-512"), most=1.15),
-    Goal("Zipf over 10,000 hosts: CPU over one host", _grows("zipf"), most=1.15),
-    Goal("new connection per request: CPU over haproxy", _cpu("new-connection", "haproxy"), most=1.3),
+    Goal("Zipf over 10,000 hosts: CPU over nginx with an upstream per host", _cpu("zipf", PER_HOST), most=1.3),
+    Goal("new connection per request: CPU over haproxy", _cpu("new-connection", "haproxy"), most=1.2),
+    Goal("16 chunks of 1 KiB: CPU over nginx", _cpu("chunked", "nginx"), most=1.0),
+    Goal("16 chunks of 1 KiB: CPU over haproxy", _cpu("chunked", "haproxy"), most=1.3),
     Goal(
         "a private preview, by the cookie of a link: CPU over a public one", _way("by the cookie of a link"), most=1.15
     ),
@@ -90,9 +107,19 @@ GOALS = (
     Goal("1 MiB up: CPU over haproxy", _cpu("1m-up", "haproxy"), most=1.0),
     Goal("100 MiB down: CPU over haproxy", _cpu("100m-down", "haproxy"), most=0.7),
     Goal("WebSocket echo of 64 bytes: CPU over Caddy", _cpu("echo", "caddy"), most=0.5),
-    Goal("WebSocket echo of 64 bytes: CPU over haproxy", _cpu("echo", "haproxy"), most=1.2),
-    Goal("an idle tunnel: router memory", _own("tunnels", "memory"), most=10.0, unit="KiB"),
+    Goal("WebSocket echo of 64 bytes: CPU over haproxy", _cpu("echo", "haproxy"), most=0.95),
+    Goal("an idle tunnel: router memory", _own("tunnels", "memory"), most=4.0, unit="KiB"),
+    Goal("an idle client that keeps its connection: memory over nginx's", _memory_over("clients", "nginx"), most=2.0),
     Goal("two workers: throughput over one", _own("two-workers", "ratio"), least=1.7),
-    Goal("an idle worker: RSS", _own("idle", "rss", "worker of two"), most=60.0, unit="MiB"),
+    Goal("a worker at its start: RSS", _own("idle", "rss", "worker of two"), most=42.0, unit="MiB"),
+    *(
+        Goal(f"at rest, {which}: of a core", _own("rest", "share", f"{OURS}, {which}"), most=0.3, unit="%")
+        for which in ("one process", "two workers")
+    ),
+    *(
+        Goal(f"from start to ready, {which}", _own("ready", "ready", f"{OURS}, {which}"), most=0.8, unit="s")
+        for which in ("one process", "two workers")
+    ),
+    Goal("memory a minute after 2,000 slow readers, over that before", _own("slow-readers", "later"), most=1.2),
     Goal("ask: CPU per answer", _own("ask", "cpu"), most=60.0, unit="µs"),
 )

@@ -266,7 +266,7 @@ def _processor_instructions(template: str, *, private: bool) -> int:
         command += ["--private"] if private else []
         # With other hashes dictionaries would have other collisions, and a run another count.
         environment = os.environ | {"PYTHONHASHSEED": "0"}
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=environment)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800, env=environment)
         return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
 
     return (counted(3 * _COUNTED) - counted(_COUNTED)) // (2 * _COUNTED)

@@ -93,12 +93,12 @@ def h2_visits(port: int, file: Path, start: int, *, seconds: int) -> Load:
     return Load(found["done"], found["rate"], found["failed"])
 
 
-def steady(port: int, host: str, *, rate: int, seconds: int) -> dict[str, float]:
+def steady(port: int, host: str, *, rate: int, seconds: int) -> dict[str, Any]:
     """Requests at a constant rate: `bench/rate.py`, and what it prints."""
     command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.rate", str(port), host]
     command += [f"--rate={rate}", f"--seconds={seconds}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60)
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 

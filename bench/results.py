@@ -20,6 +20,9 @@ FIGURES = {
     "memory": "KiB each",
     "rss": "RSS MiB",
     "ratio": "two workers ÷ one",
+    "share": "% of a core",
+    "ready": "seconds",
+    "later": "a minute later ÷ before",
 }
 
 

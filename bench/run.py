@@ -17,15 +17,25 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.goals import GOALS
+from bench.latency import steady_rate
+from bench.many_hosts import zipf
 from bench.plot import bars
 from bench.private import private
+from bench.resting import SCENARIOS as RESTING
 from bench.results import FIGURES, Results, as_markdown, machine, rows_of
 from bench.scenarios import SCENARIOS as OTHERS
 from bench.scenarios import Bench, Scenario
 from bench.stage import OURS, Stage
 from bench.visiting import SCENARIOS as VISITORS
 
-SCENARIOS: dict[str, Scenario] = {**VISITORS, **OTHERS, "private": private}
+SCENARIOS: dict[str, Scenario] = {
+    **VISITORS,
+    **OTHERS,
+    "zipf": zipf,
+    "steady": steady_rate,
+    **RESTING,
+    "private": private,
+}
 _FOLDER = Path(__file__).with_name("results")
 _QUICK = ("visitors", "get-32", "1m-down")
 _QUICK_PEERS = frozenset((OURS, "nginx", "nginx+lua", "haproxy", "caddy"))
@@ -86,6 +96,7 @@ def main() -> int:
     options.add_argument("--peer", action="append", help="ours and this one only; may be repeated")
     options.add_argument("--rounds", type=int)
     options.add_argument("--seconds", type=int, default=1, help="of a round's load, of one contestant")
+    options.add_argument("--minutes", type=float, default=0.0, help="of the steady rate, for ours and nginx in turns")
     options.add_argument("--results", type=Path, help="where to write them (full run: bench/results)")
     chosen = options.parse_args()
     if shutil.which("wrk") is None:
@@ -103,7 +114,7 @@ def main() -> int:
         before = machine()
         with Stage(Path(name), peers) as stage:
             results = Results(before, stage.versions, stage.missing, rounds)
-            _run(Bench(stage, results, rounds, chosen.seconds), names, folder)
+            _run(Bench(stage, results, rounds, chosen.seconds, minutes=chosen.minutes), names, folder)
     print(_write(results, folder))
     _say(f"written to {folder}")
     return 0

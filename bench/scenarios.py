@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench.backend import start as start_backend
-from bench.load import LOAD_CORE, Load, Sockets, h2load, steady, wrk
+from bench.load import LOAD_CORE, Load, Sockets, h2load, wrk
 from bench.measure import family, family_memory, memory, pin, quota
 from bench.peers import LIVE, STATIC, caddy, nginx
 from bench.results import Results, Table
@@ -25,8 +25,7 @@ from tests.support.router import PLATFORM_DOMAIN
 _TUNNELS = 10_000
 _STREAMS = 1000
 _ECHOES = 32
-_RATE = 2000
-_WARM = 4  # seconds in which every host is asked for once
+WARM = 4  # seconds in which every host is asked for once
 _QUOTA = 0.45  # of a core, for each of two workers, so that load and backend have the rest
 
 
@@ -39,6 +38,7 @@ class Bench:
     rounds: int
     seconds: int = 1
     names: tuple[str, ...] = ()  # of contestants; empty for all
+    minutes: float = 0.0  # of the steady rate; 0 for a few seconds in each round
 
     def contestants(self, *names: str) -> list[Contestant]:
         found = self.stage.find(*names)
@@ -80,8 +80,6 @@ class Requests:
     script: str | None = None
     words: tuple[str, ...] = ()
     longer: int = 1  # times as long as other rounds
-    only: tuple[str, ...] = ()  # contestants; all where there are none
-    warm: bool = False  # whether to ask once for each host first
     note: str = ""
 
     def __call__(self, bench: Bench) -> None:
@@ -100,13 +98,7 @@ class Requests:
                 words=self.words,
             )
 
-        contestants = bench.contestants(*self.only)
-        if self.warm:
-            each = ("each", *self.words[1:])
-            for one in contestants:
-                url = f"http://127.0.0.1:{one.port}/"
-                wrk(url, self.host, connections=32, seconds=_WARM, script=self.script, words=each)
-        bench.interleave(table, contestants, work, per=self.per)
+        bench.interleave(table, bench.contestants(), work, per=self.per)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +136,8 @@ class Bulk:
         bench.interleave(table, bench.contestants(), work)
 
 
-def _contest(name: str, port: int, process: Process) -> Contestant:
+def contest(name: str, port: int, process: Process) -> Contestant:
+    """One more of them, on the core of the proxies."""
     pin(process.pid, PROXY_CORE)
     return Contestant(name, port, process, port)
 
@@ -156,13 +149,13 @@ def cold(bench: Bench) -> None:
         found: dict[str, list[Contestant]] = {"redis": [], "sql": [], "unknown": []}
         few = {"cache__hosts": 1, "cache__unknown_hosts": 1}
         through = stack.enter_context(stage.our_router("cold-redis", redis_url=stage.redis.url, **few))
-        found["redis"].append(_contest(OURS, through.proxy_port, through.process))
+        found["redis"].append(contest(OURS, through.proxy_port, through.process))
         alone = stack.enter_context(stage.our_router("cold-sql", **few))
-        found["sql"].append(_contest(OURS, alone.proxy_port, alone.process))
+        found["sql"].append(contest(OURS, alone.proxy_port, alone.process))
         found["unknown"].append(found["redis"][0])
         if "nginx+lua" in stage.versions:
             peer = stage.start("nginx+lua cold", lambda ground: nginx.start_lua(ground, lifetime=0))
-            asker = _contest("nginx+lua", stage.ports["nginx+lua cold"], peer.process)
+            asker = contest("nginx+lua", stage.ports["nginx+lua cold"], peer.process)
             found["redis"].append(asker)
             found["unknown"].append(asker)
         titles = {
@@ -203,7 +196,7 @@ def events(bench: Bench) -> None:
     contestants = [one for one in bench.contestants() if one.process is not None]
     with ExitStack() as stack:
         router = stack.enter_context(bench.stage.our_router("events"))
-        ours = _contest(OURS, router.proxy_port, router.process)
+        ours = contest(OURS, router.proxy_port, router.process)
         for one in [ours if one.name == OURS else one for one in contestants]:
             with Sockets("events", one.live_port, hosts, _STREAMS) as opened:
                 one_only = [one]
@@ -244,7 +237,7 @@ def tunnels(bench: Bench) -> None:
         table.notes.append(f"A process may open no more files here; {_TUNNELS:,} were meant.")
     with ExitStack() as stack:
         router = stack.enter_context(bench.stage.our_router("tunnels"))
-        ours = _contest(OURS, router.proxy_port, router.process)
+        ours = contest(OURS, router.proxy_port, router.process)
         for one in bench.contestants():
             this = ours if one.name == OURS else one
             if this.process is None or this.name == "aiohttp":
@@ -278,7 +271,7 @@ def ask(bench: Bench) -> None:
         url = f"http://127.0.0.1:{one.port}/ask"
         return wrk(url, STATIC, connections=32, seconds=seconds, script="hosts.lua", words=words)
 
-    work(one, 2 * _WARM)  # until all of them are known
+    work(one, 2 * WARM)  # until all of them are known
     bench.interleave(table, [one], work)
 
 
@@ -308,7 +301,7 @@ def _caddies(stage: Stage) -> list[tuple[Contestant, Contestant | None]]:
             except (OSError, AssertionError) as error:
                 stage.missing[name] = str(error).partition("\n")[0]
                 continue
-            stage.fronts.append((_contest(name, stage.ports[name], peer.process), one))
+            stage.fronts.append((contest(name, stage.ports[name], peer.process), one))
     return stage.fronts
 
 
@@ -374,24 +367,6 @@ def worker_pids(supervisor: int) -> list[int]:
     return sorted(pid for pid in family(supervisor) if pid != supervisor)[1:]
 
 
-def steady_rate(bench: Bench) -> None:
-    """Latency while the load is far from any limit."""
-    table = bench.results.table("steady", f"latency at {_RATE:,} requests a second, 64 connections", "request")
-    table.notes.append("Each request counts from when it was due, whatever those before it did (bench/rate.py).")
-    contestants = bench.contestants()
-    for number in range(bench.rounds + 1):
-        for one in contestants:
-            before = one.cpu()
-            found = steady(one.port, STATIC, rate=_RATE, seconds=2 * bench.seconds if number else 1)
-            if number == 0:
-                continue
-            table.fail(one.name, int(found["failed"]))
-            for quantile in ("p50", "p99", "p99.9"):
-                table.add(one.name, quantile, found[quantile])
-            if before is not None:
-                table.add(one.name, "cpu", ((one.cpu() or 0) - before) / found["done"] * 1e6)
-
-
 def idle(bench: Bench) -> None:
     """Memory of processes that have just started, without a host in their cache."""
     table = bench.results.table("idle", "memory of an idle node", "process")
@@ -410,7 +385,7 @@ def idle(bench: Bench) -> None:
 
 
 _REQUESTS = (
-    Requests("get-32", "small GET, 32 connections kept alive", longer=2),
+    Requests("get-32", "small GET with equal heads, the best case: 32 connections kept alive", longer=2),
     Requests("get-1", "small GET, 1 connection", connections=1),
     Requests("get-512", "small GET, 512 connections", connections=512),
     Requests(
@@ -420,15 +395,6 @@ _REQUESTS = (
         note="Path, query, cookie and the answer's ETag differ each time: what a proxy remembers of heads does not help it.",
     ),
     Requests("new-connection", "a new connection for each request", headers=("Connection: close",)),
-    Requests(
-        "zipf",
-        f"{HOSTS:,} hosts, warm, in Zipf order",
-        script="hosts.lua",
-        words=("zipf", "box", f".{PLATFORM_DOMAIN}", str(HOSTS)),
-        only=(OURS, "nginx", "nginx+lua", "haproxy"),
-        warm=True,
-        note="Ours keeps connections per resource for half a minute and never shares them; the others share one pool.",
-    ),
     Requests("1m-down", "1 MiB down, 8 connections", connections=8, path="/1m", unit="MiB"),
     Requests(
         "1m-up",
@@ -447,7 +413,6 @@ SCENARIOS: dict[str, Scenario] = {
     **{row.name: row for row in _REQUESTS},
     "100m-down": Bulk("100m-down", "100 MiB down, 1 connection", "down"),
     "100m-up": Bulk("100m-up", "100 MiB up, 1 connection", "up"),
-    "steady": steady_rate,
     "echo": echo,
     "events": events,
     "tunnels": tunnels,

@@ -3,6 +3,7 @@
     echo      WebSockets that send 64 bytes and, when these have come back, again
     events    event streams, whose events are counted
     tunnels   WebSockets on which nothing happens
+    clients   clients that have had a response, and do nothing more
 
 When all are open it prints a line of JSON, and another one for each further line of its input: what has passed so far.
 """
@@ -80,7 +81,7 @@ def _head(mode: str, host: str) -> bytes:
     lines = [f"GET /{mode} HTTP/1.1", f"Host: {host}", "User-Agent: bench"]
     if mode == "events":
         lines.append("Accept: text/event-stream")
-    else:
+    elif mode != "clients":
         lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
         lines.append("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
     return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -1,4 +1,4 @@
-"""nginx: as a static proxy, and with Lua that routes by a shared dictionary with Redis behind it.
+"""nginx: as a static proxy, with an upstream for each host, and with Lua that routes by a shared dictionary with Redis behind it.
 
 Response and request buffering are off, as a proxy of event streams and uploads needs them. The Lua variant checks the
 name by a pattern, looks it up, asks Redis on a miss, and picks the backend in `balancer_by_lua`.
@@ -31,6 +31,8 @@ http {{
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   client_max_body_size 0;
   keepalive_requests 100000000;
+  map_hash_max_size 65536;
+  map_hash_bucket_size 128;
   map $http_upgrade $hop {{ default upgrade; '' ''; }}
   proxy_http_version 1.1;
   proxy_buffering off;
@@ -59,6 +61,18 @@ _STATIC = """
     listen 127.0.0.1:{port};
     server_name {live_name};
     location / {{ proxy_pass http://live; }}
+  }}
+"""
+
+# One pool of connections for each host, as ours has: the fair peer where there are many.
+_PER_HOST = """
+  map $host $of_host {{ default static; {live_name} live; {names} }}
+  upstream static {{ server 127.0.0.1:{static}; keepalive 512; keepalive_requests 100000000; }}
+  upstream live {{ server 127.0.0.1:{live}; keepalive 512; keepalive_requests 100000000; }}
+  {upstreams}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://$of_host; }}
   }}
 """
 
@@ -138,6 +152,22 @@ def _start(ground: Ground, routing: str, modules: str) -> Peer:
 def start_static(ground: Ground) -> Peer:
     """nginx with its backends in the configuration."""
     routing = _STATIC.format(port=ground.port, static=ground.static, live=ground.live, live_name=LIVE)
+    return _start(ground, routing, "")
+
+
+def start_per_host(ground: Ground) -> Peer:
+    """nginx with an upstream for each of the hosts, each with connections of its own."""
+    routing = _PER_HOST.format(
+        port=ground.port,
+        static=ground.static,
+        live=ground.live,
+        live_name=LIVE,
+        names="\n".join(f"{name} of_{number};" for number, name in enumerate(ground.hosts)),
+        upstreams="\n".join(
+            f"upstream of_{number} {{ server 127.0.0.1:{ground.static}; keepalive 16; keepalive_requests 100000000; }}"
+            for number in range(len(ground.hosts))
+        ),
+    )
     return _start(ground, routing, "")
 
 

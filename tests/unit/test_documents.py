@@ -1,11 +1,13 @@
 """What is written down beside the code says what the code does."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from bench import readme
 from docs import retention, settings
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +75,6 @@ def test_the_locks_agree() -> None:
 
 def test_the_readme_has_the_figures_of_the_bench() -> None:
     """Its table is that of the last whole run."""
-    results = (ROOT / "bench" / "results" / "results.md").read_text(encoding="utf-8")
-    section = results.partition("## small GET, 32 connections kept alive\n")[2].partition("\n## ")[0]
-    measured = re.findall(r"^\| (?:miosa-router|[a-z+]+) \| ([\d.]+) \([^)]*\) \| ([\d,]+) \|", section, re.MULTILINE)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
-    assert len(measured) == 6
-    assert re.findall(r"^\| [\w -]+ \| ([\d.]+) \| ([\d,]+) \|$", readme, re.MULTILINE) == measured
+    results = json.loads(readme.RESULTS.read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.put(text, readme.table(results)) == text, "run `python -m bench.readme`"
