@@ -1,7 +1,7 @@
 """What a small GET costs our own code, without kernel and event loop: `python -m bench.instructions [--opcodes|--valgrind]`
 
 With `--private` the preview is private, and its visitor comes in by the cookie of a share link (with `--template caddy`: by
-https, as cookies have to).
+https, as cookies have to). `--template connect` opens a connection for each request.
 
 `--template visitors` is the traffic of the scenario of that name (`bench/visitors.py`): 300 hosts with a pool each, long
 cookies, and responses that differ too.
@@ -82,7 +82,14 @@ _FROM_CADDY = (
 _ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
 
 # `page` is what a browser asks for one page: targets differ, and nothing else does.
-_TEMPLATES = {"page": _REQUEST.replace(b"%b; theme", b"f30; theme%.0b"), "browser": _REQUEST, "caddy": _FROM_CADDY}
+_PAGE = _REQUEST.replace(b"%b; theme", b"f30; theme%.0b")
+_CONNECT = "connect"
+_TEMPLATES = {
+    "page": _PAGE,
+    "browser": _REQUEST,
+    "caddy": _FROM_CADDY,
+    _CONNECT: _PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+}
 
 
 _VISITORS = "visitors"
@@ -140,6 +147,7 @@ class Rig:
         consumers: Sequence[Consumer] = (),
         counted: bool = True,
         hosts: Sequence[bytes] = (_HOST,),
+        connects: bool = False,
     ) -> None:
         clock = SystemClock()
         metrics = Metrics()
@@ -175,8 +183,13 @@ class Rig:
             access=MemoryKeys(_SIGNING),
         )
         self.to_client, self.to_backend = _Wire(), _Wire()
-        self._client = ClientConnection(self._worker)
-        self._client.connection_made(cast(asyncio.Transport, self.to_client))
+        self._connects = connects
+        self._client = self._open()
+
+    def _open(self) -> ClientConnection:
+        client = ClientConnection(self._worker)
+        client.connection_made(cast(asyncio.Transport, self.to_client))
+        return client
 
     async def warm_up(self) -> None:
         """What the first request to a host costs, and its connection, is not what is measured here."""
@@ -201,6 +214,13 @@ class Rig:
         """Requests, the numbers of their hosts, and their answers, one after the other."""
         ask = self._client.data_received
         replies = [backend.data_received for backend in self._backends]
+        if self._connects:
+            for request, host, answer in exchanges:
+                client = self._open()
+                client.data_received(request)
+                replies[host](answer)
+                client.connection_lost(None)
+            return
         for request, host, answer in exchanges:
             ask(request)
             replies[host](answer)
@@ -292,7 +312,8 @@ def main() -> None:
         exchanges = [(head, 0, _ANSWER) for head in _heads(template, chosen.only or _COUNTED)]
         hosts = [_HOST]
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
-        rig = Rig(Path(folder) / "access.log", private=chosen.private, hosts=hosts)
+        connects = chosen.template == _CONNECT
+        rig = Rig(Path(folder) / "access.log", private=chosen.private, hosts=hosts, connects=connects)
         asyncio.run(rig.warm_up())
         tune_gc(TRAFFIC)
         if chosen.only:

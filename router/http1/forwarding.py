@@ -21,6 +21,8 @@ from router.http1.responses import ResponseHead
 from router.http1.upgrade import is_upgrade_response
 
 _MAX_ADDRESSES = 10_000
+_MAX_CLIENTS = 1024  # whose ClientInfo is remembered: half a megabyte
+_MAX_HOST = 255  # of those: a longer one leads nowhere
 _MAX_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
 _NODE = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9A-Za-z._-]{1,32})?")
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
@@ -85,6 +87,9 @@ class Forwarder:
         self._trusted = tuple(trusted)
         self._passed = {network: frozenset(map(_lower, names)) for network, names in (passed or {}).items()}
         self._addresses: dict[bytes, tuple[str, bool] | None] = {}
+        self._clients: dict[
+            tuple[str, bytes], ClientInfo
+        ] = {}  # by address and Host; no forwarding header of theirs is believed
 
     def peer(self, address: str) -> tuple[str, bool]:
         """The address of a connection's other end in canonical form, and whether its forwarding headers are believed."""
@@ -93,30 +98,33 @@ class Forwarder:
 
     def client_info(self, head: RequestHead, peer: str, *, trusted: bool) -> ClientInfo:
         """Who sent `head`, which came over a connection from `peer`: both arguments as `peer` gives them."""
-        client, scheme, host, port = peer, b"http", head.host, b""
         said = head.forwarding
         if trusted and said is not None:
-            chain = said.get(b"x-forwarded-for")
-            if chain is not None:
-                client = self.walk(chain, peer)
-            elif (forwarded := said.get(b"forwarded")) is not None:
-                client, scheme = self._read_forwarded(forwarded, peer)
-            proto = said.get(b"x-forwarded-proto", b"").lower()
-            if proto in (b"http", b"https"):
-                scheme = proto
-            host = _host_or(said.get(b"x-forwarded-host"), host)
-            port = said.get(b"x-forwarded-port", b"")
-        if not (port and _PORT.fullmatch(port) and int(port) <= 65535):
-            port = host.rpartition(b":")[2] if host.find(b":") >= 0 and not host.endswith(b"]") else b""
-            if not port:
-                port = b"443" if scheme == b"https" else b"80"
-        address = client.encode("ascii")
-        node = b'"[%b]"' % address if address.find(b":") >= 0 else address
-        block = (
-            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
-            b'Forwarded: for=%b;host="%b";proto=%b\r\n' % (address, scheme, host, port, node, host, scheme)
-        )
-        return ClientInfo(client, scheme, host, block)
+            return self._client_behind(peer, head.host, said)
+        # A browser opens several connections to one host, a script one for each request: all of them share this.
+        key = (peer, head.host)
+        known = self._clients.get(key)
+        if known is None:
+            known = _client(peer, b"http", head.host, b"")
+            if len(head.host) <= _MAX_HOST:
+                if len(self._clients) >= _MAX_CLIENTS:
+                    self._clients.clear()
+                self._clients[key] = known
+        return known
+
+    def _client_behind(self, peer: str, host: bytes, said: dict[bytes, bytes]) -> ClientInfo:
+        """Who a trusted proxy says that it is."""
+        client, scheme = peer, b"http"
+        chain = said.get(b"x-forwarded-for")
+        if chain is not None:
+            client = self.walk(chain, peer)
+        elif (forwarded := said.get(b"forwarded")) is not None:
+            client, scheme = self._read_forwarded(forwarded, peer)
+        proto = said.get(b"x-forwarded-proto", b"").lower()
+        if proto in (b"http", b"https"):
+            scheme = proto
+        host = _host_or(said.get(b"x-forwarded-host"), host)
+        return _client(client, scheme, host, said.get(b"x-forwarded-port", b""))
 
     def passed(self, head: RequestHead, peer: str) -> bytes:
         """Those of its asserted lines that are believed from `peer`, a trusted proxy; as a block."""
@@ -176,6 +184,21 @@ class Forwarder:
             self._addresses.clear()
         self._addresses[raw] = known
         return known
+
+
+def _client(client: str, scheme: bytes, host: bytes, port: bytes) -> ClientInfo:
+    """`port` may be anything: what is none is the one that Host or scheme has."""
+    if not (port and _PORT.fullmatch(port) and int(port) <= 65535):
+        port = host.rpartition(b":")[2] if host.find(b":") >= 0 and not host.endswith(b"]") else b""
+        if not port:
+            port = b"443" if scheme == b"https" else b"80"
+    address = client.encode("ascii")
+    node = b'"[%b]"' % address if address.find(b":") >= 0 else address
+    block = (
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
+        b'Forwarded: for=%b;host="%b";proto=%b\r\n' % (address, scheme, host, port, node, host, scheme)
+    )
+    return ClientInfo(client, scheme, host, block)
 
 
 def _lower(name: str) -> bytes:

@@ -210,10 +210,9 @@ class Exchange(Finished):
     def _identify(self, head: RequestHead) -> None:
         incoming = self.incoming
         said = head.forwarding
-        before = incoming.client_info_key
-        if before is None or before[0] != head.host or before[1] != said:
+        if incoming.told_host != head.host or incoming.told != said:
             incoming.client_info = self.worker.forwarder.client_info(head, incoming.peer, trusted=incoming.trusted)
-            incoming.client_info_key = (head.host, said)
+            incoming.told_host, incoming.told = head.host, said
             incoming.share = self.worker.connection_limits.share_of(incoming, incoming.client_info.client)
         self.client_info = origin = incoming.client_info
         self.client = origin.client

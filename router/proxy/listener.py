@@ -4,6 +4,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -163,7 +164,7 @@ class Proxy:
     async def _accept(self, listener: socket.socket) -> asyncio.Server:
         worker = self._worker
         return await asyncio.get_running_loop().create_server(
-            lambda: cast(asyncio.Protocol, ClientConnection(worker)), sock=listener, backlog=_BACKLOG
+            cast(Callable[[], asyncio.Protocol], partial(ClientConnection, worker)), sock=listener, backlog=_BACKLOG
         )
 
     def _accept_no_more(self) -> None:

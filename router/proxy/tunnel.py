@@ -14,6 +14,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Final, cast
 
+from router.http1.forwarding import ClientInfo
 from router.http1.pings import only_pings
 from router.observe import endings
 from router.proxy.socket_state import file_of, unsent
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _QUIET: Final = 0.75
 _PIECE: Final = 64 * 1024
 _MAX_UNREAD_PIECES: Final = 4  # that are passed on when a connection breaks
+_NOBODY: Final = ClientInfo("", b"http", b"", b"")
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 
 
@@ -74,6 +76,8 @@ class Tunnel:
         self.client.other, self.backend.other = self.backend, self.client
         worker.clients.discard(incoming)
         incoming.exchange = None
+        # The last head is written: some hundred bytes less for each tunnel, for hours.
+        incoming.client_info = exchange.client_info = _NOBODY
         incoming.retire()
         outgoing.exchange = None
         outgoing.retire()

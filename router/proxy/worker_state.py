@@ -157,6 +157,7 @@ class WorkerState:
         self.body_idle = limits.body_idle
         self.tunnel_idle = limits.tunnel_idle
         self.client_idle = limits.client_idle
+        self.head_time = limits.head_time
         self.linger_idle = limits.linger_idle
         self.heap = Heap()
         self.budget = Budget(clock.monotonic, limits.buffer)

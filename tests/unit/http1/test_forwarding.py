@@ -180,6 +180,30 @@ def test_addresses_are_remembered_within_bounds() -> None:
     assert forwarder.peer("127.0.0.1") == ("127.0.0.1", True)
 
 
+def test_connections_of_one_client_to_one_host_share_what_backends_are_told() -> None:
+    """Nothing is written anew for a client's next connection, unless it is to another host or a trusted proxy speaks for others."""
+    forwarder = Forwarder(TRUSTED)
+    one = forwarder.client_info(read(host=b"shop.miosa.app"), STRANGER, trusted=False)
+    assert (
+        forwarder.client_info(read(b"X-Forwarded-For: 192.0.2.1", host=b"shop.miosa.app"), STRANGER, trusted=False)
+        is one
+    )
+    assert forwarder.client_info(read(host=b"blog.miosa.app"), STRANGER, trusted=False).host == b"blog.miosa.app"
+    assert forwarder.client_info(read(host=b"shop.miosa.app"), "192.0.2.78", trusted=False).client == "192.0.2.78"
+    behind = read(b"X-Forwarded-For: 192.0.2.1", host=b"shop.miosa.app")
+    assert forwarder.client_info(behind, STRANGER, trusted=True).client == "192.0.2.1"
+
+
+def test_clients_are_remembered_within_bounds() -> None:
+    """Strangers choose their Hosts: only so many are remembered, and none that is longer than a name can be."""
+    forwarder = Forwarder(TRUSTED)
+    forwarder.client_info(read(host=b"a" * 1000), STRANGER, trusted=False)
+    assert len(forwarder._clients) == 0
+    for number in range(forwarding._MAX_CLIENTS + 5):
+        forwarder.client_info(read(host=b"h%d.miosa.app" % number), STRANGER, trusted=False)
+        assert 0 < len(forwarder._clients) <= forwarding._MAX_CLIENTS
+
+
 FORWARDED = [
     (FRONT, [b"for=192.0.2.1"], "192.0.2.1", b"http"),
     (FRONT, [b"For=192.0.2.1;Proto=https"], "192.0.2.1", b"https"),

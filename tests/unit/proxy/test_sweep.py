@@ -83,6 +83,29 @@ def test_a_pass_forgets_resources_that_nobody_uses() -> None:
     assert list(worker.activities) == ["id-of-used", "id-of-busy"]
 
 
+class Asked(Line):
+    """A transport that notes when somebody wants to know about its socket."""
+
+    asked = 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        self.asked += name == "socket"
+        return super().get_extra_info(name, default)
+
+
+def test_what_the_kernel_has_is_not_asked_for_at_a_close() -> None:
+    """A connection of which all is sent closes without a system call for what its client has taken; where some still waits, it
+    has to be known, since a client that takes it is given time."""
+    worker = build_worker()
+    sent, waiting = Asked(peer="192.0.2.1"), Asked(held=5, peer="192.0.2.1")
+    for line in (sent, waiting):
+        client = ClientConnection(worker)
+        client.connection_made(line)
+        client.finish()
+    assert (sent.closed, waiting.closed) == (True, True)
+    assert (sent.asked, waiting.asked) == (0, 1)
+
+
 class Faulty(Line):
     """A transport that cannot be closed in order."""
 
