@@ -1,7 +1,8 @@
 """What a small GET costs our own code, without kernel and event loop: `python -m bench.instructions [--opcodes|--valgrind]`
 
 With `--private` the preview is private, and its visitor comes in by the cookie of a share link (with `--template caddy`: by
-https, as cookies have to). `--template connect` opens a connection for each request.
+https, as cookies have to). `--template connect` opens a connection for each request. With `--template chunked` a response is 16
+chunks of 1 KiB in one read.
 
 `--template visitors` is the traffic of the scenario of that name (`bench/visitors.py`): 300 hosts with a pool each, long
 cookies, and responses that differ too.
@@ -81,6 +82,12 @@ _FROM_CADDY = (
 )
 _ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
 
+_CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + (b"400\r\n" + b"x" * 1024 + b"\r\n") * 16
+    + b"0\r\n\r\n"
+)
+
 # `page` is what a browser asks for one page: targets differ, and nothing else does.
 _PAGE = _REQUEST.replace(b"%b; theme", b"f30; theme%.0b")
 _CONNECT = "connect"
@@ -88,6 +95,7 @@ _TEMPLATES = {
     "page": _PAGE,
     "browser": _REQUEST,
     "caddy": _FROM_CADDY,
+    "chunked": _PAGE,
     _CONNECT: _PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
 }
 
@@ -309,7 +317,8 @@ def main() -> None:
         template = _TEMPLATES[chosen.template]
         if chosen.private:
             template = _private(template)
-        exchanges = [(head, 0, _ANSWER) for head in _heads(template, chosen.only or _COUNTED)]
+        answer = _CHUNKED if chosen.template == "chunked" else _ANSWER
+        exchanges = [(head, 0, answer) for head in _heads(template, chosen.only or _COUNTED)]
         hosts = [_HOST]
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
         connects = chosen.template == _CONNECT

@@ -2,7 +2,8 @@
 
 A sized body is a number that counts down, kept by the connection that reads it. A chunked one needs this reader, which is strict:
 sizes of 1–16 hex digits, CRLF and nothing else at every line end, bounded lines, bounded trailers. Extensions are
-dropped and sizes rewritten, so that no two readers behind each other can disagree about where a chunk ends. In responses
+dropped and sizes rewritten, so that no two readers behind each other can disagree about where a chunk ends; only what is
+written exactly as we would write it goes on as it stands (`ChunkedReader.canonical`). In responses
 it also takes blanks behind a size, and LF alone as the line end from one line to the end of the body (the table in this
 package's docstring says why that is safe); a request with them is refused.
 
@@ -52,6 +53,11 @@ _UPPER_F: Final = 70
 _LOWER_A: Final = 97
 _LOWER_F: Final = 102
 _DEL: Final = 127
+
+# Chunks below this size are small: where more than so many of them come in one read, one chunk of them all is less to send.
+_SMALL: Final = 256
+_MAX_SMALL: Final = 4
+_MAX_DIGITS_PASSED: Final = 8  # of the size of a chunk that goes on as it stands, which lies whole in one read
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -116,6 +122,60 @@ class ChunkedReader:
         then. Where a trailer has begun there may have been more of them."""
         begun = b"" if self._bare else b"\r"
         return self._state == _TRAILERS and not self.done and not self._trailers and self._buffer in (b"", begun)
+
+    def canonical(self, data: bytes) -> int:
+        """How many bytes of content `data` has, where it is whole chunks and nothing else, framed as `chunk` and `last_chunk`
+        would frame them: then it has been read, and may go on as it stands. Else -1, and it has to be fed.
+
+        What goes on so is neither taken apart nor put together, which saves three copies (bench/README.md).
+        """
+        if self._state != _SIZE or self._digits or self._bare:
+            return -1
+        size: i64 = len(data)
+        at: i64 = 0
+        content: i64 = 0
+        small: i64 = 0
+        lines: i64 = 0
+        done = False
+        while at < size:
+            begin: i64 = at
+            left: i64 = 0
+            byte: i64 = 0
+            while True:
+                if at == size or at - begin > _MAX_DIGITS_PASSED:
+                    return -1
+                byte = data[at]
+                at += 1
+                if _ZERO <= byte <= _NINE:
+                    left = (left << 4) + byte - _ZERO
+                elif _LOWER_A <= byte <= _LOWER_F:
+                    left = (left << 4) + byte - (_LOWER_A - 10)
+                else:
+                    break
+            end: i64 = at + 1 + left
+            if byte != _CR or end + 2 > size or data[at] != _LF or data[end] != _CR or data[end + 1] != _LF:
+                return -1
+            lines += 1
+            if left == 0:
+                if at - begin != 2 or end + 2 != size:  # `0` alone, and no trailers
+                    return -1
+                done = True
+                break
+            if data[begin] == _ZERO:
+                return -1
+            if left < _SMALL:
+                small += 1
+                if small > _MAX_SMALL:
+                    return -1
+            content += left
+            at = end + 2
+        # As in `feed`, where each such chunk makes it less.
+        self._excess = max(0, self._excess + size - content - lines * _PLAIN - (content << 1))
+        self.lines += lines
+        if done:
+            self._state = _TRAILERS
+            self.done = True
+        return content
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, without its framing. Raises FramingError.

@@ -37,6 +37,10 @@ class CopiedChunks(ChunkedReader):
         super().__init__(max_trailers_size, lenient=lenient)
         self._copy = copy
 
+    def canonical(self, data: bytes) -> int:  # noqa: ARG002 - none is
+        """See ChunkedReader. The copy is of the content alone."""
+        return -1
+
     def feed(self, data: bytes) -> bytes:
         """See ChunkedReader."""
         content = super().feed(data)
@@ -59,6 +63,10 @@ class CopiedBody(ChunkedReader):
     def only_end_missing(self) -> bool:
         """See ChunkedReader."""
         return self._remaining < 0
+
+    def canonical(self, data: bytes) -> int:  # noqa: ARG002 - none is
+        """See ChunkedReader. It has no chunks."""
+        return -1
 
     def feed(self, data: bytes) -> bytes:
         """See ChunkedReader. It refuses nothing."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from router.http1.bodies import ChunkedReader, FramingError
 from router.http1.body_copies import COPIED
-from router.http1.heads import UNTIL_CLOSE, RefusedError
+from router.http1.heads import CHUNKED, UNTIL_CLOSE, RefusedError
 from router.http1.other_protocols import FIRST_BYTES
 from router.http1.repair import HeadRepair
 from router.http1.responses import HeadBeginning, ResponseHead, check_size
@@ -192,44 +192,64 @@ class BackendConnection(Paced):
         if self._take(exchange, head, data[repair.end :]):
             self._head(exchange, data[repair.end :])
 
-    def _sized(self, exchange: "Exchange", data: bytes) -> None:
+    def _sized(self, exchange: "Exchange", data: bytes, head: bytes = b"") -> None:
         size = len(data)
         if size < self.left:
             self.left -= size
-            response.relay(exchange, data)
+            response.relay(exchange, data, head)
             return
         extra = size > self.left
         if extra:
             data = data[: self.left]
         self.left = 0
-        response.relay(exchange, data)
+        response.relay(exchange, data, head)
         response.complete(exchange, clean=not extra)
 
-    def _chunked(self, exchange: "Exchange", chunks: ChunkedReader, data: bytes) -> None:
+    def _chunked(self, exchange: "Exchange", chunks: ChunkedReader, data: bytes, head: bytes = b"") -> None:
+        if exchange.framing == CHUNKED:
+            size = chunks.canonical(data)
+            if size >= 0:
+                response.relay_framed(exchange, data, size, head)
+                if chunks.done:
+                    self.chunks = None
+                    response.complete(exchange, clean=not chunks.repaired)
+                return
         try:
             content = chunks.feed(data)
         except FramingError as error:
+            if head:
+                exchange.incoming.write(head)
             note_body(exchange, BACKEND, str(error), chunks, data)
             response.refuse(exchange, str(error))
             return
         if chunks.done:
             self.chunks = None
-            response.relay_last(exchange, content, chunks.trailers)
+            response.relay_last(exchange, content, chunks.trailers, head)
             response.complete(exchange, clean=not chunks.rest and not chunks.repaired)
         elif content:
-            response.relay(exchange, content)
+            response.relay(exchange, content, head)
+        elif head:
+            exchange.incoming.write(head)
 
-    def read_body(self, framing: int, data: bytes) -> None:
+    def read_body(self, framing: int, data: bytes, head: bytes) -> None:
         """Begin with a response's body; `data` came behind its head. `framing` as in ResponseHead, but never NONE; or COPIED,
-        where `chunks` has its reader already."""
+        where `chunks` has its reader already. `head` is what the client has not been sent yet of its head, where there is
+        `data`."""
+        exchange = self.exchange
         if framing > 0:
             self.left = framing
-        elif framing == -1:
+        elif framing == CHUNKED:
             self.chunks = ChunkedReader(self.worker.limits.headers, lenient=True)
         elif framing != COPIED:
             self.until_close = True
-        if data:
-            self.data_received(data)
+        if not data or exchange is None:
+            return
+        if self.left:
+            self._sized(exchange, data, head)
+        elif self.chunks is not None:
+            self._chunked(exchange, self.chunks, data, head)
+        else:
+            response.relay(exchange, data, head)
 
     def write(self, data: bytes) -> None:
         if not self.closing:

@@ -293,6 +293,10 @@ class ClientConnection(Paced):
         return data
 
     def _read_chunks(self, exchange: Exchange, chunks: ChunkedReader, data: bytes) -> bytes:
+        if exchange.head.framing == CHUNKED:
+            size = chunks.canonical(data)
+            if size >= 0:
+                return data if self._has_read(exchange, chunks, size) and not exchange.due else b""
         content = self.read_content(exchange, chunks, data)
         if exchange.over or exchange.due:
             return b""
@@ -316,17 +320,21 @@ class ClientConnection(Paced):
             note_body(exchange, CLIENT, str(error), chunks, data)
             exchange.bad_body(errors.BAD_REQUEST, str(error))
             return b""
-        exchange.received += len(content)
+        return content if self._has_read(exchange, chunks, len(content)) else b""
+
+    def _has_read(self, exchange: Exchange, chunks: ChunkedReader, size: int) -> bool:
+        """So many bytes more of a chunked body's content; whether they may go on."""
+        exchange.received += size
         max_body = self.worker.max_body
         if max_body and exchange.received > max_body:
             exchange.bad_body(errors.PAYLOAD_TOO_LARGE, "chunked body too large")
-            return b""
+            return False
         if chunks.done:
             self.chunks = None
             if chunks.rest:
                 self._hold(chunks.rest)
             self._end_of_request(exchange)
-        return content
+        return True
 
     def _hold(self, data: bytes) -> None:
         """Keep what came after the current request. While we read we notice at once when the client leaves, so reading

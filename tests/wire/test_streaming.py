@@ -84,6 +84,30 @@ async def test_server_sent_events_are_flushed_one_by_one(edge: RunningEdge) -> N
     assert edge.kept() == 1
 
 
+async def test_chunks_that_we_would_write_go_on_as_they_stand(edge: RunningEdge) -> None:
+    """In one read they are neither joined nor cut; what is counted is their content."""
+    client, end = await visit(edge)
+    chunks = b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+    await end.send(b"HTTP/1.1 200 OK\r\n" + CHUNKED + chunks)
+    await client.read_head()
+    assert await client.read_exactly(len(chunks)) == chunks
+    await edge.ended(1)
+    assert edge.finished[0].sent == 5
+    assert edge.kept() == 1
+
+
+async def test_chunks_of_an_upload_that_we_would_write_go_on_as_they_stand(edge: RunningEdge) -> None:
+    """As those of a response; what follows the body is the next request."""
+    client, end = await visit(edge, POST + b"Content-Type: text/event-stream\r\n" + CHUNKED)
+    await client.send(b"2\r\nab\r\n3\r\ncde\r\n")
+    assert await end.read_exactly(15) == b"2\r\nab\r\n3\r\ncde\r\n"
+    await client.send(b"0\r\n\r\n")
+    assert await end.read_exactly(5) == b"0\r\n\r\n"
+    await end.send(OK)
+    assert (await client.read_response()).body == b"ok"
+    assert edge.finished[0].received == 5
+
+
 async def test_an_answer_without_framing_is_chunked_to_the_client(edge: RunningEdge) -> None:
     """It streams, its end is the backend's close, and the client's connection lives on."""
     client, end = await visit(edge)

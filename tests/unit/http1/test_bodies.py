@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -405,3 +406,135 @@ def test_what_goes_on_reads_the_same(body: tuple[bytes, bytes, list[bytes]]) -> 
     assert read(again) == (content, trailers, b"")
     assert b";" not in again.replace(content, b"") or any(b";" in line for line in trailers)
     assert read(wire)[:2] == read(again)[:2]
+
+
+# What goes on as it stands. A stream is made of chunks as we write them, of others, and of what is refused.
+_written = st.integers(1, 600).map(lambda size: chunk((b"\r\n0\r\nx" * 100)[:size]))
+_foreign = st.sampled_from(
+    [
+        b"5;a\r\nhello\r\n",
+        b"05\r\nhello\r\n",
+        b"A\r\n0123456789\r\n",
+        b"1;" + b"a" * 4000 + b"\r\nx\r\n",
+        b"5\r\nhello!\r\n",
+        b"5\nhello\n",
+        b"5 \r\nhello\r\n",
+        b"\r\n",
+        b"x",
+    ]
+)
+_ends = st.sampled_from(
+    [b"0\r\n\r\n", b"00\r\n\r\n", b"0;a\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"0\r\n\r\nHTTP/1.1", b"0\r\n", b""]
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[bytes]:
+    """What a program writes, read by read: now a whole number of chunks, now a part of one."""
+    parts = draw(
+        st.lists(st.lists(st.one_of(_written, _written, _written, _foreign), max_size=7).map(b"".join), max_size=6)
+    )
+    data = b"".join([*parts, draw(_ends)])
+    ends = {
+        0,
+        len(data),
+        *itertools.accumulate(map(len, parts)),
+        *draw(st.lists(st.integers(0, len(data)), max_size=4)),
+    }
+    return [data[start:end] for start, end in itertools.pairwise(sorted(ends))]
+
+
+def passed(reader: ChunkedReader, data: bytes) -> bytes:
+    """As connections do it: on as it stands where that may be, else framed anew."""
+    if reader.canonical(data) >= 0:
+        return data
+    content = reader.feed(data)
+    out = chunk(content) if content else b""
+    return out + last_chunk(reader.trailers) if reader.done else out
+
+
+@given(streams(), st.booleans())
+def test_what_goes_on_as_it_stands_has_the_same_content(reads: list[bytes], lenient: bool) -> None:
+    """Read by read: taken apart and put together or not, the same content goes on, and the same bytes are refused."""
+    slow, fast = (ChunkedReader(MOST_TRAILERS, lenient=lenient) for _ in range(2))
+    behind = ChunkedReader(MOST_TRAILERS)  # who gets what goes on; as strict as can be
+    for data in reads:
+        if slow.done:
+            break
+        try:
+            content = slow.feed(data)
+        except FramingError as error:
+            with pytest.raises(FramingError, match=re.escape(str(error))):
+                passed(fast, data)
+            assert slow.bad_byte(data) == fast.bad_byte(data)
+            break
+        out = passed(fast, data)
+        assert (behind.feed(out) if out else b"") == content
+        assert (fast.done, fast.rest, fast.trailers, fast.lines) == (slow.done, slow.rest, slow.trailers, slow.lines)
+        assert (behind.done, behind.rest, behind.trailers) == (slow.done, b"", slow.trailers)
+        assert (fast.repaired, fast.only_end_missing) == (slow.repaired, slow.only_end_missing)
+
+
+CANONICAL = [
+    ("one chunk", b"5\r\nhello\r\n", 5),
+    ("the end", b"0\r\n\r\n", 0),
+    ("16 chunks and the end", (b"400\r\n" + b"x" * 1024 + b"\r\n") * 16 + b"0\r\n\r\n", 16 * 1024),
+    ("a few small ones", b"1\r\na\r\n" * 4 + b"0\r\n\r\n", 4),
+    ("the first of two halves", b"5\r\nhel", -1),
+    ("a chunk and part of the next", b"5\r\nhello\r\n5\r\n", -1),
+    ("a chunk without its line's end", b"5\r\nhello\r", -1),
+    ("a capital", b"A\r\n0123456789\r\n", -1),
+    ("a leading zero", b"05\r\nhello\r\n", -1),
+    ("two zeros at the end", b"00\r\n\r\n", -1),
+    ("an extension", b"5;a\r\nhello\r\n", -1),
+    ("an extension of the last", b"0;a\r\n\r\n", -1),
+    ("a trailer", b"0\r\nX: y\r\n\r\n", -1),
+    ("the next message behind it", b"0\r\n\r\nH", -1),
+    ("the end without its empty line", b"0\r\n", -1),
+    ("bare LF", b"5\nhello\n", -1),
+    ("no size", b"\r\n", -1),
+    ("LF behind the content", b"5\r\nhello\n\n", -1),
+    ("CR behind a size", b"5\r\rhello\r\n", -1),
+    ("a size of nine digits", b"100000000\r\n", -1),
+    ("many small ones, which are less as one", b"1\r\na\r\n" * 5, -1),
+]
+
+
+@pytest.mark.parametrize(("data", "size"), [case[1:] for case in CANONICAL], ids=[case[0] for case in CANONICAL])
+def test_what_may_go_on_as_it_stands(data: bytes, size: int) -> None:
+    """Only what we would write ourselves, in whole; of anything else nothing has been read by that."""
+    reader = new_reader()
+    assert reader.canonical(data) == size
+    if size < 0:
+        with contextlib.suppress(FramingError):
+            assert new_reader().feed(data) == reader.feed(data)
+
+
+@pytest.mark.parametrize("begun", [b"5", b"5\r", b"5\r\nhe", b"5\r\nhello", b"5\r\nhello\r", b"5;a", b"0\r\n"])
+def test_nothing_goes_on_as_it_stands_inside_a_chunk(begun: bytes) -> None:
+    """What looks like a chunk may be content there, or the rest of a size."""
+    reader = new_reader()
+    reader.feed(begun)
+    assert reader.canonical(b"5\r\nhello\r\n") == -1
+
+
+def test_nothing_goes_on_as_it_stands_behind_lf_alone() -> None:
+    """A body whose lines end with LF is framed anew to its end."""
+    reader = ChunkedReader(MOST_TRAILERS, lenient=True)
+    reader.feed(b"5\nhello\n")
+    assert reader.canonical(b"5\r\nhello\r\n") == -1
+
+
+@pytest.mark.parametrize("paid", [chunk(b"x"), chunk(b"x" * 600), chunk(b"x" * 600) * 2])
+def test_what_goes_on_as_it_stands_pays_for_other_framing(paid: bytes) -> None:
+    """Framing that adds up is refused as late as where nothing goes on so, and no later."""
+    long = b"1;" + b"a" * 4000 + b"\r\nx\r\n"
+
+    def taken(read: Callable[[ChunkedReader, bytes], bytes]) -> int:
+        reader, count = new_reader(), 0
+        with contextlib.suppress(FramingError):
+            for count in range(100):
+                read(reader, paid if count % 2 else long)
+        return count
+
+    assert taken(passed) == taken(ChunkedReader.feed) < 50
