@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from router.proxy.guard import Visit
 
 _INTERIM_SIZE: Final = 8192  # bytes of a 1xx that count as one more of them
-# Bytes of a body up to which its head goes out with them: that copies them, and spares a write, which costs as much as
-# 64 KiB of copying and wakes the client for a head alone.
+# Bytes of a body up to which its head goes out with them: that copies them, and spares a system call and waking the client
+# for a head alone.
 _JOINED: Final = 64 * 1024
 
 
