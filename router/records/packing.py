@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.observe.ended_exchange import Finished
+from router.observe.endings import COMBINATIONS
 from router.observe.trace_context import SIZE as TRACE_SIZE
 from router.observe.trace_context import pack_trace
 from router.records.record import COLD_START, TUNNEL
@@ -33,6 +34,7 @@ FORM: Final = 2  # to be raised with each change of what a pack looks like
 
 _MAX_PATH: Final = 1024  # bytes; the rest is cut, as in the access line
 _MAX_TEXT: Final = 255
+_ENDINGS: Final = {ending: ending.encode("ascii") for ending in COMBINATIONS}
 
 
 # One record of a pack: the numbers and ids of its head, then its texts, as strangers sent them; the host is the route's. A plain tuple, since to make one
@@ -46,8 +48,10 @@ Packed = tuple[
 def pack(batch: Sequence[Finished]) -> bytes:
     """The exchanges of a batch that were for a resource; others are nobody's."""
     out: list[bytes] = []
+    last: object = None
     before: object = None
-    owner = version = b""
+    owner = version = host = client = b""
+    address = ""
     head = _HEAD.pack
     for done in batch:
         route = done.route
@@ -66,8 +70,15 @@ def pack(batch: Sequence[Finished]) -> bytes:
         method = done.method
         if len(method) > _MAX_TEXT:
             method = method[:_MAX_TEXT]
-        host = route.host.encode("ascii", "replace")
-        client = done.client.encode("ascii", "replace")
+        if route is not last:
+            last = route
+            host = route.host.encode("ascii", "replace")
+        if done.client != address:
+            address = done.client
+            client = address.encode("ascii", "replace")
+        ending = _ENDINGS.get(done.ending)
+        if ending is None:
+            ending = done.ending.encode("ascii")
         problem = done.problem
         error = b"" if problem is None else problem.code.encode("ascii")
         started, first_byte, ended = done.started, done.first_byte, done.ended
@@ -103,7 +114,7 @@ def pack(batch: Sequence[Finished]) -> bytes:
             done.received,
             done.sent,
             done.status,
-            done.ending.encode("ascii"),
+            ending,
             flags,
             len(request_id),
             len(method),
@@ -113,7 +124,9 @@ def pack(batch: Sequence[Finished]) -> bytes:
             len(error),
             len(version),
         )
-        out += (fixed, waits, owner, request_id, method, path, host, client, error, version)
+        out.append(
+            b"%b%b%b%b%b%b%b%b%b%b" % (fixed, waits, owner, request_id, method, path, host, client, error, version)
+        )
         owner = b""
     return b"".join(out)
 
