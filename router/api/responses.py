@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -36,8 +37,13 @@ class Renderer:
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
-        lists = operation.response in {Paged, Counted}
-        self._adapter: TypeAdapter[Any] = TypeAdapter(list[operation.item] if lists else operation.item)  # type: ignore[name-defined]
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        """Made for the first response."""
+        item = self._operation.item
+        lists = self._operation.response in {Paged, Counted}
+        return TypeAdapter(list[item] if lists else item)  # type: ignore[valid-type]
 
     def event(self, event: Event[Any]) -> bytes:
         """One event of a stream, as the HTML standard has them (§9.2.6)."""

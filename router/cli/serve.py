@@ -1,6 +1,7 @@
 """`serve` and `check-config`: run a node, and show what it would run with."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ def serve(
     from router.node.processes.garbage_collection import spare_start
 
     spare_start()
+    _import_structlog()
     from router.node.processes.serve import serve as serve_node
     from router.observe import logs
     from router.settings import parse
@@ -50,6 +52,17 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         key_of(settings)  # as is this one
         shown = _masked(settings.model_dump())
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))
+
+
+def _import_structlog() -> None:
+    """It looks for rich, to draw tracebacks with it; ours are plain, and rich is 4 MB and a few hundredths of a start. Commands that
+    draw with it import it later."""
+    known = sys.modules.get("rich")
+    sys.modules["rich"] = known  # type: ignore[assignment] # None: an import of it fails
+    import structlog  # noqa: F401
+
+    if known is None:
+        del sys.modules["rich"]
 
 
 def _masked(value: Any) -> Any:

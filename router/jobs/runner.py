@@ -184,8 +184,11 @@ class Jobs:
                 self._drop(name, "the job's task has ended")
         # Counted from before it was asked for: the store's time starts later.
         now, held = self._clock.monotonic(), dict(self._held)
-        if all(now - holding.renewed < self._ttl / _RENEWALS for holding in held.values()):
+        # In the same turn as `_ask`, whatever is due first: each commit wakes the jobs that rest.
+        oldest = min([self._asked, *(holding.renewed for holding in held.values())])
+        if now - oldest < self._ttl / _RENEWALS:
             return
+        self._asked = float("-inf")
         ran = {holding.lease: self._idle(name) if name in self._done else None for name, holding in held.items()}
         still = set(await self._leases.renew(ran, self._ttl))
         for name, holding in held.items():

@@ -21,7 +21,9 @@ from router.base.clock import Clock, SystemClock
 from router.observe.metrics import Metrics
 
 INTERVAL: Final = 0.02  # seconds; 50 times a second costs less than 0.1 % of a core
-BUSY: Final = 0.01  # seconds of processor time since the last look; a process that rests takes a third of that
+BUSY: Final = (
+    0.02  # seconds of processor time since the last look; a process that rests takes less than a third of that
+)
 _MAX_MISSED: Final = 1000  # timers that one stall counts for: 20 seconds
 _MONOTONIC, _NONBLOCK_AND_CLOSE = 1, 0o2004000  # of <time.h> and <sys/timerfd.h>
 

@@ -224,6 +224,19 @@ class SqlCertificateLog:
                 await connection.execute(statement.on(connection), rows)
 
 
+# Made once: it is executed every few seconds by a node that nobody uses, too.
+_UNCONFIRMED = (
+    sa.select(custom_domains.c.id, custom_domains.c.fqdn)
+    .join(certificates, certificates.c.host == custom_domains.c.fqdn)
+    .where(
+        custom_domains.c.status == DomainStatus.VERIFIED.value,
+        custom_domains.c.removed_at.is_(None),
+        certificates.c.status.in_([status.value for status in _HAS_ONE]),
+    )
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 class SqlCertificates(Rows):
     """gate.warming.CertificateRows"""
 
@@ -237,16 +250,8 @@ class SqlCertificates(Rows):
 
     async def unconfirmed(self, most: int) -> Sequence[tuple[str, str]]:
         """(id, name) of verified domains that have a certificate: they are in use, and not marked as active yet."""
-        select = (
-            sa.select(custom_domains.c.id, custom_domains.c.fqdn)
-            .join(certificates, certificates.c.host == custom_domains.c.fqdn)
-            .where(
-                custom_domains.c.status == DomainStatus.VERIFIED.value,
-                custom_domains.c.removed_at.is_(None),
-                certificates.c.status.in_([status.value for status in _HAS_ONE]),
-            )
-        )
-        return [(row.id, row.fqdn) for row in await self._connection.execute(select.limit(most))]
+        rows = await self._connection.execute(_UNCONFIRMED, {"most": most})
+        return [(row.id, row.fqdn) for row in rows]
 
     async def due(self, now: datetime, most: int) -> Sequence[tuple[str, str, str]]:
         """(id, name, tenant) of domains that route and whose certificate is to be looked at, the longest due first."""

@@ -7,7 +7,6 @@ from sqlalchemy.engine import URL, make_url
 from router.errors import StoreRefusedError
 from router.settings import Database
 from router.store.connection import Engine
-from router.store.postgres import PostgresEngine
 from router.store.sqlite import SqliteEngine, probe
 
 
@@ -44,4 +43,6 @@ def reading_engine(url: URL, limits: Database) -> Engine:
 def _engine(url: URL, limits: Database, *, reading: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
         return SqliteEngine(url, limits, reading=reading)
+    from router.store.postgres import PostgresEngine  # noqa: PLC0415 - it brings SQLAlchemy's ORM, a tenth of a start that needs none of it with SQLite
+
     return PostgresEngine(url, limits, reading=reading)

@@ -18,7 +18,6 @@ from router.settings import Database
 from router.store.engine import parsed
 from router.store.failures import translated
 from router.store.locks import lock_outbox
-from router.store.postgres import PostgresEngine
 from router.store.sqlite import sqlite_engine
 
 # Long timeouts: a migration may take minutes, and so may the wait for another process's.
@@ -42,6 +41,8 @@ async def migrate(
     with translated():
         if url.get_backend_name() == "sqlite":
             return await asyncio.to_thread(_migrate_file, url, lock_time, to)
+        from router.store.postgres import PostgresEngine  # noqa: PLC0415 - as in engine.py
+
         engine = PostgresEngine(url, _PATIENT.model_copy(update={"lock_time": lock_time}), reading=False)
         try:
             async with engine.begin() as connection:

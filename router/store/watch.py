@@ -25,7 +25,6 @@ from router.settings import Database
 from router.store.connection import Connection
 from router.store.failures import translated
 from router.store.file_watch import FileWatch
-from router.store.postgres import connect
 
 CHANNEL = "miosa_router_outbox"
 _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
@@ -106,7 +105,7 @@ class Commits:
 
     def __init__(self, url: URL, closed: Callable[[], str | None]) -> None:
         """`closed` says why the store is not open; None: it is."""
-        self._path = url.database or ""
+        self._file = Path(url.database or "")
         self._closed = closed
         self._connection: sqlite3.Connection | None = None
         self._last: tuple[int, int, int] | None = None  # which file that was, and its version
@@ -117,9 +116,9 @@ class Commits:
         now = None
         try:
             if self._closed() is None:
-                file = Path(self._path).stat()  # an open file outlives its name
+                file = self._file.stat()  # an open file outlives its name
                 if self._connection is None:
-                    self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+                    self._connection = sqlite3.connect(self._file, timeout=0, isolation_level=None)
                 now = file.st_dev, file.st_ino, _version(self._connection)
         except (sqlite3.Error, OSError):
             self.close()
@@ -164,6 +163,8 @@ class Notifications:
         await self._tasks.close()
 
     async def _listen(self) -> None:
+        from router.store.postgres import connect  # noqa: PLC0415 - as in engine.py
+
         first, longest = _BACKOFF
         wait = first
         while True:

@@ -18,6 +18,20 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -> None:
+    """SQLAlchemy's ORM comes with its asynchronous engine alone, and rich with tracebacks that nobody asked for; who wants
+    to draw can still import it."""
+    code = (
+        "import sys, router.cli.serve as command; command._import_structlog()\n"
+        "import router.node.processes.single, router.node.control, router.store\n"
+        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'rich')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "import rich.console"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_the_garbage_collector_waits_for_the_start_and_then_works() -> None:
     """A start is spared nearly all collections; a process that serves has short ones, and what it started with is frozen."""
     before = gc.get_threshold()
