@@ -103,14 +103,15 @@ class App:
             self._open_ipc()
         self.addresses: dict[str, tuple[str, int]] = {} if process is None else dict(process.addresses)
 
-    async def start(self) -> None:
-        """Serve. A store that is away does not fail the start: known hosts and certificates are served from Redis and the
+    async def start(self, settle: Callable[[], object] = lambda: None) -> None:
+        """Serve. `settle` is called when everything is there and before this node says so: it may take long. A store that is away does not fail the start: known hosts and certificates are served from Redis and the
         snapshot on disk until it is there.
 
         Raises ListenError, StoreUnavailableError (see `store.Start`), SettingsError or OSError; nothing is left open then.
         """
         try:
             await self._start()
+            settle()
         except BaseException:
             await self.close()
             raise

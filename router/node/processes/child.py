@@ -10,6 +10,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 import uvloop
@@ -35,6 +36,7 @@ from router.node.ipc.messages import (
 from router.node.process_role import FIXED, ProcessRole
 from router.node.processes.control_socket import ControlSocket
 from router.node.processes.garbage_collection import SQL, TRAFFIC, tune_gc
+from router.node.processes.threads import yield_to_the_loop
 from router.node.sockets import ListenError
 from router.observe import logs
 from router.observe.log_levels import as_json
@@ -70,6 +72,7 @@ class _Child:
         self._control_socket: ControlSocket
 
     async def run(self, end: socket.socket) -> None:
+        yield_to_the_loop()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, lambda: None)
@@ -99,7 +102,7 @@ class _Child:
             self._control_socket.send(Failed(str(error), error.problems))
             return
         others = self._tasks.start("obey", self._obey(app))
-        starting = self._tasks.start("start", app.start())
+        starting = self._tasks.start("start", app.start(settle=partial(tune_gc, TRAFFIC if start.number else SQL)))
         ending = self._tasks.start("end", self._end.wait())
         try:
             await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +116,6 @@ class _Child:
             except (StoreUnavailableError, ListenError, RouterError, OSError) as error:
                 self._control_socket.send(Failed(str(error)))
                 return
-            tune_gc(TRAFFIC if start.number else SQL)
             limits = settings.limits
             drain = limits.drain_not_ready + limits.drain_requests + limits.drain_tunnels
             self._control_socket.send(Ready(drain, stands_in=True))

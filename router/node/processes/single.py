@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 import uvloop
@@ -12,6 +13,7 @@ from router.base.tasks import Tasks
 from router.node.app import App
 from router.node.processes.garbage_collection import EVERYTHING, tune_gc
 from router.node.processes.systemd import Notifier, at_most, stay_alive
+from router.node.processes.threads import yield_to_the_loop
 from router.settings import Settings
 
 _log = structlog.get_logger("router.node.processes")
@@ -20,6 +22,7 @@ _log = structlog.get_logger("router.node.processes")
 def serve(settings: Settings, passed: Mapping[str, Sequence[socket.socket]], notifier: Notifier) -> None:
     """Serve until a signal ends it, on the sockets that were passed. Raises what `App.start` raises."""
     sockets = {name: one for name, several in passed.items() for one in at_most(1, name, several)}
+    yield_to_the_loop()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, sockets, notifier))
 
@@ -27,8 +30,7 @@ def serve(settings: Settings, passed: Mapping[str, Sequence[socket.socket]], not
 async def _serve(settings: Settings, sockets: Mapping[str, socket.socket], notifier: Notifier) -> None:
     app = App(settings, sockets=sockets)
     signals = _Signals(app)
-    await app.start()
-    tune_gc(EVERYTHING)
+    await app.start(settle=partial(tune_gc, EVERYTHING))
     tasks = Tasks("workers")
     notifier.ready("serving")
     if notifier.watchdog is not None:

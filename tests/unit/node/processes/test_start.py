@@ -4,7 +4,10 @@ import gc
 import subprocess
 import sys
 
+import pytest
+
 from router.node.processes.garbage_collection import EVERYTHING, spare_start, tune_gc
+from router.node.processes.threads import yield_to_the_loop
 
 
 def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
@@ -45,3 +48,13 @@ def test_the_garbage_collector_waits_for_the_start_and_then_works() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_threads_give_way_to_the_loop_soon() -> None:
+    """Within half a millisecond."""
+    before = sys.getswitchinterval()
+    try:
+        yield_to_the_loop()
+        assert sys.getswitchinterval() == pytest.approx(0.000_5)
+    finally:
+        sys.setswitchinterval(before)
