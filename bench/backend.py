@@ -44,7 +44,7 @@ http {{
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   client_max_body_size 0;
   keepalive_requests 100000000;
-  keepalive_timeout 3600s;
+  keepalive_timeout 3600s 3600s;
   sendfile on;
   default_type text/plain;
   map $http_if_none_match $unchanged {{ default 0; '~^"[0-7]' 1; }}

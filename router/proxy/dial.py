@@ -62,12 +62,15 @@ class DialError(Exception):
 
 
 class _Wait:
-    """A limit of so many seconds for what comes from a socket. Where the process stands still, for want of a processor, its
-    timers are due before it has seen what came meanwhile; so there are some more turns of the loop to see it."""
+    """A limit of so many seconds for what comes from a socket: then the task is cancelled. Where the process stands still, for
+    want of a processor, its timers are due before it has seen what came meanwhile; so there are some more turns of the loop
+    to see it. `asyncio.timeout` with a limit that is set later would do the same, with two coroutines more for each dial."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self.limit = asyncio.timeout(None)
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[object]", seconds: float) -> None:
         self._loop = loop
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._is_due = False
         self._looks = _LOOKS
         self._handle: asyncio.Handle = loop.call_later(seconds, self._look)
 
@@ -76,11 +79,13 @@ class _Wait:
             self._looks -= 1
             self._handle = self._loop.call_soon(self._look)
         else:
-            self.limit.reschedule(self._loop.time())
+            self._is_due = True
+            self._task.cancel()
 
-    def over(self) -> None:
-        """Whatever was waited for has come, or will not."""
+    def over(self) -> bool:
+        """Whatever was waited for has come, or will not. Whether the task was cancelled by this limit, and by nobody else."""
         self._handle.cancel()
+        return self._is_due and self._task.uncancel() <= self._cancelled_before
 
 
 async def dial(worker: WorkerState, pool: Pool, slow: Callable[[], None]) -> tuple[BackendConnection, int]:
@@ -139,6 +144,7 @@ async def _connect(
 ) -> tuple[Dialled, int]:
     """A connection for a protocol that `make` makes, and how many tries it took. Raises DialError."""
     loop = asyncio.get_running_loop()
+    task = cast("asyncio.Task[object]", asyncio.current_task())
     limits = worker.limits
     started = patient_since = worker.time()
     patience = _FIRST_PATIENCE if pool.server_name is None else limits.dial  # which a TLS handshake may need
@@ -149,26 +155,21 @@ async def _connect(
         tries += 1
         made = make()
         protocol: asyncio.Protocol = cast(asyncio.Protocol, made)
+        left = patient_since + limits.dial - worker.time()
+        wait = _Wait(loop, task, min(patience, max(left, 0.0)))
         try:
-            left = patient_since + limits.dial - worker.time()
-            wait = _Wait(loop, min(patience, max(left, 0.0)))
-            try:
-                async with wait.limit:
-                    await loop.create_connection(
-                        partial(_same, protocol),
-                        pool.address,
-                        pool.port,
-                        ssl=None if pool.server_name is None else tls,
-                        server_hostname=pool.server_name,
-                    )
-            finally:
-                wait.over()
-        except asyncio.CancelledError:
+            await loop.create_connection(
+                partial(_same, protocol),
+                pool.address,
+                pool.port,
+                ssl=None if pool.server_name is None else tls,
+                server_hostname=pool.server_name,
+            )
+        except (asyncio.CancelledError, TimeoutError) as error:
             # It may have connected at this very moment; the loop then closes it without calling the protocol.
             made.forget()
-            raise
-        except TimeoutError:
-            made.forget()
+            if not wait.over() and isinstance(error, asyncio.CancelledError):
+                raise
             slow()
             tries -= 1
             patience *= 2
@@ -178,6 +179,7 @@ async def _connect(
                 patient_since = worker.time()
                 patience = _FIRST_PATIENCE
         except OSError as error:
+            wait.over()
             problem, kind = _failure(error, tls=pool.server_name is not None)
             if problem is OVERLOADED:
                 worker.connection_limits.used_up(error)
@@ -186,7 +188,11 @@ async def _connect(
                 raise DialError(problem, kind, tries, by_time=False) from error
             await asyncio.sleep(pause)
             pause *= 2
+        except BaseException:
+            wait.over()
+            raise
         else:
+            wait.over()
             return made, tries
 
 

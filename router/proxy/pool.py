@@ -16,7 +16,9 @@ connection is unanswered and as many are held as that, idle connections may be w
 Other processes' connections may wait too (other workers', other nodes', a health check's), of which we know nothing. So
 where a backend was not seen to serve `_MANY` at once, half of what it serves is left to others: when nothing has been given
 back for `unproven` seconds, idle connections beyond `width // 2` are closed (all, of a backend that may serve one), and where
-traffic never pauses one connection in ten times that.
+traffic never pauses one connection in ten times that. One connection stays with a backend that says how long it keeps them
+(`Keep-Alive: timeout`, as Node.js and Apache do): it expects idle ones, so it does not serve one at a time. Else each host
+that is visited now and then would be dialled for every request, which costs three times what the request does.
 
 An idle connection is also closed before the backend would close it: as that says itself (`Keep-Alive: timeout`), or before
 the usual 5 s. A request that is sent into a connection which is being closed is lost, and only some may be repeated.
@@ -279,10 +281,15 @@ class Pool:
             return True
         if self.unanswered:
             self._wait()
-        if self._probation is None and self.width < _MANY:
+        # Where it says how long it keeps connections there is a timer only if it would close one.
+        if self._probation is None and self.width < _MANY and (self._said <= 0 or len(self.idle) >= self._spare()):
             self._rounds = 0
             self._prove()
         return False
+
+    def _spare(self) -> int:
+        """How many connections may stay idle when nothing is given back: the backend has as many left for others."""
+        return max(self.width // 2, 1 if self._said > 0 else 0)
 
     def _wait(self) -> None:
         if self._grace is None:
@@ -314,7 +321,7 @@ class Pool:
         self._probation = None
         if self.width < _MANY:
             if self._quiet:
-                self._close(len(self.idle) - self.width // 2)
+                self._close(len(self.idle) - self._spare())
             else:
                 self._rounds += 1
                 if self._rounds % _ROUNDS == 0 and self.held >= self.width:

@@ -63,7 +63,8 @@ class Limits(Group):
     backend_idle_unproven: Seconds = Field(
         0.1,
         description="The same for a backend that was not seen to serve two connections at once: one that serves them "
-        "one after the other takes no other until this one is closed.",
+        "one after the other takes no other until this one is closed. Of one that says how long it keeps them, one "
+        "connection stays.",
     )
     first_byte: Seconds = Field(
         300.0,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from router.proxy.backend import BackendConnection
 from router.proxy.pool import Keeping, Pool, Timer
-from tests.unit.proxy.build import Line, build_worker
+from tests.unit.proxy.build import Line, build_worker, connect
 
 WORKER = build_worker()
 UNPROVEN = 0.1
@@ -272,6 +272,37 @@ def test_timers_end_with_the_pool() -> None:
     pool.retire()
     assert len(timers) == 2
     assert all(timer.off for timer in timers)
+
+
+@pytest.mark.parametrize(("said", "left"), [(0, 0), (5, 1)])
+def test_one_connection_stays_with_a_backend_that_says_how_long_it_keeps_them(said: int, left: int) -> None:
+    """It expects idle connections, so it serves more than one: the others are left to others, and the last one used stays. Of a
+    backend that does not say it none stays."""
+    scene = Scene(1)
+    (pool,) = scene.pools
+    backends = [connect(WORKER, pool) for _ in range(2)]
+    for backend in backends:
+        pool.sent(backend)
+        pool.answered(backend, 0.0, said)
+        pool.give(backend, 0.0)
+        assert pool.take() is backend  # so that the second one has to be made
+        pool.width = 1  # as if nobody had ever seen two at once
+    for backend in backends:
+        pool.give(backend, 0.0)
+    scene.run()
+    assert pool.idle == backends[2 - left :]
+    assert [backend.closing for backend in backends] == [True, not left]
+
+
+def test_a_backend_that_says_how_long_it_keeps_connections_needs_no_timer_for_one() -> None:
+    """A host that is visited now and then costs no timer for each request."""
+    scene = Scene(1)
+    (pool,) = scene.pools
+    backend = connect(WORKER, pool)
+    pool.sent(backend)
+    pool.answered(backend, 0.0, 5)
+    pool.give(backend, 0.0)
+    assert scene._events == []
 
 
 @pytest.mark.asyncio
