@@ -39,7 +39,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@touch $@
 
 # More than what is compiled, rather than a list that could miss one; what has not changed is compiled no second time.
-$(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/access/*.py router/http1/*.py router/http2/*.py router/observe/*.py router/proxy/*.py \
+$(COMPILED): $(STAMP) deploy/compile.py $(wildcard router/access/*.py router/http1/*.py router/http1/*.c router/http2/*.py router/observe/*.py router/proxy/*.py \
 		router/records/*.py router/routes/*.py router/gate/*.py) router/hostname.py
 	@$(BIN)/python deploy/compile.py
 	@touch $@

@@ -30,7 +30,8 @@ def pytest_configure() -> None:
         source = compiled.with_name(compiled.name.removesuffix(suffix) + ".py")
         if compiled.name.startswith("compiled__"):
             continue  # what all of them share
-        if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
+        sources = [source, *source.parent.glob(f"{source.stem}.c")]
+        if not all(one.exists() and one.stat().st_mtime <= compiled.stat().st_mtime for one in sources):
             pytest.exit(f"{source} is newer than what was compiled of it: run `make install`", returncode=3)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from router.base.addresses import Network
 from router.hostname import InvalidHostError, parse_host
 from router.http1.cookies import narrow_cookies
-from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, value_of
+from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, block_of, value_of
 from router.http1.host_rewrite import ToldHost, public_lines, public_location, told_forwarding, told_lines
 from router.http1.requests import RequestHead, without_dot
 from router.http1.responses import ResponseHead
@@ -70,8 +70,7 @@ class HeadRules:
         return self.told.host
 
     def change(self, head: ResponseHead) -> bool:
-        """Whether this response's head may become another one on this route. Every rule for responses needs its line here:
-        without it, one tenant's rendered head would be sent to another's visitors."""
+        """Whether this response's head may become another one on this route. Every rule for responses needs its line here."""
         return (
             head.location_at >= 0
             or self.told.host is not None
@@ -230,17 +229,17 @@ def request_to_backend(
     forwarding = client_info.block
     host = rules.told.host
     if host is not None and rules.told.covers(head.target):
-        block = b"\r\n".join(told_lines(head, client_info, host))
+        block = block_of(told_lines(head, client_info, host))
         forwarding = told_forwarding(client_info, host) + client_info.identity
     else:
-        block = b"\r\n".join(head.lines) if head.block is None else head.block
+        block = block_of(head.lines) if head.block is None else head.block
     if head.upgrade:
         hop = b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
     elif head.trailers:
         hop = b"Connection: TE\r\nTE: trailers\r\n"
     else:
         hop = b""
-    return b"%b %b HTTP/1.1\r\n%b\r\n%bX-Request-ID: %b\r\n%b%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\n%b%bX-Request-ID: %b\r\n%b%b\r\n" % (
         head.method,
         head.target,
         block,
@@ -291,29 +290,24 @@ def response_to_client(
     """The head that goes to the client, on a connection that is kept or not. It says `request_id`, unless the backend has
     named one of its own. `cors` are lines for a head that says nothing of the kind itself.
 
-    One head may answer many exchanges, of several tenants (`ResponseReader`). So what is rendered is remembered on it only
-    where nothing but the head and `framing` went into it; the request's id comes behind.
     """
-    common = keep_alive and client_version == 1 and not cors and not rules.change(head)
-    if common and head.rendered is not None and head.rendered_framing == framing:
-        return head.rendered if head.has_request_id else head.rendered + request_id + b"\r\n\r\n"
-    lines = _apply(rules, head, client_info)
-    if cors and not any(line[:15].lower() == b"access-control-" for line in lines):
-        lines += cors
-    if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22: it must say what to upgrade to
-        lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
-    if framing == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked")
-    if not keep_alive:
-        lines.append(b"Connection: close")
-    elif client_version == 0:
-        lines.append(b"Connection: keep-alive")
-    lines.append(b"\r\n" if head.has_request_id else b"X-Request-ID: ")
-    out = b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, b"\r\n".join(lines))
-    if common:
-        head.rendered = out
-        head.rendered_framing = framing
-    return out if head.has_request_id else out + request_id + b"\r\n\r\n"
+    if cors or head.upgrade or rules.change(head):
+        lines = _apply(rules, head, client_info)
+        if cors and not any(line[:15].lower() == b"access-control-" for line in lines):
+            lines += cors
+        if head.upgrade and head.status == 426:  # RFC 9110 §15.5.22: it must say what to upgrade to
+            lines += (b"Connection: Upgrade", b"Upgrade: " + head.upgrade)
+        block = block_of(lines)
+    else:
+        block = block_of(head.lines) if head.block is None else head.block
+    return b"HTTP/1.1 %d %b\r\n%b%b%b%b\r\n" % (
+        head.status,
+        head.reason,
+        block,
+        b"Transfer-Encoding: chunked\r\n" if framing == CHUNKED else b"",
+        (b"" if client_version == 1 else b"Connection: keep-alive\r\n") if keep_alive else b"Connection: close\r\n",
+        b"" if head.has_request_id else b"X-Request-ID: %b\r\n" % request_id,
+    )
 
 
 def after_a_wait(out: bytes, milliseconds: int) -> bytes:

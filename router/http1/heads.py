@@ -1,6 +1,7 @@
 """What heads of requests and responses have in common: refusals, sizes, lines, lists, and what Connection says.
 
-A head is read in three steps: we check the first line and the sizes; llhttp parses the whole head and refuses bare CR or
+A usual head is read in one pass (`head_scanner.py`). Any other is read in three steps: we check the first line and the
+sizes; llhttp parses the whole head and refuses bare CR or
 LF, obs-fold, blanks in names and conflicting framing; then one pass over the lines that llhttp has accepted. Header lines that go on are kept as the bytes they came in, in their order.
 """
 
@@ -17,21 +18,20 @@ NONE: Final = 0
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
+PERSISTENT: Final = (b"keep-alive", b"Keep-Alive")  # values of Connection that say what HTTP/1.1 does anyway
 # The most frequent Connection lines, which say what HTTP/1.1 does anyway.
 _REDUNDANT = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")
 
 NO_CALLBACKS = object()  # llhttp only validates, so it needs no callbacks
 
 _ZERO = ord("0")
+_MAX_USUAL: Final = 19  # digits: fewer are no number that is too large
 _MAX_LENGTH: Final = (1 << 63) - 1  # what a signed 64-bit reader behind us can hold
 
 # Clients choose names and lists: only short ones are remembered, or one visitor could fill our memory.
 _MAX_NAME: Final = 64
 _MAX_LIST: Final = 128
 _MAX_NAMES: Final = 4096
-
-_SEEN: Final = 4096  # hashes
-
 
 # Schemes that authenticate a connection rather than a request (RFC 4559 §6), among the members of a list of them.
 _OF_A_CONNECTION: Final = re.compile(rb"(?:^|,)[ \t]*(?:NTLM|Negotiate)(?:[ \t,]|$)", re.IGNORECASE)
@@ -123,6 +123,11 @@ def _split(value: bytes) -> tuple[bytes, ...]:
 _short_tokens = lru_cache(maxsize=1024)(_split)
 
 
+def is_usual_length(value: bytes) -> bool:
+    """Whether a Content-Length is a number as everybody writes and reads it."""
+    return value.isdigit() and len(value) < _MAX_USUAL and (value[0] != _ZERO or len(value) == 1)
+
+
 def length_of(value: bytes, problem: Problem) -> int:
     """The number in a Content-Length. Raises RefusedError with `problem`."""
     # llhttp has refused repeated ones, lists and signs; int() alone would take `1_0` and Unicode digits.
@@ -163,14 +168,14 @@ def apply_connection(head: Head) -> set[bytes]:
     return {option for option in options if option not in STICKY}
 
 
-def seen_before(seen: set[int], this: int) -> bool:
-    """Whether `this` is in `seen`, where it is from now on; what was seen long ago is forgotten."""
-    if this in seen:
-        return True
-    if len(seen) >= _SEEN:
-        seen.clear()
-    seen.add(this)
-    return False
+def lines_of(block: bytes | None) -> list[bytes]:
+    """The lines of a block in which each has its end."""
+    return block[:-2].split(b"\r\n") if block else []
+
+
+def block_of(lines: list[bytes]) -> bytes:
+    """The lines in a row, each with its end."""
+    return b"%b\r\n" % b"\r\n".join(lines) if lines else b""
 
 
 def place_of(lines: list[bytes], name: bytes) -> int:

@@ -7,11 +7,13 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from router import errors
-from router.base.proxy_only_headers import is_asserted, twin
+from router.base.proxy_only_headers import BEGINNINGS, NAMES, is_asserted, twin
+from router.http1.head_scanner import Names, scan_request
 from router.http1.heads import (
     CHUNKED,
     NO_CALLBACKS,
     NONE,
+    PERSISTENT,
     RefusedError,
     Rule,
     Rules,
@@ -19,11 +21,12 @@ from router.http1.heads import (
     authenticates_connection,
     begins_login,
     drop,
+    is_usual_length,
     length_of,
+    lines_of,
     note_connection,
     note_upgrade,
     place_of,
-    seen_before,
     tokens,
     value_of,
     without,
@@ -63,12 +66,10 @@ class Credentials:
 
     `authorization` are the values of those lines, which are among the head's. `tokens` are the values of
     `X-Miosa-Preview-Token` and `cookies` those of `__Host-miosa-preview`, which are not. `of_login` are the other cookies of ours, with their names.
-    `rest` is the head of a remembered section without its only Authorization, once that was needed. `monitor` is whether it says
+    `monitor` is whether it says
     `X-Miosa-Monitor: 1`: it looks whether a program is there, and is to wake none. `debug` is the value of `X-Miosa-Debug`, which is
     not among the lines either.
     """
-
-    rest: "RequestHead | None" = None
 
     def __init__(self) -> None:
         self.authorization: list[bytes] = []
@@ -80,10 +81,11 @@ class Credentials:
 
 
 class RequestHead:
-    """A request's head. `lines` are the header lines that go on, without their line ends.
+    """A request's head. `lines` are the header lines that go on, without their line ends. `block` is all of them, each with its end,
+    where that is known; who sets `lines` sets it to None.
 
     `framing` is NONE, CHUNKED or a length. `target` is in origin-form. `host_at` is the place of the Host line in
-    `lines`. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
+    `lines`, or 0 where nobody has to know. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
     `asserted` are the lines of `router/base/proxy_only_headers.py`, each with its lower-case name: they are not among `lines`.
     `plain_http` is what a port of plain HTTP asks for: to be sent on to https, see `proxy/local_responses.py`.
     `credentials` is None where it has none that could be ours.
@@ -95,7 +97,6 @@ class RequestHead:
     # Defaults stand on the class: a head sets only what it has.
     host = b""
     host_at = -1
-    origin_at = -1
     framing: int = 0  # NONE
     expect = False
     trailers = False
@@ -114,23 +115,34 @@ class RequestHead:
     asserted: tuple[tuple[bytes, bytes], ...] = ()
     plain_http = b""
     credentials: Credentials | None = None
-    block: bytes | None = None  # `lines` joined, of a head whose section is remembered
+    block: bytes | None = None
+    _lines: list[bytes] | None = None  # split off `block` when they are asked for
 
     def __init__(self, method: bytes, target: bytes, version: int) -> None:
         self.method = method
         self.target = target
         self.version = version
-        self.lines: list[bytes] = []
         self.keep_alive = version == 1
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Not to be changed where `block` is known."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = lines_of(self.block)
+        return lines
+
+    @lines.setter
+    def lines(self, lines: list[bytes]) -> None:
+        self._lines = lines
 
     def with_line(self, method: bytes, target: bytes) -> "RequestHead":
         """The same header section behind another request line of the same version."""
         head = RequestHead(method, target, self.version)
-        head.lines = self.lines
+        head._lines = self._lines
         head.keep_alive = self.keep_alive
         head.host = self.host
         head.host_at = self.host_at
-        head.origin_at = self.origin_at
         head.framing = self.framing
         head.expect = self.expect
         head.trailers = self.trailers
@@ -164,29 +176,11 @@ class RequestHead:
 
     def without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         """The head without the Authorization lines that have one of these values."""
-        credentials = self.credentials
-        if credentials is None or len(credentials.authorization) != 1 or credentials.authorization[0] not in values:
-            return self._without_authorization(values)
-        rest = credentials.rest
-        if rest is None or self.block is None:
-            rest = self._without_authorization(values)
-            if self.block is None:
-                return rest
-            # What is left of a section that is remembered is remembered with it.
-            rest.block = b"\r\n".join(rest.lines)
-            rest.credentials = None
-            credentials.rest = rest
-        head = rest.with_line(self.method, self.target)
-        head.credentials = credentials
-        return head
-
-    def _without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         head = self.with_line(self.method, self.target)
         head.lines = [
             line for line in self.lines if line[:14].lower() != b"authorization:" or value_of(line) not in values
         ]
         head.host_at = place_of(head.lines, b"host")
-        head.origin_at = place_of(head.lines, b"origin")
         head.block = None
         return head
 
@@ -246,58 +240,70 @@ def check_start(partial: bytes, limits: Limits) -> None:
         raise RefusedError(errors.BAD_REQUEST, "bare LF")
 
 
-_MAX_REMEMBERED: Final = 1024  # header sections that are remembered
-_MAX_REMEMBERED_SIZE: Final = 4096  # bytes of one of them
-
-
 class RequestReader:
-    """Reads heads, and remembers what follows the request line: the header section.
+    """Reads heads: a usual one in one pass (`head_scanner.py`), any other in full, with the same outcome.
 
-    What a page loads is asked for with one section and many targets, and who polls repeats himself to the byte. Each
-    section is judged once, which took 35% off our own part of a request whose section is known, and costs a new one
-    next to nothing (bench/README.md). Nothing that we look at in it depends on the request line, as long as that is a
-    plain one; any other is read in full. Bounded, since clients choose sections, and it holds their cookies no longer
-    than that. A section is kept when it comes the second time: to keep what never comes again would push everything
-    else out of the processor's cache, which doubled the cost of a request.
+    What is usual is decided by `_NAMES`. A head without a body or with a length, whose lines go on or are taken out as they stand, is;
+    one that says how its connection goes on, brings credentials of ours, or repeats what may come once only, is not.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # Of the limits, what every head is measured by.
-        self._most = min(limits.header, limits.request_line + _MAX_REMEMBERED_SIZE)
+        self._most = min(limits.header, limits.headers)
         self._most_line = limits.request_line
         self._most_lines = limits.header_count
-        self._seen: set[int] = set()  # hashes of what came once
-        self._known: dict[bytes, RequestHead] = {}
 
     def read(self, raw: bytes) -> RequestHead | None:
         """Read a head that ends with its empty line. None if another empty line comes before that: it is more than one head.
         Raises RefusedError."""
-        line, _, section = raw.partition(b"\r\n")
-        plain = _PLAIN_LINE.fullmatch(line)
-        if plain is None or len(raw) > self._most or len(line) > self._most_line or len(section) < len(_END):
-            return read_request_head(raw, self._limits) if raw.find(_END) == len(raw) - len(_END) else None
-        method, target = plain.groups()
-        known = self._known.get(section)
-        if known is not None:
-            return known.with_line(method, target)
-        lines = section[:-4].split(b"\r\n")
-        if b"" in lines:
+        if len(raw) <= self._most:
+            found = scan_request(raw, _NAMES, self._most_line, self._most_lines)
+            if found is not None:
+                head = _usual(found)
+                if head is not None:
+                    return head
+        return read_request_head(raw, self._limits) if raw.find(_END) == len(raw) - len(_END) else None
+
+
+def _usual(found: tuple[bytes, ...]) -> RequestHead | None:
+    """The head of which these are the parts, by `_NAMES`; None where it has to be read in full."""
+    method, target, block, host, agent, referer, traceparent, authorization, length = found[:9]
+    connection, request_id, cookie, behind = found[9], found[10], found[-2], found[-1]
+    if (
+        not host
+        or host.endswith(b".")
+        or host.find(b".:")
+        >= 0  # not `in`, which tries to read bytes as a number first: 2,000 instructions for the exception alone
+        or (connection and connection not in PERSISTENT)
+    ):
+        return None
+    head = RequestHead(method, target, 1)
+    head.block = block
+    head.host = host
+    head.host_at = 0
+    head.user_agent = agent
+    head.referer = referer
+    head.traceparent = traceparent
+    head.request_id = request_id
+    if length:
+        if not is_usual_length(length):
             return None
-        if len(lines) >= self._most_lines:
-            check_sizes(raw, [line, *lines], self._limits)
-        head = RequestHead(method, target, 1)
-        try:
-            _validate(raw)
-        except HttpParserError as error:
-            raise RefusedError(errors.BAD_REQUEST, str(error)) from None
-        _read_lines(head, lines)
-        if seen_before(self._seen, hash(section)) and len(section) <= _MAX_REMEMBERED_SIZE:
-            if len(self._known) >= _MAX_REMEMBERED:
-                self._known.clear()
-            self._known[section] = known = head.with_line(method, target)
-            known.block = b"\r\n".join(head.lines)
-        return head
+        head.framing = int(length)
+    if authorization:
+        _authenticate(head, authorization)
+    said: dict[bytes, bytes] | None = None
+    if cookie:
+        if _COOKIE_OF_OURS.search(cookie) is None:
+            return None
+        rest = _without_ours(head, cookie)
+        head.block = b"%bCookie: %b\r\n%b" % (block, rest, behind) if rest else block + behind
+    for at, value in enumerate(found[11:-2]):
+        if value:
+            if said is None:
+                said = head.forwarding = {}
+            said[_FORWARDING[at]] = value
+    return head
 
 
 def read_request_head(raw: bytes, limits: Limits) -> RequestHead:
@@ -330,7 +336,6 @@ def _read_lines(head: RequestHead, lines: list[bytes]) -> None:
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.host_at = place_of(head.lines, b"host")
-        head.origin_at = place_of(head.lines, b"origin")
 
 
 def _validate(raw: bytes) -> None:
@@ -552,22 +557,22 @@ def _debug(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
     if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
-        credentials, found = _credentials_of(head), _PREVIEW_COOKIE.findall(value)
-        credentials.cookies.extend(found)
-        kept, ours = _COOKIE_OF_OURS.subn(b"", value)
-        if ours > len(found):
-            credentials.of_login.extend(_LOGIN_COOKIE.findall(value))
-        if ours:
-            kept = kept.lstrip(b"; \t")
-            if not kept:
-                return
-            line = line[: line.find(b":")] + b": " + kept
+        rest = _without_ours(head, value)
+        if not rest:
+            return
+        if rest != value:
+            line = line[: line.find(b":")] + b": " + rest
     head.lines.append(line)
 
 
-def _origin(head: RequestHead, line: bytes, _value: bytes) -> None:
-    head.origin_at = len(head.lines)
-    head.lines.append(line)
+def _without_ours(head: RequestHead, value: bytes) -> bytes:
+    """A Cookie's value without the cookies of ours, which are kept aside; empty where nothing is left."""
+    credentials, found = _credentials_of(head), _PREVIEW_COOKIE.findall(value)
+    credentials.cookies.extend(found)
+    kept, ours = _COOKIE_OF_OURS.subn(b"", value)
+    if ours > len(found):
+        credentials.of_login.extend(_LOGIN_COOKIE.findall(value))
+    return kept.lstrip(b"; \t") if ours else value
 
 
 def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
@@ -575,11 +580,15 @@ def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 
 def _authorization(head: RequestHead, line: bytes, value: bytes) -> None:
+    _authenticate(head, value)
+    head.lines.append(line)
+
+
+def _authenticate(head: RequestHead, value: bytes) -> None:
     if authenticates_connection(value):
         head.begins_login = not head.binds and begins_login(value)
         head.binds = True
     _credentials_of(head).authorization.append(value)
-    head.lines.append(line)
 
 
 def _plain_http(head: RequestHead, _line: bytes, value: bytes) -> None:
@@ -623,7 +632,6 @@ _REQUEST_RULES: Final = Rules(
         b"te": _te,
         b"upgrade": note_upgrade,
         b"cookie": _cookie,
-        b"origin": _origin,
         b"x-request-id": _request_id,
         b"authorization": _authorization,
         b"x-miosa-plain-http": _plain_http,
@@ -637,4 +645,17 @@ _REQUEST_RULES: Final = Rules(
         b"max-forwards": _max_forwards,
     },
     _otherwise,
+)
+
+_FORWARDING: Final = tuple(sorted(FORWARDING))
+
+# The values come in this order: see `_usual`.
+_NAMES: Final = Names(
+    (b"host", b"user-agent", b"referer", b"traceparent", b"authorization", b"content-length"),
+    (b"connection", b"x-request-id", *_FORWARDING),
+    tuple(sorted(HOP_BY_HOP)),
+    (b"transfer-encoding", b"expect", b"te", b"upgrade", b"max-forwards", *NAMES),
+    (OURS, *BEGINNINGS),
+    {},
+    {b"cookie": b"__host-miosa"},
 )

@@ -7,21 +7,24 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from router import errors
+from router.http1.head_scanner import Names, scan_response
 from router.http1.heads import (
     CHUNKED,
     NO_CALLBACKS,
     NONE,
+    PERSISTENT,
     UNTIL_CLOSE,
     RefusedError,
     Rules,
     apply_connection,
     authenticates_connection,
     drop,
+    is_usual_length,
     length_of,
+    lines_of,
     note_connection,
     note_upgrade,
     place_of,
-    seen_before,
     tokens,
     value_of,
     without,
@@ -89,7 +92,7 @@ class HeadBeginning:
 
 
 class ResponseHead:
-    """A response's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` as in RequestHead."""
+    """A response's head. `framing` is NONE, CHUNKED, UNTIL_CLOSE or a length; `lines` and `block` as in RequestHead."""
 
     # Defaults stand on the class: a head sets only what it has.
     framing: int = -2  # UNTIL_CLOSE
@@ -102,53 +105,74 @@ class ResponseHead:
     domain_cookies = False  # a cookie of its is for more than one host, as it seems
     has_request_id = False
     connection: tuple[bytes, ...] = ()
-    # As `response_to_client` has rendered it for a client of HTTP/1.1 whose connection is kept, and with which framing. It ends
-    # with its empty line, or where the request's id goes.
-    rendered: bytes | None = None
-    rendered_framing: int = 0
-    # As shared caches do not keep it (`shared_caches.py`), once that was needed, and whether it is such a head itself.
-    unshared: "ResponseHead | None" = None
-    is_unshared = False
+    block: bytes | None = None
+    _lines: list[bytes] | None = None
 
     def __init__(self, status: int, reason: bytes, version: int) -> None:
         self.status = status
         self.reason = reason
         self.version = version
-        self.lines: list[bytes] = []
         self.keep_alive = version == 1
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Not to be changed where `block` is known."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = lines_of(self.block)
+        return lines
+
+    @lines.setter
+    def lines(self, lines: list[bytes]) -> None:
+        self._lines = lines
 
 
 _REFUSALS: Final = (400, 403)
 _SHORT: Final = 19  # bytes of "Invalid Host header", which older webpack-dev-servers say with status 200
-_MAX_REMEMBERED: Final = 512  # heads that are remembered
-_MAX_REMEMBERED_SIZE: Final = 2048  # bytes of one of them
 
 
 class ResponseReader:
-    """Reads heads, and remembers them: backends say the same thing again while their Date stands, and often for longer.
-
-    One head may belong to several exchanges then, so none of them may change it. Responses to HEAD are not remembered:
-    the same bytes mean another framing there. Bounded, since backends choose what they say, and kept when they come the
-    second time, as in RequestReader.
-    """
+    """Reads heads: a usual one in one pass (`head_scanner.py`), any other in full, with the same outcome."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._seen: set[int] = set()
-        self._known: dict[bytes, ResponseHead] = {}
+        self._most = limits.headers
+        self._most_lines = limits.header_count
 
     def read(self, raw: bytes, method: bytes) -> ResponseHead:
         """As `read_response_head`."""
-        if method == b"HEAD":
-            return read_response_head(raw, method, self._limits)
-        head = self._known.get(raw)
-        if head is None:
-            head = read_response_head(raw, method, self._limits)
-            if seen_before(self._seen, hash(raw)) and len(raw) <= _MAX_REMEMBERED_SIZE:
-                if len(self._known) >= _MAX_REMEMBERED:
-                    self._known.clear()
-                self._known[raw] = head
-        return head
+        if len(raw) <= self._most:
+            found = scan_response(raw, _NAMES, self._most_lines)
+            if found is not None:
+                head = _usual(found, method)
+                if head is not None:
+                    return head
+        return read_response_head(raw, method, self._limits)
+
+
+def _usual(found: tuple[bytes, ...], method: bytes) -> ResponseHead | None:
+    """The head of which these are the parts, by `_NAMES`; None where it has to be read in full."""
+    line, block, length, location, request_id, connection, keep_alive, coding, _ = found
+    head = ResponseHead(*_read_status_line(line))
+    if head.version != 1 or head.status < 200 or (connection and connection not in PERSISTENT):
+        return None
+    head.block = block
+    if length:
+        if coding or head.status == 204 or not is_usual_length(length):
+            return None
+        head.framing = int(length)
+    elif coding:
+        if coding != b"chunked":
+            return None
+        head.framing = CHUNKED
+    if request_id:
+        head.has_request_id = True
+    if location:
+        head.location_at = place_of(head.lines, b"location")
+    if keep_alive:
+        _keep_alive(head, b"", keep_alive)
+    _settle(head, method)
+    return head
 
 
 def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHead:
@@ -177,6 +201,12 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
     if head.connection and (named := apply_connection(head)):
         head.lines = without(head.lines, named)
         head.location_at = place_of(head.lines, b"location")
+    _settle(head, method)
+    return head
+
+
+def _settle(head: ResponseHead, method: bytes) -> None:
+    """What follows from all of its lines together."""
     if head.keep_for < 0:
         head.keep_alive = False
     status = head.status
@@ -186,7 +216,6 @@ def read_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHea
         if announced == CHUNKED if status == 304 else announced not in (NONE, UNTIL_CLOSE) and method != b"HEAD":
             head.keep_alive = False  # the body that it announces may still come, and is not the next response
         head.framing = NONE
-    return head
 
 
 def check_size(raw: bytes, limits: Limits) -> None:
@@ -286,4 +315,15 @@ _RESPONSE_RULES: Final = Rules(
         b"x-request-id": _request_id,
     },
     lambda name: drop if name.startswith(OURS) else None,
+)
+
+# The values come in this order: see `_usual`.
+_NAMES: Final = Names(
+    (b"content-length", b"location", b"x-request-id"),
+    (b"connection", b"keep-alive", b"transfer-encoding"),
+    (*sorted(HOP_BY_HOP - {b"keep-alive"}), b"alt-svc"),
+    (b"upgrade", b"www-authenticate"),
+    (OURS,),
+    {b"set-cookie": b"domain"},
+    {},
 )

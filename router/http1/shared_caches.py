@@ -23,16 +23,21 @@ _TARGETED: Final = frozenset((b"surrogate-control", b"x-accel-expires"))
 
 
 def unshared(head: ResponseHead) -> ResponseHead:
-    """The head as a shared cache does not keep it: the same where it says that already. It is made once for each head."""
-    if head.is_unshared:
+    """The head as a shared cache does not keep it: the same where it says that already."""
+    block = head.block
+    if block is not None:
+        lower = block.lower()
+        if lower.find(b"-control:") < 0 and lower.find(b"x-accel-expires") < 0:  # nothing for caches, as in most heads
+            made = _copy(head)
+            made.block = b"%b%b\r\n" % (block, _PRIVATE)
+            made.location_at = head.location_at
+            return made
+    lines = private_lines(head.lines)
+    if lines == head.lines:
         return head
-    made = head.unshared
-    if made is None:
-        lines = private_lines(head.lines)
-        if lines == head.lines:
-            head.is_unshared = True
-            return head
-        made = head.unshared = _with_lines(head, lines)
+    made = _copy(head)
+    made.lines = lines
+    made.location_at = place_of(lines, b"location") if head.location_at >= 0 else -1
     return made
 
 
@@ -86,12 +91,11 @@ def _narrowed(value: bytes) -> bytes:
     return b", ".join(directives)
 
 
-def _with_lines(head: ResponseHead, lines: list[bytes]) -> ResponseHead:
+def _copy(head: ResponseHead) -> ResponseHead:
+    """The same without its lines."""
     made = ResponseHead(head.status, head.reason, head.version)
-    made.lines = lines
     made.framing = head.framing
     made.upgrade = head.upgrade
-    made.location_at = place_of(lines, b"location") if head.location_at >= 0 else -1
     made.domain_cookies = head.domain_cookies
     made.has_request_id = head.has_request_id
     return made

@@ -97,7 +97,7 @@ def test_only_what_was_consumed_is_left_out() -> None:
     head = read(b"Authorization: Bearer ours", b"X-A: b", b"authorization:Basic eDp5", b"Origin: https://a.b")
     forwarded = Brought(head).forward(consumed=frozenset((b"Bearer ours",)))
     assert forwarded.lines == [b"Host: shop.miosa.app", b"X-A: b", b"authorization:Basic eDp5", b"Origin: https://a.b"]
-    assert (forwarded.host_at, forwarded.origin_at) == (0, 3)
+    assert forwarded.host_at == 0
     assert head.lines != forwarded.lines  # others may share it
 
 

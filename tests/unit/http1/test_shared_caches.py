@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http1.responses import ResponseHead
+from router.http1.responses import ResponseHead, ResponseReader
 from router.http1.shared_caches import private_lines, unshared
+from tests.unit.http1.messages import LIMITS
 
 # What the program says → what is said of it.
 SAID = [
@@ -84,8 +85,8 @@ def head(*lines: bytes) -> ResponseHead:
     return made
 
 
-def test_a_head_is_changed_once() -> None:
-    """It stays as it was for others, who share it; what it means is the same, wherever its lines have moved."""
+def test_a_head_stays_as_it_was() -> None:
+    """The changed one is another; what it means is the same, wherever its lines have moved."""
     original = head(b"CDN-Cache-Control: max-age=5", b"Location: /", b"A: b")
     changed = unshared(original)
     assert original.lines == [b"CDN-Cache-Control: max-age=5", b"Location: /", b"A: b"]
@@ -93,7 +94,18 @@ def test_a_head_is_changed_once() -> None:
     assert (changed.status, changed.location_at, changed.framing, changed.upgrade) == (200, 0, 5, b"x")
     assert changed.has_request_id
     assert changed.domain_cookies
-    assert unshared(original) is changed
+
+
+def test_a_usual_head() -> None:
+    """Where nothing in it is for caches, or only looks as if, it gets one line more."""
+    for line, expected in ((b"Location: /", [b"Location: /"]), (b"X: -control:", [b"X: -control:"])):
+        usual = ResponseReader(LIMITS).read(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 5\r\n\r\n", b"GET")
+        assert usual.block is not None
+        changed = unshared(usual)
+        assert changed.lines == [*expected, b"Content-Length: 5", b"Cache-Control: private"]
+        assert (changed.location_at, changed.framing) == (usual.location_at, 5)
+    said = ResponseReader(LIMITS).read(b"HTTP/1.1 200 OK\r\nCDN-Cache-Control: max-age=5\r\n\r\n", b"GET")
+    assert unshared(said).lines == [b"Cache-Control: private"]
 
 
 def test_a_head_that_says_it_itself() -> None:
