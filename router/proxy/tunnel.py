@@ -18,7 +18,7 @@ from router.http1.forwarding import ClientInfo
 from router.http1.pings import only_pings
 from router.observe import endings
 from router.proxy.socket_state import file_of, unsent
-from router.proxy.turn_budget import Paced
+from router.proxy.turn_budget import MAX_READ, MESSAGE, Paced
 
 if TYPE_CHECKING:
     from router.proxy.backend import BackendConnection
@@ -32,6 +32,7 @@ _QUIET: Final = 0.75
 _PIECE: Final = 64 * 1024
 _MAX_UNREAD_PIECES: Final = 4  # that are passed on when a connection breaks
 _NOBODY: Final = ClientInfo("", b"http", b"", b"")
+_CALM: Final = 64  # small reads in a row, after which a side that sent much is taken to send messages
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
 
 
@@ -85,13 +86,11 @@ class Tunnel:
 
     def start(self, early: bytes) -> None:
         """Become the protocol of both connections. `early` is what the client sent before the 101."""
-        incoming, outgoing = self.client.transport, self.backend.transport
-        incoming.set_protocol(cast(asyncio.Protocol, self.client))
-        outgoing.set_protocol(cast(asyncio.Protocol, self.backend))
-        outgoing.resume_reading()
-        incoming.resume_reading()
+        for end in (self.backend, self.client):
+            end.read_messages()
+            end.transport.resume_reading()
         if early:
-            outgoing.write(early)  # after resume_reading: it may pause the client's reading
+            self.backend.transport.write(early)  # after resume_reading: it may pause the client's reading
 
     def check(self, now: float) -> None:
         """End it if one of its limits has passed. Called by the sweep."""
@@ -188,7 +187,7 @@ class Tunnel:
 class _End(Paced):
     """One side, as a protocol of asyncio. `ended`: we have closed our sending half towards it."""
 
-    __slots__ = ("_counter", "ended", "other", "tunnel", "written_last")
+    __slots__ = ("_by_message", "_counter", "_small_reads", "ended", "other", "tunnel", "written_last")
     __deletable__ = ("other", "tunnel")
 
     other: "_End"
@@ -200,6 +199,35 @@ class _End(Paced):
         self.ended = False
         self.written_last = False
         self._counter = counter == "sent"
+        self._by_message = False
+        self._small_reads = 0  # in a row, while it reads shares
+
+    def read_messages(self) -> None:
+        """Read small messages from now on (`_Messages`), unless a connection may hold less than one read of these brings."""
+        self._small_reads = 0
+        self._by_message = self.budget.size == MAX_READ
+        self.transport.set_protocol(cast(asyncio.Protocol, _Messages(self) if self._by_message else self))
+
+    def read_shares(self) -> None:
+        """Much is coming: read into the shared buffer from now on, as other connections do (`turn_budget.py`)."""
+        self._by_message = False
+        self.transport.set_protocol(cast(asyncio.Protocol, self))
+
+    def pause(self) -> None:
+        """See Paced."""
+        if self._by_message:
+            self.read_shares()
+        super().pause()
+
+    def buffer_updated(self, size: int) -> None:
+        """See Paced."""
+        super().buffer_updated(size)
+        if size >= MESSAGE:
+            self._small_reads = 0
+            return
+        self._small_reads += 1
+        if self._small_reads >= _CALM and not self._paused and not self.tunnel.over:
+            self.read_messages()
 
     def data_received(self, data: bytes) -> None:
         tunnel, other = self.tunnel, self.other
@@ -254,6 +282,38 @@ class _End(Paced):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.other.resume()
+
+
+class _Messages:
+    """What a transport has for a protocol while small messages pass: one call for each, with its bytes. A buffer of our own
+    costs a second call, a view of it and a copy (bench/README.md).
+
+    uvloop reads up to MAX_READ bytes for it, into a buffer that all connections share. The first read that is not small is
+    the last one here.
+    """
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: _End) -> None:
+        self._end = end
+
+    def data_received(self, data: bytes) -> None:
+        end = self._end
+        if len(data) >= MESSAGE:
+            end.read_shares()
+        end.data_received(data)
+
+    def eof_received(self) -> bool:
+        return self._end.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._end.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._end.resume_writing()
 
 
 class _WatchedEnd(_End):

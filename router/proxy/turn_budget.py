@@ -24,6 +24,7 @@ MAX_READ: Final = 256_000  # bytes that one read may bring
 _FIRST: Final = 64 * 1024
 HELD: Final = 32 * 1024  # a read's size while the other side does not keep up: each connection may hold one
 _SMALLEST: Final = 4 * 1024
+MESSAGE: Final = _SMALLEST  # smaller reads are not counted
 _BYTES: Final = 192 * 1024  # of full reads in a row
 _SHARE: Final = 0.001  # seconds to process one read; the next one is made small enough for that
 _CHEAP: Final = 0.000_1  # seconds of work after which a connection joins the queue

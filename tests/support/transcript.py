@@ -143,6 +143,10 @@ class FakeTransport(asyncio.Transport):
 
     def _deliver(self) -> None:
         while self._arrived and self.is_reading():
+            if not hasattr(self._protocol, "get_buffer"):
+                data, self._arrived = self._arrived, b""
+                self._protocol.data_received(data)
+                continue
             buffer = self._protocol.get_buffer(-1)
             size = min(len(buffer), len(self._arrived))
             buffer[:size], self._arrived = self._arrived[:size], self._arrived[size:]

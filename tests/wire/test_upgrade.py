@@ -9,6 +9,7 @@ import pytest
 from router.errors import HOST_NOT_FOUND
 from router.proxy.exchange import Exchange
 from router.proxy.tunnel import Tunnel
+from router.proxy.turn_budget import Paced
 from tests.support.edge import RunningEdge, until
 from tests.support.wire import Backend, End, Ended
 from tests.wire.conftest import BuildEdge
@@ -171,6 +172,56 @@ async def test_a_side_that_does_not_read_stops_the_other(edge: RunningEdge, who:
     assert await fast.read_exactly(4) == b"back"
     client.close()
     end.close()
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+async def test_messages_and_much_at_once_arrive_whole(edge: RunningEdge, who: str) -> None:
+    """Small messages are read by themselves; what is more is read in shares, until only small ones come again."""
+    client, end, _ = await tunnel(edge)
+    (open_,) = edge.proxy._worker.tunnels
+    sender, receiver = (client, end) if who == "client" else (end, client)
+    transport = (open_.client if who == "client" else open_.backend).transport
+    much = bytes(range(256)) * 2048
+
+    async def say(count: int) -> None:
+        for number in range(count):
+            message = b"message %06d" % number
+            await sender.send(message)
+            assert await receiver.read_exactly(len(message)) == message
+
+    assert not isinstance(transport.get_protocol(), Paced)
+    for _ in range(2):
+        await say(3)
+        assert not isinstance(transport.get_protocol(), Paced)
+        sending = asyncio.create_task(sender.send(much), name="test: sending")
+        assert await receiver.read_exactly(len(much)) == much
+        await sending
+        assert isinstance(transport.get_protocol(), Paced)
+        await say(70)
+    await receiver.send(b"back")
+    assert await sender.read_exactly(4) == b"back"
+    client.close()
+    await edge.ended(1)
+    end.close()
+
+
+async def test_a_tunnel_that_may_hold_little_reads_no_more_than_that(build_edge: BuildEdge) -> None:
+    """Small messages are read with more room than that, which is for when little comes."""
+    edge = await build_edge(buffer=65536)
+    await tunnel(edge)
+    (open_,) = edge.proxy._worker.tunnels
+    assert all(isinstance(one.transport.get_protocol(), Paced) for one in (open_.client, open_.backend))
+
+
+async def test_a_side_that_is_stopped_is_read_in_shares(edge: RunningEdge) -> None:
+    """What is read while the other side does not keep up is held, so it is less."""
+    client, end, _ = await tunnel(edge)
+    (open_,) = edge.proxy._worker.tunnels
+    open_.client.pause()
+    assert isinstance(open_.client.transport.get_protocol(), Paced)
+    open_.client.resume()
+    await client.send(b"on")
+    assert await end.read_exactly(2) == b"on"
 
 
 @pytest.mark.parametrize("who", ["client", "backend"])
