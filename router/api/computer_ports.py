@@ -50,7 +50,7 @@ class ComputerPorts(Handlers):
         self._links = links
         self._presenter = presenter
 
-    @operation("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,))
+    @operation("POST", "/expose", "Expose a port of a computer", problems=(CONFLICT,), one_transaction=True)
     async def expose(self, call: Call[Expose]) -> Bare[ExposedPortOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         computer = await authorized_machine(self._resources, call, Kind.COMPUTER)

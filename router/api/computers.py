@@ -75,7 +75,7 @@ class ComputersApi(Handlers):
         self._resources = resources
         self._presenter = presenter
 
-    @operation("GET", "/computers", "List computers")
+    @operation("GET", "/computers", "List computers", one_transaction=True)
     async def list(self, call: Call[None, MachineQuery]) -> Paged[ComputerOut]:
         """The newest first; each condition narrows."""
         found = await self._resources.list(call.query.where(call.principal, Kind.COMPUTER), call.query.window)
@@ -98,7 +98,7 @@ class ComputersApi(Handlers):
         )
         return await self._spread(computer)
 
-    @operation("GET", "/computers/{id}", "Get a computer")
+    @operation("GET", "/computers/{id}", "Get a computer", one_transaction=True)
     async def get(self, call: Call) -> Spread[ComputerOut]:
         return await self._spread(await authorized_machine(self._resources, call, Kind.COMPUTER))
 

@@ -256,23 +256,25 @@ class ComputerDomains(_DomainHandlers):
     tag = "Computer domains"
     prefix = "/api/v1/computers/{id}/domains"
 
-    @operation("POST", "", "Register a custom domain for a computer", status=201, problems=_TAKEN)
+    @operation("POST", "", "Register a custom domain for a computer", status=201, problems=_TAKEN, one_transaction=True)
     async def register(self, call: Call[RegisterDomain]) -> Data[DomainOut]:
         """It starts as `pending`: add the CNAME record of `instructions`, then call verify."""
         return await self._register(call.principal, call.ids["id"], Kind.COMPUTER, call.body)
 
-    @operation("GET", "", "List the custom domains of a computer")
+    @operation("GET", "", "List the custom domains of a computer", one_transaction=True)
     async def list(self, call: Call[None, DomainQuery]) -> Counted[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         holder = await self._holder(call.principal, call.ids["id"], Kind.COMPUTER)
         found = await self._domains.list(call.query.where(call.principal, holder), call.query.window)
         return Counted(await self._show(*found.items), found.total)
 
-    @operation("GET", "/{domain_id}", "Get a custom domain of a computer")
+    @operation("GET", "/{domain_id}", "Get a custom domain of a computer", one_transaction=True)
     async def get(self, call: Call) -> Data[DomainOut]:
         return await self._response(await self._held(call, Kind.COMPUTER))
 
-    @operation("POST", "/{domain_id}/verify", "Verify a custom domain of a computer", problems=_VERIFY)
+    @operation(
+        "POST", "/{domain_id}/verify", "Verify a custom domain of a computer", problems=_VERIFY, one_transaction=True
+    )
     async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return await self._verify(await self._held(call, Kind.COMPUTER))
@@ -282,7 +284,7 @@ class ComputerDomains(_DomainHandlers):
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
         return await self._check(await self._held(call, Kind.COMPUTER))
 
-    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a computer")
+    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a computer", one_transaction=True)
     async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
         return Data(await self._remove(await self._held(call, Kind.COMPUTER)))
@@ -292,23 +294,25 @@ class DeploymentDomains(_DomainHandlers):
     tag = "Deployment domains"
     prefix = "/api/v1/deployments/{id}/domains"
 
-    @operation("POST", "", "Register a custom domain for a deployment", status=201, problems=_TAKEN)
+    @operation(
+        "POST", "", "Register a custom domain for a deployment", status=201, problems=_TAKEN, one_transaction=True
+    )
     async def register(self, call: Call[RegisterWithRedirect]) -> Data[DomainOut]:
         """It starts as `pending`: add the CNAME record of `instructions`, then call verify."""
         return await self._register(call.principal, call.ids["id"], Kind.DEPLOYMENT, call.body)
 
-    @operation("GET", "", "List the custom domains of a deployment")
+    @operation("GET", "", "List the custom domains of a deployment", one_transaction=True)
     async def list(self, call: Call[None, DomainQuery]) -> Paged[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         holder = await self._holder(call.principal, call.ids["id"], Kind.DEPLOYMENT)
         found = await self._domains.list(call.query.where(call.principal, holder), call.query.window)
         return Paged(await self._show(*found.items), found.total)
 
-    @operation("GET", "/{domain_id}", "Get a custom domain of a deployment")
+    @operation("GET", "/{domain_id}", "Get a custom domain of a deployment", one_transaction=True)
     async def get(self, call: Call) -> Data[DomainOut]:
         return await self._response(await self._held(call, Kind.DEPLOYMENT))
 
-    @operation("PATCH", "/{domain_id}", "Change where a custom domain of a deployment redirects")
+    @operation("PATCH", "/{domain_id}", "Change where a custom domain of a deployment redirects", one_transaction=True)
     async def patch(self, call: Call[PatchDomain]) -> Data[DomainOut]:
         """The policy acts on the name that is to be left: `www_to_apex` on www.example.com."""
         domain, body = await self._held(call, Kind.DEPLOYMENT), call.body
@@ -321,7 +325,9 @@ class DeploymentDomains(_DomainHandlers):
             )
         )
 
-    @operation("POST", "/{domain_id}/verify", "Verify a custom domain of a deployment", problems=_VERIFY)
+    @operation(
+        "POST", "/{domain_id}/verify", "Verify a custom domain of a deployment", problems=_VERIFY, one_transaction=True
+    )
     async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return await self._verify(await self._held(call, Kind.DEPLOYMENT))
@@ -331,7 +337,7 @@ class DeploymentDomains(_DomainHandlers):
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
         return await self._check(await self._held(call, Kind.DEPLOYMENT))
 
-    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a deployment")
+    @operation("DELETE", "/{domain_id}", "Remove a custom domain of a deployment", one_transaction=True)
     async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
         return Data(await self._remove(await self._held(call, Kind.DEPLOYMENT)))
@@ -341,13 +347,13 @@ class FlatDomains(_DomainHandlers):
     tag = "Custom domains"
     prefix = "/api/v1/custom-domains"
 
-    @operation("POST", "", "Register a custom domain", status=201, problems=(*_TAKEN, NOT_FOUND))
+    @operation("POST", "", "Register a custom domain", status=201, problems=(*_TAKEN, NOT_FOUND), one_transaction=True)
     async def register(self, call: Call[RegisterFlat]) -> Data[DomainOut]:
         """For the computer or the deployment that the body names."""
         resource_id, kind = call.body.holder
         return await self._register(call.principal, resource_id, kind, call.body)
 
-    @operation("GET", "", "List custom domains")
+    @operation("GET", "", "List custom domains", one_transaction=True)
     async def list(self, call: Call[None, FlatQuery]) -> Paged[DomainOut]:
         """The newest first, removed ones left out unless `status` asks for them."""
         query = call.query
@@ -358,11 +364,11 @@ class FlatDomains(_DomainHandlers):
         found = await self._domains.list(where, query.window)
         return Paged(await self._show(*found.items), found.total)
 
-    @operation("GET", "/{id}", "Get a custom domain")
+    @operation("GET", "/{id}", "Get a custom domain", one_transaction=True)
     async def get(self, call: Call) -> Data[DomainOut]:
         return await self._response(await self._domain(call.principal, call.ids["id"]))
 
-    @operation("POST", "/{id}/verify", "Verify a custom domain", problems=_VERIFY)
+    @operation("POST", "/{id}/verify", "Verify a custom domain", problems=_VERIFY, one_transaction=True)
     async def verify(self, call: Call) -> Data[DomainOut]:
         """Looks at DNS now. Where the name leads to us it is `verified`; else call it again, at most every ten seconds."""
         return await self._verify(await self._domain(call.principal, call.ids["id"]))
@@ -372,7 +378,7 @@ class FlatDomains(_DomainHandlers):
         """As verify, in any state: answers with the domain as it is after the look, whatever that found."""
         return await self._check(await self._domain(call.principal, call.ids["id"]))
 
-    @operation("DELETE", "/{id}", "Remove a custom domain")
+    @operation("DELETE", "/{id}", "Remove a custom domain", one_transaction=True)
     async def remove(self, call: Call) -> Data[RemovedOut]:
         """It stops routing at once, open connections included."""
         return Data(await self._remove(await self._domain(call.principal, call.ids["id"])))

@@ -33,12 +33,14 @@ class Links:
         """Each one's own URL. All belong to one tenant."""
         if not resources:
             return []
-        set_domains = await self._preview_domains.of_tenant(resources[0].tenant_id)
+        within = {one for resource in resources for one in (resource.workspace_id, resource.project_id)}
+        set_domains = await self._preview_domains.around(resources[0].tenant_id, within)
         return [self._urls.default(resource.slug, _holding(set_domains, resource)) for resource in resources]
 
     async def of_ports(self, resource: Resource, ports: Sequence[int]) -> list[Link]:
         """The URL of each of these ports."""
-        preview = _holding(await self._preview_domains.of_tenant(resource.tenant_id), resource)
+        within = (resource.workspace_id, resource.project_id)
+        preview = _holding(await self._preview_domains.around(resource.tenant_id, within), resource)
         return [self._urls.of_port(resource.slug, port, preview) for port in ports]
 
 

@@ -11,6 +11,7 @@ import inspect
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -82,6 +83,17 @@ class Authenticator(Protocol):
 Page = Callable[[BaseRequest], Response | Awaitable[Response]]
 
 
+class OneTransaction(Protocol):
+    """Makes one transaction of what the store is asked for in its block, the keys of `IdempotencyStore` among it."""
+
+    def __call__(self, *, reading: bool) -> AbstractAsyncContextManager[None]:
+        """`reading`: nothing is to be changed."""
+
+
+def _apart(*, reading: bool) -> AbstractAsyncContextManager[None]:  # noqa: ARG001 - a OneTransaction of a store that has none
+    return nullcontext()
+
+
 @dataclass(slots=True)
 class _RequestState:
     """One request on its way through, and what every response to it carries."""
@@ -113,6 +125,7 @@ class Api:
         docs_url: str,
         audit: AuditLog,
         cors: Cors | None = None,
+        one_transaction: OneTransaction = _apart,
     ) -> None:
         """`docs_url` is the page that explains the codes of errors."""
         self._table = table
@@ -125,6 +138,7 @@ class Api:
         self._rates = rates
         self._clock = clock
         self._audit = audit
+        self._one_transaction = one_transaction
         self._forwarder = Forwarder(trusted_proxies)
         self._closing = asyncio.Event()
         self.docs_url = docs_url
@@ -201,7 +215,9 @@ class Api:
             headers = {**HEADERS, **state.headers, "Content-Type": text.content_type}
             return Response(status=row.status, body=text.body, headers=headers)
         key = _idempotency_key(request) if row.mutates and row.auth is not Auth.NONE else None
-        if key is None:
+        if row.one_transaction:
+            status, content = await self._run_in_one(state, served, call, key, raw)
+        elif key is None:
             status, content, _ = await self._run(served, call, state.act)
         else:
             status, content = await self._run_once(state, served, call, key, raw)
@@ -344,17 +360,9 @@ class Api:
         self, state: _RequestState, served: Served, call: Call[Any, Any], key: str, raw: bytes
     ) -> tuple[int, bytes]:
         """As `_run`, unless this key was used before."""
-        request = state.request
-        same = fingerprint(request.method, request.rel_url.raw_path_qs, raw)
-        claim = await self._idempotency.claim(state.principal.id, key, same, self._clock.now())
+        claim = await self._claimed(state, key, raw)
         if isinstance(claim, Replay):
-            state.headers["Idempotent-Replayed"] = "true"
-            state.act = None  # it was done, and written down, the first time
             return claim.status, claim.body
-        if isinstance(claim, Running):
-            raise RouterError(errors.IDEMPOTENCY_IN_PROGRESS)
-        if isinstance(claim, Different):
-            raise RouterError(errors.IDEMPOTENCY_KEY_REUSED)
         try:
             status, body, kept = await self._run(served, call, state.act)
         except RouterError as error:
@@ -368,6 +376,49 @@ class Api:
             raise
         await self._settle(claim, status, kept)
         return status, body
+
+    async def _run_in_one(
+        self, state: _RequestState, served: Served, call: Call[Any, Any], key: str | None, raw: bytes
+    ) -> tuple[int, bytes]:
+        """As `_run_once` or `_run`, but key, change and response are one transaction: all of it is stored, or nothing."""
+        claim: Claimed | Replay | None = None
+        refused: RouterError | None = None
+        try:
+            async with self._one_transaction(reading=not served.operation.mutates):
+                if key is not None:
+                    claim = await self._claimed(state, key, raw)
+                    if isinstance(claim, Replay):
+                        return claim.status, claim.body
+                try:
+                    status, body, kept = await self._run(served, call, state.act)
+                except RouterError as error:
+                    if error.problem.status >= 500:
+                        raise
+                    refused, status = error, error.problem.status
+                    kept = body = problem_body(error, call.request_id, self.docs_url)
+                if isinstance(claim, Claimed):
+                    await self._idempotency.finish(claim, status, kept, self._clock.now())
+        except Exception:
+            if isinstance(claim, Claimed):
+                await self._settle(claim, None, b"")  # it was stored, if the handler has waited for something
+            raise
+        if refused is not None:
+            raise refused
+        return status, body
+
+    async def _claimed(self, state: _RequestState, key: str, raw: bytes) -> Claimed | Replay:
+        """The key, claimed, or the response that it was answered with. Raises RouterError for a key that is in use."""
+        request = state.request
+        same = fingerprint(request.method, request.rel_url.raw_path_qs, raw)
+        claim = await self._idempotency.claim(state.principal.id, key, same, self._clock.now())
+        if isinstance(claim, Running):
+            raise RouterError(errors.IDEMPOTENCY_IN_PROGRESS)
+        if isinstance(claim, Different):
+            raise RouterError(errors.IDEMPOTENCY_KEY_REUSED)
+        if isinstance(claim, Replay):
+            state.headers["Idempotent-Replayed"] = "true"
+            state.act = None  # it was done, and written down, the first time
+        return claim
 
     async def _settle(self, claimed: Claimed, status: int | None, body: bytes) -> None:
         """Store the response, or free the key where `status` is None.

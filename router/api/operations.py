@@ -197,6 +197,7 @@ class Operation:
     places: Mapping[str, bool] = field(default_factory=dict)
     max_age: int | None = None
     for_readers: bool = False
+    one_transaction: bool = False
     auth: Auth = Auth.KEY
     tag: str = ""
     name: str = ""
@@ -245,12 +246,15 @@ def operation(
     rate: Rate = Rate.GENERAL,
     max_age: int | None = None,
     for_readers: bool = False,
+    one_transaction: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of `Handlers` as an operation.
 
     `also` lists further statuses of success, `problems` what the handler may raise, `access` the narrowest key that
     may call it, `max_age` for how many seconds anybody may keep a response; none may be kept otherwise, `for_readers` that whoever only reads may
-    call it though its method is not safe. The handler's docstring is its description.
+    call it though its method is not safe, `one_transaction` that the handler waits for nothing but the store, or commits before it
+    does (`transactions.commit_ambient`): then its Idempotency-Key, its change and its response are stored at once or not at
+    all; one that only reads does so as of one instant. The handler's docstring is its description.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -269,6 +273,7 @@ def operation(
             rate=rate,
             max_age=max_age,
             for_readers=for_readers,
+            one_transaction=one_transaction,
             body=body,
             query=query,
             response=response,

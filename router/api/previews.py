@@ -362,7 +362,7 @@ class SandboxPreviews(Handlers):
         self._links = links
         self._presenter = presenter
 
-    @operation("POST", "/expose", "Expose a port of a sandbox", problems=(CONFLICT,))
+    @operation("POST", "/expose", "Expose a port of a sandbox", problems=(CONFLICT,), one_transaction=True)
     async def expose(self, call: Call[Expose]) -> Bare[ExposedOut]:
         """It is reachable when this answers. Exposing it again changes nothing."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
@@ -370,14 +370,16 @@ class SandboxPreviews(Handlers):
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Bare(ExposedOut(**link_fields(shown), port=preview.port, preview=shown))
 
-    @operation("GET", "/previews", "List the previews of a sandbox")
+    @operation("GET", "/previews", "List the previews of a sandbox", one_transaction=True)
     async def list(self, call: Call[None, Paging]) -> Paged[PreviewOut]:
         """By port."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         found = await self._previews.list(sandbox.id, call.query.window)
         return Paged(await self._presenter.of_sandbox(sandbox, *found.items), found.total)
 
-    @operation("POST", "/previews", "Create a preview, which exposes its port", status=201, also=(200,))
+    @operation(
+        "POST", "/previews", "Create a preview, which exposes its port", status=201, also=(200,), one_transaction=True
+    )
     async def create(self, call: Call[CreatePreview]) -> Data[PreviewOut]:
         """It is exposed and closed to strangers at once: nobody gets in between. A port that has a preview keeps it, with
         what this says changed; that is answered with 200.
@@ -389,14 +391,14 @@ class SandboxPreviews(Handlers):
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Data(shown, 201 if created else 200)
 
-    @operation("GET", "/previews/{preview_id}", "Get a preview")
+    @operation("GET", "/previews/{preview_id}", "Get a preview", one_transaction=True)
     async def get(self, call: Call) -> Data[PreviewOut]:
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
         preview = await self._previews.get(sandbox.id, call.ids["preview_id"])
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Data(shown)
 
-    @operation("PATCH", "/previews/{preview_id}", "Change how a port of a sandbox is served")
+    @operation("PATCH", "/previews/{preview_id}", "Change how a port of a sandbox is served", one_transaction=True)
     async def update(self, call: Call[PatchPreview]) -> Data[PreviewOut]:
         """It holds for every visitor when this answers, also for those who are in."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)
@@ -404,7 +406,7 @@ class SandboxPreviews(Handlers):
         (shown,) = await self._presenter.of_sandbox(sandbox, preview)
         return Data(shown)
 
-    @operation("DELETE", "/previews/{preview_id}", "Delete a preview, which closes its port")
+    @operation("DELETE", "/previews/{preview_id}", "Delete a preview, which closes its port", one_transaction=True)
     async def delete(self, call: Call) -> Data[PreviewOut]:
         """Its tokens and links end. The default port stays reachable, and with the organization's `auto_expose` every port
         does: then by whom the sandbox's own `visibility` says.
@@ -414,7 +416,7 @@ class SandboxPreviews(Handlers):
         (shown,) = await self._presenter.of_sandbox(sandbox, preview, deleted=True)
         return Data(shown)
 
-    @operation("GET", "/ports/{port:text}/url", "Get the URL of a sandbox's port")
+    @operation("GET", "/ports/{port:text}/url", "Get the URL of a sandbox's port", one_transaction=True)
     async def port_url(self, call: Call) -> Spread[PortUrlOut]:
         """404 where the port is not exposed."""
         sandbox = await authorized_machine(self._resources, call, Kind.SANDBOX)

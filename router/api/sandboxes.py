@@ -95,7 +95,7 @@ class SandboxesApi(Handlers):
         self._resources = resources
         self._presenter = presenter
 
-    @operation("GET", "/sandboxes", "List sandboxes")
+    @operation("GET", "/sandboxes", "List sandboxes", one_transaction=True)
     async def list(self, call: Call[None, MachineQuery]) -> Paged[SandboxOut]:
         """The newest first; each condition narrows."""
         found = await self._resources.list(call.query.where(call.principal, Kind.SANDBOX), call.query.window)
@@ -118,7 +118,7 @@ class SandboxesApi(Handlers):
         )
         return await self._response(sandbox)
 
-    @operation("GET", "/sandboxes/by-name/{name:text}", "Get a sandbox by its name")
+    @operation("GET", "/sandboxes/by-name/{name:text}", "Get a sandbox by its name", one_transaction=True)
     async def get_by_name(self, call: Call) -> Data[SandboxOut]:
         """The newest of that name."""
         where = ResourceFilter(**list_conditions(call.principal), kind=Kind.SANDBOX, name=call.ids["name"])
@@ -127,7 +127,7 @@ class SandboxesApi(Handlers):
             raise RouterError(NOT_FOUND, "sandbox not found")
         return await self._response(found.items[0])
 
-    @operation("GET", "/sandboxes/{id}", "Get a sandbox")
+    @operation("GET", "/sandboxes/{id}", "Get a sandbox", one_transaction=True)
     async def get(self, call: Call) -> Data[SandboxOut]:
         return await self._response(await authorized_machine(self._resources, call, Kind.SANDBOX))
 

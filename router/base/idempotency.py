@@ -60,7 +60,7 @@ class IdempotencyStore(Protocol):
         """Store the response, unless the lease was lost meanwhile."""
 
     async def release(self, claimed: Claimed) -> None:
-        """Free the key, unless the lease was lost meanwhile."""
+        """Free the key, unless it has a response or the lease was lost meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +96,5 @@ class MemoryIdempotency:
 
     async def release(self, claimed: Claimed) -> None:
         row = self._rows.get((claimed.owner, claimed.key))
-        if row is not None and row.token == claimed.token:
+        if row is not None and row.token == claimed.token and row.response is None:
             del self._rows[claimed.owner, claimed.key]

@@ -100,8 +100,8 @@ class Names(Protocol):
     async def released_of(self, domains: Collection[str], tenant_id: str, since: datetime) -> bool:
         """Whether another tenant let go of such a one, not before `since`."""
 
-    async def count_of(self, tenant_id: str) -> int:
-        """How many a tenant has now."""
+    async def count_of(self, tenant_id: str, most: int | None = None) -> int:
+        """How many a tenant has now, counted up to `most`."""
 
     async def own_tokens(self, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
         """Those of the tokens that are this tenant's, of a name that it has or had."""
@@ -144,15 +144,16 @@ async def zone_is_held(tx: Tx, domain: str, tenant_id: str, now: datetime) -> bo
 
 async def check_room(tx: Tx, tenant_id: str, max_domains: int, field: str) -> None:
     """Raises RouterError CONFLICT where the tenant has as many domains, of both kinds, as it may have."""
-    count = await count_domains(tx, tenant_id)
-    if count >= max_domains:
+    if not await has_room(tx, tenant_id, max_domains):
+        count = await tx.custom_domains.count_of(tenant_id) + await tx.preview_domains.count_of(tenant_id)
         problem = f"can't be added: this account has {count} domains, and may have {max_domains}"
         raise RouterError(CONFLICT, problem, fields={field: [problem]})
 
 
-async def count_domains(tx: Tx, tenant_id: str) -> int:
-    """How many domains a tenant has, of both kinds."""
-    return await tx.custom_domains.count_of(tenant_id) + await tx.preview_domains.count_of(tenant_id)
+async def has_room(tx: Tx, tenant_id: str, max_domains: int) -> bool:
+    """Whether a tenant has fewer domains than that, of both kinds. Not more than that are counted, however many there are."""
+    count = await tx.custom_domains.count_of(tenant_id, max_domains)
+    return count < max_domains and count + await tx.preview_domains.count_of(tenant_id, max_domains) < max_domains
 
 
 async def open_claim(tx: Tx, name: str, tenant_id: str, wanted: Mapping[str, Any], now: datetime) -> Claim | None:

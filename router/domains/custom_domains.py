@@ -6,7 +6,7 @@ from typing import Any
 
 from router.base.clock import Clock
 from router.base.paging import FIRST, Listing, Window
-from router.base.transactions import Transactions
+from router.base.transactions import Transactions, commit_ambient
 from router.domains.claims import (
     MAX_DOMAINS,
     Proofs,
@@ -91,6 +91,8 @@ class CustomDomains:
             claim = await open_claim(tx, fqdn, holder.tenant_id, asdict(wanted), now)
         if claim is None:
             raise too_many_claims("domain")
+        if claim.created_at != now:
+            await commit_ambient()  # a claim is proven by DNS
         if claim.created_at == now or not await self._proofs.prove(claim):
             raise taken("domain", claim, target=self._target)
         found = await self.find(fqdn)

@@ -113,6 +113,9 @@ class ZoneRows(Names, Protocol):
 
     async def of_tenant(self, tenant_id: str) -> Iterable[PreviewDomain]: ...
 
+    async def around(self, tenant_id: str, within: Collection[str]) -> Iterable[PreviewDomain]:
+        """The tenant's own, and those of these workspaces and projects of it."""
+
     async def put(self, preview: PreviewDomain) -> None:
         """Store it in the place of what the scope had."""
 
@@ -173,7 +176,8 @@ class PreviewDomains:
         """What the scope has set and what holds for it, as of one instant. Raises RouterError: NOT_FOUND (the scope)."""
         async with self._store.read() as tx:
             place = await _place(tx, scope, scope_id)
-            previews = tuple(await tx.preview_domains.of_tenant(place.tenant_id))
+            within = {one for one in (place.workspace_id, place.project_id) if one is not None}
+            previews = tuple(await tx.preview_domains.around(place.tenant_id, within))
             own = next((item for item in previews if (item.scope, item.scope_id) == (scope, scope_id)), None)
             return PreviewSetting(own, effective(previews, place.workspace_id, place.project_id))
 
@@ -181,6 +185,11 @@ class PreviewDomains:
         """All that the tenant's scopes have set: what `effective` chooses from."""
         async with self._store.read() as tx:
             return tuple(await tx.preview_domains.of_tenant(tenant_id))
+
+    async def around(self, tenant_id: str, within: Collection[str]) -> tuple[PreviewDomain, ...]:
+        """Those that `effective` chooses from for what lies in these workspaces and projects of the tenant."""
+        async with self._store.read() as tx:
+            return tuple(await tx.preview_domains.around(tenant_id, within))
 
     async def set(self, scope: Scope, scope_id: str, name: str) -> PreviewDomain:
         """Set the scope's preview domain; the same one again keeps what is known of it.

@@ -15,7 +15,7 @@ from router.domains.checks.checker import Checker
 from router.domains.checks.cooldown import ConcurrencyLimit
 from router.domains.checks.pointing import CheckResult
 from router.domains.checks.schedule import ASK_EVERY, counted, wait
-from router.domains.claims import MAX_DOMAINS, TRANSFERRED, Claim, count_domains
+from router.domains.claims import MAX_DOMAINS, TRANSFERRED, Claim, has_room
 from router.domains.custom import emit_event as emit_custom
 from router.domains.custom import moved
 from router.domains.preview_domains import emit_event as emit_preview
@@ -99,7 +99,7 @@ class Transfers:
         else:
             current = await tx.custom_domains.by_fqdn(claim.name)
             replaced = current if current is not None and current.tenant_id == claim.tenant_id else None
-        return replaced is not None or await count_domains(tx, claim.tenant_id) < self._max_domains
+        return replaced is not None or await has_room(tx, claim.tenant_id, self._max_domains)
 
     async def _move(self, tx: Tx, claim: Claim, now: datetime) -> bool:
         """Whether there still was something to make of the name."""

@@ -280,5 +280,6 @@ def server_on(
         docs_url=settings.error_docs,
         audit=services.audit,
         cors=Cors(settings.cors_origins),
+        one_transaction=store.ambient,
     )
     return ApiServer(api, drain=settings.limits.drain_requests, settled=settled)

@@ -12,10 +12,13 @@ from sqlalchemy.engine import URL, make_url
 from router.audit.act import current_act
 from router.base.clock import Clock, ClockWatch
 from router.base.leases import Lease
+from router.base.transactions import AMBIENT
 from router.routes.follower import OutboxFollower, Watch
 from router.settings import Database
 from router.store.acme_orders import SqlTxtSource
+from router.store.ambient import Ambient, AmbientSnapshot, ambient_of, snapshot_of
 from router.store.certificates import SqlCertificateLog
+from router.store.connection import Connection
 from router.store.engine import parsed, reading_engine, writing_engine
 from router.store.failures import translated
 from router.store.feed import Feed
@@ -123,22 +126,73 @@ class Store:
         Where the task is cancelled during the commit it is not known whether that happened; the follower will read it.
         Raises StoreUnavailableError, and RouterError CONFLICT where another took the same name at the same time.
         """
+        ambient = ambient_of(self._writer) if under is None else None
+        if ambient is not None:
+            with translated():
+                async with ambient.change() as transaction:
+                    yield transaction
+            return
+        snapshot = snapshot_of(self._reader)
+        if snapshot is not None:
+            await snapshot.commit()
         with translated():
             async with nullcontext() if under is None else self._of_jobs, self._writer.begin() as connection:
                 if under is not None:
                     await guard(connection, under)
-                transaction = Transaction(connection, self._clock.now(), writing=True, act=current_act())
+                transaction = self._writing(connection)
                 yield transaction
-                keys, ids = await transaction.seal()
-        transaction.committed()
-        if keys:
-            for follower in self._followers:
-                follower.committed(keys, ids[-1])
-            self._notify(keys, ids[-1])
+                tell = await self._sealed(transaction)
+        tell()
+
+    @asynccontextmanager
+    async def ambient(self, *, reading: bool = False) -> AsyncIterator[None]:
+        """What this task does in the block is one transaction as far as that can be (`ambient.py`), committed when the block
+        ends, undone when it raises. With `reading` it is one that only reads. Raises as `begin`."""
+        ambient = AmbientSnapshot(self._reader) if reading else Ambient(self._writer, self._writing, self._sealed)
+        token = AMBIENT.set(ambient)
+        try:
+            with translated():
+                try:
+                    yield
+                    await ambient.commit()
+                except BaseException as error:
+                    await ambient.undo(error)
+                    raise
+        finally:
+            ambient.over = True
+            AMBIENT.reset(token)
+
+    def _writing(self, connection: Connection) -> Transaction:
+        return Transaction(connection, self._clock.now(), writing=True, act=current_act())
+
+    async def _sealed(self, transaction: Transaction) -> Callable[[], None]:
+        """Do the last thing before the commit. To be called after it: what tells everybody."""
+        keys, ids = await transaction.seal()
+
+        def tell() -> None:
+            transaction.committed()
+            if keys:
+                for follower in self._followers:
+                    follower.committed(keys, ids[-1])
+                self._notify(keys, ids[-1])
+
+        return tell
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
-        """A transaction that only reads, as of one instant. Raises StoreUnavailableError."""
+        """A transaction that only reads, as of one instant. Raises StoreUnavailableError.
+
+        Within an ambient transaction it reads there, and so what that has changed."""
+        ambient = ambient_of(self._writer)
+        if ambient is not None and ambient.connection is not None:
+            with translated():
+                yield Transaction(ambient.connection, self._clock.now(), writing=False)
+            return
+        snapshot = snapshot_of(self._reader)
+        if snapshot is not None:
+            with translated():
+                yield Transaction(await snapshot.opened(), self._clock.now(), writing=False)
+            return
         with translated():
             async with self._reader.connect() as connection:
                 yield Transaction(connection, self._clock.now(), writing=False)

@@ -1,12 +1,15 @@
 """Used Idempotency-Keys in SQL: a key is taken by one statement, so of two at once exactly one gets it."""
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from router.base.idempotency import KEPT, LEASE, Claim, Claimed, Different, Replay, Running
-from router.errors import StoreUnavailableError
+from router.errors import IDEMPOTENCY_IN_PROGRESS, RouterError, StoreUnavailableError
+from router.store.ambient import ambient_of
 from router.store.connection import Connection, Engine, rows_changed
 from router.store.failures import translated
 from router.store.journal_tables import idempotency
@@ -34,7 +37,7 @@ _TAKE = Upsert(
 
 
 class SqlIdempotency:
-    """idempotency.IdempotencyStore"""
+    """idempotency.IdempotencyStore. Within an ambient transaction it works in that."""
 
     def __init__(self, writing: Engine) -> None:
         self._engine = writing
@@ -43,8 +46,9 @@ class SqlIdempotency:
         token = uuid.uuid4().hex
         with translated():
             for _ in range(_TRIES):
-                async with self._engine.begin() as connection:
+                async with self._transaction() as connection:
                     if await self._take(connection, owner, key, fingerprint, token, now):
+                        self._keep(owner, key, fingerprint, token, now)
                         return Claimed(owner, key, token)
                     row = (await connection.execute(sa.select(idempotency).where(*_place(owner, key)))).one_or_none()
                 if row is None:
@@ -63,17 +67,39 @@ class SqlIdempotency:
         taken = await connection.execute(_TAKE.on(connection), {**row, "status": None, "body": None, **ends})
         return taken.scalar_one_or_none() == token
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """The ambient one, which is committed later, or one of its own."""
+        ambient = ambient_of(self._engine)
+        if ambient is not None:
+            yield await ambient.opened()
+            return
+        async with self._engine.begin() as connection:
+            yield connection
+
+    def _keep(self, owner: str, key: str, fingerprint: str, token: str, now: datetime) -> None:
+        """The key stays claimed where the ambient transaction is undone and another follows."""
+        ambient = ambient_of(self._engine)
+        if ambient is None:
+            return
+
+        async def again(connection: Connection) -> None:
+            if not await self._take(connection, owner, key, fingerprint, token, now):
+                raise RouterError(IDEMPOTENCY_IN_PROGRESS)
+
+        ambient.claims(again)
+
     async def finish(self, claimed: Claimed, status: int, body: bytes, now: datetime) -> None:
         await self._change(
             sa.update(idempotency).where(*_ours(claimed)).values(status=status, body=body, claimed_at=now)
         )
 
     async def release(self, claimed: Claimed) -> None:
-        await self._change(sa.delete(idempotency).where(*_ours(claimed)))
+        await self._change(sa.delete(idempotency).where(*_ours(claimed), idempotency.c.status.is_(None)))
 
     async def _change(self, statement: sa.Update | sa.Delete) -> int:
         with translated():
-            async with self._engine.begin() as connection:
+            async with self._transaction() as connection:
                 return rows_changed(await connection.execute(statement))
 
 

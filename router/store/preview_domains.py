@@ -45,6 +45,15 @@ class SqlPreviewDomains(Rows):
         )
         return [_read(row) for row in rows]
 
+    async def around(self, tenant_id: str, within: Collection[str]) -> list[PreviewDomain]:
+        # By scope, which is unique: a tenant may have a thousand, and one by the tenant would find them all.
+        narrow = preview_domains.c.scope.in_([Scope.WORKSPACE.value, Scope.PROJECT.value])
+        which = sa.or_(
+            sa.and_(preview_domains.c.scope == Scope.TENANT.value, preview_domains.c.scope_id == tenant_id),
+            sa.and_(narrow, preview_domains.c.scope_id.in_(sorted(within))),
+        )
+        return [_read(row) for row in await self._connection.execute(sa.select(preview_domains).where(which))]
+
     async def at(self, domains: Collection[str]) -> list[PreviewDomain]:
         select = sa.select(preview_domains).where(preview_domains.c.domain.in_(sorted(domains)))
         rows = await self._connection.execute(select.order_by(preview_domains.c.created_at, preview_domains.c.id))
@@ -80,9 +89,9 @@ class SqlPreviewDomains(Rows):
         )
         return await self._connection.scalar(select.limit(1)) is not None
 
-    async def count_of(self, tenant_id: str) -> int:
-        select = sa.select(sa.func.count()).where(preview_domains.c.tenant_id == tenant_id)
-        return await self._connection.scalar(select) or 0
+    async def count_of(self, tenant_id: str, most: int | None = None) -> int:
+        theirs = sa.select(preview_domains.c.id).where(preview_domains.c.tenant_id == tenant_id)
+        return await self._count(theirs, most)
 
     async def own_tokens(self, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
         return await tokens_of(self._connection, preview_domains, tokens, tenant_id)

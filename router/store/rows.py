@@ -33,6 +33,11 @@ class Rows:
         row: sa.Row[Any] | None = (await self._connection.execute(select)).one_or_none()
         return row
 
+    async def _count(self, select: sa.Select[Any], most: int | None = None) -> int:
+        """How many rows that are, counted up to `most`."""
+        rows = select.limit(most).subquery() if most is not None else select.subquery()
+        return await self._connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+
     async def _listing(
         self,
         select: sa.Select[Any],
@@ -41,25 +46,34 @@ class Rows:
         read: Callable[[Any], T],
         after: sa.ColumnElement[bool] | None = None,
         key: sa.Column[Any] | None = None,
+        which: sa.Select[Any] | None = None,
     ) -> Listing[T]:
         """A part of what is selected, and how much there is in all. `after` narrows the part alone.
 
         With `key`, the column that identifies a row, keys are sorted and only the part's rows read whole. A sort carries
         all it selects: page 130 of 130 of 1,000 domains each took 1.15 s of processor time instead of 0.36 (SQLite).
+        `which` selects the keys, where fewer tables say them than `select` joins: an index may have all of them in order.
         """
+        counted = select if which is None else which
         total = await self._connection.scalar(
             sa.select(sa.func.count()).select_from(
-                select.with_only_columns(sa.literal(1), maintain_column_froms=True).subquery()
+                counted.with_only_columns(sa.literal(1), maintain_column_froms=True).subquery()
             )
         )
         if after is not None:
-            select = select.where(after)
+            select, counted = select.where(after), counted.where(after)
         order = tuple(order)
-        part = select.order_by(*order).limit(window.limit).offset(window.offset)
+        part = counted.order_by(*order).limit(_known(window.limit)).offset(_known(window.offset))
         if key is not None:
             part = select.where(key.in_(part.with_only_columns(key, maintain_column_froms=True))).order_by(*order)
         rows = await self._connection.execute(part)
         return Listing(tuple(read(row) for row in rows), total or 0)
+
+
+def _known(number: int) -> sa.BindParameter[int]:
+    """A number that stands in the statement itself. Readers' plans are generic (`postgres.py`): of a LIMIT that is a parameter
+    PostgreSQL assumes a tenth of all rows, and sorts them (0.5 s of 200,000) where an index has them in order."""
+    return sa.bindparam(None, number, sa.Integer, literal_execute=True)
 
 
 def named(row: sa.Row[Any]) -> Mapping[Any, Any]:

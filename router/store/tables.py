@@ -84,6 +84,13 @@ def _listed(name: str) -> sa.Index:
     return sa.Index(name, "tenant_id", "created_at", "id", sqlite_where=condition, postgresql_where=condition)
 
 
+def _large_list(name: str, *within: str, alive: str) -> sa.Index:
+    """Rows whose column `alive` is empty, of what `within` says, in the order of their list: the keys of a page and the
+    number of all are read from the index alone. SQLite wants `alive` itself for that, though it is empty in every row."""
+    condition = sa.text(f"{alive} IS NULL")
+    return sa.Index(name, *within, "created_at", "id", alive, sqlite_where=condition, postgresql_where=condition)
+
+
 def _due(name: str, *, alive: str) -> sa.Index:
     """What is to be looked at next, among the rows whose column `alive` is empty."""
     condition = sa.text(f"{alive} IS NULL")
@@ -222,6 +229,8 @@ resources = sa.Table(
     _living("uq_resources_slug", "slug", alive="deleted_at"),
     sa.Index("ix_resources_tenant", "tenant_id", "kind", "created_at"),
     sa.Index("ix_resources_workspace", "workspace_id", "kind", "created_at"),
+    _large_list("ix_resources_listed", "tenant_id", "kind", alive="deleted_at"),
+    _large_list("ix_resources_listed_in_workspace", "workspace_id", "kind", alive="deleted_at"),
 )
 
 # Who holds the slug of a deleted resource: its hosts answer 410, and no other tenant may take it.
@@ -338,6 +347,7 @@ custom_domains = sa.Table(
     _registered(),
     _living("uq_custom_domains_fqdn", "fqdn", alive="removed_at"),
     _due("ix_custom_domains_due", alive="removed_at"),
+    _large_list("ix_custom_domains_listed", "tenant_id", alive="removed_at"),
 )
 
 # One row per domain that any scope uses: its primary key is what keeps two tenants from using the same one.

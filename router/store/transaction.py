@@ -60,6 +60,7 @@ class Transaction:
     def __init__(self, connection: Connection, now: datetime, *, writing: bool, act: Act | None = None) -> None:
         self._act = act
         self._entry: Entry | None = None
+        self._written = False
         self._notes = Notes()
         self._connection = connection
         self._now = now
@@ -120,7 +121,11 @@ class Transaction:
         if self._act is not None and self._entry is not None:
             self._act.stored = self._entry
 
-    async def _write_entries(self) -> None:
+    async def write_entries(self) -> None:
+        """Write what the audit log says of it: once, when everything is changed."""
+        if self._written:
+            return
+        self._written = True
         act, events = self._act, self.events.stored
         if act is not None:
             self._entry = act.entry_with(self._notes, self._now)
@@ -137,5 +142,5 @@ class Transaction:
 
     async def seal(self) -> tuple[Touched, tuple[int, ...]]:
         """The last thing before the commit: the audit log, versions and outbox. The touched keys, and the ids of their outbox rows."""
-        await self._write_entries()
+        await self.write_entries()
         return await self._changes.write(self._connection, self._now)

@@ -9,7 +9,7 @@ from router.base.addresses import Network
 from router.base.clock import Clock
 from router.base.ids import is_id, new_id
 from router.base.paging import FIRST, Listing, Window
-from router.base.transactions import Transactions
+from router.base.transactions import Transactions, commit_ambient
 from router.errors import CONFLICT, NOT_FOUND, WORKSPACE_NOT_FOUND, RouterError
 from router.hostname import MAX_SLUG, is_slug
 from router.routes.records import Kind, State
@@ -310,6 +310,7 @@ class Resources:
         if self._recent is not None and ids:
             async with self._store.read() as tx:
                 links = await tx.resources.uses_of(ids)
+            await commit_ambient()
             # Before the store is read: what leaves it then is stored.
             recent = await self._recent.of({link.by for link in links})
         async with self._store.read() as tx:

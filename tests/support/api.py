@@ -11,7 +11,7 @@ import aiohttp
 
 from router.api.cors import Cors
 from router.api.docs import pages
-from router.api.listener import Api, Authenticator, Page
+from router.api.listener import Api, Authenticator, OneTransaction, Page
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.principal import PLATFORM, Principal
@@ -137,10 +137,12 @@ async def serving(
     rates: Rates | None = None,
     cors: Cors | None = None,
     audit: AuditLog | None = None,
+    one_transaction: OneTransaction | None = None,
 ) -> AsyncIterator[ApiClient]:
     """An API that serves `resources` while the block runs. Without `audit` nobody hears what acts became of."""
     clock = clock or ManualClock()
     table = Table(resources)
+    options = {} if one_transaction is None else {"one_transaction": one_transaction}
     api = Api(
         table,
         pages=_pages_of(table, resources),
@@ -153,6 +155,7 @@ async def serving(
         docs_url=DOCS_URL,
         audit=audit or AuditLog(MemoryAudit(), clock, max_entries=1),
         cors=cors,
+        **options,
     )
     server = ApiServer(api, drain=2.0)
     listening = listen("api", "127.0.0.1:0")

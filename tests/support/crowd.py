@@ -73,6 +73,12 @@ class Crowd:
     def resource_id(self, resource: int) -> str:
         return _id(_RESOURCE, resource)
 
+    def tenant_id(self, tenant: int) -> str:
+        return _id(_TENANT, tenant)
+
+    def workspace_id(self, tenant: int) -> str:
+        return _id(_WORKSPACE, tenant)
+
     def address(self, resource: int) -> str:
         return self.listens(resource)[0]
 

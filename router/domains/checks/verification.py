@@ -9,6 +9,7 @@ DNS is asked between two transactions, never inside one: a stranger's name serve
 """
 
 from router.base.leases import Lease
+from router.base.transactions import commit_ambient
 from router.domains.checks.apply_custom import CustomResults
 from router.domains.checks.apply_preview import PreviewResults
 from router.domains.checks.checker import Checker
@@ -60,6 +61,7 @@ class Verification:
         domain, check = await self._check_custom(domain)
         if check.result is CheckResult.VALID:
             return domain
+        await commit_ambient()
         raise refusal(domain, check, await self._diagnoses.explain(domain, check))
 
     async def check_custom_domain(self, domain_id: str) -> CustomDomain:
@@ -99,5 +101,6 @@ class Verification:
     async def _check_custom(self, domain: CustomDomain) -> tuple[CustomDomain, Check]:
         with self._limit.take(domain.tenant_id):
             seen = await self._custom_results.request_check(domain.id)
+            await commit_ambient()
             check = await self._checker.custom_domain(seen, fresh=True)
             return await self._custom_results.apply_check(seen, check, requested=True)

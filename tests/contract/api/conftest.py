@@ -194,6 +194,7 @@ async def api(
         idempotency=store.idempotency,
         rates=rates,
         audit=services.audit,
+        one_transaction=store.ambient,
     ) as client:
         yield client
 
