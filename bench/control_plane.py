@@ -381,7 +381,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     words = parser.parse_args()
     structlog.configure(
-        processors=[structlog.dev.ConsoleRenderer()], wrapper_class=structlog.make_filtering_bound_logger(40)
+        processors=[structlog.dev.ConsoleRenderer()], wrapper_class=structlog.make_filtering_bound_logger(30)
     )
     with (
         ExitStack() as stack,
