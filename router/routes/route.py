@@ -15,7 +15,7 @@ class Route:
     """What a host leads to, or the problem that answers instead.
 
     `prepared` and `access` belong to the data plane: it keeps there what it derives from the route once, its pool above
-    all, and how its policy is applied. `line` is what the access line says of it, once it has had one.
+    all, and how its policy is applied. `line` and `record` are what its access lines and its records say of it, once it has had one.
     `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
     the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
@@ -39,6 +39,7 @@ class Route:
         "port",
         "prepared",
         "problem",
+        "record",
         "resource",
         "source",
         "sources",
@@ -71,6 +72,7 @@ class Route:
         self.prepared: Any = None
         self.access: Any = None
         self.line = b""
+        self.record: tuple[bytes, bytes, bytes] | None = None
         self.used = False
         self.current = False
 

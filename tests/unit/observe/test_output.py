@@ -25,6 +25,30 @@ def test_a_file_is_appended_to(tmp_path: Path) -> None:
     assert file.read_bytes() == b"old\none\ntwo\nthree\n"
 
 
+def test_lines_for_a_file_wait_for_more(tmp_path: Path) -> None:
+    """What comes within a moment is written at once, and earlier where somebody waits for it."""
+    file = tmp_path / "access.log"
+    output = Output(str(file), gather=600.0)
+    output.write(b"one\n")
+    output.write(b"two\n")
+    assert not file.read_bytes()
+    assert output.flush()
+    assert file.read_bytes() == b"one\ntwo\n"
+    output.close()
+
+
+def test_lines_for_a_file_wait_no_longer_than_there_is_room(tmp_path: Path) -> None:
+    """When half of it is taken they are written, so that none is lost for having waited."""
+    file = tmp_path / "access.log"
+    output = Output(str(file), waiting=100, gather=600.0)
+    output.write(b"x" * 50 + b"\n")
+    give_up = time.monotonic() + 30
+    while not output.flows and time.monotonic() < give_up:
+        os.sched_yield()
+    assert file.read_bytes() == b"x" * 50 + b"\n"
+    output.close()
+
+
 def test_a_new_file_is_not_for_everybody(tmp_path: Path) -> None:
     """Access lines say who visited what: others may not read them."""
     output = Output(str(tmp_path / "access.log"))
