@@ -48,6 +48,9 @@ _MANY: Final = 8  # connections at once: a backend that serves so many has some 
 _ROUNDS: Final = 10  # of `unproven` without a pause, until a connection is closed for others' sake
 _NARROW: Final = 1.0  # seconds until the grace is tried again
 
+# What pools have of which nothing is unanswered: 370 bytes less for each of ten thousand. Nothing is ever put into it.
+_ALL_ANSWERED: Final[OrderedDict[BackendConnection, None]] = OrderedDict()
+
 
 class Timer(Protocol):
     """What `call_later` gives."""
@@ -145,7 +148,7 @@ class Pool:
         self.held = 0
         self.width = 0
         # New connections that have no response yet, in the order in which they were made.
-        self.unanswered: OrderedDict[BackendConnection, None] = OrderedDict()
+        self.unanswered = _ALL_ANSWERED
         self._grace: Timer | None = None
         self._blocked: BackendConnection | None = None  # the first of them when the grace began
         # Time is over, and the connections in the way were busy: the next one given back is closed.
@@ -201,6 +204,8 @@ class Pool:
         """A request goes out on a new connection."""
         if self.protocol == H2C:  # a stream, which is in nobody's way
             return
+        if self.unanswered is _ALL_ANSWERED:
+            self.unanswered = OrderedDict()
         self.unanswered[backend] = None
         self._look = True
         if self.idle:
@@ -220,6 +225,8 @@ class Pool:
             first, _ = self.unanswered.popitem(last=False)
             first.accepted = True
             self.held += 1
+        if not self.unanswered:
+            self.unanswered = _ALL_ANSWERED
         if self.held > self.width:
             self.width = self.held
             if self.held > 1:
@@ -239,6 +246,8 @@ class Pool:
             self.held -= 1
         else:
             self.unanswered.pop(backend, None)
+            if not self.unanswered:
+                self.unanswered = _ALL_ANSWERED
         if not self.held and not self.unanswered:
             self.width = 0  # what comes next may be another program
         self._settle()

@@ -51,6 +51,23 @@ def test_last_in_first_out() -> None:
     assert not aborted(one)
 
 
+def test_pools_of_which_nothing_is_unanswered_have_no_table_for_it() -> None:
+    """Ten thousand hosts have a pool each: what they share is empty, whether the last new connection was answered or has closed."""
+    one, other = pool(), pool()
+    answered, closed = connect(WORKER, one), connect(WORKER, one)
+    one.sent(answered)
+    one.sent(closed)
+    assert list(one.unanswered) == [answered, closed]
+    assert list(other.unanswered) == []
+    one.answered(answered, 1.0)
+    one.gone(closed)
+    assert one.unanswered is other.unanswered
+    one.sent(closed)
+    one.answered(closed, 2.0)
+    assert one.unanswered is other.unanswered
+    assert list(other.unanswered) == []
+
+
 def test_closed_connections_are_passed_over() -> None:
     """What the backend closed while it was kept is never handed out."""
     kept = pool()
