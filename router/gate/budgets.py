@@ -31,6 +31,7 @@ nodes in front of which Caddys run, lower `registered_domain` by ten for each.
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 
 from router.base.clock import Clock
 from router.base.ids import new_id
@@ -56,7 +57,7 @@ class Budgets:
 
     def __init__(self, settings: Gate, clock: Clock, common: Collection[str] = ()) -> None:
         self._settings = settings
-        self._common = frozenset(registered_domain(name) for name in common)
+        self._names_in_common = tuple(common)
         self._wanted: dict[str, set[str | None]] = {}  # who was refused names of a domain that has attempts
         self._now = clock.now
         self.kept = max(settings.host_window, settings.registered_domain_window, settings.account_window)
@@ -69,6 +70,12 @@ class Budgets:
         self._ready = not settings.budgets
         self.full = False  # as many attempts wait for the store as may
         self.unwritten: Counter[str | None] = Counter()  # whose attempts are not kept yet
+
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        """The registrable domains of `common`. Each worker has budgets and none asks them: the list of public suffixes, with what reads
+        it, takes 11 MB."""
+        return frozenset(registered_domain(name) for name in self._names_in_common)
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -35,6 +35,22 @@ def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_a_worker_has_no_list_of_public_suffixes() -> None:
+    """Nor what reads it, nor a database's library: each worker would hold 11 MB more."""
+    code = (
+        "import sys, router.node.processes.child\n"
+        "from router.node.app import App\n"
+        "from router.node.process_role import ProcessRole\n"
+        "from router.settings import parse\n"
+        "settings = parse({'platform_domain': 'miosa.test', 'roles': ['proxy'], 'workers': 2})\n"
+        "App(settings, process=ProcessRole(number=1, addresses={}, control=True, start='first'))\n"
+        "heavy = ('tldextract', 'requests', 'router.store', 'sqlalchemy', 'aiohttp', 'cryptography')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_the_garbage_collector_waits_for_the_start_and_then_works() -> None:
     """A start is spared nearly all collections; a process that serves has short ones, and what it started with is frozen."""
     before = gc.get_threshold()
