@@ -20,7 +20,7 @@ from typing import cast
 import uvloop
 
 from bench.peers import STATIC
-from bench.visitors import BODIES
+from bench.visitors import BODIES, FRESH
 from tests.support.processes import Process
 from tests.support.router import PLATFORM_DOMAIN
 
@@ -47,7 +47,7 @@ http {{
   keepalive_timeout 3600s 3600s;
   sendfile on;
   default_type text/plain;
-  map $http_if_none_match $unchanged {{ default 0; '~^"[0-7]' 1; }}
+  map $http_if_none_match $unchanged {{ default 0; '~^"[{fresh}]' 1; }}
   split_clients $request_id $size {{ {sizes} }}
   map $size $content {{ {contents} }}
   server {{
@@ -97,6 +97,7 @@ def _differing() -> dict[str, str]:
     return {
         "domain": PLATFORM_DOMAIN,
         "static": STATIC,
+        "fresh": FRESH,
         "kib": "".join(f"{line:063}\n" for line in range(16)),
         "sizes": " ".join([*shares, f"* {sizes[-1]};"]),
         "contents": " ".join(f"{size} '{'$kib' * size}';" for size in sizes),

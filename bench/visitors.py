@@ -16,6 +16,7 @@ HOSTS = 300
 VISITS = 24_000
 COOKIES = (100, 1500)  # bytes
 BODIES = (1, 20)  # KiB
+FRESH = "01234567"  # first digits of the ETags to which the backend answers 304: every second one
 _CONDITIONAL = 1 / 3
 _DATES = 1000  # responses of one second
 
@@ -117,8 +118,8 @@ def _visit(dice: random.Random, number: int, host: int, name: Callable[[int], st
 
 
 def is_fresh(tag: str) -> bool:
-    """Whether the backend answers 304 to this ETag: every second one, by its first digit."""
-    return tag != "" and tag[0] in "01234567"
+    """Whether the backend answers 304 to this ETag."""
+    return tag != "" and tag[0] in FRESH
 
 
 def _target(dice: random.Random, form: str, number: int) -> str:
