@@ -4,7 +4,6 @@ Rounds are interleaved: each round goes through all contestants, so that a slow 
 The first round only warms up.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from bench.load import LOAD_CORE, Load, Sockets, h2load, wrk
 from bench.measure import family, family_memory, memory, pin, quota
 from bench.peers import LIVE, STATIC, caddy, nginx
 from bench.results import Results, Table
-from bench.stage import HOSTS, OURS, PROXY_CORE, Contestant, Stage
+from bench.stage import HOSTS, OURS, PROXY_CORE, Contestant, Stage, most_connections
 from tests.support.ports import answers, free_port
 from tests.support.processes import Process
 from tests.support.router import PLATFORM_DOMAIN
@@ -231,7 +230,7 @@ def echo(bench: Bench) -> None:
 
 def tunnels(bench: Bench) -> None:
     """Idle WebSockets, and what each adds to the proxy's memory."""
-    most = min(_TUNNELS, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 250) // 2)
+    most = min(_TUNNELS, most_connections())
     table = bench.results.table("tunnels", f"idle tunnels: {most:,} WebSockets, memory of the proxy for each", "tunnel")
     if most < _TUNNELS:
         table.notes.append(f"A process may open no more files here; {_TUNNELS:,} were meant.")

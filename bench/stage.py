@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from tests.support.router import PLATFORM_DOMAIN, Router
 PROXY_CORE = 1
 HOSTS = 10_000
 OURS = "miosa-router"
+_OTHER_FILES = 600  # that a proxy has open besides its connections
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Contestant:
 def host_of(number: int) -> str:
     """One of the many hosts."""
     return f"box{number}.{PLATFORM_DOMAIN}"
+
+
+def most_connections() -> int:
+    """How many clients a proxy can have here, each with a connection to a backend."""
+    return min(20_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES) // 2)
 
 
 class Stage:
@@ -101,7 +108,7 @@ class Stage:
         self.router = self._stack.enter_context(self.our_router("main", redis_url=self.redis.url))
         self._join(OURS, self.router.proxy_port, self.router.process)
         self.versions[OURS] = f"uvloop on Python {sys.version.split()[0]}"
-        for name, start in _OTHERS.items():
+        for name, start in OTHERS.items():
             if self._only is None or name in self._only:
                 self._invite(name, start)
         self.contestants.append(Contestant("direct", self.static, None, self.live))
@@ -141,8 +148,15 @@ class Stage:
         """One of ours with all hosts in its database, as `serve` runs it: everything on, the access log in a file."""
         folder = self.folder / name
         folder.mkdir()
-        # One resource may have 256 exchanges at once unless told otherwise, and 512 connections ask for more.
-        told = {"limits__exchanges_per_resource": 20_000, "limits__drain_requests": 0, "limits__drain_tunnels": 0}
+        # All load is one visitor's, and much of it one resource's, which have limits that the others don't.
+        bounds = ("exchanges_per_resource", "exchanges_per_tenant", "exchanges_per_address", "tunnels_per_resource")
+        told = {
+            **{f"limits__{name}": 20_000 for name in bounds},
+            # Where it has not two open files for each of them, it has fewer, and gives no tenant more than half.
+            "limits__connections": most_connections(),
+            "limits__drain_requests": 0,
+            "limits__drain_tunnels": 0,
+        }
         router = Router(folder, access_log=folder / "access.log", **told, **settings)
         router.command("db", "upgrade")
         crowd = Crowd(20, HOSTS, HOSTS, listens=lambda _resource: ("127.0.0.1", {"3000": self.static}))
@@ -157,7 +171,7 @@ class Stage:
             router.process.stop()
 
 
-_OTHERS: dict[str, Callable[[Ground], Peer]] = {
+OTHERS: dict[str, Callable[[Ground], Peer]] = {
     "nginx": nginx.start_static,
     "nginx+lua": nginx.start_lua,
     "haproxy": haproxy.start,

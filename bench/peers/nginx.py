@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.peers import LIVE, Ground, Peer
 from tests.support.processes import Process
 
+CONNECTIONS = 50_000  # of clients and backends, for which nginx has room from its start
 _MODULES = Path("/usr/lib/nginx/modules")
 
 _MAIN = """
@@ -19,7 +20,7 @@ daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log;
 {modules}
-events {{ worker_connections 50000; }}
+events {{ worker_connections {connections}; }}
 http {{
   log_format line escape=json '{{"ts":"$time_iso8601","request_id":"$request_id","client":"$remote_addr",'
     '"method":"$request_method","scheme":"$scheme","host":"$host","path":"$request_uri","bytes_in":$request_length,'
@@ -142,17 +143,17 @@ def _version() -> str:
     return subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip().rpartition("/")[2]
 
 
-def _start(ground: Ground, routing: str, modules: str) -> Peer:
+def _start(ground: Ground, routing: str, modules: str, connections: int = CONNECTIONS) -> Peer:
     file = ground.folder / "nginx.conf"
-    file.write_text(_MAIN.format(folder=ground.folder, routing=routing, modules=modules))
+    file.write_text(_MAIN.format(folder=ground.folder, routing=routing, modules=modules, connections=connections))
     process = Process(["nginx", "-c", file, "-p", ground.folder], ground.folder / "nginx.log")
     return Peer(process, f"nginx {_version()}")
 
 
-def start_static(ground: Ground) -> Peer:
-    """nginx with its backends in the configuration."""
+def start_static(ground: Ground, connections: int = CONNECTIONS) -> Peer:
+    """nginx with its backends in the configuration, and room for so many connections."""
     routing = _STATIC.format(port=ground.port, static=ground.static, live=ground.live, live_name=LIVE)
-    return _start(ground, routing, "")
+    return _start(ground, routing, "", connections)
 
 
 def start_per_host(ground: Ground) -> Peer:
