@@ -1,7 +1,6 @@
 """Where a machine ends: the formula of docs/capacity.md, and whether the page's constants hold here: `python -m bench.capacity`.
 
-A minute: it starts a node of one worker, measures each constant that the page's table says `measured` of, and shows it
-beside the page's. The exit status is 1 where one is more than `--factor` (2) times as large. Instructions and clocks differ between
+A minute: it starts a node of two workers, measures the constants that need no crowd, and shows each beside the page's. The exit status is 1 where one is more than `--factor` (2) times as large. Instructions and clocks differ between
 machines: what counts is that nothing has grown.
 
     --fleet     instead, what one node and two nodes ask of PostgreSQL and Redis, at rest and for a thousand requests

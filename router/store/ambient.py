@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from router.base.transactions import AMBIENT
+from router.errors import StoreUnavailableError
 from router.store.connection import Connection, Engine
 from router.store.transaction import Transaction
 
@@ -38,6 +39,7 @@ class Ambient:
         self._change: Transaction | None = None
         self._claiming: Claiming | None = None
         self._claimed = False
+        self._lost = False
         self.over = False
 
     @property
@@ -51,7 +53,8 @@ class Ambient:
         self._claimed = True
 
     async def opened(self) -> Connection:
-        """The connection of the transaction, which begins if none is open."""
+        """The connection of the transaction, which begins if none is open. Raises StoreUnavailableError once a change was lost."""
+        self._check()
         if self._connection is None:
             under_way = self.writer.begin()
             self._connection = await under_way.__aenter__()
@@ -80,9 +83,10 @@ class Ambient:
         self._change = transaction
 
     async def commit(self) -> None:
+        self._check()
         if self._under_way is None:
             return
-        told = None
+        told, changed = None, self._change is not None
         try:
             if self._change is not None:
                 told = await self._seal(self._change)
@@ -90,7 +94,11 @@ class Ambient:
             await self.undo(error)
             raise
         under_way = self._forget()
-        await under_way.__aexit__(None, None, None)
+        try:
+            await _end(under_way, None)
+        except BaseException:
+            self._lost = changed
+            raise
         if self._claimed:
             self._claiming = None
         if told is not None:
@@ -100,8 +108,14 @@ class Ambient:
         """Undo what is not committed, because of that error."""
         if self._under_way is None:
             return
+        # Its own `begin()` has said that it is made. Nobody may be told so now.
+        self._lost = self._lost or self._change is not None
         self._claimed = False
         await _end(self._forget(), error)
+
+    def _check(self) -> None:
+        if self._lost:
+            raise StoreUnavailableError("a change of this call was undone")
 
     def _forget(self) -> AbstractAsyncContextManager[Connection]:
         under_way = self._under_way

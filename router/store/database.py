@@ -13,6 +13,7 @@ from router.audit.act import current_act
 from router.base.clock import Clock, ClockWatch
 from router.base.leases import Lease
 from router.base.transactions import AMBIENT
+from router.errors import RouterError
 from router.routes.follower import OutboxFollower, Watch
 from router.settings import Database
 from router.store.acme_orders import SqlTxtSource
@@ -183,15 +184,19 @@ class Store:
         """A transaction that only reads, as of one instant. Raises StoreUnavailableError.
 
         Within an ambient transaction it reads there, and so what that has changed."""
-        ambient = ambient_of(self._writer)
-        if ambient is not None and ambient.connection is not None:
+        writing = ambient_of(self._writer)
+        open_now = writing if writing is not None and writing.connection is not None else None
+        ambient = open_now or snapshot_of(self._reader)
+        if ambient is not None:
             with translated():
-                yield Transaction(ambient.connection, self._clock.now(), writing=False)
-            return
-        snapshot = snapshot_of(self._reader)
-        if snapshot is not None:
-            with translated():
-                yield Transaction(await snapshot.opened(), self._clock.now(), writing=False)
+                try:
+                    yield Transaction(await ambient.opened(), self._clock.now(), writing=False)
+                except RouterError:
+                    raise  # about what was read
+                except BaseException as error:
+                    # A statement may be under way: the connection is not to be used again.
+                    await ambient.undo(error)
+                    raise
             return
         with translated():
             async with self._reader.connect() as connection:

@@ -72,7 +72,11 @@ class SqlIdempotency:
         """The ambient one, which is committed later, or one of its own."""
         ambient = ambient_of(self._engine)
         if ambient is not None:
-            yield await ambient.opened()
+            try:
+                yield await ambient.opened()
+            except BaseException as error:
+                await ambient.undo(error)
+                raise
             return
         async with self._engine.begin() as connection:
             yield connection

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from router.base.clock import ManualClock
 from router.base.idempotency import Claimed, Replay, Running
 from router.base.transactions import commit_ambient
-from router.errors import CONFLICT, IDEMPOTENCY_IN_PROGRESS, RouterError
+from router.errors import CONFLICT, IDEMPOTENCY_IN_PROGRESS, RouterError, StoreUnavailableError
 from router.store import Store
 from router.tenancy.tenants import Tenant
 from tests.support.world import World
@@ -154,6 +155,34 @@ async def test_a_key_that_was_lost_with_an_undone_transaction(world: World, stor
         await run()
     assert refused.value.problem is IDEMPOTENCY_IN_PROGRESS
     assert await name_of(store, tenant) == "Before"
+
+
+async def test_a_change_that_is_lost_later_is_not_answered(world: World, store: Store, clock: ManualClock) -> None:
+    """Where what is read for the response fails, the change goes, too, and whoever passes over that can't store a response."""
+    tenant = await world.tenant("Before")
+
+    async def read() -> None:
+        async with store.read():
+            raise StoreUnavailableError("away")
+
+    async def run() -> None:
+        async with store.ambient():
+            claimed = await claim(store, clock)
+            await call_it(store, tenant, "After")
+            with suppress(StoreUnavailableError):
+                await read()
+            await store.idempotency.finish(claimed, 200, b"{}", clock.now())
+
+    async def end() -> None:
+        async with store.ambient():
+            await call_it(store, tenant, "After")
+            with suppress(StoreUnavailableError):
+                await read()
+
+    for ending in (run, end):
+        with pytest.raises(StoreUnavailableError):
+            await ending()
+        assert await name_of(store, tenant) == "Before"
 
 
 async def test_of_two_at_once_one_executes(world: World, store: Store, clock: ManualClock) -> None:
