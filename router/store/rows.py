@@ -35,7 +35,7 @@ class Rows:
 
     async def _count(self, select: sa.Select[Any], most: int | None = None) -> int:
         """How many rows that are, counted up to `most`."""
-        rows = select.limit(most).subquery() if most is not None else select.subquery()
+        rows = (select if most is None else select.limit(_known(most))).subquery()
         return await self._connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
 
     async def _listing(
