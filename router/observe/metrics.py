@@ -90,6 +90,9 @@ class Metrics:
             for row in TABLE
             if row.kind == "histogram"
         }
+        for row in TABLE:
+            if row.kind == "histogram" and not row.labels:  # as `_zeros`: what was never observed is 0, and not unknown
+                self._histograms[row.name][""] = _Histogram(row.bounds)
         self._gauges: dict[str, GaugeCallback] = {}
         self._tenants: Callable[[], TenantCounts] | None = None
         self._exemplars: dict[tuple[str, str, int], Exemplar] = {}  # by metric, label and bucket

@@ -59,6 +59,12 @@ def test_the_sets_are_those_of_the_code_that_uses_them() -> None:
     assert set(rows["domain_checks"]["result"]) == {*map(str, CheckResult), "gone", "lost"}
 
 
+def test_a_histogram_without_labels_begins_at_0(metrics: Metrics) -> None:
+    """So that its first observation is seen as an increase, and a dashboard shows none rather than nothing."""
+    assert one(metrics, "loop_lag_seconds_count") == 0
+    assert one(metrics, "change_seconds_bucket", le="+Inf") == 0
+
+
 def test_exchanges_are_counted_by_level_status_and_ending(metrics: Metrics) -> None:
     """One series per combination that occurred."""
     exact = route(level=Level.EXACT)
