@@ -139,7 +139,10 @@ class Crowd:
                 for t in of_tenant
             ),
         )
-        yield zones, ({"domain": self.zone(t), "tenant_id": _id(_TENANT, t)} for t in of_tenant)
+        yield (
+            zones,
+            ({"domain": self.zone(t), "tenant_id": _id(_TENANT, t), "registered": self.zone(t)} for t in of_tenant),
+        )
         yield preview_domains, (self._preview_domain(t) for t in of_tenant)
         yield resources, (self._resource(r) for r in range(self.resources))
         yield exposed_ports, ({"resource_id": _id(_RESOURCE, r), "port": 5173} for r in range(self.resources))
@@ -201,6 +204,7 @@ class Crowd:
             "tenant_id": _id(_TENANT, self.tenant_of(r)),
             "status": DomainStatus.ACTIVE,
             "suspended": False,
+            "registered": f"site{d}.com",
             "verification_target": "verify.miosa.ai",
             "token": f"token{d}",
             "proof": f"proof{d}",
