@@ -36,6 +36,7 @@ from router.settings import Limits
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]{0,512}))?")
 
+_MAX_KEEP_ALIVE: Final = 64  # bytes of a Keep-Alive that is remembered
 _KEEP_ALIVE = re.compile(rb"(timeout|max) *= *\"?([0-9]{1,9})\"?")
 
 
@@ -261,15 +262,29 @@ def _response_coding(head: ResponseHead, _line: bytes, value: bytes) -> None:
 
 def _keep_alive(head: ResponseHead, _line: bytes, value: bytes) -> None:
     """How long the backend keeps the connection, and for how many requests (RFC 2068 §19.7.1.1)."""
+    said = _short_keep_alive(value) if len(value) <= _MAX_KEEP_ALIVE else _read_keep_alive(value)
+    if said < 0:
+        head.keep_for = -1
+    elif said and head.keep_for >= 0:
+        head.keep_for = said
+
+
+def _read_keep_alive(value: bytes) -> int:
+    """Seconds that the connection is kept for, 0 where that is not said, -1 where it is the last time."""
+    said = 0
     for parameter in tokens(value):
         match = _KEEP_ALIVE.fullmatch(parameter)
         if match is None:
             continue
         number = int(match[2])
         if number == 0:
-            head.keep_for = -1
-        elif match[1] == b"timeout" and head.keep_for >= 0:
-            head.keep_for = number
+            return -1
+        if match[1] == b"timeout":
+            said = number
+    return said
+
+
+_short_keep_alive = lru_cache(maxsize=256)(_read_keep_alive)  # a backend says one thing over and over
 
 
 def _location(head: ResponseHead, line: bytes, _value: bytes) -> None:
