@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _QUIET: Final = 0.75
 _PIECE: Final = 64 * 1024
 _MAX_UNREAD_PIECES: Final = 4  # that are passed on when a connection breaks
+_NO_LINES: Final[list[bytes]] = []
 _NOBODY: Final = ClientInfo("", b"http", b"", b"")
 _CALM: Final = 64  # small reads in a row, after which a side that sent much is taken to send messages
 _GOING_AWAY = b"\x03\xe9"  # 1001 (RFC 6455 §7.4.1)
@@ -79,6 +80,8 @@ class Tunnel:
         incoming.exchange = None
         # The last head is written: some hundred bytes less for each tunnel, for hours.
         incoming.client_info = exchange.client_info = _NOBODY
+        if exchange.visit is None or exchange.visit.capture is None:
+            exchange.head.lines, exchange.head.block = _NO_LINES, None
         incoming.retire()
         outgoing.exchange = None
         outgoing.retire()

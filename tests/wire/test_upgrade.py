@@ -87,6 +87,15 @@ async def test_offers_come_in_many_spellings(edge: RunningEdge, connection: byte
     end.close()
 
 
+async def test_a_tunnel_keeps_no_header_lines(edge: RunningEdge) -> None:
+    """They were sent to the backend, and a tunnel may be open for hours."""
+    client, end, _ = await tunnel(edge)
+    (open_,) = edge.proxy._worker.tunnels
+    assert (open_.exchange.head.lines, open_.exchange.client_info.block) == ([], b"")
+    client.close()
+    end.close()
+
+
 async def test_bytes_pass_both_ways_as_they_are(edge: RunningEdge) -> None:
     """Nothing is looked at: not even what would be a request, or what would be a chunk."""
     client, end, backend = await tunnel(edge)
