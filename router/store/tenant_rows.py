@@ -26,10 +26,10 @@ from router.store.held_certificates import BLANK
 from router.store.journal_tables import idempotency
 from router.store.login_tables import sessions
 from router.store.rows import Rows
+from router.store.schema import metadata
 from router.store.tables import (
     api_keys,
     custom_domains,
-    metadata,
     preview_domains,
     projects,
     released_zones,

@@ -12,7 +12,7 @@ from router.settings import Settings
 from router.store import Pruning, Store, periods
 from router.store.request_records_postgres import _SCHEMA as REQUEST_TABLES
 from router.store.retention import PRUNED, RETENTION, Pruned
-from router.store.tables import metadata
+from router.store.schema import metadata
 from tests.support.database import on_sqlite, prune, rows
 from tests.support.world import World
 

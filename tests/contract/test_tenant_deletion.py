@@ -1,6 +1,7 @@
 """A tenant that is deleted is gone from every table, on both databases; strangers stay protected; an interruption does no harm."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,10 +13,10 @@ from router.base.paging import FIRST
 from router.domains.certificates import Seen
 from router.errors import RouterError, StoreUnavailableError
 from router.routes.records import NameRecord, ResourceRecord, Scope, State, name_key, slug_key
-from router.store import Store
+from router.store import Store, schema
 from router.store.certificate_tables import certificate_attempts, certificates
 from router.store.retention import RETENTION
-from router.store.tables import metadata
+from router.store.schema import metadata
 from router.store.tenant_rows import NOT_THEIRS, ORDER, OWNED, STAYS, traces
 from router.store.whole import read_whole
 from router.tenancy.blocks import BlockKind
@@ -70,6 +71,12 @@ class StoppedError(Exception):
 async def found(database: str, text: str) -> dict[str, int]:
     async with read_whole(database) as store:
         return dict(await store.run(lambda: traces(store.connection, text)))
+
+
+async def test_the_schema_has_every_table() -> None:
+    """Whatever else has been imported: a table that it misses would keep its rows when their tenant is deleted."""
+    files = Path(schema.__file__).parent.glob("*tables.py")
+    assert {file.stem for file in files} == {module.__name__.rpartition(".")[2] for module in schema.MODULES}
 
 
 async def test_every_table_is_somebodys() -> None:

@@ -21,7 +21,8 @@ from router.settings import Gate
 from router.store import Store
 from router.store.future_times import NUMBERS, SCHEDULES, STAMPS
 from router.store.journal_tables import events, usage_intervals
-from router.store.tables import activity, custom_domains, metadata, resources
+from router.store.schema import metadata
+from router.store.tables import activity, custom_domains, resources
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio

@@ -19,7 +19,7 @@ from typing import Self
 import asyncpg
 
 from router.store import migrate
-from router.store.tables import metadata
+from router.store.schema import metadata
 from tests.support.ports import free_port
 from tests.support.processes import Process, children
 
