@@ -282,8 +282,9 @@ async def test_a_host_is_handed_over_at_its_renewal_and_no_handshake_fails(tmp_p
                     while seen[-8:] != [MANAGED] * 8:
                         assert time.monotonic() - begun < 40.0, seen
                         seen += visitors.map(held.issuer, [host] * 4)  # raises where a handshake fails
-                assert set(seen) == {MANAGED, seen[0]}
-                assert seen[0].startswith("Pebble")
+                before = set(seen) - {MANAGED}  # of four at once any may be the first that gets ours
+                assert len(before) <= 1
+                assert all(issuer.startswith("Pebble") for issuer in before)
                 issued = pebble.issued  # Caddy renews such short ones at once: some before ours was held
                 assert [held.issuer(host) for _ in range(20)] == [MANAGED] * 20
                 assert pebble.issued == issued
