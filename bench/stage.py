@@ -145,19 +145,21 @@ class Stage:
 
     @contextmanager
     def our_router(self, name: str, **settings: object) -> Iterator[Router]:
-        """One of ours with all hosts in its database, as `serve` runs it: everything on, the access log in a file."""
+        """One of ours with all hosts in its database, as `serve` runs it: everything on, the access log in a file, but no request
+        records, since the others have no store of requests (`bench.request_records` measures those)."""
         folder = self.folder / name
         folder.mkdir()
         # All load is one visitor's, and much of it one resource's, which have limits that the others don't.
         bounds = ("exchanges_per_resource", "exchanges_per_tenant", "exchanges_per_address", "tunnels_per_resource")
-        told = {
+        told: dict[str, object] = {
+            "records__enabled": False,
             **{f"limits__{name}": 20_000 for name in bounds},
             # Where it has not two open files for each of them, it has fewer, and gives no tenant more than half.
             "limits__connections": most_connections(),
             "limits__drain_requests": 0,
             "limits__drain_tunnels": 0,
         }
-        router = Router(folder, access_log=folder / "access.log", **told, **settings)
+        router = Router(folder, access_log=folder / "access.log", **(told | settings))
         router.command("db", "upgrade")
         crowd = Crowd(20, HOSTS, HOSTS, listens=lambda _resource: ("127.0.0.1", {"3000": self.static}))
         asyncio.run(crowd.fill(f"sqlite:///{folder / 'router.db'}"))

@@ -18,6 +18,7 @@ NONE: Final = 0
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
+CLOSE: Final = b"close"
 PERSISTENT: Final = (b"keep-alive", b"Keep-Alive")  # values of Connection that say what HTTP/1.1 does anyway
 # The most frequent Connection lines, which say what HTTP/1.1 does anyway.
 _REDUNDANT = (b"Connection: keep-alive", b"connection: keep-alive", b"Connection: Keep-Alive")

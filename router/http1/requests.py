@@ -11,6 +11,7 @@ from router.base.proxy_only_headers import BEGINNINGS, NAMES, is_asserted, twin
 from router.http1.head_scanner import Names, scan_request
 from router.http1.heads import (
     CHUNKED,
+    CLOSE,
     NO_CALLBACKS,
     NONE,
     PERSISTENT,
@@ -275,13 +276,16 @@ def _usual(found: tuple[bytes, ...]) -> RequestHead | None:
         or host.endswith(b".")
         or host.find(b".:")
         >= 0  # not `in`, which tries to read bytes as a number first: 2,000 instructions for the exception alone
-        or (connection and connection not in PERSISTENT)
+        or (connection and connection not in PERSISTENT and connection != CLOSE)
     ):
         return None
     head = RequestHead(method, target, 1)
     head.block = block
     head.host = host
     head.host_at = 0
+    if connection == CLOSE:
+        head.keep_alive = False
+        head.connection = (CLOSE,)
     head.user_agent = agent
     head.referer = referer
     head.traceparent = traceparent

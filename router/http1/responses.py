@@ -10,6 +10,7 @@ from router import errors
 from router.http1.head_scanner import Names, scan_response
 from router.http1.heads import (
     CHUNKED,
+    CLOSE,
     NO_CALLBACKS,
     NONE,
     PERSISTENT,
@@ -155,9 +156,12 @@ def _usual(found: tuple[bytes, ...], method: bytes) -> ResponseHead | None:
     """The head of which these are the parts, by `_NAMES`; None where it has to be read in full."""
     line, block, length, location, request_id, connection, keep_alive, coding, _ = found
     head = ResponseHead(*_read_status_line(line))
-    if head.version != 1 or head.status < 200 or (connection and connection not in PERSISTENT):
+    if head.version != 1 or head.status < 200 or (connection and connection not in PERSISTENT and connection != CLOSE):
         return None
     head.block = block
+    if connection == CLOSE:
+        head.keep_alive = False
+        head.connection = (CLOSE,)
     if length:
         if coding or head.status == 204 or not is_usual_length(length):
             return None
