@@ -151,8 +151,9 @@ def note_connection(head: Head, line: bytes, value: bytes) -> None:
 
 
 def note_upgrade(head: Head, _line: bytes, value: bytes) -> None:
-    """Collect what an Upgrade line offers or accepts."""
-    head.upgrade = head.upgrade + b", " + value if head.upgrade else value
+    """Collect what an Upgrade line offers or accepts; an empty one says nothing."""
+    if value:
+        head.upgrade = head.upgrade + b", " + value if head.upgrade else value
 
 
 def drop(_head: Head, _line: bytes, _value: bytes) -> None:
