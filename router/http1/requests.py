@@ -56,9 +56,12 @@ UNREADABLE: Final = -2
 _MAX_DIGITS: Final = 10
 _MAX_HOPS_DIGITS: Final = 4
 _MAX_FORWARDS: Final = 2**31 - 1
-_COOKIE_OF_OURS = re.compile(rb"(?:^|;)[ \t]*__Host-miosa[^;]*")
-_LOGIN_COOKIE = re.compile(rb"(?:^|;)[ \t]*(__Host-miosa-(?!preview=)[a-z0-9-]{1,80})=([^;]*)")
-_PREVIEW_COOKIE = re.compile(rb"(?:^|;)[ \t]*__Host-miosa-preview=([^;]*)")
+_AUTHORIZATION: Final = b"authorization:"
+_BLANKS: Final = b" \t"
+_SEMICOLON: Final = ord(";")
+_OURS: Final = b"__Host-miosa"
+_PREVIEW_COOKIE: Final = b"__Host-miosa-preview"
+_LOGIN_COOKIE = re.compile(rb"__Host-miosa-(?!preview\Z)[a-z0-9-]{1,80}")
 
 
 class Credentials:
@@ -178,6 +181,15 @@ class RequestHead:
     def without_authorization(self, values: Collection[bytes]) -> "RequestHead":
         """The head without the Authorization lines that have one of these values."""
         head = self.with_line(self.method, self.target)
+        block = self.block
+        if block is not None:  # a usual head, which has one at most
+            lower = block.lower()
+            at = 0 if lower.startswith(_AUTHORIZATION) else lower.find(b"\r\n" + _AUTHORIZATION) + 2
+            end = block.find(b"\r\n", at)
+            if at != 1 and value_of(block[at:end]) in values:
+                head.block = block[:at] + block[end + 2 :]
+                head._lines = None  # noqa: SLF001 - its own kind
+            return head
         head.lines = [
             line for line in self.lines if line[:14].lower() != b"authorization:" or value_of(line) not in values
         ]
@@ -270,7 +282,7 @@ class RequestReader:
 def _usual(found: tuple[bytes, ...]) -> RequestHead | None:
     """The head of which these are the parts, by `_NAMES`; None where it has to be read in full."""
     method, target, block, host, agent, referer, traceparent, authorization, length = found[:9]
-    connection, request_id, cookie, behind = found[9], found[10], found[-2], found[-1]
+    connection, request_id, token, cookie, behind = found[9], found[10], found[11], found[-2], found[-1]
     if (
         not host
         or host.endswith(b".")
@@ -296,13 +308,15 @@ def _usual(found: tuple[bytes, ...]) -> RequestHead | None:
         head.framing = int(length)
     if authorization:
         _authenticate(head, authorization)
+    if token:
+        _credentials_of(head).tokens.append(token)
     said: dict[bytes, bytes] | None = None
     if cookie:
-        if _COOKIE_OF_OURS.search(cookie) is None:
-            return None
         rest = _without_ours(head, cookie)
+        if rest == cookie:  # it only has such a name within another
+            return None
         head.block = b"%bCookie: %b\r\n%b" % (block, rest, behind) if rest else block + behind
-    for at, value in enumerate(found[11:-2]):
+    for at, value in enumerate(found[12:-2]):
         if value:
             if said is None:
                 said = head.forwarding = {}
@@ -560,7 +574,7 @@ def _debug(head: RequestHead, _line: bytes, value: bytes) -> None:
 
 
 def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
-    if line.find(b"__Host-miosa") >= 0:  # not `in`, as in `_check_host`
+    if line.find(_OURS) >= 0:  # not `in`, as in `_check_host`
         rest = _without_ours(head, value)
         if not rest:
             return
@@ -571,12 +585,31 @@ def _cookie(head: RequestHead, line: bytes, value: bytes) -> None:
 
 def _without_ours(head: RequestHead, value: bytes) -> bytes:
     """A Cookie's value without the cookies of ours, which are kept aside; empty where nothing is left."""
-    credentials, found = _credentials_of(head), _PREVIEW_COOKIE.findall(value)
-    credentials.cookies.extend(found)
-    kept, ours = _COOKIE_OF_OURS.subn(b"", value)
-    if ours > len(found):
-        credentials.of_login.extend(_LOGIN_COOKIE.findall(value))
-    return kept.lstrip(b"; \t") if ours else value
+    credentials = _credentials_of(head)
+    kept: list[bytes] = []
+    behind, at = 0, value.find(_OURS)
+    while at >= 0:
+        begin = at
+        while begin > behind and value[begin - 1] in _BLANKS:
+            begin -= 1
+        if begin > 0 and value[begin - 1] != _SEMICOLON:  # it stands within a name or a value
+            at = value.find(_OURS, at + 1)
+            continue
+        end = value.find(b";", at)
+        if end < 0:
+            end = len(value)
+        name, sign, said = value[at:end].partition(b"=")
+        if sign and name == _PREVIEW_COOKIE:
+            credentials.cookies.append(said)
+        elif sign and _LOGIN_COOKIE.fullmatch(name) is not None:
+            credentials.of_login.append((name, said))
+        if begin > behind:
+            kept.append(value[behind : begin - 1])
+        behind, at = end, value.find(_OURS, end)
+    if not behind:
+        return value
+    kept.append(value[behind:])
+    return b"".join(kept).lstrip(b"; \t")
 
 
 def _request_id(head: RequestHead, _line: bytes, value: bytes) -> None:
@@ -656,7 +689,7 @@ _FORWARDING: Final = tuple(sorted(FORWARDING))
 # The values come in this order: see `_usual`.
 _NAMES: Final = Names(
     (b"host", b"user-agent", b"referer", b"traceparent", b"authorization", b"content-length"),
-    (b"connection", b"x-request-id", *_FORWARDING),
+    (b"connection", b"x-request-id", b"x-miosa-preview-token", *_FORWARDING),
     tuple(sorted(HOP_BY_HOP)),
     (b"transfer-encoding", b"expect", b"te", b"upgrade", b"max-forwards", *NAMES),
     (OURS, *BEGINNINGS),
