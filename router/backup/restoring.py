@@ -164,7 +164,8 @@ def _caddy_is_to_be_filled(folder: Path | None, manifest: Manifest) -> Sequence[
 
 
 def _put_files(archive: Archive, folder: Path, files: Sequence[str]) -> None:
-    """The folder was empty: a file or a link that is there by now is somebody else's, who must not choose what is written over."""
+    """Write Caddy's files into a folder that was empty when `restore` began. If another program has made a file or a symbolic link there since,
+    we stop: following its link would let that program choose which file root overwrites."""
     for name in files:
         path, content = folder / name, archive.content(name)  # which refuses a name that leads out of the folder
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ framing that is legal but ambiguous) is judged here. A request that is ambiguous
 
 Responses come from programs of beginners and agents. One whose meaning RFC 9112 defines is made clean and forwarded
 (`repair.py`, and `bodies.py` for chunks). We write every head and every chunk anew, but for chunks that are written exactly
-as we would, so what the client reads has one meaning; the backend's connection serves no other request, so what our reading
-may have left there is nobody's response.
+as we would, so what the client reads has one meaning. We send no other request on the backend's connection: bytes that we left
+unread there would be taken for the response to that request.
 llhttp has lenient modes of its own, which are not used: they take more than what is listed here.
 
     what is repaired                  how                                    why that is safe

@@ -89,7 +89,8 @@ class RequestHead:
     where that is known; who sets `lines` sets it to None.
 
     `framing` is NONE, CHUNKED or a length. `target` is in origin-form. `host_at` is the place of the Host line in
-    `lines`, or 0 where nobody has to know. `forwarding` holds what proxies before us said, by lower-case name; believing it is not decided here.
+    `lines`; a head that was read in one pass has 0 there, since only reading in full uses it. `forwarding` has the values of forwarding
+    headers (X-Forwarded-For and its like) by lower-case name; `Forwarder` decides whether the proxy before us is trusted to send them.
     `asserted` are the lines of `router/base/proxy_only_headers.py`, each with its lower-case name: they are not among `lines`.
     `plain_http` is what a port of plain HTTP asks for: to be sent on to https, see `proxy/local_responses.py`.
     `credentials` is None where it has none that could be ours.
@@ -256,8 +257,8 @@ def check_start(partial: bytes, limits: Limits) -> None:
 class RequestReader:
     """Reads heads: a usual one in one pass (`head_scanner.py`), any other in full, with the same outcome.
 
-    What is usual is decided by `_NAMES`. A head without a body or with a length, whose lines go on or are taken out as they stand, is;
-    one that says how its connection goes on, brings credentials of ours, or repeats what may come once only, is not.
+    `_NAMES` and `_usual` decide which heads are usual: those without a body or with a Content-Length whose lines we forward or remove
+    as they are. Heads with Transfer-Encoding, Upgrade or Expect, and heads that repeat a line that may come once, are read in full.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -286,8 +287,8 @@ def _usual(found: tuple[bytes, ...]) -> RequestHead | None:
     if (
         not host
         or host.endswith(b".")
-        or host.find(b".:")
-        >= 0  # not `in`, which tries to read bytes as a number first: 2,000 instructions for the exception alone
+        # Not `in`, which tries to read bytes as a number first: 2,000 instructions for the exception alone.
+        or host.find(b".:") >= 0
         or (connection and connection not in PERSISTENT and connection != CLOSE)
     ):
         return None

@@ -12,9 +12,9 @@ The store keeps when each job last succeeded, beside its lease. A job that has n
 overdue; `overdue` reports it in every process that could run it, whichever process should have and whatever went wrong.
 
 A job runs soon after its lease was acquired, then every `every` seconds, give or take a tenth, so that jobs don't stay
-in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due. Where the store
-can say that nothing was committed (SQLite), jobs that look at nothing else rest for up to `REST` seconds: a node that nobody uses
-hardly works.
+in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due. With SQLite
+the store tells whether anything was committed since a job last ran. If nothing was, a job with `rests` waits up to `REST` seconds
+before it runs again, so an idle node uses little processor time.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ BOUNDS: Final[tuple[float, ...]] = (
     60.0,
     300.0,
 )
-# Of how late the event loop is: from what nobody notices to what a heartbeat does.
+# Seconds that the event loop is late: from 0.25 ms, which no visitor notices, to 2.5 s, at which heartbeats are missed.
 LOOP_BOUNDS: Final[tuple[float, ...]] = (
     0.000_25,
     0.000_5,

@@ -83,7 +83,7 @@ class _Wait:
             self._task.cancel()
 
     def over(self) -> bool:
-        """Whatever was waited for has come, or will not. Whether the task was cancelled by this limit, and by nobody else."""
+        """Stop the timer, once the wait has ended. Returns whether this time limit cancelled the task, and nothing else did."""
         self._handle.cancel()
         return self._is_due and self._task.uncancel() <= self._cancelled_before
 

@@ -54,6 +54,7 @@ async def pid_after(engine: PostgresEngine, fail: Callable[[AsyncConnection], Aw
 
 
 async def _timeout(connection: AsyncConnection) -> None:
+    """The driver gives the statement up while the server is at it: PostgreSQL's sleep is the statement, and nobody waits for its end."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
     await driver.execute("SELECT pg_sleep(60)", timeout=0.05)

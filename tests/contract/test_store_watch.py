@@ -41,7 +41,7 @@ async def test_a_write_ends_the_wait(tmp_path: Path) -> None:
     watch = FileWatch([path])
     assert not watch.take()
     waiting = asyncio.ensure_future(watch.written(60.0))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop: it waits now
     path.write_bytes(b"a")
     await waiting
     path.write_bytes(b"b")
@@ -71,7 +71,7 @@ async def test_a_commit_is_seen_soon(file: File) -> None:
         await version.pause()
     assert not version.moved()
     waiting = asyncio.ensure_future(version.pause())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop: it waits now
     file.commit()
     await waiting
     assert version.moved()
