@@ -12,6 +12,7 @@ from router.backup.archive import Archive, Manifest
 from router.backup.copying import check_sums
 from router.backup.errors import BackupError
 from router.base.secret_box import SecretBox
+from router.base.x509_errors import UNREADABLE
 from router.store import migrate
 from router.store.after_restore import CaddyCertificate, Fitted, fit
 from router.store.log_drain_tables import log_drains
@@ -204,6 +205,6 @@ def _read_certificate(pem: bytes) -> Iterator[CaddyCertificate]:
         leaf = x509.load_pem_x509_certificates(pem)[0]
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found = names.get_values_for_type(x509.DNSName)
-    except (ValueError, IndexError, x509.ExtensionNotFound):
+    except (*UNREADABLE, IndexError):
         return
     yield CaddyCertificate(found, leaf.not_valid_before_utc, leaf.not_valid_after_utc)

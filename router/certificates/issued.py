@@ -7,9 +7,10 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from router.base.x509_errors import UNREADABLE
 from router.certificates.ari import ari_id
 from router.certificates.authority import BadAnswerError
-from router.certificates.pem_blocks import MAX_SERIAL
+from router.certificates.pem_blocks import check_readable
 
 MAX_CHAIN = 64 * 1024  # characters
 
@@ -32,16 +33,14 @@ def read_issued(chain: str, key: str, names: Sequence[str]) -> Issued:
     if len(chain) > MAX_CHAIN:
         raise BadAnswerError("the authority's certificate chain is too long")
     try:
-        leaf, *above = x509.load_pem_x509_certificates(chain.encode("ascii"))
+        leaf, *above = map(check_readable, x509.load_pem_x509_certificates(chain.encode("ascii")))
         has = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
             x509.DNSName
         )
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         raise BadAnswerError("the authority's answer is no certificate chain") from error
     if {name.lower() for name in has} != {name.lower() for name in names}:
         raise BadAnswerError("the authority's certificate is for other names than were ordered")
-    if leaf.serial_number.bit_length() > MAX_SERIAL:
-        raise BadAnswerError("the serial number of the authority's certificate is too long")
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if leaf.public_key().public_bytes(*form) != load_pem_private_key(key.encode(), None).public_key().public_bytes(
         *form

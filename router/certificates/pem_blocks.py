@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from router.base.x509_errors import UNREADABLE
 from router.certificates.findings import CHAIN, KEY, Finding, RefusedCertificateError, refusal
 
 MAX_TEXT: Final = 64 * 1024  # characters; a chain of five with RSA keys has 10,000
@@ -110,7 +110,7 @@ def attempt(work: Callable[[], T]) -> T | None:
         warnings.simplefilter("ignore")
         try:
             return work()
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except UNREADABLE:
             return None
 
 
@@ -150,15 +150,15 @@ def _blocks(name: str, text: str, findings: list[Finding]) -> list[tuple[str, by
 
 def _certificate(place: int, der: bytes, findings: list[Finding]) -> x509.Certificate | None:
     """One whose parts can all be read: after this none of them raises."""
-    certificate = attempt(lambda: _whole(der))
+    certificate = attempt(lambda: check_readable(x509.load_der_x509_certificate(der)))
     if certificate is None:
         why = "it is not a certificate, or has a part that is not as X.509 wants it"
         findings.append(refusal("certificate_unreadable", place=place, why=why))
     return certificate
 
 
-def _whole(der: bytes) -> x509.Certificate:
-    certificate = x509.load_der_x509_certificate(der)
+def check_readable(certificate: x509.Certificate) -> x509.Certificate:
+    """The certificate, each part of which has been read, so that none raises later. Raises one of UNREADABLE."""
     certificate.public_key()
     for extension in certificate.extensions:
         _ = extension.value

@@ -9,6 +9,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from router.base.x509_errors import UNREADABLE
 from router.domains.certificates import Leaf
 from router.settings import split_bind
 
@@ -63,16 +64,12 @@ class TlsHandshake:
             raise NoCertificateError(error.reason or str(error)) from error
         except (OSError, TimeoutError) as error:
             raise UnreachableError(str(error) or "no answer in time") from error
-        certificate = x509.load_der_x509_certificate(encoded)
-        names, wildcard = _names(certificate), f"*.{host.partition('.')[2]}"
-        if host not in names and wildcard not in names:
+        try:
+            names, leaf = _read(encoded)
+        except UNREADABLE as error:
+            raise NoCertificateError("the certificate can't be read") from error
+        if host not in names and f"*.{host.partition('.')[2]}" not in names:
             raise NoCertificateError("the certificate is for another name")
-        leaf = Leaf(
-            issuer=_issuer(certificate),
-            serial=f"{certificate.serial_number:x}",
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-        )
         return Shown(leaf, own=host in names)
 
     async def _shake(self, host: str) -> bytes:
@@ -89,6 +86,17 @@ class TlsHandshake:
         if not isinstance(encoded, bytes):
             raise UnreachableError("it showed no certificate")
         return encoded
+
+
+def _read(encoded: bytes) -> tuple[frozenset[str], Leaf]:
+    """What a certificate (DER) is for, and what it says of itself. Raises one of UNREADABLE."""
+    certificate = x509.load_der_x509_certificate(encoded)
+    return _names(certificate), Leaf(
+        issuer=_issuer(certificate),
+        serial=f"{certificate.serial_number:x}",
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
 
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:

@@ -20,6 +20,7 @@ from josepy.errors import Error as JoseError
 from josepy.json_util import field
 from josepy.jwk import JWKEC
 
+from router.base.x509_errors import UNREADABLE
 from router.certificates.authority import (
     BadAnswerError,
     Challenge,
@@ -323,7 +324,7 @@ def _chain(body: bytes) -> str:
         found = x509.load_pem_x509_certificates(body)
         for certificate, issuer in itertools.pairwise(found):
             certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise BadAnswerError("it sent something that is no chain of certificates") from error
     if len(found) > _MAX_CHAIN:
         raise BadAnswerError(f"it sent a chain of more than {_MAX_CHAIN} certificates")

@@ -10,6 +10,7 @@ from router.certificates.authority import BadAnswerError
 from router.certificates.delegation import wildcard_names
 from router.certificates.issued import read_issued
 from router.certificates.keys import make_csr, new_key
+from tests.support.changed_certificate import VERSIONS, with_version
 from tests.support.fake_authority import FakeAuthority, FakeRecords
 
 NAMES = wildcard_names("preview.acme.com")
@@ -61,3 +62,11 @@ def test_no_chain(key: str, text: str) -> None:
         read_issued(text, key, NAMES)
     with pytest.raises(BadAnswerError, match="too long"):
         read_issued(issued(key, *NAMES) + "x" * 70_000, key, NAMES)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_version_that_x509_does_not_have(key: str, version: int) -> None:
+    """`cryptography` has an error of its own for it, which is no ValueError."""
+    leaf = x509.load_pem_x509_certificates(issued(key, *NAMES).encode())[0]
+    with pytest.raises(BadAnswerError, match="no certificate chain"):
+        read_issued(with_version(leaf, version), key, NAMES)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from router.certificates.findings import REFUSALS, REMARKS, RefusedCertificateError
 from router.certificates.pem import Wanted, inspect
 from router.certificates.pem_blocks import MAX_CERTIFICATES, MAX_TEXT
+from tests.support.changed_certificate import VERSIONS, with_version
 from tests.support.signer import NOW, Signer, key_pem, pem, root, rsa_key, self_signed
 
 HOST = "shop.example.com"
@@ -244,6 +245,10 @@ TEXTS = [
     refused("no certificate inside", (block("CERTIFICATE", b"hello"), KEY), "certificate_unreadable"),
     refused("bytes behind it", (block("CERTIFICATE", der(LEAF.certificate) + b"x"), KEY), "certificate_unreadable"),
     refused("a serial number without end", long_serial, "certificate_unreadable"),
+    *(
+        refused(f"version number {version}", (with_version(LEAF.certificate, version), KEY), "certificate_unreadable")
+        for version in VERSIONS
+    ),
     refused("half of one", (block("CERTIFICATE", der(LEAF.certificate)[:99]), KEY), "certificate_unreadable"),
     refused(
         "a broken extension",
