@@ -6,6 +6,9 @@ records are kept. A drain whose endpoint has been away for so long gives up what
 counted, and said in front of the next batch.
 
 An endpoint that does not answer delays no other drain. It is tried again after 5 s, then twice as long each time, up to five minutes.
+
+Where an endpoint refuses what a batch says (400, 413, 422), the batch is halved, so that one record that it can't take does not keep
+those behind it waiting. That record alone is given up after ten minutes, as what is too old is.
 """
 
 import asyncio
@@ -40,7 +43,7 @@ TOLD_AFTER: Final = 8  # failures in a row, about ten minutes, after which an ev
 _ROUND_BATCHES: Final = 40  # of one drain, before others have a turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0  # seconds; doubled each time
 _JITTER: Final = 0.1
-_TOO_LARGE: Final = 413
+_CONTENT_REFUSED: Final = frozenset({400, 413, 422})  # which another batch may not be
 _CLOSE_TIMEOUT: Final = 3.0  # seconds that batches under way have when the process stops
 _SKIP_EVERY: Final = 30.0  # seconds between two times that the positions of idle drains are stored
 
@@ -151,18 +154,23 @@ class DrainJob:
             return None
         batch = batch_of(drain.id, found, drain.gap, drain.tenant_id)
         attempt = await self._try(drain, batch, now)
-        if attempt.status == _TOO_LARGE and batch.records > 1:
+        if attempt.status in _CONTENT_REFUSED and batch.records > 1:
             self._limits[drain.id] = batch.records // 2
             return drain
+        if attempt.delivered and limit < MAX_BATCH:
+            self._limits[drain.id] = min(2 * limit, MAX_BATCH)
         self._metrics.count("log_drain_batches", "delivered" if attempt.delivered else "failed")
         after = settled(drain, batch, attempt, self._clock.now(), random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
+        if after.lost > drain.lost:
+            self._metrics.count("log_drain_records_lost")
+            _log.warning("record given up: the log drain's endpoint refuses it", drain=drain.id, status=attempt.status)
         stored = await self._store_result(after, lease)
         if not attempt.delivered:
             _log.info(
                 "log drain failed", drain=drain.id, failures=after.failures, status=attempt.status, error=attempt.error
             )
         more = len(found) == limit or batch.records < len(found)
-        return after if stored and attempt.delivered and more else None
+        return after if stored and after.position == batch.last and more else None
 
     async def _give_up_old(self, drain: LogDrain, where: RecordFilter, now: datetime, lease: Lease) -> LogDrain:
         """The drain behind what is about to be deleted, with that counted as lost. Raises StoreUnavailableError."""
@@ -207,7 +215,7 @@ class DrainJob:
 
 def settled(drain: LogDrain, batch: Batch, attempt: Attempt, now: datetime, jitter: float = 1.0) -> LogDrain:
     """The drain after a try. The pause before the next one doubles each time, times `jitter`; it is no shorter than the endpoint
-    asked for, up to five minutes."""
+    asked for, up to five minutes. A single record that was refused for what it is is given up once an event has said so."""
     tried = replace(drain, last_at=now, last_status=attempt.status, last_error=attempt.error)
     if attempt.delivered:
         done = drain.delivered + batch.records
@@ -216,6 +224,9 @@ def settled(drain: LogDrain, batch: Batch, attempt: Attempt, now: datetime, jitt
     words = attempt.error or f"it answered {attempt.status}"
     if attempt.status == GONE:
         return replace(tried, state=DrainState.PAUSED, failures=failures, next_at=None, last_error=PAUSED_BY_GONE)
+    if batch.records == 1 and failures > TOLD_AFTER and attempt.status in _CONTENT_REFUSED:
+        lost, gap = drain.lost + 1, drain.gap + 1
+        return replace(tried, position=batch.last, lost=lost, gap=gap, failures=0, next_at=None, last_error=words)
     pause = min(_FIRST_PAUSE * 2.0 ** min(drain.failures, 30), _LONGEST_PAUSE) * jitter
     later = now + timedelta(seconds=max(pause, min(attempt.wait, _LONGEST_PAUSE)))
     return replace(tried, failures=failures, next_at=later, last_error=words)

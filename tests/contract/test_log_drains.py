@@ -187,13 +187,13 @@ async def test_a_drain_that_fails_delays_no_other(post: Post) -> None:
 
 
 async def test_a_batch_that_is_too_large_is_halved(post: Post) -> None:
-    """At once, without a failure, as often as it takes."""
+    """At once, without a failure, as often as it takes; each batch that is taken lets the next one be twice as large."""
     acme = await post.world.tenant()
     drain = await post.drain(acme)
     post.collector.answers = [Attempt(status=413), Attempt(status=413)]
     await post.request(acme, *"abcdefgh")
     await post.round()
-    assert [len(batch) for batch in post.sent(drain)] == [8, 4, 2, 2, 2, 2]
+    assert [len(batch) for batch in post.sent(drain)] == [8, 4, 2, 4, 2]
     assert (await post.now(drain)).delivered == 8
 
 
@@ -205,6 +205,25 @@ async def test_one_record_that_is_too_large_is_a_failure(post: Post) -> None:
     await post.request(acme, "a")
     await post.round()
     assert (await post.now(drain)).failures == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_one_record_that_is_refused_holds_up_the_others_for_minutes_only(post: Post, status: int) -> None:
+    """The records before it are taken at once; it is given up after the event that says so, counted, and said in the next batch."""
+    acme = await post.world.tenant()
+    drain = await post.drain(acme)
+    await post.request(acme, *"abcd")
+    post.collector.refused = {"c": status}
+    await post.round()
+    assert ["a", "b"] in post.sent(drain)
+    for _ in range(TOLD_AFTER + 1):
+        post.clock.advance(400)
+        await post.round()
+    after = await post.now(drain)
+    assert (after.delivered, after.lost, after.failures) == (3, 1, 0)
+    assert post.sent(drain)[-1] == ["gap", "d"]
+    events = await post.world.events.list(EventFilter(tenant_id=acme.id, type="log_drain.failing"))
+    assert len(events.items) == 1
 
 
 async def test_gone_pauses_it(post: Post) -> None:

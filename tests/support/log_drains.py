@@ -1,5 +1,6 @@
 """Log drains for tests: one in memory, and endpoints that note what comes."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,11 +29,13 @@ def drain(**changes: Any) -> LogDrain:
 
 
 class Collector:
-    """drains.log_drains.DrainSender: takes everything, unless it was told other answers. `got` has (drain, batch, lines)."""
+    """drains.log_drains.DrainSender: takes everything, unless it was told other answers. `got` has (drain, batch, lines), `refused` what it
+    answers to a batch that has the record of a request id."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str, list[Line]]] = []
         self.answers: list[Attempt] = []
+        self.refused: dict[str, int] = {}
         self.credentials: list[Credentials] = []
 
     async def send(
@@ -40,6 +43,10 @@ class Collector:
     ) -> Attempt:
         assert secrets
         self.credentials.append(credentials)
-        answer = self.answers.pop(0) if self.answers else Attempt(status=204)
+        answer = self.answers.pop(0) if self.answers else Attempt(status=self._status(lines))
         self.got.append((drain.id, batch_id, lines))
         return answer
+
+    def _status(self, lines: list[Line]) -> int:
+        found = [self.refused.get(json.loads(line.text).get("request_id", ""), 204) for line in lines]
+        return max(found, default=204)
