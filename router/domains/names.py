@@ -1,14 +1,10 @@
-"""Which names may be registered. Pure: the public suffix list is the snapshot that comes with tldextract."""
+"""Which names may be registered. Pure: the public suffix list comes with the program."""
 
 from collections.abc import Collection
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from router.domains.public_suffixes import public_suffixes
 from router.errors import VALIDATION_FAILED, RouterError
 from router.hostname import MAX_LABEL, MAX_NAME, SANDBOX, InvalidNameError, canonical_name
-
-if TYPE_CHECKING:
-    import tldextract
 
 # The records that a preview domain needs. `*.sandbox` makes `sandbox` a name that exists, and then `*` no longer covers
 # what lies below it (RFC 4592 §2.2.2): both are needed, always.
@@ -16,19 +12,6 @@ WILDCARDS = ("*", f"*.{SANDBOX}")
 
 # A zone D must leave room for `<port>-<slug>.sandbox.D`.
 MAX_ZONE = MAX_NAME - MAX_LABEL - len(f".{SANDBOX}.")
-
-
-@lru_cache(maxsize=1)
-def suffixes() -> "tldextract.TLDExtract":
-    """The public suffix list. Reading it takes a while, the first time: who may not wait later calls this when it starts.
-
-    Offline, and with the private section: `github.io` is as little one customer's name as `co.uk` is.
-    """
-    import tldextract  # noqa: PLC0415 - a worker, which never needs the list, would load a hundred modules
-
-    found = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
-    found("example.com")
-    return found
 
 
 def registrable(text: str, reserved: Collection[str], *, field: str) -> str:
@@ -44,7 +27,8 @@ def registrable(text: str, reserved: Collection[str], *, field: str) -> str:
     for domain in reserved:
         if name == domain or name.endswith("." + domain):
             raise RouterError(VALIDATION_FAILED, fields={field: [f"must not be {domain} or end with it"]})
-    if suffixes()(name).suffix == name:
+    suffix = public_suffixes().of(name)
+    if suffix is not None and suffix.name == name:
         raise RouterError(VALIDATION_FAILED, fields={field: ["is a public suffix"]})
     return name
 
@@ -60,16 +44,17 @@ def registrable_zone(text: str, reserved: Collection[str], *, field: str) -> str
 def registered_domain(name: str) -> str:
     """What certificate authorities count a canonical name under: its public suffix with one label more (`example.co.uk`,
     `somebody.github.io`); the name itself where it is a suffix."""
-    read = suffixes()(name)
-    if not read.suffix:
-        return ".".join(name.split(".")[-2:])  # the list's default rule: a suffix that it does not have is one label
-    return read.top_domain_under_public_suffix or name
+    suffix = public_suffixes().of(name)
+    # The list's default rule: a suffix that it does not have is one label.
+    labels = 1 if suffix is None else suffix.name.count(".") + 1
+    return ".".join(name.split(".")[-labels - 1 :])
 
 
 def below_registry(name: str) -> bool:
     """Whether a registry's own zone is right above a canonical name (`com`, `co.uk`). A suffix of the list's private section
     (`github.io`) is one company's zone, where a record may stand for all its customers."""
-    return name == registered_domain(name) and not suffixes()(name).is_private
+    suffix = public_suffixes().of(name)
+    return name == registered_domain(name) and not (suffix is not None and suffix.private)
 
 
 def enclosing(name: str) -> tuple[str, ...]:

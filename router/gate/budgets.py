@@ -73,8 +73,8 @@ class Budgets:
 
     @cached_property
     def _common(self) -> frozenset[str]:
-        """The registrable domains of `common`. Each worker has budgets and none asks them: the list of public suffixes, with what reads
-        it, takes 11 MB."""
+        """The registrable domains of `common`. Each worker has budgets and none asks them: it needs no list of public
+        suffixes."""
         return frozenset(registered_domain(name) for name in self._names_in_common)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from router.base.clock import Clock, ClockWatch
 from router.base.secret_box import SecretBox
 from router.base.tasks import Tasks
 from router.domains.lookup import Lookup
-from router.domains.names import suffixes
+from router.domains.public_suffixes import public_suffixes
 from router.drains.sending import DrainJob
 from router.errors import StoreUnavailableError
 from router.gate.ask import Ask
@@ -192,7 +192,7 @@ class Control:
             await services.signing_keys.make()
         early_checks = EarlyChecks(schedule_now=services.checks.schedule_now, clock=clock)
         stack.push_async_callback(early_checks.close)
-        suffixes()  # else the first ask would wait for it
+        public_suffixes()  # else the first ask would wait for it
         self._readiness.platform = platform = PlatformNames(
             settings.platform_domain,
             budgets=self._budgets,

@@ -23,11 +23,12 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
 
 def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -> None:
     """SQLAlchemy's ORM comes with its asynchronous engine alone, and rich with tracebacks that nobody asked for; who wants
-    to draw can still import it."""
+    to draw can still import it. Nor what fetches lists of public suffixes: ours is a file."""
     code = (
         "import sys, router.cli.serve as command; command._import_structlog()\n"
         "import router.node.processes.single, router.node.control, router.store\n"
-        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'rich')\n"
+        "from router.domains.public_suffixes import public_suffixes; public_suffixes()\n"
+        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'rich', 'tldextract', 'requests')\n"
         "print([name for name in heavy if name in sys.modules])\n"
         "import rich.console"
     )
@@ -36,7 +37,7 @@ def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -
 
 
 def test_a_worker_has_no_list_of_public_suffixes() -> None:
-    """Nor what reads it, nor a database's library: each worker would hold 11 MB more."""
+    """Nor a database's library, nor others that only the control process needs."""
     code = (
         "import sys, router.node.processes.child\n"
         "from router.node.app import App\n"
@@ -44,6 +45,8 @@ def test_a_worker_has_no_list_of_public_suffixes() -> None:
         "from router.settings import parse\n"
         "settings = parse({'platform_domain': 'miosa.test', 'roles': ['proxy'], 'workers': 2})\n"
         "App(settings, process=ProcessRole(number=1, addresses={}, control=True, start='first'))\n"
+        "from router.domains.public_suffixes import public_suffixes\n"
+        "assert public_suffixes.cache_info().misses == 0\n"
         "heavy = ('tldextract', 'requests', 'router.store', 'sqlalchemy', 'aiohttp', 'cryptography')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
