@@ -32,8 +32,7 @@ from tests.support.database import Databases
 from tests.support.memory_dns import MemoryFetch, MemoryLookup
 from tests.support.request_records import row
 from tests.support.routes import Routes, routes_of
-
-INTERNAL_TOKEN = "the-platform"
+from tests.support.walk import INTERNAL_TOKEN
 
 
 class NoActivity:
