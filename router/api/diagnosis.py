@@ -1,5 +1,6 @@
 """What is wrong with a domain, in plain words: of custom domains, in each place where they are, and of preview domains."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -104,7 +105,14 @@ class _DiagnosisHandlers(Handlers):
     async def _sample(self, domain: str, where: ResourceFilter) -> list[str]:
         """Hosts of resources that are in the scope."""
         hosts = []
-        for machine in (await self._machines.list(where, _SAMPLE)).items:
+        # Of each kind, as the lists have them in order.
+        newest = [
+            machine
+            for kind in Kind
+            for machine in (await self._machines.list(replace(where, kind=kind), _SAMPLE)).items
+        ]
+        newest.sort(key=lambda machine: machine.created_at, reverse=True)
+        for machine in newest[: _SAMPLE.limit]:
             port = min(machine.exposed_ports, default=None)
             hosts += [default_host(machine.slug, domain), sandbox_host(machine.slug, domain, port)]
         return hosts

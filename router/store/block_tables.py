@@ -11,6 +11,7 @@ from router.store.tables import metadata
 from router.store.types import Id, Instant
 
 _IN_FORCE = sa.text("lifted_at IS NULL")
+_CAUSED = sa.text("cause_id IS NOT NULL")  # nearly all have none, so that SQLite would think little of an index of all
 
 blocks = sa.Table(
     "blocks",
@@ -22,11 +23,13 @@ blocks = sa.Table(
     sa.Column("public_reason", sa.String(500)),
     sa.Column("actor", sa.String(255), nullable=False),
     sa.Column("tenant_id", Id),
-    sa.Column("cause_id", Id, index=True),
+    sa.Column("cause_id", Id),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("expires_at", Instant),
     sa.Column("lifted_at", Instant),
     sa.Column("lifted_by", sa.String(255)),
     sa.Index("uq_blocks_subject", "kind", "subject", unique=True, sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
+    sa.Index("ix_blocks_cause_id", "cause_id", sqlite_where=_CAUSED, postgresql_where=_CAUSED),
+    sa.Index("ix_blocks_listed", "created_at", "id", sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
     sa.Index("ix_blocks_expires_at", "expires_at", sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
 )

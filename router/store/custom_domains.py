@@ -20,7 +20,8 @@ from router.store.certificates import JOINED as CERTIFICATE
 from router.store.certificates import SqlCertificates, joined_certificate
 from router.store.check_columns import check_fields, due, read_check, schedule_now, unchecked
 from router.store.letting_go import let_go_of_custom
-from router.store.preview_domains import at_or_under, tokens_of
+from router.store.names_under import at_or_under, is_under, others, reversed_name
+from router.store.preview_domains import tokens_of
 from router.store.rows import Rows, conditions, fields_of
 from router.store.tables import custom_domains, resources
 
@@ -30,7 +31,7 @@ _select = (
     .join(resources, resources.c.id == custom_domains.c.resource_id)
     .join(certificates, certificates.c.host == custom_domains.c.fqdn, isouter=True)
 )
-_NOT_ITS_OWN = frozenset({"registered", *(column.name for column in CERTIFICATE)})
+_NOT_ITS_OWN = frozenset({"registered", "reversed_name", *(column.name for column in CERTIFICATE)})
 
 
 class SqlCustomDomains(Rows):
@@ -65,13 +66,13 @@ class SqlCustomDomains(Rows):
         return await self._foreign(custom_domains.c.fqdn.in_(sorted(names)), tenant_id)
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
-        return await self._foreign(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id)
+        return await self._foreign(is_under(custom_domains, custom_domains.c.fqdn, domain), tenant_id)
 
     async def released(self, names: Collection[str], tenant_id: str, since: datetime) -> str | None:
         return await self._let_go(custom_domains.c.fqdn.in_(sorted(names)), tenant_id, since)
 
     async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
-        return await self._let_go(custom_domains.c.fqdn.endswith(f".{domain}"), tenant_id, since)
+        return await self._let_go(is_under(custom_domains, custom_domains.c.fqdn, domain), tenant_id, since)
 
     async def foreign_of(self, domains: Collection[str], tenant_id: str) -> bool:
         return await self._foreign(custom_domains.c.registered.in_(sorted(domains)), tenant_id) is not None
@@ -100,7 +101,7 @@ class SqlCustomDomains(Rows):
         select = sa.select(custom_domains.c.fqdn).where(
             which,
             custom_domains.c.removed_at >= since,
-            custom_domains.c.tenant_id != tenant_id,
+            others(custom_domains.c.tenant_id, tenant_id),
             sa.func.coalesce(custom_domains.c.failure_reason, "") != TRANSFERRED,
             last,
         )
@@ -108,7 +109,7 @@ class SqlCustomDomains(Rows):
         return fqdn
 
     async def others(self, name: str, tenant_id: str, *, under: bool) -> list[CustomDomain]:
-        which = at_or_under(custom_domains.c.fqdn, name, under=under)
+        which = at_or_under(custom_domains, custom_domains.c.fqdn, name, under=under)
         select = _select.where(which, custom_domains.c.tenant_id != tenant_id, custom_domains.c.removed_at.is_(None))
         rows = await self._connection.execute(self._locked(select.order_by(custom_domains.c.id), custom_domains))
         return [_read(row) for row in rows]
@@ -117,7 +118,7 @@ class SqlCustomDomains(Rows):
         await self._connection.execute(
             sa.update(custom_domains)
             .where(
-                at_or_under(custom_domains.c.fqdn, name, under=under),
+                at_or_under(custom_domains, custom_domains.c.fqdn, name, under=under),
                 custom_domains.c.tenant_id != tenant_id,
                 custom_domains.c.removed_at.is_not(None),
             )
@@ -126,7 +127,7 @@ class SqlCustomDomains(Rows):
 
     async def _foreign(self, which: sa.ColumnElement[bool], tenant_id: str) -> str | None:
         select = sa.select(custom_domains.c.fqdn).where(
-            which, custom_domains.c.tenant_id != tenant_id, custom_domains.c.removed_at.is_(None)
+            which, others(custom_domains.c.tenant_id, tenant_id), custom_domains.c.removed_at.is_(None)
         )
         fqdn: str | None = await self._connection.scalar(select.limit(1))
         return fqdn
@@ -183,7 +184,7 @@ class SqlCustomDomains(Rows):
 
 def _values(domain: CustomDomain, *without: str) -> dict[str, Any]:
     values = fields_of(domain, "check", "certificate", *_JOINED, *without) | check_fields(domain.check)
-    return values | {"registered": registered_domain(domain.fqdn)}
+    return values | {"registered": registered_domain(domain.fqdn), "reversed_name": reversed_name(domain.fqdn)}
 
 
 def _read(row: sa.Row[Any]) -> CustomDomain:

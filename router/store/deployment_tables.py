@@ -60,6 +60,7 @@ releases = sa.Table(
     sa.Column("action", sa.String(20), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("ix_releases_resource", "resource_id", "created_at"),
+    sa.Index("ix_releases_numbered", "resource_id", "number"),
     sa.Index("ix_releases_environment", "resource_id", "environment", "number"),
 )
 
@@ -80,6 +81,7 @@ builds = sa.Table(
     sa.Column("deadline_at", Instant, index=True),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("ix_builds_resource", "resource_id", "created_at"),
+    sa.Index("ix_builds_numbered", "resource_id", "number"),
 )
 
 env_vars = sa.Table(

@@ -116,15 +116,17 @@ class SqlUsage(Rows):
     async def ran(
         self, workspace_id: str, kinds: Sequence[Kind], state: State, since: datetime, until: datetime
     ) -> Sequence[Interval]:
-        overlapping = (
+        columns = (usage_intervals.c.size, usage_intervals.c.started_at, usage_intervals.c.ended_at)
+        began = sa.select(*columns).where(
             usage_intervals.c.workspace_id == workspace_id,
             usage_intervals.c.kind.in_(kinds),
             usage_intervals.c.state == state.value,
             usage_intervals.c.started_at < until,
-            sa.or_(usage_intervals.c.ended_at.is_(None), usage_intervals.c.ended_at > since),
         )
-        columns = (usage_intervals.c.size, usage_intervals.c.started_at, usage_intervals.c.ended_at)
-        return [Interval(*row) for row in await self._connection.execute(sa.select(*columns).where(*overlapping))]
+        # Apart, so that what ended long ago is not read: each is a range of one index.
+        ended_at = usage_intervals.c.ended_at
+        overlapping = sa.union_all(began.where(ended_at.is_(None)), began.where(ended_at > since))
+        return [Interval(*row) for row in await self._connection.execute(overlapping)]
 
     async def _end(self, which: sa.ColumnElement[bool], now: datetime) -> None:
         await self._connection.execute(

@@ -52,6 +52,7 @@ usage_intervals = sa.Table(
         postgresql_where=sa.text("rolled = false"),
     ),
     sa.Index("ix_usage_intervals_workspace", "workspace_id", "started_at"),
+    sa.Index("ix_usage_intervals_ended", "workspace_id", "ended_at"),
 )
 
 events = sa.Table(

@@ -18,12 +18,13 @@ from router.store.connection import Connection
 from router.store.delegations import SqlDelegations
 from router.store.letting_go import let_go_of_zone
 from router.store.locks import hold_names
+from router.store.names_under import at_or_under, is_under, others, reversed_name
 from router.store.rows import Rows, fields_of
 from router.store.tables import preview_domains, released_zones, zones
 from router.store.upsert import Upsert, replacing
 
 _CLAIM = Upsert(zones, None)
-_RELEASE = Upsert(released_zones, replacing("tenant_id", "released_at"))
+_RELEASE = Upsert(released_zones, replacing("tenant_id", "released_at", "reversed_name"))
 
 
 class SqlPreviewDomains(Rows):
@@ -66,17 +67,17 @@ class SqlPreviewDomains(Rows):
         return await self._one_of(zones.c.domain.in_(sorted(domains)), zones.c.tenant_id != tenant_id)
 
     async def foreign_under(self, domain: str, tenant_id: str) -> str | None:
-        return await self._one_of(zones.c.domain.endswith(f".{domain}"), zones.c.tenant_id != tenant_id)
+        return await self._one_of(is_under(zones, zones.c.domain, domain), zones.c.tenant_id != tenant_id)
 
     async def released(self, domains: Collection[str], tenant_id: str, since: datetime) -> str | None:
         return await self._let_go(released_zones.c.domain.in_(sorted(domains)), tenant_id, since)
 
     async def released_under(self, domain: str, tenant_id: str, since: datetime) -> str | None:
-        return await self._let_go(released_zones.c.domain.endswith(f".{domain}"), tenant_id, since)
+        return await self._let_go(is_under(released_zones, released_zones.c.domain, domain), tenant_id, since)
 
     async def foreign_of(self, domains: Collection[str], tenant_id: str) -> bool:
         which = zones.c.registered.in_(sorted(domains))
-        return await self._one_of(which, zones.c.tenant_id != tenant_id) is not None
+        return await self._one_of(which, others(zones.c.tenant_id, tenant_id)) is not None
 
     async def released_of(self, domains: Collection[str], tenant_id: str, since: datetime) -> bool:
         return await self._let_go(released_zones.c.registered.in_(sorted(domains)), tenant_id, since) is not None
@@ -104,13 +105,13 @@ class SqlPreviewDomains(Rows):
         return domain
 
     async def others(self, name: str, tenant_id: str, *, under: bool) -> list[PreviewDomain]:
-        which = at_or_under(preview_domains.c.domain, name, under=under)
+        which = at_or_under(preview_domains, preview_domains.c.domain, name, under=under)
         select = sa.select(preview_domains).where(which, preview_domains.c.tenant_id != tenant_id)
         rows = await self._connection.execute(self._locked(select.order_by(preview_domains.c.id), preview_domains))
         return [_read(row) for row in rows]
 
     async def forget_released(self, name: str, tenant_id: str, *, under: bool) -> None:
-        which = at_or_under(released_zones.c.domain, name, under=under)
+        which = at_or_under(released_zones, released_zones.c.domain, name, under=under)
         await self._connection.execute(sa.delete(released_zones).where(which, released_zones.c.tenant_id != tenant_id))
 
     async def _one_of(self, *where: sa.ColumnElement[bool]) -> str | None:
@@ -142,6 +143,7 @@ class SqlPreviewDomains(Rows):
                     "domain": preview.domain,
                     "tenant_id": preview.tenant_id,
                     "registered": registered_domain(preview.domain),
+                    "reversed_name": reversed_name(preview.domain),
                 },
             )
             await SqlDelegations(self._connection, self._changes, writing=True).make(
@@ -183,13 +185,9 @@ class SqlPreviewDomains(Rows):
             "tenant_id": old.tenant_id,
             "released_at": self._now,
             "registered": registered_domain(old.domain),
+            "reversed_name": reversed_name(old.domain),
         }
         await self._connection.execute(_RELEASE.on(self._connection), row)
-
-
-def at_or_under(column: sa.ColumnElement[str], name: str, *, under: bool) -> sa.ColumnElement[bool]:
-    """Whether a column has that name, or also one under it."""
-    return sa.or_(column == name, column.endswith(f".{name}")) if under else column == name
 
 
 async def tokens_of(connection: Connection, table: sa.Table, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
@@ -208,13 +206,14 @@ def _routed(preview: PreviewDomain) -> tuple[object, ...]:
 
 
 def _values(preview: PreviewDomain, *without: str) -> dict[str, Any]:
-    return fields_of(preview, "check", *without) | check_fields(preview.check)
+    values = fields_of(preview, "check", *without) | check_fields(preview.check)
+    return values | {"reversed_name": reversed_name(preview.domain)}
 
 
 def _read(row: sa.Row[Any]) -> PreviewDomain:
     return PreviewDomain(
         **{
-            **unchecked(row),
+            **{name: value for name, value in unchecked(row).items() if name != "reversed_name"},
             "check": read_check(row),
             "scope": Scope(row.scope),
             "status": PreviewStatus(row.status),

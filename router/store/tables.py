@@ -67,9 +67,16 @@ def _checks() -> tuple[sa.Column[Any], ...]:
     )
 
 
-def _registered() -> sa.Column[str]:
+def _registered(*, index: bool = False) -> sa.Column[str]:
     """The registered domain of a row's name (`domains.names.registered_domain`): what names of one owner have in common."""
-    return sa.Column("registered", sa.String(253), nullable=False, server_default="", index=True)
+    return sa.Column("registered", sa.String(253), nullable=False, server_default="", index=index)
+
+
+def _reversed() -> sa.Column[str]:
+    """A row's name from its end, so that names under one lie side by side (`names_under.py`). Empty in what a version of ours
+    that does not know it adds. Bytes are compared: another collation has other ranges."""
+    text = sa.String(253).with_variant(sa.String(253, collation="C"), "postgresql")
+    return sa.Column("reversed_name", text, nullable=False, server_default="")
 
 
 def _living(name: str, *columns: str, alive: str) -> sa.Index:
@@ -78,17 +85,27 @@ def _living(name: str, *columns: str, alive: str) -> sa.Index:
     return sa.Index(name, *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
 
 
-def _listed(name: str) -> sa.Index:
-    """A tenant's rows that are not deleted, in the order of their list."""
-    condition = sa.text("deleted_at IS NULL")
-    return sa.Index(name, "tenant_id", "created_at", "id", sqlite_where=condition, postgresql_where=condition)
-
-
 def _large_list(name: str, *within: str, alive: str) -> sa.Index:
     """Rows whose column `alive` is empty, of what `within` says, in the order of their list: the keys of a page and the
     number of all are read from the index alone. SQLite wants `alive` itself for that, though it is empty in every row."""
     condition = sa.text(f"{alive} IS NULL")
     return sa.Index(name, *within, "created_at", "id", alive, sqlite_where=condition, postgresql_where=condition)
+
+
+def _default(name: str, *within: str) -> sa.Index:
+    """The one among the rows of what `within` says that is its default."""
+    return sa.Index(
+        name,
+        *within,
+        sqlite_where=sa.text("is_default = 1 AND deleted_at IS NULL"),
+        postgresql_where=sa.text("is_default AND deleted_at IS NULL"),
+    )
+
+
+def _living_by(name: str, *columns: str) -> sa.Index:
+    """Rows that are not deleted, by these columns."""
+    condition = sa.text("deleted_at IS NULL")
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 def _due(name: str, *, alive: str) -> sa.Index:
@@ -132,6 +149,8 @@ api_keys = sa.Table(
     _at("last_used_at", nullable=True),
     _at("revoked_at", nullable=True),
     sa.UniqueConstraint("digest"),
+    sa.Index("ix_api_keys_listed", "tenant_id", "created_at", "id"),
+    sa.Index("ix_api_keys_listed_in_scope", "scope_id", "created_at", "id"),
 )
 
 # What signs cookies of previews, on every node: `tenancy/signing_keys.py`. Times are seconds of the epoch.
@@ -163,7 +182,9 @@ workspaces = sa.Table(
     _at("deleted_at", nullable=True),
     _living("uq_workspaces_slug", "tenant_id", "slug", alive="deleted_at"),
     _living("uq_workspaces_external", "tenant_id", "external_workspace_id", alive="deleted_at"),
-    _listed("ix_workspaces_listed"),
+    _living_by("ix_workspaces_listed", "tenant_id", "created_at", "id"),
+    _living_by("ix_workspaces_named", "tenant_id", "name"),
+    _default("ix_workspaces_default", "tenant_id"),
 )
 
 projects = sa.Table(
@@ -184,7 +205,10 @@ projects = sa.Table(
     _at("updated_at"),
     _at("deleted_at", nullable=True),
     _living("uq_projects_slug", "workspace_id", "slug", alive="deleted_at"),
-    _listed("ix_projects_listed"),
+    _living_by("ix_projects_listed", "tenant_id", "created_at", "id"),
+    _living_by("ix_projects_listed_in_workspace", "workspace_id", "created_at", "id"),
+    _living_by("ix_projects_external", "external_project_id", "tenant_id"),
+    _default("ix_projects_default", "workspace_id"),
 )
 
 resources = sa.Table(
@@ -231,6 +255,8 @@ resources = sa.Table(
     sa.Index("ix_resources_workspace", "workspace_id", "kind", "created_at"),
     _large_list("ix_resources_listed", "tenant_id", "kind", alive="deleted_at"),
     _large_list("ix_resources_listed_in_workspace", "workspace_id", "kind", alive="deleted_at"),
+    _large_list("ix_resources_listed_in_project", "project_id", "kind", alive="deleted_at"),
+    _living_by("ix_resources_named", "tenant_id", "name"),
 )
 
 # Who holds the slug of a deleted resource: its hosts answer 410, and no other tenant may take it.
@@ -345,9 +371,13 @@ custom_domains = sa.Table(
     *_checks(),
     _json("detail", nullable=True),
     _registered(),
+    _reversed(),
     _living("uq_custom_domains_fqdn", "fqdn", alive="removed_at"),
     _due("ix_custom_domains_due", alive="removed_at"),
     _large_list("ix_custom_domains_listed", "tenant_id", alive="removed_at"),
+    _large_list("ix_custom_domains_listed_of_resource", "resource_id", alive="removed_at"),
+    sa.Index("ix_custom_domains_registered", "registered", "tenant_id"),
+    sa.Index("ix_custom_domains_reversed", "reversed_name", "tenant_id"),
 )
 
 # One row per domain that any scope uses: its primary key is what keeps two tenants from using the same one.
@@ -357,7 +387,10 @@ zones = sa.Table(
     sa.Column("domain", sa.String(253), primary_key=True),
     _ref("tenant_id", "tenants", index=True),
     _registered(),
+    _reversed(),
     sa.UniqueConstraint("domain", "tenant_id"),
+    sa.Index("ix_zones_registered", "registered", "tenant_id"),
+    sa.Index("ix_zones_reversed", "reversed_name", "tenant_id"),
 )
 
 preview_domains = sa.Table(
@@ -377,7 +410,9 @@ preview_domains = sa.Table(
     _at("updated_at"),
     *_checks(),
     sa.Column("token", sa.String(64), nullable=False, server_default=""),
+    _reversed(),
     sa.UniqueConstraint("scope", "scope_id"),
+    sa.Index("ix_preview_domains_reversed", "reversed_name", "tenant_id"),
     sa.Index("ix_preview_domains_due", "next_check_at"),
     sa.ForeignKeyConstraint(
         ["domain", "tenant_id"], ["zones.domain", "zones.tenant_id"], name="fk_preview_domains_zone"
@@ -391,7 +426,9 @@ released_zones = sa.Table(
     sa.Column("domain", sa.String(253), primary_key=True),
     _ref("tenant_id", "tenants"),
     sa.Column("released_at", Instant, nullable=False, index=True),
-    _registered(),
+    _registered(index=True),
+    _reversed(),
+    sa.Index("ix_released_zones_reversed", "reversed_name", "tenant_id"),
 )
 
 # Tenants who want a name that another one has, and what each has to show for it.
@@ -408,6 +445,6 @@ name_claims = sa.Table(
     _at("checked_at", nullable=True),
     _at("created_at"),
     _at("expires_at"),
-    _registered(),
+    _registered(index=True),
     sa.UniqueConstraint("name", "tenant_id"),
 )

@@ -68,7 +68,8 @@ class SqlVersions(Rows):
         wanted = conditions(deployment_versions, resource_id=resource_id, **fields_of(where, "before"))
         number = deployment_versions.c.number
         before = number < where.before if where.before is not None else None
-        return await self._listing(_versions.where(*wanted), window, (number.desc(),), _read_version, before)
+        key, which = deployment_versions.c.id, sa.select(deployment_versions.c.id).where(*wanted)
+        return await self._listing(_versions, window, (number.desc(),), _read_version, before, key, which)
 
     async def next_number(self, resource_id: str) -> int:
         return await _next(self._connection, deployment_versions, resource_id)

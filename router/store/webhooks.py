@@ -155,8 +155,10 @@ class SqlDeliveries(Rows):
         return _read_delivery(delivery)
 
     async def list(self, webhook_id: str, window: Window, *, state: DeliveryState | None = None) -> Listing[Delivery]:
-        select = _DELIVERY.where(*conditions(webhook_deliveries, webhook_id=webhook_id, state=state))
-        return await self._listing(select, window, (webhook_deliveries.c.seq.desc(),), _read_delivery)
+        wanted = conditions(webhook_deliveries, webhook_id=webhook_id, state=state)
+        order, which = (webhook_deliveries.c.seq.desc(),), sa.select(webhook_deliveries.c.id).where(*wanted)
+        key = webhook_deliveries.c.id
+        return await self._listing(_DELIVERY, window, order, _read_delivery, key=key, which=which)
 
     async def give_up(self, webhook_id: str, reason: str, now: datetime) -> None:
         await self._connection.execute(

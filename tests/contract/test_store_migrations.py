@@ -18,7 +18,7 @@ from router.settings import Database
 from router.store import Store, migrate
 from router.store.engine import parsed, reading_engine
 from router.store.schema import metadata
-from tests.support.database import execute, on_sqlite
+from tests.support.database import execute, on_sqlite, rows
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio
@@ -88,3 +88,19 @@ async def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     """An outage of the store, in its own words."""
     with pytest.raises(StoreUnavailableError, match="unable to open"):
         await migrate(f"sqlite:///{tmp_path / 'nowhere' / 'new.db'}")
+
+
+async def test_names_that_there_are_get_reversed(empty: str) -> None:
+    """An older version's names are found by their end at once."""
+    await migrate(empty, to="0035")
+    at = "'2026-01-01 00:00:00.000000'" + ("" if empty.startswith("sqlite") else "::timestamptz")
+    await execute(
+        empty,
+        "INSERT INTO tenants (id, slug, name, plan, auto_expose, branding, suspended, created_at, updated_at) "  # noqa: S608
+        f"VALUES ('a', 'acme', 'Acme', 'free', false, '{{}}', false, {at}, {at})",
+        "INSERT INTO zones (domain, tenant_id) VALUES ('shop.example.com', 'a')",
+        f"INSERT INTO released_zones (domain, tenant_id, released_at) VALUES ('example.net', 'a', {at})",  # noqa: S608
+    )
+    await migrate(empty)
+    assert await rows(empty, "SELECT reversed_name FROM zones") == [("moc.elpmaxe.pohs",)]
+    assert await rows(empty, "SELECT reversed_name FROM released_zones") == [("ten.elpmaxe",)]
