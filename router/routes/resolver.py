@@ -3,6 +3,9 @@
 `peek` is for the hot path: a dictionary look-up, no coroutine, no normalisation of a host that arrives spelled as it
 was stored. `resolve` does the rest. A change calls `drop` with the keys it touched.
 
+A route whose time is nearly over is looked up again behind the request that notices it, so that no request to a host
+in use waits for that. Where nothing has changed the route stays, with all that the data plane has derived from it.
+
 When a look-up and a change cross: `drop` detaches the look-ups in progress for its keys. Requests that already wait get
 their result, which is not remembered; a request after the change starts a look-up of its own.
 
@@ -12,6 +15,7 @@ requests that such a route can serve do not wait for the source: one that hangs 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
@@ -32,6 +36,7 @@ from router.settings import Cache, Settings
 
 _log = structlog.get_logger("router.routes")
 
+_RENEWED: float = 5 / 6  # of its time, after which a route in use is looked up again
 _RETRY_AFTER_FAILURE = 1.0  # seconds a stale route is used before the source is asked again
 _MAX_PASSED = 256  # routes that are passed over for one eviction, at most: they take 100 µs
 _HAND_SIZE = 64  # routes that a hand reads at once
@@ -80,6 +85,8 @@ class Resolver:
         self._flights_of = _Hosts()
         self._failing = False
         self._failing_until = 0.0
+        self._to_renew: deque[bytes] = deque()
+        self._renewing = False
         self._listeners: list[Callable[[Route], None]] = []
 
     @classmethod
@@ -106,10 +113,33 @@ class Resolver:
         route = self._known.get(raw_host)
         if route is None:
             return self._peek_slowly(raw_host)
-        if route.expires > self._now():
-            route.used = True
-            return route
-        return None
+        now = self._now()
+        if route.fresh_until <= now and not self._renews(raw_host, route, now):
+            return None
+        route.used = True
+        return route
+
+    def _renews(self, host: bytes, route: Route, now: float) -> bool:
+        """Whether a route that is no longer fresh may be used; it is looked up again then."""
+        if route.expires <= now:
+            return False
+        route.fresh_until = route.expires  # once is enough
+        self._to_renew.append(host)
+        if not self._renewing and not self._tasks.closed:
+            self._renewing = True
+            self._tasks.start("renew routes", self._renew())
+        return True
+
+    async def _renew(self) -> None:
+        """Look up routes again, one at a time: what is not done before its time ends is looked up for its next request."""
+        try:
+            while self._to_renew:
+                host = self._to_renew.popleft()
+                route = self._known.get(host)
+                if route is not None and route.fresh_until == route.expires and host not in self._flights:
+                    await self._start(route.host, host, host_meanings(route.host)).task
+        finally:
+            self._renewing = False
 
     def _peek_slowly(self, raw_host: bytes) -> Route | None:
         try:
@@ -210,7 +240,7 @@ class Resolver:
 
     def _doubt(self, route: Route, now: float) -> None:
         """From now on the route is used only while no newer one can be had."""
-        route.expires = min(route.expires, now)
+        route.expires = route.fresh_until = min(route.expires, now)
         route.stale_until = min(route.stale_until, now + self._limits.stale_if_error)
 
     def _tell(self, routes: Iterable[Route]) -> None:
@@ -244,12 +274,18 @@ class Resolver:
             decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
             # A port that a resource does not expose is unknown too: a scan of 65,535 ports must evict no route.
             known = decision.problem is not errors.HOST_NOT_FOUND
-            ttl = self._limits.ttl if known else self._limits.unknown_ttl
-            route = Route(name, decision, keys=keys, source=found.source, expires=self._now() + ttl)
-            route.stale_until = route.expires + self._limits.stale_if_error
-            if not flight.detached:
-                route.decision = replace(decision, steps=())  # `explain` decides anew: nothing reads them here
+            now, ttl = self._now(), self._limits.ttl if known else self._limits.unknown_ttl
+            if flight.detached:
+                return Route(name, decision, keys=keys, source=found.source, expires=now + ttl)
+            decision = replace(decision, steps=())  # `explain` decides anew: nothing reads them here
+            route = self._known.get(host)
+            if route is None or route.decision != decision:
+                route = Route(name, decision, keys=keys, source=found.source, expires=now + ttl)
                 self._remember(host, route, known=known)
+            route.source = found.source
+            route.expires = now + ttl
+            route.fresh_until = now + ttl * _RENEWED if known else route.expires
+            route.stale_until = route.expires + self._limits.stale_if_error
             return route
         finally:
             if not flight.detached:
@@ -285,7 +321,7 @@ class Resolver:
             return None
         if last.expires <= now:  # else a look-up that began after the one that failed has brought it
             last.source = "stale"
-            last.expires = min(now + _RETRY_AFTER_FAILURE, last.stale_until)
+            last.expires = last.fresh_until = min(now + _RETRY_AFTER_FAILURE, last.stale_until)
         return last
 
     def _remember(self, host: bytes, route: Route, *, known: bool) -> None:

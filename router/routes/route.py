@@ -16,8 +16,8 @@ class Route:
 
     `prepared` and `access` belong to the data plane: it keeps there what it derives from the route once, its pool above
     all, and how its policy is applied. `line` and `record` are what its access lines and its records say of it, once it has had one.
-    `expires` and `stale_until` are instants of the monotonic clock: after the first the route is looked up again, until
-    the second it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
+    `fresh_until`, `expires` and `stale_until` are instants of the monotonic clock: from the first on the route is looked up again beside the
+    next request, from the second on before it, and until the third it may still be used while the source is down. `source` says where the records came from (`sql`, `redis`, `stale`); after the first use the proxy counts `process`.
     `sources` says it of each key, and is kept for `explain` only. `special` is whether something else than the
     resource may have to respond: a problem, a redirect, the login host, or the proof for a domain check; or whether its exchanges are captured. `used`: since it was remembered, or
     was last considered for being forgotten. `policy` says who may open it, where not everybody may, and `only_guarded` that it is special for nothing else. `capture_until`
@@ -31,6 +31,7 @@ class Route:
         "current",
         "decision",
         "expires",
+        "fresh_until",
         "host",
         "keys",
         "line",
@@ -67,7 +68,7 @@ class Route:
         self.keys = keys
         self.source = source
         self.sources: Mapping[str, str] = _NOT_KEPT
-        self.expires = expires
+        self.expires = self.fresh_until = expires
         self.stale_until = expires
         self.prepared: Any = None
         self.access: Any = None
