@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import dns.exception
 import dns.name
-import dns.resolver
 import structlog
 
 from router.base.addresses import is_public
@@ -16,6 +15,7 @@ from router.dns.query_budget import QueryBudget, Server
 from router.dns.roots import ROOTS
 from router.dns.single_flight import Search, SingleFlight
 from router.dns.sources import Authoritative, Configured, Source
+from router.dns.system_resolvers import system_resolvers
 from router.dns.transport import QUERY_TIMEOUT, Transport
 from router.dns.ttl_cache import TtlCache
 from router.dns.views import Step, unknown
@@ -64,7 +64,7 @@ class DnsLookup:
             self._source = Configured([_server(server) for server in servers], self._tasks, grace=grace)
         else:
             walk = Walk(clock, self._tasks, roots=roots, allowed=allowed, port=port, grace=grace)
-            helpers = [_server(one) for one in (_of_the_system() if resolvers is None else resolvers)]
+            helpers = [_server(one) for one in (system_resolvers() if resolvers is None else resolvers)]
             self._source = Authoritative(walk, helpers, self._tasks, clock, grace=grace)
         self._cache = TtlCache[Question, Step](clock, _MAX_CACHED)
         self._searches = SingleFlight[tuple[Question, bool], Step](self._tasks, clock)
@@ -173,12 +173,3 @@ def _seconds(step: Step) -> float:
 def _server(address: str) -> Server:
     host, port = split_server(address)
     return Server(address, ((host, port or PORT),))
-
-
-def _of_the_system() -> list[str]:
-    try:
-        servers = dns.resolver.Resolver().nameservers
-    except dns.resolver.NoResolverConfiguration:
-        _log.warning("the system has no resolvers, and DNS_SERVERS is not set: signatures are not checked")
-        return []
-    return [server for server in servers if isinstance(server, str)]

@@ -1,18 +1,14 @@
 """Translate the errors of the database drivers into the errors of this product."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import asyncpg
 import sqlalchemy as sa
 
 from router.errors import CONFLICT, DeadlockError, RouterError, StoreRefusedError, StoreUnavailableError
 
-# What the drivers raise themselves, not through SQLAlchemy: on connecting, and on no response (TimeoutError is an OSError).
-_OUTAGES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, sqlite3.Error, OSError)
-# The server responds, and refuses to let us in with these settings.
-_REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 _DEADLOCK = "40P01"  # SQLSTATE deadlock_detected; SQLite has one writer, so no deadlocks
 
 
@@ -29,7 +25,25 @@ def translated() -> Iterator[None]:
     except sa.exc.DBAPIError as error:
         kind = DeadlockError if getattr(error.orig, "sqlstate", None) == _DEADLOCK else StoreUnavailableError
         raise kind(str(error)) from error
-    except _REFUSALS as error:
+    except _refusals() as error:
         raise StoreRefusedError(str(error)) from error
-    except (sa.exc.TimeoutError, *_OUTAGES) as error:
+    except _outages() as error:
         raise StoreUnavailableError(str(error) or "the database did not answer in time") from error
+
+
+# What PostgreSQL's driver raises itself, not through SQLAlchemy, is among them once it was imported: never on SQLite.
+
+
+def _outages() -> tuple[type[Exception], ...]:
+    """On connecting, and on no response (TimeoutError is an OSError)."""
+    common = (sa.exc.TimeoutError, sqlite3.Error, OSError)
+    driver = sys.modules.get("asyncpg")
+    if driver is None:
+        return common
+    return (*common, driver.PostgresError, driver.InterfaceError, driver.InternalClientError)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """The server responds, and refuses to let us in with these settings."""
+    driver = sys.modules.get("asyncpg")
+    return () if driver is None else (driver.InvalidAuthorizationSpecificationError, driver.InvalidCatalogNameError)
