@@ -1,7 +1,6 @@
 """`serve` and `check-config`: run a node, and show what it would run with."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -19,9 +18,10 @@ def serve(
 ) -> None:
     """Run a node until a signal ends it. An SQLite database is created and migrated first; PostgreSQL needs `db upgrade`."""
     from router.node.processes.garbage_collection import spare_start
+    from router.node.processes.structlog_import import import_structlog
 
     spare_start()
-    _import_structlog()
+    import_structlog()
     from router.node.processes.serve import serve as serve_node
     from router.observe import logs
     from router.settings import parse
@@ -54,20 +54,9 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         show(shown, as_json, lambda: "\n".join(f"{key} = {json.dumps(value)}" for key, value in _flat(shown)))
 
 
-def _import_structlog() -> None:
-    """It looks for rich, to draw tracebacks with it; ours are plain, and rich is 4 MB and a few hundredths of a start. Commands that
-    draw with it import it later."""
-    known = sys.modules.get("rich")
-    sys.modules["rich"] = known  # type: ignore[assignment] # None: an import of it fails
-    import structlog  # noqa: F401
-
-    if known is None:
-        del sys.modules["rich"]
-
-
 def _masked(value: Any) -> Any:
     """Settings as JSON has them, in a stable order, without secrets."""
-    from pydantic import SecretStr
+    from router.settings.model import SecretStr
 
     if isinstance(value, SecretStr):
         return "***"

@@ -8,11 +8,11 @@ import asyncio
 from typing import Final
 
 import aiohttp
-from pydantic import SecretStr
 
 from router.base.clock import Clock
 from router.outbound.connector import WORDS, failure_of, open_session
 from router.outbound.retry_after import seconds_of
+from router.settings.model import SecretStr
 from router.telemetry.exporter import Answer
 
 _MAX_ANSWER: Final = 64 * 1024

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
-
 from router.settings.acme import Acme, AcmeSettings, DnsUpdate, caa_doubt, together
 from router.settings.api import Credits, Jwt, Rates, Webhooks
 from router.settings.audit import Audit
@@ -23,6 +21,7 @@ from router.settings.database_url import check_database_url
 from router.settings.domain_connect import DomainConnect
 from router.settings.limits import Limits
 from router.settings.metrics import MetricSettings
+from router.settings.model import AfterValidator, Field, SecretStr, ValidationInfo
 from router.settings.operator import Operator, RuntimeDir
 from router.settings.records import Records
 from router.settings.secret_keys import SecretKeys, read_secret_keys
@@ -367,6 +366,8 @@ def read(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 def parse(values: Mapping[str, Any]) -> Settings:
     """The settings that `read` found. Raises SettingsError with every offending key."""
+    from pydantic import ValidationError  # noqa: PLC0415 - a worker knows this function and never reads settings itself
+
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

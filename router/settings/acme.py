@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
-
 from router.base.addresses import Address
+from router.settings.model import AfterValidator, Field, SecretStr
 from router.settings.types import AddressesOf, Bind, Domain, Domains, Group, SettingsError, Word, split_bind
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"

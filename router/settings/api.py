@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
-
+from router.settings.model import Field, SecretStr
 from router.settings.types import Cost, Count, Group, Networks
 
 

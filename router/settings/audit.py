@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from router.settings.model import Field
 from router.settings.types import Count, Group
 
 

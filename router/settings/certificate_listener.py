@@ -7,8 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
-
+from router.settings.model import Field
 from router.settings.types import Bind, Group, SettingsError
 
 _FILES = ("certificate_tls_cert", "certificate_tls_key", "certificate_tls_client_ca")

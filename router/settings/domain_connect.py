@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
-
+from router.settings.model import AfterValidator, BeforeValidator, Field, ValidationInfo
 from router.settings.types import Domain, Group, HttpUrl, Listed
 
 RETURN_PATH = "/domain-connect/return"  # at the API listener

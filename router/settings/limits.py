@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo
-
+from router.settings.model import AfterValidator, Field, ValidationInfo
 from router.settings.types import Bytes, Count, Group, Seconds, SecondsOrZero
 
 

@@ -4,8 +4,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
-
+from router.settings.model import AfterValidator, Field
 from router.settings.types import Group, Listed
 
 _TOP = re.compile(r"top ([1-9][0-9]{0,3})")

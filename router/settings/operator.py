@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
-
+from router.settings.model import AfterValidator, Field
 from router.settings.types import Group
 
 _MAX_FOLDER: Final = 84

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
-
+from router.settings.model import AfterValidator, SecretStr
 from router.settings.types import SettingsError
 
 _BETWEEN = re.compile(r"[\s,]+")

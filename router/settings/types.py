@@ -5,11 +5,10 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
-
 from router.base.addresses import Address, Network
 from router.base.proxy_only_headers import is_asserted
 from router.hostname import InvalidNameError, canonical_name
+from router.settings.model import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from router.settings.redis_url import parse_redis_url
 
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]+):([0-9]{1,5})")

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
-
+from router.settings.model import AfterValidator, Field, SecretStr, ValidationInfo
 from router.settings.types import Count, Group, HttpUrl, Seconds
 
 

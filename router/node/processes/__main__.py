@@ -2,14 +2,15 @@
 
 import sys
 
-# structlog looks for rich, to draw tracebacks with it; ours are plain (`observe/logs.py`), and it is a tenth of what a
-# worker holds. So there is none: a module that is None in here can't be imported.
-sys.modules["rich"] = None  # type: ignore[assignment]
-
-from router.node.processes.garbage_collection import spare_start  # noqa: E402
+from router.node.processes.garbage_collection import spare_start
+from router.node.processes.settings_reader import SettingsReader
+from router.node.processes.structlog_import import import_structlog
 
 spare_start()
+is_worker = any(word.startswith("proxy=") for word in sys.argv[2:])
+reader = SettingsReader.fork() if is_worker else None  # before anything imports the settings
+import_structlog()
 
 from router.node.processes.child import main  # noqa: E402
 
-main(sys.argv[1:])
+main(sys.argv[1:], reader)

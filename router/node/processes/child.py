@@ -36,6 +36,7 @@ from router.node.ipc.messages import (
 from router.node.process_role import FIXED, ProcessRole
 from router.node.processes.control_socket import ControlSocket
 from router.node.processes.garbage_collection import SQL, TRAFFIC, tune_gc
+from router.node.processes.settings_reader import SettingsReader
 from router.node.processes.threads import yield_to_the_loop
 from router.node.sockets import ListenError
 from router.observe import logs
@@ -47,8 +48,8 @@ _START_TIMEOUT = 10.0  # seconds for the supervisor to say how to start
 _log = structlog.get_logger("router.node.processes")
 
 
-def main(words: Sequence[str]) -> None:
-    """Do what the supervisor says until it says to end."""
+def main(words: Sequence[str], reader: SettingsReader | None) -> None:
+    """Do what the supervisor says until it says to end. A worker has a `reader` of its settings."""
     end = socket.socket(fileno=int(words[0]))
     end.set_inheritable(False)
     sockets = {}
@@ -57,12 +58,13 @@ def main(words: Sequence[str]) -> None:
         sockets[name] = socket.socket(fileno=int(descriptor))
         sockets[name].set_inheritable(False)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Child(sockets).run(end))
+        runner.run(_Child(sockets, reader).run(end))
 
 
 class _Child:
-    def __init__(self, sockets: dict[str, socket.socket]) -> None:
+    def __init__(self, sockets: dict[str, socket.socket], reader: SettingsReader | None) -> None:
         self._sockets = sockets
+        self._reader = reader
         self._tasks = Tasks("child")
         self._messages: asyncio.Queue[tuple[Message, socket.socket | None]] = asyncio.Queue()
         self._drain = asyncio.Event()
@@ -87,10 +89,13 @@ class _Child:
         finally:
             await self._tasks.close()
             self._control_socket.close()
+            if self._reader is not None:
+                self._reader.close()
 
     async def _serve(self, start: Start) -> None:
         try:
-            settings = _settings(start)
+            read = parse(start.values) if self._reader is None else await self._reader.parse(start.values)
+            settings = _own(read, start)
             logs.configure(settings, start.number)
             addresses = {name: (host, port) for name, (host, port) in start.addresses.items()}
             control = bool(set(start.fixed["roles"]) - {"proxy"})
@@ -173,11 +178,9 @@ class _Child:
                 self._messages.put_nowait((message, passed))
 
 
-def _settings(start: Start) -> Settings:
-    """This process's settings. Raises SettingsError."""
-    settings = parse(start.values)
-    found = settings.model_dump(mode="json", include=set(FIXED))
-    found["roles"] = sorted(settings.roles)
+def _own(settings: Settings, start: Start) -> Settings:
+    """This process's part of the settings. Raises SettingsError where a reload may not change them so."""
+    found = {key: getattr(settings, key) for key in FIXED} | {"roles": sorted(settings.roles)}
     changed = [(key, "can only be changed by a restart") for key in FIXED if found[key] != start.fixed[key]]
     if changed:
         raise SettingsError(changed)

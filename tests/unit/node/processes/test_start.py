@@ -23,12 +23,13 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
 
 def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -> None:
     """SQLAlchemy's ORM comes with its asynchronous engine alone, and rich with tracebacks that nobody asked for; who wants
-    to draw can still import it. Nor what fetches lists of public suffixes: ours is a file."""
+    to draw can still import it. Nor what fetches lists of public suffixes, since ours is a file, nor
+    dnspython's own client."""
     code = (
-        "import sys, router.cli.serve as command; command._import_structlog()\n"
+        "import sys; from router.node.processes.structlog_import import import_structlog; import_structlog()\n"
         "import router.node.processes.single, router.node.control, router.store\n"
         "from router.domains.public_suffixes import public_suffixes; public_suffixes()\n"
-        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'rich', 'tldextract', 'requests')\n"
+        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'asyncpg', 'rich', 'greenlet', 'tldextract', 'requests', 'dns.resolver')\n"
         "print([name for name in heavy if name in sys.modules])\n"
         "import rich.console"
     )
