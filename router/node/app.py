@@ -75,7 +75,7 @@ class App:
         self._process = process
         self._stack = AsyncExitStack()
         self._tasks = Tasks("app")
-        self._metrics = Metrics(None if process is None else process.number)
+        self._metrics = Metrics() if process is None else Metrics(process.number, process.version)
         self._metrics.epoch(lambda: self._clock.now().timestamp() - self._clock.monotonic())
         self._memory = RouteMemory(settings, self._clock, self._metrics)
         self._evidence = MemoryEvidence(self._clock, wildcards=settings.gate.wildcards)

@@ -12,10 +12,12 @@ class ProcessRole:
     """Which process this is of a node that has several. 0 is the control process, the workers count from 1.
 
     `addresses` has every listener of the node, whichever process serves it. `control` is whether the node has a control
-    process: one that has only the proxy's role has none. `start` says what to do where the store is away.
+    process: one that has only the proxy's role has none. `start` says what to do where the store is away. `version` is the program's;
+    None where this process has to find out.
     """
 
     number: int
     addresses: Mapping[str, tuple[str, int]]
     control: bool
     start: str = "first"  # a value of store.Start
+    version: str | None = None

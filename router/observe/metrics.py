@@ -7,7 +7,6 @@ it happens on one event loop, so nothing is locked.
 A label value outside its closed set is a bug of ours and shows up as `other`: observing must not break what it observes.
 """
 
-import importlib.metadata
 import platform
 from bisect import bisect_left
 from collections import defaultdict
@@ -20,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as SampleExemplar
 
+from router.base.version import installed_version
 from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
@@ -78,9 +78,9 @@ class _Histogram:
 
 
 class Metrics:
-    """The numbers of one process: a Collector of prometheus_client in all but name, since it is compiled. `worker` is its number, where there are several, and becomes a label."""
+    """The numbers of one process: a Collector of prometheus_client in all but name, since it is compiled. `worker` is its number, where there are several, and becomes a label. `version` is the program's, where it is known."""
 
-    def __init__(self, worker: int | None = None) -> None:
+    def __init__(self, worker: int | None = None, version: str | None = None) -> None:
         self._worker = {} if worker is None else {"worker": str(worker)}
         self._counts: dict[str, dict[tuple[str, ...], int]] = {
             row.name: _zeros(row) for row in TABLE if row.kind == "counter"
@@ -97,7 +97,7 @@ class Metrics:
         self._tenants: Callable[[], TenantCounts] | None = None
         self._exemplars: dict[tuple[str, str, int], Exemplar] = {}  # by metric, label and bucket
         self._epoch: Callable[[], float] | None = None
-        self._build = (importlib.metadata.version("miosa-router"), platform.python_version())
+        self._build = (version or installed_version(), platform.python_version())
         self._registry = CollectorRegistry()
         self._registry.register(cast(Collector, self))
         ProcessCollector(registry=self._registry)

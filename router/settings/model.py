@@ -35,15 +35,15 @@ __all__ = [
 ]
 
 
-def packed(settings: BaseModel) -> bytes:
-    """Settings for another process of this program."""
+def packed(given: object) -> bytes:
+    """Settings, or what holds some, for another process of this program."""
     found = io.BytesIO()
-    _Pickler(found).dump(settings)
+    _Pickler(found).dump(given)
     return found.getvalue()
 
 
 def unpacked(data: bytes) -> Any:
-    """The settings, of this process's own classes."""
+    """The same, settings of this process's own classes."""
     return pickle.loads(data)  # noqa: S301 - of a process that this one has started
 
 

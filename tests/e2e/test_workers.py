@@ -259,7 +259,7 @@ async def test_lost_worker_takes_only_its_own_connections(node: Router, tenant: 
 
 
 HEAVY = {"aiohttp", "alembic", "asyncpg", "cryptography", "dns", "jwt", "redis", "rich", "sqlalchemy", "sqlite3"}
-HEAVY |= {"argon2", "greenlet", "pydantic", "pydantic_core", "tldextract", "typer"}
+HEAVY |= {"argon2", "greenlet", "importlib.metadata", "pydantic", "pydantic_core", "tldextract", "typer", "zipfile"}
 LOADED = """
 import sys
 sys.argv[1:] = ["no descriptor", "proxy=3"]

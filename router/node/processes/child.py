@@ -94,12 +94,18 @@ class _Child:
 
     async def _serve(self, start: Start) -> None:
         try:
-            read = parse(start.values) if self._reader is None else await self._reader.parse(start.values)
+            version = None
+            if self._reader is None:
+                read = parse(start.values)
+            else:
+                read, version = await self._reader.parse(start.values)
             settings = _own(read, start)
             logs.configure(settings, start.number)
             addresses = {name: (host, port) for name, (host, port) in start.addresses.items()}
             control = bool(set(start.fixed["roles"]) - {"proxy"})
-            process = ProcessRole(number=start.number, addresses=addresses, control=control, start=start.start)
+            process = ProcessRole(
+                number=start.number, addresses=addresses, control=control, start=start.start, version=version
+            )
             app = App(settings, sockets=self._sockets, process=process)
             if not start.number:
                 app.log_levels.on_change = lambda levels: self._control_socket.send(SetLogLevels(as_json(levels)))

@@ -1,4 +1,5 @@
-"""A process that reads the settings for a worker, and ends: what reads them is a quarter of what a worker would hold.
+"""A process that reads the settings for a worker, and ends: what reads them is a quarter of what a worker would hold. It says which
+version this is, too.
 
 It is forked before anything else is imported, so it has the worker's own version of the code, whichever version the supervisor
 has; and on a second processor it gets ready while the worker imports what it works with.
@@ -40,8 +41,8 @@ class SettingsReader:
         sys.modules["pydantic"] = None  # type: ignore[assignment] # see router/settings/model.py
         return cls(ours, pid)
 
-    async def parse(self, values: Mapping[str, Any]) -> "Settings":
-        """What `router.settings.parse` says to these values. Raises SettingsError."""
+    async def parse(self, values: Mapping[str, Any]) -> tuple["Settings", str]:
+        """What `router.settings.parse` says to these values, and the program's version. Raises SettingsError."""
         from router.settings import SettingsError  # noqa: PLC0415 - it is of the classes that are chosen by `fork`
         from router.settings.model import unpacked  # noqa: PLC0415 - likewise
 
@@ -59,8 +60,8 @@ class SettingsReader:
             raise RuntimeError("the process that reads the settings ended without an answer")
         if said[:1] == b"!":
             raise SettingsError([(key, what) for key, what in json.loads(said[1:])])
-        found: Settings = unpacked(bytes(said))
-        return found
+        settings, version = unpacked(bytes(said))
+        return settings, version
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -75,7 +76,8 @@ def _read(end: socket.socket) -> None:
     """Answer the one question, and end."""
     status = 1
     try:
-        from router.settings import SettingsError, parse  # noqa: PLC0415 - only here, and not in the worker
+        from router.base.version import installed_version  # noqa: PLC0415 - only here, and not in the worker
+        from router.settings import SettingsError, parse  # noqa: PLC0415 - likewise
         from router.settings.model import packed  # noqa: PLC0415 - likewise
 
         asked = bytearray()
@@ -83,7 +85,7 @@ def _read(end: socket.socket) -> None:
             asked += data
         if asked:
             try:
-                said = packed(parse(json.loads(asked)))
+                said = packed((parse(json.loads(asked)), installed_version()))
             except SettingsError as error:
                 said = b"!" + json.dumps(error.problems).encode()
             end.sendall(said)

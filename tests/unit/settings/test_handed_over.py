@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+from router.base.version import installed_version
 from router.settings import Settings, parse
 from router.settings.model import SecretStr, packed, unpacked
 
@@ -36,7 +37,7 @@ def plain(value):
         return sorted(value)
     return {name: plain(one) for name, one in value.__dict__.items()} if hasattr(value, "model_copy") else str(value)
 try:
-    settings = asyncio.run(ask())
+    settings, version = asyncio.run(ask())
 except SettingsError as error:
     print(json.dumps(error.problems))
     sys.exit()
@@ -52,7 +53,8 @@ except AttributeError:
     pass
 else:
     raise AssertionError("not frozen")
-print(json.dumps([plain(settings), settings.login_url, sys.modules.get("pydantic_core") is None]))
+loaded = [name for name in ("pydantic_core", "importlib.metadata") if name in sys.modules]
+print(json.dumps([plain(settings), settings.login_url, version, loaded]))
 """
 
 
@@ -74,11 +76,12 @@ def _plain(value: Any) -> Any:
 
 def test_a_worker_gets_every_setting_without_pydantic() -> None:
     """As `parse` makes them, groups in their own classes with what is defined on them; frozen, and secrets not shown."""
-    theirs, login_url, without = worker(VALUES)
+    theirs, login_url, version, loaded = worker(VALUES)
     ours = parse(VALUES)
     assert theirs == _plain(ours)
     assert login_url == ours.login_url
-    assert without
+    assert version == installed_version()
+    assert loaded == []
 
 
 def test_a_worker_hears_what_is_wrong_with_its_settings() -> None:
