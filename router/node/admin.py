@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 from router.errors import API_METHOD_NOT_ALLOWED, INTERNAL_ERROR, NOT_FOUND, Problem
 from router.gate.peers import Certificates, is_direct
 from router.observe.exposition import wants_openmetrics
+from router.observe.figures import Figures
 from router.observe.loop_lag import timed
-from router.observe.merged_metrics import Figures
 from router.observe.metrics import Metrics
 
 CHECK_TIME = 1.0  # seconds for each check of readiness, all at once: less than a prober's own patience

@@ -19,7 +19,10 @@ from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.sync import CertificateSync
 from router.node.certificate_keeping import holding_certificates, keeping_certificates
-from router.node.ipc import ControlSide, StoreClient, VisitorsClient, WakeClient, WorkerSide
+from router.node.ipc.store_client import StoreClient
+from router.node.ipc.visitors_client import VisitorsClient
+from router.node.ipc.wake_client import WakeClient
+from router.node.ipc.worker_side import WorkerSide
 from router.node.process_role import ProcessRole
 from router.node.record_keeping import keeping, open_kept, packing_to
 from router.node.route_memory import RouteMemory
@@ -43,6 +46,7 @@ from router.settings import Settings
 if TYPE_CHECKING:
     from router.gate.handover import HandOver
     from router.node.control import Control
+    from router.node.ipc.control_side import ControlSide
     from router.records.keeper import Keeper
     from router.records.kept import KeptRecords
     from router.records.replays import Carrier
@@ -392,6 +396,8 @@ class App:
             )
             self._answers.on_event = self._worker_side.operator_event
         else:
+            from router.node.ipc.control_side import ControlSide  # noqa: PLC0415 - no worker has it
+
             self._control_side = self._memory.control_side = control_side = ControlSide(
                 self._settings.workers,
                 metrics=self._metrics,

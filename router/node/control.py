@@ -38,7 +38,7 @@ from router.node.admin import Admin, ConnectionLog, certificate_application
 from router.node.background import open_drains, periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
-from router.node.ipc import ControlSide
+from router.node.ipc.control_side import ControlSide
 from router.node.operator_acts import OperatorActs
 from router.node.operators import open_operators
 from router.node.platform_status import PlatformStatus

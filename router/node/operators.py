@@ -7,7 +7,7 @@ from typing import Any
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
-from router.node.ipc import ControlSide
+from router.node.ipc.control_side import ControlSide
 from router.node.sockets import ListenError
 from router.observe.log_levels import LogLevels
 from router.operator.log_levels import LogLevelRoutes

@@ -9,7 +9,7 @@ from router.gate.handover import HandOver
 from router.gate.platform import PlatformNames
 from router.jobs.runner import Jobs
 from router.node.admin import Check, Probe
-from router.node.ipc import ControlSide
+from router.node.ipc.control_side import ControlSide
 from router.node.surroundings import Surroundings
 from router.settings import Role
 

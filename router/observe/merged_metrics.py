@@ -7,7 +7,7 @@ are the successor's alone: a sum would fall when the first has gone, which reade
 Gauges of ours are added up: tunnels of both are open.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,10 +16,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 
 from router.observe.exposition import encoder
-
-# [family, type, help, whether it is added up, [[sample, labels, value], ...]] for each family; behind the value of a bucket may be
-# its exemplar: [labels, value, time or null].
-Figures = Sequence[Sequence[Any]]
+from router.observe.figures import Figures
 
 
 def figures(families: Iterable[Metric], label: Mapping[str, str], prefix: str, *, exemplars: bool = False) -> Figures:

@@ -24,6 +24,7 @@ from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
 from router.observe.exposition import encoder
+from router.observe.figures import Figures
 from router.observe.metric_table import BOUNDS, PREFIX, STATUS_CLASSES, TABLE, Row
 from router.observe.trace_context import trace_id_of
 
@@ -207,7 +208,7 @@ class Metrics:
         """`callback()` is the wall-clock time (seconds since 1970) of the monotonic instant 0, for the times of exemplars."""
         self._epoch = callback
 
-    def render(self, accept: str, others: Iterable[merged_metrics.Figures] | None = None) -> tuple[bytes, str]:
+    def render(self, accept: str, others: Iterable[Figures] | None = None) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type.
 
         `others` are the figures of the node's other processes, where it has some.
@@ -217,7 +218,7 @@ class Metrics:
         encode, content_type = encoder(accept)
         return encode(cast(Collector, self._registry)), content_type
 
-    def figures(self, exemplars: bool = False) -> merged_metrics.Figures:
+    def figures(self, exemplars: bool = False) -> Figures:
         """This process's metrics, for the one that joins them, with `exemplars` where it asks for them. The process has a number
         then."""
         return merged_metrics.figures(self._registry.collect(), self._worker, PREFIX, exemplars=exemplars)

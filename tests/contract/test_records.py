@@ -17,7 +17,9 @@ from router.base.clock import ManualClock, SystemClock
 from router.base.ids import new_id
 from router.cache import SharedCache
 from router.errors import StoreUnavailableError
-from router.node.ipc import ControlSide, StoreClient, WorkerSide
+from router.node.ipc.control_side import ControlSide
+from router.node.ipc.store_client import StoreClient
+from router.node.ipc.worker_side import WorkerSide
 from router.observe.metrics import Metrics
 from router.routes.batches import RecordSource
 from router.routes.records import (

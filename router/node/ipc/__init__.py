@@ -13,12 +13,6 @@
 like one node: every worker knows of a change before the API answers, `/metrics` shows all workers, and the control
 process knows when a resource was last used and which hosts were reached by https. Nothing is lost when a channel
 breaks: a worker reads the outbox (or hears the bus) from where it was, as soon as it can.
+
+Each module is imported by its own name: the supervisor, which only sends messages, would hold the rest for nothing.
 """
-
-from router.node.ipc.control_side import ControlSide
-from router.node.ipc.store_client import StoreClient
-from router.node.ipc.visitors_client import VisitorsClient
-from router.node.ipc.wake_client import WakeClient
-from router.node.ipc.worker_side import WorkerSide
-
-__all__ = ["ControlSide", "StoreClient", "VisitorsClient", "WakeClient", "WorkerSide"]

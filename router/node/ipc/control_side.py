@@ -34,7 +34,7 @@ from router.node.ipc.messages import (
     StoreRequest,
 )
 from router.node.ipc.store_server import StoreServer
-from router.observe.merged_metrics import Figures
+from router.observe.figures import Figures
 from router.observe.metrics import Metrics
 from router.records.keeper import Keeper
 from router.records.packing import FORM

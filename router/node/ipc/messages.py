@@ -54,8 +54,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from router.errors import StoreUnavailableError
-from router.observe.merged_metrics import Figures
-from router.records.packing import FORM
+from router.observe.figures import Figures
 
 A = TypeVar("A")
 
@@ -598,10 +597,10 @@ class SetLogLevels(Message):
     levels: Mapping[str, Sequence[Any]]
 
 
-def records_line(pack: bytes) -> bytes:
+def records_line(form: int, pack: bytes) -> bytes:
     """`RequestRecords` of a pack as it is written, where nothing was lost: made past `json`, which takes three times as long as the
     rest of it, since a worker sends one with every 64 requests."""
-    return b'{"do":"request records","form":%d,"pack":"%b"}\n' % (FORM, b64encode(pack))
+    return b'{"do":"request records","form":%d,"pack":"%b"}\n' % (form, b64encode(pack))
 
 
 class Direction:

@@ -29,7 +29,7 @@ from router.node.ipc.messages import (
     StoreRequest,
     records_line,
 )
-from router.observe.merged_metrics import Figures
+from router.observe.figures import Figures
 from router.records.keeper import Lost, add_lost, tally
 from router.records.packing import FORM
 from router.routes.changed_keys import Touched
@@ -119,7 +119,7 @@ class WorkerSide:
             message = RequestRecords("", FORM, lost)
             if any(channel.send(message) for channel in reversed(self._with_store)):
                 self._lost_records.clear()
-        line = records_line(pack)
+        line = records_line(FORM, pack)
         if not any(channel.write(line) for channel in reversed(self._with_store)):
             add_lost(self._lost_records, tally(pack))
 

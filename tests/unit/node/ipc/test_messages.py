@@ -212,5 +212,5 @@ def test_answers_come_back_as_they_were(request_: Request[Any], answer: Message)
 
 def test_records_are_written_past_json() -> None:
     """As JSON would write them."""
-    line = json.loads(records_line(b"\x00pack"))
+    line = json.loads(records_line(FORM, b"\x00pack"))
     assert TO_CONTROL.decode(line) == RequestRecords("AHBhY2s=", FORM)

@@ -14,7 +14,7 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
     """It starts before all others, and stays: neither the proxy nor the store nor the API is in it."""
     code = (
         "import sys, router.node.processes.serve, router.node.processes.supervisor\n"
-        "heavy = ('router.node.app', 'router.proxy', 'router.store', 'router.api', 'sqlalchemy', 'aiohttp')\n"
+        "heavy = ('router.node.app', 'router.proxy', 'router.store', 'router.api', 'sqlalchemy', 'aiohttp', 'jinja2', 'prometheus_client')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
