@@ -80,7 +80,7 @@ class Tunnel:
         self.client.other, self.backend.other = self.backend, self.client
         worker.clients.discard(incoming)
         incoming.exchange = None
-        # The last head is written, and what the record needs of it the exchange has: a kilobyte less for each tunnel, for hours.
+        # The last head is written, and what the record needs of it the exchange has: half a kilobyte less for each tunnel, for hours.
         incoming.client_info = exchange.client_info = _NOBODY
         incoming.told = None
         if exchange.visit is None or exchange.visit.capture is None:
