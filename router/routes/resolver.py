@@ -4,7 +4,7 @@
 was stored. `resolve` does the rest. A change calls `drop` with the keys it touched.
 
 A route whose time is nearly over is looked up again behind the request that notices it, so that no request to a host
-in use waits for that. Where nothing has changed the route stays, with all that the data plane has derived from it.
+in use waits for that.
 
 When a look-up and a change cross: `drop` detaches the look-ups in progress for its keys. Requests that already wait get
 their result, which is not remembered; a request after the change starts a look-up of its own.
@@ -274,18 +274,14 @@ class Resolver:
             decision = decide(name, meanings, found, self._platform_domain, self._reserved_ports)
             # A port that a resource does not expose is unknown too: a scan of 65,535 ports must evict no route.
             known = decision.problem is not errors.HOST_NOT_FOUND
-            now, ttl = self._now(), self._limits.ttl if known else self._limits.unknown_ttl
-            if flight.detached:
-                return Route(name, decision, keys=keys, source=found.source, expires=now + ttl)
-            decision = replace(decision, steps=())  # `explain` decides anew: nothing reads them here
-            route = self._known.get(host)
-            if route is None or route.decision != decision:
-                route = Route(name, decision, keys=keys, source=found.source, expires=now + ttl)
-                self._remember(host, route, known=known)
-            route.source = found.source
-            route.expires = now + ttl
-            route.fresh_until = now + ttl * _RENEWED if known else route.expires
+            ttl = self._limits.ttl if known else self._limits.unknown_ttl
+            route = Route(name, decision, keys=keys, source=found.source, expires=self._now() + ttl)
             route.stale_until = route.expires + self._limits.stale_if_error
+            if known:
+                route.fresh_until -= ttl * (1 - _RENEWED)
+            if not flight.detached:
+                route.decision = replace(decision, steps=())  # `explain` decides anew: nothing reads them here
+                self._remember(host, route, known=known)
             return route
         finally:
             if not flight.detached:
