@@ -6,6 +6,7 @@ record and puts it into the outbox, in the same transaction. So no service can f
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -55,6 +56,7 @@ _RAISE = Upsert(
 _FILL = sa.insert(outbox).returning(outbox.c.id)
 
 
+@cache
 def _raise_and_fill() -> sa.Executable:
     """PostgreSQL's way: both in one statement, which is the same however many keys there are."""
     keys = sa.func.unnest(sa.bindparam("keys", type_=ARRAY(sa.String)))
@@ -68,8 +70,6 @@ def _raise_and_fill() -> sa.Executable:
     rows = sa.select(raised.c.key, raised.c.version, sa.bindparam("now", type_=Instant), moved).order_by(raised.c.key)
     return sa.insert(outbox).from_select(["key", "version", "created_at", "moved"], rows).returning(outbox.c.id)
 
-
-_RAISE_AND_FILL = _raise_and_fill()
 
 _CHUNK = 500  # rows per statement: far below both databases' limits on parameters
 
@@ -110,7 +110,7 @@ class Changes:
         ids: list[int] = []
         if connection.dialect.name == "postgresql":
             parameters = {"keys": list(keys), "moved": sorted(moved), "now": now}
-            ids += await connection.scalars(_RAISE_AND_FILL, parameters)
+            ids += await connection.scalars(_raise_and_fill(), parameters)
             await notify(connection)
             return keys, tuple(ids)
         for chunk in chunks(keys):

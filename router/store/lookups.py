@@ -5,6 +5,7 @@ BEGIN and COMMIT; so there a single statement reads everything, as of one instan
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -124,7 +125,9 @@ def _any(name: str) -> queries.Among:
     return lambda column: column == sa.any_(sa.bindparam(name, type_=ARRAY(sa.String)))
 
 
-def _at_once() -> sa.Select[Any]:
+@cache
+def at_once() -> sa.Select[Any]:
+    """PostgreSQL's statement that finds everything in one round trip."""
     of_names = sa.select(custom_domains.c.resource_id).where(_any("names")(custom_domains.c.fqdn))
     wanted = queries.select_wanted(_any("slugs"), of_names).cte("wanted")
     parts: dict[str, sa.Select[Any] | sa.CompoundSelect[Any]] = {
@@ -155,11 +158,8 @@ def _as_json(select: sa.Select[Any] | sa.CompoundSelect[Any]) -> sa.ScalarSelect
     return sa.select(sa.func.json_agg(rows.table_valued(), type_=sa.JSON())).scalar_subquery()
 
 
-AT_ONCE = _at_once()
-
-
 class AtOnce:
-    """Lookups in what `AT_ONCE` has found."""
+    """Lookups in what `at_once` has found."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         self._found = {name: [SimpleNamespace(**row) for row in rows or ()] for name, rows in found.items()}

@@ -45,7 +45,7 @@ from router.routes.wakes import Wake, WakeRecord, WakeState, wake_key
 from router.store.connection import Reader
 from router.store.failures import translated
 from router.store.lookup_queries import SEEN
-from router.store.lookups import AT_ONCE, AtOnce, Lookups, OneByOne
+from router.store.lookups import AtOnce, Lookups, OneByOne, at_once
 from router.store.policies import is_public, policies_of
 from router.store.wakes import wake_of
 from router.tenancy.branding import on_pages
@@ -58,6 +58,8 @@ class SqlRecords:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        if reader.dialect.name != "sqlite":
+            at_once()  # else the first visitor would wait for it
 
     async def fetch(self, keys: Sequence[str]) -> Found:
         """Raises StoreUnavailableError."""
@@ -84,7 +86,7 @@ class SqlRecords:
             "session_ids": _named("session:", wanted),
         }
         with translated():
-            found = await self._reader.one(AT_ONCE, sought)
+            found = await self._reader.one(at_once(), sought)
         return _read(AtOnce(found), wanted)
 
 

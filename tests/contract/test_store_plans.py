@@ -66,7 +66,7 @@ async def test_postgresql_looks_up_by_index(database: str) -> None:
     for rows in (PREVIEWS, SECRETS, ISSUERS, LOGINS, SESSIONS):
         await execute(database, rows)
     await execute(database, "ANALYZE")
-    statement = lookups.AT_ONCE.compile(dialect=postgresql.dialect())
+    statement = lookups.at_once().compile(dialect=postgresql.dialect())
     values = {
         "keys": [],
         "names": ["www.site1.com"],
