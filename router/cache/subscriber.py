@@ -13,6 +13,7 @@ revokes a key or makes a preview private is promised.
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from redis.asyncio.client import PubSub
@@ -36,16 +37,31 @@ _log = structlog.get_logger("router.cache")
 
 
 class _BusSilence:
-    """routes.follower.Watch: there is something to read in the store while the bus is not heard."""
+    """routes.follower.Watch: there is something to read in the store while the bus is not heard.
 
-    def __init__(self, connected: Callable[[], bool]) -> None:
-        self._connected = connected
+    `left` is for how many seconds it still counts as heard, without another word.
+    """
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        self._left = left
+        self._lost = asyncio.Event()
+
+    def lost(self) -> None:
+        """The bus is not heard from now on: wake whoever pauses."""
+        self._lost.set()
+        self._lost = asyncio.Event()
 
     def moved(self) -> bool:
-        return not self._connected()
+        return self._left() <= 0
 
     async def pause(self) -> None:
-        await asyncio.sleep(_POLL_INTERVAL)
+        left = self._left()
+        if left <= 0:
+            await asyncio.sleep(_POLL_INTERVAL)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._lost.wait()
 
     async def back_off(self, wait: float) -> None:
         await asyncio.sleep(min(wait, _RETRY[1]))
@@ -77,9 +93,10 @@ class Subscriber:
         self._now = clock.monotonic
         self._breaker = client.breaker()
         self._tasks = Tasks("subscriber")
+        self._silence = _BusSilence(lambda: self._heard_for(min(settings.silence, settings.heartbeat + _LATE)))
         self._follower = OutboxFollower(
             feed,
-            _BusSilence(lambda: self._heard_within(min(settings.silence, settings.heartbeat + _LATE))),
+            self._silence,
             on_keys=on_keys,
             on_gap=on_gap,
             on_position=self._happened,
@@ -92,10 +109,11 @@ class Subscriber:
     @property
     def connected(self) -> bool:
         """Whether the bus is heard."""
-        return self._heard_within(self._settings.silence)
+        return self._heard_for(self._settings.silence) > 0
 
-    def _heard_within(self, seconds: float) -> bool:
-        return self._message_at is not None and self._now() - self._message_at < seconds
+    def _heard_for(self, seconds: float) -> float:
+        """How much is left of these seconds since it last said anything; 0 or less: it is silent."""
+        return 0.0 if self._message_at is None else self._message_at + seconds - self._now()
 
     async def start(self, *, required: bool = True) -> None:
         """Hear of what is committed from now on. Raises StoreUnavailableError where the store is away and `required`; else
@@ -136,6 +154,7 @@ class Subscriber:
                     _log.warning("bus lost", error=str(error))
                 self.error = str(error) or type(error).__name__
                 self._message_at = None
+                self._silence.lost()
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
             wait = min(wait * 2, longest)
 

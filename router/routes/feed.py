@@ -14,10 +14,13 @@ class VersionedSource(Protocol):
 
 
 class Feed(Protocol):
-    """The outbox. All but `moved` raise StoreUnavailableError."""
+    """The outbox. All but `moved` and `pause` raise StoreUnavailableError."""
 
     def moved(self) -> bool:
         """Whether another process may have committed since the last call; True where that is not known."""
+
+    async def pause(self) -> None:
+        """Wait until it is time to ask `moved` again: a moment, or until a signal where there are signals."""
 
     async def newest(self) -> int:
         """The number of the newest change, 0 before the first."""

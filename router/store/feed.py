@@ -25,6 +25,10 @@ class Feed:
         """Whether another process may have committed since the last call."""
         return self._watch.moved()
 
+    async def pause(self) -> None:
+        """Wait until it is time to ask again, a second at most."""
+        await self._watch.pause()
+
     async def newest(self) -> int:
         """The number of the newest change, 0 before the first."""
         return await self._scalar(sa.func.max(outbox.c.id)) or 0

@@ -84,6 +84,9 @@ class MemoryStore:
     def moved(self) -> bool:
         return True
 
+    async def pause(self) -> None:
+        await asyncio.sleep(0.02)
+
     async def newest(self) -> int:
         self._check()
         return self.last

@@ -71,6 +71,9 @@ class FeedClient:
         """Always: it can't be known without asking."""
         return True
 
+    async def pause(self) -> None:
+        await asyncio.sleep(POLL_INTERVAL)
+
     async def newest(self) -> int:
         return (await self._worker_side.ask(NewestRequest, self._within)).number
 
