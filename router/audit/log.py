@@ -6,7 +6,6 @@ many different ones are kept apart: who is refused a thousand times a second wri
 bound; what comes on top is lost and counted.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,6 +16,7 @@ from router.audit.act import Act
 from router.audit.entry import Actor, AuditTx, Entry, EntryFilter, Outcome, Via
 from router.base.clock import Clock
 from router.base.paging import FIRST, Window
+from router.base.ticks import tick
 from router.base.transactions import Transactions
 from router.errors import NOT_FOUND, RouterError, StoreUnavailableError
 
@@ -149,7 +149,7 @@ class AuditLog:
     async def run(self) -> None:
         """Store what waits, again and again, until cancelled."""
         while True:
-            await asyncio.sleep(EVERY)
+            await tick(EVERY)
             try:
                 await self.flush()
             except StoreUnavailableError as error:

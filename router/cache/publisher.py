@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
+from router.base.ticks import until_tick
 from router.cache.client import CacheUnavailableError, Client
 from router.cache.messages import BusMessage, encode_message
 from router.cache.shards import EMPTYING, Shard, Shards
@@ -148,7 +149,7 @@ class Publisher:
         due = [self._heartbeat_at, *(place.retry_at for place in self._places if place.failing)]
         left = max(0.0, min(due) - self._now()) if settled else _POLL_INTERVAL
         rest = Tasks("publisher's rest")
-        waited = [rest.start("hear of own commits", self._wake.wait())]
+        waited: list[asyncio.Task[Any]] = [rest.start("hear of own commits", self._wake.wait())]
         if settled:
             waited.append(rest.start("hear of others' commits", self._feed.pause()))
         try:
@@ -298,7 +299,7 @@ class Publisher:
 
     async def _heartbeat(self, due: Sequence[_Place]) -> None:
         """See where the offsets really are, and say on the bus what has been told."""
-        self._heartbeat_at = self._now() + self._settings.heartbeat
+        self._heartbeat_at = self._now() + until_tick(self._settings.heartbeat)
         known = [place for place in due if place.offset not in {None, EMPTYING}]
         await self._reach(known, lambda place: place.shard.advance({}, start=place.offset or 0, to=place.told))
         # What was announced just now may still be on its way through a Cluster: it counts as missed a heartbeat later.

@@ -17,6 +17,7 @@ import structlog
 from router.base.clock import Clock, ClockWatch
 from router.base.secret_box import SecretLostError
 from router.base.tasks import Tasks
+from router.base.ticks import tick
 from router.certificates.held import HeldCertificate, HeldLog, Origin
 from router.errors import StoreUnavailableError
 from router.gate.handover import HandOver
@@ -78,7 +79,7 @@ class HeldSync:
     async def _follow(self) -> None:
         while True:
             if self._after is None or self._away:
-                await asyncio.sleep(POLL_INTERVAL)
+                await tick(POLL_INTERVAL)
             await self._round()
 
     async def _round(self) -> None:

@@ -24,6 +24,7 @@ import structlog
 
 from router.base.clock import Clock, ClockWatch
 from router.base.tasks import Tasks
+from router.base.ticks import until_tick
 from router.domains.certificates import Attempt, CertificateDelta, Leaf, Outcome, Read, Seen
 from router.errors import StoreUnavailableError
 from router.gate.budgets import Budgets
@@ -186,7 +187,7 @@ class CertificateSync:
         while True:
             if self._after is None:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_interval):
+                    async with asyncio.timeout(until_tick(self._poll_interval)):
                         await self._something.wait()
             self._budgets.sweep()
             await self._exchange()

@@ -15,6 +15,7 @@ import structlog
 from router.access.visitors import Visitors
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
+from router.base.ticks import tick
 from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.sync import CertificateSync
@@ -488,7 +489,7 @@ class App:
 
     async def _look_at_itself(self, lag: LoopLag) -> None:
         while True:
-            await asyncio.sleep(1.0)
+            await tick(1.0)
             self._metrics.count("log_lines_lost", by=logs.take_lost())
             lag.look()
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import structlog
 
 from router.base.clock import Clock
+from router.base.ticks import until_tick
 from router.observe.access import JsonLines, Lines, TextLines
 from router.observe.ended_exchange import Finished
 from router.observe.metrics import Metrics
@@ -134,7 +135,7 @@ class Recorder:
         pause = interval
         try:
             while True:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause if pause < interval * _REST else until_tick(pause))
                 pause = interval if self.finished else min(pause * 1.5, interval * _REST)
                 self.flush()
                 self.look_for_lost()

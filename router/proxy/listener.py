@@ -14,6 +14,7 @@ from router import errors
 from router.access.keys import UNKNOWN, AccessKeys
 from router.base.addresses import Network
 from router.base.clock import Clock
+from router.base.ticks import tick
 from router.errors import Problem, StoreUnavailableError
 from router.observe import endings
 from router.observe.ended_exchange import Finished
@@ -339,7 +340,7 @@ class Proxy:
     async def _watch(self) -> None:
         """Check every second what is open, until cancelled."""
         while True:
-            await asyncio.sleep(_WATCH_EVERY)
+            await tick(_WATCH_EVERY)
             self.check_open()
 
     def check_open(self) -> None:

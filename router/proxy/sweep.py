@@ -1,4 +1,4 @@
-"""Deadlines of connections, enforced by a pass over all of them twice a second.
+"""Deadlines of connections, enforced by a pass over all of them twice a second; once a second while nothing is open.
 
 A timer per connection would be set and cancelled with every request. One pass over 20,000 connections takes about a
 millisecond, so a pass per second costs a tenth of a percent, and a deadline is at most a second late. Where a limit is
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Union
 
 import structlog
 
+from router.base.ticks import until_tick
 from router.proxy import socket_state
 from router.proxy.worker_state import WorkerState
 from router.settings import Limits
@@ -26,6 +27,8 @@ Connection = Union["ClientConnection", "Tunnel"]
 
 _MAX_PAUSE: Final = 0.5
 _MIN_PAUSE: Final = 0.01
+_SHARE: Final = 5  # passes in the shortest limit
+_REST_PAUSE: Final = 1.0  # where nothing is open
 _PER_TURN: Final = 500  # connections of which the kernel is asked in one turn of the loop, at some 2 µs
 _PROGRESS_EVERY: Final = 0.1  # of `body_idle`: between two checks of whether what was written is being taken
 _EXPIRED_PER_TURN: Final = 32  # connections that are ended at once, at some 20 µs each
@@ -51,14 +54,15 @@ def pause_of(limits: Limits) -> float:
         limits.tunnel_lifetime,
         limits.queue_time or limits.tunnel_lifetime,
     )
-    return max(_MIN_PAUSE, min(_MAX_PAUSE, shortest / 5))
+    return max(_MIN_PAUSE, min(_MAX_PAUSE, shortest / _SHARE))
 
 
 async def sweep(worker: WorkerState) -> None:
     """Enforce the deadlines until cancelled."""
     pause = pause_of(worker.limits)
+    rest = min(_REST_PAUSE, pause * _SHARE)  # what comes meanwhile has a limit longer than that
     while True:
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause if worker.open else until_tick(rest))
         try:
             await _pass(worker)
         except Exception:  # noqa: BLE001 - without the sweep no deadline would be kept

@@ -302,6 +302,13 @@ class WorkerState:
         for note in self._errors.take(_ERRORS_AT_ONCE):
             self._on_error(note)
 
+    @property
+    def open(self) -> bool:
+        """Whether there is any connection, so that the sweep has deadlines to keep."""
+        return bool(
+            self.clients or self.tunnels or self.backends or self.http2_clients or self.http2_backends or self.leaving
+        )
+
     def leave(self, transport: asyncio.Transport, tenant: "Share | None") -> None:
         """A side of an ended tunnel has bytes left to send: it has a while for that (`abort_leaving`). It holds a descriptor
         and a buffer that no limit counts any more, so their number is bounded, and no tenant can use up all of it."""

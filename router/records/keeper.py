@@ -74,6 +74,7 @@ class Keeper:
         self._away = False
         self._totals_due = self._prune_due = 0.0
         self._tasks = Tasks("request records")
+        self._came = asyncio.Event()
         self._closing = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         metrics.gauge("request_packs_waiting_bytes", lambda: float(self._waiting))
@@ -87,18 +88,21 @@ class Keeper:
             return
         self._packs.append(pack)
         self._waiting += len(pack)
+        self._came.set()
 
     def take_capture(self, told: Mapping[str, Any]) -> bool:
         """What was captured of an exchange, as `proxy.capture` tells it; False where too much of it waits already."""
         if self._codec is None or len(self._captures) >= _MAX_CAPTURES:
             return False
         self._captures.append(told)
+        self._came.set()
         return True
 
     def lose(self, lost: Mapping[tuple[bytes, bytes], int]) -> None:
         """So many records of these tenants and resources have not come here, or can't be kept."""
         add_lost(self._lost, lost)
         self._metrics.count("request_records", "lost", by=sum(lost.values()))
+        self._came.set()
 
     def start(self) -> None:
         """Store what comes until `close`."""
@@ -106,9 +110,7 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STORE_EVERY):
-                    await self._closing.wait()
+            await self._rest()
             try:
                 await self._round()
             except Exception:  # noqa: BLE001  # a fault of ours; whoever comes next is recorded all the same
@@ -116,6 +118,19 @@ class Keeper:
                 self._give_up()
             if self._closing.is_set():
                 return
+
+    async def _rest(self) -> None:
+        """Wait until something has come or is due, and then for what comes with it."""
+        waits = self._records or self._totals or self._stored_captures or self._captures
+        if not waits:
+            due = min(self._totals_due, self._prune_due) if self._reader.counting.counts else self._prune_due
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - self._clock.monotonic())):
+                    await self._came.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORE_EVERY):
+                await self._closing.wait()
+        self._came.clear()
 
     async def _round(self) -> None:
         await self.flush()
@@ -149,6 +164,7 @@ class Keeper:
         """Store what waits, if that can be done soon, and close the store."""
         self._totals_due = 0.0
         self._closing.set()
+        self._came.set()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=_CLOSE_TIME)
             if not self._running.done():
@@ -212,7 +228,7 @@ class Keeper:
             size += len(packs[-1])
         self._waiting -= size
         monotonic = self._clock.monotonic()
-        with_totals = monotonic >= self._totals_due
+        with_totals = monotonic >= self._totals_due and (bool(packs) or self._reader.counting.counts)
         if with_totals:
             self._totals_due = monotonic + _TOTALS_EVERY
         if not packs and not with_totals and not self._lost:

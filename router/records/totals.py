@@ -105,6 +105,11 @@ class Counting:
             self._routes[resource, minute] = routes + 1
         return key, count
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is a minute that is not forgotten yet."""
+        return bool(self._counts)
+
     def take_changed(self, now: int) -> list[Totals]:
         """What has changed since this was last asked, with the sums of tenants behind the rest. Minutes that are over by `now` are forgotten
         then: what comes later is another part of them."""

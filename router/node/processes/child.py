@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from router.base.tasks import Tasks
+from router.base.ticks import tick
 from router.errors import RouterError, StoreUnavailableError
 from router.node.app import App
 from router.node.ipc.messages import (
@@ -151,7 +152,7 @@ class _Child:
     async def _send_heartbeats(self, pause: float) -> None:
         while True:
             self._control_socket.send(Heartbeat())
-            await asyncio.sleep(pause)
+            await tick(pause)  # with all other processes of this machine: the supervisor is woken once for them
 
     async def _obey(self, app: App) -> None:
         """Do what has to be done in order."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import structlog
 
-from router.node.ipc.messages import Direction, Message, encode
+from router.node.ipc.messages import TO_SUPERVISOR, Direction, Heartbeat, Message, encode
 
 _MAX_MESSAGE = 1024 * 1024
 _MAX_DESCRIPTORS = 1
+_HEARTBEAT = json.dumps(encode(Heartbeat())).encode()  # four a second of each process
 
 _log = structlog.get_logger("router.node.processes")
 
@@ -48,10 +49,9 @@ class ControlSocket:
         """Send it. False where the other side has gone or does not read."""
         if not self._open:
             return False
+        data = _HEARTBEAT if isinstance(message, Heartbeat) else json.dumps(encode(message)).encode()
         try:
-            socket.send_fds(
-                self._end, [json.dumps(encode(message)).encode()], [] if passed is None else [passed.fileno()]
-            )
+            socket.send_fds(self._end, [data], [] if passed is None else [passed.fileno()])
         except OSError:
             return False
         return True
@@ -92,7 +92,8 @@ class ControlSocket:
             one.setblocking(False)
         if data:
             try:
-                message = self._hears.decode(json.loads(data))
+                beats = data == _HEARTBEAT and self._hears is TO_SUPERVISOR
+                message = Heartbeat() if beats else self._hears.decode(json.loads(data))
             except (LookupError, TypeError) as error:  # of another version
                 _log.warning("message between processes not understood", error=str(error))
             else:

@@ -25,6 +25,7 @@ import uvloop
 
 from router.base.clock import SystemClock
 from router.base.tasks import Tasks
+from router.base.ticks import tick
 from router.node.ipc.messages import ReopenLogs, StandBack, StandIn, Start
 from router.node.process_role import FIXED
 from router.node.processes import systemd
@@ -121,7 +122,7 @@ class Supervisor:
 
     async def _count_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat)
+            await tick(self._heartbeat)
             for process in tuple(self._processes):
                 process.missed_heartbeat(self._max_missed)
             self._stand_in()

@@ -84,6 +84,46 @@ async def test_whoever_commits_elsewhere_is_delivered_for(url: str, limits: Redi
         assert await one.fetch("slug:shop") == (SHOP, "redis")
 
 
+class Quiet(MemoryStore):
+    """A store that says when something was committed elsewhere; it counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.news = asyncio.Event()
+        self.paused = self.looks = 0
+
+    def moved(self) -> bool:
+        self.looks += 1
+        return True
+
+    async def pause(self) -> None:
+        self.paused += 1
+        try:
+            await self.news.wait()
+        finally:
+            self.paused -= 1
+
+
+async def test_the_outbox_is_looked_at_when_something_was_committed(server: Server, limits: Redis) -> None:
+    """By others, of whom the store tells, or by this process. While all is delivered nobody looks."""
+    quiet, seldom = Quiet(), limits.model_copy(update={"heartbeat": 600.0, "silence": 600.0})
+    async with Member(server.url, quiet, limits=seldom) as one:
+        await ready(one)
+        await eventually(lambda: quiet.paused, "it waits")
+        looks = quiet.looks
+        one.commit("slug:shop", SHOP)
+        await knows(one, "slug:shop", SHOP)
+        await eventually(lambda: quiet.paused, "it waits again")
+        assert quiet.looks <= looks + 2
+        looks = quiet.looks
+        quiet.commit("slug:blog", BLOG)
+        quiet.news.set()
+        await eventually(lambda: "slug:blog" in one.keys, "the other's change is heard")
+        quiet.news.clear()
+        await eventually(lambda: quiet.paused, "it waits again")
+        assert quiet.looks > looks
+
+
 @pytest.mark.realtime
 async def test_what_redis_missed_is_delivered_when_it_is_back(
     folder: Path, short_limits: Redis, ledger: MemoryStore

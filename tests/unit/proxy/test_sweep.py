@@ -9,6 +9,7 @@ from router.base.clock import ManualClock
 from router.proxy.client import ClientConnection
 from router.proxy.sweep import pause_of, run, sweep
 from router.settings import Limits
+from tests.support.waiting import eventually
 from tests.unit.proxy.build import Line, aborted, build_worker, connect, record, route
 
 PAUSES = [
@@ -45,6 +46,30 @@ def test_a_pass_sets_the_coarse_clock() -> None:
     assert worker.now == 0
     run(worker)
     assert worker.now == 5
+
+
+@pytest.mark.asyncio
+async def test_passes_are_seldom_while_nothing_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One a second, or as often as the shortest limit; what is open is looked at as often as it needs."""
+    waits: list[float] = []
+
+    def at_once(every: float) -> float:
+        waits.append(every)
+        return 0.001
+
+    monkeypatch.setattr("router.proxy.sweep.until_tick", at_once)
+    for limits, rest in (({}, 1.0), ({"half_close": 0.1}, 0.1)):
+        worker = build_worker(**limits)
+        waits.clear()
+        sweeping = asyncio.ensure_future(sweep(worker))
+        await eventually(lambda: len(waits) >= 2, "passes while nothing is open")
+        assert waits[0] == pytest.approx(rest)
+        assert not worker.open
+        client = ClientConnection(worker)
+        client.connection_made(Line(peer="192.0.2.1"))
+        assert worker.open
+        sweeping.cancel()
+        client.finish()
 
 
 @pytest.mark.asyncio

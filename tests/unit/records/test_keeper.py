@@ -91,6 +91,29 @@ async def test_a_fault_of_ours_ends_no_recording(
     assert value(metrics, 'request_records_total{result="lost"}') == 2
 
 
+async def test_a_keeper_rests_while_nothing_comes(
+    keeper: Keeper, kept: MemoryKept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks when it starts, when something has come, and at the end."""
+    monkeypatch.setattr(keeping, "STORE_EVERY", 0.001)
+    rounds, work = 0, keeper._round
+
+    async def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        await work()
+
+    monkeypatch.setattr(keeper, "_round", count)
+    keeper.start()
+    await eventually(lambda: rounds == 1, "it has looked")
+    for number in range(1, 4):
+        keeper.take(pack([exchange(id=b"%d" % number)]))
+        await eventually(lambda number=number: len(kept.records) == number, "it is stored")
+        assert rounds == 1 + number
+    await keeper.close()
+    assert rounds == 5
+
+
 async def test_a_long_outage_leaves_a_gap(
     keeper: Keeper, kept: MemoryKept, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
