@@ -91,6 +91,9 @@ class LogDrainRows(Protocol):
 
     async def delete(self, drain_id: str) -> None: ...
 
+    async def any(self) -> bool:
+        """Whether any is active."""
+
     async def due(self, newest: int, now: datetime) -> Sequence[LogDrain]:
         """Those that are active, have not seen the record `newest`, and may be tried by `now`."""
 

@@ -63,8 +63,10 @@ class DrainJob:
         box: SecretBox,
         oldest: Callable[[datetime], int],
         metrics: Metrics,
+        commits: Callable[[], int],
     ) -> None:
-        """`oldest` gives the id of the oldest record that is not about to be deleted at an instant."""
+        """`oldest` gives the id of the oldest record that is not about to be deleted at an instant; `commits` a number that is
+        another one when something was committed to the store."""
         self._store = store
         self._clock = clock
         self._kept = kept
@@ -72,6 +74,8 @@ class DrainJob:
         self._box = box
         self._oldest = oldest
         self._metrics = metrics
+        self._commits = commits
+        self._none_at: int | None = None  # that number, when none was active
         metrics.gauge("log_drains_in_flight", lambda: float(len(self._under_way)))
         self._tasks = Tasks("log drains")
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -88,6 +92,13 @@ class DrainJob:
     async def round(self, lease: Lease) -> None:
         """Begin to send what is new, and don't wait for it. Raises StoreUnavailableError."""
         if self._stopped:
+            return
+        commits = self._commits()
+        if commits == self._none_at:
+            return
+        async with self._store.read() as tx:
+            self._none_at = None if await tx.log_drains.any() else commits
+        if self._none_at is not None:
             return
         newest = await self._kept.newest()
         async with self._store.read() as tx:

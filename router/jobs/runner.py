@@ -12,9 +12,9 @@ The store keeps when each job last succeeded, beside its lease. A job that has n
 overdue; `overdue` reports it in every process that could run it, whichever process should have and whatever went wrong.
 
 A job runs soon after its lease was acquired, then every `every` seconds, give or take a tenth, so that jobs don't stay
-in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due. With SQLite
-the store tells whether anything was committed since a job last ran. If nothing was, a job with `rests` waits up to `REST` seconds
-before it runs again, so an idle node uses little processor time.
+in step. A run that fails or takes too long is logged and counted, and the job runs again when it is next due. The store tells
+whether anything was committed since a job last ran. If nothing was, a job with `rests` waits up to `REST` seconds before it runs
+again, and one with `awaits_time` until something is due, so that an idle node uses little processor time.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -40,6 +41,7 @@ POLL_INTERVAL = 1.0  # seconds between two looks for free leases
 # Seconds that a job which `rests` is not run where the store says that nothing was committed since it last was: only the time
 # has passed then, so what becomes due meanwhile is begun so much later.
 REST = 5.0
+_LONGEST_REST = 60.0
 _RENEWALS = 3
 _PERIODS = 3  # that a job may not have been done
 _JITTER = 0.1  # of `every`
@@ -61,15 +63,30 @@ class Job:
     work: Callable[[Lease], Awaitable[object]]
     slice: int | None = None
     rests: bool = False  # it looks at nothing but the store and the time: see `REST`
+    awaits_time: bool = False  # and when it has something to do next, `due_in` knows
 
     @property
     def key(self) -> str:
         return self.name if self.slice is None else f"{self.name}/{self.slice}"
 
     @property
+    def longest_rest(self) -> float:
+        """Seconds that it may not be run while nothing is due. The clock may have been set meanwhile."""
+        return max(REST, min(_LONGEST_REST, self.overdue_after / 2))
+
+    @property
     def overdue_after(self) -> float:
         """Seconds without a success after which it is overdue."""
         return _PERIODS * self.every + self.within
+
+
+class CommitCount(Protocol):
+    """A number that is another one when something was committed; the store's."""
+
+    def __call__(self) -> int: ...
+
+    async def moved(self, since: int) -> None:
+        """Wait until it is not `since` any more."""
 
 
 @dataclass(slots=True)
@@ -80,8 +97,7 @@ class _Holding:
 
 
 class Jobs:
-    """The jobs that this process would do. `commits` is a number that is another one when something was committed; None: the store
-    has none. `poll_interval` and `ttl` are for tests."""
+    """The jobs that this process would do. `commits` None: the store can't tell whether something was committed. `due_in` says in how many seconds something is due. `poll_interval` and `ttl` are for tests."""
 
     def __init__(
         self,
@@ -90,7 +106,8 @@ class Jobs:
         leases: Leases,
         metrics: Metrics,
         clock: Clock,
-        commits: Callable[[], int] | None = None,
+        commits: CommitCount | None = None,
+        due_in: Callable[[], Awaitable[float]] | None = None,
         poll_interval: float = POLL_INTERVAL,
         ttl: float = TTL,
     ) -> None:
@@ -100,8 +117,10 @@ class Jobs:
         self._metrics = metrics
         self._clock = clock
         self._commits = commits
-        self._last_commits = 0
-        self._committed = asyncio.Event()
+        self._due_in = due_in
+        self._due: tuple[int, float] | None = (
+            None  # after how many commits it was asked when something is due, and when that is
+        )
         self._poll_interval = poll_interval
         self._ttl = ttl
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4()}"
@@ -166,7 +185,6 @@ class Jobs:
             else:
                 self._away = False
             self._drop_expired()
-            self._look_at_commits()
             await asyncio.sleep(self._poll_interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
 
     def _renew_timeout(self) -> float:
@@ -262,21 +280,26 @@ class Jobs:
                 return
             await asyncio.sleep(job.every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
             if commits is not None and self._commits is not None and self._commits() == commits:
-                await self._rest(began + REST - self._clock.monotonic())
+                until = began + await self._rest_of(job, began, commits)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(until - self._clock.monotonic()):
+                        await self._commits.moved(commits)
 
-    async def _rest(self, seconds: float) -> None:
-        """Wait until something was committed, at most so long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._committed.wait()
-
-    def _look_at_commits(self) -> None:
-        """Wake the jobs that rest if something was committed since the last look."""
-        commits = 0 if self._commits is None else self._commits()
-        if commits != self._last_commits:
-            self._last_commits = commits
-            self._committed.set()
-            self._committed = asyncio.Event()
+    async def _rest_of(self, job: Job, began: float, commits: int) -> float:
+        """For how many seconds a job that ran at `began` has nothing to do, if nothing is committed after `commits`."""
+        if job.awaits_time and self._due_in is not None:
+            if self._due is None or self._due[0] != commits:
+                try:
+                    async with asyncio.timeout(job.within):
+                        self._due = commits, await self._due_in() + self._clock.monotonic()
+                except Exception as error:  # noqa: BLE001  # the job runs on whatever it was
+                    expected = isinstance(error, (StoreUnavailableError, TimeoutError))
+                    _log.warning("not known when jobs are due", error=str(error), exc_info=not expected)
+                    return REST
+            left = self._due[1] - began
+            if left > 0:  # else it did nothing about what is due
+                return min(left, job.longest_rest)
+        return REST
 
     async def _released_surplus(self, job: Job, lease: Lease) -> bool:
         """Whether this slice was left to another process, because we have more than our share."""

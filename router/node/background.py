@@ -48,6 +48,7 @@ def open_drains(
         box=SecretBox(settings.secret_keys()),
         oldest=partial(oldest_to_stay, retention_hours=settings.records.retention_hours),
         metrics=metrics,
+        commits=store.commits,
     )
 
 
@@ -104,6 +105,7 @@ def periodic_jobs(
             work=partial(domain_checks.run, part=Slice(number, SLICES)),
             slice=number,
             rests=True,
+            awaits_time=True,
         )
         for number in range(SLICES)
     ]
@@ -119,15 +121,23 @@ def periodic_jobs(
         Job(name="prune", every=3600.0, within=600.0, work=pruning.run),
         hourly("trim_audit_log", trim_audit_log),
         hourly("roll_up_usage", history.roll_up_usage),
-        Job(name="delete_tenants", every=10.0, within=600.0, work=services.tenant_deletion.run),
+        Job(
+            name="delete_tenants",
+            every=10.0,
+            within=600.0,
+            work=services.tenant_deletion.run,
+            rests=True,
+            awaits_time=True,
+        ),
         Job(
             name="end_blocks",
             every=1.0,
             within=30.0,
             work=lambda _lease: services.blocks.end_expired(),
             rests=True,
+            awaits_time=True,
         ),
-        Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round, rests=True),
+        Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round, rests=True, awaits_time=True),
         hourly("rotate_signing_keys", rotate_signing_keys),
         Job(name="warn_of_uploads", every=3600.0, within=60.0, work=services.own_certificates.warn),
         Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
@@ -136,6 +146,8 @@ def periodic_jobs(
             every=10.0,
             within=30.0,
             work=lambda _lease: services.publishing.fail_overdue(),
+            rests=True,
+            awaits_time=True,
         ),
     ]
 

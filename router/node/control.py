@@ -283,7 +283,12 @@ class Control:
             zone_jobs = await self._zone_jobs(lookup)
             jobs = [*periodic, *zone_jobs, self._warm(services, ask)]
             self._readiness.jobs = self._jobs = Jobs(
-                jobs, leases=store.leases, metrics=metrics, clock=clock, commits=store.commits
+                jobs,
+                leases=store.leases,
+                metrics=metrics,
+                clock=clock,
+                commits=store.commits,
+                due_in=store.due_in,
             )
             stack.push_async_callback(self._jobs.close)
             stack.push_async_callback(self._close_senders)

@@ -1,6 +1,7 @@
 """The store: transactions for the services, records for the resolver, notice of changes for the caches."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -28,11 +29,12 @@ from router.store.held_certificates import SqlHeldLog
 from router.store.idempotency import SqlIdempotency
 from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
+from router.store.next_due import next_due
 from router.store.pruning import PruneGuard
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
 from router.store.types import DatabaseTime
-from router.store.watch import Commits, DataVersion, Notifications
+from router.store.watch import Commits, DataVersion, Notifications, NotifiedCommits
 
 _log = structlog.get_logger("router.store")
 
@@ -59,10 +61,11 @@ class Store:
         self._followers: list[OutboxFollower] = []
         self.idempotency = SqlIdempotency(self._writer)
         self.records = SqlRecords(self._reader)
-        self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits, clock)
-        # What asks again and again whether something has changed need not ask while this is the same number. PostgreSQL has none.
-        self.commits = Commits(url, lambda: self.closed) if self._notifications is None else None
-        self.leases = SqlLeases(self._reader, self._writer)
+        self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits)
+        self._leasing = self._writer if self._notifications is not None else writing_engine(url, limits)
+        # What asks again and again whether something has changed need not ask while this is the same number.
+        self.commits = Commits(self._leasing) if self._notifications is None else NotifiedCommits(self._notifications)
+        self.leases = SqlLeases(self._reader, self._leasing)
         self.certificate_log = SqlCertificateLog(self._reader, self._writer)
         self.held_log = SqlHeldLog(self._reader)
         self.txt_source = SqlTxtSource(self._reader)
@@ -98,7 +101,13 @@ class Store:
             await engine.run(check)
         finally:
             await engine.dispose()
-        self._reader.closed = self._writer.closed = None
+        self._reader.closed = self._writer.closed = self._leasing.closed = None
+
+    async def due_in(self) -> float:
+        """Seconds until the first of all that waits for its time: 0 or less for what is due, inf where nothing waits. Raises
+        StoreUnavailableError."""
+        first = await next_due(self._reader)
+        return math.inf if first is None else (first - self._clock.now()).total_seconds()
 
     async def time(self) -> float:
         """The database's clock, in seconds since 1970: one round trip. Raises StoreUnavailableError."""
@@ -116,7 +125,7 @@ class Store:
 
     def keep_closed(self, reason: str) -> None:
         """Ask the database for nothing until `check` succeeds; each use is refused with this."""
-        self._reader.closed = self._writer.closed = reason
+        self._reader.closed = self._writer.closed = self._leasing.closed = reason
 
     @asynccontextmanager
     async def begin(self, under: Lease | None = None) -> AsyncIterator[Transaction]:
@@ -221,8 +230,9 @@ class Store:
         self.feed.close()
         if self._notifications is not None:
             await self._notifications.close()
-        if self.commits is not None:
-            self.commits.close()
+        if isinstance(self.commits, Commits):
+            await self.commits.close()
+            await self._leasing.dispose()
         await self._writer.dispose()
         await self._reader.dispose()
 

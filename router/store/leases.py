@@ -38,6 +38,11 @@ _RENEW = (
 _HELD = sa.select(leases.c.name, leases.c.token).where(_ours, _running)
 PRESENT = "present/"  # before the holder, in the names of leases that only say that it is there
 _GONE = 3600.0  # seconds after which a process that was present is forgotten
+_present = leases.c.name.startswith(PRESENT)
+_COUNT = sa.select(
+    sa.func.count().filter(_running).label("running"),
+    sa.func.count().filter(leases.c.expires_at < _now - _GONE).label("gone"),
+).where(_present)
 
 
 class SqlLeases:
@@ -50,12 +55,7 @@ class SqlLeases:
     async def acquire(self, name: str, holder: str, seconds: float, ran: float | None = None) -> Lease | None:
         with translated():
             async with self._writer.begin() as connection:
-                await connection.execute(
-                    _SEED.on(connection), {"name": name, "holder": "", "token": 0, "expires_at": 0.0}
-                )
-                token = await connection.scalar(
-                    _TAKE, {"of": name, "by": holder, "seconds": min(seconds, LONGEST), "ran": ran}
-                )
+                token = await _take(connection, name, holder, seconds, ran)
         return None if token is None else Lease(name, holder, token)
 
     async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
@@ -94,27 +94,28 @@ class SqlLeases:
                 return {row.name: row.ago for row in await connection.execute(select)}
 
     async def present(self, holder: str, seconds: float) -> int:
-        await self.acquire(PRESENT + holder, holder, seconds)
-        those = leases.c.name.startswith(PRESENT)
         with translated():
-            async with self._reader.connect() as connection:
-                row = (
-                    await connection.execute(
-                        sa.select(
-                            sa.func.count().filter(_running).label("running"),
-                            sa.func.count().filter(leases.c.expires_at < _now - _GONE).label("gone"),
-                        ).where(those)
-                    )
-                ).one()
-            if row.gone:
-                async with self._writer.begin() as connection:
-                    await connection.execute(sa.delete(leases).where(those, leases.c.expires_at < _now - _GONE))
+            async with self._writer.begin() as connection:
+                await _take(connection, PRESENT + holder, holder, seconds, None)
+                (row,) = await connection.execute(_COUNT)
+                if row.gone:
+                    await connection.execute(sa.delete(leases).where(_present, leases.c.expires_at < _now - _GONE))
         return int(row.running)
 
     async def leave(self, holder: str) -> None:
         with translated():
             async with self._writer.begin() as connection:
                 await connection.execute(sa.delete(leases).where(leases.c.name == PRESENT + holder))
+
+
+async def _take(connection: Connection, name: str, holder: str, seconds: float, ran: float | None) -> int | None:
+    """The token, None where another process has it."""
+    asked = {"of": name, "by": holder, "seconds": min(seconds, LONGEST), "ran": ran}
+    token: int | None = await connection.scalar(_TAKE, asked)
+    if token is None:  # another has it, or there is no row of that name yet
+        await connection.execute(_SEED.on(connection), {"name": name, "holder": "", "token": 0, "expires_at": 0.0})
+        token = await connection.scalar(_TAKE, asked)
+    return token
 
 
 async def guard(connection: Connection, lease: Lease) -> None:

@@ -37,6 +37,10 @@ class SqlLogDrains(Rows):
     async def delete(self, drain_id: str) -> None:
         await self._connection.execute(sa.delete(log_drains).where(log_drains.c.id == drain_id))
 
+    async def any(self) -> bool:
+        exists = sa.exists().where(log_drains.c.state == _ACTIVE)
+        return bool(await self._connection.scalar(sa.select(exists)))
+
     async def due(self, newest: int, now: datetime) -> Sequence[LogDrain]:
         columns = log_drains.c
         select = sa.select(log_drains).where(

@@ -52,6 +52,7 @@ class Post:
         self.box = SecretBox([b"k" * 32])
         self.drains = self.service(self.box)
         self.metrics = Metrics()
+        self.committed, self.nothing_committed = 0, False
         self.job = DrainJob(
             world.store,
             clock,
@@ -60,8 +61,14 @@ class Post:
             box=self.box,
             oldest=lambda now: oldest_to_stay(now, 24),
             metrics=self.metrics,
+            commits=self.commits,
         )
         self.lease = Lease(JOB, "nobody", 0)
+
+    def commits(self) -> int:
+        """Something was committed whenever it is asked, unless the test says that nothing was."""
+        self.committed += not self.nothing_committed
+        return self.committed
 
     def service(self, box: SecretBox) -> LogDrains:
         return LogDrains(
@@ -112,6 +119,24 @@ async def post(database: str, world: World, clock: ManualClock, tmp_path: Path) 
     yield opened
     await opened.job.close()
     await kept.close()
+
+
+async def test_nothing_is_looked_for_while_there_is_no_drain(post: Post) -> None:
+    """A drain is found when something was committed, as its making is; records alone are looked at for nobody."""
+    acme = await post.world.tenant("Acme")
+    await post.round()
+    post.nothing_committed = True
+    drain = await post.drain(acme)
+    await post.request(acme, "a")
+    await post.round()
+    assert post.sent(drain) == []
+    post.nothing_committed = False
+    await post.round()
+    assert post.sent(drain) == [["a"]]
+    post.nothing_committed = True
+    await post.request(acme, "b")
+    await post.round()
+    assert post.sent(drain) == [["a"], ["b"]]
 
 
 async def test_records_are_sent_in_their_order(post: Post) -> None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from router.base.clock import SystemClock
 from router.base.leases import Lease, MemoryLeases
 from router.errors import StoreUnavailableError
+from router.jobs import runner
 from router.jobs.runner import Job, Jobs
 from router.observe.metrics import Metrics
 from tests.support.waiting import eventually
@@ -253,29 +254,110 @@ async def test_a_job_that_nobody_does_is_overdue(leases: SharedLeases, stack: As
     await eventually(lambda: second.number("job_overdue_seconds") < TTL, "the other one hears of it")
 
 
+class CommitCount:
+    """jobs.runner.CommitCount"""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self._news = asyncio.Event()
+
+    def __call__(self) -> int:
+        return self.number
+
+    async def moved(self, since: int) -> None:
+        while self.number == since:
+            await self._news.wait()
+
+    def commit(self) -> None:
+        self.number += 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Resting:
+    """One process with a job of each kind: one that never rests, one that rests, and one that waits for what is due."""
+
+    def __init__(self, due_in: float = 3600.0) -> None:
+        self.runs = {"trim_outbox": 0, "warm_certificates": 0, "end_blocks": 0}
+        self.commits = CommitCount()
+        self.asked = 0
+        self.due_at = SystemClock.monotonic() + due_in
+        self.jobs = Jobs(
+            [
+                self._job("trim_outbox"),
+                self._job("warm_certificates", rests=True),
+                self._job("end_blocks", rests=True, awaits_time=True),
+            ],
+            leases=SharedLeases(),
+            metrics=Metrics(),
+            clock=SystemClock(),
+            commits=self.commits,
+            due_in=self._due_in,
+            poll_interval=POLL_INTERVAL,
+            ttl=TTL,
+        )
+
+    def _job(self, name: str, *, rests: bool = False, awaits_time: bool = False) -> Job:
+        async def work(_: Lease) -> None:
+            self.runs[name] += 1
+
+        return Job(name=name, every=POLL_INTERVAL, within=300.0, work=work, rests=rests, awaits_time=awaits_time)
+
+    async def _due_in(self) -> float:
+        self.asked += 1
+        if self.due_at == float("-inf"):
+            raise StoreUnavailableError("switched off")
+        return self.due_at - SystemClock.monotonic()
+
+    async def ran(self, number: int) -> None:
+        """The one that never rests has run so often more."""
+        goal = self.runs["trim_outbox"] + number
+        await eventually(lambda: self.runs["trim_outbox"] >= goal, "the one that never rests has run")
+
+
 async def test_a_job_rests_while_nothing_is_committed() -> None:
     """What it would look at is as it was; with the next commit it runs again, and one that looks at other things too never rests."""
-    commits = 1
-    runs = {"check_domains": 0, "trim_outbox": 0}
-
-    def job(name: str, *, rests: bool) -> Job:
-        async def work(_: Lease) -> None:
-            runs[name] += 1
-
-        return Job(name=name, every=POLL_INTERVAL, within=5.0, work=work, rests=rests)
-
-    jobs = Jobs(
-        [job("check_domains", rests=True), job("trim_outbox", rests=False)],
-        leases=SharedLeases(),
-        metrics=Metrics(),
-        clock=SystemClock(),
-        commits=lambda: commits,
-        poll_interval=POLL_INTERVAL,
-        ttl=TTL,
+    resting = Resting()
+    resting.jobs.start()
+    await eventually(lambda: all(resting.runs.values()), "all have run")
+    await resting.ran(5)
+    assert (resting.runs["warm_certificates"], resting.runs["end_blocks"]) == (1, 1)
+    resting.commits.commit()
+    await eventually(
+        lambda: (resting.runs["warm_certificates"], resting.runs["end_blocks"]) == (2, 2), "they run after a commit"
     )
-    jobs.start()
-    await eventually(lambda: runs["trim_outbox"] >= 5, "the one that never rests has run")
-    assert runs["check_domains"] == 1
-    commits += 1
-    await eventually(lambda: runs["check_domains"] == 2, "it runs after a commit")
-    await jobs.close()
+    await resting.jobs.close()
+
+
+async def test_a_job_rests_until_something_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it runs, though nothing was committed, and rests no longer than that; when something is due is asked once for all commits."""
+    monkeypatch.setattr(runner, "REST", 0.05)
+    resting = Resting()
+    resting.jobs.start()
+    await eventually(
+        lambda: resting.runs["warm_certificates"] >= 4, "one that does not wait for its time runs now and then"
+    )
+    assert (resting.runs["end_blocks"], resting.asked) == (1, 1)
+    resting.due_at = SystemClock.monotonic() + 0.1
+    resting.commits.commit()
+    await eventually(lambda: resting.runs["end_blocks"] >= 3, "it runs after the commit, and when something is due")
+    assert resting.asked == 2
+    await resting.jobs.close()
+
+
+async def test_a_job_does_not_wait_for_what_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the store can't say when something is due, it runs as often as one that has no time to wait for."""
+    monkeypatch.setattr(runner, "REST", 0.05)
+    resting = Resting(due_in=float("-inf"))
+    resting.jobs.start()
+    await eventually(lambda: resting.runs["end_blocks"] >= 3, "it runs")
+    await resting.jobs.close()
+
+
+async def test_nothing_rests_so_long_that_it_would_be_overdue() -> None:
+    """The rest is half of that, and never more than a minute."""
+
+    async def work(_: Lease) -> None: ...
+
+    assert Job(name=NAME, every=1.0, within=10.0, work=work).longest_rest == 6.5
+    assert Job(name=NAME, every=10.0, within=600.0, work=work).longest_rest == 60.0
