@@ -100,8 +100,8 @@ class Names(Protocol):
     async def released_of(self, domains: Collection[str], tenant_id: str, since: datetime) -> bool:
         """Whether another tenant let go of such a one, not before `since`."""
 
-    async def count_of(self, tenant_id: str, most: int | None = None) -> int:
-        """How many a tenant has now, counted up to `most`."""
+    async def count_of(self, tenant_id: str) -> int:
+        """How many a tenant has now."""
 
     async def own_tokens(self, tokens: Collection[str], tenant_id: str) -> frozenset[str]:
         """Those of the tokens that are this tenant's, of a name that it has or had."""
@@ -151,9 +151,8 @@ async def check_room(tx: Tx, tenant_id: str, max_domains: int, field: str) -> No
 
 
 async def has_room(tx: Tx, tenant_id: str, max_domains: int) -> bool:
-    """Whether a tenant has fewer domains than that, of both kinds. Not more than that are counted, however many there are."""
-    count = await tx.custom_domains.count_of(tenant_id, max_domains)
-    return count < max_domains and count + await tx.preview_domains.count_of(tenant_id, max_domains) < max_domains
+    """Whether a tenant has fewer domains than that, of both kinds."""
+    return await tx.custom_domains.count_of(tenant_id) + await tx.preview_domains.count_of(tenant_id) < max_domains
 
 
 async def open_claim(tx: Tx, name: str, tenant_id: str, wanted: Mapping[str, Any], now: datetime) -> Claim | None:

@@ -140,6 +140,7 @@ def periodic_jobs(
         Job(name="deliver_webhooks", every=EVERY, within=10.0, work=deliveries.round, rests=True, awaits_time=True),
         hourly("rotate_signing_keys", rotate_signing_keys),
         Job(name="warn_of_uploads", every=3600.0, within=60.0, work=services.own_certificates.warn),
+        Job(name="sum_up_holdings", every=60.0, within=30.0, work=lambda _lease: store.sum_up_holdings()),
         Job(name="trim_outbox", every=60.0, within=30.0, work=lambda _lease: store.feed.trim(now())),
         Job(
             name="fail_lost_builds",

@@ -69,6 +69,7 @@ _JOBS = (
     "delete_tenants",
     "warm_certificates",
     "trim_outbox",
+    "sum_up_holdings",
     "mend_times",
     "prune",
     "trim_audit_log",

@@ -31,6 +31,8 @@ audit_entries = sa.Table(
     sa.Column("changes", Json, nullable=False),
     sa.Column("count", sa.Integer, nullable=False, server_default="1"),
     sa.Index("ix_audit_entries_tenant", "tenant_id", "created_at"),
+    sa.Index("ix_audit_entries_workspace", "workspace_id", "created_at"),
+    sa.Index("ix_audit_entries_project", "project_id", "created_at"),
     sa.Index("ix_audit_entries_created", "created_at"),
     sa.Index("ix_audit_entries_thing", "resource_id", "created_at"),
 )

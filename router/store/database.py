@@ -26,6 +26,7 @@ from router.store.failures import translated
 from router.store.feed import Feed
 from router.store.future_times import Mending
 from router.store.held_certificates import SqlHeldLog
+from router.store.holdings import sum_up
 from router.store.idempotency import SqlIdempotency
 from router.store.leases import SqlLeases, guard
 from router.store.migrate import check
@@ -114,6 +115,10 @@ class Store:
         with translated():
             async with self._reader.connect() as connection:
                 return float(await connection.scalar(_TIME))
+
+    async def sum_up_holdings(self) -> None:
+        """Add up by how much the numbers of what scopes hold have changed. Raises StoreUnavailableError."""
+        await sum_up(self._reader, self._writer)
 
     def mending(self) -> Mending:
         """What puts right the times that a clock which was ahead has left."""

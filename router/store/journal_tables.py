@@ -68,6 +68,8 @@ events = sa.Table(
     sa.Column("created_at", Instant, nullable=False, index=True),
     sa.Column("domain_id", Id, index=True),
     sa.Index("ix_events_tenant", "tenant_id", "created_at"),
+    sa.Index("ix_events_workspace", "workspace_id", "created_at"),
+    sa.Index("ix_events_project", "project_id", "created_at"),
 )
 
 # Who does what only one process may do. `expires_at`, and `ran_at` when it was last done, are of the database's clock, in

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
+from router.store.holdings import held_within
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import projects, resources
 from router.store.webhook_tables import webhooks
@@ -51,7 +52,10 @@ class SqlProjects(Rows):
             external_workspace_id=where.external_workspace_id,
             external_project_id=where.external_project_id,
         )
-        return await self._listing(self._living(*given), window, (projects.c.created_at, projects.c.id), _read)
+        order, scopes = (projects.c.created_at, projects.c.id), (where.tenant_id, where.workspace_id)
+        plain = where == ProjectFilter(tenant_id=where.tenant_id, workspace_id=where.workspace_id)
+        total = held_within("project", tenant_id=scopes[0], workspace_id=scopes[1]) if plain else None
+        return await self._listing(self._living(*given), window, order, _read, total=total)
 
     async def save(self, old: Project, new: Project) -> None:
         values = fields_of(new, "id", "created_at")

@@ -13,6 +13,7 @@ from router.routes.wakes import Wake
 from router.store.changes import chunks
 from router.store.connection import rows_changed
 from router.store.deployment_tables import deployment_versions, deployments
+from router.store.holdings import held_within
 from router.store.policies import visibility_of
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import (
@@ -119,15 +120,16 @@ class SqlResources(Rows):
         return await self._find(resources.c.slug == slug, resources.c.deleted_at.is_(None))
 
     async def list(self, where: ResourceFilter, window: Window) -> Listing[Resource]:
-        select = sa.select(resources).where(
+        which = sa.select(resources.c.id).where(
             resources.c.deleted_at.is_(None),
             *conditions(resources, **fields_of(where, "tags", "states", "after")),
             *(JsonHas(resources.c.tags, tag) for tag in where.tags),
         )
         if where.states:
-            select = select.where(resources.c.state.in_(where.states))
+            which = which.where(resources.c.state.in_(where.states))
         order = (resources.c.created_at.desc(), resources.c.id)
-        found = await self._listing(select, window, order, lambda row: row, _after(where.after), resources.c.id)
+        after, key, total = _after(where.after), resources.c.id, _total(where)
+        found = await self._listing(sa.select(resources), window, order, lambda row: row, after, key, which, total)
         ports = await self._ports([row.id for row in found.items])
         return Listing(tuple(_read(row, ports.get(row.id, frozenset())) for row in found.items), found.total)
 
@@ -275,6 +277,14 @@ class SqlResources(Rows):
         if ports:
             rows = [{"resource_id": resource_id, "port": port} for port in sorted(ports)]
             await self._connection.execute(_EXPOSE.on(self._connection), rows)
+
+
+def _total(where: ResourceFilter) -> sa.Select[int] | None:
+    """How many there are, where nothing but scopes and a kind are asked for."""
+    scopes = {name: getattr(where, name) for name in ("tenant_id", "workspace_id", "project_id")}
+    if where.kind is None or where != ResourceFilter(kind=where.kind, **scopes, after=where.after):
+        return None
+    return held_within(where.kind.value, **scopes)
 
 
 def _after(position: tuple[datetime, str] | None) -> sa.ColumnElement[bool] | None:

@@ -340,6 +340,10 @@ RETENTION: Mapping[str, Retention] = MappingProxyType(
         "request_captures_gone": Elsewhere(_RECORDS, "`records.retention_hours`"),
         "request_position": Bounded("one row"),
         "alembic_version": Bounded("one row"),
+        "holding_changes": Elsewhere("job `sum_up_holdings`", "a minute"),
+        "holdings": Bounded(
+            "a number for each noun of each tenant, workspace, project and resource; goes with what it counts"
+        ),
         "tenants": Bounded("one for each customer; goes with the tenant"),
         "logins": Bounded("one for each tenant"),
         "trusted_issuers": Bounded("a tenant may have a limited number"),

@@ -9,6 +9,7 @@ from router.store import (  # noqa: F401 - to import them adds their tables
     certificate_tables,
     deployment_tables,
     held_certificate_tables,
+    holdings,
     issuer_tables,
     journal_tables,
     log_drain_tables,

@@ -22,6 +22,7 @@ from router.store.types import Instant, Json
 REVISION = "alembic_version"
 _RECORDS = "request_"  # before the names of the tables of request records: `request_records_postgres.py`
 _OWN = "sqlite_"
+_KEPT_BY_TRIGGERS = frozenset({"holdings", "holding_changes"})  # numbers of rows, which come with the rows
 _BITS = (1 << 128) - 1
 
 
@@ -113,7 +114,8 @@ class Sum:
 
 
 def read_shapes(connection: sa.Connection) -> Sequence[Shape]:
-    """The tables of a router's database, what others refer to first; those of request records are left out."""
+    """The tables of a router's database, what others refer to first; those of request records are left out, and what the
+    database fills itself."""
     metadata = sa.MetaData()
     metadata.reflect(connection, only=lambda name, _: _is_stored(name))
     return [
@@ -123,7 +125,7 @@ def read_shapes(connection: sa.Connection) -> Sequence[Shape]:
 
 
 def _is_stored(name: str) -> bool:
-    return name != REVISION and not name.startswith((_RECORDS, _OWN))
+    return name != REVISION and name not in _KEPT_BY_TRIGGERS and not name.startswith((_RECORDS, _OWN))
 
 
 def _numbered(table: sa.Table) -> str | None:

@@ -48,6 +48,8 @@ NOT_THEIRS: Mapping[str, str] = MappingProxyType(
     {
         "signing_keys": "the platform's own",
         "acme_accounts": "the platform's own",
+        "holdings": "how many rows it has: a number goes with the last of them",
+        "holding_changes": "by how much these numbers have changed, for a minute",
         "leases": "names of jobs and processes",
         "outbox": "names of records that changed, for an hour: slugs, hosts, hashes of keys",
         "route_versions": "names of records and their versions, until the next run of the job `prune`",

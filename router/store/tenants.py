@@ -7,26 +7,14 @@ import sqlalchemy as sa
 from router.base.paging import Listing, Window
 from router.routes.records import Kind
 from router.routes.wakes import Wake
+from router.store.holdings import all_held
 from router.store.policies import visibility_of
 from router.store.rows import Rows, fields_of, named
-from router.store.tables import custom_domains, projects, resources, tenants, workspaces
+from router.store.tables import tenants
 from router.tenancy.former import FORMER
 from router.tenancy.tenants import Holdings, Tenant
 
-
-def _living(table: sa.Table, ended: str) -> sa.Select[str, int]:
-    of_tenant = (table.c.tenant_id == sa.bindparam("tenant_id"), table.c[ended].is_(None))
-    return sa.select(sa.literal(table.name).label("noun"), sa.func.count().label("held")).where(*of_tenant)
-
-
-_HELD = sa.union_all(
-    _living(workspaces, "deleted_at"),
-    _living(projects, "deleted_at"),
-    _living(custom_domains, "removed_at"),
-    sa.select(resources.c.kind, sa.func.count())
-    .where(resources.c.tenant_id == sa.bindparam("tenant_id"), resources.c.deleted_at.is_(None))
-    .group_by(resources.c.kind),
-)
+_HELD = all_held(sa.bindparam("tenant_id"))
 
 
 class SqlTenants(Rows):
@@ -53,14 +41,14 @@ class SqlTenants(Rows):
 
     async def holdings(self, tenant_id: str) -> Holdings:
         rows = await self._connection.execute(_HELD, {"tenant_id": tenant_id})
-        held = {row.noun: row.held for row in rows}
+        held = {row.noun: int(row.number) for row in rows}
         return Holdings(
-            workspaces=held["workspaces"],
-            projects=held["projects"],
+            workspaces=held.get("workspace", 0),
+            projects=held.get("project", 0),
             sandboxes=held.get(Kind.SANDBOX, 0),
             computers=held.get(Kind.COMPUTER, 0),
             deployments=held.get(Kind.DEPLOYMENT, 0),
-            custom_domains=held["custom_domains"],
+            custom_domains=held.get("custom_domain", 0),
         )
 
     async def save(self, tenant: Tenant) -> None:

@@ -8,20 +8,12 @@ import sqlalchemy as sa
 
 from router.base.paging import Listing, Window
 from router.routes.records import Kind, State
+from router.store.holdings import held, number_held
 from router.store.rows import Rows, conditions, fields_of, named
 from router.store.tables import projects, resources, workspaces
 from router.tenancy.workspaces import Workspace, WorkspaceStats
 
-_computers = (
-    sa.select(sa.func.count())
-    .select_from(resources)
-    .where(
-        resources.c.workspace_id == workspaces.c.id,
-        resources.c.kind == Kind.COMPUTER.value,
-        resources.c.deleted_at.is_(None),
-    )
-    .scalar_subquery()
-)
+_computers = number_held(workspaces.c.id, Kind.COMPUTER.value)
 _columns = [column for column in workspaces.columns if column.name != "deleted_at"]
 
 
@@ -57,7 +49,9 @@ class SqlWorkspaces(Rows):
         select = self._living(
             *conditions(workspaces, tenant_id=tenant_id, id=workspace_id, external_workspace_id=external_workspace_id)
         )
-        return await self._listing(select, window, (workspaces.c.created_at, workspaces.c.id), _read)
+        of_tenant = tenant_id is not None and workspace_id is None and external_workspace_id is None
+        order, total = (workspaces.c.created_at, workspaces.c.id), held(tenant_id, "workspace") if of_tenant else None
+        return await self._listing(select, window, order, _read, total=total)
 
     async def save(self, workspace: Workspace) -> None:
         values = fields_of(workspace, "id", "created_at", "computer_count")

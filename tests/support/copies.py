@@ -90,6 +90,12 @@ async def multiply(database: str, held: Holdings, number: int) -> None:
         await copy(
             projects, projects.c.id == ids["project"], lambda n: {"slug": f"copy{n}", "external_project_id": f"copy{n}"}
         )
+        scattered = list(await connection.scalars(sa.select(projects.c.id).where(projects.c.slug.startswith("copy"))))
+        await copy(
+            resources,
+            resources.c.id == ids["sandbox"],
+            lambda n: {"slug": f"scattered{n}", "name": f"Scattered {n}", "project_id": scattered[n]},
+        )
         zone = preview_domains.c.scope_id == ids["project"]
         domain = await connection.scalar(sa.select(preview_domains.c.domain).where(zone))
         await copy(

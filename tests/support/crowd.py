@@ -21,6 +21,7 @@ from router.routes.policies import Visibility
 from router.routes.records import DomainStatus, Kind, Scope, State
 from router.routes.wakes import Wake
 from router.store.journal_tables import route_versions
+from router.store.migrations.versions.v0037_holdings import counts
 from router.store.tables import (
     custom_domains,
     endpoints,
@@ -100,6 +101,8 @@ class Crowd:
                 await connection.copy_records_to_table(
                     table.name, records=_values(table, rows, _on_postgresql), columns=names, timeout=3600
                 )
+            for statement in counts():  # the triggers of a replica don't run
+                await connection.execute(statement, timeout=3600)
             await connection.execute("VACUUM ANALYZE", timeout=3600)
         finally:
             await connection.close()

@@ -59,7 +59,8 @@ class Asking:
         return self._platform_key if row.access is Access.PLATFORM else self._key
 
     async def __call__(self, row: Operation, request: Request, **options: Any) -> Answered:
-        return await self._api(request.method, request.path, key=self.key(row), **{**request.options, **options})
+        sent = {"key": self.key(row), **request.options, **options}
+        return await self._api(request.method, request.path, **sent)
 
     async def announce(self, row: Operation, request: Request, length: int) -> str:
         """The status line of the answer to a head that announces a body of that length, which never comes."""

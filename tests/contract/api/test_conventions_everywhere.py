@@ -20,6 +20,7 @@ from router.store import Store
 from tests.support.api import Answered, ApiClient
 from tests.support.calls import Request, request_of
 from tests.support.database import execute, on_both
+from tests.support.holding_numbers import numbers
 from tests.support.holdings import Holdings
 from tests.support.memory_dns import MemoryLookup
 from tests.support.walk import (
@@ -102,10 +103,11 @@ def is_counted(row: Operation) -> bool:
 
 @on_both
 async def test_everything_succeeds_once_and_is_replayed(
-    ask: Asking, services: Services, clock: ManualClock, held: Holdings, table: list[Operation]
+    ask: Asking, services: Services, clock: ManualClock, held: Holdings, table: list[Operation], database: str
 ) -> None:
     """Each row answers its holder with one of its statuses of success, as JSON with the request's id. A mutation that is
-    sent again with its Idempotency-Key answers the same and does nothing; with another path the key is refused.
+    sent again with its Idempotency-Key answers the same and does nothing; with another path the key is refused. After all of
+    it the numbers of what scopes hold are those of the rows.
     """
     for number, row in enumerate(in_order(table)):
         clock.advance(11)  # a domain is looked at once in ten seconds
@@ -134,6 +136,8 @@ async def test_everything_succeeds_once_and_is_replayed(
         assert again.body == first.body or first.json["data"].keys() & ONCE, row
         other = Request(row.method, f"{request.path}?other={number}", request.json)
         assert said(await ask(row, other, headers=headers), errors.IDEMPOTENCY_KEY_REUSED), row
+    kept, counted = await numbers(database)
+    assert kept == counted
 
 
 async def test_a_key_that_is_in_use(

@@ -12,6 +12,7 @@ import pytest
 
 from router.access.token_verifier import TokenVerifier
 from router.api.auth import Credentials
+from router.api.operations import Counted, Paged
 from router.api.table import Table
 from router.base.clock import ManualClock
 from router.base.key_scopes import KeyScope
@@ -27,6 +28,8 @@ from tests.support.api import serving
 from tests.support.calls import request_of
 from tests.support.copies import multiply
 from tests.support.database import Databases, spoil
+from tests.support.holding_numbers import numbers
+from tests.support.holdings import mark_project
 from tests.support.memory_dns import MemoryFetch
 from tests.support.routes import routes_of
 from tests.support.rows_visited import Visits
@@ -51,12 +54,20 @@ GROWS: Mapping[str, str] = {
     "GET /api/v1/audit-log/export": "writes out what is asked for, a batch at a time",
     "UPDATE sessions SET revoked_at": "ends them all; a tenant has 10,000 at most",
     "FROM sessions WHERE": "of 10,000 at most",
-    # What a page's `total` counts, and quotas.
-    "SELECT count(*)": "counts by an index",
-    "count(*) AS held": "counts by an index",
-    "AS computer_count": "counts by an index",
-    "coalesce(sum(resources.vcpus)": "sums up a workspace's computers",
-    "deployment_versions.source_sandbox_id = ? AND resources.suspended": "the versions published from one sandbox",
+    # What is counted.
+    "AND projects.is_default": "a workspace that is to be deleted: its projects",
+    "count(*) AS held": "a project or workspace that is to be deleted: what is in it",
+    "AS anon_2 FROM api_keys WHERE": "keys, which their holders make",
+    "AS anon_2 FROM events WHERE": "those of `event_retention`",
+    "count(*) AS count_1 FROM audit_entries WHERE": "those of `audit.retention`, and `audit.max_entries_per_tenant` at most",
+    "AS anon_2 FROM blocks WHERE": "of the platform: all blocks in force",
+    "AS anon_2 FROM webhook_deliveries WHERE": "those of one webhook, of `event_retention`",
+    "AS anon_2 FROM builds WHERE": "those of one deployment, and of `removed_retention` but the newest",
+    "AS anon_2 FROM releases WHERE": "those of one deployment",
+    "AS anon_2 FROM deployment_versions WHERE": "those of one deployment",
+    "deployment_versions.source_sandbox_id = ? AND resources.suspended": "versions published from one sandbox",
+    "GET /api/v1/projects/{id}/summary": "a report of one project",
+    "GET /api/v1/workspaces/{id}/stats": "a report of one workspace",
 }
 
 
@@ -131,8 +142,16 @@ async def walked(databases: Databases, number: int, folder: Path) -> Mapping[str
                 ):
                     key, plain = await services.keys.create(held.holder.tenant.id)
                     _, of_platform = await services.keys.create(held.holder.tenant.id, scope=KeyScope.PLATFORM)
+                    small = await mark_project(services, held.holder.workspace, "zsmall")
+                    _, of_small = await services.keys.create(
+                        held.holder.tenant.id, scope=KeyScope.PROJECT, scope_id=small.id
+                    )
                     ask = Asking(api, plain, f"key:{key.id}", of_platform)
                     await multiply(database, held, number)
+                    for row in [row for row in Table(handlers) if row.response in {Paged, Counted} and not row.places]:
+                        visits.taken()
+                        answer = await ask(row, request_of(row, held), key=of_small)
+                        found[f"{row.method} {row.path} of a small project"] = visits.taken()
                     for row in in_order(list(Table(handlers))):
                         clock.advance(11)  # a domain is looked at once in ten seconds
                         visits.taken()
@@ -140,6 +159,8 @@ async def walked(databases: Databases, number: int, folder: Path) -> Mapping[str
                         assert answer.status < 500, (row, answer.body)
                         found[f"{row.method} {row.path}"] = visits.taken()
                 await services.publishing.close()
+            kept_numbers, counted = await numbers(database)
+            assert kept_numbers == counted
             await kept.close()
             await store.close()
     return found
