@@ -212,8 +212,8 @@ class Plane:
         if name == "get":
             return Call("GET", f"/api/v1/sandboxes/{self._crowd.resource_id(number % self.rows)}")
         noun, _, page = name.removeprefix("list ").partition(", ")
-        offset = max(0, self.rows // 2 - 100) if page == "middle" else 0
-        return Call("GET", f"/api/v1/{_PATHS[noun]}?limit=100&offset={offset}")
+        number = max(1, self.rows // 200) if page == "middle" else 1
+        return Call("GET", f"/api/v1/{_PATHS[noun]}?limit=100&page={number}")
 
 
 _PATHS = {"domains": "custom-domains", "sandboxes": "sandboxes", "events": "events", "audit log": "audit-log"}

@@ -22,6 +22,7 @@ from router.routes.records import DomainStatus, Kind, Scope, State
 from router.routes.wakes import Wake
 from router.store.journal_tables import route_versions
 from router.store.migrations.versions.v0037_holdings import counts
+from router.store.names_under import reversed_name
 from router.store.tables import (
     custom_domains,
     endpoints,
@@ -144,7 +145,11 @@ class Crowd:
         )
         yield (
             zones,
-            ({"domain": self.zone(t), "tenant_id": _id(_TENANT, t), "registered": self.zone(t)} for t in of_tenant),
+            (
+                {"domain": self.zone(t), "reversed_name": reversed_name(self.zone(t))}
+                | {"tenant_id": _id(_TENANT, t), "registered": self.zone(t)}
+                for t in of_tenant
+            ),
         )
         yield preview_domains, (self._preview_domain(t) for t in of_tenant)
         yield resources, (self._resource(r) for r in range(self.resources))
@@ -166,6 +171,7 @@ class Crowd:
             "scope_id": _id(_TENANT, t),
             "tenant_id": _id(_TENANT, t),
             "domain": self.zone(t),
+            "reversed_name": reversed_name(self.zone(t)),
             "status": PreviewStatus.VERIFIED,
             "dns_status": "ok",
             "verified_at": _AT,
@@ -208,6 +214,7 @@ class Crowd:
             "status": DomainStatus.ACTIVE,
             "suspended": False,
             "registered": f"site{d}.com",
+            "reversed_name": reversed_name(self.name(d)),
             "verification_target": "verify.miosa.ai",
             "token": f"token{d}",
             "proof": f"proof{d}",
