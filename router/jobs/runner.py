@@ -1,7 +1,7 @@
 """Periodic jobs, each run by one process of the fleet at a time.
 
-Each job has a lease. Every process with the role `jobs` looks for free leases once a second and acquires them; the
-holder runs the job when it is due, and renews the lease three times per `TTL`. So the job of a process that died starts
+Each job has a lease. Every process with the role `jobs` that does not hold all of them looks for free leases once a second and
+acquires them; the holder runs the job when it is due, and renews the lease three times per `TTL`. So the job of a process that died starts
 elsewhere within `TTL` and a second, and that of a process that ended cleanly within a second. A holder that could not
 renew in time stops the job before another process can acquire the lease.
 
@@ -185,7 +185,16 @@ class Jobs:
             else:
                 self._away = False
             self._drop_expired()
-            await asyncio.sleep(self._poll_interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311  # no secret
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Seconds until leases are looked at again: whoever holds all of them has none to look for, and renews them when that is
+        due."""
+        wait = self._poll_interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # no secret
+        if self._away or self._held.keys() != self._jobs.keys():
+            return wait
+        oldest = min([self._asked, *(holding.renewed for holding in self._held.values())])
+        return max(wait, oldest + self._ttl / _RENEWALS - self._clock.monotonic())
 
     def _renew_timeout(self) -> float:
         """How long to wait for the store: until the first lease has to be dropped, at most."""

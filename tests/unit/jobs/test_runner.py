@@ -254,6 +254,18 @@ async def test_a_job_that_nobody_does_is_overdue(leases: SharedLeases, stack: As
     await eventually(lambda: second.number("job_overdue_seconds") < TTL, "the other one hears of it")
 
 
+async def test_who_holds_all_leases_looks_for_none(stack: AsyncExitStack) -> None:
+    """It renews them three times within their time; one that waits for a lease looks again and again."""
+    leases = SharedLeases()
+    first, second = Worker(leases), Worker(leases)
+    begin(stack, first)
+    await eventually(lambda: first.tokens, "the first one has it")
+    await eventually(lambda: first.jobs._pause() > TTL / 6, "it rests until it renews it")
+    assert first.jobs._pause() <= TTL / 3
+    begin(stack, second)
+    assert second.jobs._pause() < 2 * POLL_INTERVAL
+
+
 class CommitCount:
     """jobs.runner.CommitCount"""
 
