@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Callable
 
 from router.domains.checks.cdn import network_of
+from router.domains.checks.judgement import may_be_proxied
 from router.domains.checks.pointing import DIFFERING, CheckResult
 from router.domains.checks.proof import Need
 from router.domains.diagnosis.cdn_rules import proxied
@@ -197,7 +198,7 @@ def _target_doubled(snapshot: DnsSnapshot, state: NameState, _context: Context) 
 
 def _behind_cdn(snapshot: DnsSnapshot, state: NameState, context: Context) -> Finding | None:
     network = network_of(state.pointing.observed)
-    if network is None:
+    if network is None or not may_be_proxied(state.pointing):
         return None
     hidden = f"{state.name} is proxied by {network}, which hides where it leads."
     proof = None if snapshot.subject.is_zone else snapshot.proof

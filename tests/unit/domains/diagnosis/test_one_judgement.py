@@ -195,6 +195,22 @@ def test_verify_succeeds_exactly_where_diagnose_has_nothing_that_blocks(world: W
         web=(200, PROOF, None, False, None),
     )
 )
+@example(
+    world=World(
+        NAMES[0],
+        at={RecordType.CNAME: ("other.example.net",)},
+        elsewhere={RecordType.A: (OURS, CLOUDFLARE)},
+        web=(404, "hello", None, False, None),
+    )
+)
+@example(
+    world=World(
+        NAMES[0],
+        at={RecordType.CNAME: ("other.example.net",)},
+        elsewhere={RecordType.CNAME: (VERIFY, "app.cdn.cloudflare.net")},
+        web=(404, "hello", None, False, None),
+    )
+)
 def test_doing_what_is_said_helps(world: World) -> None:
     """Where the records of the findings that block are added, changed and deleted as they say, the domain verifies in the end;
     unless its servers fail or differ, which no record mends."""
