@@ -24,6 +24,8 @@ from bench.visitors import BODIES, FRESH
 from tests.support.processes import Process
 from tests.support.router import PLATFORM_DOMAIN
 
+# Hosts have addresses of their own in life. Where 10,000 of them have one, the kernel looks long for a port from which to dial.
+ADDRESSES = tuple(f"127.0.0.{number}" for number in range(1, 9))
 _OK = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\n"
 _SIZES = {b"/1m": 1 << 20, b"/100m": 100 << 20}
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n" + (b"400\r\n" + b"x" * 1024 + b"\r\n") * 16 + b"0\r\n\r\n"
@@ -51,7 +53,7 @@ http {{
   split_clients $request_id $size {{ {sizes} }}
   map $size $content {{ {contents} }}
   server {{
-    listen 127.0.0.1:{port};
+    {listen}
     server_name *.{domain};
     set $kib "{kib}";
     location = / {{ return 200 "{body}"; }}
@@ -86,8 +88,19 @@ def start(folder: Path, port: int, *, workers: int = 1) -> Process:
     for name, size in _SIZES.items():
         (files / name.decode()[1:]).write_bytes(b"x" * size)
     config = folder / "backend.conf"
-    config.write_text(_NGINX.format(folder=folder, port=port, workers=workers, body="x" * 100, **_differing()))
+    config.write_text(
+        _NGINX.format(folder=folder, port=port, workers=workers, body="x" * 100, listen=_listen(port), **_differing())
+    )
     return Process(["nginx", "-c", config, "-p", folder], folder / "backend.log")
+
+
+def address_of(host: int) -> str:
+    """Where the program of a host listens."""
+    return ADDRESSES[host % len(ADDRESSES)]
+
+
+def _listen(port: int) -> str:
+    return "\n    ".join(f"listen {address}:{port};" for address in ADDRESSES)
 
 
 def _differing() -> dict[str, str]:
@@ -179,7 +192,7 @@ _listening: set[_Backend] = set()  # to the events
 
 
 async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Backend, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(_Backend, ADDRESSES, port, backlog=4096)
     async with server:
         number = 0
         while True:

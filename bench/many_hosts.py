@@ -20,7 +20,9 @@ def zipf(bench: Bench) -> None:
     stage = bench.stage
     fair = bench.contestants(OURS)
     if "nginx" in stage.versions:
-        peer = stage.start(PER_HOST, nginx.start_per_host)
+        # Programs of its own: one process may not have files enough for 10,000 connections of each.
+        port = stage.another_backend("backend-of-peer")
+        peer = stage.start(PER_HOST, nginx.start_per_host, static=port)
         fair.append(contest(PER_HOST, stage.ports[PER_HOST], peer.process))
     others = bench.contestants("nginx", "nginx+lua", "haproxy")
 

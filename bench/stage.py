@@ -93,13 +93,8 @@ class Stage:
         return [one for name in names for one in self.contestants if one.name == name]
 
     def _start(self) -> None:
-        for process, port in (
-            (backend.start(self.folder, self.static), self.static),
-            (backend.start_live(self.folder, self.live), self.live),
-        ):
-            self._stack.enter_context(process)
-            process.until(lambda port=port: answers(port))
-            pin(process.pid, LOAD_CORE)
+        self._backend(backend.start(self.folder, self.static), self.static)
+        self._backend(backend.start_live(self.folder, self.live), self.live)
         self.redis = self._stack.enter_context(Server(self.folder))
         pin(self.redis._process.pid, LOAD_CORE)  # type: ignore[union-attr] # noqa: SLF001 - a bench may look inside
         with redis.Redis(port=self.redis.port) as client:
@@ -112,6 +107,18 @@ class Stage:
             if self._only is None or name in self._only:
                 self._invite(name, start)
         self.contestants.append(Contestant("direct", self.static, None, self.live))
+
+    def another_backend(self, name: str) -> int:
+        """The port of one more cheap backend, which ends with the stage."""
+        folder, port = self.folder / name, free_port()
+        folder.mkdir()
+        self._backend(backend.start(folder, port), port)
+        return port
+
+    def _backend(self, process: Process, port: int) -> None:
+        self._stack.enter_context(process)
+        process.until(lambda: answers(port))
+        pin(process.pid, LOAD_CORE)
 
     def _join(self, name: str, port: int, process: Process) -> None:
         pin(process.pid, PROXY_CORE)
@@ -161,7 +168,7 @@ class Stage:
         }
         router = Router(folder, access_log=folder / "access.log", **(told | settings))
         router.command("db", "upgrade")
-        crowd = Crowd(20, HOSTS, HOSTS, listens=lambda _resource: ("127.0.0.1", {"3000": self.static}))
+        crowd = Crowd(20, HOSTS, HOSTS, listens=lambda host: (backend.address_of(host), {"3000": self.static}))
         asyncio.run(crowd.fill(f"sqlite:///{folder / 'router.db'}"))
         router.start()
         try:

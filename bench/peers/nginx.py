@@ -7,6 +7,7 @@ name by a pattern, looks it up, asks Redis on a miss, and picks the backend in `
 import subprocess
 from pathlib import Path
 
+from bench.backend import address_of
 from bench.peers import LIVE, Ground, Peer
 from tests.support.processes import Process
 
@@ -165,7 +166,7 @@ def start_per_host(ground: Ground) -> Peer:
         live_name=LIVE,
         names="\n".join(f"{name} of_{number};" for number, name in enumerate(ground.hosts)),
         upstreams="\n".join(
-            f"upstream of_{number} {{ server 127.0.0.1:{ground.static}; keepalive 16; keepalive_requests 100000000; }}"
+            f"upstream of_{number} {{ server {address_of(number)}:{ground.static}; keepalive 16; keepalive_requests 100000000; }}"
             for number in range(len(ground.hosts))
         ),
     )
