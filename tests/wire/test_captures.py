@@ -287,7 +287,7 @@ async def test_its_route_is_due_to_be_looked_up_again(edge: RunningEdge) -> None
     end, _ = await backend.request()
     route = edge.resolver.peek(b"shop.miosa.app")
     assert route is not None
-    route.expires = 0.0
+    route.expires = route.fresh_until = 0.0
     assert edge.resolver.peek(b"shop.miosa.app") is None
     await end.send(OK)
     await client.read_response()
