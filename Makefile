@@ -66,12 +66,12 @@ test: check install $(SERVERS) ## the checks and all tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "not deep and not realtime"
 	$(BIN)/python -m pytest -m "realtime and not deep"
 
-test-fast: check ## the checks, unit and wire tests: two minutes, no servers, interpreted unless this very code is compiled
+test-fast: check $(SERVERS) ## the checks, unit and wire tests: two minutes, starts no servers, interpreted unless this very code is compiled
 	@$(BIN)/python deploy/compile.py --remove-stale
 	$(BIN)/python -m pytest $(PARALLEL) -m "not deep and not realtime" tests/unit tests/wire
 
 # What is compiled can't be traced, so it goes; the next target that needs it compiles again.
-coverage: $(STAMP) ## branches of the decisions that their own unit tests take: complete, or it fails
+coverage: $(STAMP) $(SERVERS) ## branches of the decisions that their own unit tests take: complete, or it fails
 	@$(BIN)/python deploy/compile.py --remove
 	@rm -f $(COMPILED)
 	$(BIN)/coverage run -m pytest tests/unit/http1 tests/unit/routes tests/unit/gate/test_policy.py tests/unit/domains \
