@@ -47,7 +47,7 @@ class _BusSilence:
         self._lost = asyncio.Event()
 
     def lost(self) -> None:
-        """The bus is not heard from now on: wake whoever pauses."""
+        """The connection to the bus is lost: a call of `pause` that waits returns at once."""
         self._lost.set()
         self._lost = asyncio.Event()
 

@@ -188,8 +188,8 @@ class Jobs:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        """Seconds until leases are looked at again: whoever holds all of them has none to look for, and renews them when that is
-        due."""
+        """Seconds until this process looks at leases again. One that holds the leases of all its jobs has none to look for: it
+        waits until it has to renew the oldest."""
         wait = self._poll_interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # no secret
         if self._away or self._held.keys() != self._jobs.keys():
             return wait

@@ -1,6 +1,6 @@
 """The whole schema: `metadata` with every table of the store.
 
-Whoever walks the schema takes it from here. That of `tables.py` has only the tables of modules that were imported by then.
+Code that needs every table imports `metadata` from here. That of `tables.py` has only the tables of modules that were imported by then.
 """
 
 from router.store import (  # noqa: F401 - to import them adds their tables

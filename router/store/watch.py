@@ -114,7 +114,7 @@ class DataVersion:
 class Commits:
     """How many commits an SQLite file has had, of any process: a number that is another one if there was one, a second later at
     most. Not how many more. Leases are not counted, if they are written through `engine`, which has one connection: SQLite tells a connection of the commits of others
-    only. Each process renews its leases every few seconds, and nobody is to be woken by that.
+    only. Each process renews its leases every few seconds, and jobs of other processes go on resting then.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -180,8 +180,8 @@ class Snapshot:
     leases: Collection[int]  # which have written the rows of leases, in 32 bits
 
     def adds_to(self, before: "Snapshot") -> bool:
-        """Whether anything but leases may have been written since `before`: each process renews its leases every few seconds,
-        which wakes nobody."""
+        """Whether anything but leases may have been written since `before`. Each process renews its leases every few seconds;
+        jobs that rest go on resting then."""
         if (self.oldest, self.next) == (before.oldest, before.next) and self.oldest == self.next:
             return False
         if before.oldest < before.next or self.oldest < self.next:
@@ -195,8 +195,8 @@ class Notifications:
     """PostgreSQL's notifications of commits, for any number of watches. Listens from the first call on.
 
     `heard` counts how often something may have been committed: when there was a notification, and when the snapshot that a
-    statement sees has changed, which is looked at once a second. Nobody else need ask the database whether something has changed:
-    the answer comes on the connection that listens, so there is none where that is lost, and late where notifications are late.
+    statement sees has changed. The connection that listens asks for the snapshot once a second, so followers and jobs need not
+    query the database to learn of a commit. Where that connection is lost there is no answer, and they take it for a change.
     """
 
     def __init__(self, url: URL, limits: Database) -> None:
