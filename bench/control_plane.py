@@ -28,15 +28,13 @@ import sqlalchemy as sa
 import structlog
 import uvloop
 
-from router.access.token_verifier import TokenVerifier
-from router.api.auth import Credentials
 from router.base.clock import SystemClock
 from router.domains.lookup import RecordType
-from router.node.rest import handlers_of
-from router.node.services import Services, build_services
+from router.node.rest import credentials_of, handlers_of
+from router.node.services import build_services
 from router.outbound.health import HttpHealthCheck
 from router.routes.records import Kind
-from router.settings import Database, Rates, Settings, load
+from router.settings import Database, Rates, load
 from router.store import Store, migrate
 from router.store.engine import parsed, writing_engine
 from tests.support.api import ApiClient, serving
@@ -164,7 +162,7 @@ class Plane:
             self._computer = computer.id
             async with serving(
                 handlers_of(services, settings, _no_activity, clock, _nothing, _nothing),
-                _credentials(services, settings, clock),
+                credentials_of(services, settings, clock),
                 key=key,
                 clock=clock,
                 idempotency=store.idempotency,
@@ -233,18 +231,6 @@ class _NoActivity:
 
 
 _no_activity = _NoActivity()
-
-
-def _credentials(services: Services, settings: Settings, clock: SystemClock) -> Credentials:
-    return Credentials(
-        keys=services.keys,
-        tokens=TokenVerifier(settings.jwt, clock),
-        tenants=services.tenants,
-        workspaces=services.workspaces,
-        projects=services.projects,
-        sessions=services.sessions,
-        internal_token=None,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,20 @@ def handlers_of(
     ]
 
 
+def credentials_of(services: Services, settings: Settings, clock: Clock) -> Credentials:
+    """Who may call the API: keys, tokens and sessions of the store, and the platform if the settings have an internal token."""
+    token = settings.internal_token
+    return Credentials(
+        keys=services.keys,
+        tokens=TokenVerifier(settings.jwt, clock),
+        tenants=services.tenants,
+        workspaces=services.workspaces,
+        projects=services.projects,
+        sessions=services.sessions,
+        internal_token=token.get_secret_value() if token is not None else None,
+    )
+
+
 def server_on(
     store: Store,
     services: Services,
@@ -246,7 +260,6 @@ def server_on(
 ) -> ApiServer:
     """The API's server. It responds to a change when `settled` has returned: then the node's workers know of it.
     With `shared_counts` rate limits hold for all nodes together."""
-    token = settings.internal_token
     table = Table(handlers_of(services, settings, activity, clock, explain, status))
     ours = version("miosa-router")
     found = pages(lambda: document(table, version=ours), version=ours, console=settings.console.enabled)
@@ -263,15 +276,7 @@ def server_on(
             if settings.console.enabled
             else None
         ),
-        authenticator=Credentials(
-            keys=services.keys,
-            tokens=TokenVerifier(settings.jwt, clock),
-            tenants=services.tenants,
-            workspaces=services.workspaces,
-            projects=services.projects,
-            sessions=services.sessions,
-            internal_token=token.get_secret_value() if token is not None else None,
-        ),
+        authenticator=credentials_of(services, settings, clock),
         idempotency=store.idempotency,
         limiter=RateLimiter(clock, shared_counts),
         rates=settings.rates,

@@ -13,13 +13,11 @@ import miosa
 import pytest
 import pytest_asyncio
 
-from router.access.token_verifier import TokenVerifier
-from router.api.auth import Credentials
 from router.api.operations import Operation
 from router.api.table import Table
 from router.base.clock import ManualClock
 from router.base.secret_box import SecretBox
-from router.node.rest import handlers_of
+from router.node.rest import credentials_of, handlers_of
 from router.node.services import Services, build_services
 from router.outbound.health import HttpHealthCheck
 from router.records.kept import KeptRecords
@@ -175,19 +173,10 @@ async def api(
     acme: Account,
     routes: Routes,
 ) -> AsyncIterator[ApiClient]:
-    credentials = Credentials(
-        keys=services.keys,
-        tokens=TokenVerifier(settings.jwt, clock),
-        tenants=services.tenants,
-        workspaces=services.workspaces,
-        projects=services.projects,
-        sessions=services.sessions,
-        internal_token=INTERNAL_TOKEN,
-    )
     resources = handlers_of(services, settings, NoActivity(), clock, routes.explain, platform_status)
     async with serving(
         resources,
-        credentials,
+        credentials_of(services, settings, clock),
         key=acme.key,
         clock=clock,
         idempotency=store.idempotency,

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from router.access.token_verifier import TokenVerifier
-from router.api.auth import Credentials
 from router.api.operations import Counted, Paged
 from router.api.table import Table
 from router.base.clock import ManualClock
 from router.base.key_scopes import KeyScope
 from router.base.secret_box import SecretBox
-from router.node.rest import handlers_of
+from router.node.rest import credentials_of, handlers_of
 from router.node.services import build_services
 from router.outbound.health import HttpHealthCheck
 from router.settings import Rates, load
@@ -118,21 +116,12 @@ async def walked(databases: Databases, number: int, folder: Path) -> Mapping[str
                     kept=kept,
                     carrier=Carried(kept),
                 )
-                credentials = Credentials(
-                    keys=services.keys,
-                    tokens=TokenVerifier(settings.jwt, clock),
-                    tenants=services.tenants,
-                    workspaces=services.workspaces,
-                    projects=services.projects,
-                    sessions=services.sessions,
-                    internal_token=INTERNAL_TOKEN,
-                )
                 handlers = handlers_of(services, settings, NoActivity(), clock, routes.explain, platform_status)
                 async with (
                     one_of_everything(services) as held,
                     serving(
                         handlers,
-                        credentials,
+                        credentials_of(services, settings, clock),
                         clock=clock,
                         idempotency=store.idempotency,
                         rates=Rates(workspace=100_000, auth=100_000, anonymous=100_000),
