@@ -22,13 +22,12 @@ from router.routes.records import Kind
 from router.settings import Settings, load
 from router.store import Store
 from router.tenancy.ownership import Ownership
-from tests.contract.api.conftest import INTERNAL_TOKEN
 from tests.support.accounts import Account
 from tests.support.api import ApiClient
-from tests.support.backends import Backend, Visit
 from tests.support.calls import Request, request_of
 from tests.support.database import on_both
-from tests.support.holdings import Holder, Holdings, fill, mark_project, mark_tenant, mark_workspace
+from tests.support.holdings import Holdings
+from tests.support.walk import INTERNAL_TOKEN, one_of_everything
 
 pytestmark = pytest.mark.asyncio
 
@@ -58,14 +57,8 @@ def settings() -> Settings:
 
 @pytest_asyncio.fixture
 async def held(services: Services) -> AsyncIterator[Holdings]:
-    async def hello(visit: Visit) -> None:
-        await visit.answer(b"hello")
-
-    async with Backend(hello) as program:
-        tenant = await mark_tenant(services, "zcompany")
-        workspace = await mark_workspace(services, tenant, "zclinic")
-        project = await mark_project(services, workspace, "zsite")
-        yield await fill(services, Holder("zsite", tenant, workspace, project), program.port)
+    async with one_of_everything(services) as opened:
+        yield opened
 
 
 async def entries(api: ApiClient, **where: Any) -> list[dict[str, Any]]:
