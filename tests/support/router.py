@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from router.base.key_scopes import KeyScope
 from router.node.services import Services, open_services
 from router.settings import load
+from router.tenancy.logins import ConsoleRole, NewLogin
 from tests.support.database import migrated_file
 from tests.support.ports import free_port
 from tests.support.processes import BIN, Process
@@ -156,11 +157,36 @@ class Router:
         """A new key of the tenant, made as `miosa-router keys create` does."""
         return self._with_services(lambda services: services.keys.create(tenant_id, scope=scope))[1]
 
+    def console_token(self, tenant_id: str, role: ConsoleRole) -> str:
+        """The token of somebody who has signed in to the console by the tenant's login, ada@example.com. The login is a new one, which
+        gives them this role. Needs the setting `secrets_key`."""
+
+        async def sign_in(services: Services) -> str:
+            login = await services.logins.put(
+                tenant_id,
+                NewLogin(
+                    issuer="https://id.example.com",
+                    client_id="miosa",
+                    client_secret="a secret",
+                    email_domains=("example.com",),
+                    console_role=role,
+                ),
+            )
+            begun = await services.sessions.start(
+                login, subject="ada", email="ada@example.com", groups=(), console_role=role
+            )
+            assert begun is not None
+            token = await services.sessions.open_console(begun[0])
+            assert token is not None
+            return token
+
+        return self._with_services(sign_in)
+
     def _with_services(self, work: Callable[[Services], Awaitable[T]]) -> T:
         """What a command of the CLI does, in this process: to start one takes a second."""
 
         async def run() -> T:
-            async with open_services(load(environ=self.environment)) as services:
+            async with open_services(load(environ=self.environment), secrets=True) as services:
                 return await work(services)
 
         with ThreadPoolExecutor(1) as thread:  # this one's event loop may be running

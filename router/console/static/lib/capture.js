@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { get, put, remove } from "./api.js";
 import { badge, exact, moment } from "./format.js";
-import { actionButton, errorBox, toast } from "./feedback.js";
+import { errorBox, toast, writeButton } from "./feedback.js";
 import { confirm, dialog } from "./dialog.js";
 import { form } from "./form.js";
 import { renew } from "./table.js";
@@ -41,9 +41,9 @@ export function capture(path, resource, signal) {
         h(
           "div",
           { class: "row" },
-          actionButton(active ? "Capture for longer" : "Capture requests", start, { kind: active ? "" : "primary" }),
-          active && actionButton("Stop capturing", stop),
-          actionButton("Delete captures…", purge, { kind: "danger" }),
+          writeButton(active ? "Capture for longer" : "Capture requests", start, { kind: active ? "" : "primary" }),
+          active && writeButton("Stop capturing", stop),
+          writeButton("Delete captures…", purge, { kind: "danger" }),
         ),
       ),
       h("p", null, h("a", { href: `#/requests?resource_id=${resource.id}` }, "See its requests")),

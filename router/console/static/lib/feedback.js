@@ -1,6 +1,7 @@
 // What the console says: toasts, errors, and the button that copies.
 import { h, replace } from "./dom.js";
 import { ApiError } from "./api.js";
+import { mayWrite } from "./session.js";
 
 /** Whether an error says that a check came too soon after the one before. */
 export const tooSoon = (error) => error.status === 429 && error.retryAfter !== null && Number(error.retryAfter) <= 15;
@@ -115,4 +116,9 @@ export function actionButton(label, work, { kind = "", failed = toastError, ...a
   const button = h("button", { type: "button", class: kind, ...attributes }, label);
   button.addEventListener("click", () => busy(button, work, failed));
   return button;
+}
+
+/** A button of what the API refuses to somebody who may only read: null for them. As `actionButton`. */
+export function writeButton(label, work, options) {
+  return mayWrite() ? actionButton(label, work, options) : null;
 }

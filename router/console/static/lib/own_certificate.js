@@ -2,7 +2,7 @@
 import { h, replace } from "./dom.js";
 import { get, post, put, remove } from "./api.js";
 import { badge, exact, moment } from "./format.js";
-import { actionButton, copyButton, errorBox, toast } from "./feedback.js";
+import { copyButton, errorBox, toast, writeButton } from "./feedback.js";
 import { confirm, dialog } from "./dialog.js";
 import { form } from "./form.js";
 
@@ -32,9 +32,9 @@ export function ownCertificate(path, name, signal) {
       own.warnings.map((warning) => h("p", { class: "notice warn" }, warning.message)),
       own.request !== null && h("p", { class: "small" }, "A request (CSR) made ", moment(own.request.created_at), " waits for its certificate. ", h("button", { type: "button", class: "quiet copy", onclick: () => showRequest(own.request) }, "Show it")),
       h("div", { class: "row" },
-        actionButton(own.state === "none" ? "Upload a certificate" : "Replace it", upload),
-        actionButton("Make a request (CSR)", request),
-        own.state !== "none" && actionButton("Remove it", drop, { kind: "danger" })),
+        writeButton(own.state === "none" ? "Upload a certificate" : "Replace it", upload),
+        writeButton("Make a request (CSR)", request),
+        own.state !== "none" && writeButton("Remove it", drop, { kind: "danger" })),
     );
   }
 

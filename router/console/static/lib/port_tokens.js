@@ -2,9 +2,10 @@
 import { h } from "./dom.js";
 import { get, post, remove } from "./api.js";
 import { badge, moment } from "./format.js";
-import { actionButton, copyable, toast } from "./feedback.js";
+import { copyable, toast, writeButton } from "./feedback.js";
 import { confirm, dialog, showOnce } from "./dialog.js";
 import { form } from "./form.js";
+import { mayWrite } from "./session.js";
 import { pagedList, table } from "./table.js";
 
 /** A part that opens. `changed()` is called when a token was made or revoked. */
@@ -20,7 +21,7 @@ export function portTokens(url, port, signal, changed) {
     { title: "Begins with", kind: "short", cell: (token) => h("code", null, token.prefix) },
     { title: "Ends", cell: (token) => (token.revoked_at !== null ? badge("revoked") : moment(token.expires_at)) },
     { title: "Last used", kind: "short", cell: (token) => moment(token.last_used_at) },
-    { title: "Actions", kind: "actions", cell: (token) => token.revoked_at === null && h("button", { type: "button", class: "danger", "aria-label": `Revoke token ${token.name} of port ${port}`, onclick: () => revoke(token) }, "Revoke") },
+    mayWrite() && { title: "Actions", kind: "actions", cell: (token) => token.revoked_at === null && h("button", { type: "button", class: "danger", "aria-label": `Revoke token ${token.name} of port ${port}`, onclick: () => revoke(token) }, "Revoke") },
   ];
 
   async function create() {
@@ -55,6 +56,6 @@ export function portTokens(url, port, signal, changed) {
     "details",
     { ontoggle: (event) => { if (event.target.open) list.reload(); } },
     h("summary", null, `Named tokens of port ${port}`),
-    h("div", { class: "stack" }, list.node, h("div", { class: "row" }, actionButton("Create token", create, { "aria-label": `Create token: port ${port}` }))),
+    h("div", { class: "stack" }, list.node, h("div", { class: "row" }, writeButton("Create token", create, { "aria-label": `Create token: port ${port}` }))),
   );
 }

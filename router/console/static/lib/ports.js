@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { get, patch, post, remove } from "./api.js";
 import { badge, moment } from "./format.js";
-import { actionButton, copyable, toast } from "./feedback.js";
+import { copyable, toast, writeButton } from "./feedback.js";
 import { confirm, dialog } from "./dialog.js";
 import { form } from "./form.js";
 import { emptyState, pagedList } from "./table.js";
@@ -19,7 +19,7 @@ export function ports({ kind, path, resource, signal, changed }) {
     noun: "ports",
     load: ({ page }) => get(all, { query: { page }, signal }),
     show: (rows) => h("ul", { class: "stack" }, rows.map((port) => h("li", null, card(port)))),
-    empty: () => emptyState({ title: "No port has settings of its own", text: "Expose the port that your program listens on: it gets a host, and you say who gets in.", action: actionButton("Expose your first port", () => expose(), { kind: "primary" }) }),
+    empty: () => emptyState({ title: "No port has settings of its own", text: "Expose the port that your program listens on: it gets a host, and you say who gets in.", action: writeButton("Expose your first port", () => expose(), { kind: "primary" }) }),
   });
 
   async function again() {
@@ -45,12 +45,12 @@ export function ports({ kind, path, resource, signal, changed }) {
       h(
         "div",
         { class: "row" },
-        actionButton("Change", () => change(port), label("Change")),
-        links && actionButton("Create share link", async () => { if (await share(`${pathOf(port)}/share`, { field: "ttl_seconds", opens: name })) await again(); }, label("Create share link")),
-        port.share_token_prefix !== null && actionButton("End share links", () => unshare(port), { ...label("End share links"), kind: "danger" }),
-        links && actionButton(port.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(`${pathOf(port)}/password`, name)) await again(); }, label(port.has_password ? "Change password" : "Set a password")),
-        port.has_password && actionButton("Remove password", async () => { if (await removePassword(`${pathOf(port)}/password`, name)) await again(); }, { ...label("Remove password"), kind: "danger" }),
-        actionButton("Close port", () => shut(port), { ...label("Close port"), kind: "danger" }),
+        writeButton("Change", () => change(port), label("Change")),
+        links && writeButton("Create share link", async () => { if (await share(`${pathOf(port)}/share`, { field: "ttl_seconds", opens: name })) await again(); }, label("Create share link")),
+        port.share_token_prefix !== null && writeButton("End share links", () => unshare(port), { ...label("End share links"), kind: "danger" }),
+        links && writeButton(port.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(`${pathOf(port)}/password`, name)) await again(); }, label(port.has_password ? "Change password" : "Set a password")),
+        port.has_password && writeButton("Remove password", async () => { if (await removePassword(`${pathOf(port)}/password`, name)) await again(); }, { ...label("Remove password"), kind: "danger" }),
+        writeButton("Close port", () => shut(port), { ...label("Close port"), kind: "danger" }),
       ),
       port.visibility !== "public" && portTokens(`${pathOf(port)}/tokens`, port.port, signal, changed),
     );
@@ -135,6 +135,6 @@ export function ports({ kind, path, resource, signal, changed }) {
     await again();
   }
 
-  const node = h("section", { class: "stack", "aria-label": "Ports" }, h("div", { class: "spread" }, h("h2", null, "Ports"), h("div", { class: "row" }, actionButton("Default port…", setDefault), actionButton("Expose port", expose, { kind: "primary" }))), list.node);
+  const node = h("section", { class: "stack", "aria-label": "Ports" }, h("div", { class: "spread" }, h("h2", null, "Ports"), h("div", { class: "row" }, writeButton("Default port…", setDefault), writeButton("Expose port", expose, { kind: "primary" }))), list.node);
   return { node, load: list.reload };
 }

@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { get, post } from "./api.js";
 import { badge, exact, moment } from "./format.js";
-import { actionButton, toast } from "./feedback.js";
+import { actionButton, toast, writeButton } from "./feedback.js";
 import { confirm, dialog } from "./dialog.js";
 import { form } from "./form.js";
 import { all } from "./places.js";
@@ -24,7 +24,7 @@ export function releases({ path, deployment, signal, changed }) {
       return answer;
     },
     show: (rows) => table({ caption: "Versions", columns: versionColumns, rows }),
-    empty: () => emptyState({ title: "No versions yet", text: "A version is made of a sandbox's program. Publish one: it is checked, and then the deployment's hosts lead to it.", action: actionButton("Publish the first version", publish, { kind: "primary" }) }),
+    empty: () => emptyState({ title: "No versions yet", text: "A version is made of a sandbox's program. Publish one: it is checked, and then the deployment's hosts lead to it.", action: writeButton("Publish the first version", publish, { kind: "primary" }) }),
   });
   const versionColumns = [
     { title: "Version", cell: (version) => [h("strong", null, `Version ${version.version_number}`), isActive(version) && [" ", badge("live", "on air", "good")]] },
@@ -37,7 +37,7 @@ export function releases({ path, deployment, signal, changed }) {
       kind: "actions",
       cell: (version) => [
         version.build_id !== null && actionButton("Build", () => showBuild(version), { "aria-label": `Build of version ${version.version_number}` }),
-        version.state === "ready" && !isActive(version) && actionButton("Promote", () => promote(version), { "aria-label": `Promote version ${version.version_number}` }),
+        version.state === "ready" && !isActive(version) && writeButton("Promote", () => promote(version), { "aria-label": `Promote version ${version.version_number}` }),
       ],
     },
   ];
@@ -144,7 +144,7 @@ export function releases({ path, deployment, signal, changed }) {
   const timer = setInterval(() => { if (building && !document.hidden && document.querySelector("dialog[open]") === null) again().catch((error) => { if (error.name !== "AbortError") console.warn(error.message); }); }, LOOK_EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
   const node = [
-    h("section", { class: "stack", "aria-label": "Versions" }, h("div", { class: "spread" }, h("h2", null, "Versions"), h("div", { class: "row" }, actionButton("Roll back…", rollBack), actionButton("Publish a version", publish, { kind: "primary" }))), versions.node),
+    h("section", { class: "stack", "aria-label": "Versions" }, h("div", { class: "spread" }, h("h2", null, "Versions"), h("div", { class: "row" }, writeButton("Roll back…", rollBack), writeButton("Publish a version", publish, { kind: "primary" }))), versions.node),
     h("section", { class: "stack", "aria-label": "Releases" }, h("h2", null, "Releases"), history.node),
   ];
   return { node, load };

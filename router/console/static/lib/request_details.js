@@ -5,6 +5,7 @@ import { badge, exact, number } from "./format.js";
 import { actionButton, busy, errorBox, sentence } from "./feedback.js";
 import { dialog } from "./dialog.js";
 import { form } from "./form.js";
+import { mayWrite } from "./session.js";
 
 const WIDTH = 600;
 const ROW = 22;
@@ -20,7 +21,7 @@ export function requestDetails(record, replayed) {
   return dialog({
     title: `${record.method} ${record.path}`,
     wide: true,
-    body: () => [facts(record), timeline(record), record.captured && captured(record), replayPart(record, replayed)],
+    body: () => [facts(record), timeline(record), record.captured && captured(record), mayWrite() && replayPart(record, replayed)],
   });
 }
 

@@ -29,6 +29,9 @@ export function who() {
   return session.who;
 }
 
+/** Whether they may change anything: who signs in by the organization's login may be there only to read. */
+export const mayWrite = () => session.who !== null && !session.who.read_only;
+
 /** From now on requests carry this key. */
 export function begin(newKey, whoami) {
   key = newKey;

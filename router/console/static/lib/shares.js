@@ -2,9 +2,10 @@
 import { h } from "./dom.js";
 import { get, post, put, remove } from "./api.js";
 import { badge, moment } from "./format.js";
-import { actionButton, copyable, errorBox, toast } from "./feedback.js";
+import { copyable, errorBox, toast, writeButton } from "./feedback.js";
 import { confirm, dialog, showOnce } from "./dialog.js";
 import { form } from "./form.js";
+import { mayWrite } from "./session.js";
 import { emptyState, pagedList, renew, table } from "./table.js";
 
 const LENGTHS = [["3600", "An hour"], ["86400", "A day"], ["604800", "A week"], ["2592000", "30 days"]];
@@ -36,14 +37,14 @@ export function sandboxShares(path, signal, changed) {
     noun: "share links",
     load: ({ page }) => get(url, { query: { page }, signal }),
     show: (rows) => table({ caption: "Share links of the whole sandbox", columns, rows }),
-    empty: () => emptyState({ title: "No share links", text: "A link of the whole sandbox opens every port of it, for as long as you say. It is shown once.", action: actionButton("Create the first share link", create) }),
+    empty: () => emptyState({ title: "No share links", text: "A link of the whole sandbox opens every port of it, for as long as you say. It is shown once.", action: writeButton("Create the first share link", create) }),
   });
   const columns = [
     { title: "Begins with", cell: (link) => [h("code", null, link.share_token_prefix), link.once && [" ", badge("once", "one visitor", "plain")]] },
     { title: "Created", kind: "short", cell: (link) => moment(link.created_at) },
     { title: "Ends", kind: "short", cell: (link) => moment(link.expires_at) },
     { title: "Last used", kind: "short", cell: (link) => moment(link.last_used_at) },
-    { title: "Actions", kind: "actions", cell: (link) => h("button", { type: "button", class: "danger", "aria-label": `Revoke share link ${link.share_token_prefix}`, onclick: () => revoke(link) }, "Revoke") },
+    mayWrite() && { title: "Actions", kind: "actions", cell: (link) => h("button", { type: "button", class: "danger", "aria-label": `Revoke share link ${link.share_token_prefix}`, onclick: () => revoke(link) }, "Revoke") },
   ];
 
   async function again() {
@@ -62,7 +63,7 @@ export function sandboxShares(path, signal, changed) {
     await again();
   }
 
-  const node = h("section", { class: "stack", "aria-label": "Share links" }, h("div", { class: "spread" }, h("h2", null, "Share links of the whole sandbox"), actionButton("Create share link", create)), list.node);
+  const node = h("section", { class: "stack", "aria-label": "Share links" }, h("div", { class: "spread" }, h("h2", null, "Share links of the whole sandbox"), writeButton("Create share link", create)), list.node);
   return { node, load: list.reload };
 }
 
@@ -93,7 +94,7 @@ export function resourcePassword(path, one, signal, changed) {
         "div",
         { class: "spread" },
         passwordWords(found),
-        h("div", { class: "row" }, actionButton(found.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(url, `the whole ${one}`)) await again(); }), found.has_password && actionButton("Remove password", async () => { if (await removePassword(url, `the whole ${one}`)) await again(); }, { kind: "danger" })),
+        h("div", { class: "row" }, writeButton(found.has_password ? "Change password" : "Set a password", async () => { if (await setPassword(url, `the whole ${one}`)) await again(); }), found.has_password && writeButton("Remove password", async () => { if (await removePassword(url, `the whole ${one}`)) await again(); }, { kind: "danger" })),
       ),
     );
   }

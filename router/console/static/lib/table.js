@@ -7,8 +7,9 @@ export function emptyState({ title, text, action = null }) {
   return h("div", { class: "empty" }, h("h2", null, title), h("p", null, text), action);
 }
 
-/** A table. `columns`: [{title, cell(row), kind}]; `kind` is "number", "short" (stays on one line), "wide" or "actions". Roles are said, as cards are no table to a browser. */
-export function table({ caption, columns, rows }) {
+/** A table. `columns`: [{title, cell(row), kind}], or false for one that is left out; `kind` is "number", "short" (stays on one line), "wide" or "actions". Roles are said, as cards are no table to a browser. */
+export function table({ caption, columns: given, rows }) {
+  const columns = given.filter((column) => column !== false);
   return h(
     "div",
     { class: "table-frame" },

@@ -2,9 +2,10 @@
 import { h } from "./dom.js";
 import { get, post, remove } from "./api.js";
 import { badge, moment } from "./format.js";
-import { actionButton, toast } from "./feedback.js";
+import { toast, writeButton } from "./feedback.js";
 import { confirm, dialog } from "./dialog.js";
 import { form } from "./form.js";
+import { mayWrite } from "./session.js";
 import { emptyState, pagedList, table } from "./table.js";
 
 /** A section: {node, load()}. */
@@ -14,14 +15,14 @@ export function variables(path, signal) {
     noun: "variables",
     load: ({ page }) => get(url, { query: { page }, signal }),
     show: (rows) => table({ caption: "Variables", columns, rows }),
-    empty: () => emptyState({ title: "No variables", text: "Set what the program reads from its environment, such as DATABASE_URL. Secret values are never shown again.", action: actionButton("Set the first variable", () => set()) }),
+    empty: () => emptyState({ title: "No variables", text: "Set what the program reads from its environment, such as DATABASE_URL. Secret values are never shown again.", action: writeButton("Set the first variable", () => set()) }),
   });
   const columns = [
     { title: "Name", cell: (variable) => h("code", null, variable.name) },
     { title: "Value", kind: "wide", cell: (variable) => (variable.secret ? badge("secret", "secret", "plain") : h("code", null, variable.value)) },
     { title: "Environment", cell: (variable) => variable.environment },
     { title: "Changed", kind: "short", cell: (variable) => moment(variable.updated_at) },
-    {
+    mayWrite() && {
       title: "Actions",
       kind: "actions",
       cell: (variable) => [
@@ -63,6 +64,6 @@ export function variables(path, signal) {
     await list.reload();
   }
 
-  const node = h("section", { class: "stack", "aria-label": "Variables" }, h("div", { class: "spread" }, h("h2", null, "Variables"), actionButton("Set variable", () => set())), list.node);
+  const node = h("section", { class: "stack", "aria-label": "Variables" }, h("div", { class: "spread" }, h("h2", null, "Variables"), writeButton("Set variable", () => set())), list.node);
   return { node, load: list.reload };
 }

@@ -2,11 +2,12 @@
 import { h } from "../lib/dom.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { badge, moment } from "../lib/format.js";
-import { actionButton, copyable, toast } from "../lib/feedback.js";
+import { copyable, toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog, showOnce } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { form } from "../lib/form.js";
 import { everything } from "../lib/places.js";
+import { mayWrite } from "../lib/session.js";
 
 export async function render({ signal, who }) {
   const places = await everything(signal); // workspaces and projects by id, for scopes in words
@@ -24,7 +25,7 @@ export async function render({ signal, who }) {
     { title: "Last used", cell: (key) => moment(key.last_used_at) },
     { title: "Expires", cell: (key) => moment(key.expires_at) },
     { title: "State", cell: (key) => badge(stateOf(key)) },
-    {
+    mayWrite() && {
       title: "Actions",
       kind: "actions",
       cell: (key) => key.revoked_at === null && [
@@ -106,7 +107,7 @@ export async function render({ signal, who }) {
 
   await list.reload();
   return [
-    h("div", { class: "spread" }, h("h1", null, "API keys"), actionButton("Create API key", create, { kind: "primary" })),
+    h("div", { class: "spread" }, h("h1", null, "API keys"), writeButton("Create API key", create, { kind: "primary" })),
     h("p", { class: "lead" }, "Keys let programs call the API and this console. Each is shown once; only its hash is kept."),
     list.node,
   ];

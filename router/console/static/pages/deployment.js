@@ -2,7 +2,7 @@
 import { h } from "../lib/dom.js";
 import { get, patch, post } from "../lib/api.js";
 import { badge, moment } from "../lib/format.js";
-import { actionButton, toast } from "../lib/feedback.js";
+import { toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
 import { capture } from "../lib/capture.js";
@@ -18,7 +18,7 @@ export async function render({ params, signal, title }) {
   const [found, tenant] = await Promise.all([get(path, { signal }), organization(signal)]);
   let deployment = found.data;
   title(nameOf(deployment));
-  const head = heading("deployments", [actionButton("Change", change), actionButton("Take off the air", stop, { kind: "danger" })]);
+  const head = heading("deployments", [writeButton("Change", change), writeButton("Take off the air", stop, { kind: "danger" })]);
   const facts = h("div", { class: "stack" });
 
   function show() {

@@ -2,20 +2,22 @@
 import { h, replace } from "../lib/dom.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { badge, exact, moment } from "../lib/format.js";
-import { actionButton, announce, toast } from "../lib/feedback.js";
+import { announce, toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
 import { navigate, to } from "../lib/router.js";
+import { mayWrite } from "../lib/session.js";
 import { diagnosis, providerNote, recordsTable } from "../lib/records.js";
 import { ownCertificate } from "../lib/own_certificate.js";
 import { eventList } from "../lib/events.js";
 
 const LOOK_EVERY = 10_000; // milliseconds, until the domain is verified
 
-const WAITS = {
-  pending: "Add the first record at your DNS provider. It is checked by itself; “Check now” is faster.",
+/** What to do next, by the domain's status. */
+const nextStep = (status) => ({
+  pending: `Add the first record at your DNS provider. It is checked by itself${mayWrite() ? "; “Check now” is faster" : ""}.`,
   failed: "The record was not found for too long, and checks have stopped. Set it, then check again.",
-};
+})[status];
 const FAILURES = { never_verified: "It was never verified.", dns_moved: "Its DNS no longer leads here." };
 const PROOFS = "It leads here, but a record still has to show that the domain is yours: add the TXT record too.";
 
@@ -31,6 +33,7 @@ export async function render({ params, signal, title }) {
   const events = eventList({ domain_id: domain.id }, signal, { title: "No events yet", text: "Checks and certificates of this domain show up here." });
 
   function show() {
+    const next = nextStep(domain.status);
     replace(state, badge(domain.status), domain.blocked !== null && badge("blocked"));
     replace(
       advice,
@@ -38,7 +41,7 @@ export async function render({ params, signal, title }) {
       domain.failure_reason !== null && h("div", { class: "notice warn" }, h("p", null, FAILURES[domain.failure_reason] ?? domain.failure_reason)),
       domain.proof_needed !== null && h("div", { class: "notice warn" }, h("p", null, PROOFS)),
       domain.caa_forbidden && h("div", { class: "notice bad" }, h("p", null, "CAA records of the domain forbid the certificate. The diagnosis says which to change.")),
-      WAITS[domain.status] && h("p", { class: "lead" }, WAITS[domain.status]),
+      next && h("p", { class: "lead" }, next),
     );
     replace(records, providerNote(domain.dns_provider, domain.apply_url), recordsTable(domain.records), h("p", { class: "muted small" }, "Checked ", moment(domain.checked_at), ", next ", moment(domain.next_check_at), "."));
     replace(certificate, certificateFacts(domain.cert));
@@ -104,7 +107,7 @@ export async function render({ params, signal, title }) {
   await events.reload();
   return [
     h("p", { class: "crumb" }, h("a", { href: "#/domains" }, "Domains")),
-    h("div", { class: "spread" }, h("div", { class: "row" }, h("h1", null, domain.fqdn_unicode), state), h("div", { class: "row" }, h("a", { class: "button", href: `https://${domain.fqdn}/`, target: "_blank", rel: "noopener noreferrer" }, "Visit"), !removed && actionButton("Check now", check, { kind: "primary" }))),
+    h("div", { class: "spread" }, h("div", { class: "row" }, h("h1", null, domain.fqdn_unicode), state), h("div", { class: "row" }, h("a", { class: "button", href: `https://${domain.fqdn}/`, target: "_blank", rel: "noopener noreferrer" }, "Visit"), !removed && writeButton("Check now", check, { kind: "primary" }))),
     domain.fqdn !== domain.fqdn_unicode && h("p", { class: "muted" }, "In DNS: ", h("code", null, domain.fqdn)),
     advice,
     h("section", { class: "card", "aria-label": "DNS records" }, h("h2", null, "DNS records"), records),
@@ -118,7 +121,7 @@ export async function render({ params, signal, title }) {
     ),
     h("h2", null, "Events"),
     events.node,
-    !removed && h("section", { class: "card", "aria-label": "Remove" }, h("div", { class: "spread" }, h("div", null, h("h2", null, "Remove this domain"), h("p", { class: "muted" }, "Another domain of yours can take its place at any time.")), actionButton("Remove domain…", drop, { kind: "danger" }))),
+    !removed && mayWrite() && h("section", { class: "card", "aria-label": "Remove" }, h("div", { class: "spread" }, h("div", null, h("h2", null, "Remove this domain"), h("p", { class: "muted" }, "Another domain of yours can take its place at any time.")), writeButton("Remove domain…", drop, { kind: "danger" }))),
   ];
 }
 
@@ -136,7 +139,7 @@ function certificateFacts(cert) {
 
 function redirection(domain, change) {
   const words = { none: "none", www_to_apex: "from www to the domain itself", apex_to_www: "from the domain itself to www" };
-  return [words[domain.redirect_policy] ?? domain.redirect_policy, domain.redirect_policy !== "none" && ` (${domain.redirect_status})`, " ", domain.deployment_id !== null && domain.status !== "removed" && actionButton("Change", change, { kind: "quiet copy", "aria-label": "Change the redirect" })];
+  return [words[domain.redirect_policy] ?? domain.redirect_policy, domain.redirect_policy !== "none" && ` (${domain.redirect_status})`, " ", domain.deployment_id !== null && domain.status !== "removed" && writeButton("Change", change, { kind: "quiet copy", "aria-label": "Change the redirect" })];
 }
 
 /** Ask for the domain again while it is pending, and tell of what changed. A page in the background asks nothing. */

@@ -2,7 +2,7 @@
 import { h } from "../lib/dom.js";
 import { get, post } from "../lib/api.js";
 import { badge, moment } from "../lib/format.js";
-import { actionButton } from "../lib/feedback.js";
+import { writeButton } from "../lib/feedback.js";
 import { dialog } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { form } from "../lib/form.js";
@@ -21,13 +21,13 @@ export async function render({ signal, query }) {
     show: (rows) => table({ caption: "Custom domains", columns: COLUMNS, rows }),
     empty: () =>
       filter.status === ""
-        ? emptyState({ title: "No domains yet", text: "Add a domain such as www.example.com. You get the DNS record that leads it to your computer or deployment; the certificate comes by itself.", action: actionButton("Add your first domain", () => add(signal), { kind: "primary" }) })
+        ? emptyState({ title: "No domains yet", text: "Add a domain such as www.example.com. You get the DNS record that leads it to your computer or deployment; the certificate comes by itself.", action: writeButton("Add your first domain", () => add(signal), { kind: "primary" }) })
         : emptyState({ title: `No ${filter.status} domains`, text: "Choose another state above." }),
   });
   const states = h("select", { id: "state", onchange: () => { filter.status = states.value; setQuery(filter); list.reload(); } }, STATES.map(([value, words]) => h("option", { value, selected: value === filter.status }, words)));
   await list.reload();
   return [
-    h("div", { class: "spread" }, h("h1", null, "Domains"), actionButton("Add domain", () => add(signal), { kind: "primary" })),
+    h("div", { class: "spread" }, h("h1", null, "Domains"), writeButton("Add domain", () => add(signal), { kind: "primary" })),
     h("div", { class: "filters" }, h("div", { class: "field" }, h("label", { for: "state" }, "State"), states)),
     list.node,
   ];

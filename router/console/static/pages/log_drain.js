@@ -2,7 +2,7 @@
 import { h, replace } from "../lib/dom.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { moment, number } from "../lib/format.js";
-import { actionButton, copyable, sentence, toast } from "../lib/feedback.js";
+import { copyable, sentence, toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog, showOnce } from "../lib/dialog.js";
 import { navigate } from "../lib/router.js";
 import { logDrainForm } from "../lib/log_drain_form.js";
@@ -38,11 +38,11 @@ export async function render({ params, signal, title }) {
     );
     replace(
       buttons,
-      actionButton("Send a test", test, { kind: "primary" }),
-      actionButton(drain.state === "paused" ? "Resume" : "Pause", pause),
-      actionButton("Change", change),
-      drain.kind === "http" && actionButton("New secret", rotate),
-      actionButton("Delete", drop, { kind: "danger" }),
+      writeButton("Send a test", test, { kind: "primary" }),
+      writeButton(drain.state === "paused" ? "Resume" : "Pause", pause),
+      writeButton("Change", change),
+      drain.kind === "http" && writeButton("New secret", rotate),
+      writeButton("Delete", drop, { kind: "danger" }),
     );
   }
 

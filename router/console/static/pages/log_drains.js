@@ -2,7 +2,7 @@
 import { h } from "../lib/dom.js";
 import { get, post } from "../lib/api.js";
 import { badge, moment, number } from "../lib/format.js";
-import { actionButton, copyable } from "../lib/feedback.js";
+import { copyable, writeButton } from "../lib/feedback.js";
 import { dialog, showOnce } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { navigate, to } from "../lib/router.js";
@@ -13,7 +13,7 @@ export async function render({ signal }) {
     noun: "log drains",
     load: ({ page }) => get("/api/v1/log-drains", { query: { page }, signal }),
     show: (rows) => table({ caption: "Log drains", columns, rows }),
-    empty: () => emptyState({ title: "No log drains", text: "A log drain sends a record of each request on to where you keep logs, by HTTPS or syslog.", action: actionButton("Create your first log drain", create, { kind: "primary" }) }),
+    empty: () => emptyState({ title: "No log drains", text: "A log drain sends a record of each request on to where you keep logs, by HTTPS or syslog.", action: writeButton("Create your first log drain", create, { kind: "primary" }) }),
   });
   const columns = [
     { title: "Name", cell: (drain) => h("a", { href: to("/log-drains/:id", drain) }, drain.name) },
@@ -36,7 +36,7 @@ export async function render({ signal }) {
 
   await list.reload();
   return [
-    h("div", { class: "spread" }, h("h1", null, "Log drains"), actionButton("Create log drain", create, { kind: "primary" })),
+    h("div", { class: "spread" }, h("h1", null, "Log drains"), writeButton("Create log drain", create, { kind: "primary" })),
     h("p", { class: "lead" }, "Records of requests go to your log service within seconds; where it is away, for as long as they are kept."),
     list.node,
   ];

@@ -2,7 +2,7 @@
 import { h } from "../lib/dom.js";
 import { ApiError, get, patch } from "../lib/api.js";
 import { moment } from "../lib/format.js";
-import { actionButton, toast } from "../lib/feedback.js";
+import { toast, writeButton } from "../lib/feedback.js";
 import { dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
 import { capture } from "../lib/capture.js";
@@ -25,7 +25,7 @@ async function render(kind, { params, signal, title }) {
   const [found, tenant] = await Promise.all([get(path, { signal }), organization(signal)]);
   let resource = found.data;
   title(nameOf(resource));
-  const head = heading(kind, actionButton("Change", change));
+  const head = heading(kind, writeButton("Change", change));
   const facts = h("div", { class: "stack" });
 
   function show() {

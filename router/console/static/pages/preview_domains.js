@@ -2,7 +2,7 @@
 import { h, replace } from "../lib/dom.js";
 import { get, post, put, remove } from "../lib/api.js";
 import { badge, exact, moment } from "../lib/format.js";
-import { actionButton, errorBox, toast } from "../lib/feedback.js";
+import { errorBox, toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog } from "../lib/dialog.js";
 import { form } from "../lib/form.js";
 import { everything } from "../lib/places.js";
@@ -79,7 +79,7 @@ async function section(scope, signal, places, again) {
         { class: "empty" },
         h("h2", null, "No preview domain of its own"),
         h("p", null, "Set one, such as preview.example.com, and add two wildcard records at your DNS provider. Hosts under the platform's domain go on answering."),
-        actionButton("Set a preview domain", () => set(path, null, again), { kind: "primary" }),
+        writeButton("Set a preview domain", () => set(path, null, again), { kind: "primary" }),
       ),
     ];
   }
@@ -117,7 +117,7 @@ function own(setting, path, again) {
       "div",
       { class: "spread" },
       h("div", { class: "row" }, h("h2", null, setting.preview_domain), badge(setting.status)),
-      h("div", { class: "row" }, actionButton("Change", () => set(path, setting.preview_domain, again)), actionButton("Clear…", () => clear(path, setting, again), { kind: "danger" })),
+      h("div", { class: "row" }, writeButton("Change", () => set(path, setting.preview_domain, again)), writeButton("Clear…", () => clear(path, setting, again), { kind: "danger" })),
     ),
     setting.failure_reason !== null && h("div", { class: "notice warn" }, h("p", null, failures[setting.failure_reason] ?? setting.failure_reason)),
     setting.caa_forbidden && h("div", { class: "notice bad" }, h("p", null, "CAA records of the domain forbid certificates. The diagnosis says which to change.")),
@@ -134,7 +134,7 @@ function records(setting, path, signal, again) {
   return h(
     "section",
     { class: "card", "aria-label": "DNS records" },
-    h("div", { class: "spread" }, h("h2", null, "DNS records"), actionButton("Verify now", check, { kind: "primary" })),
+    h("div", { class: "spread" }, h("h2", null, "DNS records"), writeButton("Verify now", check, { kind: "primary" })),
     providerNote(setting.dns_provider, setting.apply_url),
     recordsTable(setting.records),
     h("p", { class: "muted small" }, "Checked ", moment(setting.checked_at), setting.next_check_at !== null && [", next ", moment(setting.next_check_at)], "."),

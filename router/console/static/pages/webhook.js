@@ -2,10 +2,11 @@
 import { h, replace } from "../lib/dom.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { badge, exact, moment } from "../lib/format.js";
-import { actionButton, copyable, toast } from "../lib/feedback.js";
+import { copyable, toast, writeButton } from "../lib/feedback.js";
 import { confirm, dialog, showOnce } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { navigate, setQuery } from "../lib/router.js";
+import { mayWrite } from "../lib/session.js";
 import { webhookForm } from "../lib/webhook_form.js";
 
 const STATES = [["", "All"], ["pending", "Pending"], ["delivered", "Delivered"], ["given_up", "Given up"]];
@@ -26,7 +27,7 @@ export async function render({ params, query, signal, title }) {
       return answer;
     },
     show: (rows) => table({ caption: "Deliveries", columns, rows }),
-    empty: () => emptyState({ title: filter.state === "" ? "Nothing sent yet" : "None in this state", text: "Send a test event to see whether your program hears it.", action: actionButton("Send your first test", test) }),
+    empty: () => emptyState({ title: filter.state === "" ? "Nothing sent yet" : "None in this state", text: "Send a test event to see whether your program hears it.", action: writeButton("Send your first test", test) }),
   });
   const columns = [
     { title: "Created", kind: "short", cell: (delivery) => moment(delivery.created_at) },
@@ -34,7 +35,7 @@ export async function render({ params, query, signal, title }) {
     { title: "State", cell: (delivery) => [badge(delivery.state), delivery.state === "pending" && delivery.next_at !== null && delivery.attempts > 0 && h("div", { class: "muted small" }, "again ", moment(delivery.next_at))] },
     { title: "Tries", kind: "number", cell: (delivery) => delivery.attempts },
     { title: "Last answer", kind: "wide", cell: lastAnswer },
-    { title: "Actions", kind: "actions", cell: (delivery) => delivery.state !== "pending" && actionButton("Deliver again", () => replay(delivery), { "aria-label": `Deliver again: ${delivery.event_type} of ${exact(delivery.created_at)}` }) },
+    mayWrite() && { title: "Actions", kind: "actions", cell: (delivery) => delivery.state !== "pending" && writeButton("Deliver again", () => replay(delivery), { "aria-label": `Deliver again: ${delivery.event_type} of ${exact(delivery.created_at)}` }) },
   ];
   const states = h("select", { id: "state", onchange: () => { filter.state = states.value; setQuery(filter); list.reload(); } }, STATES.map(([value, words]) => h("option", { value, selected: value === filter.state }, words)));
 
@@ -94,7 +95,7 @@ export async function render({ params, query, signal, title }) {
   await list.reload();
   return [
     h("p", { class: "crumb" }, h("a", { href: "#/webhooks" }, "Webhooks")),
-    h("div", { class: "spread" }, h("h1", null, hook.url), h("div", { class: "row" }, actionButton("Send a test", test, { kind: "primary" }), actionButton("Change", change), actionButton("New secret", rotate), actionButton("Delete", drop, { kind: "danger" }))),
+    h("div", { class: "spread" }, h("h1", null, hook.url), h("div", { class: "row" }, writeButton("Send a test", test, { kind: "primary" }), writeButton("Change", change), writeButton("New secret", rotate), writeButton("Delete", drop, { kind: "danger" }))),
     h("section", { class: "card", "aria-label": "Settings" }, facts),
     h("div", { class: "filters" }, h("h2", { class: "grow" }, "Deliveries"), h("div", { class: "field" }, h("label", { for: "state" }, "State"), states)),
     list.node,

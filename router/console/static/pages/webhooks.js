@@ -2,7 +2,7 @@
 import { h } from "../lib/dom.js";
 import { get, post } from "../lib/api.js";
 import { badge, moment } from "../lib/format.js";
-import { actionButton, copyable } from "../lib/feedback.js";
+import { copyable, writeButton } from "../lib/feedback.js";
 import { dialog, showOnce } from "../lib/dialog.js";
 import { emptyState, pagedList, table } from "../lib/table.js";
 import { everything } from "../lib/places.js";
@@ -15,7 +15,7 @@ export async function render({ signal, who }) {
     noun: "webhooks",
     load: ({ page }) => get("/api/v1/webhooks", { query: { page }, signal }),
     show: (rows) => table({ caption: "Webhooks", columns, rows }),
-    empty: () => emptyState({ title: "No webhooks", text: "A webhook sends events, such as a verified domain or a failed certificate, to a URL of yours. Each POST is signed.", action: actionButton("Create your first webhook", create, { kind: "primary" }) }),
+    empty: () => emptyState({ title: "No webhooks", text: "A webhook sends events, such as a verified domain or a failed certificate, to a URL of yours. Each POST is signed.", action: writeButton("Create your first webhook", create, { kind: "primary" }) }),
   });
   const columns = [
     { title: "URL", kind: "wide", cell: (hook) => [h("a", { href: to("/webhooks/:id", hook) }, hook.url), hook.description !== "" && h("div", { class: "muted small" }, hook.description)] },
@@ -38,7 +38,7 @@ export async function render({ signal, who }) {
 
   await list.reload();
   return [
-    h("div", { class: "spread" }, h("h1", null, "Webhooks"), actionButton("Create webhook", create, { kind: "primary" })),
+    h("div", { class: "spread" }, h("h1", null, "Webhooks"), writeButton("Create webhook", create, { kind: "primary" })),
     h("p", { class: "lead" }, "Events go to your URLs within seconds, and again for a day where nobody answers."),
     list.node,
   ];
