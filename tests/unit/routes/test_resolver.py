@@ -89,6 +89,13 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def looked_up(resolver: Resolver, host: bytes, held: HeldRecords) -> Route:
+    """The host's route, for which the source is asked once and answers."""
+    task = asyncio.create_task(resolver.resolve(host))
+    (await held.asked()).answer()
+    return await task
+
+
 def problem(route: Route | None) -> str | None:
     assert route is not None
     return route.problem.code if route.problem else None
@@ -149,9 +156,7 @@ async def test_a_route_in_use_is_renewed_before_its_time_ends(
     """Once, behind a request, and no request waits for that. One that nobody asks for is left alone."""
     resolver = build(held)
     for host in (b"shop.miosa.app", b"blog.miosa.app"):
-        task = asyncio.create_task(resolver.resolve(host))
-        (await held.asked()).answer()
-        await task
+        await looked_up(resolver, host, held)
     route = resolver.peek(b"shop.miosa.app")
     clock.advance(50)
     assert resolver.peek(b"shop.miosa.app") is route
@@ -173,9 +178,7 @@ async def test_renewals_are_one_at_a_time(held: HeldRecords, build: Build, clock
     """Traffic on the same loop has the turns between; those whose time ends meanwhile wait for their next request."""
     resolver = build(held)
     for host in (b"shop.miosa.app", b"blog.miosa.app"):
-        task = asyncio.create_task(resolver.resolve(host))
-        (await held.asked()).answer()
-        await task
+        await looked_up(resolver, host, held)
     clock.advance(50)
     for host in (b"shop.miosa.app", b"blog.miosa.app"):
         assert resolver.peek(host) is not None
@@ -189,9 +192,7 @@ async def test_renewals_are_one_at_a_time(held: HeldRecords, build: Build, clock
 async def test_a_change_during_a_renewal(held: HeldRecords, build: Build, clock: ManualClock) -> None:
     """What a renewal read before a change is not remembered after it."""
     resolver = build(held)
-    task = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
-    (await held.asked()).answer()
-    await task
+    await looked_up(resolver, b"shop.miosa.app", held)
     clock.advance(50)
     assert resolver.peek(b"shop.miosa.app") is not None
     renewal = await held.asked()
@@ -573,9 +574,7 @@ async def test_drop_all_detaches_every_look_up(held: HeldRecords, build: Build) 
 async def test_drop_all_does_not_make_a_failure_worse(held: HeldRecords, build: Build, clock: ManualClock) -> None:
     """A look-up that crosses with `drop_all` and fails still has the last known route to answer with."""
     resolver = build(held)
-    first = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
-    (await held.asked()).answer()
-    route = await first
+    route = await looked_up(resolver, b"shop.miosa.app", held)
     clock.advance(60)
     second = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
     fetch = await held.asked()
@@ -642,9 +641,7 @@ async def test_nobody_waits_for_a_source_that_fails(held: HeldRecords, build: Bu
     One of them suffices to believe it again; the source may have failed for a while, and nobody noticed."""
     resolver = build(held)
     for host in (b"shop.miosa.app", b"blog.miosa.app"):
-        task = asyncio.create_task(resolver.resolve(host))
-        (await held.asked()).answer()
-        await task
+        await looked_up(resolver, host, held)
     clock.advance(60)
     waits = asyncio.create_task(resolver.resolve(b"shop.miosa.app"))
     (await held.asked()).fail()
