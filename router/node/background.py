@@ -73,7 +73,7 @@ def periodic_jobs(
     checks = settings.checks
     guard = store.guard(watch, share=settings.prune_share)
     mending = store.mending()
-    history = History(store.begin, guard)
+    history = History(store, guard)
     pruning = Pruning(store, clock, guard, periods(settings, attempts_kept=attempts_kept))
 
     async def trim_audit_log() -> None:

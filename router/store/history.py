@@ -4,13 +4,13 @@ day, and none for machines that did not run. What is older than `usage_retention
 Each step is a transaction of its own that changes some hundred rows, so that other writers do not wait for it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from router.base.transactions import Transactions
 from router.store.changes import chunks
 from router.store.journal_tables import usage_intervals
 from router.store.pruning import FINE, FINE_USAGE, PruneGuard
@@ -68,19 +68,18 @@ def _rolled(rows: Sequence[sa.Row[Any]]) -> Iterable[tuple[sa.Row[Any], datetime
     return [(row, row.started_at + length[group]) for group, row in first.items()]
 
 
-class _Transaction(Protocol):
+class _Tx(Protocol):
+    """What a transaction of the store has for this."""
+
     @property
     def history(self) -> SqlHistory: ...
 
 
-Begin = Callable[[], AbstractAsyncContextManager[_Transaction]]
-
-
 class History:
-    """Rolls up usage. `begin` begins a transaction of the store."""
+    """Rolls up usage."""
 
-    def __init__(self, begin: Begin, guard: PruneGuard) -> None:
-        self._begin = begin
+    def __init__(self, store: Transactions[_Tx], guard: PruneGuard) -> None:
+        self._store = store
         self._guard = guard
 
     async def roll_up_usage(self) -> None:
@@ -88,5 +87,5 @@ class History:
         before = await self._guard.before(FINE_USAGE.rows, FINE)
         place: str | None = ""
         while place is not None:
-            async with self._begin() as tx:
+            async with self._store.begin() as tx:
                 place = await tx.history.roll_up(before, place)

@@ -13,7 +13,6 @@ A refusal is an error of the job: logged, counted, shown in `/readyz`; setting `
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 import structlog
 
 from router.base.clock import Clock, ClockWatch
-from router.base.leases import Lease
+from router.base.leases import GuardedTransactions, Lease
 from router.errors import PruneRefusedError
 from router.settings import Settings
 from router.store.connection import Engine
@@ -100,15 +99,11 @@ class PruneGuard:
         return now - kept
 
 
-class _Transaction(Protocol):
+class _Tx(Protocol):
+    """What a transaction of the store has for this."""
+
     @property
     def old_rows(self) -> SqlOldRows: ...
-
-
-class _Store(Protocol):
-    def begin(self, under: Lease | None = None) -> AbstractAsyncContextManager[_Transaction]: ...
-
-    def read(self) -> AbstractAsyncContextManager[_Transaction]: ...
 
 
 class Pruning:
@@ -117,7 +112,7 @@ class Pruning:
 
     def __init__(
         self,
-        store: _Store,
+        store: GuardedTransactions[_Tx],
         clock: Clock,
         guard: PruneGuard,
         period: Callable[[timedelta | str], timedelta],

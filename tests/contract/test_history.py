@@ -34,7 +34,7 @@ def clock() -> ManualClock:
 
 
 def history(store: Store, watch: ClockWatch, share: float = 0.2) -> History:
-    return History(store.begin, store.guard(watch, share=share))
+    return History(store, store.guard(watch, share=share))
 
 
 async def lived(world: World, store: Store, clock: ManualClock) -> str:
