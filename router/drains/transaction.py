@@ -6,16 +6,18 @@ from router.base.events import EventSink
 from router.drains.log_drain import LogDrainRows
 
 
-class TenantRows(Protocol):
+class TenantLock(Protocol):
     """Of tenants this package only locks one."""
 
-    async def get(self, tenant_id: str) -> Any: ...
+    async def get(self, tenant_id: str) -> Any:
+        """The tenant, locked until the transaction ends; None where there is none."""
 
 
-class ResourceRows(Protocol):
-    """Of resources this package only asks whose one is."""
+class ResourceOwners(Protocol):
+    """Of resources this package only asks whose one is, and whether it is there."""
 
-    async def get(self, resource_id: str) -> Any: ...
+    async def get(self, resource_id: str) -> Any:
+        """The resource: its `tenant_id` and `deleted_at`. None where there is none."""
 
 
 class Tx(Protocol):
@@ -25,10 +27,10 @@ class Tx(Protocol):
     def log_drains(self) -> LogDrainRows: ...
 
     @property
-    def tenants(self) -> TenantRows: ...
+    def tenants(self) -> TenantLock: ...
 
     @property
-    def resources(self) -> ResourceRows: ...
+    def resources(self) -> ResourceOwners: ...
 
     @property
     def events(self) -> EventSink: ...
