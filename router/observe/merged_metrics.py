@@ -1,45 +1,21 @@
 """The metrics of several processes as one exposition: each worker hands over its figures, the control process joins them.
 
-Figures are plain lists, ready for JSON. A family may come from several processes; the text formats want it once.
+Figures are plain lists, ready for JSON (`figures.py`). A family may come from several processes; the text formats want it once.
 
 Where two processes have one number, because a worker that ends still has tunnels while its successor serves, counters
 are the successor's alone: a sum would fall when the first has gone, which readers take for a restart and count twice.
 Gauges of ours are added up: tunnels of both are open.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar, Sample
+from prometheus_client.samples import Exemplar
 
 from router.observe.exposition import encoder
 from router.observe.figures import Figures
-
-
-def figures(families: Iterable[Metric], label: Mapping[str, str], prefix: str, *, exemplars: bool = False) -> Figures:
-    """What one process has to say, every sample with its label, and `exemplars` where they are asked for: a process of an older
-    version does not know them. Families of ours begin with `prefix`."""
-    return [
-        [
-            family.name,
-            family.type,
-            family.documentation,
-            family.name.startswith(prefix) and family.type == "gauge",
-            [
-                [sample.name, {**sample.labels, **label}, sample.value, *_exemplar(sample, wanted=exemplars)]
-                for sample in family.samples
-            ],
-        ]
-        for family in families
-    ]
-
-
-def _exemplar(sample: Sample, *, wanted: bool) -> list[Any]:
-    found = sample.exemplar
-    return [[dict(found.labels), found.value, found.timestamp]] if wanted and found is not None else []
 
 
 def render(everybody: Iterable[Figures], accept: str) -> tuple[bytes, str]:

@@ -1,8 +1,8 @@
 """The numbers behind the metrics of `metric_table.py`.
 
 The data plane cannot pay a lock and a method call per observation, so the numbers are plain integers in dictionaries,
-added to in batches by the recorder, and prometheus_client only writes them out: this is one custom collector. All of
-it happens on one event loop, so nothing is locked.
+added to in batches by the recorder, and prometheus_client only writes them out (`merged_metrics.py`). All of it happens
+on one event loop, so nothing is locked.
 
 A label value outside its closed set is a bug of ours and shows up as `other`: observing must not break what it observes.
 """
@@ -10,22 +10,16 @@ A label value outside its closed set is a bug of ours and shows up as `other`: o
 import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar, cast
-
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as SampleExemplar
+from typing import Any, Final, TypeVar
 
 from router.base.version import installed_version
-from router.observe import merged_metrics
 from router.observe.access import resolution_source
 from router.observe.ended_exchange import Finished
-from router.observe.exposition import encoder
 from router.observe.figures import Figures
 from router.observe.metric_table import BOUNDS, PREFIX, STATUS_CLASSES, TABLE, Row
+from router.observe.process_figures import process_figures
 from router.observe.trace_context import trace_id_of
 
 OTHER = "other"
@@ -79,7 +73,7 @@ class _Histogram:
 
 
 class Metrics:
-    """The numbers of one process: a Collector of prometheus_client in all but name, since it is compiled. `worker` is its number, where there are several, and becomes a label. `version` is the program's, where it is known."""
+    """The numbers of one process. `worker` is its number, where there are several, and becomes a label. `version` is the program's, where it is known."""
 
     def __init__(self, worker: int | None = None, version: str | None = None) -> None:
         self._worker = {} if worker is None else {"worker": str(worker)}
@@ -99,9 +93,6 @@ class Metrics:
         self._exemplars: dict[tuple[str, str, int], Exemplar] = {}  # by metric, label and bucket
         self._epoch: Callable[[], float] | None = None
         self._build = (version or installed_version(), platform.python_version())
-        self._registry = CollectorRegistry()
-        self._registry.register(cast(Collector, self))
-        ProcessCollector(registry=self._registry)
 
     def exchange(self, batch: Sequence[Finished]) -> None:
         """Count exchanges that have ended."""
@@ -213,83 +204,82 @@ class Metrics:
 
         `others` are the figures of the node's other processes, where it has some.
         """
-        if others is not None:
-            return merged_metrics.render((*others, self.figures(exemplars=True)), accept)
-        encode, content_type = encoder(accept)
-        return encode(cast(Collector, self._registry)), content_type
+        # What writes them out is 2 MiB, which a worker, whose figures another process writes out, does not load.
+        from router.observe import merged_metrics  # noqa: PLC0415
+
+        return merged_metrics.render((*(others or ()), self.figures(exemplars=True)), accept)
 
     def figures(self, exemplars: bool = False) -> Figures:
-        """This process's metrics, for the one that joins them, with `exemplars` where it asks for them. The process has a number
-        then."""
-        return merged_metrics.figures(self._registry.collect(), self._worker, PREFIX, exemplars=exemplars)
-
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
+        """This process's metrics, with `exemplars` where they are asked for: a process of an older version does not know them."""
+        families: list[list[Any]] = []
         for row in TABLE:
             if row.kind == "counter":
-                yield self._counter(row)
+                families.append(self._counter(row))
             elif row.kind == "histogram":
-                yield self._histogram(row)
+                families.append(self._histogram(row, exemplars))
             else:
-                yield self._gauge(row)
+                families.append(self._gauge(row))
+        return families + process_figures(self._worker)
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the names are known to differ, and collecting at registration would call the gauges too early."""
-        return ()
-
-    def _counter(self, row: Row) -> Metric:
-        family = CounterMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+    def _counter(self, row: Row) -> list[Any]:
+        name = PREFIX + row.name
+        samples: list[list[Any]] = []
         if tuple(row.labels) == ("tenant",):
             for tenant, counts in {} if self._tenants is None else self._tenants().items():
-                family.add_metric(self._label_values((tenant,)), counts[row.name])
-            return family
+                samples.append([name + "_total", self._labels(row, (tenant,)), counts[row.name]])
+            return [name, row.kind, row.help, False, samples]
         closed: dict[tuple[str, ...], int] = {}
         for labels, count in self._counts[row.name].items():
             known = _close(row, labels)
             closed[known] = closed.get(known, 0) + count
         for labels, count in closed.items():
-            family.add_metric(self._label_values(labels), count)
-        return family
+            samples.append([name + "_total", self._labels(row, labels), count])
+        return [name, row.kind, row.help, False, samples]
 
-    def _histogram(self, row: Row) -> Metric:
-        family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+    def _histogram(self, row: Row, exemplars: bool) -> list[Any]:
+        name = PREFIX + row.name
         closed = defaultdict[tuple[str, ...], _Histogram](partial(_Histogram, row.bounds))
         for label, histogram in self._histograms[row.name].items():
             closed[_close(row, (label,) if row.labels else ())].add(histogram)
         epoch = 0.0 if self._epoch is None else self._epoch()
+        samples: list[list[Any]] = []
         for labels, histogram in closed.items():
-            label = labels[0] if labels else ""
-            buckets: list[tuple[str, float] | tuple[str, float, SampleExemplar]] = []
-            for bucket, (le, value) in enumerate(histogram.buckets()):
-                example = self._exemplar(row.name, label, bucket, epoch)
-                buckets.append((le, value) if example is None else (le, value, example))
-            family.add_metric(self._label_values(labels), buckets, histogram.total)
-        return family
+            shown = self._labels(row, labels)
+            total = 0.0
+            for bucket, (le, total) in enumerate(histogram.buckets()):
+                sample: list[Any] = [name + "_bucket", {**shown, "le": le}, total]
+                example = self._exemplar(row.name, labels[0] if labels else "", bucket, epoch) if exemplars else None
+                if example is not None:
+                    sample.append(example)
+                samples.append(sample)
+            samples.append([name + "_count", shown, total])
+            samples.append([name + "_sum", shown, histogram.total])
+        return [name, row.kind, row.help, False, samples]
 
-    def _exemplar(self, name: str, label: str, bucket: int, epoch: float) -> SampleExemplar | None:
+    def _exemplar(self, name: str, label: str, bucket: int, epoch: float) -> list[Any] | None:
         found = self._exemplars.get((name, label, bucket))
         if found is None:
             return None
         request_id, trace_id, seconds, ended = found
         names = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
-        return SampleExemplar(names, seconds, ended + epoch if epoch else None)
+        return [names, seconds, ended + epoch if epoch else None]
 
-    def _gauge(self, row: Row) -> Metric:
-        family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=self._label_names(row))
+    def _gauge(self, row: Row) -> list[Any]:
+        name = PREFIX + row.name
+        samples: list[list[Any]] = []
         if row.name == "build_info":
-            family.add_metric(self._label_values(self._build), 1)
+            samples.append([name, self._labels(row, self._build), 1])
         elif row.name in self._gauges:
             value = self._gauges[row.name]()
-            values = value.items() if isinstance(value, Mapping) else [(None, value)]
-            for label, number in values:
-                family.add_metric(self._label_values(() if label is None else _close(row, (label,))), number)
-        return family
+            if isinstance(value, Mapping):
+                for label, number in value.items():
+                    samples.append([name, self._labels(row, _close(row, (label,))), number])
+            else:
+                samples.append([name, self._labels(row, ()), value])
+        return [name, row.kind, row.help, True, samples]
 
-    def _label_names(self, row: Row) -> tuple[str, ...]:
-        return (*row.labels, *self._worker)
-
-    def _label_values(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        return (*labels, *self._worker.values())
+    def _labels(self, row: Row, values: tuple[str, ...]) -> dict[str, str]:
+        return dict(zip(row.labels, values, strict=False)) | self._worker
 
 
 _Key = TypeVar("_Key")

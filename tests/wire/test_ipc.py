@@ -17,6 +17,7 @@ from router.operator.processes import Answers
 from router.records.keeper import Keeper
 from router.records.packing import FORM, pack
 from router.routes.error_notes import ErrorNote, ErrorNotes
+from tests.support.figures import sample
 from tests.support.memory_store import MemoryStore
 from tests.support.request_records import ACME, SHOP, MemoryKept, exchange
 from tests.support.waiting import eventually
@@ -74,10 +75,7 @@ class Node:
         return worker
 
     def count(self, outcome: str) -> float:
-        found = self.metrics._registry.get_sample_value(
-            "miosa_router_announcements_total", {"result": outcome, "worker": "0"}
-        )
-        return found or 0.0
+        return sample(self.metrics, "miosa_router_announcements_total", result=outcome, worker="0")
 
 
 @pytest_asyncio.fixture

@@ -13,6 +13,7 @@ from router.cache.counts import RedisCounts
 from router.observe.metrics import Metrics
 from router.settings import Redis
 from router.settings.redis_url import parse_redis_url
+from tests.support.figures import sample
 from tests.support.redis import Server
 
 pytestmark = pytest.mark.asyncio
@@ -31,8 +32,8 @@ class Node:
         return sum([(await self.limiter.take("owner:acme", limit)).allowed for _ in range(times)])
 
     @property
-    def fallbacks(self) -> float | None:
-        return self.metrics._registry.get_sample_value("miosa_router_rate_limit_fallbacks_total")
+    def fallbacks(self) -> float:
+        return sample(self.metrics, "miosa_router_rate_limit_fallbacks_total")
 
 
 async def test_two_nodes_allow_what_one_does(url: str, limits: Redis) -> None:
