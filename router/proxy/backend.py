@@ -58,20 +58,21 @@ class BackendConnection(Paced):
         self.pool = pool
         self.exchange: Exchange | None = None
         self.buffer = b""
+        self.left = 0
+        self.chunks: ChunkedReader | None = None
+        self.visitor = ""  # whose alone it is, since it authenticates that one (NTLM, Negotiate)
+        self.idle_since = 0.0
+        self._beginning: HeadBeginning | None = None  # of a head that has not arrived completely
+        self._repair: HeadRepair | None = None  # of such a head, or a whole one, that the strict reader has refused
+        self._unread: Unread | None = None  # after a failed write: what the backend had sent before
+        # Flags as in `Paced`.
         self.held = False  # a response's head and some of its body, in `buffer`, until `host_refusal` has seen enough
         self.to_end = False  # the end of the connection is the end of what is held
         self.let_go = False
-        self.left = 0
-        self.chunks: ChunkedReader | None = None
         self.until_close = False
-        self.visitor = ""  # whose alone it is, since it authenticates that one (NTLM, Negotiate)
-        self.idle_since = 0.0
         self.accepted = False  # by the backend, as in `pool.py`
         self.write_paused = False
-        self._beginning: HeadBeginning | None = None  # of a head that has not arrived completely
-        self._repair: HeadRepair | None = None  # of such a head, or a whole one, that the strict reader has refused
         self.last = False  # something that it has sent had to be repaired, so it serves no other exchange
-        self._unread: Unread | None = None  # after a failed write: what the backend had sent before
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

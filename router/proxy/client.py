@@ -81,20 +81,13 @@ class ClientConnection(Paced):
         self.buffer = b""
         self.bound: BackendConnection | None = None  # on which the last request has begun a login
         self.peer = ""
-        self.trusted = False
         self.share: Share | None = None  # what its visitor holds
-        self.counted = False  # as a connection of that share
         self.deadline = math.inf
         self.started = 0.0
-        self.eof = False
-        self.request_done = True
-        self.write_paused = False
         self.told_host: bytes | None = None
         self.told: dict[bytes, bytes] | None = None
         self._body_left = 0
         self.chunks: ChunkedReader | None = None
-        self._pumping = False
-        self.lingering = False
         self._linger_until = 0.0
         self._untaken = 0  # bytes written that the client had not taken at the last check
         self._checked_deadline = (
@@ -102,12 +95,20 @@ class ClientConnection(Paced):
         )  # the deadline at that check: another one now means that bytes have passed since
         self._taken_at = 0.0  # when it was last seen to take some
         self._searched = 0  # bytes of `buffer` in which no head ends
+        # Flags as in `Paced`.
+        self.trusted = False
+        self.counted = False  # as a connection of `share`
+        self.eof = False
+        self.request_done = True
+        self.write_paused = False
+        self._pumping = False
+        self.lingering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         worker = self.worker
         self.transport.set_write_buffer_limits(worker.high_water)
-        worker.clients.add(self)
+        worker.clients[self] = None
         peer = transport.get_extra_info("peername")
         if peer is None:  # reset before it was accepted: what it sent could still be read, but we do not know who it is
             self.closing = True
@@ -568,7 +569,7 @@ class ClientConnection(Paced):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closing = True
-        self.worker.clients.discard(self)
+        self.worker.clients.pop(self, None)
         self.worker.connection_limits.leave(self)
         if self.bound is not None:
             self.bound.close()

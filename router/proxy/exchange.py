@@ -211,9 +211,13 @@ class Exchange(Finished):
         incoming = self.incoming
         said = head.forwarding
         if incoming.told_host != head.host or incoming.told != said:
-            incoming.client_info = self.worker.forwarder.client_info(head, incoming.peer, trusted=incoming.trusted)
-            incoming.told_host, incoming.told = head.host, said
-            incoming.share = self.worker.connection_limits.share_of(incoming, incoming.client_info.client)
+            incoming.client_info = known = self.worker.forwarder.client_info(
+                head, incoming.peer, trusted=incoming.trusted
+            )
+            # Of equal hosts the one that all of its connections share is kept: 60 bytes less for each that is idle.
+            incoming.told_host = known.host if known.host == head.host else head.host
+            incoming.told = said
+            incoming.share = self.worker.connection_limits.share_of(incoming, known.client)
         self.client_info = origin = incoming.client_info
         self.client = origin.client
         if origin.scheme == b"https":

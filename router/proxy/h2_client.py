@@ -36,7 +36,7 @@ class Http2Client(Http2Connection):
         client.counted = False
         self._idle: list[ClientStream] = []
         self._born_at = self._used_at = worker.now
-        worker.clients.discard(client)
+        worker.clients.pop(client, None)
         client.retire()
         worker.http2_clients.add(self)
         transport = client.transport

@@ -78,7 +78,7 @@ class Tunnel:
             self.backend = _End(self, outgoing.transport, "sent")
         self.note_use(self.used_at)
         self.client.other, self.backend.other = self.backend, self.client
-        worker.clients.discard(incoming)
+        worker.clients.pop(incoming, None)
         incoming.exchange = None
         # The last head is written, and what the record needs of it the exchange has: half a kilobyte less for each tunnel, for hours.
         incoming.client_info = exchange.client_info = _NOBODY

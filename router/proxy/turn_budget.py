@@ -112,13 +112,15 @@ class Paced:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.closing = False
         self._next_read = budget.first
-        self._paused = False
-        self._resting = False
         self._full_reads = 0
         self._spent = 0.0
         self._pieces = 0  # small ones that were written since the last look
+        # One after the other, since a compiled object has them in this order: eight flags take eight bytes, and one between others
+        # as many.
+        self.closing = False
+        self._paused = False
+        self._resting = False
         self._narrowed = False  # its transport may hold less than others
 
     def data_received(self, data: bytes) -> None:
