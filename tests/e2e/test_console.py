@@ -105,10 +105,7 @@ async def test_api_keys(bench: Bench) -> None:
     await bench.says(HOSTILE, "main td")
     assert await bench.tab.evaluate("document.querySelector('main img') === null && document.title !== 'owned'")
     await bench.check_page("api-keys")
-    await bench.activate(f"Revoke {HOSTILE}")
-    await bench.says(f"Revoke {HOSTILE}?", "dialog h2")
-    await bench.tab_to("Revoke key")
-    await bench.press("Enter")
+    await bench.confirm(f"Revoke {HOSTILE}", f"Revoke {HOSTILE}?", "Revoke key")
     await bench.says("revoked", "main .badge.bad")
 
 

@@ -44,9 +44,7 @@ async def test_a_log_drain_from_its_secret_to_its_end(bench: Bench) -> None:
         await bench.type(f"http://127.0.0.1:{collector.port}/in")
         await bench.fill("Headers", "X-Key: hunter2")
         await bench.activate("Create log drain")
-        await bench.says("Log drain created", "dialog h2")
-        secret = await bench.text("dialog .secret code")
-        await bench.activate("I have kept it")
+        secret = await bench.keep_secret("Log drain created")
         await bench.shows("<b>Logs</b>")
         (drain,) = await asyncio.to_thread(bench.customer.call, "GET", "/log-drains")
         assert drain["headers"] == ["X-Key"]
@@ -71,19 +69,13 @@ async def test_a_log_drain_from_its_secret_to_its_end(bench: Bench) -> None:
     await bench.says("requests that failed or were refused", "main dd")
     (drain,) = await asyncio.to_thread(bench.customer.call, "GET", "/log-drains")
     assert (drain["errors_only"], drain["headers"], drain["state"]) == (True, ["X-Key"], "active")
-    await bench.activate("New secret")
-    await bench.activate("Make a new secret")
-    await bench.says("New secret", "dialog h2")
-    assert await bench.text("dialog .secret code") != secret
-    await bench.activate("I have kept it")
+    await bench.confirm("New secret", "Make a new secret?", "Make a new secret")
+    assert await bench.keep_secret("New secret") != secret
     await bench.go("/log-drains", "Log drains")
     await bench.check_page("log-drains")
     await bench.activate("<b>Logs</b>")
     await bench.shows("<b>Logs</b>")
-    await bench.activate("Delete")
-    await bench.says("Delete this log drain?", "dialog h2")
-    await bench.tab_to("Delete log drain")
-    await bench.press("Enter")
+    await bench.confirm("Delete", "Delete this log drain?", "Delete log drain")
     await bench.shows("Log drains")
     await bench.says("No log drains", "main h2")
     assert await asyncio.to_thread(bench.customer.call, "GET", "/log-drains") == []

@@ -102,8 +102,7 @@ async def test_a_sandbox(bench: Bench, program: int) -> None:
     await bench.activate("Create token: port 3000")
     await bench.type("crawler")
     await bench.press("Enter")
-    await bench.says("Token created", "dialog h2")
-    await bench.activate("I have kept it")
+    await bench.keep_secret("Token created")
     tokens = f"{path}/previews/{port['id']}/tokens"
     assert [token["name"] for token in customer.call("GET", tokens)] == ["crawler"]
     await bench.check_page("sandbox")
@@ -171,8 +170,7 @@ async def test_a_sandbox_as_a_whole(bench: Bench, program: int) -> None:
     await bench.activate("Create the first share link")
     await bench.press("ArrowDown")  # a day
     await bench.activate("Create link")
-    await bench.says("Share link created", "dialog h2")
-    await bench.activate("I have kept it")
+    await bench.keep_secret("Share link created")
     (share,) = customer.call("GET", f"{path}/shares")
     await bench.activate(f"Revoke share link {share['share_token_prefix']}")
     await bench.activate("Revoke link")

@@ -144,6 +144,19 @@ class Bench:
         await self.tab.evaluate("document.activeElement.select?.()")
         await self.type(text)
 
+    async def keep_secret(self, title: str) -> str:
+        """The secret that a dialog of this title shows, once: its button says that it has been read."""
+        await self.says(title, "dialog h2")
+        secret = await self.text("dialog .secret code")
+        await self.activate("I have kept it")
+        return secret
+
+    async def confirm(self, button: str, question: str, action: str) -> None:
+        """Press the button, and in the dialog that asks this whether to go on the one that does it."""
+        await self.activate(button)
+        await self.says(question, "dialog h2")
+        await self.activate(action)
+
     async def check_page(self, name: str, *, widths: tuple[int, ...] = WIDTHS) -> None:
         """See the module."""
         script = axe()
