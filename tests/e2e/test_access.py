@@ -1,9 +1,7 @@
 """Private previews as people open them: through real Caddy, in a real browser, by links and the cookies that come of them."""
 
 import asyncio
-import json
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,15 +51,7 @@ class Program:
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """The data of a customer's call that must succeed."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.edge.router.api_port}/api/v1/sandboxes/{self.resource}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self.edge.router.send(request)
-        assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
-        return json.loads(answer)["data"]
+        return self.edge.router.call(self.key, method, f"/sandboxes/{self.resource}{path}", body)
 
     async def share(self, path: str = "/", **fields: object) -> str:
         """A new link; it leads to `path`."""

@@ -1,9 +1,7 @@
 """Two nodes on PostgreSQL and Redis: what is revoked through one is cut and refused on the other, with Redis and without it."""
 
 import asyncio
-import json
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -40,15 +38,7 @@ class Fleet:
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """The data of a customer's call to the first node, which must succeed."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.first.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self.first.send(request)
-        assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
-        return json.loads(answer)["data"]
+        return self.first.call(self.key, method, path, body)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Certificates by ACME, with real parts: Caddy with deploy/Caddyfile, Pebble, a name server, and the official client."""
 
 import asyncio
-import json
 import signal
 import ssl
 import time
@@ -99,10 +98,7 @@ class Customer:
 
     def events(self, kind: str) -> int:
         """How many of these there are."""
-        address = f"http://127.0.0.1:{self.router.api_port}/api/v1/events?type={kind}"
-        request = urllib.request.Request(address, headers={"Authorization": f"Bearer {self.key}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return len(json.load(answer)["data"])
+        return len(self.router.call(self.key, "GET", f"/events?type={kind}"))
 
 
 def ask(router: Router, name: str) -> tuple[int, str]:

@@ -1,9 +1,7 @@
 """Pipelines of CI systems at private previews: two nodes on PostgreSQL, and a provider over real HTTP."""
 
 import asyncio
-import json
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -47,15 +45,7 @@ class Fleet:
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """The data of a customer's call to the first node, which must succeed."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.first.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self.first.send(request)
-        assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
-        return json.loads(answer)["data"]
+        return self.first.call(self.key, method, path, body)
 
 
 @pytest.fixture(scope="module")

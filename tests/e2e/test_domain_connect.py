@@ -37,16 +37,7 @@ class Customer:
         self.deployment = router.register(tenant, "shop", 1, kind="deployment")
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self._router.send(request)
-        assert 200 <= status < 300, answer
-        found = json.loads(answer)
-        return found.get("data", found)
+        return self._router.call(self._key, method, path, body)
 
     def link(self, path: str) -> str:
         """The link of a domain, once it is known."""

@@ -1,9 +1,7 @@
 """Domains beside a node that dies: what was being looked at is looked at again, and a name that moves, moves once."""
 
 import asyncio
-import json
 import signal
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +34,7 @@ class Customer:
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status and JSON of one call."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self._router.send(request)
-        return status, json.loads(answer)
+        return self._router.ask(self.key, method, path, body)
 
     def statuses(self) -> dict[str, str]:
         return {item["fqdn"]: item["status"] for item in self.call("GET", self.domains)[1]["data"]}

@@ -1,9 +1,7 @@
 """Signing in as people do: a real browser, through real Caddy by TLS, at a real provider that is not ours."""
 
 import asyncio
-import json
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -104,14 +102,7 @@ def _private(router: Router, tenant_id: str, key: str, slug: str, server: Server
     router.internal("PUT", f"/resources/{resource}", body)
     listening = {"address": "127.0.0.2", "generation": "1", "state": "running", "ports": {"3000": port}}
     router.internal("PUT", f"/endpoints/{resource}", listening)
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{router.api_port}/api/v1/sandboxes/{resource}/previews",
-        data=json.dumps({"port": 3000, "visibility": "private"}).encode(),
-        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-        method="POST",
-    )
-    status, _, answer = router.send(request)
-    assert status == 201, answer
+    router.call(key, "POST", f"/sandboxes/{resource}/previews", {"port": 3000, "visibility": "private"})
     return f"3000-{slug}.sandbox.{PLATFORM_DOMAIN}"
 
 

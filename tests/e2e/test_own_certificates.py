@@ -1,13 +1,11 @@
 """Certificates that customers bring: the page's commands as they stand there, and the operator's command."""
 
 import asyncio
-import json
 import os
 import re
 import shutil
 import ssl
 import subprocess
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,16 +56,7 @@ class Customer:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """`data` of a response, which is one of success."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self.router.send(request)
-        assert 200 <= status < 300, answer
-        found = json.loads(answer)
-        return found.get("data", found)
+        return self.router.call(self._key, method, path, body)
 
     def upload(self, path: str, bundle: tuple[str, str]) -> None:
         shown = self.call("PUT", f"{path}/certificate", {"certificate": bundle[0], "private_key": bundle[1]})

@@ -1,8 +1,6 @@
 """A private preview that sleeps, as its visitors see it: through real Caddy with TLS, in a real browser, by its share link."""
 
 import asyncio
-import json
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,12 +49,8 @@ class Sandbox:
         self.falls_asleep()
 
     def _api(self, path: str, body: object) -> dict[str, str]:
-        url = f"http://127.0.0.1:{self._router.api_port}/api/v1/sandboxes/{self.id}{path}"
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        status, _, answer = self._router.send(urllib.request.Request(url, json.dumps(body).encode(), headers))
-        assert 200 <= status < 300, answer
-        data: dict[str, str] = json.loads(answer)["data"]
-        return data
+        found: dict[str, str] = self._router.call(self._key, "POST", f"/sandboxes/{self.id}{path}", body)
+        return found
 
     def falls_asleep(self) -> None:
         self._router.internal("PATCH", f"/resources/{self.id}", {"state": "paused"})

@@ -8,7 +8,6 @@ keeps the pictures, for people to look at.
 import json
 import os
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,16 +53,7 @@ class Customer:
     def call(self, method: str, path: str, body: object = None, *, key: str | None = None) -> Any:
         """What the API answers, out of its envelope; fails where it refuses. In a thread where the API has to ask the bench's name
         server, which is in the test's own loop."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self._router.send(request)
-        assert 200 <= status < 300, answer
-        found = json.loads(answer)
-        return found.get("data", found)
+        return self._router.call(key or self.key, method, path, body)
 
 
 class Bench:

@@ -1,8 +1,6 @@
 """A developer who asks a running router's API with a key, by plain HTTP."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,14 +19,7 @@ class Developer:
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """The status, and the answer's `data`, or its `error`."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = await asyncio.to_thread(self.router.send, request)
-        found = json.loads(answer)
+        status, found = await asyncio.to_thread(self.router.ask, self._key, method, path, body)
         return status, found.get("data", found.get("error"))
 
     async def records(self, resource_id: str, kind: str = "sandboxes") -> list[Mapping[str, Any]]:

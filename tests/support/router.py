@@ -127,15 +127,29 @@ class Router:
 
     def internal(self, method: str, path: str, body: object = None) -> Any:
         """One call of /internal/v1 as the platform makes it. Fails on any answer that is not 2xx."""
+        status, found = self._ask(f"/internal/v1{path}", self.token, method, body)
+        assert 200 <= status < 300, f"{method} {path}: {status} {found}"
+        return found
+
+    def ask(self, key: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """One call of /api/v1 with a customer's key: the status, and the answer's JSON, None where it has no body."""
+        return self._ask(f"/api/v1{path}", key, method, body)
+
+    def call(self, key: str, method: str, path: str, body: object = None) -> Any:
+        """What such a call answers, out of its envelope. Fails on any answer that is not 2xx."""
+        status, found = self.ask(key, method, path, body)
+        assert 200 <= status < 300, f"{method} {path}: {status} {found}"
+        return None if found is None else found.get("data", found)
+
+    def _ask(self, path: str, key: str, method: str, body: object) -> tuple[int, Any]:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.api_port}/internal/v1{path}",
+            f"http://127.0.0.1:{self.api_port}{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
             method=method,
         )
         status, _, answer = self.send(request)
-        assert 200 <= status < 300, f"{method} {path}: {status} {answer!r}"
-        return json.loads(answer) if answer else None
+        return status, json.loads(answer) if answer else None
 
     def register(self, tenant_id: str, slug: str, port: int, *, public_port: int = 3000, **fields: object) -> str:
         """A running sandbox whose `public_port` is `port` of this machine; its id."""

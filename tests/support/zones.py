@@ -2,10 +2,8 @@
 customers delegate, and the node's own responder."""
 
 import asyncio
-import json
 import signal
 import sqlite3
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,14 +86,7 @@ class Tenant:
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status and JSON of one call."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.fleet.router.api_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-            method=method,
-        )
-        status, _, answer = self.fleet.router.send(request)
-        return status, json.loads(answer) if answer else None
+        return self.fleet.router.ask(self.key, method, path, body)
 
     def set_zone(self, zone: str) -> dict[str, Any]:
         """Let the tenant's resources be under it, with its DNS leading to us; what the API shows."""
