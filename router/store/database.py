@@ -35,7 +35,7 @@ from router.store.pruning import PruneGuard
 from router.store.records import SqlRecords
 from router.store.transaction import Transaction
 from router.store.types import DatabaseTime
-from router.store.watch import Commits, DataVersion, Notifications, NotifiedCommits
+from router.store.watch import Commits, DataVersion, FileVersion, Notifications, NotifiedCommits
 
 _log = structlog.get_logger("router.store")
 
@@ -65,7 +65,11 @@ class Store:
         self._notifications = None if url.get_backend_name() == "sqlite" else Notifications(url, limits)
         self._leasing = self._writer if self._notifications is not None else writing_engine(url, limits)
         # What asks again and again whether something has changed need not ask while this is the same number.
-        self.commits = Commits(self._leasing) if self._notifications is None else NotifiedCommits(self._notifications)
+        self.commits = (
+            Commits(self._leasing, FileVersion(url))
+            if self._notifications is None
+            else NotifiedCommits(self._notifications)
+        )
         self.leases = SqlLeases(self._reader, self._leasing)
         self.certificate_log = SqlCertificateLog(self._reader, self._writer)
         self.held_log = SqlHeldLog(self._reader)

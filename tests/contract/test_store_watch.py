@@ -3,9 +3,10 @@
 import asyncio
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import pytest_asyncio
@@ -18,10 +19,13 @@ from router.store import Store
 from router.store.engine import writing_engine
 from router.store.file_watch import FileWatch
 from router.store.postgres import connect
-from router.store.watch import _SNAPSHOT, Commits, DataVersion, Snapshot
+from router.store.sqlite import SqliteEngine
+from router.store.watch import _SNAPSHOT, Commits, DataVersion, FileVersion, Snapshot
 from tests.support.database import Databases, execute, migrated_file, spoil
 from tests.support.waiting import eventually
 from tests.support.world import World
+
+T = TypeVar("T")
 
 
 class File:
@@ -95,7 +99,7 @@ async def test_a_commit_is_seen_soon(file: File) -> None:
 @pytest_asyncio.fixture
 async def commits(file: File) -> AsyncIterator[Commits]:
     engine = writing_engine(file.url, Database())
-    made = Commits(engine)
+    made = Commits(engine, FileVersion(file.url))
     yield made
     await made.close()
     await engine.dispose()
@@ -114,6 +118,32 @@ async def test_commits_are_counted(file: File, commits: Commits) -> None:
     assert second != first
     await commits.look()
     assert commits() == second
+
+
+class Asked(SqliteEngine):
+    """Counts what it is asked."""
+
+    times = 0
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        self.times += 1
+        return await super().run(work)
+
+
+@pytest.mark.asyncio
+async def test_the_thread_is_asked_only_after_a_commit(file: File) -> None:
+    """The file's version is read in the loop; what that can't tell, leases from other commits, the connection's thread can."""
+    engine = Asked(file.url, Database(), reading=False)
+    commits = Commits(engine, FileVersion(file.url))
+    for _ in range(5):
+        await commits.look()
+    assert engine.times == 1
+    file.commit()
+    for _ in range(5):
+        await commits.look()
+    assert engine.times == 2
+    await commits.close()
+    await engine.dispose()
 
 
 @pytest.mark.asyncio
