@@ -450,4 +450,6 @@ class Control:
             clock=self._clock,
         )
         self._stack.push_async_callback(prefetch.close)
-        return Job(name="warm_certificates", every=1.0, within=30.0, work=prefetch.run, rests=True)
+        # Where nothing is fetched it has to do with commits alone, and not with the time.
+        waits = gate.caddy is None
+        return Job(name="warm_certificates", every=1.0, within=30.0, work=prefetch.run, rests=True, awaits_time=waits)

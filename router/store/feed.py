@@ -12,6 +12,13 @@ from router.store.failures import translated
 from router.store.journal_tables import outbox
 from router.store.outbox import trim
 
+_AFTER = (
+    sa.select(outbox.c.id, outbox.c.key, outbox.c.created_at, outbox.c.moved)
+    .where(outbox.c.id > sa.bindparam("number"))
+    .order_by(outbox.c.id)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
 
 class Feed:
     """routes.follower.Feed, cache.publisher.Feed. Every read raises StoreUnavailableError."""
@@ -39,10 +46,9 @@ class Feed:
 
     async def after(self, number: int, most: int) -> Sequence[Change]:
         """At most so many of the changes after this one, in their order."""
-        select = sa.select(outbox.c.id, outbox.c.key, outbox.c.created_at, outbox.c.moved).where(outbox.c.id > number)
         with translated():
             async with self._reader.connect() as connection:
-                rows = await connection.execute(select.order_by(outbox.c.id).limit(most))
+                rows = await connection.execute(_AFTER, {"number": number, "most": most})
                 return [Change(*row) for row in rows]
 
     async def trim(self, now: datetime) -> None:

@@ -43,6 +43,12 @@ _COUNT = sa.select(
     sa.func.count().filter(_running).label("running"),
     sa.func.count().filter(leases.c.expires_at < _now - _GONE).label("gone"),
 ).where(_present)
+_names = sa.bindparam("names", expanding=True)
+_TAKEN = sa.select(leases.c.name).where(leases.c.name.in_(_names), _running)
+# A job that was done in the future was dated by a clock that was ahead: when it was done is not known.
+_RAN = sa.select(leases.c.name, (_now - leases.c.ran_at).label("ago")).where(
+    leases.c.name.in_(_names), leases.c.ran_at <= _now
+)
 
 
 class SqlLeases:
@@ -74,10 +80,9 @@ class SqlLeases:
         return [lease for lease in ran if (lease.name, lease.token) in still]
 
     async def free(self, names: Collection[str]) -> Collection[str]:
-        select = sa.select(leases.c.name).where(leases.c.name.in_(sorted(names)), _running)
         with translated():
             async with self._reader.connect() as connection:
-                held = set(await connection.scalars(select))
+                held = set(await connection.scalars(_TAKEN, {"names": sorted(names)}))
         return [name for name in names if name not in held]
 
     async def release(self, lease: Lease) -> None:
@@ -86,12 +91,9 @@ class SqlLeases:
                 await connection.execute(sa.update(leases).where(*_place(lease)).values(expires_at=0.0))
 
     async def ran(self, names: Collection[str]) -> Mapping[str, float]:
-        # A job that was done in the future was dated by a clock that was ahead: when it was done is not known.
-        ago = (_now - leases.c.ran_at).label("ago")
-        select = sa.select(leases.c.name, ago).where(leases.c.name.in_(sorted(names)), leases.c.ran_at <= _now)
         with translated():
             async with self._reader.connect() as connection:
-                return {row.name: row.ago for row in await connection.execute(select)}
+                return {row.name: row.ago for row in await connection.execute(_RAN, {"names": sorted(names)})}
 
     async def present(self, holder: str, seconds: float) -> int:
         with translated():

@@ -66,6 +66,22 @@ _FILE_WITH_EVENT = _with_event()
 _FILE = sa.insert(webhook_deliveries).from_select(_INTO, _of_event(events).where(events.c.id == _given("id")))
 
 
+def _is_due(next_at: sa.ColumnElement[Any], now: Any, latest: Any) -> sa.ColumnElement[bool]:
+    """By now; or further ahead than an event is tried at all, which a clock that was ahead has written."""
+    return sa.or_(next_at <= now, next_at > latest)
+
+
+# Made once: it is executed every few seconds by a node that nobody uses, too.
+_WAITING = sa.select(webhooks.c.id).where(
+    webhooks.c.enabled,
+    sa.exists().where(
+        webhook_deliveries.c.webhook_id == webhooks.c.id,
+        webhook_deliveries.c.state == _PENDING,
+        _is_due(webhook_deliveries.c.next_at, sa.bindparam("now"), sa.bindparam("latest")),
+    ),
+)
+
+
 async def add_events(connection: Connection, new: Sequence[Event]) -> None:
     """Store events, and file a delivery for each webhook that wants one."""
     if not new:
@@ -180,12 +196,7 @@ class SqlDeliveries(Rows):
         return True
 
     async def waiting(self, now: datetime) -> Sequence[str]:
-        due = sa.exists().where(
-            webhook_deliveries.c.webhook_id == webhooks.c.id,
-            webhook_deliveries.c.state == _PENDING,
-            _is_due(webhook_deliveries.c.next_at, now),
-        )
-        return list(await self._connection.scalars(sa.select(webhooks.c.id).where(webhooks.c.enabled, due)))
+        return list(await self._connection.scalars(_WAITING, {"now": now, "latest": now + DELIVERY_TIMEOUT}))
 
     async def due(self, webhook_id: str, now: datetime, without: Collection[str], limit: int) -> Sequence[Due]:
         mine = webhook_deliveries.c
@@ -200,7 +211,12 @@ class SqlDeliveries(Rows):
             .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
             .join(webhooks, webhooks.c.id == mine.webhook_id)
             .join(events, events.c.id == mine.event_id)
-            .where(mine.webhook_id == webhook_id, mine.state == _PENDING, _is_due(mine.next_at, now), ~earlier)
+            .where(
+                mine.webhook_id == webhook_id,
+                mine.state == _PENDING,
+                _is_due(mine.next_at, now, now + DELIVERY_TIMEOUT),
+                ~earlier,
+            )
             .where(mine.id.not_in(sorted(without)))
             .order_by(mine.next_at, mine.seq)
             .limit(limit)
@@ -222,11 +238,6 @@ class SqlDeliveries(Rows):
                 last_answer=attempt.answer,
             )
         )
-
-
-def _is_due(next_at: sa.ColumnElement[Any], now: datetime) -> sa.ColumnElement[bool]:
-    """By now; or further ahead than an event is tried at all, which a clock that was ahead has written."""
-    return sa.or_(next_at <= now, next_at > now + DELIVERY_TIMEOUT)
 
 
 def _values(webhook: Webhook) -> dict[str, Any]:
