@@ -151,12 +151,19 @@ class Publisher:
         rest = Tasks("publisher's rest")
         waited: list[asyncio.Task[Any]] = [rest.start("hear of own commits", self._wake.wait())]
         if settled:
-            waited.append(rest.start("hear of others' commits", self._feed.pause()))
+            waited.append(rest.start("hear of others' commits", self._hear_of_others()))
         try:
             await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await rest.close()
         self._wake.clear()
+
+    async def _hear_of_others(self) -> None:
+        """Wait until another process may have committed. After a write to SQLite's file, one of this process's leases too, that is
+        looked at several times."""
+        while not self._unsure:
+            await self._feed.pause()
+            self._unsure = self._feed.moved()
 
     def _settled_among(self, places: Sequence[_Place]) -> bool:
         """Whether all changes that were seen are delivered there, and have been announced."""

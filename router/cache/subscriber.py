@@ -30,6 +30,7 @@ from router.routes.follower import OutboxFollower
 from router.settings import Redis
 
 _POLL_INTERVAL = 0.05  # seconds between reads of the outbox while the bus is lost
+_LEAST_WAIT = 0.001  # seconds: a timer may come a little early
 _LATE = 0.5  # seconds that a heartbeat may be late
 _RETRY = (0.05, 1.0)  # seconds between tries to subscribe: the first, the longest
 
@@ -44,12 +45,13 @@ class _BusSilence:
 
     def __init__(self, left: Callable[[], float]) -> None:
         self._left = left
-        self._lost = asyncio.Event()
+        self._news = asyncio.Event()
 
-    def lost(self) -> None:
-        """The connection to the bus is lost: a call of `pause` that waits returns at once."""
-        self._lost.set()
-        self._lost = asyncio.Event()
+    def news(self) -> None:
+        """`left` says something else: the connection is lost, or a heartbeat was heard. A call of `pause` that waits returns at
+        once, so that none wakes this process half a second after each heartbeat, to see that there was another."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     def moved(self) -> bool:
         return self._left() <= 0
@@ -61,7 +63,7 @@ class _BusSilence:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
-                await self._lost.wait()
+                await self._news.wait()
 
     async def back_off(self, wait: float) -> None:
         await asyncio.sleep(min(wait, _RETRY[1]))
@@ -154,14 +156,15 @@ class Subscriber:
                     _log.warning("bus lost", error=str(error))
                 self.error = str(error) or type(error).__name__
                 self._message_at = None
-                self._silence.lost()
+                self._silence.news()
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - so that not all come back at once
             wait = min(wait * 2, longest)
 
     async def _hear_all(self, pubsub: PubSub) -> None:
         silence, called = self._settings.silence, False
         while True:
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=silence / 4)
+            left = (self._heard_at or 0) + (silence if called else silence / 2) - self._now()
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=max(_LEAST_WAIT, left))
             quiet = self._now() - (self._heard_at or 0)
             if message is not None and message["type"] == "message":
                 self._heard_at, called = self._now(), False
@@ -196,6 +199,7 @@ class Subscriber:
             self._count_delay(message)
         else:
             self._metrics.count("bus_messages", "heartbeat")
+            self._silence.news()
 
     def _count_delay(self, message: BusMessage) -> None:
         if message.at is not None:  # clocks of two machines may disagree by more than it took

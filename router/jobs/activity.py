@@ -21,6 +21,7 @@ from typing import Protocol
 import structlog
 
 from router.base.clock import Clock
+from router.base.ticks import tick
 from router.errors import StoreUnavailableError
 
 INTERVAL = 5.0  # seconds between two copies
@@ -118,7 +119,7 @@ class ActivityFeed:
     async def run(self) -> None:
         """Copy until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            await tick(INTERVAL)
             try:
                 await self.copy()
             except StoreUnavailableError as error:

@@ -4,7 +4,6 @@ A secret that is used all the time costs one write a minute, one that is not use
 seconds since the last copy is lost where it dies; one that ends cleanly sends it first.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from router.base.clock import Clock
+from router.base.ticks import tick
 from router.errors import StoreUnavailableError
 from router.routes.policies import ISSUER_USE
 from router.routes.records import SESSION_ID, api_key_key
@@ -86,7 +86,7 @@ class SecretUseFeed:
     async def run(self) -> None:
         """Copy until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            await tick(INTERVAL)
             try:
                 await self.copy()
             except StoreUnavailableError as error:

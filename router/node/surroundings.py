@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from router.base.clock import Clock
 from router.base.disk import low_on_space
+from router.base.ticks import tick
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 
@@ -63,7 +64,7 @@ class Surroundings:
         """Look again and again, until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(_EVERY)
+            await tick(_EVERY)
 
     async def look(self) -> None:
         """Once."""

@@ -19,7 +19,7 @@ from router.observe.output import WAITING, Output
 BATCH: Final = 64
 
 INTERVAL = 0.1  # seconds between flushes
-_REST: Final = 5  # times as long between them while nothing ends: a process that rests is woken by little else
+_REST: Final = 10  # times as long between them while nothing ends: a process that rests is woken by little else
 _COMPLAIN_EVERY = 60.0  # seconds between two complaints about a consumer that fails
 _OVER = 5.0  # seconds without a lost line after which no more are expected
 

@@ -21,12 +21,12 @@ async def test_nothing_is_looked_at_while_the_bus_is_heard() -> None:
 
 
 async def test_a_lost_connection_ends_the_pause_at_once() -> None:
-    """Nobody waits for the silence of a bus that is known to be lost."""
+    """Nobody waits for the silence of a bus that is known to be lost, or for one that a heartbeat has put off."""
     left = 3600.0
     silence = _BusSilence(lambda: left)
     pausing = asyncio.ensure_future(silence.pause())
     await asyncio.sleep(0)  # one turn of the loop: it waits now
     left = 0.0
-    silence.lost()
+    silence.news()
     await asyncio.wait_for(pausing, 30.0)
     assert silence.moved()
