@@ -1,9 +1,9 @@
 """One API request's story, in the order in which things happen: `Api.handle`, `Api._respond`. Read it first.
 
-find the row (404, 405) → who calls (401), how often (429), with what access (403) → read and check body and query (400,
-408, 413, 415, 422) → once per Idempotency-Key (409, 422) → the handler → one renderer. Every response, of success and of
-failure, carries its request id and the API's envelope. What may change something is an act of the audit log: current while the handler runs
-(`audit/act.py`), and ended with the response.
+find the row (404, 405) → who calls (401), how often (429), with what access (403): `admission.py` → read and check body
+and query (400, 408, 413, 415, 422) → once per Idempotency-Key (409, 422) → the handler → one renderer. Every response, of
+success and of failure, carries its request id and the API's envelope. What may change something is an act of the audit
+log: current while the handler runs (`audit/act.py`), and ended with the response.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -21,6 +22,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from router import errors
 from router.access.login import CONSOLE_COOKIE
 from router.api.address import caller_address, client_address
+from router.api.admission import Admission, Authenticator
 from router.api.cors import Cors
 from router.api.not_found import with_id
 from router.api.not_served_here import served_elsewhere
@@ -32,20 +34,16 @@ from router.api.operations import (
     Download,
     EventStream,
     HandlerResponse,
-    Operation,
-    Rate,
     Text,
 )
 from router.api.parsing import ClientGoneError, fingerprint, parse_body, parse_query, read_body
-from router.api.principal import ANYBODY, Access, Principal
 from router.api.rates import RateLimiter
+from router.api.request_state import RequestState
 from router.api.responses import HEADERS, problem_body, respond
 from router.api.streams import send_download, send_events
 from router.api.table import Served, Table
 from router.audit.act import Act, acting
-from router.audit.entry import MAX_USER_AGENT, Actor, ActorType, Via
 from router.audit.log import AuditLog
-from router.audit.safe_fields import cut
 from router.base.addresses import Network
 from router.base.clock import Clock
 from router.base.idempotency import Claimed, Different, IdempotencyStore, Replay, Running
@@ -56,27 +54,9 @@ from router.settings import Rates
 HANDLER_TIME = 60.0  # seconds; shorter than an idempotency lease
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=-]{0,127}")
-_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}")  # an id or a slug
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 _log = structlog.get_logger("router.api")
-
-
-class Authenticator(Protocol):
-    """Finds the principal of a credential."""
-
-    async def tenant(self, authorization: str) -> Principal | None:
-        """The principal of an Authorization header with a key or a token; None where it is not valid."""
-
-    async def acting_for(self, principal: Principal, tenant: str) -> Principal:
-        """The principal, working for the tenant with that id or slug. Raises RouterError: FORBIDDEN, TENANT_NOT_FOUND."""
-
-    def internal(self, authorization: str) -> Principal | None:
-        """The platform, where the header carries the internal token."""
-
-    @property
-    def internal_is_on(self) -> bool:
-        """Whether there is an internal token at all."""
 
 
 # A page beside the table: the documentation, its JSON, where people come back to from their DNS provider.
@@ -92,18 +72,6 @@ class OneTransaction(Protocol):
 
 def _apart(*, reading: bool) -> AbstractAsyncContextManager[None]:  # noqa: ARG001 - a OneTransaction of a store that has none
     return nullcontext()
-
-
-@dataclass(slots=True)
-class _RequestState:
-    """One request on its way through, and what every response to it carries."""
-
-    request: BaseRequest
-    request_id: str
-    address: str
-    headers: dict[str, str] = field(default_factory=dict)
-    principal: Principal = ANYBODY
-    act: Act | None = None
 
 
 class Api:
@@ -132,10 +100,8 @@ class Api:
         self._cors = cors or Cors()
         self._pages = pages
         self._assets = assets or {}
-        self._authenticator = authenticator
+        self._admission = Admission(authenticator, limiter, rates)
         self._idempotency = idempotency
-        self._limiter = limiter
-        self._rates = rates
         self._clock = clock
         self._audit = audit
         self._one_transaction = one_transaction
@@ -150,7 +116,7 @@ class Api:
             return Response(status=204, headers={**HEADERS, **preflight})
         started = self._clock.monotonic()
         code = None
-        state = _RequestState(request, _request_id(request), client_address(request, self._forwarder))
+        state = RequestState(request, _request_id(request), client_address(request, self._forwarder))
         try:
             response = await self._respond(state)
         except ClientGoneError as error:
@@ -186,7 +152,7 @@ class Api:
         """End every stream of events soon; those who listen come again, to another node."""
         self._closing.set()
 
-    async def _respond(self, state: _RequestState) -> StreamResponse:
+    async def _respond(self, state: RequestState) -> StreamResponse:
         request = state.request
         page = self._pages.get(request.rel_url.raw_path)
         if page is not None:
@@ -196,7 +162,7 @@ class Api:
             return await self._show(state, asset, counted=False)
         served, places = self._find(state)
         row = served.operation
-        state.principal = await self._admit(state, served, places)
+        state.principal = await self._admission.admit(state, served, places)
         raw = await read_body(request) if row.mutates else b""
         body = parse_body(row.body, raw, request.headers.get("Content-Type")) if row.body is not None else None
         query = parse_query(row.query, request.rel_url.raw_query_string) if row.query is not None else None
@@ -225,29 +191,24 @@ class Api:
             state.headers["Cache-Control"] = f"public, max-age={row.max_age}"
         return respond(status, content, state.headers)
 
-    async def _stream(self, state: _RequestState, served: Served, call: Call[Any, Any]) -> StreamResponse:
+    async def _stream(self, state: RequestState, served: Served, call: Call[Any, Any]) -> StreamResponse:
         request, row = state.request, served.operation
         async with asyncio.timeout(HANDLER_TIME):
             stream: Any = await served.handler(call)
         headers = {**HEADERS, **state.headers, "X-Request-ID": state.request_id, **self._cors.headers(request)}
-
-        async def may_listen() -> bool:
-            """Whether the credential still stands for the same principal."""
-            now = await self._authenticator.tenant(request.headers["Authorization"])
-            return now is not None and await self._for_tenant(state, now, row) == state.principal
-
+        may_listen = partial(self._admission.still_admits, state, row)
         if isinstance(stream, Download):
             return await send_download(request, stream, headers=headers, may_read=may_listen, closing=self._closing)
         return await send_events(
             request, stream, headers=headers, shown=served.event, may_listen=may_listen, closing=self._closing
         )
 
-    async def _show(self, state: _RequestState, page: Page, *, counted: bool = True) -> Response:
+    async def _show(self, state: RequestState, page: Page, *, counted: bool = True) -> Response:
         if state.request.method not in SAFE_METHODS:
             state.headers["Allow"] = "GET, HEAD"
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
         if counted:
-            await self._count(state, f"address:{state.address}", self._rates.anonymous)
+            await self._admission.count_visit(state)
         shown = page(state.request)
         if inspect.isawaitable(shown):
             async with asyncio.timeout(HANDLER_TIME):
@@ -256,9 +217,9 @@ class Api:
         response.headers.update(state.headers)
         return response
 
-    def _find(self, state: _RequestState) -> tuple[Served, Mapping[str, str]]:
+    def _find(self, state: RequestState) -> tuple[Served, Mapping[str, str]]:
         match = self._table.match(state.request.rel_url.raw_path)
-        if match is None or (match.internal and not self._authenticator.internal_is_on):
+        if match is None or (match.internal and not self._admission.internal_is_on):
             elsewhere = served_elsewhere(state.request.rel_url.raw_path)
             if elsewhere is not None:
                 words = f"{elsewhere} is served by another service of the platform, not by this router."
@@ -270,57 +231,6 @@ class Api:
             state.headers["Allow"] = match.allow
             raise RouterError(errors.API_METHOD_NOT_ALLOWED)
         return served, match.places
-
-    async def _admit(self, state: _RequestState, served: Served, places: Mapping[str, str]) -> Principal:
-        """Who calls: known, within the rate, and with enough access."""
-        row = served.operation
-        principal: Principal | None = ANYBODY
-        headers = state.request.headers.getall("Authorization", ())
-        if row.auth is Auth.INTERNAL:
-            principal = self._authenticator.internal(headers[0]) if len(headers) == 1 else None
-        elif row.auth is Auth.KEY:
-            principal = await self._authenticator.tenant(headers[0]) if len(headers) == 1 else None
-        if principal is None:
-            await self._count(state, f"address:{state.address}", self._rates.anonymous)
-            state.headers["WWW-Authenticate"] = "Bearer"
-            raise RouterError(errors.UNAUTHORIZED)
-        if row.auth is not Auth.INTERNAL and row.rate is not Rate.NONE:
-            await self._count(state, *self._bucket(state, principal, row.rate))
-        state.act = _act_of(state, principal, served, places)
-        named = await self._for_tenant(state, principal, row)
-        if named is not principal:
-            principal = named
-            state.act = _act_of(state, principal, served, places)
-        if principal.access < row.access:
-            raise RouterError(errors.FORBIDDEN)
-        if principal.only_reads and row.mutates and not row.for_readers:
-            raise RouterError(errors.FORBIDDEN, "You may only read in the console: your organization's login says so.")
-        return principal
-
-    async def _for_tenant(self, state: _RequestState, principal: Principal, row: Operation) -> Principal:
-        """The principal, working for the tenant that X-MIOSA-Tenant names, where it is there."""
-        named = state.request.headers.getall("X-MIOSA-Tenant", ())
-        if not named or row.auth is Auth.NONE:
-            return principal
-        if len(named) > 1 or _TENANT.fullmatch(named[0]) is None or row.auth is Auth.INTERNAL:
-            raise RouterError(errors.INVALID_TENANT)
-        return await self._authenticator.acting_for(principal, named[0].lower())
-
-    def _bucket(self, state: _RequestState, principal: Principal, rate: Rate) -> tuple[str, int]:
-        if rate is Rate.AUTH:
-            who = state.address if principal is ANYBODY else principal.id
-            return f"auth:{who}", self._rates.auth
-        if principal is ANYBODY:
-            return f"address:{state.address}", self._rates.anonymous
-        if rate is Rate.METRICS:
-            return f"metrics:{principal.workspace_id or principal.tenant_id}", self._rates.metrics
-        return f"owner:{principal.workspace_id or principal.tenant_id}", self._rates.workspace
-
-    async def _count(self, state: _RequestState, bucket: str, limit: int) -> None:
-        allowance = await self._limiter.take(bucket, limit)
-        state.headers.update(allowance.headers())
-        if not allowance.allowed:
-            raise RouterError(errors.RATE_LIMITED)
 
     async def _run(self, served: Served, call: Call[Any, Any], act: Act | None) -> tuple[int, bytes, bytes]:
         """The handler's response as status and body, and the body that may be stored under an Idempotency-Key."""
@@ -357,7 +267,7 @@ class Api:
             raise
 
     async def _run_once(
-        self, state: _RequestState, served: Served, call: Call[Any, Any], key: str, raw: bytes
+        self, state: RequestState, served: Served, call: Call[Any, Any], key: str, raw: bytes
     ) -> tuple[int, bytes]:
         """As `_run`, unless this key was used before."""
         claim = await self._claimed(state, key, raw)
@@ -378,7 +288,7 @@ class Api:
         return status, body
 
     async def _run_in_one(
-        self, state: _RequestState, served: Served, call: Call[Any, Any], key: str | None, raw: bytes
+        self, state: RequestState, served: Served, call: Call[Any, Any], key: str | None, raw: bytes
     ) -> tuple[int, bytes]:
         """As `_run_once` or `_run`, but key, change and response are one transaction: all of it is stored, or nothing."""
         claim: Claimed | Replay | None = None
@@ -406,7 +316,7 @@ class Api:
             raise refused
         return status, body
 
-    async def _claimed(self, state: _RequestState, key: str, raw: bytes) -> Claimed | Replay:
+    async def _claimed(self, state: RequestState, key: str, raw: bytes) -> Claimed | Replay:
         """The key, claimed, or the response that it was answered with. Raises RouterError for a key that is in use."""
         request = state.request
         same = fingerprint(request.method, request.rel_url.raw_path_qs, raw)
@@ -434,30 +344,6 @@ class Api:
             _log.warning("idempotency key not stored", owner=claimed.owner, error=str(error))
 
 
-def _act_of(state: _RequestState, principal: Principal, served: Served, places: Mapping[str, str]) -> Act | None:
-    """The act that a request is; None where it only reads."""
-    action = served.action
-    if action is None:
-        return None
-    thing = principal.tenant_id if action.of_tenant else places.get(action.id_place or "")
-    agent = state.request.headers.get("User-Agent")
-    return Act(
-        actor=principal.actor or Actor(type=ActorType.SYSTEM, id=principal.id),
-        via=Via.API,
-        action=action.action,
-        resource_id=thing,
-        resource_name=places.get(action.name_place or ""),
-        tenant_id=principal.tenant_id,
-        workspace_id=principal.workspace_id,
-        project_id=principal.project_id,
-        bound=principal.access < Access.PLATFORM,
-        status=served.operation.status,
-        address=state.address,
-        request_id=cut(state.request_id, 128),
-        user_agent=None if agent is None else cut(agent, MAX_USER_AGENT),
-    )
-
-
 def _request_id(request: BaseRequest) -> str:
     given = request.headers.get("X-Request-ID", "")
     return given if _REQUEST_ID.fullmatch(given) else new_request_id()
@@ -476,7 +362,7 @@ def _idempotency_key(request: BaseRequest) -> str | None:
     return keys[0]
 
 
-def _refuse(state: _RequestState, error: RouterError, docs_url: str) -> Response:
+def _refuse(state: RequestState, error: RouterError, docs_url: str) -> Response:
     headers = state.headers
     if error.retry_after is not None:
         headers.setdefault("Retry-After", str(error.retry_after))

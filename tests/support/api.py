@@ -9,9 +9,10 @@ from typing import Any
 
 import aiohttp
 
+from router.api.admission import Authenticator
 from router.api.cors import Cors
 from router.api.docs import pages
-from router.api.listener import Api, Authenticator, OneTransaction, Page
+from router.api.listener import Api, OneTransaction, Page
 from router.api.openapi import document
 from router.api.operations import Handlers
 from router.api.principal import PLATFORM, Principal
