@@ -43,7 +43,7 @@ _COUNT = sa.select(
     sa.func.count().filter(_running).label("running"),
     sa.func.count().filter(leases.c.expires_at < _now - _GONE).label("gone"),
 ).where(_present)
-_names = sa.bindparam("names", expanding=True)
+_names: sa.BindParameter[list[str]] = sa.bindparam("names", expanding=True)
 _TAKEN = sa.select(leases.c.name).where(leases.c.name.in_(_names), _running)
 # A job that was done in the future was dated by a clock that was ahead: when it was done is not known.
 _RAN = sa.select(leases.c.name, (_now - leases.c.ran_at).label("ago")).where(

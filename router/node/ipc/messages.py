@@ -37,6 +37,7 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `StandIn`         | supervisor      | worker          | - (comes with a socket) |
 | `StandBack`       | supervisor      | worker          | -             |
 | `ReopenLogs`      | supervisor      | child           | -             |
+| `HeartbeatRequest` | supervisor     | worker          | - (`Heartbeat` follows) |
 | `Drain`           | supervisor      | child           | -             |
 | `End`             | supervisor      | child           | -             |
 | `Ready`, `Failed` | child           | supervisor      | -             |
@@ -538,6 +539,13 @@ class StandBack(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatRequest(Message):
+    """Send a heartbeat now: somebody has connected, and the next one may be a while."""
+
+    do = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenLogs(Message):
     """Open the access log again: logrotate has moved it away."""
 
@@ -565,11 +573,13 @@ class End(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ready(Message):
-    """It serves. `drain` is how many seconds a drain may take; `stands_in` whether it knows `StandIn`."""
+    """It serves. `drain` is how many seconds a drain may take; `stands_in` whether it knows `StandIn`, `answers` whether it knows
+    `HeartbeatRequest`."""
 
     do = "ready"
     drain: float = field(metadata={"wire": "ready"})
     stands_in: bool = False
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,7 +652,7 @@ TO_CONTROL = Direction(
     VerifyCiRequest,
     PasswordRequest,
 )
-TO_CHILD = Direction(Start, Connect, StandIn, StandBack, ReopenLogs, Drain, End)
+TO_CHILD = Direction(Start, Connect, StandIn, StandBack, HeartbeatRequest, ReopenLogs, Drain, End)
 TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat, SetLogLevels)
 
 _WIRE_NAMES: dict[type[Message], tuple[tuple[str, str], ...]] = {}

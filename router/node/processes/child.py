@@ -26,6 +26,7 @@ from router.node.ipc.messages import (
     End,
     Failed,
     Heartbeat,
+    HeartbeatRequest,
     Message,
     Ready,
     ReopenLogs,
@@ -130,7 +131,7 @@ class _Child:
                 return
             limits = settings.limits
             drain = limits.drain_not_ready + limits.drain_requests + limits.drain_tunnels
-            self._control_socket.send(Ready(drain, stands_in=True))
+            self._control_socket.send(Ready(drain, stands_in=True, answers=True))
             if start.heartbeat:
                 self._tasks.start("heartbeats", self._send_heartbeats(start.heartbeat))
             await self._until_the_end(app)
@@ -181,6 +182,8 @@ class _Child:
                 self._drain.set()
             case End():
                 self._end.set()
+            case HeartbeatRequest():
+                self._control_socket.send(Heartbeat())
             case _:
                 self._messages.put_nowait((message, passed))
 

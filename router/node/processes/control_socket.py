@@ -15,7 +15,7 @@ from router.node.ipc.messages import TO_SUPERVISOR, Direction, Heartbeat, Messag
 
 _MAX_MESSAGE = 1024 * 1024
 _MAX_DESCRIPTORS = 1
-_HEARTBEAT = json.dumps(encode(Heartbeat())).encode()  # four a second of each process
+_HEARTBEAT = json.dumps(encode(Heartbeat())).encode()  # one a second of each process, and more while clients come
 
 _log = structlog.get_logger("router.node.processes")
 

@@ -9,19 +9,32 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from router.node.ipc.messages import TO_SUPERVISOR, Connect, Drain, End, Failed, Heartbeat, Message, Ready, SetLogLevels
+from router.node.ipc.messages import (
+    TO_SUPERVISOR,
+    Connect,
+    Drain,
+    End,
+    Failed,
+    Heartbeat,
+    HeartbeatRequest,
+    Message,
+    Ready,
+    SetLogLevels,
+)
 from router.node.processes import systemd
 from router.node.processes.control_socket import ControlSocket, pair
 from router.observe.log_levels import LogLevels, from_json
 
 _MARGIN = 10.0  # seconds by which a process may be late with its own end
-_LATE = 3  # missed heartbeats after which another worker accepts for this one
+_LATE = 1.5  # heartbeats' times of silence after which another worker accepts for this one
+_UNANSWERED = 2  # looks at one that was asked for a heartbeat, after which the same
 
 _log = structlog.get_logger("router.node.processes")
 
 
 class Process:
-    """One process, from its start on. `number` is its slot: 0 the control process, from 1 the workers.
+    """One process, from its start on. `number` is its slot: 0 the control process, from 1 the workers. It sends a heartbeat
+    every `heartbeat` seconds.
 
     `log_levels` are the supervisor's own, which the control process sets. A fresh interpreter: it inherits no thread, no loop and no memory, and has the code of now.
     """
@@ -32,8 +45,9 @@ class Process:
         sockets: Mapping[str, socket.socket],
         on_end: Callable[["Process"], object],
         log_levels: LogLevels,
+        heartbeat: float,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self.number = number
         self.settled = asyncio.Event()
         """It is ready, has failed or has ended."""
@@ -42,8 +56,11 @@ class Process:
         self.failure: str | None = None
         self.problems: list[tuple[str, str]] = []
         self.ready_at = 0.0
-        self._missed: int | None = None  # our heartbeats since its last one; None before its first
-        self._stands_in = False
+        self._heartbeat = heartbeat
+        self._silent: float | None = None  # seconds since its last heartbeat in which we ran; None before its first
+        self._counted = 0.0  # until when
+        self._unanswered: int | None = None  # looks at it since it was asked for a heartbeat; None: it has answered
+        self._stands_in = self._answers = False
         self._on_end = on_end
         self._log_levels = log_levels
         self._drain_limit = 0.0
@@ -82,7 +99,14 @@ class Process:
     @property
     def accepts(self) -> bool:
         """Whether it serves, and its loop went round a moment ago."""
-        return self.serves and (self._missed is None or self._missed < _LATE)
+        return self.serves and not self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a heartbeat should have come by now."""
+        if self._silent is not None and self._silent >= self._heartbeat * _LATE:
+            return True
+        return (self._unanswered or 0) >= _UNANSWERED
 
     @property
     def can_stand_in(self) -> bool:
@@ -109,16 +133,32 @@ class Process:
             self.send(End())
             self._kill_after(_MARGIN)
 
-    def missed_heartbeat(self, limit: int) -> None:
-        """A heartbeat of ours has passed; it is killed once it has missed more than `limit` of them.
+    def ask(self) -> None:
+        """Have it send a heartbeat now: its loop goes round if it does."""
+        if self._answers and self._unanswered is None and not self.ended.is_set() and self.send(HeartbeatRequest()):
+            self._unanswered = 0
 
-        Heartbeats of the supervisor, not seconds: one that was itself stopped for an hour has missed one of everybody's.
+    def has_answered(self) -> bool:
+        """Whether it has sent one since. Looks are counted, not seconds: a supervisor that was itself stopped has not looked."""
+        if self._unanswered is None:
+            return True
+        self._unanswered += 1
+        return False
+
+    def count_silence(self, limit: float) -> None:
+        """To be called at least every heartbeat. It is killed once it has been silent for longer than `limit` seconds.
+
+        Of the time since the last call one heartbeat counts at most: a supervisor that was itself stopped for an hour has
+        missed one of everybody's.
         """
-        if self._missed is not None and not self.ended.is_set():
-            self._missed += 1
-            if self._missed == limit + 1:
-                _log.error("process not responding: killed", number=self.number, pid=self.pid)
-                self.kill()
+        if self._silent is None or self.ended.is_set():
+            return
+        now, before = self._loop.time(), self._silent
+        self._silent += min(self._heartbeat, now - self._counted)
+        self._counted = now
+        if before <= limit < self._silent:
+            _log.error("process not responding: killed", number=self.number, pid=self.pid)
+            self.kill()
 
     def kill(self) -> None:
         """Kill it."""
@@ -137,12 +177,12 @@ class Process:
     def _hear(self, message: Message | None, _passed: socket.socket | None) -> None:
         match message:
             case Heartbeat():
-                self._missed = 0
+                self._silent, self._counted, self._unanswered = 0.0, self._loop.time(), None
             case Ready():
                 if not self.number:
                     self._log_levels.close()  # it knows of none
                 self.is_ready, self._drain_limit = True, message.drain
-                self._stands_in = message.stands_in
+                self._stands_in, self._answers = message.stands_in, message.answers
                 self.ready_at = asyncio.get_running_loop().time()
                 self.settled.set()
             case Failed():

@@ -5,6 +5,10 @@ one that hangs is killed first: each process sends heartbeats while its event lo
 `heartbeat_timeout`. Much sooner, as soon as a worker has died or misses heartbeats, another worker also accepts from its
 socket (`_stand_in`), until the worker or its successor does so again.
 
+Heartbeats come once a second, since a node at rest does little else. When somebody connects to a worker's socket, the
+supervisor, which has that socket too, asks the worker for one (`_look_at`), four times a second at most. So whoever connects to
+a worker that hangs waits for half a second to three quarters, however long it has hung.
+
 A reload starts successors of the control process and of the first worker with the new settings. Only when both are
 ready do they replace the old ones; then the other workers follow, one at a time. A process with a successor accepts
 nothing new, and ends when its requests and tunnels have ended.
@@ -38,8 +42,9 @@ from router.settings import Settings, SettingsError
 
 Values = Mapping[str, Any]
 
-_HEARTBEAT = 0.25  # seconds between two heartbeats of a process, at most
+_HEARTBEAT = 1.0  # seconds between two heartbeats of a process, at most
 _MIN_HEARTBEATS = 5  # in `heartbeat_timeout`
+_STEP = 0.25  # seconds between two looks at a process that is late, or was asked for a heartbeat
 
 _log = structlog.get_logger("router.node.processes")
 
@@ -63,7 +68,6 @@ class Supervisor:
         self._addresses = {name: opened[0].getsockname()[:2] for name, opened in self._sockets.items()}
         silence = settings.limits.heartbeat_timeout
         self._heartbeat = min(_HEARTBEAT, silence / _MIN_HEARTBEATS)
-        self._max_missed = round(silence / self._heartbeat)
         self._standing_in: dict[int, Process] = {}  # by the number of the socket
         self._processes: set[Process] = set()
         self._slots: list[Slot] = []
@@ -101,6 +105,9 @@ class Supervisor:
         for slot in self._slots:
             self._tasks.start(f"keep {slot.number}", slot.keep())
         self._tasks.start("reload", self._reload_when_told())
+        if workers > 1:
+            for place, listener in enumerate(self._sockets["proxy"]):
+                self._tasks.start(f"look at socket {place + 1}", self._look_at(place, listener))
         watch = Tasks("watch")  # until the very end: a process may hang while it drains
         watch.start("count heartbeats", self._count_heartbeats())
         if self._notifier.watchdog is not None:
@@ -122,9 +129,29 @@ class Supervisor:
 
     async def _count_heartbeats(self) -> None:
         while True:
-            await tick(self._heartbeat)
+            late = any(process.is_late for process in self._processes)
+            await tick(min(_STEP, self._heartbeat) if late else self._heartbeat)
             for process in tuple(self._processes):
-                process.missed_heartbeat(self._max_missed)
+                process.count_silence(self._settings.limits.heartbeat_timeout)
+            self._stand_in()
+
+    async def _look_at(self, number: int, listener: socket.socket) -> None:
+        """Whenever somebody connects to this socket, see whether its workers' loops go round."""
+        loop = asyncio.get_running_loop()
+        while True:
+            connected = asyncio.Event()
+            loop.add_reader(listener, connected.set)
+            try:
+                await connected.wait()
+            finally:
+                loop.remove_reader(listener)
+            current = [slot.current for slot in self._slots if slot.number and self._socket_of(slot.number) == number]
+            asked = [process for process in current if process is not None]
+            for process in asked:
+                process.ask()
+            await asyncio.sleep(_STEP)
+            while asked := [process for process in asked if not (process.has_answered() or process.is_late)]:  # noqa: ASYNC110 - looks are counted
+                await asyncio.sleep(_STEP)
             self._stand_in()
 
     def _stand_in(self) -> None:
@@ -167,7 +194,7 @@ class Supervisor:
         if number:
             sockets = {"proxy": self._sockets["proxy"][self._socket_of(number)]}
         try:
-            process = Process(number, sockets, self._left, self._log_levels)
+            process = Process(number, sockets, self._left, self._log_levels, self._heartbeat)
         except OSError as error:
             _log.error("process could not be created", number=number, error=str(error))
             raise StartError(str(error)) from error

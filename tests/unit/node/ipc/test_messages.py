@@ -28,6 +28,7 @@ from router.node.ipc.messages import (
     FiguresRequest,
     HandOverRequest,
     Heartbeat,
+    HeartbeatRequest,
     HostRefused,
     Message,
     NewestRequest,
@@ -101,10 +102,11 @@ EXAMPLES: list[tuple[Direction, Message]] = [
     (TO_CHILD, Connect(2)),
     (TO_CHILD, StandIn(0)),
     (TO_CHILD, StandBack(0)),
+    (TO_CHILD, HeartbeatRequest()),
     (TO_CHILD, ReopenLogs()),
     (TO_CHILD, Drain(replaced=True, stay=False)),
     (TO_CHILD, End()),
-    (TO_SUPERVISOR, Ready(335.0, stands_in=True)),
+    (TO_SUPERVISOR, Ready(335.0, stands_in=True, answers=True)),
     (TO_SUPERVISOR, Failed("1 problem", [["limits.dial", "too small"]])),  # type: ignore[list-item]
     (TO_SUPERVISOR, Heartbeat()),
 ]
@@ -167,7 +169,8 @@ def test_what_an_older_version_sends_is_understood(
 
 def test_what_an_older_version_reads_is_there() -> None:
     """Under the names that it looks for."""
-    assert over_the_wire(Ready(12.0, stands_in=True)) == {"do": "ready", "ready": 12.0, "stands_in": True}
+    ready = {"do": "ready", "ready": 12.0, "stands_in": True, "answers": False}
+    assert over_the_wire(Ready(12.0, stands_in=True)) == ready
     assert over_the_wire(Heartbeat())["alive"] is True
     assert over_the_wire(Failed("no"))["failed"] == "no"
     assert over_the_wire(Start(0, {}, {}, {}, 0.25))["beat"] == 0.25
