@@ -12,7 +12,6 @@ from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, gro
 from router.cli.output import show, show_list
 from router.cli.run_command import reported, tenant_id, with_services
 from router.errors import VALIDATION_FAILED, RouterError
-from router.routes.records import Kind
 
 if TYPE_CHECKING:
     from router.certificates.own import OwnCertificate
@@ -60,6 +59,7 @@ def domains_register(
     as_json: AsJson = False,
 ) -> None:
     """Register a custom domain for a computer or a deployment, and show the record that its DNS needs."""
+    from router.routes.records import Kind
 
     async def register(services: "Services") -> "CustomDomain":
         resource = await services.resources.get(resource_id)

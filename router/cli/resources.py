@@ -1,7 +1,7 @@
 """`resources`: which sandboxes, computers and deployments exist, as the platform says over /internal/v1/resources."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,16 +11,16 @@ from router.base.paging import Listing
 from router.cli.options import PAGE, AsJson, Config, Limit, OneTenant, Page, group, parse_pairs, uuid, window
 from router.cli.output import show, show_list
 from router.cli.run_command import named_tenant, reported, tenant_id, with_services
-from router.routes.records import Kind
 from router.routes.wakes import Wake
-from router.tenancy.resources import Resource, ResourceDetails, ResourceFilter
 
 if TYPE_CHECKING:
     from router.node.services import Services
+    from router.tenancy.resources import Resource, ResourceDetails
 
 commands = group("Sandboxes, computers and deployments.")
 
 _COLUMNS = ("id", "kind", "slug", "name", "state", "suspended", "tenant_id", "default_port")
+_Kind = Literal["sandbox", "computer", "deployment"]  # `records.Kind`'s values, which a test compares
 _Id = Annotated[str, typer.Argument(metavar="ID", callback=uuid("`resources list` shows the ids"))]
 
 
@@ -33,7 +33,7 @@ def resources_put(
     resource_id: Annotated[
         str, typer.Argument(metavar="ID", callback=_new_or_uuid, help="A UUID, or `new`, which makes one.")
     ],
-    kind: Annotated[Kind, typer.Option(help="What it is; can't be changed later.")],
+    kind: Annotated[_Kind, typer.Option(help="What it is; can't be changed later.")],
     slug: Annotated[str, typer.Option(help="Its name in host names, unique on the platform.")],
     tenant: Annotated[str, typer.Option(help="Its tenant's id or slug.")],
     workspace: Annotated[str | None, typer.Option(help="The workspace's id, if not the tenant's default one.")] = None,
@@ -66,6 +66,8 @@ def resources_put(
     as_json: AsJson = False,
 ) -> None:
     """Create a resource, or change one. What is not given keeps its value."""
+    from router.routes.records import Kind
+
     details: ResourceDetails = {}
     if name is not None:
         details["name"] = name
@@ -84,11 +86,11 @@ def resources_put(
     if keeps_awake is not None:
         details["keeps_awake"] = keeps_awake
 
-    async def put(services: "Services") -> Resource:
+    async def put(services: "Services") -> "Resource":
         holder = await named_tenant(services, tenant)
         resource, _ = await services.resources.put(
             resource_id,
-            kind=kind,
+            kind=Kind(kind),
             slug=slug,
             tenant_id=holder.id,
             workspace_id=workspace,
@@ -113,16 +115,18 @@ def resources_get(resource_id: _Id, config: Config = None, as_json: AsJson = Fal
 @commands.command("list")
 def resources_list(
     tenant: OneTenant = None,
-    kind: Annotated[Kind | None, typer.Option(help="Only sandboxes, computers or deployments.")] = None,
+    kind: Annotated[_Kind | None, typer.Option(help="Only sandboxes, computers or deployments.")] = None,
     limit: Limit = PAGE,
     page: Page = 1,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """List resources, the newest first, deleted ones left out. With `--json` every field is shown."""
+    from router.routes.records import Kind
+    from router.tenancy.resources import ResourceFilter
 
-    async def find(services: "Services") -> Listing[Resource]:
-        where = ResourceFilter(kind=kind, tenant_id=await tenant_id(services, tenant))
+    async def find(services: "Services") -> "Listing[Resource]":
+        where = ResourceFilter(kind=None if kind is None else Kind(kind), tenant_id=await tenant_id(services, tenant))
         return await services.resources.list(where, window(limit, page))
 
     with reported(as_json):
@@ -142,7 +146,7 @@ def resources_delete(resource_id: _Id, config: Config = None, as_json: AsJson = 
         show(_resource(deleted), as_json)
 
 
-def _resource(resource: Resource) -> dict[str, Any]:
+def _resource(resource: "Resource") -> dict[str, Any]:
     shown = {field.name: getattr(resource, field.name) for field in dataclasses.fields(resource)}
     del shown["deleted_at"]
     return shown | {

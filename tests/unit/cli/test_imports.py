@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from router.cli import blocks
+from router.cli import blocks, endpoints, resources
+from router.routes.records import Kind, State
 from router.tenancy.blocks import BlockKind
 
 HEAVY = {"aiohttp", "alembic", "cryptography", "dns", "pydantic", "redis", "sqlalchemy", "structlog"}
@@ -69,9 +70,15 @@ def test_help_imports_no_store_and_no_node(lines: list[list[str]], words: str) -
     said, modules = shown(*lines)
     assert words in said
     assert modules & HEAVY == set()
-    assert {name for name in modules if name.startswith(("router.store", "router.node", "router.api"))} == set()
+    assert {
+        name
+        for name in modules
+        if name.startswith(("router.store", "router.node", "router.api", "router.routes.records", "router.tenancy"))
+    } == set()
 
 
-def test_kinds_of_blocks() -> None:
-    """The command line knows all of them, without their module."""
+def test_words_of_options() -> None:
+    """The command line knows all of them, without their modules."""
     assert set(get_args(blocks._Kind)) == set(BlockKind)
+    assert set(get_args(resources._Kind)) == set(Kind)
+    assert set(get_args(endpoints._State)) == set(State)
