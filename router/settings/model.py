@@ -5,9 +5,13 @@ and the validators of all settings would be 13 of its 55 MiB, so it forgoes them
 """
 
 import io
+import os
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
+
+# Pydantic would look through all installed packages for plugins of its own: 14 ms of each process that reads settings.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # noqa: TID251 - no setting of ours
 
 if TYPE_CHECKING or sys.modules.get("pydantic", sys) is not None:
     from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
