@@ -20,10 +20,6 @@ from router.gate.budgets import Budgets
 from router.gate.evidence import MemoryEvidence
 from router.gate.sync import CertificateSync
 from router.node.certificate_keeping import holding_certificates, keeping_certificates
-from router.node.ipc.store_client import StoreClient
-from router.node.ipc.visitors_client import VisitorsClient
-from router.node.ipc.wake_client import WakeClient
-from router.node.ipc.worker_side import WorkerSide
 from router.node.process_role import ProcessRole
 from router.node.record_keeping import keeping, open_kept, packing_to
 from router.node.route_memory import RouteMemory
@@ -48,6 +44,9 @@ if TYPE_CHECKING:
     from router.gate.handover import HandOver
     from router.node.control import Control
     from router.node.ipc.control_side import ControlSide
+    from router.node.ipc.store_client import StoreClient
+    from router.node.ipc.visitors_client import VisitorsClient
+    from router.node.ipc.worker_side import WorkerSide
     from router.records.keeper import Keeper
     from router.records.kept import KeptRecords
     from router.records.replays import Carrier
@@ -270,8 +269,10 @@ class App:
         reads the store itself: there may be a hundred thousand at the start, and changes every second."""
         return self._asks_control and self._settings.plain_http != "redirect"
 
-    async def _ask(self, worker_side: WorkerSide) -> StoreClient:
+    async def _ask(self, worker_side: "WorkerSide") -> "StoreClient":
         """The control process's store. Raises StoreUnavailableError where it does not answer for as long as a start may take."""
+        from router.node.ipc.store_client import StoreClient  # noqa: PLC0415 - a node in one process has no messages
+
         limits, within = self._settings.limits, self._settings.cache.fetch_time
         await worker_side.until_ready(limits.process_start * _START_SHARE)
         return StoreClient(worker_side, self._clock, within=within)
@@ -285,7 +286,9 @@ class App:
             self._stack.push_async_callback(self._control_side.close)  # it reads the store, so it closes first
         return store
 
-    def _ask_for_visitors(self, worker_side: WorkerSide) -> VisitorsClient:
+    def _ask_for_visitors(self, worker_side: "WorkerSide") -> "VisitorsClient":
+        from router.node.ipc.visitors_client import VisitorsClient  # noqa: PLC0415 - likewise
+
         return VisitorsClient(worker_side, within=self._settings.cache.fetch_time)
 
     async def _open_visitors(self, store: "Store", own_listeners: Collection[tuple[str, int]]) -> Visitors:
@@ -331,6 +334,8 @@ class App:
         if self._settings.wake.url is None:
             return None
         if self._worker_side is not None and self._asks_control:
+            from router.node.ipc.wake_client import WakeClient  # noqa: PLC0415 - likewise
+
             return WakeClient(self._worker_side, within=self._settings.cache.fetch_time)
         return self._wakes
 
@@ -384,6 +389,8 @@ class App:
     def _open_ipc(self) -> None:
         """This process's side of the channels to the node's other processes."""
         if "proxy" in self._settings.roles:
+            from router.node.ipc.worker_side import WorkerSide  # noqa: PLC0415 - likewise
+
             self._worker_side = WorkerSide(
                 on_change=self._memory.changed,
                 on_outbox=self._memory.pushed,

@@ -38,7 +38,6 @@ from router.node.admin import Admin, ConnectionLog, certificate_application
 from router.node.background import open_drains, periodic_jobs
 from router.node.challenges import open_responder
 from router.node.domain_connect import open_domain_connect
-from router.node.ipc.control_side import ControlSide
 from router.node.operator_acts import OperatorActs
 from router.node.operators import open_operators
 from router.node.platform_status import PlatformStatus
@@ -67,6 +66,7 @@ from router.tenancy.waking import Wakes
 if TYPE_CHECKING:
     from router.api.server import ApiServer
     from router.cache import SharedCache
+    from router.node.ipc.control_side import ControlSide
 
 _GATHERED_LATE = 30.0  # seconds by which a worker may be late with what it has seen
 _WAITED = 0.75  # of an attempt's time that we wait in Caddy for its end
@@ -90,7 +90,7 @@ class Control:
         handover: HandOver | None,
         metrics: Metrics,
         clock: Clock,
-        control_side: ControlSide | None,
+        control_side: "ControlSide | None",
         shared: "SharedCache | None",
         own_listeners: Collection[tuple[str, int]],
         used: Callable[[float], Mapping[str, float]],

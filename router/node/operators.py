@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.base.clock import Clock
 from router.base.tasks import Tasks
-from router.node.ipc.control_side import ControlSide
 from router.node.sockets import ListenError
 from router.observe.log_levels import LogLevels
 from router.operator.log_levels import LogLevelRoutes
@@ -19,6 +18,9 @@ from router.operator.subjects import FindTenant, Subjects
 from router.operator.tap import Tap
 from router.operator.top import Gauge, Top
 from router.settings import Settings
+
+if TYPE_CHECKING:
+    from router.node.ipc.control_side import ControlSide
 
 
 def node_routes(processes: Processes) -> list[OperatorRoute]:
@@ -36,7 +38,7 @@ def node_routes(processes: Processes) -> list[OperatorRoute]:
 async def open_operators(
     settings: Settings,
     answers: Answers,
-    control_side: ControlSide | None,
+    control_side: "ControlSide | None",
     *,
     find_tenant: FindTenant,
     levels: LogLevels,

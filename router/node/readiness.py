@@ -9,12 +9,12 @@ from router.gate.handover import HandOver
 from router.gate.platform import PlatformNames
 from router.jobs.runner import Jobs
 from router.node.admin import Check, Probe
-from router.node.ipc.control_side import ControlSide
 from router.node.surroundings import Surroundings
 from router.settings import Role
 
 if TYPE_CHECKING:
     from router.cache import SharedCache
+    from router.node.ipc.control_side import ControlSide
 
 _APART = 60.0  # seconds by which our clock and the database's may disagree
 
@@ -28,7 +28,7 @@ class Readiness:
         roles: Collection[Role],
         *,
         state: Callable[[], str],
-        control_side: ControlSide | None,
+        control_side: "ControlSide | None",
         shared: "SharedCache | None",
         handover: HandOver | None,
         surroundings: Surroundings,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from router.access.visitors import Visitors
 from router.base.clock import Clock
-from router.node.ipc.store_client import StoreClient
 from router.node.visitor_keys import open_keys
 from router.observe.metrics import Metrics
 from router.proxy.worker_keys import WorkerKeys
@@ -23,6 +22,7 @@ from router.settings import Settings
 if TYPE_CHECKING:
     from router.cache import SharedCache
     from router.node.ipc.control_side import ControlSide
+    from router.node.ipc.store_client import StoreClient
     from router.routes.follower import OutboxFollower
     from router.store import Store
 

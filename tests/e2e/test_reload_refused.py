@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from router.node.ipc.messages import TO_SUPERVISOR, Failed, Message, ReopenLogs
+from router.node.ipc.process_messages import TO_SUPERVISOR, Failed, ReopenLogs
+from router.node.ipc.wire import Message
 from router.node.processes.control_socket import ControlSocket, pair
 from tests.support.processes import BIN, Process, children
 from tests.support.router import Router

@@ -10,7 +10,8 @@ import pytest_asyncio
 from router.base.clock import SystemClock
 from router.node.ipc.channel import Channel
 from router.node.ipc.control_side import ControlSide
-from router.node.ipc.messages import TO_WORKER, Change, Message, RequestRecords, Serving
+from router.node.ipc.messages import TO_WORKER, Change, RequestRecords, Serving
+from router.node.ipc.wire import Message
 from router.node.ipc.worker_side import WorkerSide
 from router.observe.metrics import Metrics
 from router.operator.processes import Answers

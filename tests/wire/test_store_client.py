@@ -15,11 +15,12 @@ from router.access.ci_tokens import CiOutcome, CiVerdict
 from router.base.clock import SystemClock
 from router.errors import StoreUnavailableError
 from router.node.ipc.control_side import ControlSide
-from router.node.ipc.messages import FaultError, Message, StoreRequest
+from router.node.ipc.messages import FaultError, StoreRequest
 from router.node.ipc.store_client import StoreClient
 from router.node.ipc.store_server import CONCURRENCY, MAX_KEYS
 from router.node.ipc.visitors_client import VisitorsClient
 from router.node.ipc.wake_client import WakeClient
+from router.node.ipc.wire import Message
 from router.node.ipc.worker_side import WorkerSide
 from router.observe.metrics import Metrics
 from router.routes.changed_keys import Touched, moved_among

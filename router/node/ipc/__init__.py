@@ -1,6 +1,8 @@
 """The control process of a node and its workers, talking over local sockets.
 
-    messages.py         every message, who sends it, who answers
+    wire.py             how a message is written, and what two versions owe each other
+    messages.py         every message between the two, who sends it, who answers
+    process_messages.py every one between the supervisor and the processes that it starts
     channel.py          `Channel`: messages over one socket
     control_side.py     `ControlSide`: the control process's side of all its workers
     worker_side.py      `WorkerSide`: a worker's side
@@ -14,5 +16,6 @@ like one node: every worker knows of a change before the API answers, `/metrics`
 process knows when a resource was last used and which hosts were reached by https. Nothing is lost when a channel
 breaks: a worker reads the outbox (or hears the bus) from where it was, as soon as it can.
 
-Each module is imported by its own name: the supervisor, which only sends messages, would hold the rest for nothing.
+Each module is imported by its own name: the supervisor, which has messages of its own only, would hold the rest for nothing, and
+a node in one process all of them.
 """

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
-from router.node.ipc.messages import Direction, Message, Request, encode
+from router.node.ipc.messages import Request
+from router.node.ipc.wire import Direction, Message, encode
 
 A = TypeVar("A")
 OnMessage = Callable[["Channel", Message], object]

@@ -20,7 +20,6 @@ from router.node.ipc.messages import (
     ErrorSeen,
     FiguresRequest,
     HostRefused,
-    Message,
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
@@ -34,6 +33,7 @@ from router.node.ipc.messages import (
     StoreRequest,
 )
 from router.node.ipc.store_server import StoreServer
+from router.node.ipc.wire import Message
 from router.observe.figures import Figures
 from router.observe.metrics import Metrics
 from router.records.keeper import Keeper

@@ -1,9 +1,5 @@
-"""Every message between the processes of a node: what it says, who sends it, and what is answered.
-
-Two kinds of socket carry them, each message as one JSON object whose `do` names its type:
-
-    Channel        control process <-> worker: one line per message (`channel.py`)
-    ControlSocket  supervisor <-> control process or worker: one packet per message (`processes/control_socket.py`)
+"""Every message between a node's control process and its workers: what it says, who sends it, and what is answered. Each is one
+line of a `Channel` (`channel.py`).
 
 | message           | sent by         | to              | answered with |
 |-------------------|-----------------|-----------------|---------------|
@@ -32,29 +28,18 @@ Two kinds of socket carry them, each message as one JSON object whose `do` names
 | `EndSessionRequest` | worker        | control process | `EndSessionAnswer` |
 | `VerifyCiRequest` | worker          | control process | `VerifyCiAnswer` |
 | `PasswordRequest` | worker          | control process | `PasswordAnswer` |
-| `Start`           | supervisor      | child           | - (`Ready` or `Failed` follows) |
-| `Connect`         | supervisor      | child           | - (comes with a socket) |
-| `StandIn`         | supervisor      | worker          | - (comes with a socket) |
-| `StandBack`       | supervisor      | worker          | -             |
-| `ReopenLogs`      | supervisor      | child           | -             |
-| `HeartbeatRequest` | supervisor     | worker          | - (`Heartbeat` follows) |
-| `Drain`           | supervisor      | child           | -             |
-| `End`             | supervisor      | child           | -             |
-| `Ready`, `Failed` | child           | supervisor      | -             |
-| `Heartbeat`       | child           | supervisor      | -             |
-| `SetLogLevels`    | control process | supervisor      | -             |
 
-During a reload processes of two versions talk to each other. So names on the wire (`do`, and each field's, or its
-`wire` name) stay; a new field has a default; a field that the reader does not know is skipped; a message whose type it
-does not know is logged and dropped. Any request to the store may be answered with `Unavailable` or `Fault` instead.
+Any request to the store may be answered with `Unavailable` or `Fault` instead. What two versions owe each other stands in
+`wire.py`, and the messages of the supervisor in `process_messages.py`.
 """
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
 
 from router.errors import StoreUnavailableError
+from router.node.ipc.wire import Direction, Message, read_as
 from router.observe.figures import Figures
 
 A = TypeVar("A")
@@ -62,13 +47,6 @@ A = TypeVar("A")
 
 class FaultError(Exception):
     """The control process failed on a request because of a bug: a fault of ours, not an outage."""
-
-
-class Message:
-    """Something one process tells another."""
-
-    __slots__ = ()
-    do: ClassVar[str]
 
 
 class Request(Message, Generic[A]):
@@ -133,7 +111,7 @@ class StatsRequest(Request[Stats]):
     since: float
 
     def answer(self, value: Any) -> Stats:
-        return _read(Stats, value)
+        return read_as(Stats, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +260,7 @@ class RecordsRequest(StoreRequest[RecordsAnswer]):
     within: float
 
     def found(self, value: Any) -> RecordsAnswer:
-        return _read(RecordsAnswer, value)
+        return read_as(RecordsAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +279,7 @@ class NewestRequest(StoreRequest[NumberAnswer]):
     within: float
 
     def found(self, value: Any) -> NumberAnswer:
-        return _read(NumberAnswer, value)
+        return read_as(NumberAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +290,7 @@ class OldestRequest(StoreRequest[NumberAnswer]):
     within: float
 
     def found(self, value: Any) -> NumberAnswer:
-        return _read(NumberAnswer, value)
+        return read_as(NumberAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +311,7 @@ class ChangesRequest(StoreRequest[ChangesAnswer]):
     limit: int = field(metadata={"wire": "most"})
 
     def found(self, value: Any) -> ChangesAnswer:
-        return _read(ChangesAnswer, value)
+        return read_as(ChangesAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +331,7 @@ class UseUpRequest(StoreRequest[UseUpAnswer]):
     within: float
 
     def found(self, value: Any) -> UseUpAnswer:
-        return _read(UseUpAnswer, value)
+        return read_as(UseUpAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +354,7 @@ class WakeRequest(StoreRequest[WakeNoted]):
     within: float
 
     def found(self, value: Any) -> WakeNoted:
-        return _read(WakeNoted, value)
+        return read_as(WakeNoted, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +380,7 @@ class SignInRequest(StoreRequest[SignInAnswer]):
     within: float
 
     def found(self, value: Any) -> SignInAnswer:
-        return _read(SignInAnswer, value)
+        return read_as(SignInAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +404,7 @@ class HandOverRequest(StoreRequest[HandOverAnswer]):
     within: float
 
     def found(self, value: Any) -> HandOverAnswer:
-        return _read(HandOverAnswer, value)
+        return read_as(HandOverAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +424,7 @@ class EndSessionRequest(StoreRequest[EndSessionAnswer]):
     within: float
 
     def found(self, value: Any) -> EndSessionAnswer:
-        return _read(EndSessionAnswer, value)
+        return read_as(EndSessionAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,7 +448,7 @@ class VerifyCiRequest(StoreRequest[VerifyCiAnswer]):
     within: float
 
     def found(self, value: Any) -> VerifyCiAnswer:
-        return _read(VerifyCiAnswer, value)
+        return read_as(VerifyCiAnswer, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,140 +471,13 @@ class PasswordRequest(StoreRequest[PasswordAnswer]):
     within: float
 
     def found(self, value: Any) -> PasswordAnswer:
-        return _read(PasswordAnswer, value)
-
-
-# Supervisor to child.
-
-
-@dataclass(frozen=True, slots=True)
-class Start(Message):
-    """How the child is to start: its number (0 the control process, from 1 the workers), what its settings are made of, the
-    values of them that only a restart can change, the node's listeners, the seconds between two heartbeats (0: none),
-    and what to do while the store is away (a value of `store.Start`)."""
-
-    do = "start"
-    number: int
-    values: Mapping[str, Any]
-    fixed: Mapping[str, Any]
-    addresses: Mapping[str, tuple[str, int]]
-    heartbeat: float = field(default=0.0, metadata={"wire": "beat"})
-    start: str = "first"
-
-
-@dataclass(frozen=True, slots=True)
-class Connect(Message):
-    """The socket that comes with this leads to the process with this number."""
-
-    do = "join"
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn(Message):
-    """Accept on the socket that comes with this, too: its worker has died or hangs. `socket` is its number."""
-
-    do = "stand in"
-    socket: int
-
-
-@dataclass(frozen=True, slots=True)
-class StandBack(Message):
-    """That socket's own worker accepts again."""
-
-    do = "stand back"
-    socket: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatRequest(Message):
-    """Send a heartbeat now: somebody has connected, and the next one may be a while."""
-
-    do = "heartbeat"
-
-
-@dataclass(frozen=True, slots=True)
-class ReopenLogs(Message):
-    """Open the access log again: logrotate has moved it away."""
-
-    do = "reopen"
-
-
-@dataclass(frozen=True, slots=True)
-class Drain(Message):
-    """Finish what is under way, then end. `replaced`: a successor serves already. `stay`: wait for `End` before ending."""
-
-    do = "drain"
-    replaced: bool
-    stay: bool
-
-
-@dataclass(frozen=True, slots=True)
-class End(Message):
-    """End now."""
-
-    do = "end"
-
-
-# Child to supervisor.
-
-
-@dataclass(frozen=True, slots=True)
-class Ready(Message):
-    """It serves. `drain` is how many seconds a drain may take; `stands_in` whether it knows `StandIn`, `answers` whether it knows
-    `HeartbeatRequest`."""
-
-    do = "ready"
-    drain: float = field(metadata={"wire": "ready"})
-    stands_in: bool = False
-    answers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failed(Message):
-    """It could not start, and why; `settings` are the problems of its settings, where it was them."""
-
-    do = "failed"
-    reason: str = field(metadata={"wire": "failed"})
-    settings: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat(Message):
-    """Its event loop goes round."""
-
-    do = "alive"
-    alive: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class SetLogLevels(Message):
-    """Which modules log from other levels on than the settings say: as `observe/log_levels.py` writes them."""
-
-    do = "log levels"
-    levels: Mapping[str, Sequence[Any]]
+        return read_as(PasswordAnswer, value)
 
 
 def records_line(form: int, pack: bytes) -> bytes:
     """`RequestRecords` of a pack as it is written, where nothing was lost: made past `json`, which takes three times as long as the
     rest of it, since a worker sends one with every 64 requests."""
     return b'{"do":"request records","form":%d,"pack":"%b"}\n' % (form, b64encode(pack))
-
-
-class Direction:
-    """The types that one side hears from the other."""
-
-    def __init__(self, *types: type[Message]) -> None:
-        self._types = {one.do: one for one in types}
-
-    def decode(self, message: Mapping[str, Any]) -> Message:
-        """The message. Raises LookupError for a type that this side does not know, TypeError where a field is missing."""
-        # Before 1.0 children named their messages by their first field.
-        do = message.get("do") or next((name for name in self._types if name in message), None)
-        found = self._types.get(do or "")
-        if found is None:
-            raise LookupError(f"unknown message {do!r}")
-        return _read(found, message)
 
 
 TO_WORKER = Direction(
@@ -652,28 +503,3 @@ TO_CONTROL = Direction(
     VerifyCiRequest,
     PasswordRequest,
 )
-TO_CHILD = Direction(Start, Connect, StandIn, StandBack, HeartbeatRequest, ReopenLogs, Drain, End)
-TO_SUPERVISOR = Direction(Ready, Failed, Heartbeat, SetLogLevels)
-
-_WIRE_NAMES: dict[type[Message], tuple[tuple[str, str], ...]] = {}
-
-
-def encode(message: Message) -> dict[str, Any]:
-    """The message as JSON will have it."""
-    return {"do": message.do, **{wire: getattr(message, name) for name, wire in _wire_names(type(message))}}
-
-
-M = TypeVar("M", bound=Message)
-
-
-def _read(kind: type[M], value: Mapping[str, Any]) -> M:
-    return kind(**{name: value[wire] for name, wire in _wire_names(kind) if wire in value})
-
-
-def _wire_names(kind: type[Message]) -> tuple[tuple[str, str], ...]:
-    """Each field's name and its name on the wire."""
-    names = _WIRE_NAMES.get(kind)
-    if names is None:
-        made = ((one.name, one.metadata.get("wire", one.name)) for one in fields(cast(Any, kind)))
-        names = _WIRE_NAMES[kind] = tuple(made)
-    return names

@@ -20,7 +20,6 @@ from router.node.ipc.messages import (
     Fault,
     HandOverAnswer,
     HandOverRequest,
-    Message,
     NewestRequest,
     NumberAnswer,
     OldestRequest,
@@ -39,6 +38,7 @@ from router.node.ipc.messages import (
     WakeNoted,
     WakeRequest,
 )
+from router.node.ipc.wire import Message
 from router.routes.encoding import encode
 from router.routes.feed import RecordStore
 from router.wake.waker import Reason, Waker

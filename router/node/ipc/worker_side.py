@@ -15,7 +15,6 @@ from router.node.ipc.messages import (
     ErrorSeen,
     FiguresRequest,
     HostRefused,
-    Message,
     OperatorEvent,
     OperatorRequest,
     OutboxMoved,
@@ -29,6 +28,7 @@ from router.node.ipc.messages import (
     StoreRequest,
     records_line,
 )
+from router.node.ipc.wire import Message
 from router.observe.figures import Figures
 from router.records.keeper import Lost, add_lost, tally
 from router.records.packing import FORM

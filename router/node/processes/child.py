@@ -19,7 +19,7 @@ from router.base.tasks import Tasks
 from router.base.ticks import tick
 from router.errors import RouterError, StoreUnavailableError
 from router.node.app import App
-from router.node.ipc.messages import (
+from router.node.ipc.process_messages import (
     TO_CHILD,
     Connect,
     Drain,
@@ -27,7 +27,6 @@ from router.node.ipc.messages import (
     Failed,
     Heartbeat,
     HeartbeatRequest,
-    Message,
     Ready,
     ReopenLogs,
     SetLogLevels,
@@ -35,6 +34,7 @@ from router.node.ipc.messages import (
     StandIn,
     Start,
 )
+from router.node.ipc.wire import Message
 from router.node.process_role import FIXED, ProcessRole
 from router.node.processes.control_socket import ControlSocket
 from router.node.processes.garbage_collection import SQL, TRAFFIC, tune_gc

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
-from router.node.ipc.messages import TO_SUPERVISOR, Direction, Heartbeat, Message, encode
+from router.node.ipc.process_messages import TO_SUPERVISOR, Heartbeat
+from router.node.ipc.wire import Direction, Message, encode
 
 _MAX_MESSAGE = 1024 * 1024
 _MAX_DESCRIPTORS = 1

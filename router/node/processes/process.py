@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from router.node.ipc.messages import (
+from router.node.ipc.process_messages import (
     TO_SUPERVISOR,
     Connect,
     Drain,
@@ -17,10 +17,10 @@ from router.node.ipc.messages import (
     Failed,
     Heartbeat,
     HeartbeatRequest,
-    Message,
     Ready,
     SetLogLevels,
 )
+from router.node.ipc.wire import Message
 from router.node.processes import systemd
 from router.node.processes.control_socket import ControlSocket, pair
 from router.observe.log_levels import LogLevels, from_json

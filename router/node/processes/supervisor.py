@@ -30,7 +30,7 @@ import uvloop
 from router.base.clock import SystemClock
 from router.base.tasks import Tasks
 from router.base.ticks import tick
-from router.node.ipc.messages import ReopenLogs, StandBack, StandIn, Start
+from router.node.ipc.process_messages import ReopenLogs, StandBack, StandIn, Start
 from router.node.process_role import FIXED
 from router.node.processes import systemd
 from router.node.processes.process import Process, introduce

@@ -7,30 +7,20 @@ from typing import Any
 import pytest
 
 from router.errors import StoreUnavailableError
-from router.node.ipc import messages
+from router.node.ipc import messages, process_messages
 from router.node.ipc.messages import (
-    TO_CHILD,
     TO_CONTROL,
-    TO_SUPERVISOR,
     TO_WORKER,
     Change,
     ChangesAnswer,
     ChangesRequest,
-    Connect,
-    Direction,
-    Drain,
-    End,
     EndSessionRequest,
     ErrorSeen,
-    Failed,
     Fault,
     FaultError,
     FiguresRequest,
     HandOverRequest,
-    Heartbeat,
-    HeartbeatRequest,
     HostRefused,
-    Message,
     NewestRequest,
     NumberAnswer,
     OldestRequest,
@@ -38,20 +28,14 @@ from router.node.ipc.messages import (
     OperatorRequest,
     OutboxMoved,
     PasswordRequest,
-    Ready,
     RecordsAnswer,
     RecordsRequest,
-    ReopenLogs,
     ReplayRequest,
     Request,
     RequestCaptured,
     RequestRecords,
     Serving,
-    SetLogLevels,
     SignInRequest,
-    StandBack,
-    StandIn,
-    Start,
     Stats,
     StatsRequest,
     StoreReady,
@@ -61,9 +45,25 @@ from router.node.ipc.messages import (
     VerifyCiAnswer,
     VerifyCiRequest,
     WakeRequest,
-    encode,
     records_line,
 )
+from router.node.ipc.process_messages import (
+    TO_CHILD,
+    TO_SUPERVISOR,
+    Connect,
+    Drain,
+    End,
+    Failed,
+    Heartbeat,
+    HeartbeatRequest,
+    Ready,
+    ReopenLogs,
+    SetLogLevels,
+    StandBack,
+    StandIn,
+    Start,
+)
+from router.node.ipc.wire import Direction, Message, encode
 from router.records.packing import FORM
 
 EXAMPLES: list[tuple[Direction, Message]] = [
@@ -131,12 +131,15 @@ def test_every_message_comes_back_as_it_was(direction: Direction, message: Messa
 
 def test_the_table_names_every_message() -> None:
     """Who sends it and who answers stands in the docstring; each has an example here."""
-    kinds = {
-        kind.__name__
-        for kind in vars(messages).values()
-        if isinstance(kind, type) and issubclass(kind, Message) and "do" in vars(kind)
-    }
-    assert all(f"`{kind}`" in (messages.__doc__ or "") for kind in kinds)
+    kinds = set()
+    for module in (messages, process_messages):
+        own = {
+            kind.__name__
+            for kind in vars(module).values()
+            if isinstance(kind, type) and issubclass(kind, Message) and "do" in vars(kind)
+        }
+        assert all(f"`{kind}`" in (module.__doc__ or "") for kind in own)
+        kinds |= own
     answers = {"RecordsAnswer", "NumberAnswer", "ChangesAnswer", "UseUpAnswer", "WakeNoted", "Unavailable", "Fault"}
     answers |= {"SignInAnswer", "HandOverAnswer", "EndSessionAnswer", "VerifyCiAnswer", "PasswordAnswer"}
     assert {type(message).__name__ for _, message in EXAMPLES} == kinds - answers

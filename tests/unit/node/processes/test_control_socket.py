@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from router.node.ipc.messages import TO_CHILD, TO_SUPERVISOR, End, Failed, Heartbeat, Message
+from router.node.ipc.process_messages import TO_CHILD, TO_SUPERVISOR, End, Failed, Heartbeat
+from router.node.ipc.wire import Message
 from router.node.processes.control_socket import ControlSocket, pair
 from tests.support.waiting import eventually
 

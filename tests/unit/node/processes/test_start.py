@@ -14,7 +14,7 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
     """It starts before all others, and stays: neither the proxy nor the store nor the API is in it."""
     code = (
         "import sys, router.node.processes.serve, router.node.processes.supervisor\n"
-        "heavy = ('router.node.app', 'router.proxy', 'router.store', 'router.api', 'sqlalchemy', 'aiohttp', 'jinja2', 'prometheus_client')\n"
+        "heavy = ('router.node.app', 'router.proxy', 'router.store', 'router.api', 'sqlalchemy', 'aiohttp', 'jinja2', 'prometheus_client', 'router.node.ipc.messages')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -24,12 +24,12 @@ def test_the_supervisor_loads_nothing_that_carries_traffic() -> None:
 def test_a_node_on_sqlite_loads_nothing_of_postgresql_and_no_tool_that_draws() -> None:
     """SQLAlchemy's ORM comes with its asynchronous engine alone, and rich with tracebacks that nobody asked for; who wants
     to draw can still import it. Nor what fetches lists of public suffixes, since ours is a file, nor
-    dnspython's own client."""
+    dnspython's own client, nor the messages between processes."""
     code = (
         "import sys; from router.node.processes.structlog_import import import_structlog; import_structlog()\n"
         "import router.node.processes.single, router.node.control, router.store\n"
         "from router.domains.public_suffixes import public_suffixes; public_suffixes()\n"
-        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'asyncpg', 'rich', 'greenlet', 'tldextract', 'requests', 'dns.resolver')\n"
+        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'alembic', 'asyncpg', 'rich', 'greenlet', 'tldextract', 'requests', 'dns.resolver', 'router.node.ipc.wire')\n"
         "print([name for name in heavy if name in sys.modules])\n"
         "import rich.console"
     )
