@@ -230,8 +230,7 @@ async def test_a_computer_of_a_project(bench: Bench) -> None:
     assert port["visibility"] == "tenant"  # it had none of its own, and the new name gave it none
     await bench.check_page("computer", widths=(360,))
     await bench.says("provisioning", "main dd .badge")
-    running = {"address": "127.0.0.1", "generation": "1", "state": "running", "ports": {}}
-    bench.router.internal("PUT", f"/endpoints/{computer['id']}", running)
+    bench.router.boot(computer["id"], {})
     await bench.says("running", "main dd .badge")  # by itself
     await bench.activate("Close port: port 8080")
     await bench.activate("Close port")

@@ -52,19 +52,10 @@ async def visit(router: Router, url: str) -> tuple[int, str]:
         return answer.status, answer.header("x-miosa-error") or seen
 
 
-def boot(router: Router, machine_id: str, backend: Backend, *ports: int) -> None:
-    """Say what the platform says when a machine has started: each of `ports` is the backend."""
-    router.internal(
-        "PUT",
-        f"/endpoints/{machine_id}",
-        {"address": "127.0.0.1", "generation": "1", "ports": {str(port): backend.port for port in ports}},
-    )
-
-
 async def test_a_sandboxs_life(router: Router, client: miosa.AsyncMiosa, backend: Backend) -> None:
     """Created, started, exposed, previewed, closed, deleted: each is true for visitors when its answer arrives."""
     sandbox = await client.sandboxes.create(name="box")
-    boot(router, sandbox.id, backend, 5173, 8000)
+    router.boot(sandbox.id, {5173: backend.port, 8000: backend.port})
     assert (await sandbox.refresh()).state == "running"
     host = f"5173-{sandbox.slug}.sandbox.{PLATFORM_DOMAIN}"
     assert await visit(router, f"https://{host}") == (404, "host_not_found")
@@ -88,7 +79,7 @@ async def test_a_computer_that_moves(router: Router, client: miosa.AsyncMiosa, b
             await services.preview_domains.set(Scope.WORKSPACE, workspace.id, domain)
             await verify_preview(services, Scope.WORKSPACE, workspace.id)
     computer = await client.computers.create("desk", workspace_id=workspaces[0].id)
-    boot(router, computer.id, backend, 3000)
+    router.boot(computer.id, {3000: backend.port})
     port = await computer.ports.create(3000)
     hosts = [f"3000-{computer.slug}.sandbox.{domain}" for domain in domains]
     assert port["url"] == f"https://{hosts[0]}"

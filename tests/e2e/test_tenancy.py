@@ -49,15 +49,6 @@ async def visit(router: Router, host: str) -> tuple[int, str]:
         return answer.status, (await answer.read_all()).decode()
 
 
-def boot(router: Router, machine_id: str, port: int, backend_port: int) -> None:
-    """Say what the platform says when a machine has started."""
-    router.internal(
-        "PUT",
-        f"/endpoints/{machine_id}",
-        {"address": "127.0.0.1", "generation": "1", "ports": {str(port): backend_port}},
-    )
-
-
 async def test_a_project_that_moves(router: Router, client: miosa.AsyncMiosa, backend: Backend) -> None:
     """Everything in it answers under the new workspace's domain when the move is answered, and no longer the old."""
     workspaces = [await client.workspaces.create(name) for name in ("One", "Two")]
@@ -68,7 +59,7 @@ async def test_a_project_that_moves(router: Router, client: miosa.AsyncMiosa, ba
             await verify_preview(services, Scope.WORKSPACE, workspace.id)
     project = await client.projects.create("Site", workspace_id=workspaces[0].id)
     sandbox = await client.sandboxes.create(project_id=project["id"])
-    boot(router, sandbox.id, 3000, backend.port)
+    router.boot(sandbox.id, {3000: backend.port})
     await (await sandbox.refresh()).expose(3000)
     hosts = [f"3000-{sandbox.slug}.sandbox.{domain}" for domain in domains]
     assert [(await visit(router, host))[0] for host in hosts] == [200, 404]
@@ -81,7 +72,7 @@ async def test_a_project_that_moves(router: Router, client: miosa.AsyncMiosa, ba
 async def test_a_tenants_marks(router: Router, client: miosa.AsyncMiosa) -> None:
     """The page for a port that is closed carries the tenant's name from the moment that it is set."""
     sandbox = await client.sandboxes.create()
-    boot(router, sandbox.id, 3000, 9)  # nothing listens there
+    router.boot(sandbox.id, {3000: 9})  # nothing listens there
     await (await sandbox.refresh()).expose(3000)
     host = f"3000-{sandbox.slug}.sandbox.{PLATFORM_DOMAIN}"
     status, page = await visit(router, host)
@@ -98,7 +89,7 @@ async def test_use_is_counted(router: Router, client: miosa.AsyncMiosa, backend:
     """What the platform says of a computer's state shows in its workspace's counts and use."""
     workspace = await client.workspaces.create("Counted")
     computer = await client.computers.create("desk", workspace_id=workspace.id, size="medium")
-    boot(router, computer.id, 3000, backend.port)
+    router.boot(computer.id, {3000: backend.port})
     stats = await client._transport.request("GET", f"/workspaces/{workspace.id}/stats")
     assert (stats["computers"]["total"], stats["computers"]["by_status"]["running"]) == (1, 1)
     assert stats["resources"]["total_vcpus"] == 2

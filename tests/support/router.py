@@ -7,7 +7,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -156,12 +156,14 @@ class Router:
         resource = str(uuid.uuid4())
         body = {"kind": "sandbox", "slug": slug, "tenant_id": tenant_id, "default_port": public_port, **fields}
         self.internal("PUT", f"/resources/{resource}", body)
-        self.internal(
-            "PUT",
-            f"/endpoints/{resource}",
-            {"address": "127.0.0.1", "generation": "1", "state": "running", "ports": {str(public_port): port}},
-        )
+        self.boot(resource, {public_port: port})
         return resource
+
+    def boot(self, resource_id: str, ports: Mapping[int, int]) -> None:
+        """Say what the platform says when a machine has started: each of its `ports` is one of this machine's."""
+        listens = {str(public): port for public, port in ports.items()}
+        body = {"address": "127.0.0.1", "generation": "1", "state": "running", "ports": listens}
+        self.internal("PUT", f"/endpoints/{resource_id}", body)
 
     def tenant(self, name: str) -> str:
         """A new tenant, made as `miosa-router tenants create` does; its id."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -10,14 +9,9 @@ import pytest
 import pytest_asyncio
 
 from router.domains.lookup import RecordType
-from router.node.app import App
-from router.node.services import open_services
-from router.settings import load
 from tests.support.backends import Backend, Visit
-from tests.support.database import migrated_file
-from tests.support.nameserver import NameServer
 from tests.support.waiting import PAUSE
-from tests.wire.test_domains import FQDN, INTERNAL, Node, program
+from tests.wire.test_domains import FQDN, Node, program, running_node
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,33 +42,17 @@ def cdn() -> Cdn:
 @pytest_asyncio.fixture
 async def node(tmp_path: Path, cdn: Cdn) -> AsyncIterator[Node]:
     """A node with all its roles, whose port 80 is the CDN's."""
-    async with AsyncExitStack() as stack:
-        dns = await stack.enter_async_context(NameServer())
-        front = await stack.enter_async_context(Backend(cdn))
-        migrated_file(tmp_path / "router.db")
-        settings = load(
-            environ={
-                **{f"MIOSA_ROUTER_{name}_BIND": "127.0.0.1:0" for name in ("PROXY", "API", "ADMIN")},
-                "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path / 'router.db'}",
-                "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
-                "MIOSA_ROUTER_SPECIAL_DOMAINS": "internal,onion",
-                "MIOSA_ROUTER_CHECKS__ASK_EVERY": "0",
-                "MIOSA_ROUTER_CHECKS__NETWORKS": "127.0.0.0/8",
-                "MIOSA_ROUTER_CHECKS__HTTP_PORT": str(front.port),
-                "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL,
-                "MIOSA_ROUTER_DNS_SERVERS": dns.server,
-                "MIOSA_ROUTER_ACCESS_LOG": "",
-            }
-        )
-        async with open_services(settings) as verbs:
-            tenant = await verbs.tenants.create("Acme")
-            _, key = await verbs.keys.create(tenant.id)
-        app = App(settings)
-        await app.start()
-        stack.push_async_callback(app.close)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        cdn.proxy = app.addresses["proxy"]
-        yield Node(app, session, dns, tenant.id, key)
+    async with (
+        Backend(cdn) as front,
+        running_node(
+            tmp_path,
+            admin_bind="127.0.0.1:0",
+            checks__networks="127.0.0.0/8",
+            checks__http_port=str(front.port),
+        ) as started,
+    ):
+        cdn.proxy = started.proxy
+        yield started
 
 
 @pytest_asyncio.fixture

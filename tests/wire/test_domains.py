@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,33 +86,40 @@ class Node:
         return reader, writer
 
 
-@pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+@asynccontextmanager
+async def running_node(folder: Path, **settings: str) -> AsyncIterator[Node]:
+    """A node on a file in that folder, with a name server behind its checks. `settings` are MIOSA_ROUTER_* variables by their key in
+    lower case."""
     async with AsyncExitStack() as stack:
         dns = await stack.enter_async_context(NameServer())
-        migrated_file(tmp_path / "router.db")
-        settings = load(
-            environ={
-                "MIOSA_ROUTER_PROXY_BIND": "127.0.0.1:0",
-                "MIOSA_ROUTER_API_BIND": "127.0.0.1:0",
-                "MIOSA_ROUTER_ROLES": "proxy,api",
-                "MIOSA_ROUTER_DATABASE_URL": f"sqlite:///{tmp_path / 'router.db'}",
-                "MIOSA_ROUTER_BACKEND_NETWORKS": "127.0.0.0/8",
-                "MIOSA_ROUTER_SPECIAL_DOMAINS": "internal,onion",
-                "MIOSA_ROUTER_CHECKS__ASK_EVERY": "0",
-                "MIOSA_ROUTER_INTERNAL_TOKEN": INTERNAL,
-                "MIOSA_ROUTER_DNS_SERVERS": dns.server,
-                "MIOSA_ROUTER_ACCESS_LOG": "",
-            }
-        )
-        async with open_services(settings) as verbs:
-            tenant = await verbs.tenants.create("Acme")
-            _, key = await verbs.keys.create(tenant.id)
-        app = App(settings)
+        migrated_file(folder / "router.db")
+        values = {
+            "proxy_bind": "127.0.0.1:0",
+            "api_bind": "127.0.0.1:0",
+            "database_url": f"sqlite:///{folder / 'router.db'}",
+            "backend_networks": "127.0.0.0/8",
+            "special_domains": "internal,onion",
+            "checks__ask_every": "0",
+            "internal_token": INTERNAL,
+            "dns_servers": dns.server,
+            "access_log": "",
+            **settings,
+        }
+        loaded = load(environ={f"MIOSA_ROUTER_{key.upper()}": value for key, value in values.items()})
+        async with open_services(loaded) as services:
+            tenant = await services.tenants.create("Acme")
+            _, key = await services.keys.create(tenant.id)
+        app = App(loaded)
         await app.start()
         stack.push_async_callback(app.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Node(app, session, dns, tenant.id, key)
+
+
+@pytest_asyncio.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with running_node(tmp_path, roles="proxy,api") as started:
+        yield started
 
 
 @pytest_asyncio.fixture
