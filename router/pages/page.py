@@ -148,11 +148,7 @@ class Pages:
             heading=wording.CONFIRMATION,
             text=wording.CONFIRMATION_TEXT,
             host=host,
-            name=marks.name or self._platform_name,
-            logo=marks.logo,
-            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
-            support_url=marks.support_url,
-            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            **self._look(marks, style),
             request_id=request_id,
         )
         extra = ((b"Content-Security-Policy", _policy(style, forms="'self'")), *_ALWAYS)
@@ -170,11 +166,7 @@ class Pages:
             heading=HEADING,
             text=TEXT_AFTER_A_FORM if form else TEXT,
             host=host,
-            name=marks.name or self._platform_name,
-            logo=marks.logo,
-            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
-            support_url=marks.support_url,
-            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            **self._look(marks, style),
             script=Markup(_SCRIPT),  # noqa: S704 - our own file
             source=PATH,
             steps=STEPS,
@@ -201,11 +193,7 @@ class Pages:
             heading=notice.heading,
             text=notice.text,
             button=notice.button,
-            name=marks.name or self._platform_name,
-            logo=marks.logo,
-            icon=_ICON % (marks.accent_color or _ACCENT).removeprefix("#"),
-            support_url=marks.support_url,
-            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            **self._look(marks, style),
             request_id=request_id,
         )
         forms = "'self'" if notice.button else "'none'"
@@ -284,6 +272,16 @@ class Pages:
     def _docs(self, problem: Problem) -> str:
         return f"{self._docs_url}#{problem.code}"
 
+    def _look(self, branding: Branding, style: str) -> dict[str, object]:
+        """What every page shows of who is behind the preview."""
+        return {
+            "name": branding.name or self._platform_name,
+            "logo": branding.logo,
+            "icon": _ICON % (branding.accent_color or _ACCENT).removeprefix("#"),
+            "support_url": branding.support_url,
+            "style": Markup(style),  # noqa: S704 - our own file, with colours that were checked
+        }
+
     def _render_html(
         self,
         problem: Problem,
@@ -304,17 +302,13 @@ class Pages:
             text=text,
             host=host,
             port=port,
-            name=branding.name or self._platform_name,
             platform_name=self._platform_name,
-            logo=branding.logo,
-            icon=_ICON % (branding.accent_color or _ACCENT).removeprefix("#"),
             state=wording.STATES.get(problem.reason or problem.code),
-            support_url=branding.support_url,
             docs_url=self._docs(problem),
             reload=_RELOAD if reload else None,
             about_a_preview=wording.is_about_a_preview(problem),
             our_fault=problem.fault is Fault.EDGE,
-            style=Markup(style),  # noqa: S704 - our own file, with colours that were checked
+            **self._look(branding, style),
             request_id=_REQUEST_ID,
             listening=[wording.socket_text(socket) for socket in listening],
             login=_LOGIN if login else "",
