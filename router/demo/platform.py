@@ -22,7 +22,7 @@ from aiohttp import web
 from router.base.clock import Clock, SystemClock
 from router.base.tasks import Tasks
 from router.demo.sandboxes import serve
-from router.tenancy.deliveries import sign
+from router.tenancy.signatures import sign
 
 PORT = 6000  # on which `nap` is reached from outside
 API, TOKEN, SECRET, RESOURCE = (f"MIOSA_DEMO_{name}" for name in ("API", "TOKEN", "SECRET", "RESOURCE"))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from router.base.paging import Listing, Window
+from router.tenancy.signatures import good_secrets
 
 PAUSED_BY_GONE: Final = "it answered 410 Gone, so the drain was paused"
 
@@ -71,9 +72,7 @@ class LogDrain:
 
     def secrets(self, now: datetime) -> tuple[str, ...]:
         """Those that are good now, the current one first."""
-        if self.old_secret is None or self.old_secret_until is None or now >= self.old_secret_until:
-            return (self.secret,)
-        return self.secret, self.old_secret
+        return good_secrets(self.secret, self.old_secret, self.old_secret_until, now)
 
 
 class LogDrainRows(Protocol):

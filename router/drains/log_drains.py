@@ -1,7 +1,6 @@
 """The service of log drains: their owners make, change, test and delete them."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final, Protocol, TypedDict, Unpack
 
 from yarl import URL
@@ -26,13 +25,13 @@ from router.drains.log_drain import BatchFormat, DrainKind, DrainState, LogDrain
 from router.drains.transaction import Tx
 from router.errors import CONFLICT, NOT_FOUND, NOT_SERVED_HERE, RouterError
 from router.records.kept import KeptRecords
-from router.tenancy.deliveries import Attempt, new_secret
+from router.tenancy.deliveries import Attempt
 from router.tenancy.destinations import MAX_URL, Destinations
+from router.tenancy.signatures import GRACE, new_secret
 from router.tenancy.validation import Fields, invalid
 
 MAX_DRAINS: Final = 10  # of a tenant
 MAX_NAME: Final = 255
-GRACE: Final = timedelta(hours=24)  # for which an old secret stays good
 SYSLOG_TLS: Final = "syslog+tls"
 SYSLOG_PLAIN: Final = "syslog"
 DEFAULT_PORTS: Final = {SYSLOG_TLS: 6514, SYSLOG_PLAIN: 514}  # RFC 5425 §4.1; what is usual over TCP

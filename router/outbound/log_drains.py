@@ -19,8 +19,9 @@ from router.drains.log_drain import DrainKind, LogDrain
 from router.drains.log_drains import judged_url
 from router.outbound.connector import WORDS, Failure, failure_of, open_session, resolve
 from router.outbound.retry_after import seconds_of
-from router.tenancy.deliveries import Attempt, signatures
+from router.tenancy.deliveries import Attempt
 from router.tenancy.destinations import Destinations
+from router.tenancy.signatures import signatures
 
 SEND_TIMEOUT = 10.0  # seconds for one batch, name resolution included
 MAX_RESPONSE = 1024  # bytes of a response that are read

@@ -20,14 +20,9 @@ other way around, so receivers that verify with either secret are served.
 """
 
 import asyncio
-import base64
-import binascii
 import enum
-import hashlib
-import hmac
 import json
 import random
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -42,13 +37,13 @@ from router.base.tasks import Tasks
 from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 from router.tenancy.events import Event
+from router.tenancy.signatures import signatures
 from router.tenancy.transaction import Tx
 
 DELIVERY_TIMEOUT = timedelta(hours=24)  # how long delivery of an event is tried
 EVERY = 1.0  # seconds between two queries of what is due
 CONCURRENCY = 128  # deliveries over all webhooks
 PER_WEBHOOK = 4
-SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 3600.0  # seconds; doubled each time
 _JITTER = 0.1
@@ -301,51 +296,11 @@ def message(due: Due, now: datetime) -> tuple[bytes, Mapping[str, str]]:
     return body, headers | signatures(body, due.event.id, due.secrets, int(now.timestamp()))
 
 
-def new_secret() -> str:
-    """A secret to sign with, as Standard Webhooks has them."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def signatures(body: bytes, message_id: str, secrets: Sequence[str], stamp: int) -> dict[str, str]:
-    """The headers that sign a body in three ways, by secrets of which the current one is the first. What has room for one
-    signature has that of the first; where the official client reads the last of several, that one is the last."""
-    return {
-        "Miosa-Signature": ",".join(
-            (f"t={stamp}", *(f"v1={sign(secret, stamp, body)}" for secret in reversed(secrets)))
-        ),
-        "X-MIOSA-Signature": f"sha256={hmac.new(secrets[0].encode(), body, hashlib.sha256).hexdigest()}",
-        "Webhook-Id": message_id,
-        "Webhook-Timestamp": str(stamp),
-        "Webhook-Signature": " ".join(f"v1,{sign_standard(secret, message_id, stamp, body)}" for secret in secrets),
-    }
-
-
 def body_of(event: Event) -> bytes:
     """An event as JSON, with the API's field names."""
     names = ("id", "type", "tenant_id", "workspace_id", "project_id", "resource_id", "domain_id")
     shown = {name: getattr(event, name) for name in names}
     return json.dumps({**shown, "data": event.data, "created_at": iso(event.created_at)}).encode()
-
-
-def sign(secret: str, stamp: int, body: bytes) -> str:
-    """HMAC-SHA256 over `<seconds since 1970>.<body>`, in hexadecimal digits."""
-    return hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-
-
-def sign_standard(secret: str, message_id: str, stamp: int, body: bytes) -> str:
-    """As the Standard Webhooks specification has it: over `<id>.<seconds since 1970>.<body>`, in base64, under what the
-    part behind `whsec_` means in base64."""
-    signed = f"{message_id}.{stamp}.".encode() + body
-    return base64.b64encode(hmac.new(_standard_key(secret), signed, hashlib.sha256).digest()).decode()
-
-
-def _standard_key(secret: str) -> bytes:
-    # Secrets of before we followed the specification are in base64url, without padding.
-    text = secret.removeprefix(SECRET_PREFIX).rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        return secret.encode()
 
 
 def ordering_key_of(event: Event) -> str:

@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Protocol
 
 from router.routes.wakes import WakeState
-from router.tenancy.deliveries import Attempt, signatures
+from router.tenancy.deliveries import Attempt
+from router.tenancy.signatures import signatures
 from router.tenancy.wakes import Sleeper, StoredWake
 
 _REFUSALS = frozenset({402, 403, 409})

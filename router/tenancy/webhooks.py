@@ -7,7 +7,7 @@ made; the one before it stays good for a day, so that receivers can be changed o
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from router.base.clock import Clock
@@ -15,9 +15,10 @@ from router.base.ids import new_id
 from router.base.paging import FIRST, Listing, Window
 from router.base.transactions import Transactions
 from router.errors import CONFLICT, NOT_FOUND, RouterError
-from router.tenancy.deliveries import Delivery, DeliveryState, new_secret
+from router.tenancy.deliveries import Delivery, DeliveryState
 from router.tenancy.destinations import MAX_URL, Destinations
 from router.tenancy.events import Event
+from router.tenancy.signatures import GRACE, good_secrets, new_secret
 from router.tenancy.transaction import Tx
 from router.tenancy.validation import BLANK, Fields, invalid
 
@@ -25,7 +26,6 @@ ALL = "*"  # every event
 TEST = "webhook.test"
 MAX_WEBHOOKS = 50  # webhooks of a tenant
 MAX_TYPES = 50
-GRACE = timedelta(hours=24)  # for which an old secret stays good
 
 OFF = "the webhook was switched off"
 
@@ -55,9 +55,7 @@ class Webhook:
 
     def secrets(self, now: datetime) -> tuple[str, ...]:
         """Those that are good now, the current one first."""
-        if self.old_secret is None or self.old_secret_until is None or now >= self.old_secret_until:
-            return (self.secret,)
-        return self.secret, self.old_secret
+        return good_secrets(self.secret, self.old_secret, self.old_secret_until, now)
 
 
 class WebhookRows(Protocol):
