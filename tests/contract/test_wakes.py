@@ -69,9 +69,9 @@ class Node:
 
     def counted(self, name: str, label: str = "") -> float:
         """The value of a counter or gauge, of that label's value where one is given."""
-        families = {family.name: family for family in self.metrics.collect()}
-        samples = families[f"miosa_router_{name}"].samples
-        return sum(sample.value for sample in samples if not label or label in sample.labels.values())
+        names = {f"miosa_router_{name}", f"miosa_router_{name}_total"}
+        samples = [sample for family in self.metrics.figures() for sample in family[4] if sample[0] in names]
+        return float(sum(value for _, labels, value in samples if not label or label in labels.values()))
 
     async def watched(self, condition: Callable[[], Awaitable[object]], what: str, within: float = 20.0) -> None:
         """Do the job's rounds until it is so."""
