@@ -3,7 +3,7 @@
 Not to be confused with the records that routing is decided from (`routes/records.py`).
 
     packing.py         a worker packs each exchange that has ended into some bytes; a keeper reads them
-    keeper.py          takes packs, samples what floods, counts everything, and hands both to a store; what is lost is counted and said
+    keeper.py          takes packs, samples what floods, counts everything, and hands both to a store; what is lost is counted (lost.py) and said
     sampling.py        which requests of a resource that floods are kept
     reading.py         a keeper makes records and numbers of packs
     totals.py          exact numbers per minute, resource and route pattern, with a histogram of durations

@@ -21,8 +21,8 @@ from router.errors import StoreUnavailableError
 from router.observe.metrics import Metrics
 from router.records.captures import CaptureCodec, StoredCapture
 from router.records.kept import KeptRecords
-from router.records.packing import unpack
-from router.records.reading import PackReader, id_bytes
+from router.records.lost import Lost, add_lost, tally
+from router.records.reading import PackReader
 from router.records.record import Row, gap
 from router.records.tenant_series import TenantSeries
 from router.records.totals import Totals
@@ -32,12 +32,9 @@ _TOTALS_EVERY: Final = 5.0
 _PRUNE_EVERY: Final = 60.0
 _MAX_WAITING: Final = 32 * 1024 * 1024  # bytes of packs; about a minute at 2,000 requests per second
 _MAX_BATCH: Final = 5000  # records of one transaction
-_MAX_LOST: Final = 10_000  # resources whose lost records are counted apart
 _CLOSE_TIME: Final = 5.0
 _MAX_CAPTURES: Final = 250  # that wait, each of some 120 KB at most
 _MAX_CAPTURES_AT_ONCE: Final = 25  # of one transaction
-
-Lost = dict[tuple[bytes, bytes], int]  # records by tenant and resource
 
 _log = structlog.get_logger("router.records")
 
@@ -263,22 +260,3 @@ class Keeper:
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1e6)
-
-
-def tally(pack: bytes) -> Lost:
-    """How many records of which resources a pack has."""
-    found: Lost = {}
-    try:
-        for packed in unpack(pack):
-            key = (id_bytes(packed[11]), id_bytes(packed[12]))
-            found[key] = found.get(key, 0) + 1
-    except ValueError:
-        found[b"", b""] = found.get((b"", b""), 0) + 1
-    return found
-
-
-def add_lost(to: Lost, lost: Mapping[tuple[bytes, bytes], int]) -> None:
-    """Add up what was lost; where there are too many resources, for nobody in particular."""
-    for key, number in lost.items():
-        where = key if key in to or len(to) < _MAX_LOST else (b"", b"")
-        to[where] = to.get(where, 0) + number

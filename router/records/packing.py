@@ -7,7 +7,9 @@ route pattern, the client's network) is done by whoever reads the pack. It costs
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 from router.observe.ended_exchange import Finished
 from router.observe.endings import COMBINATIONS
@@ -184,3 +186,9 @@ def unpack(data: bytes) -> list[Packed]:
     except struct.error as error:
         raise ValueError(f"not a pack of records: {error}") from error
     return found
+
+
+@lru_cache(maxsize=65536)
+def id_bytes(text: bytes) -> bytes:
+    """The bytes of a UUID, which a pack has as text. Raises ValueError."""
+    return UUID(text.decode("ascii")).bytes

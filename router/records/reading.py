@@ -1,12 +1,10 @@
 """From packs to records and totals: decoding, sampling, counting. It runs in a thread of its own; see `keeper.py`."""
 
-from functools import lru_cache
 from time import sleep
 from typing import Final
-from uuid import UUID
 
 from router.observe.secrets import mask_keys
-from router.records.packing import unpack
+from router.records.packing import id_bytes, unpack
 from router.records.record import CAPTURED, REPLAY, TUNNEL, Row, fault_of, is_client_error, is_error, network_of
 from router.records.route_patterns import route_of
 from router.records.sampling import Sampler
@@ -15,12 +13,6 @@ from router.records.totals import Counting
 
 _MICROSECONDS: Final = 1e6
 _ALWAYS: Final = CAPTURED | REPLAY  # what is looked up by its record is never left out by sampling
-
-
-@lru_cache(maxsize=65536)
-def id_bytes(text: bytes) -> bytes:
-    """The bytes of a UUID. Raises ValueError."""
-    return UUID(text.decode("ascii")).bytes
 
 
 class PackReader:

@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from router.base.clock import Clock
 from router.base.tasks import Tasks
 from router.observe.metrics import Metrics
-from router.records.keeper import tally
+from router.records.lost import tally
 from router.settings import Telemetry as TelemetrySettings
 from router.telemetry.exporter import Exporter, Send, Signal, collected
 from router.telemetry.spans import Made, SpanMaker

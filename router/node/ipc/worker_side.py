@@ -30,7 +30,7 @@ from router.node.ipc.messages import (
 )
 from router.node.ipc.wire import Message
 from router.observe.figures import Figures
-from router.records.keeper import Lost, add_lost, tally
+from router.records.lost import Lost, add_lost, tally
 from router.records.packing import FORM
 from router.routes.changed_keys import Touched
 from router.routes.error_notes import ErrorNote

@@ -9,6 +9,7 @@ from router.base.clock import ManualClock
 from router.base.secret_box import SecretBox
 from router.observe.metrics import Metrics
 from router.records import keeper as keeping
+from router.records import lost as lost_records
 from router.records.captures import CaptureCodec
 from router.records.keeper import Keeper
 from router.records.masking import Masks
@@ -156,10 +157,10 @@ async def test_closing_stores_what_waits(keeper: Keeper, kept: MemoryKept) -> No
 
 async def test_many_resources_that_lose_records_are_counted_together() -> None:
     """So that an outage takes no memory by their number."""
-    lost: keeping.Lost = {}
-    for number in range(keeping._MAX_LOST + 5):
-        keeping.add_lost(lost, {(ACME.bytes, uuid.UUID(int=number).bytes): 1})
-    assert len(lost) == keeping._MAX_LOST + 1
+    lost: lost_records.Lost = {}
+    for number in range(lost_records._MAX_LOST + 5):
+        lost_records.add_lost(lost, {(ACME.bytes, uuid.UUID(int=number).bytes): 1})
+    assert len(lost) == lost_records._MAX_LOST + 1
     assert lost[b"", b""] == 5
 
 

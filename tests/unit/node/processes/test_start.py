@@ -48,7 +48,7 @@ def test_a_worker_has_no_list_of_public_suffixes() -> None:
         "App(settings, process=ProcessRole(number=1, addresses={}, control=True, start='first'))\n"
         "from router.domains.public_suffixes import public_suffixes\n"
         "assert public_suffixes.cache_info().misses == 0\n"
-        "heavy = ('tldextract', 'requests', 'router.store', 'sqlalchemy', 'aiohttp', 'cryptography', 'prometheus_client')\n"
+        "heavy = ('tldextract', 'requests', 'router.store', 'sqlalchemy', 'aiohttp', 'cryptography', 'prometheus_client', 'router.records.keeper')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
