@@ -56,6 +56,9 @@ class Engine(Reader, Protocol):
     def connect(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction that is undone when the block ends."""
 
+    async def change(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` returns, run in one transaction that may write and is committed. Raises StoreUnavailableError."""
+
     async def dispose(self) -> None:
         """Close every connection."""
 

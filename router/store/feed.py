@@ -46,10 +46,8 @@ class Feed:
 
     async def after(self, number: int, most: int) -> Sequence[Change]:
         """At most so many of the changes after this one, in their order."""
-        with translated():
-            async with self._reader.connect() as connection:
-                rows = await connection.execute(_AFTER, {"number": number, "most": most})
-                return [Change(*row) for row in rows]
+        asked = {"number": number, "most": most}
+        return await self._reader.run(lambda connection: [Change(*row) for row in connection.execute(_AFTER, asked)])
 
     async def trim(self, now: datetime) -> None:
         """Delete the rows that no follower needs any more."""

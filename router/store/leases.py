@@ -1,4 +1,7 @@
-"""Leases in SQL. Each statement reads the database's clock, which alone decides."""
+"""Leases in SQL. Each statement reads the database's clock, which alone decides.
+
+What a node does again and again is one call in SQLite's thread, not one for each statement: a node at rest does little else.
+"""
 
 from collections.abc import Collection, Mapping
 
@@ -59,9 +62,7 @@ class SqlLeases:
         self._writer = writer
 
     async def acquire(self, name: str, holder: str, seconds: float, ran: float | None = None) -> Lease | None:
-        with translated():
-            async with self._writer.begin() as connection:
-                token = await _take(connection, name, holder, seconds, ran)
+        token = await self._writer.change(lambda connection: _take(connection, name, holder, seconds, ran))
         return None if token is None else Lease(name, holder, token)
 
     async def renew(self, ran: Mapping[Lease, float | None], seconds: float) -> Collection[Lease]:
@@ -72,17 +73,17 @@ class SqlLeases:
             {"of": lease.name, "by": lease.holder, "number": lease.token, "seconds": until, "ran": ago}
             for lease, ago in ran.items()
         ]
-        with translated():
-            async with self._writer.begin() as connection:
-                await connection.execute(_RENEW, rows)
-                held = await connection.execute(_HELD, {"by": rows[0]["by"]})
-                still = {(row.name, row.token) for row in held}
+
+        def renewed(connection: sa.Connection) -> Collection[tuple[str, int]]:
+            connection.execute(_RENEW, rows)
+            return {(row.name, row.token) for row in connection.execute(_HELD, {"by": rows[0]["by"]})}
+
+        still = await self._writer.change(renewed)
         return [lease for lease in ran if (lease.name, lease.token) in still]
 
     async def free(self, names: Collection[str]) -> Collection[str]:
-        with translated():
-            async with self._reader.connect() as connection:
-                held = set(await connection.scalars(_TAKEN, {"names": sorted(names)}))
+        asked = {"names": sorted(names)}
+        held = await self._reader.run(lambda connection: {row.name for row in connection.execute(_TAKEN, asked)})
         return [name for name in names if name not in held]
 
     async def release(self, lease: Lease) -> None:
@@ -91,18 +92,18 @@ class SqlLeases:
                 await connection.execute(sa.update(leases).where(*_place(lease)).values(expires_at=0.0))
 
     async def ran(self, names: Collection[str]) -> Mapping[str, float]:
-        with translated():
-            async with self._reader.connect() as connection:
-                return {row.name: row.ago for row in await connection.execute(_RAN, {"names": sorted(names)})}
+        asked = {"names": sorted(names)}
+        return await self._reader.run(lambda connection: {row.name: row.ago for row in connection.execute(_RAN, asked)})
 
     async def present(self, holder: str, seconds: float) -> int:
-        with translated():
-            async with self._writer.begin() as connection:
-                await _take(connection, PRESENT + holder, holder, seconds, None)
-                (row,) = await connection.execute(_COUNT)
-                if row.gone:
-                    await connection.execute(sa.delete(leases).where(_present, leases.c.expires_at < _now - _GONE))
-        return int(row.running)
+        def noted(connection: sa.Connection) -> int:
+            _take(connection, PRESENT + holder, holder, seconds, None)
+            (row,) = connection.execute(_COUNT)
+            if row.gone:
+                connection.execute(sa.delete(leases).where(_present, leases.c.expires_at < _now - _GONE))
+            return int(row.running)
+
+        return await self._writer.change(noted)
 
     async def leave(self, holder: str) -> None:
         with translated():
@@ -110,13 +111,13 @@ class SqlLeases:
                 await connection.execute(sa.delete(leases).where(leases.c.name == PRESENT + holder))
 
 
-async def _take(connection: Connection, name: str, holder: str, seconds: float, ran: float | None) -> int | None:
+def _take(connection: sa.Connection, name: str, holder: str, seconds: float, ran: float | None) -> int | None:
     """The token, None where another process has it."""
     asked = {"of": name, "by": holder, "seconds": min(seconds, LONGEST), "ran": ran}
-    token: int | None = await connection.scalar(_TAKE, asked)
+    token: int | None = connection.scalar(_TAKE, asked)
     if token is None:  # another has it, or there is no row of that name yet
-        await connection.execute(_SEED.on(connection), {"name": name, "holder": "", "token": 0, "expires_at": 0.0})
-        token = await connection.scalar(_TAKE, asked)
+        connection.execute(_SEED.on(connection), {"name": name, "holder": "", "token": 0, "expires_at": 0.0})
+        token = connection.scalar(_TAKE, asked)
     return token
 
 

@@ -95,6 +95,11 @@ class PostgresEngine:
             async with self.connect() as connection:
                 return await connection.run_sync(work)
 
+    async def change(self, work: Callable[[sa.Connection], T]) -> T:
+        with translated():
+            async with self.begin() as connection:
+                return await connection.run_sync(work)
+
     async def dispose(self) -> None:
         await self._engine.dispose()
 

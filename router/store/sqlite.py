@@ -75,9 +75,24 @@ class SqliteEngine:
             finally:
                 connection.rollback()
 
+        return await self._once(once)
+
+    async def change(self, work: Callable[[sa.Connection], T]) -> T:
+        def once(connection: sa.Connection) -> T:
+            try:
+                found = work(connection)
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            return found
+
+        return await self._once(once)
+
+    async def _once(self, work: Callable[[sa.Connection], T]) -> T:
         with translated():
             async with self._thread() as thread:
-                return await thread.call(once)
+                return await thread.call(work)
 
     async def dispose(self) -> None:
         for thread in self._threads:

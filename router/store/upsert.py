@@ -38,7 +38,7 @@ class Upsert:
         self._select = select
         self._statements: dict[str, sa.Executable] = {}
 
-    def on(self, connection: Connection) -> sa.Executable:
+    def on(self, connection: Connection | sa.Connection) -> sa.Executable:
         """The statement for this connection's database."""
         name = connection.dialect.name
         found = self._statements.get(name)
