@@ -37,6 +37,7 @@ MODULES = (
     "router/http1/request_sizes.py",
     "router/http1/requests.py",
     "router/http1/responses.py",
+    "router/http1/shared_caches.py",
     "router/http1/upgrade.py",
     "router/http1/whole_bodies.py",
     "router/http2/compression.py",

@@ -16,6 +16,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from router.http1.heads import has
 from router.http1.requests import Credentials, RequestHead
 from router.pages import Form, form_of
 
@@ -24,7 +25,6 @@ MAX_TOKEN: Final = 4096  # bytes; what is longer opens nothing, and is not hashe
 _LINK: Final = b"miosa_token"
 _PARAMETERS: Final = frozenset((_LINK, b"x-miosa-preview-token"))
 _LONGEST: Final = 3 * len(b"x-miosa-preview-token")  # bytes of a name, each of which is percent-encoded
-_MENTION: Final = re.compile(rb"miosa[_-]", re.IGNORECASE)
 _ENCODED_NAME: Final = re.compile(rb"[?&][^&=%%]{0,%d}%%" % _LONGEST)
 _BEARER: Final = re.compile(rb"Bearer +([^ ,;]+) *", re.IGNORECASE)
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"))
@@ -153,9 +153,10 @@ def without_tokens(url: bytes) -> bytes:
 
 def _mentions(url: bytes) -> bool:
     """Whether a parameter of its query may be one of ours; cheap, and asked of nearly every request."""
-    if url.find(b"?") < 0:
+    if not has(url, b"?"):
         return False
-    return _MENTION.search(url) is not None or (url.find(b"%") >= 0 and _ENCODED_NAME.search(url) is not None)
+    # Not by a regular expression that ignores case, which takes ten times as long.
+    return has(url.lower(), b"miosa") or (has(url, b"%") and _ENCODED_NAME.search(url) is not None)
 
 
 def _name(parameter: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 from router.base.addresses import Network
 from router.hostname import InvalidHostError, parse_host
 from router.http1.cookies import narrow_cookies
-from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, block_of, value_of
+from router.http1.heads import CHUNKED, NONE, UNTIL_CLOSE, block_of, has, value_of
 from router.http1.host_rewrite import ToldHost, public_lines, public_location, told_forwarding, told_lines
 from router.http1.requests import RequestHead, without_dot
 from router.http1.responses import ResponseHead
@@ -188,11 +188,11 @@ class Forwarder:
 def _client(client: str, scheme: bytes, host: bytes, port: bytes) -> ClientInfo:
     """`port` may be anything: what is none is the one that Host or scheme has."""
     if not (port and _PORT.fullmatch(port) and int(port) <= 65535):
-        port = host.rpartition(b":")[2] if host.find(b":") >= 0 and not host.endswith(b"]") else b""
+        port = host.rpartition(b":")[2] if has(host, b":") and not host.endswith(b"]") else b""
         if not port:
             port = b"443" if scheme == b"https" else b"80"
     address = client.encode("ascii")
-    node = b'"[%b]"' % address if address.find(b":") >= 0 else address
+    node = b'"[%b]"' % address if has(address, b":") else address
     block = (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
         b'Forwarded: for=%b;host="%b";proto=%b\r\n' % (address, scheme, host, port, node, host, scheme)

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from router.http1.cookies import without_domain
-from router.http1.heads import value_of
+from router.http1.heads import has, value_of
 from router.http1.requests import RequestHead
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def told_lines(head: RequestHead, visitor: "ClientInfo", host: bytes) -> list[by
 def told_forwarding(visitor: "ClientInfo", host: bytes) -> bytes:
     """What the forwarding headers say to a program that is told `host`. The client's address stays the truth."""
     client = visitor.client.encode("ascii")
-    node = b'"[%b]"' % client if client.find(b":") >= 0 else client
+    node = b'"[%b]"' % client if has(client, b":") else client
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
         b'Forwarded: for=%b;host="%b";proto=http\r\n' % (client, host, _split(host, b"http")[1], node, host)

@@ -20,6 +20,7 @@ from router.http1.heads import (
     apply_connection,
     authenticates_connection,
     drop,
+    has,
     is_usual_length,
     length_of,
     lines_of,
@@ -308,7 +309,7 @@ def is_event_stream(head: ResponseHead) -> bool:
 
 
 def _set_cookie(head: ResponseHead, line: bytes, value: bytes) -> None:
-    if value.lower().find(b"domain") >= 0:
+    if has(value.lower(), b"domain"):
         head.domain_cookies = True
     head.lines.append(line)
 

@@ -10,7 +10,7 @@ store anything that says how long it is good for, and guess where nothing does. 
 import re
 from typing import Final
 
-from router.http1.heads import place_of, value_of
+from router.http1.heads import has, place_of, value_of
 from router.http1.responses import ResponseHead
 
 _PRIVATE: Final = b"Cache-Control: private"
@@ -27,7 +27,7 @@ def unshared(head: ResponseHead) -> ResponseHead:
     block = head.block
     if block is not None:
         lower = block.lower()
-        if lower.find(b"-control:") < 0 and lower.find(b"x-accel-expires") < 0:  # nothing for caches, as in most heads
+        if not has(lower, b"-control:") and not has(lower, b"x-accel-expires"):  # nothing for caches, as in most heads
             made = _copy(head)
             made.block = b"%b%b\r\n" % (block, _PRIVATE)
             made.location_at = head.location_at
