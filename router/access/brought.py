@@ -155,8 +155,10 @@ def _mentions(url: bytes) -> bool:
     """Whether a parameter of its query may be one of ours; cheap, and asked of nearly every request."""
     if not has(url, b"?"):
         return False
-    # Not by a regular expression that ignores case, which takes ten times as long.
-    return has(url.lower(), b"miosa") or (has(url, b"%") and _ENCODED_NAME.search(url) is not None)
+    lower = url.lower()  # asked of nearly every request, and a regular expression takes twice as many instructions
+    if has(lower, b"miosa_") or has(lower, b"miosa-"):
+        return True
+    return has(url, b"%") and _ENCODED_NAME.search(url) is not None
 
 
 def _name(parameter: bytes) -> bytes:
