@@ -35,6 +35,8 @@ class SettingsReader:
         pid = os.fork()
         if not pid:
             ours.close()
+            # It ends then too where this process has been killed, and nobody else is there to end it.
+            signal.alarm(int(_TIMEOUT))
             _read(theirs)
         theirs.close()
         ours.setblocking(False)
@@ -54,6 +56,8 @@ class SettingsReader:
                 self._end.shutdown(socket.SHUT_WR)
                 while data := await loop.sock_recv(self._end, _CHUNK):
                     said += data
+        except ConnectionError:  # it ended before it had read the question
+            said.clear()
         finally:
             self.close()
         if not said:
