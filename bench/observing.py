@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.instructions import _ANSWER, _COUNTED, _TEMPLATES, Rig, _heads, opcodes
@@ -25,6 +26,7 @@ from bench.request_records import _KERNEL
 from router.node.ipc.messages import records_line
 from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.node.record_keeping import packing_to
+from router.records.packing import FORM
 
 _GOAL = 0.05  # of the CPU time of a small GET
 _ROUNDS = 60
@@ -41,7 +43,7 @@ class Way:
 
     def rig(self, folder: Path) -> Rig:
         log = folder / "access.log" if self.logged else None
-        consumers = [packing_to(records_line)] if self.recorded else []
+        consumers = [packing_to(partial(records_line, FORM))] if self.recorded else []
         rig = Rig(log, private=False, consumers=consumers, counted=self.counted)
         asyncio.run(rig.warm_up())
         return rig

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bench import record_load
@@ -23,7 +24,7 @@ from router.base.clock import SystemClock
 from router.node.ipc.messages import records_line
 from router.node.processes.garbage_collection import TRAFFIC, tune_gc
 from router.node.record_keeping import packing_to
-from router.records.packing import pack
+from router.records.packing import FORM, pack
 from router.records.reading import PackReader
 from router.records.record import Row
 from router.routes.route import Route
@@ -41,7 +42,7 @@ def _carrying() -> None:
     ways: dict[str, Callable[[bytes], object] | None] = {
         "without records": None,
         "packed": lambda _: None,
-        "packed and sent": records_line,
+        "packed and sent": partial(records_line, FORM),
     }
     with tempfile.TemporaryDirectory(prefix="miosa-bench-") as folder:
         rigs = {}
