@@ -26,14 +26,16 @@ def broken():
 os.fork = broken
 """,
     "hangs": """
-import os, time
+import os
 fork = os.fork
 def broken():
-    worker, pid = os.getpid(), fork()
-    while not pid and os.getppid() == worker:
-        time.sleep(0.02)
+    reading, writing = os.pipe()
+    pid = fork()
     if not pid:
+        os.close(writing)
+        os.read(reading, 1)  # ends when the worker, which holds the other end, has ended
         os._exit(3)
+    os.close(reading)
     return pid
 os.fork = broken
 """,

@@ -1,7 +1,9 @@
 """The process that reads a worker's settings, where it does not do so: the worker does not wait for ever, and leaves none behind."""
 
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +12,7 @@ import pytest
 from router.node.processes import settings_reader
 from router.node.processes.settings_reader import SettingsReader
 from tests.support.processes import alive
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -54,6 +57,24 @@ async def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TimeoutError):
             await reader.parse(VALUES)
         assert not alive(pid)
+
+
+ORPHAN = """
+import os, signal
+from router.node.processes import settings_reader
+settings_reader._TIMEOUT = 1
+settings_reader._read = lambda end: signal.pause()
+print(settings_reader.SettingsReader.fork()._pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_one_that_hangs_and_whose_worker_was_killed() -> None:
+    """No process is left to end it, so it ends by itself when its time is over."""
+    worker = subprocess.run([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, check=False, timeout=30)
+    assert worker.returncode == -signal.SIGKILL
+    reader = int(worker.stdout)
+    until(lambda: not alive(reader), "the reader has ended")
 
 
 async def test_one_that_nobody_asks() -> None:
