@@ -6,7 +6,7 @@ Each step is a transaction of its own that changes some hundred rows, so that ot
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -17,6 +17,9 @@ from router.store.pruning import FINE, FINE_USAGE, PruneGuard
 from router.store.rows import Rows
 from router.store.types import Instant
 from router.tenancy.usage import COUNTED_KINDS, COUNTED_STATE
+
+if TYPE_CHECKING:
+    from router.store.transaction import Transaction
 
 _MACHINES = 50  # of which one step makes the usage coarser
 _fine = usage_intervals.c.rolled == sa.false()
@@ -68,17 +71,10 @@ def _rolled(rows: Sequence[sa.Row[Any]]) -> Iterable[tuple[sa.Row[Any], datetime
     return [(row, row.started_at + length[group]) for group, row in first.items()]
 
 
-class _Tx(Protocol):
-    """What a transaction of the store has for this."""
-
-    @property
-    def history(self) -> SqlHistory: ...
-
-
 class History:
     """Rolls up usage."""
 
-    def __init__(self, store: Transactions[_Tx], guard: PruneGuard) -> None:
+    def __init__(self, store: "Transactions[Transaction]", guard: PruneGuard) -> None:
         self._store = store
         self._guard = guard
 

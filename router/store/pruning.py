@@ -15,7 +15,7 @@ A refusal is an error of the job: logged, counted, shown in `/readyz`; setting `
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import structlog
@@ -27,9 +27,12 @@ from router.settings import Settings
 from router.store.connection import Engine
 from router.store.failures import translated
 from router.store.journal_tables import usage_intervals
-from router.store.old_rows import STEP, SqlOldRows
+from router.store.old_rows import STEP
 from router.store.retention import ATTEMPTS_KEPT, PRUNED, Pruned
 from router.store.types import DatabaseTime
+
+if TYPE_CHECKING:
+    from router.store.transaction import Transaction
 
 FINE = timedelta(days=32)  # for which usage stays as it was
 RUN_TIME = 540.0  # seconds after which a run stops
@@ -99,20 +102,13 @@ class PruneGuard:
         return now - kept
 
 
-class _Tx(Protocol):
-    """What a transaction of the store has for this."""
-
-    @property
-    def old_rows(self) -> SqlOldRows: ...
-
-
 class Pruning:
     """The job. `period` says for how long the rows of `kept` stay (`periods`), `step` how many rows one
     transaction deletes at most."""
 
     def __init__(
         self,
-        store: GuardedTransactions[_Tx],
+        store: "GuardedTransactions[Transaction]",
         clock: Clock,
         guard: PruneGuard,
         period: Callable[[timedelta | str], timedelta],
