@@ -81,7 +81,7 @@ class Admission:
         return now is not None and await self._for_tenant(state, now, row) == state.principal
 
     async def count_visit(self, state: RequestState) -> None:
-        """Count a request of nobody who is known against its address's rate. Raises RouterError: RATE_LIMITED."""
+        """Count a request without a valid credential against the rate of its address. Raises RouterError: RATE_LIMITED."""
         await self._count(state, f"address:{state.address}", self._rates.anonymous)
 
     async def _for_tenant(self, state: RequestState, principal: Principal, row: Operation) -> Principal:

@@ -23,7 +23,7 @@ def tally(pack: bytes) -> Lost:
 
 
 def add_lost(to: Lost, lost: Mapping[tuple[bytes, bytes], int]) -> None:
-    """Add up what was lost; where there are too many resources, for nobody in particular."""
+    """Add the numbers of `lost` to `to`. Beyond `_MAX_LOST` resources, records are counted without tenant and resource."""
     for key, number in lost.items():
         where = key if key in to or len(to) < _MAX_LOST else (b"", b"")
         to[where] = to.get(where, 0) + number

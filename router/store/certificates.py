@@ -224,7 +224,7 @@ class SqlCertificateLog:
                 await connection.execute(statement.on(connection), rows)
 
 
-# Made once: it is executed every few seconds by a node that nobody uses, too.
+# SQLAlchemy builds this statement once: a node executes it every few seconds, also without any traffic.
 _UNCONFIRMED = (
     sa.select(custom_domains.c.id, custom_domains.c.fqdn)
     .join(certificates, certificates.c.host == custom_domains.c.fqdn)

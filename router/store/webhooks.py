@@ -71,7 +71,7 @@ def _is_due(next_at: sa.ColumnElement[Any], now: Any, latest: Any) -> sa.ColumnE
     return sa.or_(next_at <= now, next_at > latest)
 
 
-# Made once: it is executed every few seconds by a node that nobody uses, too.
+# SQLAlchemy builds this statement once: a node executes it every few seconds, also without any traffic.
 _WAITING = sa.select(webhooks.c.id).where(
     webhooks.c.enabled,
     sa.exists().where(

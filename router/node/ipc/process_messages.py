@@ -66,7 +66,7 @@ class StandBack(Message):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatRequest(Message):
-    """Send a heartbeat now: somebody has connected, and the next one may be a while."""
+    """The supervisor asks for a heartbeat at once, because a client has connected: the next regular one may be a second away."""
 
     do = "heartbeat"
 

@@ -35,7 +35,7 @@ class SettingsReader:
         pid = os.fork()
         if not pid:
             ours.close()
-            # It ends then too where this process has been killed, and nobody else is there to end it.
+            # The kernel ends the reader after that time, also if the worker was killed and can no longer do so.
             signal.alarm(int(_TIMEOUT))
             _read(theirs)
         theirs.close()

@@ -5,9 +5,10 @@ one that hangs is killed first: each process sends heartbeats while its event lo
 `heartbeat_timeout`. Much sooner, as soon as a worker has died or misses heartbeats, another worker also accepts from its
 socket (`_stand_in`), until the worker or its successor does so again.
 
-Heartbeats come once a second, since a node at rest does little else. When somebody connects to a worker's socket, the
-supervisor, which has that socket too, asks the worker for one (`_look_at`), four times a second at most. So whoever connects to
-a worker that hangs waits for half a second to three quarters, however long it has hung.
+Each process sends a heartbeat once a second. When a client connects to a worker's socket, the supervisor, which polls that
+socket too, asks the worker for a heartbeat at once (`_look_at`), at most four times a second. If the worker's event loop hangs,
+another worker accepts the connection 0.5 to 0.75 s later. A worker that hangs while no client connects is noticed after up to
+2 s. The rate is that low because heartbeats were most of what woke the supervisor of a node at rest (bench/README.md).
 
 A reload starts successors of the control process and of the first worker with the new settings. Only when both are
 ready do they replace the old ones; then the other workers follow, one at a time. A process with a successor accepts
@@ -136,7 +137,7 @@ class Supervisor:
             self._stand_in()
 
     async def _look_at(self, number: int, listener: socket.socket) -> None:
-        """Whenever somebody connects to this socket, see whether its workers' loops go round."""
+        """Whenever a client connects to this socket, ask the workers that accept from it for a heartbeat."""
         loop = asyncio.get_running_loop()
         while True:
             connected = asyncio.Event()

@@ -118,7 +118,7 @@ export function actionButton(label, work, { kind = "", failed = toastError, ...a
   return button;
 }
 
-/** A button of what the API refuses to somebody who may only read: null for them. As `actionButton`. */
+/** An `actionButton` that changes something; null for a user who may only read, since the API would answer 403. */
 export function writeButton(label, work, options) {
   return mayWrite() ? actionButton(label, work, options) : null;
 }
